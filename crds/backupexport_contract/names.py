@@ -1,0 +1,93 @@
+"""Every name that two components must spell alike: API group, labels, Job names, file paths."""
+
+import hashlib
+import re
+import uuid
+from datetime import UTC, datetime
+
+GROUP = "backupexport.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+EXPORT_KIND = "BackupExport"
+EXPORT_PLURAL = "backupexports"
+TARGET_KIND = "ExportTarget"
+TARGET_PLURAL = "exporttargets"
+
+LABEL_EXPORT_UID = f"{GROUP}/export-uid"
+LABEL_JOB_ID = f"{GROUP}/job-id"
+LABEL_PROJECT_HASH = f"{GROUP}/project-hash"
+ANNOTATION_REQUESTED_BY = f"{GROUP}/requested-by"
+ANNOTATION_CREATED_AT = f"{GROUP}/created-at"
+
+MANAGED_BY = "backupexport-operator"
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+
+RUNNER_CONTAINER = "runner"
+
+# A Job's name becomes the label batch.kubernetes.io/job-name of its pods, and a label value
+# ends at 63 characters (https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/).
+_LONGEST_JOB_NAME = 63
+_JOB_NAME_PREFIX = "bex-"
+
+_FILE_SUFFIX = {"none": "", "zstd": ".zst", "gzip": ".gz"}
+
+
+def job_id_of(name: str, uid: str) -> str:
+    """The id that REST knows a BackupExport by: its name where that is a UUID, else its uid."""
+    return name if is_uuid(name) else uid
+
+
+def is_uuid(text: str) -> bool:
+    """Whether `text` is a UUID in its canonical lower-case spelling."""
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def is_uuid4(text: str) -> bool:
+    """Whether `text` is a version-4 UUID in its canonical lower-case spelling."""
+    return is_uuid(text) and uuid.UUID(text).version == 4
+
+
+def job_name(export_name: str) -> str:
+    """The one Job name a BackupExport may have, so that creating it twice is a conflict."""
+    name = _JOB_NAME_PREFIX + export_name
+    if len(name) <= _LONGEST_JOB_NAME:
+        return name
+    digest = hashlib.sha256(export_name.encode()).hexdigest()[:10]
+    head = name[: _LONGEST_JOB_NAME - len(digest) - 1].rstrip("-.")
+    return f"{head}-{digest}"
+
+
+def project_hash(project_id: str) -> str:
+    """A label value for a project id, which itself may be too long or oddly shaped for one."""
+    return hashlib.sha256(project_id.encode()).hexdigest()[:16]
+
+
+def artifact_file_name(
+    created: datetime, job_id: str, dump_format: str, compression: str
+) -> str:
+    """`<UTC time>-<job id>.<sql|tar>[.zst|.gz]`.
+
+    The time is the export's creation, not the attempt's start: a retry then replaces its own
+    file and never leaves a second one.
+    """
+    stamp = created.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"{stamp}-{job_id}.{dump_format}{_FILE_SUFFIX[compression]}"
+
+
+def artifact_path(project_id: str, storage_path: str | None, file_name: str) -> str:
+    """Where an artifact lies, relative to the root of the volume."""
+    return "/".join(part for part in (project_id, storage_path, file_name) if part)
+
+
+_ARTIFACT_FILE_NAME = re.compile(
+    r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.(?:sql|tar)(?:\.zst|\.gz)?"
+)
+
+
+def is_artifact_file_name(text: str) -> bool:
+    """Whether `text` has the shape that `artifact_file_name` makes."""
+    return _ARTIFACT_FILE_NAME.fullmatch(text) is not None

@@ -1,0 +1,326 @@
+"""The custom resources as typed models: the one home of their fields.
+
+The CRD's schema is generated from these models (`crd_schema`), attribute docstrings become the
+text of `kubectl explain`.  Reading is lenient (unknown fields are ignored), because the API
+server has already held a stored resource to its schema.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from backupexport_contract import names, runner_protocol
+from backupexport_contract.fields import (
+    CEL_KEY,
+    Compression,
+    EmailAddress,
+    Format,
+    ProjectId,
+    Seconds,
+    StoragePath,
+)
+from backupexport_contract.reasons import Phase, Reason
+
+Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+_PHASE_IS_FINAL = {
+    "rule": "!(oldSelf in ['Succeeded', 'Failed', 'Cancelled']) || self == oldSelf",
+    "message": "a finished phase never changes again",
+}
+_COMPRESSION_NEEDS_COMPRESS = {
+    "rule": "self.compress || !has(self.compression)",
+    "message": "compression is only allowed with compress: true",
+}
+_CANCEL_IS_FINAL = {
+    "rule": "!oldSelf.cancel || self.cancel",
+    "message": "cancel can't be undone: make a new BackupExport instead",
+}
+
+
+class KubernetesModel(BaseModel):
+    """camelCase outside, snake_case inside, frozen."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+    def to_manifest(self) -> dict[str, Any]:
+        """Plain JSON types under the API's names, without what is unset."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class ObjectMeta(KubernetesModel):
+    """The part of a Kubernetes object's metadata that this project reads."""
+
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    generation: int = 0
+    resource_version: str = ""
+    creation_timestamp: str = ""
+    deletion_timestamp: str | None = None
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+
+
+class Condition(KubernetesModel):
+    """A condition in the standard shape (KEP-1623)."""
+
+    type: str = Field(max_length=316)
+    """What the condition is about, in CamelCase."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether the condition holds."""
+    reason: str = Field(max_length=1024)
+    """Why, in one CamelCase word for programs."""
+    message: str = Field(default="", max_length=32768)
+    """Why, in a sentence for people."""
+    last_transition_time: Timestamp
+    """When `status` last changed."""
+    observed_generation: int | None = None
+    """The metadata.generation that this condition was computed from."""
+
+
+class BackupExportSpec(KubernetesModel):
+    """What to export and how. Immutable once created, except cancel from false to true."""
+
+    model_config = ConfigDict(
+        json_schema_extra={CEL_KEY: [_COMPRESSION_NEEDS_COMPRESS, _CANCEL_IS_FINAL]}
+    )
+
+    project_id: ProjectId
+    """The project whose database is exported; an ExportTarget with this projectId must exist."""
+    format: Format = "sql"
+    """sql is plain SQL for psql; tar is pg_dump's tar archive for pg_restore."""
+    compress: bool = True
+    """Whether the file is compressed."""
+    compression: Compression | None = None
+    """How the file is compressed, zstd unless given; only with compress: true."""
+    storage_path: StoragePath | None = None
+    """A directory below the project's own, relative, in which the file is placed."""
+    notify_email: EmailAddress | None = None
+    """An address to notify when the export ends."""
+    cancel: bool = False
+    """Set to true to stop the export; can't be undone."""
+    active_deadline_seconds: Seconds | None = None
+    """How long the export may take in all, in seconds; the target's or chart's unless given."""
+    retention_seconds: Seconds | None = None
+    """How long a finished export is kept, in seconds; the target's or chart's unless given."""
+
+    @property
+    def effective_compression(self) -> str:
+        """`none`, `zstd` or `gzip`, with the default filled in."""
+        return (self.compression or "zstd") if self.compress else "none"
+
+
+class ProgressStatus(KubernetesModel):
+    """How far the dump has come."""
+
+    percent: int = Field(ge=0, le=100)
+    """0 to 100; 100 only when the export is complete."""
+    dumped_bytes: int = Field(ge=0)
+    """Bytes that pg_dump has written so far, before compression."""
+    estimated_bytes: int = Field(ge=0)
+    """What pg_dump is expected to write in all, guessed from the size of the tables."""
+    display: str
+    """percent as kubectl shows it."""
+
+    @classmethod
+    def of(cls, progress: runner_protocol.Progress) -> Self:
+        """The status of what the runner told."""
+        return cls(
+            percent=progress.percent,
+            dumped_bytes=progress.dumped_bytes,
+            estimated_bytes=progress.estimated_bytes,
+            display=f"{progress.percent}%",
+        )
+
+
+class ArtifactStatus(KubernetesModel):
+    """The finished file."""
+
+    path: str
+    """Where the file lies, relative to the root of the volume."""
+    size_bytes: int = Field(ge=0)
+    """The file's size in bytes."""
+    uncompressed_bytes: int = Field(ge=0)
+    """The dump's size in bytes before compression."""
+    sha256: str
+    """SHA-256 of the file, in hexadecimal."""
+    server_version: str
+    """The version of the PostgreSQL server that was dumped."""
+    dump_version: str
+    """The version of the pg_dump that was used."""
+    display_size: str
+    """sizeBytes as kubectl shows it."""
+
+    @classmethod
+    def of(cls, artifact: runner_protocol.Artifact) -> Self:
+        """The status of what the runner told."""
+        return cls(
+            path=artifact.path,
+            size_bytes=artifact.size_bytes,
+            uncompressed_bytes=artifact.uncompressed_bytes,
+            sha256=artifact.sha256,
+            server_version=artifact.server_version,
+            dump_version=artifact.dump_version,
+            display_size=readable_size(artifact.size_bytes),
+        )
+
+
+class BackupExportStatus(KubernetesModel):
+    """What the operator has seen; written by the operator alone."""
+
+    phase: Annotated[Phase | None, Field(json_schema_extra={CEL_KEY: [_PHASE_IS_FINAL]})] = None
+    """Pending, Running, Succeeded, Failed or Cancelled."""
+    observed_generation: int | None = None
+    """The metadata.generation that this status was computed from."""
+    job_name: str | None = None
+    """The Job that carries the export out."""
+    start_time: Timestamp | None = None
+    """When the first attempt's container started."""
+    completion_time: Timestamp | None = None
+    """When the export ended, well or not."""
+    attempts: int | None = Field(default=None, ge=0)
+    """How many times the Job has started the runner."""
+    progress: ProgressStatus | None = None
+    """How far the dump has come."""
+    artifact: ArtifactStatus | None = None
+    """The finished file, once phase is Succeeded."""
+    reason: Reason | None = None
+    """Why the export has failed, or can't go on for now, in one word for programs."""
+    message: str | None = Field(default=None, max_length=32768)
+    """Why, and what to do about it, in a sentence."""
+    conditions: list[Condition] = []
+    """Accepted, Complete and Failed."""
+
+
+class BackupExport(KubernetesModel):
+    """One export of one project's PostgreSQL database."""
+
+    metadata: ObjectMeta
+    spec: BackupExportSpec
+    status: BackupExportStatus = BackupExportStatus()
+
+    @property
+    def phase(self) -> Phase:
+        """The phase, Pending where the operator has not written one yet."""
+        return self.status.phase or Phase.PENDING
+
+    @property
+    def job_id(self) -> str:
+        """The id that REST knows this export by."""
+        return names.job_id_of(self.metadata.name, self.metadata.uid)
+
+    @property
+    def created_at(self) -> str:
+        """RFC 3339; finer than creationTimestamp's seconds where the api noted it."""
+        return self.metadata.annotations.get(
+            names.ANNOTATION_CREATED_AT, self.metadata.creation_timestamp
+        )
+
+
+class SecretReference(KubernetesModel):
+    """A Secret in the same namespace."""
+
+    name: str = Field(min_length=1, max_length=253)
+    """The Secret's name."""
+
+
+class SecretKeys(KubernetesModel):
+    """Names of the Secret's keys, where they differ from Service Binding and CloudNativePG."""
+
+    uri: str | None = Field(default=None, max_length=253)
+    """The key that holds a whole connection URI."""
+    host: str | None = Field(default=None, max_length=253)
+    """The key that holds the host."""
+    port: str | None = Field(default=None, max_length=253)
+    """The key that holds the port."""
+    username: str | None = Field(default=None, max_length=253)
+    """The key that holds the user's name."""
+    password: str | None = Field(default=None, max_length=253)
+    """The key that holds the password."""
+    database: str | None = Field(default=None, max_length=253)
+    """The key that holds the database's name."""
+    sslmode: str | None = Field(default=None, max_length=253)
+    """The key that holds libpq's sslmode."""
+    sslrootcert: str | None = Field(default=None, max_length=253)
+    """The key that holds the certificate authority's certificates in PEM."""
+
+
+_QUANTITY = {
+    "anyOf": [{"type": "integer"}, {"type": "string"}],
+    "x-kubernetes-int-or-string": True,
+    "pattern": r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|"
+    r"([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$",
+}
+Quantities = Annotated[
+    dict[str, int | str],
+    Field(json_schema_extra={"type": "object", "additionalProperties": _QUANTITY}),
+]
+
+
+class ResourceRequirements(KubernetesModel):
+    """The runner container's resources, as in a Pod."""
+
+    requests: Quantities | None = None
+    """What the scheduler sets aside."""
+    limits: Quantities | None = None
+    """What the container may use at most."""
+
+
+class ExportTargetSpec(KubernetesModel):
+    """A project, and where its database is."""
+
+    project_id: ProjectId
+    """The project that this target serves."""
+    secret_ref: SecretReference
+    """A Secret with the keys of a Service Binding or of CloudNativePG."""
+    keys: SecretKeys | None = None
+    """Other names for the Secret's keys."""
+    sslmode: (
+        Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None
+    ) = None
+    """libpq's sslmode; wins over the Secret's."""
+    sslrootcert: str | None = Field(default=None, max_length=65536)
+    """Certificates in PEM that the server's certificate must descend from."""
+    suspend: bool = False
+    """Whether new exports of this project are held back."""
+    max_concurrent: int = Field(default=1, ge=1, le=100)
+    """How many exports of this project may run at once."""
+    active_deadline_seconds: Seconds | None = None
+    """How long an export of this project may take, in seconds, unless the export says."""
+    retention_seconds: Seconds | None = None
+    """How long this project's finished exports are kept, in seconds, unless the export says."""
+    resources: ResourceRequirements | None = None
+    """Resources of this project's runner containers; the chart's unless given."""
+
+
+class ExportTargetStatus(KubernetesModel):
+    """Written by the operator alone."""
+
+    observed_generation: int | None = None
+    """The metadata.generation that this status was computed from."""
+    conditions: list[Condition] = []
+    """Ready."""
+
+
+class ExportTarget(KubernetesModel):
+    """A project and where its database is."""
+
+    metadata: ObjectMeta
+    spec: ExportTargetSpec
+    status: ExportTargetStatus = ExportTargetStatus()
+
+
+def readable_size(size: int) -> str:
+    """Bytes in the binary unit that leaves one to four digits: `164.2 MiB`."""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} PiB"

@@ -1,0 +1,83 @@
+"""What a value must look like, once for REST, for the CRD's schema and for the runner.
+
+Each rule is one regular expression that the *whole* value must match, written in the part of
+the language that Python's `re` and RE2 (https://github.com/google/re2/wiki/Syntax, which
+Kubernetes' CEL uses) read alike: no look-around, no back-references, no anchors.
+"""
+
+import re
+from dataclasses import dataclass
+
+PROJECT_ID_LENGTH = 100
+STORAGE_PATH_LENGTH = 255
+# RFC 5321, 4.5.3.1.3: a path is at most 256 octets with its angle brackets.
+EMAIL_LENGTH = 254
+
+FORMATS = ("sql", "tar")
+COMPRESSIONS = ("zstd", "gzip")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One thing that a value must be; `message` follows the field's name in a sentence."""
+
+    code: str
+    message: str
+    pattern: str
+
+    def allows(self, value: str) -> bool:
+        """Whether the whole of `value` matches, a trailing newline included."""
+        return re.fullmatch(self.pattern, value) is not None
+
+    @property
+    def cel(self) -> str:
+        """The same rule as a CEL expression over `self`."""
+        return f'self.matches(r"^(?:{self.pattern})$")'
+
+
+PROJECT_ID = (
+    Rule(
+        "project_id_invalid",
+        f"must be 1 to {PROJECT_ID_LENGTH} characters from A-Z a-z 0-9 - _ and nothing else",
+        f"[A-Za-z0-9_-]{{1,{PROJECT_ID_LENGTH}}}",
+    ),
+)
+
+_SEGMENT = "[^/]*[^/.][^/]*"
+
+STORAGE_PATH = (
+    Rule("storage_path_absolute", "must be relative: drop the leading /", "(?:[^/](?s:.*))?"),
+    Rule(
+        "storage_path_length",
+        f"must be 1 to {STORAGE_PATH_LENGTH} characters long",
+        f"(?s:.{{1,{STORAGE_PATH_LENGTH}}})",
+    ),
+    Rule(
+        "storage_path_characters",
+        "may hold only A-Z a-z 0-9 . _ - and / (no backslash, no %, no space)",
+        "[A-Za-z0-9._/-]*",
+    ),
+    Rule("storage_path_parent", "must not contain '..'", r"(?:\.?[^.])*\.?"),
+    Rule(
+        "storage_path_segment",
+        "must not have an empty or '.' segment (no '//', no './', no trailing /)",
+        rf"/?{_SEGMENT}(?:/{_SEGMENT})*",
+    ),
+)
+
+# The local part and the labels as the HTML Standard's "valid e-mail address" has them
+# (https://html.spec.whatwg.org/#valid-e-mail-address), with at least two labels: mail to a
+# bare host name leaves no cluster.
+_EMAIL_LABEL = "[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+EMAIL = (
+    Rule(
+        "notify_email_invalid",
+        "must be one e-mail address such as ops@example.com",
+        rf"[a-zA-Z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_EMAIL_LABEL}(?:\.{_EMAIL_LABEL})+",
+    ),
+)
+
+
+def first_broken(rules: tuple[Rule, ...], value: str) -> Rule | None:
+    """The first rule that `value` breaks, or None."""
+    return next((rule for rule in rules if not rule.allows(value)), None)

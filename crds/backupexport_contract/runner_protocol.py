@@ -1,0 +1,127 @@
+"""What the operator hands to the runner's container, and what it gets back.
+
+In: environment values only, so that nothing from a request is ever an option or part of a
+command line.  Out: JSON lines on stdout (progress), the exit code (`reasons.ExitCode`) and a
+termination message of at most 4096 bytes
+(https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/).
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+ENV_JOB_ID = "EXPORT_JOB_ID"
+ENV_PROJECT_ID = "EXPORT_PROJECT_ID"
+ENV_FORMAT = "EXPORT_FORMAT"
+ENV_COMPRESSION = "EXPORT_COMPRESSION"
+ENV_STORAGE_PATH = "EXPORT_STORAGE_PATH"
+ENV_FILE_NAME = "EXPORT_FILE_NAME"
+ENV_CREATED_AT = "EXPORT_CREATED_AT"
+ENV_SECRET_NAME = "EXPORT_SECRET_NAME"
+ENV_SSLMODE = "EXPORT_SSLMODE"
+ENV_SSLROOTCERT = "EXPORT_SSLROOTCERT"
+
+# The whole Secret arrives under one prefix (envFrom, which also makes the kubelet wait, and
+# say so, while the Secret is missing); keys that `spec.keys` renames arrive under the other.
+SECRET_ENV_PREFIX = "SECRET_"
+KEY_ENV_PREFIX = "KEY_"
+
+# Logical name -> the keys looked for, first match wins: Service Binding
+# (https://servicebinding.io/spec/core/1.1.0/#well-known-secret-entries), then CloudNativePG
+# (https://cloudnative-pg.io/documentation/current/applications/#secrets).
+SECRET_KEYS: dict[str, tuple[str, ...]] = {
+    "uri": ("uri",),
+    "host": ("host",),
+    "port": ("port",),
+    "username": ("username", "user"),
+    "password": ("password",),
+    "database": ("database", "dbname"),
+    "sslmode": ("sslmode",),
+    "sslrootcert": ("sslrootcert",),
+}
+
+# The project's own directory of the volume; nothing above it is mounted.
+EXPORTS_MOUNT = "/exports"
+SCRATCH_MOUNT = "/tmp"
+TERMINATION_MESSAGE_PATH = "/dev/termination-log"
+TERMINATION_MESSAGE_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a dump has come; `estimated_bytes` is a guess from the server's table sizes."""
+
+    percent: int
+    dumped_bytes: int
+    estimated_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """The finished file: `path` is relative to the volume's root, sizes are in bytes.
+
+    `sha256` (hex) and `size_bytes` are of the file as it lies there, `uncompressed_bytes` is
+    what pg_dump wrote.
+    """
+
+    path: str
+    size_bytes: int
+    uncompressed_bytes: int
+    sha256: str
+    server_version: str
+    dump_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The termination message: an artifact, or one sentence that says what to do."""
+
+    artifact: Artifact | None = None
+    message: str | None = None
+
+
+def progress_line(progress: Progress) -> str:
+    """One log line without its newline."""
+    return json.dumps({"event": "progress", **asdict(progress)}, separators=(",", ":"))
+
+
+def read_progress_line(line: str) -> Progress | None:
+    """The progress that a log line tells, or None for any other line."""
+    fields = _json_object(line)
+    if fields is None or fields.get("event") != "progress":
+        return None
+    values = [fields.get(name) for name in Progress.__slots__]
+    if not all(isinstance(value, int) and value >= 0 for value in values):
+        return None
+    return Progress(*values)  # type: ignore[arg-type]
+
+
+def outcome_text(outcome: Outcome) -> str:
+    """The termination message, cut so that it stays whole JSON within the kubelet's limit."""
+    message = outcome.message
+    while True:
+        text = json.dumps({"artifact": outcome.artifact and asdict(outcome.artifact),
+                           "message": message})
+        excess = len(text) - TERMINATION_MESSAGE_BYTES
+        if excess <= 0 or not message:
+            return text
+        message = message[: max(0, len(message) - max(excess, 8))]
+
+
+def read_outcome(text: str) -> Outcome:
+    """What a termination message tells; an empty Outcome where it is not one of ours."""
+    fields = _json_object(text) or {}
+    artifact, message = fields.get("artifact"), fields.get("message")
+    try:
+        whole = Artifact(**artifact) if isinstance(artifact, dict) else None
+    except TypeError:
+        whole = None
+    return Outcome(whole, message if isinstance(message, str) else None)
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        return None
+    return fields if isinstance(fields, dict) else None
