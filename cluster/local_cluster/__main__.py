@@ -1,0 +1,41 @@
+"""Entry: python3 -m local_cluster up | images | status | down [--purge]."""
+
+import argparse
+import sys
+
+from . import commands
+from .errors import ClusterError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="local_cluster",
+        description="A local one-node cluster. CLUSTER=native|kind|current chooses which sort.",
+    )
+    sub = parser.add_subparsers(dest="command", required=True)
+    sub.add_parser("up", help="start the cluster, or repair it, or find it running")
+    sub.add_parser("images", help="build the project's images and bring them to the cluster")
+    sub.add_parser("status", help="say whether it runs (exit code 3 if not)")
+    down = sub.add_parser("down", help="remove the cluster and all its data")
+    down.add_argument("--purge", action="store_true", help="remove what was built for it, too")
+    options = parser.parse_args()
+    try:
+        if options.command == "up":
+            commands.up()
+        elif options.command == "images":
+            commands.make_images()
+        elif options.command == "status":
+            commands.status()
+        else:
+            commands.down(purge=options.purge)
+    except ClusterError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

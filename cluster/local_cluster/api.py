@@ -1,0 +1,62 @@
+"""The few calls to the cluster's API server that starting it takes, without a kubectl process."""
+
+import json
+import ssl
+import urllib.error
+import urllib.request
+from typing import Any
+
+from .layout import NODE_NAME, PROXY_PORTS, SERVER, State
+
+# A proxy from the environment must not get between two processes of one machine.
+_NO_PROXY = urllib.request.ProxyHandler({})
+
+
+class Api:
+    def __init__(self, state: State) -> None:
+        context = ssl.create_default_context(cafile=str(state.pki / "ca.crt"))
+        context.load_cert_chain(state.pki / "admin.crt", state.pki / "admin.key")
+        self._opener = urllib.request.build_opener(
+            _NO_PROXY, urllib.request.HTTPSHandler(context=context)
+        )
+
+    def get(self, path: str) -> bytes | None:
+        try:
+            with self._opener.open(SERVER + path, timeout=3) as answer:
+                return bytes(answer.read())
+        except OSError:
+            return None
+
+    def apply(self, path: str, manifest: dict[str, Any]) -> None:
+        request = urllib.request.Request(
+            f"{SERVER}{path}?fieldManager=local-cluster&force=true",
+            data=json.dumps(manifest).encode(),
+            headers={"Content-Type": "application/apply-patch+yaml"},
+            method="PATCH",
+        )
+        with self._opener.open(request, timeout=10):
+            pass
+
+    def ready(self) -> bool:
+        return self.get("/readyz") is not None
+
+    def node_ready(self) -> bool:
+        node = self.get(f"/api/v1/nodes/{NODE_NAME}")
+        if node is None:
+            return False
+        conditions = json.loads(node)["status"].get("conditions", [])
+        return {"Ready": "True"}.items() <= {c["type"]: c["status"] for c in conditions}.items()
+
+    def default_account_ready(self) -> bool:
+        # Pods are refused before the namespace's service account exists.
+        return self.get("/api/v1/namespaces/default/serviceaccounts/default") is not None
+
+
+def services_ready() -> bool:
+    """Whether kube-proxy has written its rules."""
+    opener = urllib.request.build_opener(_NO_PROXY)
+    try:
+        with opener.open(f"http://127.0.0.1:{PROXY_PORTS[1]}/healthz", timeout=3):
+            return True
+    except OSError:
+        return False

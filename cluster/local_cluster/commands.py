@@ -1,0 +1,131 @@
+"""The commands, put together from the parts."""
+
+import os
+import platform
+import shutil
+from pathlib import Path
+
+from . import build, components, foreign, handle, images, native, packages
+from .decide import Action, Mode, choose_mode, decide, missing_for_native
+from .errors import ClusterError
+from .inputs import content_hash
+from .layout import CLONE, Handle, State, cache_directory
+from .locking import turn
+from .progress import quiet, say
+
+LOCKS = Path("/run/lock")
+# The modules that shape a running cluster: a change in another one is no reason to replace it.
+SHAPING = ("api.py", "components.py", "layout.py", "manifests.py", "network.py")
+
+
+def mode() -> Mode:
+    docker_works = False
+    configured = os.environ.get("CLUSTER", "")
+    has_kind = shutil.which("kind") is not None
+    if not configured and has_kind and shutil.which("docker"):
+        docker_works = quiet(["docker", "info"]).returncode == 0
+    chosen = choose_mode(configured, docker_works=docker_works, has_kind=has_kind)
+    if chosen is None:
+        raise ClusterError(f"CLUSTER={configured}: known are native, kind and current.")
+    if chosen is Mode.NATIVE:
+        missing = missing_for_native(system=platform.system(), user_id=os.geteuid())
+        if missing:
+            raise ClusterError(
+                f"The native cluster needs {' and '.join(missing)}. Without that there are two "
+                "other ways: a working Docker engine and kind (CLUSTER=kind; used by itself when "
+                "both are there), or a cluster your kubeconfig already points to, with a registry "
+                "it can pull from (CLUSTER=current REGISTRY=...)."
+            )
+    return chosen
+
+
+def _cluster_inputs() -> str:
+    here = Path(__file__).parent
+    return content_hash(CLONE, [here / name for name in SHAPING], build.sources_hash())
+
+
+def _announce(state: State, cache: Path) -> None:
+    wanted = packages.missing()
+    print(
+        "A one-node Kubernetes on this machine, without Docker:\n"
+        f"  installs   {' '.join(wanted) if wanted else 'nothing, all Debian packages are there'}\n"
+        f"  builds     Kubernetes, etcd, CoreDNS and helm from Go modules into {cache}\n"
+        f"  runs from  {state.root} (removed by `down`); this clone's kubeconfig, kubectl and helm\n"
+        f"             go to {Handle().root}\n"
+        "  leaves alone the machine's own containerd, CNI configuration and kubeconfig",
+        flush=True,
+    )
+
+
+def up(*, installing: bool = True) -> None:
+    chosen = mode()
+    if chosen is not Mode.NATIVE:
+        foreign.up(chosen)
+        return
+    state, cache = State(), cache_directory()
+    with turn(LOCKS / "backupexport-cluster.lock", "start or stop of the cluster"):
+        inputs = _cluster_inputs()
+        decision = decide(native.observe(state), inputs)
+        if decision.action is not Action.REUSE or not build.is_built(cache):
+            if installing:
+                _announce(state, cache)
+                packages.install(packages.missing(), cache / "logs")
+            say(f"{decision.action.value}: {decision.why}")
+        node_directory = build.build(cache, cache / "logs")
+        action = decision.action
+        if action is Action.REPAIR:
+            try:
+                native.repair(state)
+            except ClusterError as error:
+                say(f"it could not be repaired, making a new one. {error}")
+                action = Action.REPLACE
+        if action in (Action.CREATE, Action.REPLACE):
+            native.remove(state)
+            native.create(state, inputs, node_directory)
+        kubeconfig = components.kubeconfig(state, "admin")
+        handle.write(Handle(), Mode.NATIVE, kubeconfig, handle.native_tools(node_directory))
+    say(f"the cluster is up: {Handle().bin}/kubectl get nodes")
+
+
+def down(*, purge: bool) -> None:
+    chosen = mode()
+    if chosen is not Mode.NATIVE:
+        foreign.down(chosen)
+        handle.remove(Handle())
+        return
+    with turn(LOCKS / "backupexport-cluster.lock", "start or stop of the cluster"):
+        native.remove(State())
+        handle.remove(Handle())
+        say("the cluster is gone")
+        if purge:
+            with turn(LOCKS / "backupexport-images.lock", "image build"):
+                images.purge(cache_directory())
+            installed = [name for name in packages.names() if name not in packages.missing()]
+            say(f"removed {cache_directory()}; left: Go's own caches, and of Debian's packages")
+            say(f"  {' '.join(installed)}")
+
+
+def status() -> None:
+    chosen = mode()
+    if chosen is not Mode.NATIVE:
+        foreign.status(chosen)
+        return
+    decision = decide(native.observe(State()), _cluster_inputs())
+    meaning = {
+        Action.CREATE: "not running",
+        Action.REUSE: "running",
+        Action.REPAIR: "half dead, `up` repairs it",
+        Action.REPLACE: "not this clone's, `up` replaces it",
+    }
+    print(f"{meaning[decision.action]}: {decision.why}")
+    if decision.action is not Action.REUSE:
+        raise SystemExit(3)
+
+
+def make_images() -> None:
+    chosen = mode()
+    if chosen is not Mode.NATIVE:
+        up()
+        foreign.images(chosen)
+        return
+    images.native(up)

@@ -1,0 +1,95 @@
+"""What `up` has to do, decided from what was observed. No I/O here."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Action(Enum):
+    CREATE = "create"
+    REUSE = "reuse"
+    REPAIR = "repair"
+    REPLACE = "replace"
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What is known of a cluster on this machine."""
+
+    recorded: bool = False
+    same_boot: bool = True
+    finished_start: bool = True
+    inputs: str = ""
+    dead: tuple[str, ...] = ()
+    healthy: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    action: Action
+    why: str
+
+
+def decide(observed: Observed, wanted_inputs: str) -> Decision:
+    if not observed.recorded:
+        return Decision(Action.CREATE, "there is no local cluster yet")
+    if not observed.same_boot:
+        return Decision(Action.REPLACE, "the machine was restarted since")
+    if observed.inputs != wanted_inputs:
+        return Decision(Action.REPLACE, "the running one was made from other sources")
+    if not observed.finished_start:
+        return Decision(Action.REPLACE, "an earlier start did not finish")
+    if observed.dead:
+        return Decision(Action.REPAIR, f"not running any more: {', '.join(observed.dead)}")
+    if not observed.healthy:
+        return Decision(Action.REPAIR, "all processes run, but the node is not ready")
+    return Decision(Action.REUSE, "it is running")
+
+
+class Mode(Enum):
+    NATIVE = "native"
+    KIND = "kind"
+    CURRENT = "current"
+
+
+def choose_mode(configured: str, *, docker_works: bool, has_kind: bool) -> Mode | None:
+    """Which sort of cluster; None where the setting is not one we know."""
+    if configured:
+        return next((mode for mode in Mode if mode.value == configured), None)
+    return Mode.KIND if docker_works and has_kind else Mode.NATIVE
+
+
+def missing_for_native(*, system: str, user_id: int) -> list[str]:
+    missing = []
+    if system != "Linux":
+        missing.append(f"Linux (this is {system})")
+    if user_id != 0:
+        missing.append("root (sudo)")
+    return missing
+
+
+@dataclass(frozen=True)
+class GoVersion:
+    major: int
+    minor: int
+
+
+def parse_go_version(text: str) -> GoVersion | None:
+    """From `go version go1.26.8 linux/amd64`, `go 1.24.0` or `2:1.19~1`."""
+    digits = ""
+    for word in text.replace(":", " ").split():
+        candidate = word.removeprefix("go")
+        if candidate[:2] == "1.":
+            digits = candidate
+            break
+    if not digits:
+        return None
+    minor = ""
+    for character in digits[2:]:
+        if not character.isdigit():
+            break
+        minor += character
+    return GoVersion(1, int(minor)) if minor else None
+
+
+def go_fits(found: GoVersion | None, needed: GoVersion) -> bool:
+    return found is not None and (found.major, found.minor) >= (needed.major, needed.minor)

@@ -1,0 +1,240 @@
+"""Starting, repairing and removing the native cluster."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+from . import components, network, processes
+from .api import Api, services_ready
+from .decide import Observed
+from .errors import ClusterError
+from .layout import NODE_ADDRESS, NODE_NAME, SERVICE_ADDRESS, State
+from .manifests import manifests
+from .progress import last_lines, quiet, say, wait_until
+from .record import Record, load, save
+
+READY_SECONDS = 90.0
+KUBELET_DIRECTORY = Path("/var/lib/kubelet")
+CONTAINER_LOGS = Path("/var/log/containers")
+
+
+def observe(state: State) -> Observed:
+    record = load(state)
+    if record is None:
+        # A folder without a readable record is an unclean stop's.
+        return Observed(recorded=state.root.exists(), finished_start=False, same_boot=False)
+    same_boot = record.boot == processes.boot_id()
+    dead = tuple(
+        name
+        for name in components.ALL
+        if name not in record.processes or not processes.alive(record.processes[name])
+    )
+    healthy = False
+    if same_boot and not dead:
+        api = Api(state)
+        healthy = api.ready() and api.node_ready()
+    return Observed(
+        recorded=True,
+        same_boot=same_boot,
+        finished_start=record.finished,
+        inputs=record.inputs,
+        dead=dead,
+        healthy=healthy,
+    )
+
+
+def create(state: State, inputs: str, node_directory: Path) -> None:
+    """From nothing to a ready node. The caller has removed what was there before."""
+    say("starting the cluster")
+    binary = node_directory / "local-cluster-node"
+    state.root.mkdir(parents=True, mode=0o711)
+    for directory in (state.config / "cni", state.volumes, state.logs):
+        directory.mkdir(parents=True)
+    record = Record(
+        boot=processes.boot_id(),
+        inputs=inputs,
+        node_binary=str(binary),
+        had_kubelet_directory=KUBELET_DIRECTORY.exists(),
+        sysctls=network.read_sysctls(),
+    )
+    save(state, record)
+    subprocess.run(
+        [
+            binary,
+            "certificates",
+            f"--directory={state.pki}",
+            f"--node={NODE_NAME}",
+            f"--node-address={NODE_ADDRESS}",
+            f"--service-address={SERVICE_ADDRESS}",
+        ],
+        check=True,
+    )
+    network.set_up()
+    network.check_ports_free()
+    _run_components(state, record)
+
+    api = Api(state)
+    for path, manifest in manifests():
+        api.apply(path, manifest)
+    import_image(state, node_directory / "pause.tar")
+    _wait_ready(state, api)
+    record.finished = True
+    save(state, record)
+
+
+def repair(state: State) -> None:
+    """Start what died; what lives, and all data, stay."""
+    record = load(state)
+    if record is None:
+        raise ClusterError("The cluster's record is gone.")
+    network.set_up()
+    _run_components(state, record)
+    _wait_ready(state, Api(state))
+
+
+def _run_components(state: State, record: Record) -> None:
+    resolv_conf = Path("/etc/resolv.conf")
+    files = components.configuration_files(
+        state, resolv_conf.read_text() if resolv_conf.exists() else ""
+    )
+    for name, content in files.items():
+        file = state.config / name
+        file.touch(mode=0o600)
+        file.write_text(content)
+    lines = components.command_lines(state, Path(record.node_binary))
+    for group in (components.FIRST, components.THEN):
+        for name in group:
+            known = record.processes.get(name)
+            if known is None or not processes.alive(known):
+                record.processes[name] = processes.start(lines[name], state.logs / f"{name}.log")
+                save(state, record)
+        if group is components.FIRST:
+            api = Api(state)
+            wait_until(
+                "waiting for the API server",
+                lambda: _still_alive(state, record) and api.ready(),
+                READY_SECONDS,
+                log=state.logs / "kube-apiserver.log",
+            )
+
+
+def _still_alive(state: State, record: Record) -> bool:
+    """True, or the end of the log of what died: better than waiting for what cannot come."""
+    for name, process in record.processes.items():
+        if not processes.alive(process):
+            log = state.logs / f"{name}.log"
+            tail = "\n".join(f"    {line}" for line in last_lines(log, 15))
+            raise ClusterError(f"{name} has ended.\n{tail}\n  The whole log: {log}")
+    return True
+
+
+def _wait_ready(state: State, api: Api) -> None:
+    record = load(state)
+
+    def answers(address: str, port: int) -> bool:
+        try:
+            with socket.create_connection((address, port), timeout=1):
+                return True
+        except OSError:
+            return False
+
+    wait_until(
+        "waiting for the node",
+        lambda: (
+            (record is None or _still_alive(state, record))
+            and api.node_ready()
+            and api.default_account_ready()
+            and services_ready()
+            and answers(NODE_ADDRESS, 53)
+        ),
+        READY_SECONDS,
+        log=state.logs / "kubelet.log",
+    )
+
+
+def import_image(state: State, archive: Path) -> None:
+    done = _ctr(state, "images", "import", "--all-platforms", str(archive))
+    if done.returncode != 0:
+        raise ClusterError(f"The node refused {archive}: {done.stderr.strip()}")
+
+
+def images(state: State) -> set[str]:
+    return set(_ctr(state, "images", "list", "-q").stdout.split())
+
+
+def _ctr(state: State, *words: str) -> subprocess.CompletedProcess[str]:
+    return quiet(["ctr", "--address", state.containerd_socket, "--namespace", "k8s.io", *words])
+
+
+def remove(state: State) -> None:
+    """Take away the cluster, whatever condition it is in. Safe to repeat."""
+    record = load(state)
+    same_boot = record is not None and record.boot == processes.boot_id()
+    if record is not None and same_boot:
+        # The kubelet first, or it starts again what is being stopped.
+        first = [record.processes[name] for name in ("kubelet",) if name in record.processes]
+        processes.stop(first, 2)
+        processes.stop([p for p in record.processes.values() if p not in first], 3)
+    for _ in range(3):
+        left = list(processes.of_cluster(state))
+        if not left:
+            break
+        processes.stop(left, 0)
+    _unmount(state)
+    if state.root.exists():
+        network.tear_down()
+        _remove_control_groups()
+        _remove_log_links(state)
+    if record is not None:
+        if same_boot:
+            network.write_sysctls(record.sysctls)
+        if not record.had_kubelet_directory:
+            shutil.rmtree(KUBELET_DIRECTORY, ignore_errors=True)
+    if state.root.exists():
+        # Renamed first: a removal that is cut short leaves no half of a cluster behind.
+        grave = Path(tempfile.mkdtemp(prefix=f"{state.root.name}-old-", dir=state.root.parent))
+        state.root.rename(grave / "state")
+    for grave in state.root.parent.glob(f"{state.root.name}-old-*"):
+        shutil.rmtree(grave, ignore_errors=True)
+
+
+def _mounts(state: State) -> list[str]:
+    points = [
+        line.split()[4].encode().decode("unicode_escape")
+        for line in Path("/proc/self/mountinfo").read_text().splitlines()
+    ]
+    return sorted((point for point in points if point.startswith(f"{state.root}/")), reverse=True)
+
+
+def _unmount(state: State) -> None:
+    for _ in range(3):
+        ours = _mounts(state)
+        if not ours:
+            return
+        quiet(["umount", "--lazy", *ours])
+    # Removing the folder now could reach through a mount into somebody's own files.
+    if left := _mounts(state):
+        raise ClusterError(f"Still mounted, nothing was removed: {', '.join(left[:5])}")
+
+
+def _remove_control_groups() -> None:
+    # rmdir refuses a group that still has a process or a limit's holder in it.
+    # Version 1 has one tree for each controller, version 2 one for all.
+    root = Path("/sys/fs/cgroup")
+    for top in (root / "kubepods", *root.glob("*/kubepods")):
+        for directory, _, _ in os.walk(top, topdown=False):
+            try:
+                os.rmdir(directory)
+            except OSError:
+                continue
+
+
+def _remove_log_links(state: State) -> None:
+    if not CONTAINER_LOGS.is_dir():
+        return
+    for link in CONTAINER_LOGS.iterdir():
+        if link.is_symlink() and os.readlink(link).startswith(f"{state.root}/"):
+            link.unlink()
