@@ -81,9 +81,7 @@ def as_yaml(manifest: dict[str, Any]) -> str:
     return _HEADER + yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=96)
 
 
-def _schema(
-    model: type[BaseModel], spec: dict[str, Any], status: dict[str, Any]
-) -> dict[str, Any]:
+def _schema(model: type[BaseModel], spec: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:
     return {
         "description": (model.__doc__ or "").strip(),
         "type": "object",

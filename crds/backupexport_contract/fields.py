@@ -41,7 +41,7 @@ class Follows:
     def _check(self, value: str) -> str:
         broken = first_broken(self.rules, value)
         if broken is not None:
-            raise PydanticCustomError(broken.code, broken.message)  # type: ignore[arg-type]
+            raise PydanticCustomError(broken.code, broken.message)
         return value
 
 

@@ -66,9 +66,7 @@ def project_hash(project_id: str) -> str:
     return hashlib.sha256(project_id.encode()).hexdigest()[:16]
 
 
-def artifact_file_name(
-    created: datetime, job_id: str, dump_format: str, compression: str
-) -> str:
+def artifact_file_name(created: datetime, job_id: str, dump_format: str, compression: str) -> str:
     """`<UTC time>-<job id>.<sql|tar>[.zst|.gz]`.
 
     The time is the export's creation, not the attempt's start: a retry then replaces its own

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 
 from backupexport_contract import names, runner_protocol
 from backupexport_contract.fields import (
@@ -24,15 +25,15 @@ from backupexport_contract.reasons import Phase, Reason
 
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
-_PHASE_IS_FINAL = {
+_PHASE_IS_FINAL: JsonDict = {
     "rule": "!(oldSelf in ['Succeeded', 'Failed', 'Cancelled']) || self == oldSelf",
     "message": "a finished phase never changes again",
 }
-_COMPRESSION_NEEDS_COMPRESS = {
+_COMPRESSION_NEEDS_COMPRESS: JsonDict = {
     "rule": "self.compress || !has(self.compression)",
     "message": "compression is only allowed with compress: true",
 }
-_CANCEL_IS_FINAL = {
+_CANCEL_IS_FINAL: JsonDict = {
     "rule": "!oldSelf.cancel || self.cancel",
     "message": "cancel can't be undone: make a new BackupExport instead",
 }
@@ -251,7 +252,7 @@ class SecretKeys(KubernetesModel):
     """The key that holds the certificate authority's certificates in PEM."""
 
 
-_QUANTITY = {
+_QUANTITY: JsonDict = {
     "anyOf": [{"type": "integer"}, {"type": "string"}],
     "x-kubernetes-int-or-string": True,
     "pattern": r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|"
@@ -281,9 +282,9 @@ class ExportTargetSpec(KubernetesModel):
     """A Secret with the keys of a Service Binding or of CloudNativePG."""
     keys: SecretKeys | None = None
     """Other names for the Secret's keys."""
-    sslmode: (
-        Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None
-    ) = None
+    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = (
+        None
+    )
     """libpq's sslmode; wins over the Secret's."""
     sslrootcert: str | None = Field(default=None, max_length=65536)
     """Certificates in PEM that the server's certificate must descend from."""

@@ -42,7 +42,7 @@ SECRET_KEYS: dict[str, tuple[str, ...]] = {
 
 # The project's own directory of the volume; nothing above it is mounted.
 EXPORTS_MOUNT = "/exports"
-SCRATCH_MOUNT = "/tmp"
+SCRATCH_MOUNT = "/tmp"  # noqa: S108 - an emptyDir of the pod's own
 TERMINATION_MESSAGE_PATH = "/dev/termination-log"
 TERMINATION_MESSAGE_BYTES = 4096
 
@@ -100,12 +100,13 @@ def outcome_text(outcome: Outcome) -> str:
     """The termination message, cut so that it stays whole JSON within the kubelet's limit."""
     message = outcome.message
     while True:
-        text = json.dumps({"artifact": outcome.artifact and asdict(outcome.artifact),
-                           "message": message})
-        excess = len(text) - TERMINATION_MESSAGE_BYTES
-        if excess <= 0 or not message:
+        text = json.dumps(
+            {"artifact": outcome.artifact and asdict(outcome.artifact), "message": message}
+        )
+        if len(text) <= TERMINATION_MESSAGE_BYTES or not message:
             return text
-        message = message[: max(0, len(message) - max(excess, 8))]
+        # By parts, because one character can take twelve bytes in JSON.
+        message = message[: len(message) * 9 // 10]
 
 
 def read_outcome(text: str) -> Outcome:

@@ -1,0 +1,114 @@
+"""The few facts about Jobs and Pods that decisions rest on, read from plain API objects.
+
+Sources: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/job-v1/ and
+…/pod-v1/.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from backupexport_contract.names import LABEL_EXPORT_UID, RUNNER_CONTAINER
+
+Manifest = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """A Job; `failure` is the reason of its Failed or FailureTarget condition."""
+
+    name: str
+    owner_uid: str
+    deleting: bool = False
+    complete: bool = False
+    failure: str | None = None
+    failure_message: str = ""
+    failed_pods: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """A runner's Pod; times are RFC 3339 as the API server wrote them.
+
+    `waiting` is the reason why the container hasn't started (`ImagePullBackOff`, …),
+    `unschedulable` the scheduler's message, `exit_code` is None until the container ended.
+    """
+
+    name: str
+    created_at: str
+    deleting: bool = False
+    disrupted: bool = False
+    unschedulable: str | None = None
+    waiting: str | None = None
+    waiting_message: str = ""
+    started_at: str | None = None
+    finished_at: str | None = None
+    exit_code: int | None = None
+    ended_by: str = ""
+    termination_message: str = ""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the runner's container is running now."""
+        return self.started_at is not None and self.exit_code is None
+
+
+def export_uid_of(manifest: Manifest) -> str | None:
+    """The uid of the BackupExport that a Job or Pod of ours belongs to."""
+    uid = manifest["metadata"].get("labels", {}).get(LABEL_EXPORT_UID)
+    return uid if isinstance(uid, str) else None
+
+
+def job_facts(manifest: Manifest) -> JobFacts:
+    """Read a batch/v1 Job."""
+    metadata, status = manifest["metadata"], manifest.get("status") or {}
+    holding = {c["type"]: c for c in status.get("conditions") or () if c["status"] == "True"}
+    # FailureTarget comes as soon as the verdict is in, Failed only when the pods are gone too.
+    failure = holding.get("Failed") or holding.get("FailureTarget")
+    owners = metadata.get("ownerReferences") or ()
+    return JobFacts(
+        name=metadata["name"],
+        owner_uid=next((owner["uid"] for owner in owners if owner.get("controller")), ""),
+        deleting="deletionTimestamp" in metadata,
+        complete="Complete" in holding,
+        failure=failure.get("reason", "") if failure else None,
+        failure_message=failure.get("message", "") if failure else "",
+        failed_pods=status.get("failed") or 0,
+    )
+
+
+def pod_facts(manifest: Manifest) -> PodFacts:
+    """Read a v1 Pod."""
+    metadata, status = manifest["metadata"], manifest.get("status") or {}
+    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    scheduled = conditions.get("PodScheduled", {})
+    state = _runner_state(status)
+    waiting = state.get("waiting") or {}
+    ended = state.get("terminated") or {}
+    running = state.get("running") or {}
+    return PodFacts(
+        name=metadata["name"],
+        created_at=metadata.get("creationTimestamp", ""),
+        deleting="deletionTimestamp" in metadata,
+        disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
+        unschedulable=(
+            scheduled.get("message", "")
+            if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
+            else None
+        ),
+        waiting=waiting.get("reason"),
+        waiting_message=waiting.get("message", ""),
+        started_at=running.get("startedAt") or ended.get("startedAt"),
+        finished_at=ended.get("finishedAt"),
+        exit_code=ended.get("exitCode"),
+        ended_by=ended.get("reason", ""),
+        termination_message=ended.get("message", ""),
+    )
+
+
+def _runner_state(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    for container in status.get("containerStatuses") or ():
+        if container["name"] == RUNNER_CONTAINER:
+            state = container.get("state") or {}
+            return state if isinstance(state, Mapping) else {}
+    return {}

@@ -1,0 +1,206 @@
+"""The Job that carries an export out: a pure function of the export, its target and settings."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from backupexport_contract import names, reasons, runner_protocol, timestamps
+from backupexport_contract.resources import BackupExport, ExportTarget
+
+_UID = 65532
+_VOLUME = "exports"
+_SCRATCH = "scratch"
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerDefaults:
+    """What the chart says about every Job; `resources` and `tolerations` as in a Pod."""
+
+    image: str
+    claim_name: str
+    service_account: str = "default"
+    image_pull_policy: str = "IfNotPresent"
+    image_pull_secrets: tuple[str, ...] = ()
+    resources: dict[str, Any] = field(default_factory=dict)
+    node_selector: dict[str, str] = field(default_factory=dict)
+    tolerations: list[dict[str, Any]] = field(default_factory=list)
+    backoff_limit: int = 4
+    active_deadline_seconds: int = 6 * 3600
+    ttl_seconds_after_finished: int = 24 * 3600
+
+
+def job_manifest(
+    export: BackupExport, target: ExportTarget, defaults: RunnerDefaults
+) -> dict[str, Any]:
+    """A batch/v1 Job whose name and content follow from its arguments alone."""
+    labels = _labels(export)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": names.job_name(export.metadata.name),
+            "namespace": export.metadata.namespace,
+            "labels": labels,
+            "ownerReferences": [
+                {
+                    "apiVersion": names.API_VERSION,
+                    "kind": names.EXPORT_KIND,
+                    "name": export.metadata.name,
+                    "uid": export.metadata.uid,
+                    "controller": True,
+                    "blockOwnerDeletion": True,
+                }
+            ],
+        },
+        "spec": {
+            "backoffLimit": defaults.backoff_limit,
+            "activeDeadlineSeconds": (
+                export.spec.active_deadline_seconds
+                or target.spec.active_deadline_seconds
+                or defaults.active_deadline_seconds
+            ),
+            "ttlSecondsAfterFinished": defaults.ttl_seconds_after_finished,
+            "podFailurePolicy": _POD_FAILURE_POLICY,
+            # A pod that is being deleted still writes: only a terminal one may be replaced.
+            "podReplacementPolicy": "Failed",
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": _pod_spec(export, target, defaults),
+            },
+        },
+    }
+
+
+# https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failure-policy: the first
+# rule that matches wins, and what none matches counts against backoffLimit.
+_POD_FAILURE_POLICY = {
+    "rules": [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+        {
+            "action": "FailJob",
+            "onExitCodes": {
+                "containerName": names.RUNNER_CONTAINER,
+                "operator": "In",
+                "values": sorted(int(code) for code in reasons.FATAL_EXIT_CODES),
+            },
+        },
+    ]
+}
+
+
+def _labels(export: BackupExport) -> dict[str, str]:
+    return {
+        "app.kubernetes.io/name": "backupexport",
+        "app.kubernetes.io/component": "runner",
+        "app.kubernetes.io/part-of": "backupexport",
+        names.LABEL_MANAGED_BY: names.MANAGED_BY,
+        names.LABEL_EXPORT_UID: export.metadata.uid,
+        names.LABEL_JOB_ID: export.job_id,
+        names.LABEL_PROJECT_HASH: names.project_hash(export.spec.project_id),
+    }
+
+
+def _pod_spec(
+    export: BackupExport, target: ExportTarget, defaults: RunnerDefaults
+) -> dict[str, Any]:
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "serviceAccountName": defaults.service_account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 15,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _UID,
+            "runAsGroup": _UID,
+            "fsGroup": _UID,
+            # A full volume would be walked at every start otherwise.
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(export, target, defaults)],
+        "volumes": [
+            {
+                "name": _VOLUME,
+                "persistentVolumeClaim": {"claimName": defaults.claim_name},
+            },
+            {"name": _SCRATCH, "emptyDir": {"sizeLimit": "16Mi"}},
+        ],
+    }
+    if defaults.image_pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in defaults.image_pull_secrets]
+    if defaults.node_selector:
+        spec["nodeSelector"] = defaults.node_selector
+    if defaults.tolerations:
+        spec["tolerations"] = defaults.tolerations
+    return spec
+
+
+def _container(
+    export: BackupExport, target: ExportTarget, defaults: RunnerDefaults
+) -> dict[str, Any]:
+    own = target.spec.resources
+    return {
+        "name": names.RUNNER_CONTAINER,
+        "image": defaults.image,
+        "imagePullPolicy": defaults.image_pull_policy,
+        "env": _environment(export, target),
+        "envFrom": [
+            {
+                "prefix": runner_protocol.SECRET_ENV_PREFIX,
+                "secretRef": {"name": target.spec.secret_ref.name},
+            }
+        ],
+        "resources": own.to_manifest() if own else defaults.resources,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePath": runner_protocol.TERMINATION_MESSAGE_PATH,
+        "terminationMessagePolicy": "File",
+        "volumeMounts": [
+            {
+                "name": _VOLUME,
+                "mountPath": runner_protocol.EXPORTS_MOUNT,
+                "subPath": export.spec.project_id,
+            },
+            {"name": _SCRATCH, "mountPath": runner_protocol.SCRATCH_MOUNT},
+        ],
+    }
+
+
+def _environment(export: BackupExport, target: ExportTarget) -> list[dict[str, Any]]:
+    spec = export.spec
+    created = timestamps.from_text(export.metadata.creation_timestamp)
+    values = {
+        runner_protocol.ENV_JOB_ID: export.job_id,
+        runner_protocol.ENV_PROJECT_ID: spec.project_id,
+        runner_protocol.ENV_FORMAT: spec.format,
+        runner_protocol.ENV_COMPRESSION: spec.effective_compression,
+        runner_protocol.ENV_STORAGE_PATH: spec.storage_path,
+        runner_protocol.ENV_FILE_NAME: _file_name(export, created),
+        runner_protocol.ENV_CREATED_AT: timestamps.to_text(created),
+        runner_protocol.ENV_SECRET_NAME: target.spec.secret_ref.name,
+        runner_protocol.ENV_SSLMODE: target.spec.sslmode,
+        runner_protocol.ENV_SSLROOTCERT: target.spec.sslrootcert,
+    }
+    renamed = target.spec.keys.to_manifest() if target.spec.keys else {}
+    return [{"name": name, "value": _literal(value)} for name, value in values.items() if value] + [
+        {
+            "name": runner_protocol.KEY_ENV_PREFIX + key.upper(),
+            "valueFrom": {"secretKeyRef": {"name": target.spec.secret_ref.name, "key": secret_key}},
+        }
+        for key, secret_key in renamed.items()
+    ]
+
+
+def _file_name(export: BackupExport, created: datetime) -> str:
+    return names.artifact_file_name(
+        created, export.job_id, export.spec.format, export.spec.effective_compression
+    )
+
+
+def _literal(value: str) -> str:
+    """The kubelet expands $(NAME) in a value; $$ is a literal dollar sign."""
+    return value.replace("$", "$$")

@@ -1,0 +1,70 @@
+"""The operator's settings, read once from BACKUPEXPORT_… environment values and checked."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from backupexport_operator.job_manifest import RunnerDefaults
+
+PositiveSeconds = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseSettings):
+    """One attribute for each environment value; lists and objects are JSON."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BACKUPEXPORT_", frozen=True, use_attribute_docstrings=True
+    )
+
+    namespace: str
+    """The namespace whose BackupExports are served."""
+    runner_image: str
+    """The image of the Jobs' container."""
+    runner_image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    """When the node pulls the runner's image."""
+    runner_image_pull_secrets: list[str] = []
+    """Names of Secrets with registry credentials for the runner's image."""
+    runner_service_account: str = "default"
+    """The ServiceAccount of the Jobs' pods; it needs no permission and mounts no token."""
+    claim_name: str
+    """The PersistentVolumeClaim that exports are written to."""
+    runner_resources: dict[str, Any] = {}
+    """Resources of the Jobs' container, as in a Pod, unless the ExportTarget has its own."""
+    runner_node_selector: dict[str, str] = {}
+    """nodeSelector of the Jobs' pods."""
+    runner_tolerations: list[dict[str, Any]] = []
+    """tolerations of the Jobs' pods."""
+    backoff_limit: int = Field(default=4, ge=0, le=20)
+    """How often a failure that may heal is tried again."""
+    active_deadline_seconds: PositiveSeconds = 6 * 3600
+    """How long an export may take in all, in seconds."""
+    ttl_seconds_after_finished: PositiveSeconds = 24 * 3600
+    """How long a finished Job (not its file) stays, in seconds."""
+    resync_seconds: PositiveSeconds = 60
+    """How often everything unfinished is looked at again without an event, in seconds."""
+    progress_seconds: float = Field(default=2, ge=0.1)
+    """The least time between two progress updates of one export, in seconds."""
+    liveness_port: int = Field(default=8081, ge=1, le=65535)
+    """The port of GET /healthz."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe message that is logged."""
+    log_format: Literal["json", "text"] = "json"
+    """json for a cluster, text for a terminal."""
+
+    @property
+    def runner_defaults(self) -> RunnerDefaults:
+        """What every Job is made with."""
+        return RunnerDefaults(
+            image=self.runner_image,
+            claim_name=self.claim_name,
+            service_account=self.runner_service_account,
+            image_pull_policy=self.runner_image_pull_policy,
+            image_pull_secrets=tuple(self.runner_image_pull_secrets),
+            resources=self.runner_resources,
+            node_selector=self.runner_node_selector,
+            tolerations=self.runner_tolerations,
+            backoff_limit=self.backoff_limit,
+            active_deadline_seconds=self.active_deadline_seconds,
+            ttl_seconds_after_finished=self.ttl_seconds_after_finished,
+        )

@@ -1,0 +1,34 @@
+"""The CRD files are what the models say."""
+
+from pathlib import Path
+
+import pytest
+from backupexport_contract import crd_manifests
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("folder", crd_manifests.COPIES, ids=str)
+@pytest.mark.parametrize("file_name", crd_manifests.manifests())
+def test_every_copy_is_fresh(folder: Path, file_name: str) -> None:
+    expected = crd_manifests.as_yaml(crd_manifests.manifests()[file_name])
+    assert (ROOT / folder / file_name).read_text(encoding="utf-8") == expected, "run `make crds`"
+
+
+def test_every_field_is_explained() -> None:
+    for manifest in crd_manifests.manifests().values():
+        schema = manifest["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+        for part in ("spec", "status"):
+            for name, field in schema[part]["properties"].items():
+                assert field.get("description"), f"{manifest['metadata']['name']} {part}.{name}"
+
+
+def test_every_spec_field_but_cancel_is_immutable() -> None:
+    crd = crd_manifests.manifests()["backupexports.yaml"]
+    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    guarded = {
+        rule["message"].split()[0]
+        for rule in spec["x-kubernetes-validations"]
+        if "is immutable" in rule["message"]
+    }
+    assert guarded == set(spec["properties"]) - {"cancel"}
