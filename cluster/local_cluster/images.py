@@ -1,4 +1,128 @@
-from pathlib import Path
+"""The project's images: which there are, what they are made of, and how they get to the node."""
+
+import shutil
+import subprocess
 from collections.abc import Callable
-def purge(cache: Path) -> None: ...
-def native(up: Callable[[], None]) -> None: ...
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import base_image, handle, packages
+from . import native as cluster
+from .buildah import Buildah
+from .errors import ClusterError
+from .inputs import context_hash
+from .layout import CLONE, Handle, State, cache_directory
+from .locking import turn
+from .progress import say, side_by_side
+
+LOCK = Path("/run/lock/backupexport-images.lock")
+KEPT_ARCHIVES = 3
+
+
+@dataclass(frozen=True)
+class Image:
+    variable: str
+    repository: str
+    context: Path
+    dockerfile: Path
+    target: str | None = None
+
+    def reference(self, registry: str = "docker.io/library") -> str:
+        tag = context_hash(self.context, self.dockerfile, base_image.recipe_hash())
+        return f"{registry}/{self.repository}:{tag}"
+
+
+POSTGRES = CLONE / "cluster" / "postgres"
+IMAGES = (
+    Image("IMAGE", "backupexport", CLONE, CLONE / "Dockerfile", "controller"),
+    Image("RUNNER_IMAGE", "backupexport-runner", CLONE, CLONE / "Dockerfile", "runner"),
+    Image("POSTGRES_IMAGE", "backupexport-postgres", POSTGRES, POSTGRES / "Dockerfile"),
+)
+
+
+def available() -> list[Image]:
+    missing = [image.dockerfile for image in IMAGES if not image.dockerfile.is_file()]
+    if missing:
+        raise ClusterError(f"There is no {missing[0]} to build from.")
+    return list(IMAGES)
+
+
+def _archive(cache: Path, reference: str) -> Path:
+    return cache / "images" / (reference.rpartition("/")[2].replace(":", "-") + ".tar")
+
+
+def native(up: Callable[..., None]) -> None:
+    """Build what is not in the cache, side by side with starting the cluster."""
+    state, cache = State(), cache_directory()
+    references = {image: image.reference() for image in available()}
+    missing = [image for image, name in references.items() if not _archive(cache, name).exists()]
+    if missing:
+        # The packages first: both the cluster and the builds need them.
+        packages.install(packages.missing(), cache / "logs")
+        side_by_side(up, lambda: _build(cache, {image: references[image] for image in missing}))
+    else:
+        up()
+    present = cluster.images(state)
+    for name in references.values():
+        if name not in present:
+            say(f"bringing {name.rpartition('/')[2]} to the node")
+            cluster.import_image(state, _archive(cache, name))
+    handle.write_images(Handle(), {image.variable: name for image, name in references.items()})
+    say(f"images: {', '.join(name.rpartition('/')[2] for name in references.values())}")
+
+
+def _build(cache: Path, wanted: dict[Image, str]) -> None:
+    with turn(LOCK, "image build"):
+        logs = cache / "logs"
+        (cache / "images").mkdir(parents=True, exist_ok=True)
+        buildah = Buildah(cache)
+        if not buildah.has(f"localhost/debian-base:{base_image.recipe_hash()}"):
+            root_tar = base_image.root_file_system(cache, logs)
+            buildah.make_base(root_tar, base_image.recipe_hash())
+
+        def chain(images: list[Image]) -> None:
+            for image in images:
+                archive = _archive(cache, wanted[image])
+                if archive.exists():
+                    # Another clone has built it while this one waited.
+                    continue
+                buildah.build(wanted[image], image.context, image.dockerfile, image.target)
+                buildah.export(wanted[image], archive)
+                _prune(archive, image.repository)
+
+        # Targets of one Dockerfile share their first layers, so those go one after the other.
+        contexts = {image.context for image in wanted}
+        side_by_side(
+            *(
+                lambda context=context: chain([i for i in wanted if i.context == context])
+                for context in contexts
+            )
+        )
+
+
+def _prune(newest: Path, repository: str) -> None:
+    of_this = [
+        file
+        for file in newest.parent.glob(f"{repository}-*.tar")
+        # backupexport-*.tar would match backupexport-runner-*.tar, too.
+        if file.stem.removeprefix(f"{repository}-").isalnum()
+    ]
+    of_this.sort(key=lambda file: file.stat().st_mtime, reverse=True)
+    for file in of_this[KEPT_ARCHIVES:]:
+        file.unlink(missing_ok=True)
+
+
+def purge(cache: Path) -> None:
+    # buildah may still hold mounts in there; it knows best how to let go of them.
+    storage = cache / "buildah"
+    if storage.is_dir() and shutil.which("buildah"):
+        for words in (["rm", "--all"], ["rmi", "--all", "--force"]):
+            subprocess.run(
+                [*Buildah(cache).command(), *words],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                check=False,
+            )
+    shutil.rmtree(cache, ignore_errors=True)
+    shutil.rmtree("/run/backupexport-buildah", ignore_errors=True)

@@ -1,0 +1,73 @@
+"""Stand-in for Docker Hub's `debian:trixie-slim` where no registry can be reached."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from .errors import ClusterError
+from .inputs import content_hash
+from .progress import run, say
+
+SUITE = "trixie"
+MIRROR = "http://deb.debian.org/debian"
+SECURITY_MIRROR = "http://deb.debian.org/debian-security"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+# Trimmed as the real slim image is: programs stay whole, what people read goes.
+TRIMMED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*")
+
+
+def recipe_hash() -> str:
+    return content_hash(Path(__file__).parent, [Path(__file__)])
+
+
+def _sources(*, with_updates: bool) -> str:
+    suites = f"{SUITE} {SUITE}-updates" if with_updates else SUITE
+    text = (
+        f"Types: deb\nURIs: {MIRROR}\nSuites: {suites}\nComponents: main\nSigned-By: {KEYRING}\n"
+    )
+    if with_updates:
+        text += (
+            f"\nTypes: deb\nURIs: {SECURITY_MIRROR}\nSuites: {SUITE}-security\n"
+            f"Components: main\nSigned-By: {KEYRING}\n"
+        )
+    return text
+
+
+def root_file_system(cache: Path, logs: Path) -> Path:
+    """A tar of a minimal Debian, made once."""
+    target = cache / f"debian-{recipe_hash()}.tar"
+    if target.exists():
+        return target
+    cache.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix="debian-draft-", dir=cache))
+    try:
+        try:
+            _bootstrap(draft, logs, with_updates=True)
+        except ClusterError:
+            # Some mirrors carry the main archive only.
+            say("without the updates and security archives, then")
+            _bootstrap(draft, logs, with_updates=False)
+        (draft / "root.tar").rename(target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return target
+
+
+def _bootstrap(draft: Path, logs: Path, *, with_updates: bool) -> None:
+    sources = draft / "debian.sources"
+    sources.write_text(_sources(with_updates=with_updates))
+    run(
+        "making the Debian base image",
+        [
+            "mmdebstrap",
+            "--variant=minbase",
+            *(f'--dpkgopt=path-exclude="{pattern}"' for pattern in TRIMMED),
+            '--dpkgopt=path-include="/usr/share/doc/*/copyright"',
+            '--aptopt=Apt::Install-Recommends "false"',
+            # What apt and dpkg were told for the trimming stays, as in the real image.
+            SUITE,
+            draft / "root.tar",
+            sources,
+        ],
+        logs / "debian-base.log",
+    )

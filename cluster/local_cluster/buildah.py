@@ -1,0 +1,103 @@
+"""Building images without a Docker engine."""
+
+import os
+from pathlib import Path
+
+from .progress import quiet, run
+
+BASE = "docker.io/library/debian:trixie-slim"
+AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
+# Where a package index is to be found is the machine's affair; a Dockerfile that declares these
+# as ARG gets them, and nothing of them stays in the image.
+PASSED_ON = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
+
+
+class Buildah:
+    """One buildah with a storage of its own, apart from the machine's containers."""
+
+    def __init__(self, cache: Path) -> None:
+        self._storage = cache / "buildah"
+        self._driver_file = self._storage / "driver"
+        self._logs = cache / "logs"
+
+    def _command(self, driver: str) -> list[str | Path]:
+        root = self._storage / driver
+        return [
+            "buildah",
+            *("--root", root / "root"),
+            *("--runroot", Path("/run/backupexport-buildah") / driver),
+            *("--storage-driver", driver),
+        ]
+
+    def command(self) -> list[str | Path]:
+        self._storage.mkdir(parents=True, exist_ok=True)
+        if not self._driver_file.exists():
+            # Overlay is refused on some file systems, above all on overlay itself.
+            probe = quiet([*self._command("overlay"), "info"])
+            self._driver_file.write_text("overlay" if probe.returncode == 0 else "vfs")
+        return self._command(self._driver_file.read_text().strip())
+
+    def has(self, reference: str) -> bool:
+        return quiet([*self.command(), "inspect", "--type", "image", reference]).returncode == 0
+
+    def make_base(self, root_tar: Path, version: str) -> None:
+        """Tag the root file system so that `FROM debian:trixie-slim` finds it."""
+        versioned = f"localhost/debian-base:{version}"
+        if not self.has(versioned):
+            folder = root_tar.parent / "debian-context"
+            folder.mkdir(exist_ok=True)
+            (folder / "Dockerfile").write_text(
+                f'FROM scratch\nADD {root_tar.name} /\nCMD ["bash"]\n'
+            )
+            (folder / root_tar.name).unlink(missing_ok=True)
+            os.link(root_tar, folder / root_tar.name)
+            run(
+                "storing the Debian base image",
+                [*self.command(), "bud", "--tag", versioned, folder],
+                self._logs / "image-base.log",
+            )
+            (folder / root_tar.name).unlink()
+        quiet([*self.command(), "tag", versioned, BASE])
+
+    def build(
+        self, reference: str, context: Path, dockerfile: Path, target: str | None = None
+    ) -> None:
+        words: list[str | Path] = [
+            *self.command(),
+            "bud",
+            *("--isolation", "chroot"),
+            "--layers",
+            "--pull-never",
+            *("--tag", reference),
+            *("--file", dockerfile),
+            *(("--target", target) if target else ()),
+        ]
+        configured = Path(os.environ.get("SSL_CERT_FILE") or AUTHORITIES)
+        authorities = configured if configured.is_file() else AUTHORITIES
+        if authorities.is_file():
+            words += ["--volume", f"{authorities}:{AUTHORITIES}:ro"]
+            words += ["--build-arg", f"PIP_CERT={AUTHORITIES}"]
+        for name in PASSED_ON:
+            if name in os.environ:
+                words += ["--build-arg", f"{name}={os.environ[name]}"]
+        short = reference.rpartition("/")[2]
+        log = self._logs / f"image-{short.partition(':')[0]}.log"
+        run(f"building {short}", [*words, context], log)
+
+    def export(self, reference: str, archive: Path) -> None:
+        draft = archive.with_suffix(".draft")
+        draft.unlink(missing_ok=True)
+        short = reference.rpartition("/")[2]
+        run(
+            f"packing {short}",
+            [*self.command(), "push", reference, f"oci-archive:{draft}:{reference}"],
+            self._logs / f"pack-{short.partition(':')[0]}.log",
+        )
+        draft.rename(archive)
+
+    def push(self, reference: str, destination: str) -> None:
+        run(
+            f"pushing {destination}",
+            [*self.command(), "push", reference, f"docker://{destination}"],
+            self._logs / "push.log",
+        )
