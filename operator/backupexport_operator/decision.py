@@ -146,8 +146,8 @@ def _with_job(seen: Observation, job: JobFacts) -> Plan:
     if cannot_start is not None:
         return Plan(_waiting(seen, cannot_start))
     if troubles:
-        again = f"{troubles[-1].message} Trying again, {_attempts(seen)} of "
-        again += f"{seen.backoff_limit + 1} attempts are used."
+        used, allowed = _attempts(seen), seen.backoff_limit + 1
+        again = f"{troubles[-1].message} Attempt {used} of {allowed} failed, trying again."
         return Plan(_waiting(seen, Trouble(troubles[-1].reason, again)))
     return Plan(_waiting(seen, None if newest is not None else last))
 

@@ -1,0 +1,77 @@
+"""Reading Jobs and Pods as the API server writes them."""
+
+from typing import Any
+
+import pytest
+from backupexport_operator.facts import JobFacts, PodFacts, export_uid_of, job_facts, pod_facts
+
+META = {"name": "x", "creationTimestamp": "2026-01-29T15:30:00Z"}
+
+
+def pod(state: Any = None, conditions: Any = (), **metadata: Any) -> PodFacts:
+    statuses = [{"name": "sidecar", "state": {"running": {"startedAt": "never"}}}]
+    if state is not None:
+        statuses.append({"name": "runner", "state": state})
+    return pod_facts(
+        {
+            "metadata": META | metadata,
+            "status": {"containerStatuses": statuses, "conditions": list(conditions)},
+        }
+    )
+
+
+def test_a_pod_without_status() -> None:
+    facts = pod_facts({"metadata": META})
+    assert (facts.is_running, facts.exit_code, facts.waiting) == (False, None, None)
+
+
+@pytest.mark.parametrize(
+    ("state", "running", "exit_code", "waiting"),
+    [
+        ({"waiting": {"reason": "ErrImagePull"}}, False, None, "ErrImagePull"),
+        ({"running": {"startedAt": "t"}}, True, None, None),
+        ({"terminated": {"startedAt": "t", "finishedAt": "u", "exitCode": 0}}, False, 0, None),
+        ({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}, False, 137, None),
+        (None, False, None, None),
+    ],
+)
+def test_the_runners_container_is_read_and_no_other(
+    state: Any, running: bool, exit_code: int | None, waiting: str | None
+) -> None:
+    facts = pod(state)
+    assert (facts.is_running, facts.exit_code, facts.waiting) == (running, exit_code, waiting)
+
+
+def test_a_pods_conditions() -> None:
+    unschedulable = {
+        "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "full",
+    }  # fmt: skip
+    assert pod(conditions=[unschedulable]).unschedulable == "full"
+    assert pod(conditions=[unschedulable | {"status": "True"}]).unschedulable is None
+    assert pod(conditions=[{"type": "DisruptionTarget", "status": "True"}]).disrupted
+
+
+@pytest.mark.parametrize(
+    ("conditions", "complete", "failure"),
+    [
+        ([], False, None),
+        ([{"type": "Complete", "status": "True"}], True, None),
+        ([{"type": "Complete", "status": "False"}], False, None),
+        ([{"type": "FailureTarget", "status": "True", "reason": "A"}], False, "A"),
+        ([{"type": "Failed", "status": "True", "reason": "B"}], False, "B"),
+        ([{"type": "Failed", "status": "True"}], False, ""),
+    ],
+)
+def test_a_jobs_conditions(conditions: Any, complete: bool, failure: str | None) -> None:
+    facts = job_facts({"metadata": META, "status": {"conditions": conditions, "failed": 2}})
+    assert (facts.complete, facts.failure, facts.failed_pods) == (complete, failure, 2)
+
+
+def test_a_jobs_owner_is_its_controller() -> None:
+    owners = [{"uid": "other"}, {"uid": "ours", "controller": True}]
+    assert job_facts({"metadata": META | {"ownerReferences": owners}}) == JobFacts("x", "ours")
+
+
+def test_the_export_is_named_by_a_label() -> None:
+    assert export_uid_of({"metadata": {"labels": {"backupexport.dev/export-uid": "u"}}}) == "u"
+    assert export_uid_of({"metadata": {}}) is None
