@@ -1,0 +1,71 @@
+"""Starts the API: reads the settings, connects, serves until SIGTERM."""
+
+import logging
+import signal
+import sys
+
+import uvicorn
+from kubernetes.config import ConfigException
+from limits.errors import ConfigurationError
+from pydantic import ValidationError
+
+from backupexport_api import logs
+from backupexport_api.app import create_app
+from backupexport_api.kubernetes_client import KubernetesApi
+from backupexport_api.kubernetes_store import KubernetesJobStore
+from backupexport_api.settings import ENV_PREFIX, Settings, complaints
+
+_EXIT_BAD_CONFIGURATION = 2
+_GRACE_SECONDS = 10
+
+
+def main() -> int:
+    """Serve; exit code 2 and a line for each mistake where the configuration is no good."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        return _refuse(*complaints(error))
+    logs.configure(settings.log_level, settings.log_format)
+    try:
+        api = KubernetesApi.connect(settings.namespace)
+    except ConfigException as error:
+        return _refuse(f"no Kubernetes cluster: {error}")
+    store = KubernetesJobStore(api, settings.namespace)
+    try:
+        app = create_app(settings, store)
+    except ConfigurationError:
+        # Not its text: it holds the URL, which may hold a password.
+        return _refuse(f"{ENV_PREFIX}RATE_LIMIT_STORAGE_URL: is of no kind that is supported")
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+    )
+    # uvicorn finishes its requests on SIGTERM and then raises it again, for this handler.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    logging.getLogger(__name__).info("serving namespace %s", settings.namespace)
+    store.start()
+    try:
+        server.run()
+    except KeyboardInterrupt:
+        logging.getLogger(__name__).info("interrupted")
+    finally:
+        store.stop()
+    return 0 if server.started else 1
+
+
+def _refuse(*lines: str) -> int:
+    for line in lines:
+        sys.stderr.write(f"backupexport-api: {line}\n")
+    return _EXIT_BAD_CONFIGURATION
+
+
+if __name__ == "__main__":
+    sys.exit(main())

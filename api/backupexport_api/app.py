@@ -1,0 +1,41 @@
+"""Puts the app together."""
+
+from importlib import metadata
+
+from fastapi import FastAPI
+
+from backupexport_api import openapi, problem_handlers
+from backupexport_api.authentication import Authenticator
+from backupexport_api.job_store import JobStore
+from backupexport_api.rate_limit import RateLimits
+from backupexport_api.request_context import RequestContextMiddleware
+from backupexport_api.routes import exports, health, jobs
+from backupexport_api.settings import Settings
+
+
+def create_app(settings: Settings, store: JobStore) -> FastAPI:
+    """Make the ASGI app that serves `store`; whoever made the store starts and stops it."""
+    app = FastAPI(
+        title="backupexport",
+        description="Self-service exports of PostgreSQL databases on Kubernetes.",
+        version=_version(),
+        # A redirect would make a client send its token and its body twice.
+        redirect_slashes=False,
+        redoc_url=None,
+    )
+    app.state.store = store
+    app.state.authenticator = Authenticator(settings)
+    app.state.rate_limits = RateLimits(settings)
+    app.add_middleware(RequestContextMiddleware)
+    problem_handlers.install(app)
+    for module in (exports, jobs, health):
+        app.include_router(module.router)
+    openapi.install(app)
+    return app
+
+
+def _version() -> str:
+    try:
+        return metadata.version("backupexport")
+    except metadata.PackageNotFoundError:
+        return "0"

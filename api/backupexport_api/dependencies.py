@@ -1,0 +1,78 @@
+"""What routes ask for.  Each step asks for the one before: 401, then 429, then 400."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import ValidationError
+
+from backupexport_api import problems
+from backupexport_api.authentication import Caller
+from backupexport_api.body_limit import limited_body
+from backupexport_api.export_request import ExportRequest, field_errors
+from backupexport_api.job_store import JobStore
+from backupexport_api.json_body import MalformedJsonError, strict_json
+
+_bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", scheme_name="bearer")
+
+
+async def _store(request: Request) -> JobStore:
+    store: JobStore = request.app.state.store
+    return store
+
+
+Store = Annotated[JobStore, Depends(_store)]
+
+
+async def _authenticated(
+    request: Request,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Caller:
+    if credentials is None:
+        raise problems.token_missing()
+    caller: Caller = request.app.state.authenticator.caller_of(credentials.credentials)
+    request.state.subject = caller.subject
+    return caller
+
+
+AuthenticatedCaller = Annotated[Caller, Depends(_authenticated)]
+
+
+# Not async: the counting blocks when the storage is elsewhere, so it runs in a worker thread.
+def _reading(request: Request, caller: AuthenticatedCaller) -> Caller:
+    request.app.state.rate_limits.check_read(request)
+    return caller
+
+
+def _exporting(request: Request, caller: AuthenticatedCaller) -> Caller:
+    request.app.state.rate_limits.check_export(request)
+    return caller
+
+
+ReadingCaller = Annotated[Caller, Depends(_reading)]
+ExportingCaller = Annotated[Caller, Depends(_exporting)]
+
+
+# FastAPI would parse a declared body before any dependency runs: 400 before 401.
+async def _export_body(request: Request, _caller: ExportingCaller) -> ExportRequest:
+    if not _is_json(request.headers.get("Content-Type", "")):
+        raise problems.ProblemError(
+            415, "not_json", "Send the body as JSON: Content-Type: application/json."
+        )
+    body = await limited_body(request)
+    try:
+        return ExportRequest.model_validate(strict_json(body))
+    except MalformedJsonError as error:
+        raise problems.malformed_body(str(error)) from None
+    except ValidationError as error:
+        raise problems.invalid_request(field_errors(error)) from None
+
+
+ExportBody = Annotated[ExportRequest, Depends(_export_body)]
+
+
+def _is_json(content_type: str) -> bool:
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type == "application/json" or (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    )

@@ -1,0 +1,194 @@
+"""A watch cache of one kind of resource, on the client library's SharedInformer.
+
+The informer keeps what its list function hands it.  That function is ours, so that the cache
+holds small parsed models, a dead connection is noticed, and an API server that is gone is
+asked once in a while instead of in a tight loop.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from backupexport_contract.resources import ObjectMeta
+from kubernetes.informer import ADDED, BOOKMARK, DELETED, ERROR, MODIFIED, SharedInformer
+
+from backupexport_api.kubernetes_client import CALL_ERRORS, KubernetesApi, summary
+
+T = TypeVar("T")
+
+# The API server sends a bookmark about once a minute: a watch without a word for longer than
+# this is dead.
+_WATCH_TIMEOUT = (5.0, 90.0)
+# A list is read page by page, so that thousands of raw objects are never in memory at once.
+_LIST_TIMEOUT = (5.0, 20.0)
+_PAGE = 500
+
+_SHORTEST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 10.0
+_STOP_SECONDS = 3.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An object that our models don't understand, such as a newer version's during an upgrade."""
+
+    metadata: ObjectMeta
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """What SharedInformer expects of a list's answer."""
+
+    items: list[Any]
+    metadata: ObjectMeta
+
+
+class InformerSource(Generic[T]):
+    """Objects of one kind, as a watch shows them; reading never waits."""
+
+    def __init__(
+        self,
+        api: KubernetesApi,
+        plural: str,
+        parse: Callable[[dict[str, Any]], T],
+        on_change: Callable[[T], None] = lambda _: None,
+    ) -> None:
+        """`parse` raises ValueError for what it can't read; `on_change` sees every new version."""
+        self._api = api
+        self._plural = plural
+        self._parse = parse
+        self._stopping = threading.Event()
+        self._pause = _SHORTEST_PAUSE_SECONDS
+        self._last_call = float("-inf")
+        self._last_contact: float | None = None
+        self._synced = False
+        self._informer = SharedInformer(self._list_function())
+        for event in (ADDED, MODIFIED):
+            self._informer.add_event_handler(event, lambda item: self._changed(item, on_change))
+        for event in (DELETED, BOOKMARK):
+            self._informer.add_event_handler(event, lambda _: self._in_contact())
+        self._informer.add_event_handler(ERROR, self._failed)
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether the cache has ever been filled."""
+        return self._synced
+
+    @property
+    def seconds_since_contact(self) -> float:
+        """How old the last word of the API server is; infinite before the first."""
+        if self._last_contact is None:
+            return float("inf")
+        return time.monotonic() - self._last_contact
+
+    def get(self, key: str) -> T | Unreadable | None:
+        """Get the object under `namespace/name`."""
+        found: T | Unreadable | None = self._informer.cache.get_by_key(key)
+        return found
+
+    def all(self) -> list[T]:
+        """Every object that can be read."""
+        return [item for item in self._informer.cache.list() if not isinstance(item, Unreadable)]
+
+    def start(self) -> None:
+        """Begin to fill the cache, in a thread of its own."""
+        self._informer.start()
+
+    def stop(self) -> None:
+        """End the thread, or leave it to the end of the process when it is stuck."""
+        self._stopping.set()
+        # SharedInformer.stop joins without a time limit.
+        stopper = threading.Thread(target=self._informer.stop, daemon=True)
+        stopper.start()
+        stopper.join(_STOP_SECONDS)
+
+    def _list_function(self) -> Callable[..., Any]:
+        """Make the informer's list function.
+
+        Watch makes each event's object with `from_dict` of the class that the function is
+        annotated to return.
+        """
+        read = self._read
+
+        class Event:
+            @staticmethod
+            def from_dict(data: dict[str, Any]) -> T | Unreadable:
+                return read(data)
+
+        def list_or_watch(**options: Any) -> Any:
+            self._pace()
+            return self._watch(options) if options.get("watch") else self._list()
+
+        list_or_watch.__annotations__["return"] = Event
+        return list_or_watch
+
+    def _pace(self) -> None:
+        """Wait where the last call is too recent: the informer itself retries at once."""
+        due = self._last_call + self._pause
+        self._stopping.wait(max(0.0, due - time.monotonic()))
+        self._last_call = time.monotonic()
+
+    def _list(self) -> _Listing:
+        items: list[Any] = []
+        options: dict[str, Any] = {}
+        while True:
+            page = self._api.list_objects(
+                self._plural, limit=_PAGE, _request_timeout=_LIST_TIMEOUT, **options
+            )
+            items += [self._read(item) for item in page["items"]]
+            metadata = page["metadata"]
+            if not metadata.get("continue"):
+                break
+            options = {"_continue": metadata["continue"]}
+        self._in_contact()
+        version = ObjectMeta(name="", resource_version=metadata["resourceVersion"])
+        # Only after its last list does a watch need no pause.
+        self._last_call = float("-inf")
+        return _Listing(items, version)
+
+    def _watch(self, options: dict[str, Any]) -> Any:
+        # The informer asks for a watch only once the list is in the cache.
+        self._synced = True
+        response = self._api.list_objects(
+            self._plural, allow_watch_bookmarks=True, _request_timeout=_WATCH_TIMEOUT, **options
+        )
+        self._in_contact()
+        return response
+
+    def _read(self, data: dict[str, Any]) -> T | Unreadable:
+        try:
+            return self._parse(data)
+        except ValueError as error:
+            metadata = ObjectMeta.model_validate(data["metadata"])
+            _log.warning("can't read %s %s (%s)", self._plural, metadata.name, type(error).__name__)
+            return Unreadable(metadata)
+
+    def _changed(self, item: T | Unreadable, on_change: Callable[[T], None]) -> None:
+        self._in_contact()
+        if not isinstance(item, Unreadable):
+            on_change(item)
+
+    def _in_contact(self) -> None:
+        self._last_contact = time.monotonic()
+        self._pause = _SHORTEST_PAUSE_SECONDS
+
+    def _failed(self, error: object) -> None:
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
+        if not self._stopping.is_set():
+            _log.warning("watching %s: %s", self._plural, summary(error))
+
+
+class _InformerNoise(logging.Filter):
+    """Drops the informer's stack traces of what `_failed` says in one line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return record.levelno >= logging.ERROR and not isinstance(error, CALL_ERRORS)
+
+
+logging.getLogger("kubernetes.informer.informer").addFilter(_InformerNoise())

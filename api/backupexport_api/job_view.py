@@ -1,0 +1,130 @@
+"""A BackupExport as REST shows it."""
+
+from typing import Literal
+
+from backupexport_contract import names, timestamps
+from backupexport_contract.reasons import REST_STATUS
+from backupexport_contract.resources import BackupExport
+from pydantic import BaseModel, ConfigDict
+
+JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class AcceptedView(_View):
+    """A job that has just been stored."""
+
+    job_id: str
+    """A version-4 UUID."""
+    status: JobStatus
+    """How far the job is."""
+    project_id: str
+    """The project whose database is exported."""
+    created_at: str
+    """When the request was accepted; UTC."""
+
+
+class ProgressView(_View):
+    """How far the dump has come."""
+
+    percent: int
+    """0 to 100; 100 only when the export is complete."""
+    dumped_bytes: int
+    """Bytes dumped so far, before compression."""
+    estimated_bytes: int
+    """What the dump is expected to come to, guessed from the size of the tables."""
+
+
+class ArtifactView(_View):
+    """The finished file."""
+
+    path: str
+    """Where the file lies, relative to the root of the volume."""
+    size_bytes: int
+    """The file's size."""
+    uncompressed_bytes: int
+    """The dump's size before compression."""
+    sha256: str
+    """SHA-256 of the file, in hexadecimal."""
+    server_version: str
+    """The version of the PostgreSQL server that was dumped."""
+    dump_version: str
+    """The version of the pg_dump that was used."""
+
+
+class ErrorView(_View):
+    """Why the job has failed, or can't go on for now."""
+
+    reason: str
+    """One word, for programs."""
+    message: str
+    """One sentence that says what to do."""
+
+
+class JobView(AcceptedView):
+    """A job. Parts that don't exist yet are null."""
+
+    job_id: str
+    """A UUID."""
+    format: Literal["sql", "tar"]
+    """sql is plain SQL for psql; tar is pg_dump's tar archive for pg_restore."""
+    compress: bool
+    """Whether the file is compressed."""
+    compression: Literal["zstd", "gzip"] | None
+    """How the file is compressed; null when it is not."""
+    storage_path: str | None
+    """The directory below the project's own."""
+    requested_by: str | None
+    """The sub of the token that asked for it; null for a job made with kubectl."""
+    started_at: str | None
+    """When the first attempt began; UTC."""
+    completed_at: str | None
+    """When the job ended, well or not; UTC."""
+    progress: ProgressView | None
+    """How far the dump has come."""
+    artifact: ArtifactView | None
+    """The finished file."""
+    error: ErrorView | None
+    """Why the job has failed, or can't go on for now."""
+
+
+def accepted_view(export: BackupExport) -> AcceptedView:
+    """Show a job that has just been stored."""
+    return AcceptedView.model_validate(job_view(export), from_attributes=True)
+
+
+def job_view(export: BackupExport) -> JobView:
+    """Show a job."""
+    spec, status = export.spec, export.status
+    progress, artifact = status.progress, status.artifact
+    return JobView(
+        job_id=export.job_id,
+        status=REST_STATUS[export.phase],
+        project_id=spec.project_id,
+        format=spec.format,
+        compress=spec.compress,
+        compression=(spec.compression or "zstd") if spec.compress else None,
+        storage_path=spec.storage_path,
+        requested_by=export.metadata.annotations.get(names.ANNOTATION_REQUESTED_BY),
+        created_at=_created_at(export),
+        started_at=_normalised(status.start_time),
+        completed_at=_normalised(status.completion_time),
+        progress=progress and ProgressView.model_validate(progress, from_attributes=True),
+        artifact=artifact and ArtifactView.model_validate(artifact, from_attributes=True),
+        error=status.reason and ErrorView(reason=status.reason, message=status.message or ""),
+    )
+
+
+def _created_at(export: BackupExport) -> str:
+    try:
+        return timestamps.to_text(timestamps.from_text(export.created_at))
+    except ValueError:
+        # Whoever may write BackupExports may write anything into the annotation.
+        return timestamps.to_text(timestamps.from_text(export.metadata.creation_timestamp))
+
+
+def _normalised(time: str | None) -> str | None:
+    return None if time is None else timestamps.to_text(timestamps.from_text(time))

@@ -1,0 +1,97 @@
+"""Around every request: its id, its line in the log, and an answer to whatever nobody caught."""
+
+import logging
+import re
+import time
+import uuid
+from contextvars import ContextVar
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from backupexport_api import problems
+
+HEADER = "X-Request-ID"
+
+request_id: ContextVar[str] = ContextVar("request_id", default="-")
+
+_log = logging.getLogger(__name__)
+_SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_PROBES = ("/healthz", "/readyz")
+
+
+class RequestContextMiddleware:
+    """The outermost part that is ours.
+
+    It leaves in the request's state: `request_id`, and `response_headers`, which are sent with
+    whatever answer the request gets, an error's included.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        state = scope.setdefault("state", {})
+        state["request_id"] = _request_id_of(scope)
+        extra_headers: dict[str, str] = {HEADER: state["request_id"]}
+        state["response_headers"] = extra_headers
+        status: int | None = None
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message).update(extra_headers)
+            await send(message)
+
+        token = request_id.set(state["request_id"])
+        started = time.monotonic()
+        try:
+            await self.app(scope, receive, send_with_headers)
+        except Exception:
+            _log.exception("unhandled exception")
+            if status is not None:
+                raise
+            await _send_internal_error(state["request_id"], send_with_headers)
+        finally:
+            _log_request(scope, status, time.monotonic() - started)
+            request_id.reset(token)
+
+
+def add_response_headers(request: Request, headers: dict[str, str]) -> None:
+    """Send `headers` with the answer to `request`, be it a success or an error."""
+    request.state.response_headers.update(headers)
+
+
+def _request_id_of(scope: Scope) -> str:
+    given = Headers(scope=scope).get(HEADER, "")
+    return given if _SANE.fullmatch(given) else str(uuid.uuid4())
+
+
+async def _send_internal_error(this_request: str, send: Send) -> None:
+    problem = problems.internal_error()
+    body = problem.body(this_request)
+    headers = [
+        (b"content-type", problems.MEDIA_TYPE.encode()),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _log_request(scope: Scope, status: int | None, seconds: float) -> None:
+    fields = {
+        "method": scope["method"],
+        # The template, not the path: a path is the client's text.
+        "route": getattr(scope.get("route"), "path", None),
+        "status": status,
+        "ms": round(seconds * 1000, 1),
+        "sub": scope["state"].get("subject"),
+    }
+    quiet = scope["path"] in _PROBES and status == 200
+    _log.log(logging.DEBUG if quiet else logging.INFO, "request", extra={"fields": fields})
