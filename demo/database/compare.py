@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Does a restored database equal its source?
+"""Tell whether a restored database equals its source.
 
 A fingerprint is taken of each side and the two are compared in words: the row count and a content
 hash of every table and materialised view, the state of every sequence, every large object with
@@ -20,9 +20,11 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 DEFAULT_TIMEOUT = 900.0
 DETAIL_LINES = 6
@@ -58,11 +60,13 @@ BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 -- Columns go by name, not by position: dropped columns, inheritance and attached partitions leave
 -- orders behind that no dump can restore. OFFSET 0 keeps the row's text from being made twice.
 -- ONLY keeps the rows of inheritance children out of their parents.
-SELECT format(
-         $sql$SELECT json_build_object('is', 'table', 'name', %L::text, 'rows', count(*), 'hashes',
-                json_build_array(coalesce(sum(hashtextextended(line, 20240229)), 0)::text,
-                                 coalesce(sum(hashtextextended(line, -7046029254386353131)), 0)::text))
-              FROM (SELECT ROW(%s)::text COLLATE "C" AS line FROM ONLY %s AS of_row OFFSET 0) AS lines$sql$,
+SELECT format($sql$
+         SELECT json_build_object('is', 'table', 'name', %L::text, 'rows', count(*), 'hashes',
+                  json_build_array(
+                    coalesce(sum(hashtextextended(line, 20240229)), 0)::text,
+                    coalesce(sum(hashtextextended(line, -7046029254386353131)), 0)::text))
+           FROM (SELECT ROW(%s)::text COLLATE "C" AS line
+                   FROM ONLY %s AS of_row OFFSET 0) AS lines$sql$,
          format('%I.%I', n.nspname, c.relname),
          (SELECT string_agg(format('of_row.%I', a.attname), ', ' ORDER BY a.attname COLLATE "C")
             FROM pg_attribute AS a
@@ -132,6 +136,8 @@ NOTHING = TableMark(0, (0, 0))
 
 @dataclass(frozen=True)
 class LargeObject:
+    """A large object is no row of a table: owner, grants and comment hang on each of them."""
+
     size: int
     hash: str
     owner: str
@@ -152,29 +158,36 @@ class Fingerprint:
 
     @property
     def rows(self) -> int:
+        """All rows once; those of partitioned tables are their leaves'."""
         return sum(mark.rows for mark in self.tables.values() if mark is not None)
 
     @property
     def schema_lines(self) -> int:
+        """Lines of DDL compared."""
         return sum(len(lines) for lines in self.schema.values())
 
     @property
     def large_object_bytes(self) -> int:
+        """Bytes of all large objects."""
         return sum(lo.size for lo in self.large_objects.values())
 
 
 # --- the schema as text -------------------------------------------------------------------------
 
-_HEADER = re.compile(r"-- Name: (?P<name>.*); Type: (?P<type>.*?); Schema: (?P<schema>.*?); Owner: .*")
+_HEADER = re.compile(
+    r"-- Name: (?P<name>.*); Type: (?P<type>.*?); Schema: (?P<schema>.*?); Owner: .*"
+)
 _FRAME = re.compile(r"-- PostgreSQL database dump( complete)?")
 _VERSION = re.compile(r"-- Dumped (from|by) .*")
 _RESTRICT = re.compile(r"\\(un)?restrict \S+")
-_STATE = re.compile(r"SET (?P<name>default_tablespace|default_table_access_method) = (?P<value>.*);")
+_STATE = re.compile(
+    r"SET (?P<name>default_tablespace|default_table_access_method) = (?P<value>.*);"
+)
 _STATE_AT_START = {"default_tablespace": "''", "default_table_access_method": "heap"}
 
 
 def normalise_schema(text: str) -> dict[str, tuple[str, ...]]:
-    """Cut the text of ``pg_dump --schema-only`` into objects, each with its lines.
+    r"""Cut the text of ``pg_dump --schema-only`` into objects, each with its lines.
 
     By object, because the order of the text is partly that of object identifiers, which a restore
     deals anew. Versions, random \\restrict tokens and the preamble of settings are left out.
@@ -277,7 +290,7 @@ def parse_contents(text: str) -> Fingerprint:
             raise CompareError(f"psql printed something unexpected: {line[:200]}")
     # A partitioned table is the sum of its leaves: reading them again would double the time.
     partitioned = {
-        parent: sum((tables.get(leaf) or NOTHING for leaf in names), NOTHING)
+        parent: sum((tables[leaf] or NOTHING for leaf in names), NOTHING)
         for parent, names in leaves.items()
     }
     return Fingerprint(
@@ -300,10 +313,13 @@ def compare(source: Fingerprint, restored: Fingerprint) -> list[str]:
 
 
 def _presence(what: str, source: Mapping[str, object], restored: Mapping[str, object]) -> list[str]:
-    return [f"{what} {name} is missing from the restored database"
-            for name in source if name not in restored] + [
-            f"{what} {name} is only in the restored database"
-            for name in restored if name not in source]
+    return [
+        f"{what} {name} is missing from the restored database"
+        for name in source
+        if name not in restored
+    ] + [
+        f"{what} {name} is only in the restored database" for name in restored if name not in source
+    ]
 
 
 def _compare_tables(
@@ -349,7 +365,7 @@ def _compare_large_objects(
                 " database"
             )
         elif a.hash != b.hash:
-            found.append(f"large object {name} has {a.size} bytes on both sides, but others")
+            found.append(f"large object {name} has {a.size} bytes on both sides, but not the same")
         pairs = (
             ("owner", a.owner, b.owner),
             ("grants", a.grants, b.grants),
@@ -377,15 +393,17 @@ def _compare_schema(
     for label in sorted(source.keys() & restored.keys()):
         if source[label] != restored[label]:
             detail = _line_differences(source[label], restored[label])
-            found.append(f"schema: {label} differs: " + "; ".join(detail))
+            found.append(f"schema: {label} differs: " + " | ".join(detail))
     return found
 
 
 def _line_differences(source: Sequence[str], restored: Sequence[str]) -> list[str]:
-    detail = [f"only in the source: {line.strip()}" for line in _minus(source, restored)]
-    detail += [f"only in the restored database: {line.strip()}" for line in _minus(restored, source)]
+    gone = [line for line in _minus(source, restored) if line]
+    come = [line for line in _minus(restored, source) if line]
+    detail = [f"only in the source: {line.strip()}" for line in gone]
+    detail += [f"only in the restored database: {line.strip()}" for line in come]
     if not detail:
-        return ["the same lines in another order"]
+        return ["the same lines, ordered or spaced otherwise"]
     if len(detail) > DETAIL_LINES:
         detail[DETAIL_LINES:] = [f"and {len(detail) - DETAIL_LINES} more lines"]
     return detail
@@ -405,8 +423,11 @@ def _minus(a: Sequence[str], b: Sequence[str]) -> list[str]:
 # --- asking the servers -------------------------------------------------------------------------
 
 
-def run(command: Sequence[str], stdin: str, timeout: float) -> str:
-    """Run psql or pg_dump; text stays bytes-faithful even where it is no valid UTF-8."""
+def run(command: Sequence[str], tool: str, stdin: str, timeout: float) -> str:
+    """Run psql or pg_dump and return its output, even where that is no valid UTF-8.
+
+    Errors name the tool alone: the prefix, or a connection URI, may hold a password.
+    """
     try:
         done = subprocess.run(
             list(command),
@@ -418,10 +439,10 @@ def run(command: Sequence[str], stdin: str, timeout: float) -> str:
     except OSError as error:
         raise CompareError(f"cannot run {command[0]}: {error.strerror}") from error
     except subprocess.TimeoutExpired:
-        raise CompareError(f"{shlex.join(command)}: no end after {timeout:.0f} s") from None
+        raise CompareError(f"{tool} did not end within {timeout:.0f} s") from None
     if done.returncode != 0:
         reason = done.stderr.decode(errors="replace").strip()
-        raise CompareError(f"{shlex.join(command)}: exit {done.returncode}: {reason}")
+        raise CompareError(f"{tool} failed with {done.returncode}: {reason}")
     return done.stdout.decode(errors="surrogateescape")
 
 
@@ -430,22 +451,18 @@ def fingerprint(
 ) -> Fingerprint:
     """Take the fingerprint of one database through psql and pg_dump behind a command prefix."""
     started = time.monotonic()
+    target = f"--dbname={database}"
     schema = run(
-        [*prefix, "pg_dump", "--schema-only", "--encoding=UTF8", f"--dbname={database}"],
-        "",
-        timeout,
+        [*prefix, "pg_dump", "--schema-only", "--encoding=UTF8", target], "pg_dump", "", timeout
     )
     contents = run(
-        [*prefix, "psql", "--no-psqlrc", "--quiet", f"--dbname={database}", "--file=-"],
+        [*prefix, "psql", "--no-psqlrc", "--quiet", target, "--file=-"],
+        "psql",
         FINGERPRINT_SQL,
         timeout,
     )
-    parsed = parse_contents(contents)
-    return Fingerprint(
-        tables=parsed.tables,
-        partitioned=parsed.partitioned,
-        sequences=parsed.sequences,
-        large_objects=parsed.large_objects,
+    return replace(
+        parse_contents(contents),
         schema=normalise_schema(schema),
         seconds=time.monotonic() - started,
     )
@@ -468,8 +485,17 @@ def summary(source: Fingerprint, restored: Fingerprint) -> str:
         )
 
     rows = [
-        ("", "tables", "rows", "sequences", "large objects", "their bytes", "schema objects",
-         "schema lines", "seconds"),
+        (
+            "",
+            "tables",
+            "rows",
+            "sequences",
+            "large objects",
+            "their bytes",
+            "schema objects",
+            "schema lines",
+            "seconds",
+        ),
         cells("source", source),
         cells("restored", restored),
     ]
@@ -484,12 +510,13 @@ def summary(source: Fingerprint, restored: Fingerprint) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """0 where both are equal, 1 where they differ, 2 where a side cannot be read."""
     parser = argparse.ArgumentParser(description="Compare a restored database with its source.")
     for side in ("source", "restored"):
         parser.add_argument(
             f"--{side}-prefix",
             default="",
-            help="command before psql and pg_dump, e.g. 'kubectl exec -i -n ns pod -- env PGUSER=u'",
+            help="command before psql and pg_dump, e.g. 'kubectl exec -i pod -- env PGUSER=u'",
         )
         parser.add_argument(f"--{side}-db", required=True, help="database name or connection URI")
     parser.add_argument("--timeout", type=float, default=DEFAULT_TIMEOUT, help="seconds a command")
@@ -497,11 +524,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--limit", type=int, default=DEFAULT_LIMIT, help="print at most so many differences"
     )
     args = parser.parse_args(argv)
+    side = "source"
     try:
         source = fingerprint(shlex.split(args.source_prefix), args.source_db, args.timeout)
+        side = "restored database"
         restored = fingerprint(shlex.split(args.restored_prefix), args.restored_db, args.timeout)
     except CompareError as error:
-        print(f"compare: {error}", file=sys.stderr)
+        print(f"compare: {side}: {error}", file=sys.stderr)
         return 2
     differences = compare(source, restored)
     print(summary(source, restored))
