@@ -8,13 +8,13 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from types import ModuleType
     from collections.abc import Callable
+    from types import ModuleType
 
 DATABASE = Path(__file__).resolve().parents[2] / "demo" / "database"
 
