@@ -4,6 +4,7 @@ import json
 import ssl
 import urllib.error
 import urllib.request
+from datetime import datetime
 from typing import Any
 
 from .layout import NODE_NAME, PROXY_PORTS, SERVER, State
@@ -40,12 +41,17 @@ class Api:
     def ready(self) -> bool:
         return self.get("/readyz") is not None
 
-    def node_ready(self) -> bool:
+    def node_ready(self, since: float = 0) -> bool:
+        """Whether the kubelet says so, in words of its own from after `since`."""
         node = self.get(f"/api/v1/nodes/{NODE_NAME}")
         if node is None:
             return False
-        conditions = json.loads(node)["status"].get("conditions", [])
-        return {"Ready": "True"}.items() <= {c["type"]: c["status"] for c in conditions}.items()
+        return any(
+            condition["type"] == "Ready"
+            and condition["status"] == "True"
+            and datetime.fromisoformat(condition["lastHeartbeatTime"]).timestamp() >= int(since)
+            for condition in json.loads(node)["status"].get("conditions", [])
+        )
 
     def default_account_ready(self) -> bool:
         # Pods are refused before the namespace's service account exists.

@@ -22,9 +22,7 @@ def recipe_hash() -> str:
 
 def _sources(*, with_updates: bool) -> str:
     suites = f"{SUITE} {SUITE}-updates" if with_updates else SUITE
-    text = (
-        f"Types: deb\nURIs: {MIRROR}\nSuites: {suites}\nComponents: main\nSigned-By: {KEYRING}\n"
-    )
+    text = f"Types: deb\nURIs: {MIRROR}\nSuites: {suites}\nComponents: main\nSigned-By: {KEYRING}\n"
     if with_updates:
         text += (
             f"\nTypes: deb\nURIs: {SECURITY_MIRROR}\nSuites: {SUITE}-security\n"

@@ -94,10 +94,3 @@ class Buildah:
             self._logs / f"pack-{short.partition(':')[0]}.log",
         )
         draft.rename(archive)
-
-    def push(self, reference: str, destination: str) -> None:
-        run(
-            f"pushing {destination}",
-            [*self.command(), "push", reference, f"docker://{destination}"],
-            self._logs / "push.log",
-        )

@@ -57,7 +57,7 @@ def _announce(state: State, cache: Path) -> None:
     )
 
 
-def up(*, installing: bool = True) -> None:
+def up() -> None:
     chosen = mode()
     if chosen is not Mode.NATIVE:
         foreign.up(chosen)
@@ -66,10 +66,10 @@ def up(*, installing: bool = True) -> None:
     with turn(LOCKS / "backupexport-cluster.lock", "start or stop of the cluster"):
         inputs = _cluster_inputs()
         decision = decide(native.observe(state), inputs)
-        if decision.action is not Action.REUSE or not build.is_built(cache):
-            if installing:
-                _announce(state, cache)
-                packages.install(packages.missing(), cache / "logs")
+        if packages.missing() or not build.is_built(cache):
+            _announce(state, cache)
+            packages.install(packages.missing(), cache / "logs")
+        if decision.action is not Action.REUSE:
             say(f"{decision.action.value}: {decision.why}")
         node_directory = build.build(cache, cache / "logs")
         action = decision.action

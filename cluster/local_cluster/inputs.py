@@ -60,6 +60,7 @@ def context_hash(context: Path, dockerfile: Path, *extra: str) -> str:
         paths.add(context / ".dockerignore")
     for source in copied_sources(dockerfile.read_text()):
         relative = source.strip("/") or "."
-        paths.update(context.glob(relative) if any(c in relative for c in "*?[") else
-                     [context / relative])
+        paths.update(
+            context.glob(relative) if any(c in relative for c in "*?[") else [context / relative]
+        )
     return content_hash(context, paths, *extra)

@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from . import components, network, processes
@@ -80,7 +81,7 @@ def create(state: State, inputs: str, node_directory: Path) -> None:
     for path, manifest in manifests():
         api.apply(path, manifest)
     import_image(state, node_directory / "pause.tar")
-    _wait_ready(state, api)
+    _wait_ready(state, record, api)
     record.finished = True
     save(state, record)
 
@@ -90,9 +91,12 @@ def repair(state: State) -> None:
     record = load(state)
     if record is None:
         raise ClusterError("The cluster's record is gone.")
+    began = time.time()
+    kubelet_lives = processes.alive(record.processes["kubelet"])
     network.set_up()
     _run_components(state, record)
-    _wait_ready(state, Api(state))
+    # What a dead kubelet said last, that the node is ready, still stands for a while.
+    _wait_ready(state, record, Api(state), 0 if kubelet_lives else began)
 
 
 def _run_components(state: State, record: Record) -> None:
@@ -102,8 +106,10 @@ def _run_components(state: State, record: Record) -> None:
     )
     for name, content in files.items():
         file = state.config / name
-        file.touch(mode=0o600)
-        file.write_text(content)
+        # kube-proxy ends itself when its file is written, even with the same content.
+        if not file.exists() or file.read_text() != content:
+            file.touch(mode=0o600)
+            file.write_text(content)
     lines = components.command_lines(state, Path(record.node_binary))
     for group in (components.FIRST, components.THEN):
         for name in group:
@@ -115,25 +121,23 @@ def _run_components(state: State, record: Record) -> None:
             api = Api(state)
             wait_until(
                 "waiting for the API server",
-                lambda: _still_alive(state, record) and api.ready(),
+                lambda: _still_alive(state, record, components.FIRST) and api.ready(),
                 READY_SECONDS,
                 log=state.logs / "kube-apiserver.log",
             )
 
 
-def _still_alive(state: State, record: Record) -> bool:
+def _still_alive(state: State, record: Record, names: tuple[str, ...]) -> bool:
     """True, or the end of the log of what died: better than waiting for what cannot come."""
-    for name, process in record.processes.items():
-        if not processes.alive(process):
+    for name in names:
+        if not processes.alive(record.processes[name]):
             log = state.logs / f"{name}.log"
             tail = "\n".join(f"    {line}" for line in last_lines(log, 15))
             raise ClusterError(f"{name} has ended.\n{tail}\n  The whole log: {log}")
     return True
 
 
-def _wait_ready(state: State, api: Api) -> None:
-    record = load(state)
-
+def _wait_ready(state: State, record: Record, api: Api, since: float = 0) -> None:
     def answers(address: str, port: int) -> bool:
         try:
             with socket.create_connection((address, port), timeout=1):
@@ -144,8 +148,8 @@ def _wait_ready(state: State, api: Api) -> None:
     wait_until(
         "waiting for the node",
         lambda: (
-            (record is None or _still_alive(state, record))
-            and api.node_ready()
+            _still_alive(state, record, components.ALL)
+            and api.node_ready(since)
             and api.default_account_ready()
             and services_ready()
             and answers(NODE_ADDRESS, 53)
@@ -183,6 +187,7 @@ def remove(state: State) -> None:
         if not left:
             break
         processes.stop(left, 0)
+    _remove_shim_sockets(state)
     _unmount(state)
     if state.root.exists():
         network.tear_down()
@@ -218,6 +223,12 @@ def _unmount(state: State) -> None:
     # Removing the folder now could reach through a mount into somebody's own files.
     if left := _mounts(state):
         raise ClusterError(f"Still mounted, nothing was removed: {', '.join(left[:5])}")
+
+
+def _remove_shim_sockets(state: State) -> None:
+    # containerd puts these into one folder for all containerds of a machine.
+    for file in (state.root / "run").glob("io.containerd.runtime.v2.task/*/*/address"):
+        Path(file.read_text().strip().removeprefix("unix://")).unlink(missing_ok=True)
 
 
 def _remove_control_groups() -> None:
