@@ -28,7 +28,7 @@ _MESSAGES = {
     "string_type": ("not_a_string", "must be a string"),
     "bool_type": ("not_a_boolean", "must be true or false, without quotes"),
     "model_type": ("malformed_body", "must be a JSON object"),
-    "string_unicode": ("not_a_string", "must be a string of Unicode characters"),
+    "string_unicode": ("not_unicode", "must be Unicode text"),
 }
 
 

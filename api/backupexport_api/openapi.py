@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
 
 from backupexport_api.export_request import ExportRequest
 from backupexport_api.problems import MEDIA_TYPE, Problem, title_of
@@ -50,8 +51,12 @@ def _document(app: FastAPI) -> dict[str, Any]:
         routes=app.routes,
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    for model in (ExportRequest, Problem):
-        schemas[model.__name__] = model.model_json_schema()
+    # Routes that read bodies and write errors by themselves are all FastAPI sees of these.
+    _, ours = models_json_schema(
+        [(ExportRequest, "validation"), (Problem, "serialization")],
+        ref_template=_SCHEMA.format("{model}"),
+    )
+    schemas.update(ours["$defs"])
     cleaned: dict[str, Any] = _without_kubernetes_keys(document)
     return cleaned
 

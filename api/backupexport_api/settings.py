@@ -141,8 +141,8 @@ class Settings(JwtSettings):
 
 def complaints(error: ValidationError) -> list[str]:
     """What is wrong with the settings, one line for each variable, never with a value in it."""
-    return [
-        f"{ENV_PREFIX}{'_'.join(str(part) for part in item['loc'][:1]).upper()}: "
-        f"{item['msg'].removeprefix('Value error, ')}"
-        for item in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
+    first: dict[str, str] = {}
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        name = ENV_PREFIX + str(item["loc"][0]).upper()
+        first.setdefault(name, item["msg"].removeprefix("Value error, "))
+    return [f"{name}: {message}" for name, message in first.items()]

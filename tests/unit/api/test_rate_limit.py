@@ -1,0 +1,140 @@
+"""Ten a minute for each subject; 401 before 429 before 400."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+Make = Callable[..., Any]
+
+POST = "/api/backup/export"
+BODY = {"project_id": "proj-123"}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A clock that stands still until `advance`."""
+    now = time.time()
+
+    class Clock:
+        def advance(self, seconds: Any) -> None:
+            nonlocal now
+            now += seconds
+
+    monkeypatch.setattr(time, "time", lambda: now)
+    return Clock()
+
+
+def as_integers(response: httpx.Response) -> Any:
+    names = [f"{prefix}-{end}" for prefix in ("RateLimit", "X-RateLimit") for end in ENDS]
+    return {name: int(response.headers[name]) for name in names}
+
+
+ENDS = ("Limit", "Remaining", "Reset")
+
+
+async def test_the_eleventh_is_refused(client: httpx.AsyncClient, bearer: Make, clock: Any) -> None:
+    headers = bearer()
+    for number in range(10):
+        response = await client.post(POST, json=BODY, headers=headers)
+        assert response.status_code == 202
+        assert as_integers(response)["RateLimit-Remaining"] == 9 - number
+        assert as_integers(response)["RateLimit-Limit"] == 10
+        clock.advance(1)
+    response = await client.post(POST, json=BODY, headers=headers)
+    assert (response.status_code, response.json()["code"]) == (429, "rate_limited")
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert as_integers(response)["X-RateLimit-Remaining"] == 0
+    wait = int(response.headers["Retry-After"])
+    assert wait == as_integers(response)["RateLimit-Reset"]
+    assert 50 <= wait <= 51
+    clock.advance(wait - 1.5)
+    assert (await client.post(POST, json=BODY, headers=headers)).status_code == 429
+    clock.advance(1.5)
+    assert (await client.post(POST, json=BODY, headers=headers)).status_code == 202
+    # The window moves: one request has left it, so one is allowed and no more.
+    assert (await client.post(POST, json=BODY, headers=headers)).status_code == 429
+
+
+async def test_each_subject_has_its_own(client: httpx.AsyncClient, bearer: Make) -> None:
+    for _ in range(10):
+        await client.post(POST, json=BODY, headers=bearer())
+    # Another token of the same subject is no way around it.
+    other_token = bearer(jti="other", projects=["proj-123"])
+    assert (await client.post(POST, json=BODY, headers=other_token)).status_code == 429
+    assert (await client.post(POST, json=BODY, headers=bearer(sub="bob"))).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type"),
+    [("{", "application/json"), ("{}", "application/json"), ("x", "text/plain")],
+)
+async def test_invalid_bodies_count(
+    client: httpx.AsyncClient, bearer: Make, content: Any, content_type: Any
+) -> None:
+    headers = {**bearer(), "Content-Type": content_type}
+    first = await client.post(POST, content=content, headers=headers)
+    assert first.status_code in (400, 415)
+    assert as_integers(first)["RateLimit-Remaining"] == 9
+    for _ in range(9):
+        await client.post(POST, content=content, headers=headers)
+    assert (await client.post(POST, content=content, headers=headers)).status_code == 429
+    assert (await client.post(POST, json=BODY, headers=bearer())).status_code == 429
+
+
+async def test_refused_tokens_don_t_count(client: httpx.AsyncClient, bearer: Make) -> None:
+    for _ in range(15):
+        response = await client.post(POST, content="{", headers={"Authorization": "Bearer x"})
+        assert response.status_code == 401
+    assert (await client.post(POST, json=BODY, headers=bearer())).status_code == 202
+
+
+async def test_401_comes_before_429(client: httpx.AsyncClient, bearer: Make) -> None:
+    for _ in range(11):
+        await client.post(POST, json=BODY, headers=bearer())
+    expired = bearer(exp=int(time.time()) - 60)
+    assert (await client.post(POST, json=BODY, headers=expired)).status_code == 401
+
+
+async def test_a_large_body_costs_a_request_too(client: httpx.AsyncClient, bearer: Make) -> None:
+    headers = {**bearer(), "Content-Type": "application/json"}
+    response = await client.post(POST, content=b" " * 20000, headers=headers)
+    assert response.status_code == 413
+    assert as_integers(response)["RateLimit-Remaining"] == 9
+
+
+async def test_reading_has_its_own_limit(make_client: Make, bearer: Make) -> None:
+    url = "/api/jobs/0b7cf3b6-6f2b-4c55-8f6c-0f6a3f0a7f10"
+    async with make_client(EXPORT_RATE_LIMIT="1/minute", READ_RATE_LIMIT="3/minute") as client:
+        await client.post(POST, json=BODY, headers=bearer())
+        assert (await client.post(POST, json=BODY, headers=bearer())).status_code == 429
+        for _ in range(3):
+            assert (await client.get(url, headers=bearer())).status_code == 404
+        refused = await client.get(url, headers=bearer())
+        assert refused.status_code == 429
+        assert as_integers(refused)["RateLimit-Limit"] == 3
+
+
+async def test_two_apps_count_apart(make_client: Make, bearer: Make) -> None:
+    async with make_client(EXPORT_RATE_LIMIT="1/minute") as one, make_client() as two:
+        for client in (one, two):
+            assert (await client.post(POST, json=BODY, headers=bearer())).status_code == 202
+
+
+async def test_the_limit_goes_on_in_memory(
+    make_client: Make, bearer: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: Any, **__: Any) -> Any:
+        raise ConnectionError("storage is down")
+
+    async with make_client(EXPORT_RATE_LIMIT="2/minute") as client:
+        limiter = client._transport.app.state.rate_limits._limiter
+        monkeypatch.setattr(limiter._storage, "acquire_entry", down)
+        monkeypatch.setattr(limiter._storage, "get_moving_window", down)
+        monkeypatch.setattr(limiter._storage, "check", lambda: False)
+        statuses = [
+            (await client.post(POST, json=BODY, headers=bearer())).status_code for _ in range(3)
+        ]
+    assert statuses == [202, 202, 429]

@@ -1,0 +1,104 @@
+"""Settings: where they come from, what is wrong with them, and that no secret is shown."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from backupexport_api import __main__ as program
+from backupexport_api.settings import Settings, complaints
+from pydantic import ValidationError
+
+Make = Callable[..., Any]
+
+
+def test_defaults(make_settings: Make) -> None:
+    settings = make_settings()
+    assert settings.jwt_algorithms == ("HS256",)
+    assert settings.jwt_projects_claim == "projects"
+    assert settings.tokens_without_projects == "all"
+    assert (settings.export_rate_limit, settings.read_rate_limit) == ("10/minute", "600/minute")
+    assert (settings.host, settings.port, settings.log_level) == ("0.0.0.0", 8080, "info")
+
+
+def test_the_file_wins(make_settings: Make, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("f" * 32 + "\n")
+    settings = make_settings(JWT_SECRET_FILE=str(file))
+    assert settings.jwt_secret.get_secret_value() == "f" * 32
+
+
+def test_an_empty_variable_is_an_unset_one(make_settings: Make) -> None:
+    assert make_settings(JWT_ISSUER="").jwt_issuer is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"JWT_SECRET": "hunter2"}, "BACKUPEXPORT_JWT_SECRET: is too short: 7 bytes"),
+        ({"JWT_SECRET": "ü" * 15}, "BACKUPEXPORT_JWT_SECRET: is too short: 30 bytes"),
+        ({"JWT_SECRET": ""}, "BACKUPEXPORT_JWT_SECRET: is required"),
+        (
+            {"JWT_SECRET": "-----BEGIN PUBLIC KEY-----\nhunter2hunter2\n-----END PUBLIC KEY-----"},
+            "BACKUPEXPORT_JWT_SECRET: must be a random text",
+        ),
+        ({"JWT_SECRET_FILE": "/nowhere"}, "BACKUPEXPORT_JWT_SECRET: can't read /nowhere"),
+        ({"JWT_ALGORITHMS": "none"}, "BACKUPEXPORT_JWT_ALGORITHMS: "),
+        ({"JWT_ALGORITHMS": "HS256,RS256"}, "BACKUPEXPORT_JWT_ALGORITHMS: "),
+        ({"NAMESPACE": ""}, "BACKUPEXPORT_NAMESPACE: is required"),
+        ({"EXPORT_RATE_LIMIT": "often"}, "BACKUPEXPORT_EXPORT_RATE_LIMIT: must be a rate"),
+        ({"READ_RATE_LIMIT": "0/minute"}, "BACKUPEXPORT_READ_RATE_LIMIT: must allow"),
+        ({"PORT": "http"}, "BACKUPEXPORT_PORT: "),
+        ({"TOKENS_WITHOUT_PROJECTS": "some"}, "BACKUPEXPORT_TOKENS_WITHOUT_PROJECTS: "),
+        ({"LOG_FORMAT": "xml"}, "BACKUPEXPORT_LOG_FORMAT: "),
+        (
+            {"RATE_LIMIT_STORAGE_URL": "nonsense://:hunter2@x"},
+            "BACKUPEXPORT_RATE_LIMIT_STORAGE_URL: ",
+        ),
+    ],
+)
+def test_a_mistake_stops_the_program(
+    make_settings: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    environment: dict[str, str],
+    words: Any,
+) -> None:
+    with suppress(ValidationError):  # the storage's URL is only looked at when it is used
+        make_settings(**environment)
+    monkeypatch.setattr(program.KubernetesApi, "connect", lambda namespace: None)
+    monkeypatch.setattr(program.logs, "configure", lambda *_: None)
+    assert program.main() == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"backupexport-api: {words}")
+    assert shown.count("\n") == 1
+    assert "hunter2" not in shown
+
+
+def test_every_mistake_is_told(make_settings: Make) -> None:
+    with pytest.raises(ValidationError) as caught:
+        make_settings(PORT="0", JWT_SECRET="short", LOG_LEVEL="loud")
+    assert len(complaints(caught.value)) == 3
+
+
+def test_pydantic_s_own_message_hides_the_value(make_settings: Make) -> None:
+    with pytest.raises(ValidationError) as caught:
+        make_settings(JWT_SECRET="hunter2", PORT="hunter2")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_secrets_are_hidden(make_settings: Make, secret: Any) -> None:
+    settings = make_settings(RATE_LIMIT_STORAGE_URL="memory://")
+    assert secret not in repr(settings)
+    assert secret not in settings.model_dump_json()
+
+
+def test_settings_are_frozen(make_settings: Make) -> None:
+    settings = make_settings()
+    with pytest.raises(ValidationError):
+        settings.port = 1
+
+
+def test_every_setting_is_described() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
