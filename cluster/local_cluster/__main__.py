@@ -8,6 +8,7 @@ from .errors import ClusterError
 
 
 def main() -> int:
+    """Run one command; the exit code says how it went."""
     parser = argparse.ArgumentParser(
         prog="local_cluster",
         description="A local one-node cluster. CLUSTER=native|kind|current chooses which sort.",

@@ -14,6 +14,8 @@ _NO_PROXY = urllib.request.ProxyHandler({})
 
 
 class Api:
+    """The administrator's view of the API server."""
+
     def __init__(self, state: State) -> None:
         context = ssl.create_default_context(cafile=str(state.pki / "ca.crt"))
         context.load_cert_chain(state.pki / "admin.crt", state.pki / "admin.key")
@@ -22,6 +24,7 @@ class Api:
         )
 
     def get(self, path: str) -> bytes | None:
+        """Return the answer, or None for any sort of failure."""
         try:
             with self._opener.open(SERVER + path, timeout=3) as answer:
                 return bytes(answer.read())
@@ -29,6 +32,7 @@ class Api:
             return None
 
     def apply(self, path: str, manifest: dict[str, Any]) -> None:
+        """Create an object or change what of it differs."""
         request = urllib.request.Request(
             f"{SERVER}{path}?fieldManager=local-cluster&force=true",
             data=json.dumps(manifest).encode(),
@@ -39,6 +43,7 @@ class Api:
             pass
 
     def ready(self) -> bool:
+        """Whether the API server serves."""
         return self.get("/readyz") is not None
 
     def node_ready(self, since: float = 0) -> bool:
@@ -54,6 +59,7 @@ class Api:
         )
 
     def default_account_ready(self) -> bool:
+        """Whether pods can be made in the default namespace."""
         # Pods are refused before the namespace's service account exists.
         return self.get("/api/v1/namespaces/default/serviceaccounts/default") is not None
 

@@ -17,6 +17,7 @@ TRIMMED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/sh
 
 
 def recipe_hash() -> str:
+    """Change with every change of how the base image is made."""
     return content_hash(Path(__file__).parent, [Path(__file__)])
 
 

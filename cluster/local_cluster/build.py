@@ -31,14 +31,17 @@ def _linker_flags() -> str:
 
 
 def sources_hash() -> str:
+    """Change with everything that goes into the programs."""
     return content_hash(SOURCES, [SOURCES], _linker_flags())
 
 
 def directory(cache: Path) -> Path:
+    """Where the programs of these sources are, or will be."""
     return cache / f"node-{sources_hash()}"
 
 
 def is_built(cache: Path) -> bool:
+    """Whether these sources were built before."""
     return directory(cache).is_dir()
 
 
@@ -54,8 +57,10 @@ def build(cache: Path, logs: Path) -> Path:
     try:
         run(
             "building the cluster's programs (Go; the first time 4-5 minutes)",
-            [go, "build", "-trimpath", "-ldflags", _linker_flags(), "-v", "-o", f"{draft}/"]
-            + [".", "./pause", "helm.sh/helm/v3/cmd/helm"],
+            [
+                *(go, "build", "-trimpath", "-ldflags", _linker_flags(), "-v", "-o", f"{draft}/"),
+                *(".", "./pause", "helm.sh/helm/v3/cmd/helm"),
+            ],
             logs / "go-build.log",
             env={"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"},
             cwd=SOURCES,

@@ -30,6 +30,7 @@ class Buildah:
         ]
 
     def command(self) -> list[str | Path]:
+        """Return the words every call begins with."""
         self._storage.mkdir(parents=True, exist_ok=True)
         if not self._driver_file.exists():
             # Overlay is refused on some file systems, above all on overlay itself.
@@ -38,6 +39,7 @@ class Buildah:
         return self._command(self._driver_file.read_text().strip())
 
     def has(self, reference: str) -> bool:
+        """Whether the storage holds an image."""
         return quiet([*self.command(), "inspect", "--type", "image", reference]).returncode == 0
 
     def make_base(self, root_tar: Path, version: str) -> None:
@@ -62,6 +64,7 @@ class Buildah:
     def build(
         self, reference: str, context: Path, dockerfile: Path, target: str | None = None
     ) -> None:
+        """Build one target of a Dockerfile, with layers from before."""
         words: list[str | Path] = [
             *self.command(),
             "bud",
@@ -85,6 +88,7 @@ class Buildah:
         run(f"building {short}", [*words, context], log)
 
     def export(self, reference: str, archive: Path) -> None:
+        """Pack an image for the node's containerd."""
         draft = archive.with_suffix(".draft")
         draft.unlink(missing_ok=True)
         short = reference.rpartition("/")[2]

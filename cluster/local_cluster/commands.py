@@ -5,20 +5,18 @@ import platform
 import shutil
 from pathlib import Path
 
-from . import build, components, foreign, handle, images, native, packages
+from . import build, configuration, foreign, handle, images, native, packages
 from .decide import Action, Mode, choose_mode, decide, missing_for_native
 from .errors import ClusterError
-from .inputs import content_hash
-from .layout import CLONE, Handle, State, cache_directory
+from .layout import Handle, State, cache_directory
 from .locking import turn
 from .progress import quiet, say
 
 LOCKS = Path("/run/lock")
-# The modules that shape a running cluster: a change in another one is no reason to replace it.
-SHAPING = ("api.py", "components.py", "layout.py", "manifests.py", "network.py")
 
 
 def mode() -> Mode:
+    """Choose the sort of cluster, or say what is missing for it."""
     docker_works = False
     configured = os.environ.get("CLUSTER", "")
     has_kind = shutil.which("kind") is not None
@@ -39,32 +37,28 @@ def mode() -> Mode:
     return chosen
 
 
-def _cluster_inputs() -> str:
-    here = Path(__file__).parent
-    return content_hash(CLONE, [here / name for name in SHAPING], build.sources_hash())
-
-
 def _announce(state: State, cache: Path) -> None:
     wanted = packages.missing()
     print(
         "A one-node Kubernetes on this machine, without Docker:\n"
         f"  installs   {' '.join(wanted) if wanted else 'nothing, all Debian packages are there'}\n"
         f"  builds     Kubernetes, etcd, CoreDNS and helm from Go modules into {cache}\n"
-        f"  runs from  {state.root} (removed by `down`); this clone's kubeconfig, kubectl and helm\n"
-        f"             go to {Handle().root}\n"
+        f"  runs from  {state.root} (removed by `down`)\n"
+        f"  writes     this clone's kubeconfig, kubectl and helm to {Handle().root}\n"
         "  leaves alone the machine's own containerd, CNI configuration and kubeconfig",
         flush=True,
     )
 
 
 def up() -> None:
+    """Start, repair or find the cluster, and give this clone the means to use it."""
     chosen = mode()
     if chosen is not Mode.NATIVE:
         foreign.up(chosen)
         return
     state, cache = State(), cache_directory()
     with turn(LOCKS / "backupexport-cluster.lock", "start or stop of the cluster"):
-        inputs = _cluster_inputs()
+        inputs = native.inputs(state, build.sources_hash())
         decision = decide(native.observe(state), inputs)
         if packages.missing() or not build.is_built(cache):
             _announce(state, cache)
@@ -82,12 +76,13 @@ def up() -> None:
         if action in (Action.CREATE, Action.REPLACE):
             native.remove(state)
             native.create(state, inputs, node_directory)
-        kubeconfig = components.kubeconfig(state, "admin")
+        kubeconfig = configuration.kubeconfig(state, "admin")
         handle.write(Handle(), Mode.NATIVE, kubeconfig, handle.native_tools(node_directory))
     say(f"the cluster is up: {Handle().bin}/kubectl get nodes")
 
 
 def down(*, purge: bool) -> None:
+    """Remove the cluster and what this clone had of it."""
     chosen = mode()
     if chosen is not Mode.NATIVE:
         foreign.down(chosen)
@@ -106,11 +101,13 @@ def down(*, purge: bool) -> None:
 
 
 def status() -> None:
+    """Say whether the cluster runs; exit code 3 if not."""
     chosen = mode()
     if chosen is not Mode.NATIVE:
         foreign.status(chosen)
         return
-    decision = decide(native.observe(State()), _cluster_inputs())
+    state = State()
+    decision = decide(native.observe(state), native.inputs(state, build.sources_hash()))
     meaning = {
         Action.CREATE: "not running",
         Action.REUSE: "running",
@@ -123,6 +120,7 @@ def status() -> None:
 
 
 def make_images() -> None:
+    """Build the images and bring them to the cluster."""
     chosen = mode()
     if chosen is not Mode.NATIVE:
         up()

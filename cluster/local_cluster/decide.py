@@ -5,6 +5,8 @@ from enum import Enum
 
 
 class Action(Enum):
+    """What `up` does."""
+
     CREATE = "create"
     REUSE = "reuse"
     REPAIR = "repair"
@@ -25,11 +27,14 @@ class Observed:
 
 @dataclass(frozen=True)
 class Decision:
+    """An action and the reason to show for it."""
+
     action: Action
     why: str
 
 
 def decide(observed: Observed, wanted_inputs: str) -> Decision:
+    """Compare what is there with what is wanted."""
     if not observed.recorded:
         return Decision(Action.CREATE, "there is no local cluster yet")
     if not observed.same_boot:
@@ -46,6 +51,8 @@ def decide(observed: Observed, wanted_inputs: str) -> Decision:
 
 
 class Mode(Enum):
+    """The sorts of cluster there are."""
+
     NATIVE = "native"
     KIND = "kind"
     CURRENT = "current"
@@ -59,6 +66,7 @@ def choose_mode(configured: str, *, docker_works: bool, has_kind: bool) -> Mode 
 
 
 def missing_for_native(*, system: str, user_id: int) -> list[str]:
+    """Name what the native cluster lacks on this machine."""
     missing = []
     if system != "Linux":
         missing.append(f"Linux (this is {system})")
@@ -69,6 +77,8 @@ def missing_for_native(*, system: str, user_id: int) -> list[str]:
 
 @dataclass(frozen=True)
 class GoVersion:
+    """The part of a Go version that says what it can build."""
+
     major: int
     minor: int
 
@@ -92,4 +102,5 @@ def parse_go_version(text: str) -> GoVersion | None:
 
 
 def go_fits(found: GoVersion | None, needed: GoVersion) -> bool:
+    """Whether a Go is new enough."""
     return found is not None and (found.major, found.minor) >= (needed.major, needed.minor)

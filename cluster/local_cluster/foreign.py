@@ -54,8 +54,10 @@ def up(mode: Mode) -> None:
 def status(mode: Mode) -> None:
     """Ask the API server whether it is ready."""
     answer = quiet(
-        ["kubectl", "--kubeconfig", Handle().kubeconfig, "--request-timeout=10s"]
-        + ["get", "--raw", "/readyz"]
+        [
+            *("kubectl", "--kubeconfig", Handle().kubeconfig, "--request-timeout=10s"),
+            *("get", "--raw", "/readyz"),
+        ]
     )
     if answer.returncode != 0:
         raise ClusterError(f"The {mode.value} cluster does not answer: {answer.stderr.strip()}")

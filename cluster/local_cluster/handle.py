@@ -34,6 +34,7 @@ def write(handle: Handle, mode: Mode, kubeconfig: str, tools: dict[str, str]) ->
 
 
 def tools_on_path(handle: Handle) -> dict[str, str]:
+    """The user's own kubectl and helm."""
     found = {}
     for name in ("kubectl", "helm"):
         path = shutil.which(name)
@@ -44,6 +45,7 @@ def tools_on_path(handle: Handle) -> dict[str, str]:
 
 
 def native_tools(node_directory: Path) -> dict[str, str]:
+    """The kubectl and helm built with the cluster."""
     return {
         "kubectl": f"'{node_directory}/local-cluster-node' kubectl",
         "helm": f"'{node_directory}/helm'",
@@ -51,10 +53,12 @@ def native_tools(node_directory: Path) -> dict[str, str]:
 
 
 def write_images(handle: Handle, references: dict[str, str]) -> None:
+    """Write the references of the images, as the node knows them."""
     handle.root.mkdir(parents=True, exist_ok=True)
     lines = "".join(f"{name}={reference}\n" for name, reference in references.items())
     _write(handle.root / "images.env", lines, 0o644)
 
 
 def remove(handle: Handle) -> None:
+    """Take `.cluster/` away."""
     shutil.rmtree(handle.root, ignore_errors=True)

@@ -21,6 +21,8 @@ KEPT_ARCHIVES = 3
 
 @dataclass(frozen=True)
 class Image:
+    """An image to build, and the variable its reference is published under."""
+
     variable: str
     repository: str
     context: Path
@@ -28,6 +30,7 @@ class Image:
     target: str | None = None
 
     def reference(self, registry: str = "docker.io/library") -> str:
+        """Name it by its contents, so that unchanged inputs find it built."""
         tag = context_hash(self.context, self.dockerfile, base_image.recipe_hash())
         return f"{registry}/{self.repository}:{tag}"
 
@@ -41,6 +44,7 @@ IMAGES = (
 
 
 def available() -> list[Image]:
+    """Every image; an error where a Dockerfile is missing."""
     missing = [image.dockerfile for image in IMAGES if not image.dockerfile.is_file()]
     if missing:
         raise ClusterError(f"There is no {missing[0]} to build from.")
@@ -113,6 +117,7 @@ def _prune(newest: Path, repository: str) -> None:
 
 
 def purge(cache: Path) -> None:
+    """Remove the whole cache."""
     # buildah may still hold mounts in there; it knows best how to let go of them.
     storage = cache / "buildah"
     if storage.is_dir() and shutil.which("buildah"):

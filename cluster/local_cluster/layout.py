@@ -1,7 +1,6 @@
 """Where things are: one place for every path, address and version of the local cluster."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 CLONE = Path(__file__).resolve().parents[2]
@@ -30,47 +29,23 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "backupexport"
 
 
-@dataclass(frozen=True)
 class State:
     """The running cluster's own files. One cluster a machine, so one fixed place."""
 
-    root: Path = Path("/var/lib/backupexport-cluster")
-
-    @property
-    def pki(self) -> Path:
-        return self.root / "pki"
-
-    @property
-    def config(self) -> Path:
-        return self.root / "config"
-
-    @property
-    def logs(self) -> Path:
-        return self.root / "logs"
-
-    @property
-    def volumes(self) -> Path:
-        return self.root / "volumes"
-
-    @property
-    def record(self) -> Path:
-        return self.root / "cluster.json"
-
-    @property
-    def containerd_socket(self) -> Path:
-        return self.root / "containerd.sock"
+    def __init__(self, root: Path = Path("/var/lib/backupexport-cluster")) -> None:
+        self.root = root
+        self.pki = root / "pki"
+        self.config = root / "config"
+        self.logs = root / "logs"
+        self.volumes = root / "volumes"
+        self.record = root / "cluster.json"
+        self.containerd_socket = root / "containerd.sock"
 
 
-@dataclass(frozen=True)
 class Handle:
     """What a clone gets to use the cluster by: `.cluster/` in its root."""
 
-    root: Path = CLONE / ".cluster"
-
-    @property
-    def kubeconfig(self) -> Path:
-        return self.root / "kubeconfig"
-
-    @property
-    def bin(self) -> Path:
-        return self.root / "bin"
+    def __init__(self, root: Path = CLONE / ".cluster") -> None:
+        self.root = root
+        self.kubeconfig = root / "kubeconfig"
+        self.bin = root / "bin"

@@ -10,6 +10,7 @@ from .progress import say
 
 @contextmanager
 def turn(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock, saying so when it has to be waited for."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # The file stays: removing a locked file would give two holders one lock each.
     with path.open("a") as file:

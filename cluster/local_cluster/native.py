@@ -1,5 +1,6 @@
 """Starting, repairing and removing the native cluster."""
 
+import json
 import os
 import shutil
 import socket
@@ -8,10 +9,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import components, network, processes
+from . import components, configuration, network, processes
 from .api import Api, services_ready
 from .decide import Observed
 from .errors import ClusterError
+from .inputs import content_hash
 from .layout import NODE_ADDRESS, NODE_NAME, SERVICE_ADDRESS, State
 from .manifests import manifests
 from .progress import last_lines, quiet, say, wait_until
@@ -22,7 +24,23 @@ KUBELET_DIRECTORY = Path("/var/lib/kubelet")
 CONTAINER_LOGS = Path("/var/log/containers")
 
 
+def inputs(state: State, sources: str) -> str:
+    """Change with whatever makes another cluster of it: its programs and what they are told.
+
+    Not with the text of these modules: most of their changes are no reason to throw away a
+    cluster that somebody works on.
+    """
+    told = [
+        components.command_lines(state, Path("local-cluster-node")),
+        configuration.plain_files(state, ""),
+        network.RULES,
+        manifests(),
+    ]
+    return content_hash(Path("/"), [], sources, json.dumps(told))
+
+
 def observe(state: State) -> Observed:
+    """Look at what is there, changing nothing."""
     record = load(state)
     if record is None:
         # A folder without a readable record is an unclean stop's.
@@ -47,7 +65,7 @@ def observe(state: State) -> Observed:
     )
 
 
-def create(state: State, inputs: str, node_directory: Path) -> None:
+def create(state: State, made_from: str, node_directory: Path) -> None:
     """From nothing to a ready node. The caller has removed what was there before."""
     say("starting the cluster")
     binary = node_directory / "local-cluster-node"
@@ -56,7 +74,7 @@ def create(state: State, inputs: str, node_directory: Path) -> None:
         directory.mkdir(parents=True)
     record = Record(
         boot=processes.boot_id(),
-        inputs=inputs,
+        inputs=made_from,
         node_binary=str(binary),
         had_kubelet_directory=KUBELET_DIRECTORY.exists(),
         sysctls=network.read_sysctls(),
@@ -101,9 +119,10 @@ def repair(state: State) -> None:
 
 def _run_components(state: State, record: Record) -> None:
     resolv_conf = Path("/etc/resolv.conf")
-    files = components.configuration_files(
+    files = configuration.plain_files(
         state, resolv_conf.read_text() if resolv_conf.exists() else ""
     )
+    files.update(configuration.kubeconfigs(state))
     for name, content in files.items():
         file = state.config / name
         # kube-proxy ends itself when its file is written, even with the same content.
@@ -111,6 +130,7 @@ def _run_components(state: State, record: Record) -> None:
             file.touch(mode=0o600)
             file.write_text(content)
     lines = components.command_lines(state, Path(record.node_binary))
+    api = Api(state)
     for group in (components.FIRST, components.THEN):
         for name in group:
             known = record.processes.get(name)
@@ -118,7 +138,6 @@ def _run_components(state: State, record: Record) -> None:
                 record.processes[name] = processes.start(lines[name], state.logs / f"{name}.log")
                 save(state, record)
         if group is components.FIRST:
-            api = Api(state)
             wait_until(
                 "waiting for the API server",
                 lambda: _still_alive(state, record, components.FIRST) and api.ready(),
@@ -160,12 +179,14 @@ def _wait_ready(state: State, record: Record, api: Api, since: float = 0) -> Non
 
 
 def import_image(state: State, archive: Path) -> None:
+    """Give the node an image from an archive."""
     done = _ctr(state, "images", "import", "--all-platforms", str(archive))
     if done.returncode != 0:
         raise ClusterError(f"The node refused {archive}: {done.stderr.strip()}")
 
 
 def images(state: State) -> set[str]:
+    """References of all images the node has."""
     return set(_ctr(state, "images", "list", "-q").stdout.split())
 
 
@@ -238,7 +259,7 @@ def _remove_control_groups() -> None:
     for top in (root / "kubepods", *root.glob("*/kubepods")):
         for directory, _, _ in os.walk(top, topdown=False):
             try:
-                os.rmdir(directory)
+                Path(directory).rmdir()
             except OSError:
                 continue
 
@@ -247,5 +268,5 @@ def _remove_log_links(state: State) -> None:
     if not CONTAINER_LOGS.is_dir():
         return
     for link in CONTAINER_LOGS.iterdir():
-        if link.is_symlink() and os.readlink(link).startswith(f"{state.root}/"):
+        if link.is_symlink() and str(link.readlink()).startswith(f"{state.root}/"):
             link.unlink()

@@ -51,6 +51,7 @@ table inet {TABLE} {{
 
 
 def read_sysctls() -> dict[str, str]:
+    """Note the values from before the cluster."""
     found = {}
     for name in SYSCTLS:
         path = Path("/proc/sys") / name
@@ -60,6 +61,7 @@ def read_sysctls() -> dict[str, str]:
 
 
 def write_sysctls(values: dict[str, str]) -> None:
+    """Put noted values back."""
     for name, value in values.items():
         try:
             (Path("/proc/sys") / name).write_text(value)
@@ -101,6 +103,7 @@ def tear_down() -> None:
 
 
 def check_ports_free() -> None:
+    """Say who is in the way, before a program dies of it."""
     wanted = [
         ("0.0.0.0", API_PORT),
         ("127.0.0.1", ETCD_PORT),

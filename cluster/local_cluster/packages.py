@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,10 +26,12 @@ _GO_CANDIDATES = ("golang-go", "golang-1.26-go", "golang-1.25-go", "golang-1.24-
 
 
 def missing() -> list[str]:
+    """Packages that are not installed."""
     return [package for package, proof in _PROOF.items() if not Path(proof).exists()]
 
 
 def names() -> list[str]:
+    """All packages the cluster uses."""
     return list(_PROOF)
 
 
@@ -49,6 +50,7 @@ def _services_not_started() -> Iterator[None]:
 
 
 def install(packages: list[str], logs: Path) -> None:
+    """Install packages without starting their services."""
     if not packages:
         return
     if shutil.which("apt-get") is None:

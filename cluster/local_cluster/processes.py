@@ -27,11 +27,14 @@ OUR_PROGRAMS = ("local-cluster-node", "containerd", "containerd-shim-runc-v2")
 
 @dataclass(frozen=True)
 class Process:
+    """A process id, and the start time that makes it unique within one boot."""
+
     pid: int
     started: int
 
 
 def boot_id() -> str:
+    """Tell one boot of the machine from another."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
@@ -47,10 +50,12 @@ def start_time(pid: int) -> int | None:
 
 
 def alive(process: Process) -> bool:
+    """Whether this very process still runs."""
     return start_time(process.pid) == process.started
 
 
 def start(argv: Sequence[str], log: Path) -> Process:
+    """Start a program in a session of its own, its output in a log."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         child = subprocess.Popen(
@@ -127,7 +132,7 @@ def of_cluster(state: State) -> Iterator[Process]:
             continue
         try:
             started = start_time(int(entry.name))
-            program = os.readlink(entry / "exe").removesuffix(" (deleted)").rpartition("/")[2]
+            program = (entry / "exe").readlink().name.removesuffix(" (deleted)")
             argv = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
             mounts = (entry / "mountinfo").read_text(errors="replace")
         except OSError:

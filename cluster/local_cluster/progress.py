@@ -17,11 +17,13 @@ _printing = threading.Lock()
 
 
 def say(message: str) -> None:
+    """Print one line with the seconds since the start."""
     with _printing:
         print(f"[{time.monotonic() - _started:4.0f}s] {message}", flush=True)
 
 
 def last_lines(log: Path, count: int) -> list[str]:
+    """Return the last lines with something on them."""
     try:
         with log.open("rb") as file:
             file.seek(0, os.SEEK_END)
@@ -33,6 +35,7 @@ def last_lines(log: Path, count: int) -> list[str]:
 
 
 def failure(title: str, log: Path) -> ClusterError:
+    """Make an error of a log's end."""
     tail = "\n".join(f"    {line}" for line in last_lines(log, TAIL_LINES))
     return ClusterError(f"{title}: failed.\n{tail}\n  The whole log: {log}")
 
@@ -107,6 +110,7 @@ def side_by_side(*tasks: Callable[[], None]) -> None:
 def wait_until(
     title: str, condition: Callable[[], bool], seconds: float, *, log: Path | None = None
 ) -> None:
+    """Poll until a condition holds."""
     began = time.monotonic()
     heartbeat = HEARTBEAT_SECONDS
     while not condition():

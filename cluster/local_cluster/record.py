@@ -9,6 +9,8 @@ from .processes import Process
 
 @dataclass
 class Record:
+    """The cluster as it was started."""
+
     boot: str
     inputs: str
     node_binary: str
@@ -19,6 +21,7 @@ class Record:
 
 
 def load(state: State) -> Record | None:
+    """Return the record; None where there is none to rely on."""
     try:
         raw = json.loads(state.record.read_text())
         raw["processes"] = {name: Process(**entry) for name, entry in raw["processes"].items()}
@@ -28,6 +31,7 @@ def load(state: State) -> Record | None:
 
 
 def save(state: State, record: Record) -> None:
+    """Write the record so that it is never half there."""
     draft = state.record.with_suffix(".new")
     draft.write_text(json.dumps(asdict(record), indent=2))
     draft.replace(state.record)

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from local_cluster.components import command_lines, configuration_files
+from local_cluster.components import command_lines
+from local_cluster.configuration import kubeconfigs, plain_files
 from local_cluster.decide import (
     Action,
     GoVersion,
@@ -198,11 +199,11 @@ def test_every_component_works_on_the_state_folder_only(tmp_path: Path) -> None:
         (state.pki / f"{name}.key").write_text("key")
     for suffix in ("crt", "key"):
         (state.pki / f"provisioner.{suffix}").write_text("x")
-    files = configuration_files(state, "nameserver 192.0.2.1\n")
+    files = plain_files(state, "nameserver 192.0.2.1\n") | kubeconfigs(state)
     for line in command_lines(state, Path("/cache/node")).values():
         for word in line:
             path = word.rpartition("=")[2]
             if path.startswith(f"{state.config}/"):
                 assert path.removeprefix(f"{state.config}/") in files
     assert "forward" in files["Corefile"]
-    assert "forward" not in configuration_files(state, "search example.org\n")["Corefile"]
+    assert "forward" not in plain_files(state, "search example.org\n")["Corefile"]
