@@ -3,6 +3,7 @@
 import hashlib
 from typing import Any
 
+import aiohttp
 from backupexport_contract import names, timestamps
 from backupexport_contract.resources import BackupExport, ExportTarget, ObjectMeta
 from kubernetes.aio import client, config
@@ -11,7 +12,10 @@ from kubernetes.aio.client.exceptions import ApiException
 from backupexport_operator.facts import JobFacts, PodFacts, job_facts, pod_facts
 from backupexport_operator.transition import EventFact
 
-REQUEST_TIMEOUT = (5.0, 15.0)
+# The whole request, in seconds; the client hands a (connect, read) pair to aiohttp unread.
+REQUEST_TIMEOUT = 15.0
+# What a request ends with while the API server is away, refuses, or is slow.
+SERVER_AWAY = (ApiException, aiohttp.ClientError, TimeoutError)
 MERGE_PATCH = "application/merge-patch+json"
 _COMPONENT = names.MANAGED_BY
 _LONGEST_EVENT_MESSAGE = 1024

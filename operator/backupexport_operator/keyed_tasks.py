@@ -19,10 +19,19 @@ LONGEST_RETRY_SECONDS = 30.0
 
 
 class KeyedTasks(Generic[Key]):
-    """At most `parallel` runs of `work` at once, never two of one key."""
+    """At most `parallel` runs of `work` at once, never two of one key.
 
-    def __init__(self, work: Callable[[Key], Awaitable[None]], parallel: int) -> None:
+    Errors of `expected_errors` (a server that is away) are logged without a traceback.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Key], Awaitable[None]],
+        parallel: int,
+        expected_errors: tuple[type[Exception], ...] = (),
+    ) -> None:
         self._work = work
+        self._expected_errors = expected_errors
         self._slots = asyncio.Semaphore(parallel)
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._asked_again: set[Key] = set()
@@ -69,8 +78,16 @@ class KeyedTasks(Generic[Key]):
                 try:
                     async with self._slots:
                         await self._work(key)
-                except Exception:
-                    _logger.exception("work on %s failed, again in %.1f s", key, retry)
+                except Exception as error:
+                    expected = isinstance(error, self._expected_errors)
+                    _logger.log(
+                        logging.ERROR,
+                        "work on %s failed, again in %.1f s: %s",
+                        key,
+                        retry,
+                        str(error) or type(error).__name__,
+                        exc_info=None if expected else error,
+                    )
                     await asyncio.sleep(retry)
                     retry = min(2 * retry, LONGEST_RETRY_SECONDS)
                     continue

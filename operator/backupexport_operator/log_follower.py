@@ -14,7 +14,7 @@ from kubernetes.aio import client
 
 _logger = logging.getLogger(__name__)
 
-_CONNECT_SECONDS = 5.0
+_STREAM_SECONDS = 3600.0
 # The runner writes a line a second while it dumps; a stream this silent has been cut.
 _SILENCE_SECONDS = 120.0
 _AGAIN_SECONDS = 2.0
@@ -73,10 +73,11 @@ class LogFollower:
             container=RUNNER_CONTAINER,
             follow=True,
             tail_lines=20,
-            _request_timeout=(_CONNECT_SECONDS, _SILENCE_SECONDS),
+            _request_timeout=_STREAM_SECONDS,
         )
         try:
-            async for line in response.content:
+            response.raise_for_status()
+            while line := await asyncio.wait_for(response.content.readline(), _SILENCE_SECONDS):
                 progress = read_progress_line(line.decode(errors="replace"))
                 if progress is not None:
                     self._told(export_uid, progress)

@@ -16,7 +16,7 @@ from backupexport_contract.resources import (
 from backupexport_contract.runner_protocol import Progress
 from kubernetes.aio.client.exceptions import ApiException
 
-from backupexport_operator.cluster_writer import ClusterWriter
+from backupexport_operator.cluster_writer import SERVER_AWAY, ClusterWriter
 from backupexport_operator.decision import Observation, Plan, decide
 from backupexport_operator.facts import JobFacts, PodFacts
 from backupexport_operator.job_manifest import RunnerDefaults, job_manifest
@@ -77,8 +77,10 @@ class Reconciler:
         # What this process wrote and the watch may not have brought back yet.
         self._written: dict[str, BackupExport] = {}
         self._progress: dict[str, Progress] = {}
-        self.exports: KeyedTasks[str] = KeyedTasks(self._reconcile, PARALLEL_RECONCILES)
-        self.projects: KeyedTasks[str] = KeyedTasks(self._reconcile_targets, 4)
+        self.exports: KeyedTasks[str] = KeyedTasks(
+            self._reconcile, PARALLEL_RECONCILES, SERVER_AWAY
+        )
+        self.projects: KeyedTasks[str] = KeyedTasks(self._reconcile_targets, 4, SERVER_AWAY)
 
     def resync(self) -> None:
         """Ask for everything that is unfinished, whether or not an event came."""

@@ -1,0 +1,55 @@
+"""The demo database on a server: loaded once, and again where its files have changed."""
+
+import hashlib
+import secrets
+from pathlib import Path
+
+from playground.postgres import Postgres
+from playground.tools import ROOT
+
+FOLDER = ROOT / "demo" / "database"
+EXPORTER = "exporter"
+
+
+def files() -> list[Path]:
+    """The SQL files in the order in which they are run."""
+    return sorted(FOLDER.glob("*.sql"))
+
+
+def load(server: Postgres, database: str = "demo") -> bool:
+    """Make `database` what the files say; False where it already was."""
+    digest = hashlib.sha256()
+    for file in files():
+        digest.update(file.read_bytes())
+    mark = digest.hexdigest()
+    if _mark(server, database) == mark:
+        return False
+    server.psql(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
+    server.psql(f"CREATE DATABASE \"{database}\" TEMPLATE template0 ENCODING 'UTF8'")
+    # Some password, because the role must have one; `exporter_connection` sets a known one.
+    password = f"exporter_password={secrets.token_urlsafe(24)}"
+    for file in files():
+        server.psql_file(file, database, "-v", password)
+    server.psql(f"COMMENT ON DATABASE \"{database}\" IS '{mark}'")
+    return True
+
+
+def exporter_connection(server: Postgres, database: str = "demo") -> dict[str, str]:
+    """What a Service Binding Secret for the export's role holds; its password is made anew."""
+    password = secrets.token_urlsafe(24)
+    server.psql(f"ALTER ROLE {EXPORTER} PASSWORD '{password}'")
+    return {
+        "type": "postgresql",
+        "host": server.host,
+        "port": "5432",
+        "username": EXPORTER,
+        "password": password,
+        "database": database,
+    }
+
+
+def _mark(server: Postgres, database: str) -> str:
+    return server.psql(
+        "SELECT shobj_description(oid, 'pg_database') FROM pg_database "
+        f"WHERE datname = '{database}'"
+    )

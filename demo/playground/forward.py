@@ -1,0 +1,116 @@
+"""A port of the API's Service on 127.0.0.1, by kubectl port-forward.
+
+`python3 -m playground.forward NAMESPACE SERVICE PORT` goes on for ever, through restarts of the
+pods, until it is stopped or the cluster has been away for a minute.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playground.tools import ROOT, STATE, ToolError, environment, kubectl, wait_for
+
+_PID_FILE = STATE / "forward.pid"
+_GIVE_UP_SECONDS = 60
+
+
+def free_port() -> int:
+    """A port on 127.0.0.1 that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def forwarded(namespace: str, service: str) -> Iterator[str]:
+    """The URL of a Service for as long as the context lasts."""
+    port = free_port()
+    process = _start(namespace, service, port)
+    try:
+        yield _answering(port)
+    finally:
+        _stop(process.pid)
+        process.wait()
+
+
+def leave_forwarded(namespace: str, service: str, port: int) -> str:
+    """The URL of a Service, still there when this process has ended; replaces an earlier one."""
+    stop_left_forwarded()
+    process = _start(namespace, service, port)
+    _PID_FILE.write_text(f"{process.pid} {_started(process.pid)}", encoding="utf-8")
+    return _answering(port)
+
+
+def stop_left_forwarded() -> None:
+    """Stop what `leave_forwarded` left, and only that."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        pid, started = _PID_FILE.read_text(encoding="utf-8").split()
+        if _started(int(pid)) == started:
+            _stop(int(pid))
+        _PID_FILE.unlink()
+
+
+def _start(namespace: str, service: str, port: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "playground.forward", namespace, service, str(port)],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "demo")},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _answering(port: int) -> str:
+    url = f"http://127.0.0.1:{port}"
+
+    def look() -> bool:
+        try:
+            with urllib.request.urlopen(f"{url}/readyz", timeout=2):
+                return True
+        except (urllib.error.URLError, OSError):
+            return False
+
+    wait_for(look, f"an answer from {url}/readyz", 60)
+    return url
+
+
+def _started(pid: int) -> str:
+    """When a process started, in clock ticks since boot: with its id, a name for it."""
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    return stat.rpartition(")")[2].split()[19]
+
+
+def _stop(pid: int) -> None:
+    # The session's own group: kubectl is in it too.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGTERM)
+
+
+def main() -> int:
+    """Forward until the cluster is gone."""
+    namespace, service, port = sys.argv[1:4]
+    reached = time.monotonic()
+    while time.monotonic() - reached < _GIVE_UP_SECONDS:
+        command = [str(STATE / "bin" / "kubectl"), "-n", namespace, "port-forward"]
+        command += ["--address=127.0.0.1", f"service/{service}", f"{port}:http"]
+        subprocess.run(command, env=environment(), check=False)
+        with contextlib.suppress(ToolError, subprocess.TimeoutExpired):
+            kubectl("get", "--raw", "/readyz", timeout=10)
+            reached = time.monotonic()
+        time.sleep(0.5)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""A PostgreSQL server in a pod, and what is done to its databases with psql inside it."""
+
+import base64
+import secrets
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from playground.tools import STATE, ToolError, apply, environment, get, images, kubectl
+
+POD_SECURITY: dict[str, Any] = {
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+CONTAINER_SECURITY: dict[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+# Durability is of no use to a server whose data go with its pod.
+_FAST = ("fsync=off", "full_page_writes=off", "max_wal_size=8GB", "shared_buffers=512MB")
+
+
+class Postgres:
+    """A server named `name` in `namespace`; its pod is `<name>-0`."""
+
+    def __init__(self, namespace: str, name: str = "postgres") -> None:
+        self.namespace = namespace
+        self.name = name
+        self.pod = f"{name}-0"
+
+    @property
+    def host(self) -> str:
+        """The server's name in the cluster's DNS."""
+        return f"{self.name}.{self.namespace}.svc"
+
+    def start(self) -> None:
+        """Create the server and wait until it answers; harmless where it is there already."""
+        secret = f"{self.name}-superuser"
+        if not kubectl("-n", self.namespace, "get", "secret", secret, "--ignore-not-found"):
+            apply(self._secret(secret))
+        apply(self._service(), self._stateful_set(secret))
+        kubectl(
+            "-n", self.namespace, "rollout", "status", f"statefulset/{self.name}",
+            "--timeout=120s",
+        )  # fmt: skip
+
+    def stop(self) -> None:
+        """Scale to nothing and wait until the pod is gone."""
+        self._scale(0)
+        kubectl("-n", self.namespace, "wait", "--for=delete", f"pod/{self.pod}", "--timeout=90s")
+
+    def password(self) -> str:
+        """The superuser's password."""
+        secret = get("-n", self.namespace, "secret", f"{self.name}-superuser")
+        return base64.b64decode(secret["data"]["password"]).decode()
+
+    def psql(self, sql: str, database: str = "postgres", *options: str) -> str:
+        """What psql prints for `sql`, unaligned and without headers."""
+        return kubectl(
+            "-n", self.namespace, "exec", "-i", self.pod, "--",
+            "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *options, "-d", database,
+            stdin=sql, timeout=600,
+        ).strip()  # fmt: skip
+
+    def psql_file(self, file: Path, database: str, *options: str) -> None:
+        """Run a file of SQL; it is streamed, so it may be large."""
+        command = [
+            str(STATE / "bin" / "kubectl"), "-n", self.namespace, "exec", "-i", self.pod, "--",
+            "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", *options, "-d", database,
+        ]  # fmt: skip
+        with file.open("rb") as stream:
+            done = subprocess.run(
+                command,
+                stdin=stream,
+                capture_output=True,
+                text=True,
+                env=environment(),
+                check=False,
+            )
+        if done.returncode != 0:
+            raise ToolError(f"{file.name}: {done.stderr.strip()}")
+
+    def exec_prefix(self) -> list[str]:
+        """What to put before a command so that it runs beside the server, as its superuser."""
+        return [
+            str(STATE / "bin" / "kubectl"), f"--kubeconfig={STATE / 'kubeconfig'}",
+            "-n", self.namespace, "exec", "-i", self.pod, "--",
+        ]  # fmt: skip
+
+    def _scale(self, replicas: int) -> None:
+        kubectl("-n", self.namespace, "scale", f"statefulset/{self.name}", f"--replicas={replicas}")
+
+    def _secret(self, name: str) -> dict[str, Any]:
+        return {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "stringData": {"password": secrets.token_urlsafe(24)},
+        }
+
+    def _service(self) -> dict[str, Any]:
+        return {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": self.name, "namespace": self.namespace},
+            "spec": {
+                "selector": {"app.kubernetes.io/name": self.name},
+                "ports": [{"port": 5432}],
+            },
+        }
+
+    def _stateful_set(self, secret: str) -> dict[str, Any]:
+        labels = {"app.kubernetes.io/name": self.name}
+        arguments = ["postgres"]
+        for option in _FAST:
+            arguments += ["-c", option]
+        container = {
+            "name": "postgres",
+            "image": images()["POSTGRES_IMAGE"],
+            "args": arguments,
+            "env": [
+                {
+                    "name": "POSTGRES_PASSWORD",
+                    "valueFrom": {"secretKeyRef": {"name": secret, "key": "password"}},
+                },
+                {"name": "PGUSER", "value": "postgres"},
+            ],
+            "ports": [{"containerPort": 5432}],
+            "readinessProbe": {
+                "exec": {"command": ["pg_isready", "-q", "-h", "127.0.0.1"]},
+                "periodSeconds": 1,
+            },
+            "securityContext": CONTAINER_SECURITY,
+            "volumeMounts": [
+                {"name": "data", "mountPath": "/var/lib/postgresql/data"},
+                {"name": "run", "mountPath": "/var/run/postgresql"},
+                {"name": "shm", "mountPath": "/dev/shm"},
+                {"name": "tmp", "mountPath": "/tmp"},
+            ],
+        }
+        memory = {"medium": "Memory", "sizeLimit": "1Gi"}
+        return {
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "metadata": {"name": self.name, "namespace": self.namespace},
+            "spec": {
+                "replicas": 1,
+                "serviceName": self.name,
+                "selector": {"matchLabels": labels},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {
+                        "automountServiceAccountToken": False,
+                        "terminationGracePeriodSeconds": 10,
+                        "securityContext": {
+                            **POD_SECURITY, "runAsUser": 999, "runAsGroup": 999, "fsGroup": 999,
+                        },
+                        "containers": [container],
+                        "volumes": [
+                            {"name": "data", "emptyDir": {}},
+                            {"name": "run", "emptyDir": {}},
+                            {"name": "shm", "emptyDir": memory},
+                            {"name": "tmp", "emptyDir": {}},
+                        ],
+                    },
+                },
+            },
+        }  # fmt: skip

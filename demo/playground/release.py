@@ -1,0 +1,56 @@
+"""The project's own chart, installed with helm."""
+
+import json
+from typing import Any
+
+from playground.tools import ROOT, images, kubectl, run
+
+CHART = ROOT / "charts" / "backupexport"
+
+
+class Release:
+    """A helm release in `namespace`; the API's Service is `<name>-api`."""
+
+    def __init__(self, namespace: str, name: str = "backupexport") -> None:
+        self.namespace = namespace
+        self.name = name
+
+    def install(self, values: dict[str, Any] | None = None) -> None:
+        """Helm upgrade --install, and wait until both deployments are ready."""
+        run(
+            "helm", "upgrade", "--install", self.name, str(CHART),
+            "--namespace", self.namespace, "--wait", "--timeout", "3m", "--values", "-",
+            stdin=json.dumps(_merged(_images_as_values(), values or {})),
+        )  # fmt: skip
+
+    def test(self) -> str:
+        """Helm test."""
+        return run("helm", "test", self.name, "--namespace", self.namespace, "--timeout", "2m")
+
+    def token(self, subject: str, *options: str) -> str:
+        """A token minted by the API's own pod, as the chart's notes say."""
+        return kubectl(
+            "-n", self.namespace, "exec", f"deploy/{self.name}-api", "--",
+            "backupexport-token", "--subject", subject, *options,
+        ).strip()  # fmt: skip
+
+
+def _images_as_values() -> dict[str, Any]:
+    built = images()
+    return {
+        "image": _image(built["IMAGE"]),
+        "runner": {"image": _image(built["RUNNER_IMAGE"])},
+    }
+
+
+def _image(reference: str) -> dict[str, str]:
+    repository, _, tag = reference.rpartition(":")
+    return {"repository": repository, "tag": tag}
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged

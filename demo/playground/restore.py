@@ -1,0 +1,124 @@
+"""A pod that sees the exports' volume, to check and restore what lies there."""
+
+from typing import Any
+
+from playground.postgres import CONTAINER_SECURITY, POD_SECURITY, Postgres
+from playground.tools import apply, images, kubectl
+
+_RUNNERS_USER = 65532
+_MOUNT = "/exports"
+
+# What the README tells a person to type, as one pipeline that fails where any part of it does.
+_UNPACK = """
+case "$1" in
+    *.zst) zstd -q -d -c -- "$1" ;;
+    *.gz) gzip -d -c -- "$1" ;;
+    *) cat -- "$1" ;;
+esac
+"""
+_RESTORE_SQL = (
+    f'set -e -o pipefail; ({_UNPACK}) | psql -X -q -o /dev/null -v ON_ERROR_STOP=1 -d "$2"'
+)
+# pg_restore wants to seek in a tar archive.
+_RESTORE_TAR = (
+    f"set -e -o pipefail; trap 'rm -f /scratch/archive' EXIT; ({_UNPACK}) > /scratch/archive; "
+    'pg_restore --exit-on-error -d "$2" /scratch/archive'
+)
+
+
+class ExportsVolume:
+    """The volume behind claim `claim`, read from a pod of its own beside the exports' Jobs."""
+
+    def __init__(self, namespace: str, claim: str, server: Postgres) -> None:
+        self._namespace = namespace
+        self._claim = claim
+        self._server = server
+        self._pod = "exports-reader"
+
+    def open(self) -> None:
+        """Start the pod; harmless where it runs already."""
+        apply(self._manifest())
+        kubectl(
+            "-n", self._namespace, "wait", "--for=condition=Ready", f"pod/{self._pod}",
+            "--timeout=120s",
+        )  # fmt: skip
+
+    def run(self, *command: str, timeout: float = 600) -> str:
+        """What a command prints there; artifacts lie below the working directory."""
+        return kubectl(
+            "-n", self._namespace, "exec", "-i", self._pod, "--", *command, timeout=timeout
+        )
+
+    def files(self, project_id: str) -> list[str]:
+        """All files of a project, hidden ones too, relative to the volume's root."""
+        found = self.run("find", f"./{project_id}", "-type", "f")
+        return sorted(line.removeprefix("./") for line in found.splitlines())
+
+    def sha256(self, path: str) -> str:
+        """The SHA-256 of a file, in hexadecimal."""
+        return self.run("sha256sum", "--", path).split()[0].lstrip("\\")
+
+    def size(self, path: str) -> int:
+        """A file's size in bytes."""
+        return int(self.run("stat", "-c", "%s", "--", path))
+
+    def text(self, path: str) -> str:
+        """A small text file."""
+        return self.run("cat", "--", path)
+
+    def restore(self, path: str, database: str) -> None:
+        """Restore an artifact into a new, empty database of the server."""
+        self._server.psql(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
+        self._server.psql(f'CREATE DATABASE "{database}" TEMPLATE template0')
+        script = _RESTORE_TAR if ".tar" in path else _RESTORE_SQL
+        self.run("bash", "-c", script, "restore", path, database)
+
+    def _manifest(self) -> dict[str, Any]:
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": self._pod, "namespace": self._namespace},
+            "spec": {
+                "automountServiceAccountToken": False,
+                "terminationGracePeriodSeconds": 0,
+                "securityContext": {
+                    **POD_SECURITY,
+                    "runAsUser": _RUNNERS_USER,
+                    "runAsGroup": _RUNNERS_USER,
+                    "fsGroup": _RUNNERS_USER,
+                },
+                "containers": [
+                    {
+                        "name": "reader",
+                        "image": images()["POSTGRES_IMAGE"],
+                        "command": ["sleep", "infinity"],
+                        "workingDir": _MOUNT,
+                        "env": [
+                            {"name": "PGHOST", "value": self._server.host},
+                            {"name": "PGUSER", "value": "postgres"},
+                            {
+                                "name": "PGPASSWORD",
+                                "valueFrom": {
+                                    "secretKeyRef": {
+                                        "name": f"{self._server.name}-superuser",
+                                        "key": "password",
+                                    }
+                                },
+                            },
+                        ],
+                        "securityContext": CONTAINER_SECURITY,
+                        "volumeMounts": [
+                            {"name": "exports", "mountPath": _MOUNT, "readOnly": True},
+                            {"name": "scratch", "mountPath": "/scratch"},
+                        ],
+                    }
+                ],
+                "volumes": [
+                    {
+                        "name": "exports",
+                        "persistentVolumeClaim": {"claimName": self._claim},
+                    },
+                    {"name": "scratch", "emptyDir": {}},
+                ],
+            },
+        }
