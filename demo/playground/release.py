@@ -20,8 +20,16 @@ class Release:
         run(
             "helm", "upgrade", "--install", self.name, str(CHART),
             "--namespace", self.namespace, "--wait", "--timeout", "3m", "--values", "-",
-            stdin=json.dumps(_merged(_images_as_values(), values or {})),
+            stdin=json.dumps(_merged(_images_as_values() | crds, values or {})),
         )  # fmt: skip
+
+    def _crds_belong_to_another(self) -> bool:
+        """CRDs are one for the whole cluster, and helm lets one release own them."""
+        owners = kubectl(
+            "get", "crds", "-l", "app.kubernetes.io/name=backupexport", "-o",
+            r"jsonpath={.items[*].metadata.annotations.meta\.helm\.sh/release-namespace}",
+        ).split()  # fmt: skip
+        return bool(owners) and set(owners) != {self.namespace}
 
     def test(self) -> str:
         """Helm test."""

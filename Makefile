@@ -1,0 +1,68 @@
+# What a newcomer runs: `make demo`, `make test`.  `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := api crds operator runner
+PLAIN_PYTHON := PYTHONPATH=cluster:demo:bench $(PYTHON)
+SHELL := /bin/bash
+
+export CLUSTER REGISTRY
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-unit test-cluster lint cluster-up cluster-down cluster-status images \
+	bench-dump crds lock
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+demo: images ## everything in one go: cluster, PostgreSQL, chart, exports, restores
+	@$(PLAIN_PYTHON) demo/run_demo.py
+
+test: lint test-unit test-cluster ## all checks and tests
+
+lint: $(VENV)/ready ## style, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(SOURCES:%=%/backupexport_*) cluster/local_cluster demo bench tests
+	PYTHONPATH=api:crds:operator:runner $(BIN)/lint-imports
+
+test-unit: $(VENV)/ready ## what needs no cluster, in a minute
+	$(BIN)/pytest -q tests/unit tests/component
+
+test-cluster: $(VENV)/ready images ## on a real cluster, with real PostgreSQL and real pods
+	$(BIN)/pytest tests/cluster
+
+cluster-up: ## a local one-node cluster (CLUSTER=native|kind|current)
+	@$(PLAIN_PYTHON) -m local_cluster up
+
+cluster-status: ## whether it runs
+	@$(PLAIN_PYTHON) -m local_cluster status
+
+cluster-down: ## take the cluster away (PURGE=1: what was built for it, too)
+	@$(PLAIN_PYTHON) -m local_cluster down $(if $(PURGE),--purge)
+
+images: cluster-up ## build the images and bring them to the cluster (REGISTRY= with CLUSTER=current)
+	@$(PLAIN_PYTHON) -m local_cluster images
+
+bench-dump: images ## the runner against pg_dump, and a job's fixed overhead
+	@$(PLAIN_PYTHON) bench/bench_dump.py
+
+crds: $(VENV)/ready ## write the CRDs from the models
+	PYTHONPATH=crds $(BIN)/python -m backupexport_contract.crd_manifests
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command 'make lock' pyproject.toml
+
+lock: $(VENV)/ready ## bring the lock files up to date
+	$(LOCK) --upgrade --extra api --extra operator -o requirements/api-operator.txt
+	$(LOCK) --upgrade --extra runner -o requirements/runner.txt
+	$(LOCK) --upgrade --all-extras -o requirements/dev.txt
+
+$(VENV)/ready: requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: make PYTHON=python3.13 ..."; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) \
+		|| { echo "Python's venv is missing: on Debian, apt-get install python3-venv"; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes \
+		--requirement requirements/dev.txt
+	@touch $@

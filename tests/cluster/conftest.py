@@ -1,0 +1,82 @@
+"""One installation for all cluster tests: the chart, a PostgreSQL with the demo database, a token.
+
+Everything lives in a namespace of its own that is removed afterwards, so that a demo can be on
+the same cluster.  Set KEEP_NAMESPACE=1 to look at it when the tests are over.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from playground import demo_database
+from playground.forward import forwarded
+from playground.postgres import Postgres
+from playground.release import Release
+from playground.rest import Api
+from playground.restore import ExportsVolume
+from playground.targets import make_target
+from playground.tools import kubectl, make_namespace
+
+LARGE, SMALL = "large", "small"
+
+_SMALL_DATABASE = """
+CREATE TABLE items (id int PRIMARY KEY, name text);
+INSERT INTO items SELECT i, 'item ' || i FROM generate_series(1, 1000) AS i;
+"""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What the tests talk to; `everything` is a caller whose token has no projects claim."""
+
+    namespace: str
+    server: Postgres
+    release: Release
+    volume: ExportsVolume
+    url: str
+    everything: Api
+
+    def caller(self, *projects: str) -> Api:
+        """A caller of its own, so with a rate limit of its own."""
+        claims = [option for project in projects for option in ("--project", project)]
+        subject = f"test-{secrets.token_hex(4)}"
+        return Api(self.url, self.release.token(subject, *claims))
+
+
+@pytest.fixture(scope="session")
+def installation() -> Iterator[Installation]:
+    namespace = f"backupexport-test-{secrets.token_hex(3)}"
+    make_namespace(namespace)
+    try:
+        server = Postgres(namespace)
+        server.start()
+        demo_database.load(server, "large")
+        server.psql("CREATE DATABASE small")
+        server.psql(_SMALL_DATABASE, "small")
+        release = Release(namespace)
+        release.install(
+            {
+                "storage": {"size": "5Gi", "keep": False},
+                "auth": {"jwt": {"tokensWithoutProjects": "all"}},
+                "runner": {"backoffLimit": 1},
+            }
+        )
+        connection = demo_database.exporter_connection(server, "large")
+        make_target(namespace, LARGE, connection)
+        make_target(namespace, SMALL, {**connection, "database": "small"})
+        volume = ExportsVolume(namespace, f"{release.name}-exports", server)
+        volume.open()
+        with forwarded(namespace, f"{release.name}-api") as url:
+            everything = Api(url, release.token("tests"))
+            yield Installation(namespace, server, release, volume, url, everything)
+    finally:
+        if os.environ.get("KEEP_NAMESPACE") != "1":
+            kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+@pytest.fixture
+def api(installation: Installation) -> Api:
+    """A caller of the test's own."""
+    return installation.caller()

@@ -1,0 +1,110 @@
+"""Who may do what: in the cluster, between projects, and with the credentials."""
+
+import json
+
+import pytest
+from conftest import LARGE, SMALL, Installation
+from playground.rest import Api
+from playground.tools import ToolError, get, kubectl
+
+pytestmark = pytest.mark.cluster
+
+
+def can_i(installation: Installation, account: str, verb: str, resource: str) -> bool:
+    namespace = installation.namespace
+    try:
+        told = kubectl(
+            "-n", namespace, "auth", "can-i", verb, resource,
+            "--as", f"system:serviceaccount:{namespace}:{installation.release.name}-{account}",
+        )  # fmt: skip
+    except ToolError as error:
+        told = str(error).splitlines()[-1]
+    return told.strip() == "yes"
+
+
+@pytest.mark.parametrize("account", ["operator", "api", "runner"])
+@pytest.mark.parametrize("verb", ["get", "list", "watch", "create", "delete"])
+def test_nobody_may_touch_secrets(installation: Installation, account: str, verb: str) -> None:
+    assert not can_i(installation, account, verb, "secrets")
+
+
+@pytest.mark.parametrize(
+    ("account", "verb", "resource", "allowed"),
+    [
+        ("operator", "create", "jobs.batch", True),
+        ("operator", "create", "pods", False),
+        ("operator", "create", "pods/exec", False),
+        ("operator", "patch", "backupexports.backupexport.dev", False),
+        ("api", "create", "backupexports.backupexport.dev", True),
+        ("api", "get", "pods", False),
+        ("api", "create", "jobs.batch", False),
+        ("api", "create", "exporttargets.backupexport.dev", False),
+        ("runner", "get", "backupexports.backupexport.dev", False),
+    ],
+)
+def test_everyone_may_do_their_own_work_only(
+    installation: Installation, account: str, verb: str, resource: str, allowed: bool
+) -> None:
+    assert can_i(installation, account, verb, resource) is allowed
+
+
+def test_the_jobs_pod_is_restricted_and_sees_one_project(
+    installation: Installation, api: Api
+) -> None:
+    namespace = installation.namespace
+    job_id = api.export(project_id=SMALL).body["data"]["job_id"]
+    assert api.finished(job_id)["status"] == "completed"
+    enforced = get("namespace", namespace)["metadata"]["labels"]
+    assert enforced["pod-security.kubernetes.io/enforce"] == "restricted"
+    pods = get("-n", namespace, "pods", "-l", f"backupexport.dev/job-id={job_id}")["items"]
+    assert len(pods) == 1
+    spec = pods[0]["spec"]
+    assert spec["automountServiceAccountToken"] is False
+    (container,) = spec["containers"]
+    mounts = {mount["mountPath"]: mount.get("subPath") for mount in container["volumeMounts"]}
+    assert mounts == {"/exports": SMALL, "/tmp": None}
+
+
+def test_the_password_is_told_nowhere(installation: Installation, api: Api) -> None:
+    namespace = installation.namespace
+    password = kubectl(
+        "-n", namespace, "get", "secret", f"target-{SMALL}", "-o",
+        "go-template={{base64decode .data.password}}",
+    )  # fmt: skip
+    assert len(password) > 20
+    job_id = api.export(project_id=SMALL).body["data"]["job_id"]
+    job = api.finished(job_id)
+    told = [
+        json.dumps(job),
+        kubectl("-n", namespace, "logs", f"job/bex-{job_id}"),
+        kubectl("-n", namespace, "logs", f"deploy/{installation.release.name}-operator"),
+        kubectl("-n", namespace, "logs", f"deploy/{installation.release.name}-api"),
+        kubectl("-n", namespace, "get", "bex,ext,jobs,pods,events", "-o", "yaml"),
+        installation.volume.text(f"{job['artifact']['path']}.json"),
+    ]
+    assert not any(password in text for text in told)
+
+
+def test_a_token_sees_its_own_projects_only(installation: Installation) -> None:
+    small, large = installation.caller(SMALL), installation.caller(LARGE)
+    job_id = small.export(project_id=SMALL).body["data"]["job_id"]
+    assert small.finished(job_id)["status"] == "completed"
+    hidden = large.call("GET", f"/api/jobs/{job_id}")
+    unknown = large.call("GET", "/api/jobs/0b7cbb51-7c4f-4f52-9b0e-3f6a2b1c9d8e")
+    assert hidden.status == unknown.status == 404
+    assert hidden.body["code"] == unknown.body["code"]
+    assert large.export(project_id=SMALL).status == 403
+
+
+def test_nobody_comes_in_without_a_token(installation: Installation) -> None:
+    for path, method in (("/api/backup/export", "POST"), ("/api/jobs/x", "GET")):
+        answer = Api(installation.url, "not.a.token").call(method, path)
+        assert answer.status == 401
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_the_eleventh_request_in_a_minute_waits(installation: Installation) -> None:
+    api = installation.caller()
+    answers = [api.export(project_id=1) for _ in range(11)]
+    assert [answer.status for answer in answers] == [400] * 10 + [429]
+    assert 0 < int(answers[-1].headers["retry-after"]) <= 60

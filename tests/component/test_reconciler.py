@@ -1,0 +1,274 @@
+"""Observe, decide, apply together, against a cluster that is a few dictionaries."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from backupexport_contract.names import job_name
+from backupexport_contract.reasons import ExitCode, Phase, Reason
+from backupexport_contract.resources import BackupExport, ExportTarget
+from backupexport_contract.runner_protocol import Artifact, Outcome, Progress, outcome_text
+from backupexport_operator.facts import JobFacts, PodFacts
+from backupexport_operator.job_manifest import RunnerDefaults
+from backupexport_operator.reconciler import Reconciler, World
+from backupexport_operator.transition import EventFact
+from kubernetes.aio.client.exceptions import ApiException
+
+UID = "uid-1"
+JOB = JobFacts(name=job_name("nightly"), owner_uid=UID)
+RUNNING = PodFacts(name="pod-a", created_at="t", started_at="2026-01-29T15:30:01Z")
+ARTIFACT = Artifact("p/f", 1, 2, "ab", "17.5", "17.6")
+DONE = replace(RUNNING, exit_code=0, termination_message=outcome_text(Outcome(ARTIFACT)))
+
+
+def export(**status: Any) -> BackupExport:
+    return BackupExport.model_validate(
+        {
+            "metadata": {
+                "name": "nightly",
+                "namespace": "ns",
+                "uid": UID,
+                "resourceVersion": "1",
+                "creationTimestamp": "2026-01-29T15:30:00Z",
+            },
+            "spec": {"projectId": "p"},
+            "status": status,
+        }
+    )
+
+
+TARGET = ExportTarget.model_validate(
+    {
+        "metadata": {"name": "t", "uid": "t", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"projectId": "p", "secretRef": {"name": "s"}},
+    }
+)
+
+
+@dataclass
+class Cluster:
+    """The API server's truth, and what the watches have told of it so far."""
+
+    exports: dict[str, BackupExport] = field(default_factory=dict)
+    jobs: dict[str, JobFacts] = field(default_factory=dict)
+    pods: list[PodFacts] = field(default_factory=list)
+    events: list[EventFact] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    refuse_jobs: int | None = None
+
+    async def create_job(self, manifest: dict[str, Any]) -> JobFacts:
+        self.requests.append("create job")
+        if self.refuse_jobs is not None:
+            raise ApiException(status=self.refuse_jobs, reason="Refused")
+        name = manifest["metadata"]["name"]
+        return self.jobs.setdefault(name, JobFacts(name=name, owner_uid=UID))
+
+    async def read_job(self, name: str) -> JobFacts | None:
+        self.requests.append("read job")
+        return self.jobs.get(name)
+
+    async def delete_job(self, name: str) -> None:
+        self.requests.append("delete job")
+        self.jobs.pop(name, None)
+
+    async def list_pods(self, _uid: str) -> list[PodFacts]:
+        self.requests.append("list pods")
+        return self.pods
+
+    async def read_export(self, name: str) -> BackupExport | None:
+        self.requests.append("read export")
+        return self.exports.get(name)
+
+    async def patch_export_status(
+        self, of: BackupExport, patch: dict[str, Any]
+    ) -> BackupExport | None:
+        self.requests.append("patch status")
+        stored = self.exports.get(of.metadata.name)
+        if stored is None:
+            return None
+        status = {k: v for k, v in (stored.status.to_manifest() | patch).items() if v is not None}
+        version = str(int(stored.metadata.resource_version) + 1)
+        stored = stored.model_copy(
+            update={
+                "status": type(stored.status).model_validate(status),
+                "metadata": stored.metadata.model_copy(update={"resource_version": version}),
+            }
+        )
+        self.exports[of.metadata.name] = stored
+        return stored
+
+    async def patch_target_status(self, _target: ExportTarget, patch: dict[str, Any]) -> None:
+        self.requests.append(f"target {patch['conditions'][0]['reason']}")
+
+    async def post_event(self, _export: BackupExport, event: EventFact) -> None:
+        self.events.append(event)
+
+
+class Followed:
+    """Which pods' logs are being followed."""
+
+    def __init__(self) -> None:
+        self.pods: dict[str, str] = {}
+
+    def follow(self, uid: str, pod: str) -> None:
+        self.pods[uid] = pod
+
+    def forget(self, uid: str) -> None:
+        self.pods.pop(uid, None)
+
+
+class Watched:
+    """An operator over a Cluster; `look` is the moment the watches catch up."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.indexes: dict[str, dict[str, list[Any]]] = {
+            "exports": {}, "targets": {"p": [TARGET]}, "jobs": {}, "pods": {},
+        }  # fmt: skip
+        self.followed = Followed()
+        self.reconciler = Reconciler(
+            World(**self.indexes),
+            cluster,  # type: ignore[arg-type]
+            self.followed,  # type: ignore[arg-type]
+            RunnerDefaults(image="i", claim_name="c"),
+            progress_seconds=0.01,
+        )
+        self.look()
+
+    def look(self) -> None:
+        for export_seen in self.cluster.exports.values():
+            self.indexes["exports"][UID] = [export_seen]
+        self.indexes["jobs"] |= {UID: list(self.cluster.jobs.values())}
+        self.indexes["pods"] |= {UID: list(self.cluster.pods)}
+
+    async def reconcile(self) -> BackupExport:
+        await self.reconciler._reconcile(UID)
+        return self.cluster.exports["nightly"]
+
+
+@pytest.fixture
+def watched() -> Callable[..., Watched]:
+    def make(cluster: Cluster | None = None, **status: Any) -> Watched:
+        cluster = cluster or Cluster()
+        cluster.exports["nightly"] = export(**status)
+        return Watched(cluster)
+
+    return make
+
+
+async def test_from_creation_to_success_in_few_requests(watched: Callable[..., Watched]) -> None:
+    operator = watched()
+    cluster = operator.cluster
+    assert (await operator.reconcile()).status.job_name == JOB.name
+    cluster.pods = [RUNNING]
+    operator.look()
+    assert (await operator.reconcile()).phase == Phase.RUNNING
+    assert operator.followed.pods == {UID: "pod-a"}
+    cluster.pods = [DONE]
+    operator.look()
+    assert (await operator.reconcile()).phase == Phase.SUCCEEDED
+    assert operator.followed.pods == {}
+    assert cluster.requests == ["create job", "patch status", "patch status", "patch status"]
+    assert [event.reason for event in cluster.events] == ["Accepted", "Started", "Completed"]
+
+
+async def test_reconciling_twice_changes_nothing(watched: Callable[..., Watched]) -> None:
+    operator = watched()
+    await operator.reconcile()
+    operator.look()
+    before = list(operator.cluster.requests)
+    await operator.reconcile()
+    assert operator.cluster.requests == before
+
+
+async def test_what_was_written_counts_before_the_watch_brings_it_back(
+    watched: Callable[..., Watched],
+) -> None:
+    operator = watched()
+    await operator.reconcile()
+    operator.indexes["jobs"] |= {UID: list(operator.cluster.jobs.values())}
+    before = list(operator.cluster.requests)
+    await operator.reconcile()
+    assert operator.cluster.requests == before
+
+
+async def test_a_job_that_the_watch_has_not_told_yet_is_not_called_deleted(
+    watched: Callable[..., Watched],
+) -> None:
+    operator = watched()
+    await operator.reconcile()
+    assert (await operator.reconcile()).phase == Phase.PENDING
+    assert "read job" in operator.cluster.requests
+
+
+async def test_a_jobs_end_seen_before_its_pods_is_no_failure(
+    watched: Callable[..., Watched],
+) -> None:
+    finished = replace(JOB, complete=True)
+    operator = watched(
+        Cluster(jobs={JOB.name: finished}, pods=[DONE]), phase="Running", jobName=JOB.name
+    )
+    operator.indexes["pods"] |= {UID: [RUNNING]}
+    assert (await operator.reconcile()).phase == Phase.SUCCEEDED
+
+
+async def test_a_failures_reason_is_the_pods_even_where_the_job_is_seen_first(
+    watched: Callable[..., Watched],
+) -> None:
+    failed = replace(JOB, failure="PodFailurePolicy")
+    said = outcome_text(Outcome(message="Correct the password."))
+    pod = replace(RUNNING, exit_code=ExitCode.AUTHENTICATION_FAILED, termination_message=said)
+    operator = watched(
+        Cluster(jobs={JOB.name: failed}, pods=[pod]), phase="Running", jobName=JOB.name
+    )
+    operator.indexes["pods"] |= {UID: [RUNNING]}
+    status = (await operator.reconcile()).status
+    assert (status.phase, status.reason) == (Phase.FAILED, Reason.AUTHENTICATION_FAILED)
+    assert status.message == "Correct the password."
+
+
+async def test_a_job_that_was_made_before_a_crash_is_found_again(
+    watched: Callable[..., Watched],
+) -> None:
+    operator = watched(Cluster(jobs={JOB.name: JOB}))
+    operator.indexes["jobs"] |= {UID: []}
+    await operator.reconcile()
+    assert list(operator.cluster.jobs) == [JOB.name]
+    assert operator.cluster.exports["nightly"].status.job_name == JOB.name
+
+
+async def test_a_refused_job_says_so_and_is_tried_again(watched: Callable[..., Watched]) -> None:
+    operator = watched(Cluster(refuse_jobs=403))
+    with pytest.raises(ApiException):
+        await operator.reconcile()
+    status = operator.cluster.exports["nightly"].status
+    assert (status.phase, status.reason) == (Phase.PENDING, Reason.INTERNAL)
+    operator.cluster.refuse_jobs = None
+    operator.look()
+    assert (await operator.reconcile()).status.reason is None
+
+
+async def test_progress_reaches_the_status(watched: Callable[..., Watched]) -> None:
+    operator = watched(
+        Cluster(jobs={JOB.name: JOB}, pods=[RUNNING]), phase="Running", jobName=JOB.name
+    )
+    operator.reconciler._progress[UID] = Progress(42, 42, 100)
+    progress = (await operator.reconcile()).status.progress
+    assert progress is not None
+    assert progress.percent == 42
+
+
+async def test_an_export_that_is_gone_is_forgotten(watched: Callable[..., Watched]) -> None:
+    operator = watched()
+    operator.indexes["exports"].clear()
+    operator.followed.follow(UID, "pod-a")
+    await operator.reconciler._reconcile(UID)
+    assert operator.cluster.requests == []
+    assert operator.followed.pods == {}
+
+
+async def test_a_targets_condition_is_written_once(watched: Callable[..., Watched]) -> None:
+    operator = watched()
+    await operator.reconciler._reconcile_targets("p")
+    assert operator.cluster.requests == ["target Serving"]

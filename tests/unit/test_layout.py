@@ -1,0 +1,37 @@
+"""Promises about the tree itself."""
+
+import operator
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LONGEST_FILE = 300
+PYTHON_FILES = [
+    file
+    for folder in ("api", "crds", "operator", "runner")
+    for file in sorted((ROOT / folder).rglob("*.py"))
+]
+
+
+@pytest.mark.parametrize("file", PYTHON_FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_file_grows_beyond_what_is_read_in_one_go(file: Path) -> None:
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
+
+
+def test_the_operator_folder_does_not_shadow_the_standard_library() -> None:
+    assert not (ROOT / "operator" / "__init__.py").exists()
+    assert Path(operator.__file__ or "").parent != ROOT / "operator"
+    code = "import operator; assert operator.itemgetter, operator"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_the_runners_start_imports_nothing_slow() -> None:
+    code = "import sys, backupexport_runner.__main__; assert 'pydantic' not in sys.modules"
+    subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        env={"PYTHONPATH": f"{ROOT / 'runner'}:{ROOT / 'crds'}"},
+    )
