@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from playground import demo_database
@@ -67,11 +68,11 @@ def _measure(url: str, release: Release, overheads: Overheads) -> dict[str, list
     for turn in range(ROUNDS + 1):
         api = Api(url, release.token(f"bench-{turn}"))
         contenders: dict[str, Callable[[], float]] = {
-            RAW: lambda: _bare("pg_dump --format=plain > /dev/null"),
-            GZIP: lambda: _bare("pg_dump --format=plain | gzip -6 > /scratch/dump.gz"),
+            RAW: partial(_bare, "pg_dump --format=plain > /dev/null"),
+            GZIP: partial(_bare, "pg_dump --format=plain | gzip -6 > /scratch/dump.gz"),
         }
         for name, fields in EXPORTS.items():
-            contenders[name] = lambda fields=fields, api=api: _export(api, fields, overheads)
+            contenders[name] = partial(_export, api, fields, overheads)
         for name, contender in contenders.items():
             taken = contender()
             print(f"  round {turn}: {name}: {taken:.2f} s", file=sys.stderr, flush=True)

@@ -16,7 +16,11 @@ class Release:
         self.name = name
 
     def install(self, values: dict[str, Any] | None = None) -> None:
-        """Helm upgrade --install, and wait until both deployments are ready."""
+        """Install or upgrade, and wait until both deployments are ready."""
+        crds: dict[str, Any] = {}
+        if self._crds_belong_to_another():
+            kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
+            crds = {"crds": {"install": False}}
         run(
             "helm", "upgrade", "--install", self.name, str(CHART),
             "--namespace", self.namespace, "--wait", "--timeout", "3m", "--values", "-",
@@ -32,7 +36,7 @@ class Release:
         return bool(owners) and set(owners) != {self.namespace}
 
     def test(self) -> str:
-        """Helm test."""
+        """What the chart's own test prints."""
         return run("helm", "test", self.name, "--namespace", self.namespace, "--timeout", "2m")
 
     def token(self, subject: str, *options: str) -> str:
