@@ -1,15 +1,30 @@
 """Building images without a Docker engine."""
 
 import os
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from .progress import quiet, run
 
 BASE = "docker.io/library/debian:trixie-slim"
+# pip looks here for its settings for all users. A mount of this folder leaves nothing but its
+# empty name in the image. The authorities go in beside the settings, not to their usual path:
+# installing Debian's ca-certificates has to be able to replace the file there.
+PIP_SETTINGS = "/etc/xdg/pip"
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
-# Where a package index is to be found is the machine's affair; a Dockerfile that declares these
-# as ARG gets them, and nothing of them stays in the image.
-PASSED_ON = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
+
+
+def pip_settings(environment: Mapping[str, str], *, has_authorities: bool) -> str:
+    """Return the pip.conf for builds on a machine with this environment."""
+    lines = ["[global]"]
+    if has_authorities:
+        lines.append(f"cert = {PIP_SETTINGS}/authorities.pem")
+    for option in ("index-url", "extra-index-url", "trusted-host", "timeout", "retries"):
+        value = environment.get("PIP_" + option.upper().replace("-", "_"))
+        if value:
+            lines.append(f"{option} = {value}")
+    return "\n".join(lines) + "\n"
 
 
 class Buildah:
@@ -74,18 +89,24 @@ class Buildah:
             *("--tag", reference),
             *("--file", dockerfile),
             *(("--target", target) if target else ()),
+            *("--volume", f"{self._pip_settings()}:{PIP_SETTINGS}:ro"),
         ]
-        configured = Path(os.environ.get("SSL_CERT_FILE") or AUTHORITIES)
-        authorities = configured if configured.is_file() else AUTHORITIES
-        if authorities.is_file():
-            words += ["--volume", f"{authorities}:{AUTHORITIES}:ro"]
-            words += ["--build-arg", f"PIP_CERT={AUTHORITIES}"]
-        for name in PASSED_ON:
-            if name in os.environ:
-                words += ["--build-arg", f"{name}={os.environ[name]}"]
         short = reference.rpartition("/")[2]
         log = self._logs / f"image-{short.partition(':')[0]}.log"
         run(f"building {short}", [*words, context], log)
+
+    def _pip_settings(self) -> Path:
+        """Make the machine's own way to a package index a matter of the build alone."""
+        folder = self._storage / "pip"
+        folder.mkdir(exist_ok=True)
+        configured = Path(os.environ.get("SSL_CERT_FILE") or AUTHORITIES)
+        authorities = configured if configured.is_file() else AUTHORITIES
+        if authorities.is_file():
+            shutil.copyfile(authorities, folder / "authorities.pem")
+        has_authorities = (folder / "authorities.pem").exists()
+        settings = pip_settings(os.environ, has_authorities=has_authorities)
+        (folder / "pip.conf").write_text(settings)
+        return folder
 
     def export(self, reference: str, archive: Path) -> None:
         """Pack an image for the node's containerd."""
@@ -94,7 +115,13 @@ class Buildah:
         short = reference.rpartition("/")[2]
         run(
             f"packing {short}",
-            [*self.command(), "push", reference, f"oci-archive:{draft}:{reference}"],
+            [
+                *self.command(),
+                "push",
+                "--disable-compression",
+                reference,
+                f"oci-archive:{draft}:{reference}",
+            ],
             self._logs / f"pack-{short.partition(':')[0]}.log",
         )
         draft.rename(archive)

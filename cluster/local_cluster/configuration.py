@@ -113,7 +113,6 @@ def _kubelet(state: State) -> dict[str, Any]:
             "nodefs.inodesFree": "0%",
         },
         "imageGCHighThresholdPercent": 100,
-        "localStorageCapacityIsolation": False,
     }
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from local_cluster.buildah import pip_settings
 from local_cluster.components import command_lines
 from local_cluster.configuration import kubeconfigs, plain_files
 from local_cluster.decide import (
@@ -207,3 +208,16 @@ def test_every_component_works_on_the_state_folder_only(tmp_path: Path) -> None:
                 assert path.removeprefix(f"{state.config}/") in files
     assert "forward" in files["Corefile"]
     assert "forward" not in plain_files(state, "search example.org\n")["Corefile"]
+
+
+def test_pip_in_a_build_finds_the_machines_index() -> None:
+    environment = {
+        "PIP_INDEX_URL": "https://example.org/simple",
+        "PIP_TARGET": "/x",
+        "HOME": "/root",
+    }
+    settings = pip_settings(environment, has_authorities=True)
+    assert settings == (
+        "[global]\ncert = /etc/xdg/pip/authorities.pem\nindex-url = https://example.org/simple\n"
+    )
+    assert pip_settings({}, has_authorities=False) == "[global]\n"
