@@ -10,7 +10,7 @@ export CLUSTER REGISTRY
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-unit test-cluster lint cluster-up cluster-down cluster-status images \
-	bench-dump crds lock
+	bench-dump crds docs lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -49,6 +49,9 @@ bench-dump: images ## the runner against pg_dump, and a job's fixed overhead
 
 crds: $(VENV)/ready ## write the CRDs from the models
 	PYTHONPATH=crds $(BIN)/python -m backupexport_contract.crd_manifests
+
+docs: $(VENV)/ready ## write docs/reference.md from the code
+	PYTHONPATH=api:crds:operator $(BIN)/python docs/generate_reference.py
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command 'make lock' pyproject.toml

@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     """How long a finished Job (not its file) stays, in seconds."""
     resync_seconds: PositiveSeconds = 60
     """How often everything unfinished is looked at again without an event, in seconds."""
-    progress_seconds: float = Field(default=2, ge=0.1)
+    progress_seconds: float = Field(default=1, ge=0.1)
     """The least time between two progress updates of one export, in seconds."""
     liveness_port: int = Field(default=8081, ge=1, le=65535)
     """The port of GET /healthz."""
