@@ -130,7 +130,8 @@ class InformerSource(Generic[T]):
     def _pace(self) -> None:
         """Wait where the last call is too recent: the informer itself retries at once."""
         due = self._last_call + self._pause
-        self._stopping.wait(max(0.0, due - time.monotonic()))
+        if self._stopping.wait(max(0.0, due - time.monotonic())):
+            raise OSError("stopping")
         self._last_call = time.monotonic()
 
     def _list(self) -> _Listing:

@@ -116,19 +116,25 @@ def summary(error: object) -> str:
     if isinstance(error, client.ApiException):
         message = _status_of(error).get("message") or error.reason
         return " ".join(f"Kubernetes API: {error.status} {message}".split())
-    return " ".join(f"Kubernetes API: {type(error).__name__}: {error}".split())
+    cause = _cause_of(error)
+    return " ".join(f"Kubernetes API: {type(cause).__name__}: {cause}".split())
 
 
 def _was_never_sent(error: Exception) -> bool:
-    cause = getattr(error, "reason", None) or error
     return isinstance(
-        cause,
+        _cause_of(error),
         (
             urllib3.exceptions.NewConnectionError,
             urllib3.exceptions.ConnectTimeoutError,
             config.ConfigException,
         ),
     )
+
+
+def _cause_of(error: object) -> object:
+    """What urllib3 gave up over, without the URL and the count of retries around it."""
+    wrapped = isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason
+    return wrapped or error
 
 
 def _status_of(error: client.ApiException) -> dict[str, Any]:

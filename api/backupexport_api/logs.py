@@ -15,8 +15,8 @@ def configure(level: str, log_format: Literal["json", "text"]) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # At its info level urllib3 tells of every connection, at debug of every request.
-    logging.getLogger("urllib3").setLevel(logging.WARNING)
+    # urllib3 tells of every connection and of every retry; what fails for good we say ourselves.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 class JsonFormatter(logging.Formatter):

@@ -1,0 +1,95 @@
+"""What the Kubernetes API's errors mean to a client."""
+
+import json
+from typing import Any
+
+import pytest
+import urllib3
+from backupexport_api.job_store import StoreRefusedError, StoreUnavailableError
+from backupexport_api.kubernetes_client import UNREACHABLE, KubernetesApi, summary, translated
+from kubernetes import client, config
+
+
+def api_error(status: int, **body: Any) -> client.ApiException:
+    return client.ApiException(status=status, reason="Reason", body=json.dumps(body))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (api_error(400), StoreRefusedError),
+        (api_error(422, reason="Invalid"), StoreRefusedError),
+        (api_error(409, reason="AlreadyExists"), StoreRefusedError),
+        (api_error(409, reason="Conflict"), StoreUnavailableError),
+        (api_error(401), StoreUnavailableError),
+        (api_error(403), StoreUnavailableError),
+        (client.ApiException(status=404, body="404 page not found"), StoreUnavailableError),
+        (api_error(429), StoreUnavailableError),
+        (api_error(500), StoreUnavailableError),
+        (api_error(503), StoreUnavailableError),
+        (client.ApiException(status=0, reason="SSLError"), StoreUnavailableError),
+        (urllib3.exceptions.ProtocolError("closed"), StoreUnavailableError),
+        (config.ConfigException("Token file exists but empty."), StoreUnavailableError),
+        (OSError("no token"), StoreUnavailableError),
+    ],
+)
+def test_kinds(error: Exception, kind: type[Exception]) -> None:
+    assert type(translated(error)) is kind
+
+
+def test_a_quota_is_told() -> None:
+    message = 'backupexports "x" is forbidden: exceeded quota: q, requested: 1'
+    told = translated(api_error(403, message=message))
+    assert isinstance(told, StoreUnavailableError)
+    assert "quota" in told.detail
+
+
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [
+        (urllib3.exceptions.ReadTimeoutError(None, "/", "late"), "unknown"),  # type: ignore[arg-type]
+        (urllib3.exceptions.ProtocolError("closed"), "unknown"),
+        (api_error(504), "unknown"),
+        (
+            urllib3.exceptions.MaxRetryError(
+                None,  # type: ignore[arg-type]
+                "/",
+                urllib3.exceptions.NewConnectionError(None, "refused"),  # type: ignore[arg-type]
+            ),
+            UNREACHABLE,
+        ),
+    ],
+)
+def test_only_what_was_sent_has_an_unknown_outcome(error: Exception, detail: str) -> None:
+    told = translated(error, "unknown")
+    assert isinstance(told, StoreUnavailableError)
+    assert told.detail == detail
+
+
+def test_a_summary_is_one_line() -> None:
+    error = client.ApiException(status=500, reason="Broken")
+    error.headers = {"X": "y"}
+    assert summary(error) == "Kubernetes API: 500 Broken"
+    assert summary(OSError("a\nb")) == "Kubernetes API: OSError: a b"
+
+
+class CustomObjects:
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def get_namespaced_custom_object(self, **_: Any) -> Any:
+        raise self.error
+
+
+def test_a_missing_object_is_none() -> None:
+    error = api_error(404, details={"name": "x"})
+    assert KubernetesApi(CustomObjects(error), "exports").get_object("backupexports", "x") is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [client.ApiException(status=404, body="404 page not found"), api_error(403)],
+)
+def test_a_missing_kind_is_an_error(error: Exception) -> None:
+    with pytest.raises(client.ApiException):
+        KubernetesApi(CustomObjects(error), "exports").get_object("backupexports", "x")
