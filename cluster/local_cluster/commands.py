@@ -112,7 +112,7 @@ def status() -> None:
         Action.CREATE: "not running",
         Action.REUSE: "running",
         Action.REPAIR: "half dead, `up` repairs it",
-        Action.REPLACE: "not this clone's, `up` replaces it",
+        Action.REPLACE: "there is one, but `up` would replace it",
     }
     print(f"{meaning[decision.action]}: {decision.why}")
     if decision.action is not Action.REUSE:

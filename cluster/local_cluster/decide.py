@@ -39,10 +39,10 @@ def decide(observed: Observed, wanted_inputs: str) -> Decision:
         return Decision(Action.CREATE, "there is no local cluster yet")
     if not observed.same_boot:
         return Decision(Action.REPLACE, "the machine was restarted since")
+    if not observed.finished_start:
+        return Decision(Action.REPLACE, "an earlier start or stop did not finish")
     if observed.inputs != wanted_inputs:
         return Decision(Action.REPLACE, "the running one was made from other sources")
-    if not observed.finished_start:
-        return Decision(Action.REPLACE, "an earlier start did not finish")
     if observed.dead:
         return Decision(Action.REPAIR, f"not running any more: {', '.join(observed.dead)}")
     if not observed.healthy:

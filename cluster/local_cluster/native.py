@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import components, configuration, network, processes
+from . import components, configuration, mounts, network, processes
 from .api import Api, services_ready
 from .decide import Observed
 from .errors import ClusterError
@@ -44,7 +44,7 @@ def observe(state: State) -> Observed:
     record = load(state)
     if record is None:
         # A folder without a readable record is an unclean stop's.
-        return Observed(recorded=state.root.exists(), finished_start=False, same_boot=False)
+        return Observed(recorded=state.root.exists(), finished_start=False)
     same_boot = record.boot == processes.boot_id()
     dead = tuple(
         name
@@ -209,7 +209,7 @@ def remove(state: State) -> None:
             break
         processes.stop(left, 0)
     _remove_shim_sockets(state)
-    _unmount(state)
+    mounts.release(state.root)
     if state.root.exists():
         network.tear_down()
         _remove_control_groups()
@@ -225,25 +225,6 @@ def remove(state: State) -> None:
         state.root.rename(grave / "state")
     for grave in state.root.parent.glob(f"{state.root.name}-old-*"):
         shutil.rmtree(grave, ignore_errors=True)
-
-
-def _mounts(state: State) -> list[str]:
-    points = [
-        line.split()[4].encode().decode("unicode_escape")
-        for line in Path("/proc/self/mountinfo").read_text().splitlines()
-    ]
-    return sorted((point for point in points if point.startswith(f"{state.root}/")), reverse=True)
-
-
-def _unmount(state: State) -> None:
-    for _ in range(3):
-        ours = _mounts(state)
-        if not ours:
-            return
-        quiet(["umount", "--lazy", *ours])
-    # Removing the folder now could reach through a mount into somebody's own files.
-    if left := _mounts(state):
-        raise ClusterError(f"Still mounted, nothing was removed: {', '.join(left[:5])}")
 
 
 def _remove_shim_sockets(state: State) -> None:
