@@ -8,6 +8,7 @@ from pathlib import Path
 from .progress import quiet, run
 
 BASE = "docker.io/library/debian:trixie-slim"
+RUN_ROOT = Path("/run/backupexport-buildah")
 # pip looks here for its settings for all users. A mount of this folder leaves nothing but its
 # empty name in the image. The authorities go in beside the settings, not to their usual path:
 # installing Debian's ca-certificates has to be able to replace the file there.
@@ -40,7 +41,7 @@ class Buildah:
         return [
             "buildah",
             *("--root", root / "root"),
-            *("--runroot", Path("/run/backupexport-buildah") / driver),
+            *("--runroot", RUN_ROOT / driver),
             *("--storage-driver", driver),
         ]
 
@@ -107,6 +108,10 @@ class Buildah:
         settings = pip_settings(os.environ, has_authorities=has_authorities)
         (folder / "pip.conf").write_text(settings)
         return folder
+
+    def forget_failures(self) -> None:
+        """Remove the half-made containers that failed builds leave."""
+        quiet([*self.command(), "rm", "--all"])
 
     def export(self, reference: str, archive: Path) -> None:
         """Pack an image for the node's containerd."""

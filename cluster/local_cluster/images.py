@@ -1,14 +1,13 @@
 """The project's images: which there are, what they are made of, and how they get to the node."""
 
 import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import base_image, handle, packages
+from . import base_image, handle, mounts, packages
 from . import native as cluster
-from .buildah import Buildah
+from .buildah import RUN_ROOT, Buildah
 from .errors import ClusterError
 from .inputs import context_hash
 from .layout import CLONE, Handle, State, cache_directory
@@ -80,6 +79,7 @@ def _build(cache: Path, wanted: dict[Image, str]) -> None:
         logs = cache / "logs"
         (cache / "images").mkdir(parents=True, exist_ok=True)
         buildah = Buildah(cache)
+        buildah.forget_failures()
         if not buildah.has(f"localhost/debian-base:{base_image.recipe_hash()}"):
             root_tar = base_image.root_file_system(cache, logs)
             buildah.make_base(root_tar, base_image.recipe_hash())
@@ -118,16 +118,6 @@ def _prune(newest: Path, repository: str) -> None:
 
 def purge(cache: Path) -> None:
     """Remove the whole cache."""
-    # buildah may still hold mounts in there; it knows best how to let go of them.
-    storage = cache / "buildah"
-    if storage.is_dir() and shutil.which("buildah"):
-        for words in (["rm", "--all"], ["rmi", "--all", "--force"]):
-            subprocess.run(
-                [*Buildah(cache).command(), *words],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                check=False,
-            )
+    mounts.release(cache)
     shutil.rmtree(cache, ignore_errors=True)
-    shutil.rmtree("/run/backupexport-buildah", ignore_errors=True)
+    shutil.rmtree(RUN_ROOT, ignore_errors=True)

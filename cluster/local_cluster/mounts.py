@@ -8,7 +8,7 @@ from .progress import quiet
 
 def _under(folder: Path) -> list[str]:
     points = [
-        # The kernel writes a space in a path as \\040.
+        # The kernel writes a space in a path as \040.
         line.split()[4].encode().decode("unicode_escape")
         for line in Path("/proc/self/mountinfo").read_text().splitlines()
     ]
