@@ -1,7 +1,6 @@
 """Building images without a Docker engine."""
 
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,23 +8,30 @@ from .progress import quiet, run
 
 BASE = "docker.io/library/debian:trixie-slim"
 RUN_ROOT = Path("/run/backupexport-buildah")
-# pip looks here for its settings for all users. A mount of this folder leaves nothing but its
-# empty name in the image. The authorities go in beside the settings, not to their usual path:
-# installing Debian's ca-certificates has to be able to replace the file there.
-PIP_SETTINGS = "/etc/xdg/pip"
+# Where a package index is, and whom to trust, is the machine's affair: a Dockerfile that declares
+# these as ARG gets them, and nothing of them stays in the image.
+PASSED_ON = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
-def pip_settings(environment: Mapping[str, str], *, has_authorities: bool) -> str:
-    """Return the pip.conf for builds on a machine with this environment."""
-    lines = ["[global]"]
-    if has_authorities:
-        lines.append(f"cert = {PIP_SETTINGS}/authorities.pem")
-    for option in ("index-url", "extra-index-url", "trusted-host", "timeout", "retries"):
-        value = environment.get("PIP_" + option.upper().replace("-", "_"))
-        if value:
-            lines.append(f"{option} = {value}")
-    return "\n".join(lines) + "\n"
+def authorities(environment: Mapping[str, str]) -> Path | None:
+    """Return the machine's own bundle of certificate authorities."""
+    candidates = [environment.get("SSL_CERT_FILE"), AUTHORITIES]
+    return next((Path(path) for path in candidates if path and Path(path).is_file()), None)
+
+
+def machine_words(environment: Mapping[str, str], bundle: Path | None) -> list[str]:
+    """Return the options that make a build use this machine's index and authorities."""
+    words = []
+    if bundle:
+        # The usual path, so that every program finds it. Debian's ca-certificates cannot be
+        # installed over a mount; a Dockerfile has to do without, or unpack it.
+        words += ["--volume", f"{bundle}:{AUTHORITIES}:ro"]
+        words += ["--build-arg", f"PIP_CERT={AUTHORITIES}"]
+    for name in PASSED_ON:
+        if environment.get(name):
+            words += ["--build-arg", f"{name}={environment[name]}"]
+    return words
 
 
 class Buildah:
@@ -90,24 +96,11 @@ class Buildah:
             *("--tag", reference),
             *("--file", dockerfile),
             *(("--target", target) if target else ()),
-            *("--volume", f"{self._pip_settings()}:{PIP_SETTINGS}:ro"),
+            *machine_words(os.environ, authorities(os.environ)),
         ]
         short = reference.rpartition("/")[2]
         log = self._logs / f"image-{short.partition(':')[0]}.log"
         run(f"building {short}", [*words, context], log)
-
-    def _pip_settings(self) -> Path:
-        """Make the machine's own way to a package index a matter of the build alone."""
-        folder = self._storage / "pip"
-        folder.mkdir(exist_ok=True)
-        configured = Path(os.environ.get("SSL_CERT_FILE") or AUTHORITIES)
-        authorities = configured if configured.is_file() else AUTHORITIES
-        if authorities.is_file():
-            shutil.copyfile(authorities, folder / "authorities.pem")
-        has_authorities = (folder / "authorities.pem").exists()
-        settings = pip_settings(os.environ, has_authorities=has_authorities)
-        (folder / "pip.conf").write_text(settings)
-        return folder
 
     def forget_failures(self) -> None:
         """Remove the half-made containers that failed builds leave."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from local_cluster.buildah import pip_settings
+from local_cluster.buildah import machine_words
 from local_cluster.components import command_lines
 from local_cluster.configuration import kubeconfigs, plain_files
 from local_cluster.decide import (
@@ -210,14 +210,11 @@ def test_every_component_works_on_the_state_folder_only(tmp_path: Path) -> None:
     assert "forward" not in plain_files(state, "search example.org\n")["Corefile"]
 
 
-def test_pip_in_a_build_finds_the_machines_index() -> None:
-    environment = {
-        "PIP_INDEX_URL": "https://example.org/simple",
-        "PIP_TARGET": "/x",
-        "HOME": "/root",
-    }
-    settings = pip_settings(environment, has_authorities=True)
-    assert settings == (
-        "[global]\ncert = /etc/xdg/pip/authorities.pem\nindex-url = https://example.org/simple\n"
-    )
-    assert pip_settings({}, has_authorities=False) == "[global]\n"
+def test_a_build_gets_the_machines_index_and_authorities() -> None:
+    environment = {"PIP_INDEX_URL": "https://example.org/simple", "PIP_TARGET": "/x", "HOME": "/"}
+    assert machine_words(environment, Path("/own.pem")) == [
+        *("--volume", "/own.pem:/etc/ssl/certs/ca-certificates.crt:ro"),
+        *("--build-arg", "PIP_CERT=/etc/ssl/certs/ca-certificates.crt"),
+        *("--build-arg", "PIP_INDEX_URL=https://example.org/simple"),
+    ]
+    assert machine_words({}, None) == []
