@@ -208,6 +208,19 @@ async def test_a_job_made_with_kubectl_is_found_by_its_uid(
     assert found.metadata.name == "nightly"
 
 
+async def test_a_namesake_of_a_deleted_job_is_another_job(
+    store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]
+) -> None:
+    old, new = export("nightly"), export("nightly")
+    new["metadata"]["uid"] = str(uuid.uuid4())
+    api.put(EXPORTS, old)
+    started()
+    api.put(EXPORTS, new, "ADDED")
+    until(lambda: len(store._name_of_uid) == 2)
+    assert await store.find_job(old["metadata"]["uid"]) is None
+    assert await store.find_job(new["metadata"]["uid"]) is not None
+
+
 async def test_a_uuid_name_does_not_answer_to_its_uid(
     store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]
 ) -> None:
