@@ -1,0 +1,147 @@
+{{- define "backupexport.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* 50 characters leave room for what the names end with. */}}
+{{- define "backupexport.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains (include "backupexport.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "backupexport.name" .) | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "backupexport.claimName" -}}
+{{- default (printf "%s-exports" (include "backupexport.fullname" .)) .Values.storage.existingClaim -}}
+{{- end -}}
+
+{{- define "backupexport.jwtSecretName" -}}
+{{- default (printf "%s-jwt" (include "backupexport.fullname" .)) .Values.auth.jwt.existingSecret -}}
+{{- end -}}
+
+{{/* Of (list . component). */}}
+{{- define "backupexport.selectorLabels" -}}
+{{- $ := index . 0 -}}
+app.kubernetes.io/name: {{ include "backupexport.name" $ }}
+app.kubernetes.io/instance: {{ $.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{/* Of (list . component). */}}
+{{- define "backupexport.labels" -}}
+{{- $ := index . 0 -}}
+{{- $own := fromYaml (include "backupexport.selectorLabels" .) -}}
+{{- $_ := set $own "app.kubernetes.io/version" (toString $.Chart.AppVersion) -}}
+{{- $_ := set $own "app.kubernetes.io/managed-by" $.Release.Service -}}
+{{- $_ := set $own "app.kubernetes.io/part-of" "backupexport" -}}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" $.Chart.Name $.Chart.Version | replace "+" "_") -}}
+{{- toYaml (merge $own $.Values.commonLabels) -}}
+{{- end -}}
+
+{{/* Of (list . component annotations): name to annotations of an object's metadata, for nindent 2. */}}
+{{- define "backupexport.metadata" -}}
+{{- $ := index . 0 -}}
+namespace: {{ $.Release.Namespace }}
+labels:
+  {{- include "backupexport.labels" (list $ (index . 1)) | nindent 2 }}
+{{- with merge (dict) (index . 2) $.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* Of (list image chart). */}}
+{{- define "backupexport.image" -}}
+{{- $image := index . 0 -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $image.repository $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $image.repository (default (index . 1).AppVersion $image.tag | toString) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What every pod of the chart has in common: Pod Security "restricted", and no Service's address
+     among its environment values, where BACKUPEXPORT_… are settings. */}}
+{{- define "backupexport.podSecurity" -}}
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile:
+    type: RuntimeDefault
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "backupexport.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{/* Of (list . component), where component names a part of the values. */}}
+{{- define "backupexport.podMetadata" -}}
+{{- $ := index . 0 -}}
+{{- $values := index $.Values (index . 1) -}}
+labels:
+  {{- toYaml (merge (fromYaml (include "backupexport.labels" .)) $values.podLabels) | nindent 2 }}
+{{- with $values.podAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* Of (list . component): the parts of a Deployment's pod that api and operator share. */}}
+{{- define "backupexport.podSettings" -}}
+{{- $ := index . 0 -}}
+{{- $values := index $.Values (index . 1) -}}
+serviceAccountName: {{ include "backupexport.fullname" $ }}-{{ index . 1 }}
+automountServiceAccountToken: true
+terminationGracePeriodSeconds: {{ $values.terminationGracePeriodSeconds }}
+{{ include "backupexport.podSecurity" $ }}
+{{- range $field := list "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
+{{- with index $values $field }}
+{{ $field }}: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Of (dict name value …): environment values, those without a value left out. */}}
+{{- define "backupexport.env" -}}
+- name: BACKUPEXPORT_NAMESPACE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.namespace
+{{- range $name, $value := . }}
+{{- if not (or (kindIs "invalid" $value) (eq (toString $value) "")) }}
+- name: BACKUPEXPORT_{{ $name }}
+  value: {{ toString $value | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* JSON, or nothing for an empty list or object. */}}
+{{- define "backupexport.json" -}}
+{{- with . }}{{ toJson . }}{{ end -}}
+{{- end -}}
+
+{{- define "backupexport.targetName" -}}
+{{- default (printf "target-%s" (sha256sum .projectId | trunc 16)) .name -}}
+{{- end -}}
+
+{{/* Whether a CustomResourceDefinition of this name is this release's own business; of (list . name). */}}
+{{- define "backupexport.ownsCrd" -}}
+{{- $ := index . 0 -}}
+{{- $there := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" (index . 1) -}}
+{{- $annotations := dig "metadata" "annotations" (dict) $there -}}
+{{- $mine := and (eq (get $annotations "meta.helm.sh/release-name") $.Release.Name) (eq (get $annotations "meta.helm.sh/release-namespace") $.Release.Namespace) -}}
+{{- if or (not $there) $mine $.Values.crds.adopt -}}yes{{- end -}}
+{{- end -}}
