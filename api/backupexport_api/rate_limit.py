@@ -8,8 +8,10 @@ import hashlib
 import logging
 import math
 import time
+from collections.abc import Callable
 
 from fastapi import Request
+from limits import RateLimitItem
 from slowapi import Limiter
 from slowapi.errors import RateLimitExceeded
 
@@ -55,7 +57,7 @@ class RateLimits:
         """Count a read."""
         self._check(self._count_read, request)
 
-    def _check(self, count, request: Request) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001
+    def _check(self, count: Callable[..., None], request: Request) -> None:
         exceeded = False
         try:
             count(request=request)
@@ -74,7 +76,7 @@ class RateLimits:
                 headers={"Retry-After": headers["RateLimit-Reset"]},
             )
 
-    def _window(self, limit, identifiers: list[str]) -> tuple[float, int]:  # type: ignore[no-untyped-def] # noqa: ANN001
+    def _window(self, limit: RateLimitItem, identifiers: list[str]) -> tuple[float, int]:
         """When the oldest request leaves the window (Unix time), and how many are left."""
         try:
             reset, remaining = self._limiter.limiter.get_window_stats(limit, *identifiers)
