@@ -5,10 +5,9 @@ text of `kubectl explain`.  Reading is lenient (unknown fields are ignored), bec
 server has already held a stored resource to its schema.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from backupexport_contract import names, runner_protocol
@@ -21,9 +20,13 @@ from backupexport_contract.fields import (
     Seconds,
     StoragePath,
 )
+from backupexport_contract.kubernetes_model import (
+    Condition,
+    KubernetesModel,
+    ObjectMeta,
+    Timestamp,
+)
 from backupexport_contract.reasons import Phase, Reason
-
-Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 _PHASE_IS_FINAL: JsonDict = {
     "rule": "!(oldSelf in ['Succeeded', 'Failed', 'Cancelled']) || self == oldSelf",
@@ -37,52 +40,6 @@ _CANCEL_IS_FINAL: JsonDict = {
     "rule": "!oldSelf.cancel || self.cancel",
     "message": "cancel can't be undone: make a new BackupExport instead",
 }
-
-
-class KubernetesModel(BaseModel):
-    """camelCase outside, snake_case inside, frozen."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        frozen=True,
-        use_attribute_docstrings=True,
-    )
-
-    def to_manifest(self) -> dict[str, Any]:
-        """Plain JSON types under the API's names, without what is unset."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-class ObjectMeta(KubernetesModel):
-    """The part of a Kubernetes object's metadata that this project reads."""
-
-    name: str
-    namespace: str = ""
-    uid: str = ""
-    generation: int = 0
-    resource_version: str = ""
-    creation_timestamp: str = ""
-    deletion_timestamp: str | None = None
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
-
-
-class Condition(KubernetesModel):
-    """A condition in the standard shape (KEP-1623)."""
-
-    type: str = Field(max_length=316)
-    """What the condition is about, in CamelCase."""
-    status: Literal["True", "False", "Unknown"]
-    """Whether the condition holds."""
-    reason: str = Field(max_length=1024)
-    """Why, in one CamelCase word for programs."""
-    message: str = Field(default="", max_length=32768)
-    """Why, in a sentence for people."""
-    last_transition_time: Timestamp
-    """When `status` last changed."""
-    observed_generation: int | None = None
-    """The metadata.generation that this condition was computed from."""
 
 
 class BackupExportSpec(KubernetesModel):
@@ -195,7 +152,7 @@ class BackupExportStatus(KubernetesModel):
     """Why the export has failed, or can't go on for now, in one word for programs."""
     message: str | None = Field(default=None, max_length=32768)
     """Why, and what to do about it, in a sentence."""
-    conditions: list[Condition] = []
+    conditions: list[Condition] = Field(default_factory=list)
     """Accepted, Complete and Failed."""
 
 
@@ -305,7 +262,7 @@ class ExportTargetStatus(KubernetesModel):
 
     observed_generation: int | None = None
     """The metadata.generation that this status was computed from."""
-    conditions: list[Condition] = []
+    conditions: list[Condition] = Field(default_factory=list)
     """Ready."""
 
 

@@ -80,9 +80,10 @@ class Outcome:
     message: str | None = None
 
 
-def progress_line(progress: Progress) -> str:
-    """One log line without its newline."""
-    return json.dumps({"event": "progress", **asdict(progress)}, separators=(",", ":"))
+def progress_line(progress: Progress, time: str | None = None) -> str:
+    """One log line without its newline; `time` is RFC 3339 text, as in every line of the log."""
+    head = {"event": "progress"} if time is None else {"time": time, "event": "progress"}
+    return json.dumps({**head, **asdict(progress)}, separators=(",", ":"))
 
 
 def read_progress_line(line: str) -> Progress | None:

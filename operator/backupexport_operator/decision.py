@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from backupexport_contract import timestamps
+from backupexport_contract.kubernetes_model import Condition
 from backupexport_contract.names import job_name
 from backupexport_contract.reasons import Phase, Reason
 from backupexport_contract.resources import (
     ArtifactStatus,
     BackupExport,
     BackupExportStatus,
-    Condition,
     ExportTarget,
     ProgressStatus,
 )

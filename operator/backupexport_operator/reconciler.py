@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from backupexport_contract import names, timestamps
+from backupexport_contract.kubernetes_model import Condition
 from backupexport_contract.reasons import Phase, Reason
 from backupexport_contract.resources import (
     BackupExport,
     BackupExportStatus,
-    Condition,
     ExportTarget,
 )
 from backupexport_contract.runner_protocol import Progress

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from backupexport_contract.kubernetes_model import Condition, KubernetesModel
 from backupexport_contract.reasons import Phase
-from backupexport_contract.resources import BackupExportStatus, Condition, KubernetesModel
+from backupexport_contract.resources import BackupExportStatus
 
 
 @dataclass(frozen=True, slots=True)

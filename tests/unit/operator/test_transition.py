@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from backupexport_contract.resources import BackupExportStatus, Condition
+from backupexport_contract.kubernetes_model import Condition
+from backupexport_contract.resources import BackupExportStatus
 from backupexport_operator.transition import events_between, merge_patch, with_condition
 
 
