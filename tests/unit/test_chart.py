@@ -1,0 +1,446 @@
+"""The chart, rendered by helm without a cluster."""
+
+import base64
+import functools
+import json
+import os
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from backupexport_contract import crd_manifests
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts" / "backupexport"
+# helm renders for the newest Kubernetes it knows, and a helm built without a version for 1.20.
+KUBERNETES = "1.34.0"
+LONG_SECRET = "0123456789abcdef0123456789abcdef"
+
+Manifest = dict[str, Any]
+
+EVERYTHING: dict[str, Any] = {
+    "commonLabels": {"team": "data"},
+    "commonAnnotations": {"note": "x"},
+    "imagePullSecrets": [{"name": "registry"}],
+    "image": {"digest": "sha256:" + "0" * 64},
+    "auth": {"jwt": {"secret": LONG_SECRET, "issuer": "https://issuer", "audience": "exports"}},
+    "api": {
+        "replicas": 2,
+        "rateLimit": {"storageUrlSecret": {"name": "valkey"}},
+        "service": {"type": "NodePort", "annotations": {"a": "b"}},
+        "podLabels": {"color": "blue"},
+        "podAnnotations": {"wind": "west"},
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [{"operator": "Exists"}],
+        "affinity": {"podAntiAffinity": {}},
+        "priorityClassName": "high",
+    },
+    "runner": {
+        "resources": {"limits": {"memory": "1Gi"}},
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [{"operator": "Exists", "tolerationSeconds": 2592000}],
+        "activeDeadlineSeconds": 2592000,
+    },
+    "storage": {"storageClassName": "-", "accessModes": ["ReadWriteMany"], "keep": False},
+    "exportTargets": [{"projectId": "a", "secretRef": {"name": "a"}}],
+}
+COMBINATIONS: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "everything": EVERYTHING,
+    "the user's own": {
+        "auth": {"jwt": {"existingSecret": "mine"}},
+        "storage": {"existingClaim": "mine"},
+        "crds": {"install": False},
+        "api": {"service": {"enabled": False}},
+    },
+}
+
+
+@functools.cache
+def helm() -> str:
+    for candidate in (os.environ.get("HELM"), ROOT / ".cluster" / "bin" / "helm", "helm"):
+        found = candidate and shutil.which(candidate)
+        if found:
+            return str(found)
+    pytest.skip("no helm: `make cluster-up` brings one, or set HELM=")
+
+
+def run_helm(values: dict[str, Any], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [helm(), *arguments, "--values", "-", "--kube-version", KUBERNETES],
+        input=json.dumps(values),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def template(
+    values: dict[str, Any], release: str = "r", namespace: str = "n"
+) -> subprocess.CompletedProcess[str]:
+    return run_helm(values, "template", release, str(CHART), "--namespace", namespace)
+
+
+@functools.cache
+def _rendered(values: str, release: str) -> str:
+    done = template(json.loads(values), release)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def render(values: dict[str, Any] | None = None, release: str = "r") -> list[Manifest]:
+    text = _rendered(json.dumps(values or {}), release)
+    return [manifest for manifest in yaml.safe_load_all(text) if manifest]
+
+
+def of_kind(manifests: list[Manifest], kind: str, end: str = "") -> list[Manifest]:
+    return [m for m in manifests if m["kind"] == kind and m["metadata"]["name"].endswith(end)]
+
+
+def pod_specs(manifests: list[Manifest]) -> list[Manifest]:
+    pods = [m["spec"] for m in of_kind(manifests, "Pod")]
+    return pods + [
+        m["spec"]["template"]["spec"] for m in manifests if m["kind"] in ("Deployment", "Job")
+    ]
+
+
+def environment(manifests: list[Manifest], component: str) -> dict[str, Any]:
+    (deployment,) = of_kind(manifests, "Deployment", f"-{component}")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    names = [item["name"] for item in container["env"]]
+    assert len(names) == len(set(names))
+    return {item["name"]: item.get("value", item.get("valueFrom")) for item in container["env"]}
+
+
+def kept(manifest: Manifest) -> bool:
+    annotations = manifest["metadata"].get("annotations", {})
+    return bool(annotations.get("helm.sh/resource-policy") == "keep")
+
+
+every_combination = pytest.mark.parametrize("values", COMBINATIONS.values(), ids=COMBINATIONS)
+
+
+@every_combination
+def test_lint(values: dict[str, Any]) -> None:
+    done = run_helm(values, "lint", "--strict", str(CHART))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_one_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    assert str(chart["appVersion"]) == project["version"]
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert f"ARG VERSION={project['version']}\n" in dockerfile
+
+
+@every_combination
+def test_every_pod_is_restricted(values: dict[str, Any]) -> None:
+    specs = pod_specs(render(values))
+    assert len(specs) >= 2
+    for spec in specs:
+        pod = spec["securityContext"]
+        assert pod["runAsNonRoot"] is True
+        assert pod["runAsUser"] == 65532
+        assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert spec["enableServiceLinks"] is False
+        for container in spec["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["resources"]["limits"]["memory"]
+
+
+@every_combination
+def test_only_api_and_operator_get_a_token(values: dict[str, Any]) -> None:
+    manifests = render(values)
+    assert all(
+        m["automountServiceAccountToken"] is False for m in of_kind(manifests, "ServiceAccount")
+    )
+    with_token = {
+        spec["serviceAccountName"]
+        for spec in pod_specs(manifests)
+        if spec["automountServiceAccountToken"]
+    }
+    assert with_token == {"r-backupexport-api", "r-backupexport-operator"}
+    bound = {m["subjects"][0]["name"] for m in of_kind(manifests, "RoleBinding")}
+    assert bound == with_token
+
+
+EXPORTS, TARGETS = "backupexport.dev/backupexports", "backupexport.dev/exporttargets"
+READ = {"get", "list", "watch"}
+GRANTS: dict[str, dict[str, set[str]]] = {
+    "api": {EXPORTS: READ | {"create", "patch"}, TARGETS: READ},
+    "operator": {
+        EXPORTS: READ,
+        TARGETS: READ,
+        f"{EXPORTS}/status": {"patch"},
+        f"{TARGETS}/status": {"patch"},
+        "batch/jobs": READ | {"create", "delete"},
+        "/pods": READ,
+        "/pods/log": {"get"},
+        "/events": {"create", "patch"},
+        "events.k8s.io/events": {"create", "patch"},
+    },
+}
+
+
+@every_combination
+def test_roles_grant_this_and_nothing_else(values: dict[str, Any]) -> None:
+    manifests = render(values)
+    assert not [m for m in manifests if m["kind"].startswith("ClusterRole")]
+    granted = {
+        role["metadata"]["name"].rpartition("-")[2]: {
+            f"{group}/{resource}": set(rule["verbs"])
+            for rule in role["rules"]
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+        }
+        for role in of_kind(manifests, "Role")
+    }
+    assert granted == GRANTS
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_crds_are_the_generated_ones(keep: bool) -> None:
+    crds = of_kind(render({"crds": {"keep": keep}}), "CustomResourceDefinition")
+    assert all(kept(crd) == keep for crd in crds)
+    generated = list(crd_manifests.manifests().values())
+    assert [crd["spec"] for crd in crds] == [crd["spec"] for crd in generated]
+    assert [crd["metadata"]["name"] for crd in crds] == [c["metadata"]["name"] for c in generated]
+
+
+def test_crds_can_be_left_out() -> None:
+    assert not of_kind(render({"crds": {"install": False}}), "CustomResourceDefinition")
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_claim_outlives_an_uninstall_unless_told_otherwise(keep: bool) -> None:
+    (claim,) = of_kind(render({"storage": {"keep": keep}}), "PersistentVolumeClaim")
+    assert kept(claim) == keep
+
+
+def test_an_existing_claim_is_used() -> None:
+    manifests = render({"storage": {"existingClaim": "mine"}})
+    assert not of_kind(manifests, "PersistentVolumeClaim")
+    assert not of_kind(manifests, "Job")
+    assert environment(manifests, "operator")["BACKUPEXPORT_CLAIM_NAME"] == "mine"
+
+
+def test_the_storage_class() -> None:
+    classes = {
+        given: of_kind(render({"storage": {"storageClassName": given}}), "PersistentVolumeClaim")[
+            0
+        ]["spec"].get("storageClassName")
+        for given in ("", "-", "fast")
+    }
+    assert classes == {"": None, "-": "", "fast": "fast"}
+
+
+def test_another_storage_check_is_another_job() -> None:
+    """A Job's template can't be changed."""
+    images: tuple[dict[str, Any], ...] = (
+        {},
+        {"runner": {"image": {"tag": "2"}}},
+        {"runner": {"nodeSelector": {"a": "b"}}},
+    )
+    names = {of_kind(render(values), "Job")[0]["metadata"]["name"] for values in images}
+    assert len(names) == 3
+
+
+def test_a_secret_is_made_and_kept() -> None:
+    (secret,) = of_kind(render(), "Secret")
+    assert len(base64.b64decode(secret["data"]["jwt-secret"])) >= 32
+    assert kept(secret)
+
+
+def test_a_given_secret_is_used_and_its_change_rolls_the_api() -> None:
+    def of(secret: str) -> tuple[bytes, str]:
+        manifests = render({"auth": {"jwt": {"secret": secret}}})
+        (rendered,) = of_kind(manifests, "Secret")
+        (api,) = of_kind(manifests, "Deployment", "-api")
+        checksum = api["spec"]["template"]["metadata"]["annotations"]["checksum/jwt"]
+        return base64.b64decode(rendered["data"]["jwt-secret"]), checksum
+
+    first, second = of(LONG_SECRET), of(LONG_SECRET[::-1])
+    assert first[0] == LONG_SECRET.encode()
+    assert first[1] != second[1]
+    assert len(first[1]) <= 8
+
+
+def test_an_existing_secret_is_mounted_and_none_is_made() -> None:
+    manifests = render({"auth": {"jwt": {"existingSecret": "mine", "key": "k"}}})
+    assert not of_kind(manifests, "Secret")
+    for component, sources in {
+        "api": [{"secretName": "mine", "items": [{"key": "k", "path": "secret"}]}],
+        "operator": [],
+    }.items():
+        (deployment,) = of_kind(manifests, "Deployment", f"-{component}")
+        volumes = deployment["spec"]["template"]["spec"]["volumes"]
+        assert [volume["secret"] for volume in volumes if "secret" in volume] == sources
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "a short secret": ({"auth": {"jwt": {"secret": "short"}}}, "minLength: got 5, want 32"),
+    "two secrets": (
+        {"auth": {"jwt": {"secret": LONG_SECRET, "existingSecret": "a"}}},
+        "secret or existingSecret, not both",
+    ),
+    "two storages": (
+        {"api": {"rateLimit": {"storageUrl": "memory://", "storageUrlSecret": {"name": "a"}}}},
+        "storageUrl or storageUrlSecret, not both",
+    ),
+    "an unknown value": ({"replicas": 3}, "'replicas' not allowed"),
+    "an unknown value further down": ({"api": {"replica": 3}}, "'replica' not allowed"),
+    "an unknown algorithm": ({"auth": {"jwt": {"algorithms": ["none"]}}}, "must be 'HS256'"),
+    "a target without a Secret": ({"exportTargets": [{"projectId": "a"}]}, "'secretRef'"),
+    "a project id with a slash": (
+        {"exportTargets": [{"projectId": "a/b", "secretRef": {"name": "s"}}]},
+        "does not match pattern",
+    ),
+    "a project id with a newline": (
+        {"exportTargets": [{"projectId": "a\n", "secretRef": {"name": "s"}}]},
+        "does not match pattern",
+    ),
+    "a digest that is none": ({"image": {"digest": "latest"}}, "does not match pattern"),
+    "no time at all": ({"runner": {"activeDeadlineSeconds": 0}}, "want 1"),
+}
+
+
+@pytest.mark.parametrize(("values", "message"), REFUSED.values(), ids=REFUSED)
+def test_refused(values: dict[str, Any], message: str) -> None:
+    done = template(values)
+    assert done.returncode != 0
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize("project", ["proj-1", "--help", "_", "true", "1e3", "x" * 100])
+def test_any_project_id_can_be_a_target(project: str) -> None:
+    target = {"projectId": project, "secretRef": {"name": "s"}, "retentionSeconds": 31536000}
+    (rendered,) = of_kind(render({"exportTargets": [target]}), "ExportTarget")
+    assert rendered["spec"] == target
+    name = rendered["metadata"]["name"]
+    assert name.startswith("target-")
+    assert len(name) == len("target-") + 16
+
+
+def test_a_target_can_have_a_name_of_its_own() -> None:
+    targets = [
+        {"name": "shop", "projectId": "a", "secretRef": {"name": "s"}},
+        {"projectId": "b", "secretRef": {"name": "s"}},
+    ]
+    shop, other = of_kind(render({"exportTargets": targets}), "ExportTarget")
+    assert shop["metadata"]["name"] == "shop"
+    assert "name" not in shop["spec"]
+    assert other["metadata"]["name"] != "shop"
+
+
+@pytest.mark.parametrize(
+    ("image", "reference"),
+    [
+        ({}, "backupexport-runner:0.1.0"),
+        ({"repository": "registry:5000/r", "tag": "1"}, "registry:5000/r:1"),
+        ({"tag": "1", "digest": "sha256:" + "a" * 64}, "backupexport-runner@sha256:" + "a" * 64),
+    ],
+)
+def test_image_references(image: dict[str, str], reference: str) -> None:
+    env = environment(render({"runner": {"image": image}}), "operator")
+    assert env["BACKUPEXPORT_RUNNER_IMAGE"] == reference
+
+
+def test_lists_and_objects_reach_the_operator_as_json() -> None:
+    env = environment(render(EVERYTHING), "operator")
+    runner = EVERYTHING["runner"]
+    assert json.loads(env["BACKUPEXPORT_RUNNER_IMAGE_PULL_SECRETS"]) == ["registry"]
+    assert json.loads(env["BACKUPEXPORT_RUNNER_TOLERATIONS"]) == runner["tolerations"]
+    assert json.loads(env["BACKUPEXPORT_RUNNER_NODE_SELECTOR"]) == runner["nodeSelector"]
+    assert json.loads(env["BACKUPEXPORT_RUNNER_RESOURCES"])["limits"] == {"memory": "1Gi"}
+    assert env["BACKUPEXPORT_ACTIVE_DEADLINE_SECONDS"] == "2592000"
+
+
+def test_what_has_no_value_is_not_set() -> None:
+    manifests = render()
+    assert (
+        environment(manifests, "api")
+        .keys()
+        .isdisjoint({"BACKUPEXPORT_JWT_ISSUER", "BACKUPEXPORT_RATE_LIMIT_STORAGE_URL"})
+    )
+    assert (
+        environment(manifests, "operator")
+        .keys()
+        .isdisjoint({"BACKUPEXPORT_RUNNER_TOLERATIONS", "BACKUPEXPORT_RUNNER_IMAGE_PULL_SECRETS"})
+    )
+
+
+def test_zero_is_a_value() -> None:
+    env = environment(render({"runner": {"backoffLimit": 0}}), "operator")
+    assert env["BACKUPEXPORT_BACKOFF_LIMIT"] == "0"
+
+
+def test_the_service_finds_the_api_alone() -> None:
+    manifests = render()
+    (service,) = of_kind(manifests, "Service")
+    chosen = [
+        deployment["metadata"]["name"]
+        for deployment in of_kind(manifests, "Deployment")
+        if service["spec"]["selector"].items()
+        <= deployment["spec"]["template"]["metadata"]["labels"].items()
+    ]
+    assert chosen == ["r-backupexport-api"]
+    assert service["spec"]["ports"][0]["targetPort"] == "http"
+
+
+@pytest.mark.parametrize(
+    ("release", "fullname"),
+    [
+        ("backupexport", "backupexport"),
+        ("my-backupexport", "my-backupexport"),
+        ("r", "r-backupexport"),
+        ("l" * 53, "l" * 48),
+    ],
+)
+def test_names_follow_the_release(release: str, fullname: str) -> None:
+    manifests = render(release=release)
+    assert of_kind(manifests, "Deployment", f"{fullname}-api")
+    for manifest in manifests:
+        if manifest["kind"] != "CustomResourceDefinition":
+            assert manifest["metadata"]["name"].startswith(fullname)
+            assert len(manifest["metadata"]["name"]) <= 63
+            assert manifest["metadata"]["namespace"] == "n"
+
+
+def test_labels_and_annotations_of_the_user() -> None:
+    manifests = render(EVERYTHING)
+    for manifest in manifests:
+        assert manifest["metadata"]["labels"]["team"] == "data"
+        assert manifest["metadata"]["annotations"]["note"] == "x"
+    (api,) = of_kind(manifests, "Deployment", "-api")
+    pod = api["spec"]["template"]["metadata"]
+    assert pod["labels"]["color"] == "blue"
+    assert pod["annotations"]["wind"] == "west"
+
+
+@every_combination
+def test_the_notes_show_the_first_export(values: dict[str, Any], tmp_path: Path) -> None:
+    """Helm shows notes only where it installs: here they are rendered into a ConfigMap."""
+    chart = tmp_path / "backupexport"
+    shutil.copytree(CHART, chart)
+    (chart / "templates" / "NOTES.txt").rename(chart / "files" / "notes")
+    (chart / "templates" / "notes.yaml").write_text(
+        "kind: ConfigMap\nmetadata: {name: notes}\n"
+        'data: {notes: {{ tpl (.Files.Get "files/notes") . | toJson }}}\n',
+        encoding="utf-8",
+    )
+    done = run_helm(values, "template", "r", str(chart), "-n", "n", "-s", "templates/notes.yaml")
+    assert done.returncode == 0, done.stderr
+    notes = yaml.safe_load(done.stdout)["data"]["notes"]
+    assert "kubectl -n n exec deploy/r-backupexport-api -- \\\n" in notes
+    assert "kubectl -n n port-forward " in notes
+    project = "a" if values is EVERYTHING else "my-project"
+    assert f"backupexport-token --subject you --project={project})" in notes
