@@ -1,0 +1,201 @@
+"""The artifact on the volume: written under a hidden name, synced, renamed.
+
+    .<file name>.partial  ->  <file name>
+    .<file name>.json.partial  ->  <file name>.json
+
+Both files are whole and synced before the first is renamed, so a file under its final name is
+whole, and a manifest never stands alone.
+"""
+
+import contextlib
+import json
+import os
+import re
+import stat
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from backupexport_contract import names
+from backupexport_contract.reasons import ExitCode
+
+from backupexport_runner.compression import Chunk
+from backupexport_runner.failures import RunnerFailure
+from backupexport_runner.storage_errors import storage_failure
+
+_FILE_MODE = 0o640
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_PARTIAL = re.compile(r"\.(?P<file_name>.+?)(?:\.json)?\.partial")
+# Written pages are handed to the disk in steps this large, so that the last fsync has little
+# left to wait for and a dump doesn't fill the pod's memory with page cache.
+_FLUSH_BYTES = 8 * 1024 * 1024
+# No export runs this long without writing; its deadline is shorter.
+_ABANDONED_SECONDS = 24 * 3600
+_LONGEST_SWEEP_SECONDS = 2.0
+
+
+def partial_name(file_name: str) -> str:
+    """The hidden name under which a file is written."""
+    return f".{file_name}.partial"
+
+
+def manifest_name(file_name: str) -> str:
+    """The name of the artifact's manifest, beside it."""
+    return f"{file_name}.json"
+
+
+class PartialFile:
+    """One file while it is written; without `publish` nothing of it stays.
+
+    `directory` is a descriptor that must stay open as long.  Errors of the volume are
+    RunnerFailure.
+    """
+
+    def __init__(self, directory: int, file_name: str) -> None:
+        self._directory = directory
+        self._file_name = file_name
+        self._name = partial_name(file_name)
+        self._file = -1
+        self._written = self._flushed = 0
+
+    def __enter__(self) -> Self:
+        try:
+            self._file = os.open(self._name, _CREATE, _FILE_MODE, dir_fd=self._directory)
+        except OSError as error:
+            raise storage_failure(error) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.discard()
+        with contextlib.suppress(OSError):
+            os.close(self._file)
+        self._file = -1
+
+    def discard(self) -> None:
+        """Remove the file under its hidden name, if it still has it."""
+        if not self._owns_name():
+            return
+        with contextlib.suppress(OSError):
+            os.unlink(self._name, dir_fd=self._directory)
+
+    def write(self, data: Chunk) -> None:
+        """Append all of `data`."""
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[os.write(self._file, left) :]
+        except OSError as error:
+            raise storage_failure(error) from error
+        self._written += len(data)
+        if self._written - self._flushed >= _FLUSH_BYTES:
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(self._file, 0, self._written, os.POSIX_FADV_DONTNEED)
+            self._flushed = self._written
+
+    def sync(self) -> None:
+        """Wait until the disk has it all."""
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise storage_failure(error) from error
+
+    def publish(self) -> None:
+        """Give the file its final name, in place of whatever has it."""
+        if not self._owns_name():
+            raise RunnerFailure(
+                ExitCode.INTERNAL,
+                "Another attempt of this export took the file over: wait for that one.",
+            )
+        try:
+            os.rename(
+                self._name,
+                self._file_name,
+                src_dir_fd=self._directory,
+                dst_dir_fd=self._directory,
+            )
+            os.fsync(self._directory)
+        except OSError as error:
+            raise storage_failure(error) from error
+
+    def _owns_name(self) -> bool:
+        """Whether the hidden name still means this file, and not one of a later attempt."""
+        try:
+            there = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
+            own = os.fstat(self._file) if self._file >= 0 else None
+        except OSError:
+            return False
+        return own is not None and os.path.samestat(there, own)
+
+
+def read_manifest(directory: int, file_name: str) -> dict[str, object] | None:
+    """The manifest of a whole artifact, or None.
+
+    Whole means: both are regular files and the artifact has the size that the manifest says.
+    Its checksum is not read again: the manifest gets its name only after the artifact has its
+    own, and both only after they are on the disk.
+    """
+    try:
+        there = os.stat(file_name, dir_fd=directory, follow_symlinks=False)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        file = os.open(manifest_name(file_name), flags, dir_fd=directory)
+        with os.fdopen(file, encoding="utf-8") as text:
+            manifest = json.loads(text.read(64 * 1024))
+    except (OSError, ValueError):
+        return None
+    is_whole = (
+        isinstance(manifest, dict)
+        and stat.S_ISREG(there.st_mode)
+        and manifest.get("size_bytes") == there.st_size
+    )
+    return manifest if is_whole else None
+
+
+def remove_stale_partials(directory: int, job_id: str) -> list[str]:
+    """Remove what earlier attempts of this job left in the directory; their names."""
+    removed = []
+    try:
+        for name in os.listdir(directory):
+            file_name = _of_partial(name)
+            if file_name is not None and job_id in file_name:
+                os.unlink(name, dir_fd=directory)
+                removed.append(name)
+    except OSError as error:
+        raise storage_failure(error) from error
+    return removed
+
+
+def remove_abandoned_partials(mount: Path, now: float) -> list[str]:
+    """Remove what other jobs, killed without a later attempt, left anywhere in the project.
+
+    Only what nobody has written to for a day (`now` is a time.time()).  This is tidying: it
+    takes two seconds at most and its errors are no reason to stop.
+    """
+    removed = []
+    end = time.monotonic() + _LONGEST_SWEEP_SECONDS
+    with contextlib.suppress(OSError):
+        for root, _, file_names, directory in os.fwalk(mount, follow_symlinks=False):
+            for name in file_names:
+                if _of_partial(name) is None:
+                    continue
+                with contextlib.suppress(OSError):
+                    there = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                    if now - there.st_mtime > _ABANDONED_SECONDS:
+                        os.unlink(name, dir_fd=directory)
+                        removed.append(str(Path(root, name)))
+            if time.monotonic() > end:
+                break
+    return removed
+
+
+def _of_partial(name: str) -> str | None:
+    """The artifact's file name, where `name` is the hidden one of it or of its manifest."""
+    match = _PARTIAL.fullmatch(name)
+    if match is None or not names.is_artifact_file_name(match["file_name"]):
+        return None
+    return match["file_name"]

@@ -1,0 +1,18 @@
+"""Where the runner finds its surroundings; fixed in the image, different in tests."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from backupexport_contract import runner_protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Directories and files; never taken from the environment, which a Secret helps to fill."""
+
+    exports: Path = Path(runner_protocol.EXPORTS_MOUNT)
+    scratch: Path = Path(runner_protocol.SCRATCH_MOUNT)
+    termination_message: Path = Path(runner_protocol.TERMINATION_MESSAGE_PATH)
+    # Debian and PGDG: <root>/<major>/bin/pg_dump.
+    clients: Path = Path("/usr/lib/postgresql")
+    cgroup: Path = Path("/sys/fs/cgroup")

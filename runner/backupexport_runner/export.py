@@ -1,0 +1,203 @@
+"""One export from its environment to its artifact: observe, decide, apply, in this order."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from backupexport_contract import runner_protocol, timestamps
+from backupexport_contract.runner_protocol import Artifact
+
+from backupexport_runner.artifact_file import (
+    PartialFile,
+    manifest_name,
+    read_manifest,
+    remove_abandoned_partials,
+    remove_stale_partials,
+)
+from backupexport_runner.client_choice import Client, choose_client, installed_clients
+from backupexport_runner.compression import compressor, thread_count
+from backupexport_runner.configuration import Configuration
+from backupexport_runner.connection import UriParser, read_connection
+from backupexport_runner.directories import existing_directory, made_directory
+from backupexport_runner.dump_command import dump_command
+from backupexport_runner.dump_errors import (
+    Obstacle,
+    killed_failure,
+    other_dump_failure,
+    permission_failure,
+    read_dump_errors,
+)
+from backupexport_runner.failures import RunnerFailure
+from backupexport_runner.interruption import Interruption
+from backupexport_runner.libpq_parameters import (
+    child_environment,
+    libpq_parameters,
+    write_certificates,
+)
+from backupexport_runner.log import Log
+from backupexport_runner.manifest import artifact_of, manifest_text
+from backupexport_runner.memory_kills import memory_kills
+from backupexport_runner.pg_dump import PgDump, dump_version, running_pg_dump
+from backupexport_runner.preflight import Server, find_obstacle, look_at_server
+from backupexport_runner.progress import ProgressMeter
+from backupexport_runner.request import Request, read_request
+from backupexport_runner.scrubbing import Scrubber
+from backupexport_runner.streaming import Streamed, stream
+
+
+@dataclass(frozen=True, slots=True)
+class ServerQuestions:
+    """What is asked of the server and of libpq; tests answer it themselves."""
+
+    parse_uri: UriParser
+    look_at_server: Callable[[Mapping[str, str]], Server] = look_at_server
+    find_obstacle: Callable[[Mapping[str, str]], Obstacle | None] = find_obstacle
+
+
+@dataclass(frozen=True, slots=True)
+class Exporter:
+    """Everything around an export that is not the export's own."""
+
+    configuration: Configuration
+    questions: ServerQuestions
+    log: Log
+    scrubber: Scrubber
+    interruption: Interruption
+
+    def run(self, environment: Mapping[str, str]) -> Artifact:
+        """The artifact, whole under its final name; RunnerFailure where there is none."""
+        started_at = timestamps.to_text(timestamps.now())
+        request = read_request(environment)
+        if (whole := self._completed_before(request)) is not None:
+            self.log.event("already_complete", path=whole.path)
+            return whole
+        parameters = self._parameters(request, environment)
+        server = self.questions.look_at_server(parameters)
+        self.interruption.check()
+        client = choose_client(
+            installed_clients(self.configuration.clients), server.major, server.version
+        )
+        return self._export(request, parameters, server, client, started_at)
+
+    def _completed_before(self, request: Request) -> Artifact | None:
+        """The artifact of an attempt that died between its rename and its report."""
+        mount = self.configuration.exports
+        with existing_directory(mount, request.storage_path) as directory:
+            if directory is None:
+                return None
+            manifest = read_manifest(directory, request.file_name)
+            return artifact_of(manifest, request) if manifest else None
+
+    def _parameters(self, request: Request, environment: Mapping[str, str]) -> dict[str, str]:
+        connection = read_connection(environment, self.questions.parse_uri)
+        self.scrubber.learn([connection.password or ""])
+        certificates = write_certificates(connection, self.configuration.scratch)
+        return libpq_parameters(connection, certificates, request.job_id)
+
+    def _export(
+        self,
+        request: Request,
+        parameters: Mapping[str, str],
+        server: Server,
+        client: Client,
+        started_at: str,
+    ) -> Artifact:
+        version = dump_version(client.program)
+        mount = self.configuration.exports
+        for path in remove_abandoned_partials(mount, time.time()):
+            self.log.event("abandoned_partial_removed", path=path)
+        with made_directory(mount, request.storage_path) as directory:
+            for name in remove_stale_partials(directory, request.job_id):
+                self.log.event("stale_partial_removed", name=name)
+            file = PartialFile(directory, request.file_name)
+            manifest = PartialFile(directory, manifest_name(request.file_name))
+            with (
+                self.interruption.discards(file.discard),
+                self.interruption.discards(manifest.discard),
+                file,
+            ):
+                meter = ProgressMeter(server.estimated_bytes, time.monotonic())
+                streamed = self._dump(request, parameters, client, file, meter)
+                file.sync()
+                artifact = Artifact(
+                    path=request.artifact_path,
+                    size_bytes=streamed.size_bytes,
+                    uncompressed_bytes=streamed.uncompressed_bytes,
+                    sha256=streamed.sha256,
+                    server_version=server.version,
+                    dump_version=version,
+                )
+                completed_at = timestamps.to_text(timestamps.now())
+                with manifest:
+                    text = manifest_text(request, artifact, started_at, completed_at)
+                    manifest.write(text.encode())
+                    manifest.sync()
+                    self.interruption.check()
+                    file.publish()
+                    manifest.publish()
+        self.log.progress(meter.complete(streamed.uncompressed_bytes))
+        return artifact
+
+    def _dump(
+        self,
+        request: Request,
+        parameters: Mapping[str, str],
+        client: Client,
+        file: PartialFile,
+        meter: ProgressMeter,
+    ) -> Streamed:
+        cgroup = self.configuration.cgroup
+        command = dump_command(client.program, request.format)
+        environment = child_environment(parameters, self.configuration.scratch)
+        kills_before = memory_kills(cgroup)
+
+        def count(read_bytes: int) -> None:
+            progress = meter.update(read_bytes, time.monotonic())
+            if progress is not None:
+                self.log.progress(progress)
+
+        with running_pg_dump(command, environment, self._tell_complaint) as dump:
+            self.log.event("dump_started", program=str(client.program), format=request.format)
+
+            def at_end() -> None:
+                kills = memory_kills(cgroup) - kills_before
+                self._judge_end(dump, parameters, kills)
+
+            with self.interruption.kills(dump.process):
+                return stream(
+                    dump.stdout,
+                    compressor(request.compression, thread_count(cgroup)),
+                    file.write,
+                    count=count,
+                    at_end=at_end,
+                )
+
+    def _judge_end(self, dump: PgDump, parameters: Mapping[str, str], kills: int) -> None:
+        """Nothing where pg_dump ended well, else RunnerFailure."""
+        status, complaints = dump.wait()
+        self.log.event("dump_finished", exit_status=status)
+        self.interruption.check()
+        if status == 0:
+            return
+        if status < 0:
+            raise killed_failure(-status, kills)
+        failure = read_dump_errors(complaints)
+        if failure is None:
+            failure = self._failure_by_catalogs(parameters)
+        raise failure or other_dump_failure(complaints, status)
+
+    def _failure_by_catalogs(self, parameters: Mapping[str, str]) -> RunnerFailure | None:
+        """What the server's catalogs say about words that are not English."""
+        try:
+            obstacle = self.questions.find_obstacle(parameters)
+        except RunnerFailure as unreachable:
+            return unreachable
+        return permission_failure(obstacle) if obstacle else None
+
+    def _tell_complaint(self, line: str) -> None:
+        self.log.event("pg_dump", message=line)
+
+
+def outcome_of(artifact: Artifact | None, message: str | None) -> str:
+    """The termination message."""
+    return runner_protocol.outcome_text(runner_protocol.Outcome(artifact, message))

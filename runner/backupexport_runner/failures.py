@@ -1,0 +1,24 @@
+"""The one exception of the runner: a verdict with its exit code and a sentence for people."""
+
+from backupexport_contract.reasons import ExitCode
+
+# 128 + SIGKILL: what a container ends with when the kernel kills it for its memory.  The
+# operator reads the code together with a message as OutOfMemory.
+EXIT_OUT_OF_MEMORY = 137
+
+
+class RunnerFailure(Exception):  # noqa: N818 - a verdict, not a malfunction
+    """The export can't go on; `message` is one sentence that says what to do."""
+
+    def __init__(self, exit_code: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        self.message = message
+
+
+def interrupted() -> RunnerFailure:
+    """The end that SIGTERM asks for."""
+    return RunnerFailure(
+        ExitCode.INTERRUPTED,
+        "The export was stopped before it was complete; its partial file is removed.",
+    )

@@ -1,0 +1,145 @@
+"""A connection through libpq that keeps SQLSTATE and always ends in time.
+
+`psycopg.connect` has neither: its error has no SQLSTATE when the connection itself fails, for
+libpq then offers nothing but text, and a name look-up or a silent server can outlast its
+timeout.  libpq puts the SQLSTATE into that text if PQsetErrorVerbosity asks for it before the
+server's answer is read ("FATAL:  28P01: password authentication failed …"), so this module
+drives PQconnectPoll itself, on psycopg's binding of libpq
+(https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PQCONNECTSTARTPARAMS).
+"""
+
+import ctypes
+import re
+import select
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from psycopg import Error, conninfo, pq
+
+if TYPE_CHECKING:
+    from psycopg.pq.abc import PGconn, PGresult
+
+_PQERRORS_VERBOSE = 2
+# Two spaces after the severity, in whatever language that is.
+_SQLSTATE = re.compile(r": {2}([0-9A-Z]{5}): ")
+_LOCATION = re.compile(r"^[^\n]*: +\w+, \w+\.c:\d+$", re.MULTILINE)
+
+
+class ServerError(Exception):
+    """The server or libpq refuses; `sqlstates` in the order of the attempts, may be empty."""
+
+    def __init__(self, text: str) -> None:
+        self.sqlstates = _SQLSTATE.findall(text)
+        self.text = _LOCATION.sub("", _SQLSTATE.sub(": ", text)).strip()
+        super().__init__(self.text)
+
+
+def parse_uri(text: str) -> dict[str, str]:
+    """The parts of a connection URI or keyword string; ValueError where libpq can't read it."""
+    try:
+        parts = conninfo.conninfo_to_dict(text)
+    except (Error, UnicodeError):
+        raise ValueError("libpq can't read it") from None
+    return {keyword: str(value) for keyword, value in parts.items() if value is not None}
+
+
+class Session:
+    """One open connection; a context manager that closes it."""
+
+    def __init__(self, connection: "PGconn") -> None:
+        self._connection = connection
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.finish()
+
+    @property
+    def server_version_number(self) -> int:
+        """For example 170006."""
+        return self._connection.server_version
+
+    @property
+    def server_version(self) -> str:
+        """For example "17.6", without the packager's remark."""
+        text = self._connection.parameter_status(b"server_version") or b""
+        return text.decode(errors="replace").partition(" ")[0]
+
+    def rows(self, statements: str, seconds: float) -> list[list[str]]:
+        """The rows of the one statement that has any; ServerError also after `seconds`."""
+        deadline = time.monotonic() + seconds
+        connection = self._connection
+        try:
+            connection.send_query(statements.encode())
+            rows: list[list[str]] = []
+            while True:
+                while connection.is_busy():
+                    _wait(connection, select.POLLIN, deadline)
+                    connection.consume_input()
+                result = connection.get_result()
+                if result is None:
+                    return rows
+                rows += _rows(result)
+        except Error as error:
+            raise ServerError(str(error)) from None
+
+
+def connect(parameters: Mapping[str, str], seconds: float) -> Session:
+    """An open session; ServerError where there is none within `seconds`."""
+    deadline = time.monotonic() + seconds
+    # Non-blocking, so libpq's own connect_timeout has no say here.
+    connection = pq.PGconn.connect_start(conninfo.make_conninfo("", **parameters).encode())
+    try:
+        _ask_for_sqlstate(connection)
+        _finish_connecting(connection, deadline)
+    except BaseException:
+        connection.finish()
+        raise
+    return Session(connection)
+
+
+def _finish_connecting(connection: "PGconn", deadline: float) -> None:
+    while connection.status != pq.ConnStatus.BAD:
+        state = connection.connect_poll()
+        if state == pq.PollingStatus.OK:
+            return
+        if state == pq.PollingStatus.FAILED:
+            break
+        wanted = select.POLLIN if state == pq.PollingStatus.READING else select.POLLOUT
+        _wait(connection, wanted, deadline)
+    raise ServerError(connection.get_error_message("utf-8"))
+
+
+def _rows(result: "PGresult") -> list[list[str]]:
+    if result.status == pq.ExecStatus.FATAL_ERROR:
+        raise ServerError(result.get_error_message("utf-8"))
+    return [
+        [(result.get_value(row, column) or b"").decode() for column in range(result.nfields)]
+        for row in range(result.ntuples)
+    ]
+
+
+def _wait(connection: "PGconn", wanted: int, deadline: float) -> None:
+    poll = select.poll()
+    poll.register(connection.socket, wanted)
+    left = deadline - time.monotonic()
+    if left <= 0 or not poll.poll(left * 1000):
+        raise ServerError("timeout expired: the server did not answer in time")
+
+
+def _ask_for_sqlstate(connection: "PGconn") -> None:
+    """Call PQsetErrorVerbosity, which psycopg doesn't bind, in the libpq that psycopg uses.
+
+    Where that can't be found the text stays without a SQLSTATE and is read as English.
+    """
+    pointer = getattr(connection, "pgconn_ptr", None)
+    loaded = re.search(r"/\S*/libpq[-.]\S*", Path("/proc/self/maps").read_text(encoding="utf-8"))
+    if loaded is None or pointer is None:
+        return
+    function = ctypes.CDLL(loaded[0]).PQsetErrorVerbosity
+    function.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    function.restype = ctypes.c_int
+    function(pointer, _PQERRORS_VERBOSE)
