@@ -42,7 +42,9 @@ EVERYTHING: dict[str, Any] = {
     "runner": {
         "resources": {"limits": {"memory": "1Gi"}},
         "nodeSelector": {"disk": "ssd"},
-        "tolerations": [{"operator": "Exists", "tolerationSeconds": 2592000}],
+        "tolerations": [
+            {"effect": "NoExecute", "operator": "Exists", "tolerationSeconds": 2592000}
+        ],
         "activeDeadlineSeconds": 2592000,
     },
     "storage": {"storageClassName": "-", "accessModes": ["ReadWriteMany"], "keep": False},
