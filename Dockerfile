@@ -103,11 +103,11 @@ RUN set -e; \
     export DEBIAN_FRONTEND=noninteractive; \
     mkdir /tmp/packages; cd /tmp/packages; \
     apt-get update; \
-    if [ "$(echo $PG_MAJORS)" != 17 ]; then \
-        apt-get download postgresql-common; \
-        dpkg-deb --fsys-tarfile postgresql-common_*.deb \
+    if [ "$PG_MAJORS" != 17 ]; then \
+        apt-get download postgresql-client-common; \
+        dpkg-deb --fsys-tarfile postgresql-client-common_*.deb \
             | tar --extract --directory / ./usr/share/postgresql-common/pgdg; \
-        rm postgresql-common_*.deb; \
+        rm postgresql-client-common_*.deb; \
         /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y; \
     fi; \
     apt-get install --yes --no-install-recommends \
