@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from .buildah import BASE, Buildah
 from .errors import ClusterError
 from .inputs import content_hash
 from .progress import run, say
@@ -32,24 +33,28 @@ def _sources(*, with_updates: bool) -> str:
     return text
 
 
-def root_file_system(cache: Path, logs: Path) -> Path:
-    """A tar of a minimal Debian, made once."""
-    target = cache / f"debian-{recipe_hash()}.tar"
-    if target.exists():
-        return target
-    cache.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix="debian-draft-", dir=cache))
-    try:
+def ensure(buildah: Buildah, cache: Path, logs: Path) -> None:
+    """Make what `FROM debian:trixie-slim` finds, once for each recipe."""
+    versioned = f"localhost/debian-base:{recipe_hash()}"
+    if not buildah.has(versioned):
+        draft = Path(tempfile.mkdtemp(prefix="debian-draft-", dir=cache))
         try:
-            _bootstrap(draft, logs, with_updates=True)
-        except ClusterError:
-            # Some mirrors carry the main archive only.
-            say("without the updates and security archives, then")
-            _bootstrap(draft, logs, with_updates=False)
-        (draft / "root.tar").rename(target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return target
+            try:
+                _bootstrap(draft, logs, with_updates=True)
+            except ClusterError:
+                # Some mirrors carry the main archive only.
+                say("without the updates and security archives, then")
+                _bootstrap(draft, logs, with_updates=False)
+            (draft / "debian.sources").unlink()
+            (draft / "Dockerfile").write_text('FROM scratch\nADD root.tar /\nCMD ["bash"]\n')
+            run(
+                "storing the Debian base image",
+                [*buildah.command(), "bud", "--tag", versioned, draft],
+                logs / "image-base.log",
+            )
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    buildah.tag(versioned, BASE)
 
 
 def _bootstrap(draft: Path, logs: Path, *, with_updates: bool) -> None:

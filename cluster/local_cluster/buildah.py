@@ -64,24 +64,9 @@ class Buildah:
         """Whether the storage holds an image."""
         return quiet([*self.command(), "inspect", "--type", "image", reference]).returncode == 0
 
-    def make_base(self, root_tar: Path, version: str) -> None:
-        """Tag the root file system so that `FROM debian:trixie-slim` finds it."""
-        versioned = f"localhost/debian-base:{version}"
-        if not self.has(versioned):
-            folder = root_tar.parent / "debian-context"
-            folder.mkdir(exist_ok=True)
-            (folder / "Dockerfile").write_text(
-                f'FROM scratch\nADD {root_tar.name} /\nCMD ["bash"]\n'
-            )
-            (folder / root_tar.name).unlink(missing_ok=True)
-            os.link(root_tar, folder / root_tar.name)
-            run(
-                "storing the Debian base image",
-                [*self.command(), "bud", "--tag", versioned, folder],
-                self._logs / "image-base.log",
-            )
-            (folder / root_tar.name).unlink()
-        quiet([*self.command(), "tag", versioned, BASE])
+    def tag(self, reference: str, another: str) -> None:
+        """Give an image a second name."""
+        quiet([*self.command(), "tag", reference, another])
 
     def build(
         self, reference: str, context: Path, dockerfile: Path, target: str | None = None

@@ -50,19 +50,31 @@ def _announce(state: State, cache: Path) -> None:
     )
 
 
+def _prepare(state: State, cache: Path) -> None:
+    """Say what is going to happen, then get the packages that all of it needs."""
+    if packages.missing():
+        _announce(state, cache)
+        packages.install(packages.missing(), cache / "logs")
+    elif not build.is_built(cache):
+        _announce(state, cache)
+
+
 def up() -> None:
     """Start, repair or find the cluster, and give this clone the means to use it."""
     chosen = mode()
     if chosen is not Mode.NATIVE:
         foreign.up(chosen)
         return
+    with turn(LOCKS / "backupexport-cluster.lock", "start or stop of the cluster"):
+        _prepare(State(), cache_directory())
+    _start()
+
+
+def _start() -> None:
     state, cache = State(), cache_directory()
     with turn(LOCKS / "backupexport-cluster.lock", "start or stop of the cluster"):
         inputs = native.inputs(state, build.sources_hash())
         decision = decide(native.observe(state), inputs)
-        if packages.missing() or not build.is_built(cache):
-            _announce(state, cache)
-            packages.install(packages.missing(), cache / "logs")
         if decision.action is not Action.REUSE:
             say(f"{decision.action.value}: {decision.why}")
         node_directory = build.build(cache, cache / "logs")
@@ -126,4 +138,7 @@ def make_images() -> None:
         up()
         foreign.images(chosen)
         return
-    images.native(up)
+    images.available()
+    with turn(LOCKS / "backupexport-cluster.lock", "start or stop of the cluster"):
+        _prepare(State(), cache_directory())
+    images.native(_start)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import base_image, handle, mounts, packages
+from . import base_image, handle, mounts
 from . import native as cluster
 from .buildah import RUN_ROOT, Buildah
 from .errors import ClusterError
@@ -54,14 +54,12 @@ def _archive(cache: Path, reference: str) -> Path:
     return cache / "images" / (reference.rpartition("/")[2].replace(":", "-") + ".tar")
 
 
-def native(up: Callable[..., None]) -> None:
+def native(up: Callable[[], None]) -> None:
     """Build what is not in the cache, side by side with starting the cluster."""
     state, cache = State(), cache_directory()
     references = {image: image.reference() for image in available()}
     missing = [image for image, name in references.items() if not _archive(cache, name).exists()]
     if missing:
-        # The packages first: both the cluster and the builds need them.
-        packages.install(packages.missing(), cache / "logs")
         side_by_side(up, lambda: _build(cache, {image: references[image] for image in missing}))
     else:
         up()
@@ -76,13 +74,10 @@ def native(up: Callable[..., None]) -> None:
 
 def _build(cache: Path, wanted: dict[Image, str]) -> None:
     with turn(LOCK, "image build"):
-        logs = cache / "logs"
         (cache / "images").mkdir(parents=True, exist_ok=True)
         buildah = Buildah(cache)
         buildah.forget_failures()
-        if not buildah.has(f"localhost/debian-base:{base_image.recipe_hash()}"):
-            root_tar = base_image.root_file_system(cache, logs)
-            buildah.make_base(root_tar, base_image.recipe_hash())
+        base_image.ensure(buildah, cache, cache / "logs")
 
         def chain(images: list[Image]) -> None:
             for image in images:
