@@ -20,11 +20,14 @@ _READ_GRANT = "grant the user pg_read_all_data or SELECT on it"
 # What a role lacks: the kind of object and its name, as the server's English has them.
 _PERMISSION = re.compile(r"permission denied for ([a-z][a-z -]*[a-z]) (.+)")
 _ROW_SECURITY = re.compile(r"row-level security policy for table (.+)")
+_DETAIL = "detail: Error message from server: "
 _LOST = re.compile(
     r"server closed the connection|terminating connection|could not connect"
     r"|connection to server .* failed|connection has been closed|no connection to the server"
     r"|Connection (?:refused|reset|timed out)|could not receive data from server"
     r"|could not send data to server|SSL SYSCALL error|lost synchronization"
+    # Only what ends the session is FATAL; several languages keep the word.
+    r"|message from server: FATAL"
     r"|database system is (?:shutting down|starting up|in recovery mode)"
 )
 
@@ -82,9 +85,9 @@ def read_dump_errors(lines: Sequence[str]) -> RunnerFailure | None:
     text = "\n".join(lines)
     detail = f" ({one_line(first_error(lines))})"
     if permission := _PERMISSION.search(text):
-        return permission_failure(Obstacle(permission[1], permission[2]))
+        return permission_failure(Obstacle(permission[1], _quoted(permission[2])))
     if row_security := _ROW_SECURITY.search(text):
-        return permission_failure(Obstacle("table", row_security[1], is_row_security=True))
+        return permission_failure(Obstacle("table", _quoted(row_security[1]), is_row_security=True))
     if "server version mismatch" in text:
         return RunnerFailure(
             ExitCode.SERVER_VERSION_UNSUPPORTED,
@@ -98,11 +101,7 @@ def read_dump_errors(lines: Sequence[str]) -> RunnerFailure | None:
             f"the largest table: raise the size of /tmp or export as sql{detail}.",
         )
     if re.search("canceling statement due to (?:statement|lock) timeout", text):
-        return RunnerFailure(
-            ExitCode.DUMP_FAILED,
-            "pg_dump waited too long for a lock on a table: end the session that holds it, or "
-            f"start the export again at a calmer time{detail}.",
-        )
+        return _lock_failure(detail)
     if _LOST.search(text):
         verdict = connection_verdict_of_text(text)
         exit_code, advice = verdict or (
@@ -115,18 +114,39 @@ def read_dump_errors(lines: Sequence[str]) -> RunnerFailure | None:
 
 
 def other_dump_failure(lines: Sequence[str], exit_status: int) -> RunnerFailure:
-    """DUMP_FAILED in pg_dump's own words."""
+    """DUMP_FAILED in pg_dump's own words, for what nothing else explains."""
+    if any("Query was: LOCK TABLE" in line for line in lines):
+        return _lock_failure(f" ({one_line(first_error(lines))})")
     said = one_line(first_error(lines)) or f"exit status {exit_status}, without a word"
     return RunnerFailure(
         ExitCode.DUMP_FAILED, f"pg_dump failed: {said}; see the runner's log for the rest."
     )
 
 
+def _lock_failure(detail: str) -> RunnerFailure:
+    return RunnerFailure(
+        ExitCode.DUMP_FAILED,
+        "pg_dump waited too long for a lock on a table: end the session that holds it, or start "
+        f"the export again at a calmer time{detail}.",
+    )
+
+
 def first_error(lines: Sequence[str]) -> str:
-    """The first line that is an error, without the program's name, else the first at all."""
-    said = [line.partition("pg_dump: ")[2] or line for line in lines if line.strip()]
-    errors = [line for line in said if line.startswith(("error:", "fatal:"))]
-    return (errors or said or [""])[0].removeprefix("error: ").removeprefix("fatal: ")
+    """The first line that is an error, without the program's name, else the first at all.
+
+    Where that only says that a call of libpq failed, the server's words are in a detail.
+    """
+    said = [line.removeprefix("pg_dump: ") for line in lines if line.strip()]
+    errors = [line for line in said if line.startswith("error:")]
+    first = (errors or said or [""])[0].removeprefix("error: ")
+    details = (line.partition(_DETAIL)[2] for line in said if _DETAIL in line)
+    detail = next(details, "")
+    return f"{first.rstrip('.')}: {detail}" if detail else first
+
+
+def _quoted(name: str) -> str:
+    """A name as messages have it, which may have quotes already."""
+    return f'"{name.strip().strip(chr(34))}"'
 
 
 def _versions(lines: Sequence[str]) -> str:

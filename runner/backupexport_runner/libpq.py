@@ -9,6 +9,7 @@ drives PQconnectPoll itself, on psycopg's binding of libpq
 """
 
 import ctypes
+import os
 import re
 import select
 import time
@@ -90,8 +91,9 @@ class Session:
 def connect(parameters: Mapping[str, str], seconds: float) -> Session:
     """An open session; ServerError where there is none within `seconds`."""
     deadline = time.monotonic() + seconds
+    # fsencode, because a value that isn't UTF-8 comes from the environment as surrogates.
     # Non-blocking, so libpq's own connect_timeout has no say here.
-    connection = pq.PGconn.connect_start(conninfo.make_conninfo("", **parameters).encode())
+    connection = pq.PGconn.connect_start(os.fsencode(conninfo.make_conninfo("", **parameters)))
     try:
         _ask_for_sqlstate(connection)
         _finish_connecting(connection, deadline)

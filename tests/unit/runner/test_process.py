@@ -1,0 +1,139 @@
+"""The process: exit code, termination message, SIGTERM, limits."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from backupexport_contract.reasons import ExitCode
+from backupexport_contract.runner_protocol import read_outcome
+
+if TYPE_CHECKING:
+    from conftest import Bench
+
+Environment = Callable[..., dict[str, str]]
+
+PROGRAM = """
+import os, sys
+from pathlib import Path
+from backupexport_runner import __main__ as runner
+from backupexport_runner.configuration import Configuration
+from backupexport_runner.preflight import Server
+
+def look(parameters):
+    exec(os.environ.get("TEST_LOOK", ""))
+    return Server(170006, "17.6", 1000)
+
+root = Path(sys.argv[1])
+configuration = Configuration(
+    root / "exports", root / "scratch", root / "termination", root / "clients", root / "cgroup"
+)
+questions = runner.ServerQuestions(runner.parse_uri, look, lambda parameters: None)
+runner._exit(runner.run(dict(os.environ), configuration, questions))
+"""
+
+
+def start(bench: "Bench", values: dict[str, str], **options: object) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(bench.root)],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(sys.path), **values},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,  # type: ignore[call-overload]
+    )
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_success(bench: "Bench", make_environment: Environment) -> None:
+    bench.says("echo x")
+    process = start(bench, make_environment())
+    output, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, "")
+    artifact = read_outcome((bench.root / "termination").read_text()).artifact
+    assert artifact is not None
+    assert artifact.uncompressed_bytes == 2
+    assert json.loads(output.splitlines()[-1])["event"] == "completed"
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+def test_sigterm_in_the_middle(
+    bench: "Bench", make_environment: Environment, signal_number: signal.Signals
+) -> None:
+    bench.says(f"echo $$ > {bench.root}/pid; echo x; exec sleep 60")
+    process = start(bench, make_environment())
+    wait_for(lambda: bench.files and (bench.root / "pid").exists())
+    begin = time.monotonic()
+    process.send_signal(signal_number)
+    process.send_signal(signal_number)
+    process.communicate(timeout=20)
+    assert time.monotonic() - begin < 2
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert bench.files == []
+    assert "stopped" in str(read_outcome((bench.root / "termination").read_text()).message)
+    pid = int((bench.root / "pid").read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_sigterm_while_nothing_answers(bench: "Bench", make_environment: Environment) -> None:
+    look = f"open({str(bench.root / 'looking')!r}, 'w'); import time; time.sleep(60)"
+    process = start(bench, make_environment(TEST_LOOK=look))
+    wait_for((bench.root / "looking").exists)
+    begin = time.monotonic()
+    process.terminate()
+    process.communicate(timeout=20)
+    assert time.monotonic() - begin < 2
+    assert process.returncode == ExitCode.INTERRUPTED
+
+
+def test_a_file_that_grows_too_large(bench: "Bench", make_environment: Environment) -> None:
+    bench.says("yes")
+    process = start(
+        bench,
+        make_environment("sql", "none"),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000)),
+    )
+    process.communicate(timeout=20)
+    assert process.returncode == ExitCode.STORAGE_FULL
+    assert bench.files == []
+
+
+def test_a_bug_is_reported_without_secrets(
+    bench: "Bench", make_environment: Environment, password: str
+) -> None:
+    look = "raise ZeroDivisionError(parameters['password'])"
+    process = start(bench, make_environment(TEST_LOOK=look))
+    output, errors = process.communicate(timeout=20)
+    assert process.returncode == ExitCode.INTERNAL
+    message = read_outcome((bench.root / "termination").read_text()).message
+    assert "start the export again" in str(message)
+    assert "ZeroDivisionError: [hidden]" in output
+    for text in (output, errors, (bench.root / "termination").read_text()):
+        assert password not in text
+        assert json.dumps(password)[1:-1] not in text
+
+
+def test_main_itself(make_environment: Environment) -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "backupexport_runner"],
+        env={"PYTHONPATH": ":".join(sys.path), **make_environment(EXPORT_FORMAT="x")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    assert process.returncode == ExitCode.BAD_REQUEST
+    assert "EXPORT_FORMAT" in process.stdout
