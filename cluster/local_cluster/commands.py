@@ -12,7 +12,8 @@ from .layout import Handle, State, cache_directory
 from .locking import turn
 from .progress import quiet, say
 
-LOCKS = Path("/run/lock")
+BUILDING = Path("/run/lock/backupexport-build.lock")
+RUNNING = Path("/run/lock/backupexport-cluster.lock")
 
 
 def mode() -> Mode:
@@ -65,19 +66,21 @@ def up() -> None:
     if chosen is not Mode.NATIVE:
         foreign.up(chosen)
         return
-    with turn(LOCKS / "backupexport-cluster.lock", "start or stop of the cluster"):
+    with turn(BUILDING, "build of the cluster's programs"):
         _prepare(State(), cache_directory())
     _start()
 
 
 def _start() -> None:
     state, cache = State(), cache_directory()
-    with turn(LOCKS / "backupexport-cluster.lock", "start or stop of the cluster"):
+    # Minutes, the first time: another clone's cluster can be used and stopped meanwhile.
+    with turn(BUILDING, "build of the cluster's programs"):
+        node_directory = build.build(cache, cache / "logs")
+    with turn(RUNNING, "start or stop of the cluster"):
         inputs = native.inputs(state, build.sources_hash())
         decision = decide(native.observe(state), inputs)
         if decision.action is not Action.REUSE:
             say(f"{decision.action.value}: {decision.why}")
-        node_directory = build.build(cache, cache / "logs")
         action = decision.action
         if action is Action.REPAIR:
             try:
@@ -100,12 +103,15 @@ def down(*, purge: bool) -> None:
         foreign.down(chosen)
         handle.remove(Handle())
         return
-    with turn(LOCKS / "backupexport-cluster.lock", "start or stop of the cluster"):
+    with turn(RUNNING, "start or stop of the cluster"):
         native.remove(State())
         handle.remove(Handle())
         say("the cluster is gone")
         if purge:
-            with turn(LOCKS / "backupexport-images.lock", "image build"):
+            with (
+                turn(images.LOCK, "image build"),
+                turn(BUILDING, "build of the cluster's programs"),
+            ):
                 images.purge(cache_directory())
             installed = [name for name in packages.names() if name not in packages.missing()]
             say(f"removed {cache_directory()}; left: Go's own caches, and of Debian's packages")
@@ -139,6 +145,6 @@ def make_images() -> None:
         foreign.images(chosen)
         return
     images.available()
-    with turn(LOCKS / "backupexport-cluster.lock", "start or stop of the cluster"):
+    with turn(BUILDING, "build of the cluster's programs"):
         _prepare(State(), cache_directory())
     images.native(_start)
