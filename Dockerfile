@@ -5,6 +5,16 @@
 ARG BASE_IMAGE=docker.io/library/debian:trixie-slim
 
 
+# Unpacked, not installed: ca-certificates can't be where a machine mounts its own bundle, and
+# pip would bring it along.
+FROM ${BASE_IMAGE} AS unpacked
+RUN apt-get update \
+    && cd /tmp \
+    && apt-get download ca-certificates python3-pip-whl \
+    && for package in *.deb; do dpkg-deb --extract "$package" /unpacked; done \
+    && cat /unpacked/usr/share/ca-certificates/mozilla/*.crt > /ca-certificates.crt
+
+
 FROM ${BASE_IMAGE} AS python
 RUN export DEBIAN_FRONTEND=noninteractive \
     && apt-get update \
@@ -14,20 +24,15 @@ RUN export DEBIAN_FRONTEND=noninteractive \
         --shell /usr/sbin/nologin backupexport \
     && apt-get clean \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/*
+COPY --from=unpacked /ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 
 
 FROM python AS build
 WORKDIR /build
-# Unpacked, not installed: ca-certificates can't be where a machine mounts its own bundle, and
-# pip would bring it along.
-RUN apt-get update \
-    && apt-get download ca-certificates python3-pip-whl \
-    && for package in *.deb; do dpkg-deb --extract "$package" /unpacked; done \
-    && cat /unpacked/usr/share/ca-certificates/mozilla/*.crt > /ca-certificates.crt \
-    && python3 -m zipfile --extract /unpacked/usr/share/python-wheels/pip-*.whl /pip \
-    && rm -rf /build/* /unpacked /var/lib/apt/lists/*
+COPY --from=unpacked /unpacked/usr/share/python-wheels /pip-wheel
+RUN python3 -m zipfile --extract /pip-wheel/pip-*.whl /pip
 
-ARG PIP_CERT=/ca-certificates.crt
+ARG PIP_CERT
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_TRUSTED_HOST
@@ -40,8 +45,8 @@ COPY requirements/api-operator.txt requirements/runner.txt requirements/build.tx
 RUN set -e; \
     install() { \
         python3 -m venv --without-pip "/opt/$1"; \
-        "/opt/$1/bin/python" -m pip install --quiet --no-compile --only-binary :all: \
-            --require-hashes --requirement "$2"; \
+        "/opt/$1/bin/python" -m pip install --quiet --no-warn-script-location --no-compile \
+            --only-binary :all: --require-hashes --requirement "$2"; \
         "/opt/$1/bin/python" -m compileall -q -j 0 --invalidation-mode unchecked-hash "/opt/$1/lib"; \
     }; \
     install controller api-operator.txt; \
@@ -58,8 +63,8 @@ RUN set -e; \
     : > README.md; \
     /opt/wheel/bin/python -m pip wheel --quiet --no-deps --no-index --no-build-isolation .; \
     stage() { \
-        "/opt/$1/bin/python" -m pip install --quiet --no-compile --no-deps --no-index \
-            --root /staged ./*.whl; \
+        "/opt/$1/bin/python" -m pip install --quiet --no-warn-script-location --no-compile \
+            --no-deps --no-index --root /staged ./*.whl; \
         top=/staged/opt/$1; shift; \
         for part in "$@"; do \
             rm -r $top/lib/*/site-packages/backupexport_$part $top/bin/backupexport-$part; \
@@ -72,7 +77,6 @@ RUN set -e; \
 
 
 FROM python AS controller
-COPY --from=build /ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /opt/controller /opt/controller
 COPY --from=build /staged/opt/controller /opt/controller
 ENV PATH=/opt/controller/bin:/usr/local/bin:/usr/bin:/bin \
@@ -94,7 +98,6 @@ CMD ["backupexport-api"]
 
 
 FROM python AS runner
-COPY --from=build /ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 # 17 is Debian's own; any other major comes from the PostgreSQL project's archive, by the script
 # that Debian ships for it. The clients are unpacked, not installed: their wrapper scripts would
 # bring all of Perl. What they are stands in dpkg's status.d, where scanners look for it.

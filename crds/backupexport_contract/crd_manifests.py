@@ -121,7 +121,6 @@ def _crd(
                 "plural": plural,
                 "singular": kind.lower(),
                 "shortNames": [short_name],
-                "categories": ["backupexport"],
             },
             "versions": [
                 {
