@@ -41,7 +41,7 @@ cluster-status: ## whether it runs
 cluster-down: ## take the cluster away (PURGE=1: what was built for it, too)
 	@$(PLAIN_PYTHON) -m local_cluster down $(if $(PURGE),--purge)
 
-images: cluster-up ## build the images and bring them to the cluster (REGISTRY= with CLUSTER=current)
+images: ## cluster-up, and side by side the images (REGISTRY= with CLUSTER=current)
 	@$(PLAIN_PYTHON) -m local_cluster images
 
 bench-dump: images ## the runner against pg_dump, and a job's fixed overhead
@@ -58,6 +58,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 
 lock: $(VENV)/ready ## bring the lock files up to date
 	$(LOCK) --upgrade --extra api --extra operator -o requirements/api-operator.txt
+	$(LOCK) --upgrade --extra build -o requirements/build.txt
 	$(LOCK) --upgrade --extra runner -o requirements/runner.txt
 	$(LOCK) --upgrade --all-extras -o requirements/dev.txt
 

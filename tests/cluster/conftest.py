@@ -7,9 +7,9 @@ the same cluster.  Set KEEP_NAMESPACE=1 to look at it when the tests are over.
 import os
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
+from installation import LARGE, SMALL, Installation
 from playground import demo_database
 from playground.forward import forwarded
 from playground.postgres import Postgres
@@ -19,30 +19,10 @@ from playground.restore import ExportsVolume
 from playground.targets import make_target
 from playground.tools import kubectl, make_namespace
 
-LARGE, SMALL = "large", "small"
-
 _SMALL_DATABASE = """
 CREATE TABLE items (id int PRIMARY KEY, name text);
 INSERT INTO items SELECT i, 'item ' || i FROM generate_series(1, 1000) AS i;
 """
-
-
-@dataclass(frozen=True)
-class Installation:
-    """What the tests talk to; `everything` is a caller whose token has no projects claim."""
-
-    namespace: str
-    server: Postgres
-    release: Release
-    volume: ExportsVolume
-    url: str
-    everything: Api
-
-    def caller(self, *projects: str) -> Api:
-        """A caller of its own, so with a rate limit of its own."""
-        claims = [option for project in projects for option in ("--project", project)]
-        subject = f"test-{secrets.token_hex(4)}"
-        return Api(self.url, self.release.token(subject, *claims))
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import secrets
 
 import pytest
-from conftest import Installation
+from installation import Installation
 from playground.release import Release
 from playground.tools import get, kubectl, namespace, run
 

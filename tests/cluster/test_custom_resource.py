@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from backupexport_contract import rules
-from conftest import SMALL, Installation
+from installation import SMALL, Installation
 from playground.rest import Api
 from playground.targets import export_manifest, read_export
 from playground.tools import ToolError, apply, kubectl, wait_for

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from conftest import SMALL, Installation
+from installation import SMALL, Installation
 from playground import demo_database
 from playground.postgres import Postgres
 from playground.rest import Api

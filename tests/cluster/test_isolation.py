@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import LARGE, SMALL, Installation
+from installation import LARGE, SMALL, Installation
 from playground.rest import Api
 from playground.tools import ToolError, get, kubectl
 

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 import pytest
-from conftest import LARGE, SMALL, Installation
+from installation import LARGE, SMALL, Installation
 from playground.rest import FINISHED, Api
 from playground.targets import read_export
 from playground.tools import ROOT, kubectl, wait_for

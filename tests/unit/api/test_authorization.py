@@ -66,7 +66,7 @@ async def test_the_claim_s_name_and_the_default_are_settings(
         JWT_PROJECTS_CLAIM="https://example.com/projects", TOKENS_WITHOUT_PROJECTS="none"
     ) as client:
 
-        async def status(**claims: dict[str, Any]) -> Any:
+        async def status(**claims: Any) -> Any:
             response = await client.post(
                 "/api/backup/export", json={"project_id": "proj-123"}, headers=bearer(**claims)
             )

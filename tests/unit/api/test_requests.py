@@ -63,7 +63,7 @@ async def test_a_line_for_each_request(
     caplog.set_level(logging.INFO)
     await client.get(JOB, headers=bearer())
     (record,) = [record for record in caplog.records if record.message == "request"]
-    fields = record.fields
+    fields = vars(record)["fields"]
     assert fields.pop("ms") >= 0
     assert fields == {
         "method": "GET",

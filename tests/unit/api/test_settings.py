@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from backupexport_api import __main__ as program
+from backupexport_api import logs
+from backupexport_api.kubernetes_client import KubernetesApi
 from backupexport_api.settings import Settings, complaints
 from pydantic import ValidationError
 
@@ -67,8 +69,8 @@ def test_a_mistake_stops_the_program(
 ) -> None:
     with suppress(ValidationError):  # the storage's URL is only looked at when it is used
         make_settings(**environment)
-    monkeypatch.setattr(program.KubernetesApi, "connect", lambda namespace: None)
-    monkeypatch.setattr(program.logs, "configure", lambda *_: None)
+    monkeypatch.setattr(KubernetesApi, "connect", lambda namespace: None)
+    monkeypatch.setattr(logs, "configure", lambda *_: None)
     assert program.main() == 2
     shown = capsys.readouterr().err
     assert shown.startswith(f"backupexport-api: {words}")

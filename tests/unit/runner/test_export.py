@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import zstandard
@@ -16,9 +15,7 @@ from backupexport_contract.runner_protocol import read_progress_line
 from backupexport_runner.dump_errors import Obstacle
 from backupexport_runner.failures import RunnerFailure
 from backupexport_runner.preflight import Server
-
-if TYPE_CHECKING:
-    from conftest import Bench
+from runner_bench import Bench
 
 Environment = Callable[..., dict[str, str]]
 
@@ -35,7 +32,7 @@ CONTENT = b"".join(b"%d\tsome row of a table\n" % number for number in range(150
 @pytest.mark.parametrize("compression", list(READ))
 @pytest.mark.parametrize("content", [CONTENT, b""])
 def test_success(
-    bench: "Bench",
+    bench: Bench,
     make_environment: Environment,
     dump_format: str,
     compression: str,
@@ -77,7 +74,7 @@ def test_success(
     assert progress.percent == 100
 
 
-def test_zstd_has_a_checksum(bench: "Bench", make_environment: Environment) -> None:
+def test_zstd_has_a_checksum(bench: Bench, make_environment: Environment) -> None:
     bench.says("echo x")
     values = make_environment()
     bench.run(values)
@@ -85,7 +82,7 @@ def test_zstd_has_a_checksum(bench: "Bench", make_environment: Environment) -> N
     assert zstandard.get_frame_parameters(header).has_checksum
 
 
-def test_a_retry_after_a_lost_report(bench: "Bench", make_environment: Environment) -> None:
+def test_a_retry_after_a_lost_report(bench: Bench, make_environment: Environment) -> None:
     bench.says("echo first")
     first = bench.run(make_environment())
     bench.says("echo second")
@@ -98,7 +95,7 @@ def test_a_retry_after_a_lost_report(bench: "Bench", make_environment: Environme
     assert bench.run(make_environment()).size_bytes == file.stat().st_size
 
 
-def test_what_a_crash_left_is_removed(bench: "Bench", make_environment: Environment) -> None:
+def test_what_a_crash_left_is_removed(bench: Bench, make_environment: Environment) -> None:
     bench.says("echo x")
     values = make_environment()
     (bench.exports / f".{values['EXPORT_FILE_NAME']}.partial").write_text("half")
@@ -129,7 +126,7 @@ def test_what_a_crash_left_is_removed(bench: "Bench", make_environment: Environm
     ],
 )
 def test_failures_leave_nothing(
-    bench: "Bench", make_environment: Environment, shell: str, exit_code: int, words: str
+    bench: Bench, make_environment: Environment, shell: str, exit_code: int, words: str
 ) -> None:
     bench.says(shell)
     with pytest.raises(RunnerFailure, match=words) as failure:
@@ -143,7 +140,7 @@ def test_failures_leave_nothing(
     assert len(bench.log) < 100
 
 
-def test_other_languages_are_looked_up(bench: "Bench", make_environment: Environment) -> None:
+def test_other_languages_are_looked_up(bench: Bench, make_environment: Environment) -> None:
     bench.says("echo 'FEHLER:  keine Berechtigung' >&2; exit 1")
     bench.obstacle = Obstacle("table", "public.t")
     with pytest.raises(RunnerFailure, match=r"public\.t") as failure:
@@ -151,7 +148,7 @@ def test_other_languages_are_looked_up(bench: "Bench", make_environment: Environ
     assert failure.value.exit_code == ExitCode.PERMISSION_DENIED
 
 
-def test_no_client_for_the_server(bench: "Bench", make_environment: Environment) -> None:
+def test_no_client_for_the_server(bench: Bench, make_environment: Environment) -> None:
     bench.says("echo x", major=17)
     bench.server = Server(180001, "18.1", 0)
     with pytest.raises(RunnerFailure, match=r"18\.1"):
@@ -159,7 +156,7 @@ def test_no_client_for_the_server(bench: "Bench", make_environment: Environment)
     assert bench.files == []
 
 
-def test_warnings_are_logged(bench: "Bench", make_environment: Environment) -> None:
+def test_warnings_are_logged(bench: Bench, make_environment: Environment) -> None:
     bench.says("echo 'pg_dump: warning: circular' >&2; echo x")
     bench.run(make_environment())
     assert {"pg_dump: warning: circular"} == {
@@ -168,7 +165,7 @@ def test_warnings_are_logged(bench: "Bench", make_environment: Environment) -> N
 
 
 def test_pg_dump_sees_nothing_but_its_own(
-    bench: "Bench", make_environment: Environment, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, make_environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGOPTIONS", "-c canary=1")
     monkeypatch.setenv("SECRET_password", "canary")
@@ -186,7 +183,7 @@ def test_pg_dump_sees_nothing_but_its_own(
 
 
 def test_the_password_stays_out_of_everything(
-    bench: "Bench", make_environment: Environment, password: str
+    bench: Bench, make_environment: Environment, password: str
 ) -> None:
     bench.says('echo "pg_dump: error: bad $PGPASSWORD" >&2; exit 1')
     with pytest.raises(RunnerFailure):
@@ -197,7 +194,7 @@ def test_the_password_stays_out_of_everything(
 
 
 def test_a_full_volume_stops_pg_dump(
-    bench: "Bench", make_environment: Environment, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, make_environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.says("yes")
     written = 0

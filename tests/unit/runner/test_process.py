@@ -8,14 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import read_outcome
-
-if TYPE_CHECKING:
-    from conftest import Bench
+from runner_bench import Bench
 
 Environment = Callable[..., dict[str, str]]
 
@@ -39,15 +37,16 @@ runner._exit(runner.run(dict(os.environ), configuration, questions))
 """
 
 
-def start(bench: "Bench", values: dict[str, str], **options: object) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+def start(bench: Bench, values: dict[str, str], **options: Any) -> "subprocess.Popen[str]":
+    process: subprocess.Popen[str] = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(bench.root)],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(sys.path), **values},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **options,  # type: ignore[call-overload]
+        **options,
     )
+    return process
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -57,7 +56,7 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def test_success(bench: "Bench", make_environment: Environment) -> None:
+def test_success(bench: Bench, make_environment: Environment) -> None:
     bench.says("echo x")
     process = start(bench, make_environment())
     output, errors = process.communicate(timeout=20)
@@ -70,7 +69,7 @@ def test_success(bench: "Bench", make_environment: Environment) -> None:
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
 def test_sigterm_in_the_middle(
-    bench: "Bench", make_environment: Environment, signal_number: signal.Signals
+    bench: Bench, make_environment: Environment, signal_number: signal.Signals
 ) -> None:
     bench.says(f"echo $$ > {bench.root}/pid; echo x; exec sleep 60")
     process = start(bench, make_environment())
@@ -88,7 +87,7 @@ def test_sigterm_in_the_middle(
         os.kill(pid, 0)
 
 
-def test_sigterm_while_nothing_answers(bench: "Bench", make_environment: Environment) -> None:
+def test_sigterm_while_nothing_answers(bench: Bench, make_environment: Environment) -> None:
     look = f"open({str(bench.root / 'looking')!r}, 'w'); import time; time.sleep(60)"
     process = start(bench, make_environment(TEST_LOOK=look))
     wait_for((bench.root / "looking").exists)
@@ -99,7 +98,7 @@ def test_sigterm_while_nothing_answers(bench: "Bench", make_environment: Environ
     assert process.returncode == ExitCode.INTERRUPTED
 
 
-def test_a_file_that_grows_too_large(bench: "Bench", make_environment: Environment) -> None:
+def test_a_file_that_grows_too_large(bench: Bench, make_environment: Environment) -> None:
     bench.says("yes")
     process = start(
         bench,
@@ -112,7 +111,7 @@ def test_a_file_that_grows_too_large(bench: "Bench", make_environment: Environme
 
 
 def test_a_bug_is_reported_without_secrets(
-    bench: "Bench", make_environment: Environment, password: str
+    bench: Bench, make_environment: Environment, password: str
 ) -> None:
     look = "raise ZeroDivisionError(parameters['password'])"
     process = start(bench, make_environment(TEST_LOOK=look))

@@ -1,0 +1,94 @@
+"""A volume, a scratch directory and a pg_dump made of shell, for tests without a server."""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from backupexport_contract import runner_protocol as protocol
+from backupexport_contract.runner_protocol import Artifact
+from backupexport_runner import libpq
+from backupexport_runner.configuration import Configuration
+from backupexport_runner.connection import secret_values
+from backupexport_runner.dump_errors import Obstacle
+from backupexport_runner.export import Exporter, ServerQuestions
+from backupexport_runner.interruption import Interruption
+from backupexport_runner.log import Log
+from backupexport_runner.preflight import Server
+from backupexport_runner.scrubbing import Scrubber
+
+JOB_ID = "0b7c1111-2222-4333-8444-555566667777"
+PASSWORD = "canary-p@ss'w\\ord"
+SUFFIX = {"none": "", "zstd": ".zst", "gzip": ".gz"}
+
+FAKE_PG_DUMP = """#!/bin/sh
+if [ "$1" = --version ]; then echo "pg_dump (PostgreSQL) 17.6 (Debian 17.6-1.pgdg13+1)"; exit; fi
+"""
+
+
+def environment(dump_format: str = "sql", compression: str = "zstd", **more: str) -> dict[str, str]:
+    """What the operator gives the container, for a Secret with all keys."""
+    return {
+        protocol.ENV_JOB_ID: JOB_ID,
+        protocol.ENV_PROJECT_ID: "--help",
+        protocol.ENV_FORMAT: dump_format,
+        protocol.ENV_COMPRESSION: compression,
+        protocol.ENV_FILE_NAME: f"20260129T153000Z-{JOB_ID}.{dump_format}{SUFFIX[compression]}",
+        protocol.ENV_CREATED_AT: "2026-01-29T15:30:00.000Z",
+        protocol.ENV_SECRET_NAME: "orders-db",
+        "SECRET_host": "db.example",
+        "SECRET_port": "5433",
+        "SECRET_username": "app",
+        "SECRET_password": PASSWORD,
+        "SECRET_database": "orders",
+    } | more
+
+
+@dataclass
+class Bench:
+    """One runner with its surroundings; `says` is what pg_dump does, as shell."""
+
+    root: Path
+    server: Server = field(default_factory=lambda: Server(170006, "17.6", 1_000_000))
+    obstacle: Obstacle | None = None
+    output: io.StringIO = field(default_factory=io.StringIO)
+    interruption: Interruption = field(default_factory=Interruption)
+
+    def __post_init__(self) -> None:
+        self.exports = self.root / "exports"
+        self.configuration = Configuration(
+            exports=self.exports,
+            scratch=self.root / "scratch",
+            termination_message=self.root / "termination",
+            clients=self.root / "clients",
+            cgroup=self.root / "cgroup",
+        )
+        for directory in ("exports", "scratch", "cgroup"):
+            (self.root / directory).mkdir()
+
+    def says(self, shell: str, major: int = 17) -> None:
+        program = self.configuration.clients / str(major) / "bin" / "pg_dump"
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text(FAKE_PG_DUMP + shell)
+        program.chmod(0o755)
+
+    def run(self, values: Mapping[str, str]) -> Artifact:
+        scrubber = Scrubber(secret_values(values))
+        questions = ServerQuestions(libpq.parse_uri, lambda _: self.server, lambda _: self.obstacle)
+        return Exporter(
+            self.configuration, questions, Log(scrubber, self.output), scrubber, self.interruption
+        ).run(values)
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.output.getvalue().splitlines()]
+
+    @property
+    def files(self) -> list[str]:
+        return sorted(
+            str(path.relative_to(self.exports))
+            for path in self.exports.rglob("*")
+            if not path.is_dir()
+        )
