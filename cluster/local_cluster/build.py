@@ -15,6 +15,7 @@ from .packages import find_go
 from .progress import run
 
 SOURCES = CLONE / "cluster" / "node"
+HELM_VERSIONS = "helm.sh/helm/v3/pkg/chartutil.k8sVersion"
 VERSION_PACKAGES = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
 
 
@@ -27,6 +28,8 @@ def _linker_flags() -> str:
         "gitTreeState": "clean",
     }
     stamps = [f"-X {p}.{name}={value}" for p in VERSION_PACKAGES for name, value in values.items()]
+    # Without a cluster to ask, helm renders for the version that it was built for.
+    stamps += [f"-X {HELM_VERSIONS}Major={major}", f"-X {HELM_VERSIONS}Minor={minor}"]
     return " ".join(["-s", "-w", *stamps])
 
 

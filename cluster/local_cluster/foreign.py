@@ -73,7 +73,7 @@ def images(mode: Mode) -> None:
         if not registry:
             raise ClusterError(
                 "CLUSTER=current needs REGISTRY: where to push the images, as the cluster can "
-                "pull them, for example REGISTRY=ghcr.io/you."
+                "pull them, for example REGISTRY=registry.example.com/team."
             )
     logs = cache_directory() / "logs"
     references = {}

@@ -48,7 +48,6 @@ def job_manifest(
                     "name": export.metadata.name,
                     "uid": export.metadata.uid,
                     "controller": True,
-                    "blockOwnerDeletion": True,
                 }
             ],
         },
