@@ -80,7 +80,7 @@ def decide(seen: Observation) -> Plan:
 def _cancel(seen: Observation) -> Plan:
     if seen.job is not None and seen.job.owner_uid == seen.export.metadata.uid:
         return Plan(seen.export.status, delete_job=not seen.job.deleting)
-    if any(pod.exit_code is None for pod in seen.pods):
+    if seen.pods:
         return Plan(seen.export.status)
     return Plan(
         _finished(seen, Phase.CANCELLED, Trouble(Reason.CANCELLED, "The export was cancelled."))

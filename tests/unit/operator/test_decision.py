@@ -229,6 +229,8 @@ def test_cancelling_deletes_the_job_then_waits_for_the_pod_then_ends() -> None:
     assert decide(seen(cancelled, running)).delete_job
     waiting = decide(seen(cancelled, running, job=None))
     assert waiting.status.phase == Phase.RUNNING
+    ending = decide(seen(cancelled, ended(143), job=None))
+    assert ending.status.phase == Phase.RUNNING
     over = decide(seen(cancelled, job=None))
     assert outcome(over) == (Phase.CANCELLED, Reason.CANCELLED)
 
