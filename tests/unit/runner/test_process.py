@@ -103,7 +103,7 @@ def test_a_file_that_grows_too_large(bench: Bench, make_environment: Environment
     process = start(
         bench,
         make_environment("sql", "none"),
-        before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000)),
     )
     process.communicate(timeout=20)
     assert process.returncode == ExitCode.STORAGE_FULL
