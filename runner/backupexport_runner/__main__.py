@@ -21,6 +21,7 @@ from backupexport_runner.export import Exporter, ServerQuestions, outcome_of
 from backupexport_runner.failures import RunnerFailure, interrupted
 from backupexport_runner.interruption import Interruption
 from backupexport_runner.libpq import parse_uri
+from backupexport_runner.libpq_parameters import SYSTEM_CERTIFICATES_VARIABLE
 from backupexport_runner.log import Log
 from backupexport_runner.scrubbing import Scrubber
 
@@ -35,7 +36,7 @@ def main() -> None:
     environment = dict(os.environ)
     # Neither libpq in this process (PGOPTIONS, PGSERVICE, …) nor any child sees it.
     os.environ.clear()
-    os.environ["PATH"] = _PATH
+    os.environ.update({"PATH": _PATH, **SYSTEM_CERTIFICATES_VARIABLE})
     os.umask(_UMASK)
     _exit(run(environment, Configuration(), ServerQuestions(parse_uri)))
 

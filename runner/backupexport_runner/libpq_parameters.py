@@ -8,6 +8,10 @@ from backupexport_runner.connection import SYSTEM_CERTIFICATES, Connection
 
 CONNECT_SECONDS = 10
 
+# What OpenSSL takes for sslrootcert=system: Debian's bundle, named here because the image may
+# lack the links by which OpenSSL would find it.
+SYSTEM_CERTIFICATES_VARIABLE = {"SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt"}
+
 # The kernel gives a silent peer up after a minute (30 + 3 * 10 seconds without an answer).
 # These have no environment variable, so they are the only parameters on pg_dump's command line.
 TCP_PARAMETERS = {
@@ -71,6 +75,7 @@ def child_environment(parameters: Mapping[str, str], scratch: Path) -> dict[str,
         # Messages are read by `dump_errors`, which knows English.
         "LC_ALL": "C.UTF-8",
         "HOME": str(scratch),
+        **SYSTEM_CERTIFICATES_VARIABLE,
         **{_VARIABLE[keyword]: value for keyword, value in parameters.items()},
     }
 

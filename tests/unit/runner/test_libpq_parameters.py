@@ -21,6 +21,7 @@ def test_the_child_gets_libpq_variables_and_nothing_else(tmp_path: Path) -> None
         "PATH": "/usr/bin:/bin",
         "LC_ALL": "C.UTF-8",
         "HOME": str(tmp_path),
+        "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
         "PGHOST": "db",
         "PGPORT": "5432",
         "PGUSER": "app",
