@@ -41,7 +41,8 @@ class DemoFailedError(RuntimeError):
 
 def step(text: str) -> None:
     """A headline with the time since the start."""
-    print(f"\n\033[1m[{time.monotonic() - _began:4.0f}s] {text}\033[0m", flush=True)
+    bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
+    print(f"\n{bold}[{time.monotonic() - _began:4.0f}s] {text}{plain}", flush=True)
 
 
 def main() -> int:
@@ -182,7 +183,7 @@ def _write_environment(url: str, token: str) -> None:
         "NAMESPACE": NAMESPACE,
         "KUBECONFIG": str(STATE / "kubeconfig"),
     }
-    file.write_text("".join(f"export {key}={value}\n" for key, value in lines.items()), "utf-8")
+    file.write_text("".join(f"{key}={value}\n" for key, value in lines.items()), "utf-8")
 
 
 def _summary(url: str, jobs: list[dict[str, Any]]) -> None:

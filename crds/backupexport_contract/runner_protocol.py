@@ -42,7 +42,13 @@ SECRET_KEYS: dict[str, tuple[str, ...]] = {
 
 # The project's own directory of the volume; nothing above it is mounted.
 EXPORTS_MOUNT = "/exports"
-SCRATCH_MOUNT = "/tmp"  # noqa: S108 - an emptyDir of the pod's own
+# The runner's own small files, in memory for as long as the pod lives.
+SCRATCH_MOUNT = "/run/backupexport"
+# pg_dump --format=tar first writes each table to a nameless file in /tmp, wherever TMPDIR
+# points, and so needs the room of the largest table there: a hidden directory of the project's
+# own has it, the node may not.
+SPOOL_MOUNT = "/tmp"  # noqa: S108 - mounted for this one export
+SPOOL_DIRECTORY = ".spool"
 TERMINATION_MESSAGE_PATH = "/dev/termination-log"
 TERMINATION_MESSAGE_BYTES = 4096
 

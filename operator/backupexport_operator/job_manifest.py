@@ -123,7 +123,7 @@ def _pod_spec(
                 "name": _VOLUME,
                 "persistentVolumeClaim": {"claimName": defaults.claim_name},
             },
-            {"name": _SCRATCH, "emptyDir": {"sizeLimit": "16Mi"}},
+            {"name": _SCRATCH, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
         ],
     }
     if defaults.image_pull_secrets:
@@ -158,15 +158,20 @@ def _container(
         },
         "terminationMessagePath": runner_protocol.TERMINATION_MESSAGE_PATH,
         "terminationMessagePolicy": "File",
-        "volumeMounts": [
-            {
-                "name": _VOLUME,
-                "mountPath": runner_protocol.EXPORTS_MOUNT,
-                "subPath": export.spec.project_id,
-            },
-            {"name": _SCRATCH, "mountPath": runner_protocol.SCRATCH_MOUNT},
-        ],
+        "volumeMounts": _mounts(export),
     }
+
+
+def _mounts(export: BackupExport) -> list[dict[str, Any]]:
+    project = export.spec.project_id
+    mounts = [
+        {"name": _VOLUME, "mountPath": runner_protocol.EXPORTS_MOUNT, "subPath": project},
+        {"name": _SCRATCH, "mountPath": runner_protocol.SCRATCH_MOUNT},
+    ]
+    if export.spec.format == "tar":
+        spool = f"{project}/{runner_protocol.SPOOL_DIRECTORY}"
+        mounts.append({"name": _VOLUME, "mountPath": runner_protocol.SPOOL_MOUNT, "subPath": spool})
+    return mounts
 
 
 def _environment(export: BackupExport, target: ExportTarget) -> list[dict[str, Any]]:

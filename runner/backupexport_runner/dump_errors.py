@@ -97,8 +97,8 @@ def read_dump_errors(lines: Sequence[str]) -> RunnerFailure | None:
     if "could not generate temporary file" in text or "No space left on device" in text:
         return RunnerFailure(
             ExitCode.STORAGE_FULL,
-            "pg_dump has no room left in the pod's /tmp, where the tar format needs as much as "
-            f"the largest table: raise the size of /tmp or export as sql{detail}.",
+            "pg_dump has no room left: beside the file the tar format needs the room of the "
+            f"largest table on the exports' volume. Make room there or export as sql{detail}.",
         )
     if re.search("canceling statement due to (?:statement|lock) timeout", text):
         return _lock_failure(detail)

@@ -68,6 +68,11 @@ def test_only_the_projects_own_directory_is_mounted() -> None:
     assert [(m["mountPath"], m["subPath"]) for m in mounts] == [("/exports", "--help")]
 
 
+def test_a_tar_export_spools_to_the_volume_where_there_is_room() -> None:
+    mounts = {m["mountPath"]: m for m in container(manifest({"format": "tar"}))["volumeMounts"]}
+    assert (mounts["/tmp"]["name"], mounts["/tmp"]["subPath"]) == ("exports", "--help/.spool")
+
+
 def test_the_pod_is_restricted() -> None:
     pod = manifest()["spec"]["template"]["spec"]
     assert pod["automountServiceAccountToken"] is False
