@@ -86,7 +86,9 @@ def _measure(url: str, release: Release, overheads: Overheads) -> dict[str, list
 
 
 def _bare(pipeline: str) -> float:
-    script = "set -e -o pipefail; " + _TIMED.format(pipeline)
+    script = "set -e -o pipefail; PATH=$PATH:$(echo /usr/lib/postgresql/*/bin); " + _TIMED.format(
+        pipeline
+    )
     told = kubectl("-n", NAMESPACE, "exec", POD, "--", "bash", "-c", script, timeout=600)
     began, ended = map(float, told.split())
     return ended - began

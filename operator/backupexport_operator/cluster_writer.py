@@ -99,6 +99,18 @@ class ClusterWriter:
             raise
         return BackupExport.model_validate(body)
 
+    async def list_targets(self, project_id: str) -> list[ExportTarget]:
+        """The project's ExportTargets as the API server has them now."""
+        answer = await self._custom.list_namespaced_custom_object(
+            names.GROUP,
+            names.VERSION,
+            self._namespace,
+            names.TARGET_PLURAL,
+            field_selector=f"spec.projectId={project_id}",
+            _request_timeout=REQUEST_TIMEOUT,
+        )
+        return [ExportTarget.model_validate(item) for item in answer["items"]]
+
     async def patch_export_status(
         self, export: BackupExport, patch: dict[str, Any]
     ) -> BackupExport | None:
@@ -111,8 +123,9 @@ class ClusterWriter:
         await self._patch_status(names.TARGET_PLURAL, target.metadata, patch)
 
     async def _patch_status(self, plural: str, metadata: ObjectMeta, patch: dict[str, Any]) -> Any:
-        # The uid makes a patch that comes late miss a new resource of the old one's name.
-        body = {"metadata": {"uid": metadata.uid}, "status": patch}
+        # What was decided holds for the version that was seen: a patch that comes late must
+        # miss (409) a changed resource, and a new one of the old one's name.
+        body = {"metadata": {"resourceVersion": metadata.resource_version}, "status": patch}
         try:
             return await self._custom.patch_namespaced_custom_object_status(
                 names.GROUP,
@@ -125,7 +138,7 @@ class ClusterWriter:
                 _request_timeout=REQUEST_TIMEOUT,
             )
         except ApiException as error:
-            if error.status in (404, 409):
+            if error.status == 404:
                 return None
             raise
 
@@ -176,6 +189,19 @@ async def connect(pool_size: int) -> client.ApiClient:
         await config.load_kube_config(client_configuration=configuration)
     configuration.connection_pool_maxsize = pool_size
     return client.ApiClient(configuration)
+
+
+async def kinds_are_served(api_client: client.ApiClient) -> bool:
+    """Whether the API server knows both of our kinds by now."""
+    try:
+        served = await client.CustomObjectsApi(api_client).get_api_resources(
+            names.GROUP, names.VERSION, _request_timeout=REQUEST_TIMEOUT
+        )
+    except ApiException as error:
+        if error.status == 404:
+            return False
+        raise
+    return {names.EXPORT_PLURAL, names.TARGET_PLURAL} <= {kind.name for kind in served.resources}
 
 
 def _plain(model: Any) -> dict[str, Any]:

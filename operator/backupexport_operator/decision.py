@@ -24,6 +24,12 @@ from backupexport_operator.transition import with_condition
 # A target that is applied in the same breath as its export may be seen a moment later.
 TARGET_GRACE = timedelta(seconds=10)
 
+# The garbage collector takes its time with the Job of an export that was deleted and made anew.
+FOREIGN_JOB_GRACE = timedelta(seconds=60)
+# Pulling an image takes its time; a pod this old that tells nothing is stuck at its volume, and
+# a Job this old without a pod at a quota or an admission rule.
+START_GRACE = timedelta(seconds=120)
+
 _SUSPENDED = Trouble(
     Reason.TARGET_SUSPENDED,
     "The project's ExportTarget is suspended: the export starts when spec.suspend is false.",
@@ -123,8 +129,9 @@ def _without_target(seen: Observation) -> Plan:
 
 
 def _foreign_job(seen: Observation, job: JobFacts) -> Plan:
-    if job.deleting:
-        return Plan(_waiting(seen, None), recheck_after=timedelta(seconds=2))
+    age = seen.now - timestamps.from_text(seen.export.metadata.creation_timestamp)
+    if job.deleting or age < FOREIGN_JOB_GRACE:
+        return Plan(_waiting(seen, _FOREIGN_JOB), recheck_after=timedelta(seconds=2))
     return Plan(_finished(seen, Phase.FAILED, _FOREIGN_JOB))
 
 
@@ -149,7 +156,27 @@ def _with_job(seen: Observation, job: JobFacts) -> Plan:
         used, allowed = _attempts(seen), seen.backoff_limit + 1
         again = f"{troubles[-1].message} Attempt {used} of {allowed} failed, trying again."
         return Plan(_waiting(seen, Trouble(troubles[-1].reason, again)))
-    return Plan(_waiting(seen, None if newest is not None else last))
+    return _not_started(seen, job, newest)
+
+
+def _not_started(seen: Observation, job: JobFacts, pod: PodFacts | None) -> Plan:
+    age = seen.now - timestamps.from_text(pod.created_at if pod else job.created_at)
+    if age < START_GRACE:
+        known = None if pod else _remembered(seen.export.status)
+        return Plan(_waiting(seen, known), recheck_after=START_GRACE - age)
+    if pod is None:
+        stuck = Trouble(
+            Reason.UNSCHEDULABLE,
+            f"The export's Job has no pod yet: `kubectl describe job {job.name}` says why "
+            "(often a quota or an admission rule).",
+        )
+    else:
+        stuck = Trouble(
+            Reason.STORAGE_UNWRITABLE,
+            f"The export's pod has not started yet: `kubectl describe pod {pod.name}` says why "
+            "(often its volume can't be mounted, or its image is slow to pull).",
+        )
+    return Plan(_waiting(seen, stuck))
 
 
 def _job_failure(job: JobFacts, last: Trouble | None) -> Trouble:

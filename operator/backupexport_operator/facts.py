@@ -19,6 +19,7 @@ class JobFacts:
 
     name: str
     owner_uid: str
+    created_at: str = ""
     deleting: bool = False
     complete: bool = False
     failure: str | None = None
@@ -30,13 +31,18 @@ class JobFacts:
 class PodFacts:
     """A runner's Pod; times are RFC 3339 as the API server wrote them.
 
-    `waiting` is the reason why the container hasn't started (`ImagePullBackOff`, …),
-    `unschedulable` the scheduler's message, `exit_code` is None until the container ended.
+    `phase`, `reason` and `message` are the pod's own: a node that refuses or evicts a pod tells
+    it there alone.  `waiting` is the reason why the container hasn't started
+    (`ImagePullBackOff`, …), `unschedulable` the scheduler's message, `exit_code` is None until
+    the container ended.
     """
 
     name: str
     created_at: str
     deleting: bool = False
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
     disrupted: bool = False
     unschedulable: str | None = None
     waiting: str | None = None
@@ -49,8 +55,8 @@ class PodFacts:
 
     @property
     def is_running(self) -> bool:
-        """Whether the runner's container is running now."""
-        return self.started_at is not None and self.exit_code is None
+        """Whether the runner's container is running now, as far as its node can be asked."""
+        return self.started_at is not None and self.exit_code is None and self.phase != "Failed"
 
 
 def export_uid_of(manifest: Manifest) -> str | None:
@@ -69,6 +75,7 @@ def job_facts(manifest: Manifest) -> JobFacts:
     return JobFacts(
         name=metadata["name"],
         owner_uid=next((owner["uid"] for owner in owners if owner.get("controller")), ""),
+        created_at=metadata.get("creationTimestamp", ""),
         deleting="deletionTimestamp" in metadata,
         complete="Complete" in holding,
         failure=failure.get("reason", "") if failure else None,
@@ -90,6 +97,9 @@ def pod_facts(manifest: Manifest) -> PodFacts:
         name=metadata["name"],
         created_at=metadata.get("creationTimestamp", ""),
         deleting="deletionTimestamp" in metadata,
+        phase=status.get("phase", ""),
+        reason=status.get("reason", ""),
+        message=status.get("message", ""),
         disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
         unschedulable=(
             scheduled.get("message", "")

@@ -13,7 +13,7 @@ from backupexport_contract import names
 from backupexport_contract.reasons import Phase
 from backupexport_contract.resources import BackupExport, ExportTarget
 
-from backupexport_operator.cluster_writer import ClusterWriter, connect
+from backupexport_operator.cluster_writer import ClusterWriter, connect, kinds_are_served
 from backupexport_operator.facts import JobFacts, PodFacts, export_uid_of, job_facts, pod_facts
 from backupexport_operator.log_follower import LogFollower
 from backupexport_operator.reconciler import Reconciler, World
@@ -102,6 +102,10 @@ class _Process:
 
     async def start(self, exports: Any, targets: Any, jobs: Any, pods: Any, **_: Any) -> None:
         requests = await connect(_POOL_SIZE)
+        if not await kinds_are_served(requests):
+            # kopf looks once for what it can watch, and would watch nothing from then on.
+            await requests.close()
+            raise kopf.TemporaryError("the CRDs are not served yet", delay=2)
         streams = await connect(_LOG_STREAMS)
         follower = LogFollower(streams, self._settings.namespace, self._told_progress)
         self._reconciler = Reconciler(
@@ -112,7 +116,7 @@ class _Process:
             self._settings.progress_seconds,
         )
         resync = asyncio.create_task(self._resync_for_ever(self._reconciler))
-        self._closers = [follower.stop, self._reconciler.stop, requests.close, streams.close]
+        self._closers = [self._reconciler.stop, follower.stop, requests.close, streams.close]
         self._resync = resync
 
     async def stop(self, **_: Any) -> None:

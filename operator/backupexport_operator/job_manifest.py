@@ -150,7 +150,7 @@ def _container(
                 "secretRef": {"name": target.spec.secret_ref.name},
             }
         ],
-        "resources": own.to_manifest() if own else defaults.resources,
+        "resources": _with_text_quantities(own.to_manifest() if own else defaults.resources),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -172,6 +172,16 @@ def _mounts(export: BackupExport) -> list[dict[str, Any]]:
         spool = f"{project}/{runner_protocol.SPOOL_DIRECTORY}"
         mounts.append({"name": _VOLUME, "mountPath": runner_protocol.SPOOL_MOUNT, "subPath": spool})
     return mounts
+
+
+def _with_text_quantities(resources: dict[str, Any]) -> dict[str, Any]:
+    """A quantity may be a number in YAML (`cpu: 1`); the client's models take text only."""
+    return {
+        kind: {name: str(quantity) for name, quantity in part.items()}
+        if isinstance(part, dict)
+        else part
+        for kind, part in resources.items()
+    }
 
 
 def _environment(export: BackupExport, target: ExportTarget) -> list[dict[str, Any]]:

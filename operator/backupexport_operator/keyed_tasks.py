@@ -81,7 +81,7 @@ class KeyedTasks(Generic[Key]):
                 except Exception as error:
                     expected = isinstance(error, self._expected_errors)
                     _logger.log(
-                        logging.ERROR,
+                        logging.WARNING if expected else logging.ERROR,
                         "work on %s failed, again in %.1f s: %s",
                         key,
                         retry,

@@ -77,7 +77,11 @@ class LogFollower:
         )
         try:
             response.raise_for_status()
-            while line := await asyncio.wait_for(response.content.readline(), _SILENCE_SECONDS):
+            while True:
+                async with asyncio.timeout(_SILENCE_SECONDS):
+                    line = await response.content.readline()
+                if not line:
+                    return
                 progress = read_progress_line(line.decode(errors="replace"))
                 if progress is not None:
                     self._told(export_uid, progress)

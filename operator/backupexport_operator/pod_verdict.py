@@ -48,6 +48,12 @@ def start_trouble(pod: PodFacts) -> Trouble | None:
             f"The runner's image can't be pulled ({pod.waiting}): "
             f"{_sentence(pod.waiting_message)} Check runner.image and imagePullSecrets.",
         )
+    if pod.waiting == "CreateContainerConfigError" and "subPath" in pod.waiting_message:
+        return Trouble(
+            Reason.STORAGE_UNWRITABLE,
+            f"The project's directory can't be mounted: {_sentence(pod.waiting_message)} "
+            "Check the exports' volume.",
+        )
     if pod.waiting == "CreateContainerConfigError":
         return Trouble(
             Reason.SECRET_INVALID,
@@ -71,6 +77,12 @@ def end_artifact(pod: PodFacts) -> Artifact | None:
 
 def end_trouble(pod: PodFacts) -> Trouble | None:
     """Why a pod that has ended did not make an artifact; None where it did, or still runs."""
+    if pod.exit_code is None and pod.phase == "Failed":
+        return Trouble(
+            Reason.INTERNAL,
+            f"The node ended the export's pod ({pod.reason or 'no reason given'}): "
+            f"{_sentence(pod.message)}",
+        )
     if pod.exit_code is None or end_artifact(pod) is not None:
         return None
     said = read_outcome(pod.termination_message).message

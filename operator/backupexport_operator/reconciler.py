@@ -77,6 +77,10 @@ class Reconciler:
         # What this process wrote and the watch may not have brought back yet.
         self._written: dict[str, BackupExport] = {}
         self._progress: dict[str, Progress] = {}
+        # A watch that had to list anew doesn't tell what vanished meanwhile: what the resync
+        # asks for is read afresh, and what turns out to be gone is remembered as gone.
+        self._doubted: set[str] = set()
+        self._gone: set[str] = set()
         self.exports: KeyedTasks[str] = KeyedTasks(
             self._reconcile, PARALLEL_RECONCILES, SERVER_AWAY
         )
@@ -84,7 +88,10 @@ class Reconciler:
 
     def resync(self) -> None:
         """Ask for everything that is unfinished, whether or not an event came."""
-        for uid in list(self._world.exports.keys()):
+        uids = set(self._world.exports.keys())
+        self._gone &= uids
+        for uid in uids - self._gone:
+            self._doubted.add(uid)
             self.exports.ask(uid)
         for project_id in list(self._world.targets.keys()):
             self.projects.ask(project_id)
@@ -109,14 +116,17 @@ class Reconciler:
         await self.projects.stop()
 
     async def _reconcile(self, uid: str) -> None:
+        doubted = uid in self._doubted
         seen = self._observe(uid)
         if seen is None:
             self._forget(uid)
             return
         plan = decide(seen)
-        if _needs_fresh_eyes(seen, plan):
+        if doubted or _needs_fresh_eyes(seen, plan):
             seen = await self._look_again(seen)
+            self._doubted.discard(uid)
             if seen is None:
+                self._gone.add(uid)
                 self._forget(uid)
                 return
             plan = decide(seen)
@@ -125,7 +135,7 @@ class Reconciler:
     def _observe(self, uid: str) -> Observation | None:
         export = next(_values(self._world.exports, uid), None)
         written = self._written.get(uid)
-        if export is None:
+        if export is None or uid in self._gone:
             return None
         if written is not None and _version(written) > _version(export):
             export = written
@@ -148,6 +158,7 @@ class Reconciler:
         return replace(
             seen,
             export=export,
+            target=serving_target(await self._writer.list_targets(export.spec.project_id)),
             job=await self._writer.read_job(names.job_name(export.metadata.name)),
             pods=await self._writer.list_pods(export.metadata.uid),
         )
@@ -155,7 +166,10 @@ class Reconciler:
     async def _apply(self, seen: Observation, plan: Plan) -> None:
         uid = seen.export.metadata.uid
         if plan.create_job:
-            await self._create_job(seen)
+            job = await self._create_job(seen)
+            if job.owner_uid != uid:
+                # Another's Job has the name, so ours was not made: decide on that instead.
+                plan = decide(replace(seen, job=job))
         if plan.delete_job:
             await self._writer.delete_job(names.job_name(seen.export.metadata.name))
         await self._write_status(seen.export, plan.status)
@@ -167,15 +181,20 @@ class Reconciler:
         if plan.recheck_after is not None:
             self.exports.ask(uid, delay=plan.recheck_after.total_seconds())
 
-    async def _create_job(self, seen: Observation) -> None:
+    async def _create_job(self, seen: Observation) -> JobFacts:
         if seen.target is None:
             raise AssertionError("a Job is planned only for an export with a target")
         manifest = job_manifest(seen.export, seen.target, self._defaults)
         try:
-            await self._writer.create_job(manifest)
+            return await self._writer.create_job(manifest)
         except ApiException as error:
             if error.status in (400, 403, 422):
-                await self._write_status(seen.export, _refused(seen.export, error))
+                why = f"{error.status} {error.reason}"
+                await self._write_status(seen.export, _refused(seen.export, why))
+            raise
+        except ValueError:
+            why = "its manifest is invalid, see the resources on the ExportTarget"
+            await self._write_status(seen.export, _refused(seen.export, why))
             raise
 
     async def _write_status(self, export: BackupExport, status: BackupExportStatus) -> None:
@@ -197,9 +216,9 @@ class Reconciler:
         for event in events_between(export.status, status):
             try:
                 await self._writer.post_event(export, event)
-            except ApiException as error:
+            except SERVER_AWAY as error:
                 # An Event is a courtesy to readers of kubectl describe: the status has it all.
-                _logger.warning("event on %s: %s", export.metadata.name, error.reason)
+                _logger.warning("event on %s: %s", export.metadata.name, error)
 
     async def _reconcile_targets(self, project_id: str) -> None:
         rivals = list(_values(self._world.targets, project_id))
@@ -227,6 +246,7 @@ class Reconciler:
         self._follower.forget(uid)
         self._progress.pop(uid, None)
         self._written.pop(uid, None)
+        self._doubted.discard(uid)
 
 
 def _values(index: Index[Value_co], key: str) -> Iterator[Value_co]:
@@ -244,12 +264,12 @@ def _needs_fresh_eyes(seen: Observation, plan: Plan) -> bool:
     return newly_finished and phase != Phase.SUCCEEDED
 
 
-def _refused(export: BackupExport, error: ApiException) -> BackupExportStatus:
+def _refused(export: BackupExport, why: str) -> BackupExportStatus:
     return export.status.model_copy(
         update={
             "phase": export.phase,
             "reason": Reason.INTERNAL,
-            "message": f"The Job can't be created ({error.status} {error.reason}): ask the "
+            "message": f"The Job can't be created ({why}): ask the "
             "cluster's administrators; the operator's log says more and it goes on trying.",
         }
     )

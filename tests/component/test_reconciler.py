@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from backupexport_contract import timestamps
 from backupexport_contract.names import job_name
 from backupexport_contract.reasons import ExitCode, Phase, Reason
 from backupexport_contract.resources import BackupExport, ExportTarget
@@ -16,7 +17,9 @@ from backupexport_operator.transition import EventFact
 from kubernetes.aio.client.exceptions import ApiException
 
 UID = "uid-1"
-JOB = JobFacts(name=job_name("nightly"), owner_uid=UID)
+JOB = JobFacts(
+    name=job_name("nightly"), owner_uid=UID, created_at=timestamps.to_text(timestamps.now())
+)
 RUNNING = PodFacts(name="pod-a", created_at="t", started_at="2026-01-29T15:30:01Z")
 ARTIFACT = Artifact("p/f", 1, 2, "ab", "17.5", "17.6")
 DONE = replace(RUNNING, exit_code=0, termination_message=outcome_text(Outcome(ARTIFACT)))
@@ -56,13 +59,14 @@ class Cluster:
     events: list[EventFact] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     refuse_jobs: int | None = None
+    targets: list[ExportTarget] = field(default_factory=lambda: [TARGET])
 
     async def create_job(self, manifest: dict[str, Any]) -> JobFacts:
         self.requests.append("create job")
         if self.refuse_jobs is not None:
             raise ApiException(status=self.refuse_jobs, reason="Refused")
         name = manifest["metadata"]["name"]
-        return self.jobs.setdefault(name, JobFacts(name=name, owner_uid=UID))
+        return self.jobs.setdefault(name, JOB)
 
     async def read_job(self, name: str) -> JobFacts | None:
         self.requests.append("read job")
@@ -75,6 +79,10 @@ class Cluster:
     async def list_pods(self, _uid: str) -> list[PodFacts]:
         self.requests.append("list pods")
         return self.pods
+
+    async def list_targets(self, _project: str) -> list[ExportTarget]:
+        self.requests.append("list targets")
+        return self.targets
 
     async def read_export(self, name: str) -> BackupExport | None:
         self.requests.append("read export")
@@ -247,6 +255,49 @@ async def test_a_refused_job_says_so_and_is_tried_again(watched: Callable[..., W
     operator.cluster.refuse_jobs = None
     operator.look()
     assert (await operator.reconcile()).status.reason is None
+
+
+async def test_the_job_of_a_namesake_that_was_deleted_is_waited_for(
+    watched: Callable[..., Watched],
+) -> None:
+    operator = watched(Cluster(jobs={JOB.name: replace(JOB, owner_uid="uid-0", deleting=True)}))
+    operator.indexes["jobs"] |= {UID: []}
+    status = (await operator.reconcile()).status
+    assert (status.phase, status.job_name) == (Phase.PENDING, None)
+    assert operator.cluster.events[0].type == "Warning"
+    operator.cluster.jobs.clear()
+    operator.indexes["exports"][UID] = [operator.cluster.exports["nightly"]]
+    assert (await operator.reconcile()).status.job_name == JOB.name
+
+
+async def test_a_target_that_the_watch_has_not_told_yet_is_found(
+    watched: Callable[..., Watched],
+) -> None:
+    operator = watched()
+    operator.indexes["targets"].clear()
+    assert (await operator.reconcile()).phase == Phase.PENDING
+    assert "list targets" in operator.cluster.requests
+
+
+async def test_the_resync_finds_what_a_watch_has_missed(watched: Callable[..., Watched]) -> None:
+    operator = watched(
+        Cluster(jobs={JOB.name: JOB}, pods=[RUNNING]), phase="Running", jobName=JOB.name
+    )
+    operator.cluster.jobs.clear()
+    operator.cluster.pods = []
+    operator.reconciler._doubted.add(UID)
+    assert (await operator.reconcile()).status.reason == Reason.JOB_DELETED
+
+
+async def test_the_resync_finds_that_an_export_is_gone(watched: Callable[..., Watched]) -> None:
+    operator = watched()
+    operator.cluster.exports.clear()
+    operator.reconciler._doubted.add(UID)
+    await operator.reconciler._reconcile(UID)
+    before = list(operator.cluster.requests)
+    await operator.reconciler._reconcile(UID)
+    assert operator.cluster.requests == before
+    assert "create job" not in before
 
 
 async def test_progress_reaches_the_status(watched: Callable[..., Watched]) -> None:

@@ -10,13 +10,20 @@ from backupexport_contract.names import job_name
 from backupexport_contract.reasons import ExitCode, Phase, Reason
 from backupexport_contract.resources import BackupExport, ExportTarget
 from backupexport_contract.runner_protocol import Artifact, Outcome, Progress, outcome_text
-from backupexport_operator.decision import TARGET_GRACE, Observation, Plan, decide
+from backupexport_operator.decision import (
+    FOREIGN_JOB_GRACE,
+    START_GRACE,
+    TARGET_GRACE,
+    Observation,
+    Plan,
+    decide,
+)
 from backupexport_operator.facts import JobFacts, PodFacts
 
 CREATED = "2026-01-29T15:30:00Z"
 NOW = datetime(2026, 1, 29, 15, 31, 0, tzinfo=UTC)
 LATER = "2026-01-29T15:30:30Z"
-JOB = JobFacts(name=job_name("nightly"), owner_uid="uid-1")
+JOB = JobFacts(name=job_name("nightly"), owner_uid="uid-1", created_at=CREATED)
 POD = PodFacts(name="pod-a", created_at=CREATED)
 ARTIFACT = Artifact("p/f.sql.zst", 1024, 4096, "ab", "17.5", "17.6")
 DONE = replace(
@@ -103,6 +110,10 @@ def test_a_missing_target_is_waited_for_a_moment_and_then_fails() -> None:
             replace(POD, waiting="CreateContainerConfigError", waiting_message="secret not found"),
             Reason.SECRET_INVALID,
         ),
+        (
+            replace(POD, waiting="CreateContainerConfigError", waiting_message="prepare subPath"),
+            Reason.STORAGE_UNWRITABLE,
+        ),
         (replace(POD, waiting="CreateContainerError"), Reason.INTERNAL),
         (replace(POD, waiting="ContainerCreating"), None),
         (POD, None),
@@ -110,6 +121,22 @@ def test_a_missing_target_is_waited_for_a_moment_and_then_fails() -> None:
 )
 def test_what_cannot_start_says_so_while_pending(pod: PodFacts, reason: Reason | None) -> None:
     assert outcome(decide(seen(ACCEPTED, pod))) == (Phase.PENDING, reason)
+
+
+@pytest.mark.parametrize(
+    ("pods", "reason"), [((POD,), Reason.STORAGE_UNWRITABLE), ((), Reason.UNSCHEDULABLE)]
+)
+def test_what_tells_nothing_for_long_is_said_to_be_stuck(pods: Any, reason: Reason) -> None:
+    young = decide(seen(ACCEPTED, *pods))
+    assert outcome(young) == (Phase.PENDING, None)
+    assert young.recheck_after is not None
+    assert outcome(decide(seen(ACCEPTED, *pods, now=NOW + START_GRACE))) == (Phase.PENDING, reason)
+
+
+def test_a_pod_that_its_node_ended_says_so() -> None:
+    pod = replace(POD, phase="Failed", reason="OutOfcpu", message="Node has no cpu.")
+    plan = decide(seen(ACCEPTED, pod, job=replace(JOB, failure="BackoffLimitExceeded")))
+    assert "Node has no cpu." in (plan.status.message or "")
 
 
 def test_a_running_pod_means_running_and_is_followed() -> None:
@@ -215,7 +242,9 @@ def test_a_job_deleted_by_hand_is_a_failure_and_not_made_again() -> None:
 
 def test_a_job_of_something_else_is_left_alone() -> None:
     foreign = replace(JOB, owner_uid="uid-0")
-    plan = decide(seen(export(), job=foreign))
+    plan = decide(seen(export(), job=foreign, now=NOW - timedelta(seconds=1)))
+    assert outcome(plan) == (Phase.PENDING, Reason.INTERNAL)
+    plan = decide(seen(export(), job=foreign, now=NOW + FOREIGN_JOB_GRACE))
     assert outcome(plan) == (Phase.FAILED, Reason.INTERNAL)
     assert not plan.delete_job
     going = decide(seen(export(), job=replace(foreign, deleting=True)))

@@ -124,7 +124,9 @@ def test_the_file_name(spec: Any, end: str) -> None:
 
 
 def test_the_targets_resources_win() -> None:
-    own = {"limits": {"memory": "1Gi"}}
+    own = {"limits": {"memory": "1Gi", "cpu": "1"}}
+    numeric = {"limits": {"memory": "1Gi", "cpu": 1}}
+    assert container(manifest(target={"resources": numeric}))["resources"] == own
     assert container(manifest(target={"resources": own}))["resources"] == own
     assert container(manifest())["resources"] == DEFAULTS.resources
 

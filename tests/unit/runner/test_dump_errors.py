@@ -51,7 +51,7 @@ from backupexport_runner.dump_errors import (
         (
             "pg_dump: error: could not write to output file: No space left on device",
             ExitCode.STORAGE_FULL,
-            "/tmp",
+            "room",
         ),
         (
             "pg_dump: error: query failed: ERROR:  canceling statement due to statement timeout",
