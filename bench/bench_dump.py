@@ -52,7 +52,13 @@ def main() -> int:
         server.start()
         demo_database.load(server)
         release = Release(NAMESPACE)
-        release.install({"storage": {"size": "20Gi", "keep": False}})
+        release.install(
+            {
+                "storage": {"size": "20Gi", "keep": False},
+                # The end of a job is looked for fifty times a second.
+                "api": {"rateLimit": {"reads": "100000/minute"}},
+            }
+        )
         connection = demo_database.exporter_connection(server)
         make_target(NAMESPACE, PROJECT, connection)
         _start_bare_pod(connection)
