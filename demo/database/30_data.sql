@@ -32,7 +32,10 @@ SELECT 'SKU-' || upper(left(md5(n::text), 8)) || '-' || n,
        jsonb_build_object('weight_g', n * 3 % 5000, 'colour', split_part(lab.prose(n, 3), ' ', 2),
                           'sizes', jsonb_build_array(n % 7, n % 11, NULL, 'XL'),
                           'nested', jsonb_build_object('é', n % 2 = 0, '"', '\')),
-       CASE WHEN n % 8 = 0 THEN sha512(n::text::bytea) || sha512((n + 1)::text::bytea) END
+       -- Pictures as they are kept in bytea: 48 KiB that don't compress.
+       CASE WHEN n % 8 = 0 THEN (
+           SELECT string_agg(sha512((n || ' ' || part)::bytea), '' ORDER BY part)
+             FROM generate_series(1, 768) AS part) END
   FROM generate_series(1, 12000) AS n;
 
 -- Sorted by time as a real shop's rows would be, with a few far away for the default partition.
