@@ -18,7 +18,8 @@ help: ## this list
 demo: images ## everything in one go: cluster, PostgreSQL, chart, exports, restores
 	@$(PLAIN_PYTHON) demo/run_demo.py
 
-test: lint test-unit test-cluster ## all checks and tests
+# The images first: the chart is tested with the helm that comes with the cluster.
+test: lint images test-unit test-cluster ## all checks and tests
 
 lint: $(VENV)/ready ## style, types, import rules
 	$(BIN)/ruff check .

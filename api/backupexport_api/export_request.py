@@ -4,14 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from backupexport_contract.fields import (
-    Compression,
-    EmailAddress,
-    Format,
-    ProjectId,
-    StoragePath,
-)
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from backupexport_contract.resources import ExportOptions
+from pydantic import ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from backupexport_api.problems import FieldError
@@ -32,29 +26,10 @@ _MESSAGES = {
 }
 
 
-class ExportRequest(BaseModel):
+class ExportRequest(ExportOptions):
     """What to export and how."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        hide_input_in_errors=True,
-        use_attribute_docstrings=True,
-    )
-
-    project_id: ProjectId
-    """The project whose database is exported."""
-    format: Format = "sql"
-    """sql is plain SQL for psql; tar is pg_dump's tar archive for pg_restore."""
-    compress: bool = True
-    """Whether the file is compressed."""
-    compression: Compression | None = None
-    """How the file is compressed, zstd unless given; only with compress: true."""
-    notify_email: EmailAddress | None = None
-    """An address to notify when the export ends."""
-    storage_path: StoragePath | None = None
-    """A directory below the project's own, relative, in which the file is placed."""
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
     @field_validator("compression")
     @classmethod

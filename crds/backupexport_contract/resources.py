@@ -7,7 +7,7 @@ server has already held a stored resource to its schema.
 
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from backupexport_contract import names, runner_protocol
@@ -42,12 +42,10 @@ _CANCEL_IS_FINAL: JsonDict = {
 }
 
 
-class BackupExportSpec(KubernetesModel):
-    """What to export and how. Immutable once created, except cancel from false to true."""
+class ExportOptions(BaseModel):
+    """What a caller may ask for, alike over REST and in a BackupExport's spec."""
 
-    model_config = ConfigDict(
-        json_schema_extra={CEL_KEY: [_COMPRESSION_NEEDS_COMPRESS, _CANCEL_IS_FINAL]}
-    )
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     project_id: ProjectId
     """The project whose database is exported; an ExportTarget with this projectId must exist."""
@@ -61,6 +59,15 @@ class BackupExportSpec(KubernetesModel):
     """A directory below the project's own, relative, in which the file is placed."""
     notify_email: EmailAddress | None = None
     """An address to notify when the export ends."""
+
+
+class BackupExportSpec(ExportOptions, KubernetesModel):
+    """What to export and how. Immutable once created, except cancel from false to true."""
+
+    model_config = ConfigDict(
+        json_schema_extra={CEL_KEY: [_COMPRESSION_NEEDS_COMPRESS, _CANCEL_IS_FINAL]}
+    )
+
     cancel: bool = False
     """Set to true to stop the export; can't be undone."""
     active_deadline_seconds: Seconds | None = None
