@@ -17,7 +17,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playground.tools import ROOT, STATE, ToolError, environment, kubectl, wait_for
+from playground.tools import (
+    ROOT,
+    STATE,
+    NeverHappenedError,
+    ToolError,
+    environment,
+    kubectl,
+    wait_for,
+)
 
 _PID_FILE = STATE / "forward.pid"
 _GIVE_UP_SECONDS = 60
@@ -29,6 +37,17 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        # As servers do: a port whose last connections are still closing is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
 
 
 @contextmanager
@@ -45,19 +64,26 @@ def forwarded(namespace: str, service: str) -> Iterator[str]:
 
 def leave_forwarded(namespace: str, service: str, port: int) -> str:
     """The URL of a Service, still there when this process has ended; replaces an earlier one."""
-    stop_left_forwarded()
+    if stop_left_forwarded():
+        with contextlib.suppress(NeverHappenedError):
+            wait_for(lambda: not _is_taken(port), f"port {port} to be free", 5)
+    if _is_taken(port):
+        # By another program, or by another clone: its forward may lead elsewhere.
+        port = free_port()
     process = _start(namespace, service, port)
     _PID_FILE.write_text(f"{process.pid} {_started(process.pid)}", encoding="utf-8")
     return _answering(port)
 
 
-def stop_left_forwarded() -> None:
-    """Stop what `leave_forwarded` left, and only that."""
+def stop_left_forwarded() -> bool:
+    """Stop what `leave_forwarded` left, and only that; whether there was something."""
     with contextlib.suppress(FileNotFoundError, ValueError):
         pid, started = _PID_FILE.read_text(encoding="utf-8").split()
+        _PID_FILE.unlink()
         if _started(int(pid)) == started:
             _stop(int(pid))
-        _PID_FILE.unlink()
+            return True
+    return False
 
 
 def _start(namespace: str, service: str, port: int) -> subprocess.Popen[bytes]:

@@ -45,13 +45,22 @@ class Api:
             with error:
                 return _answer(error.code, error.headers, error.read())
 
+    def _call_or_none(self, method: str, path: str) -> Answer | None:
+        """None where the connection broke, as it does when the API's pod is replaced."""
+        try:
+            return self.call(method, path)
+        except OSError:
+            return None
+
     def export(self, **fields: Any) -> Answer:
         """POST /api/backup/export."""
         return self.call("POST", "/api/backup/export", fields)
 
     def job(self, job_id: str) -> dict[str, Any]:
         """The data of GET /api/jobs/{id}; RuntimeError where that isn't a 200."""
-        answer = self.call("GET", f"/api/jobs/{job_id}")
+        answer = wait_for(
+            lambda: self._call_or_none("GET", f"/api/jobs/{job_id}"), "an answer from the API", 15
+        )
         if answer.status != 200:
             raise RuntimeError(f"GET of job {job_id}: {answer.status} {answer.body}")
         data: dict[str, Any] = answer.body["data"]
