@@ -46,11 +46,6 @@ def is_uuid(text: str) -> bool:
         return False
 
 
-def is_uuid4(text: str) -> bool:
-    """Whether `text` is a version-4 UUID in its canonical lower-case spelling."""
-    return is_uuid(text) and uuid.UUID(text).version == 4
-
-
 def job_name(export_name: str) -> str:
     """The one Job name a BackupExport may have, so that creating it twice is a conflict."""
     name = _JOB_NAME_PREFIX + export_name

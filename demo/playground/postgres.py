@@ -1,12 +1,11 @@
 """A PostgreSQL server in a pod, and what is done to its databases with psql inside it."""
 
-import base64
 import secrets
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from playground.tools import STATE, ToolError, apply, environment, get, images, kubectl
+from playground.tools import STATE, ToolError, apply, environment, images, kubectl
 
 POD_SECURITY: dict[str, Any] = {
     "runAsNonRoot": True,
@@ -49,11 +48,6 @@ class Postgres:
         """Scale to nothing and wait until the pod is gone."""
         self._scale(0)
         kubectl("-n", self.namespace, "wait", "--for=delete", f"pod/{self.pod}", "--timeout=90s")
-
-    def password(self) -> str:
-        """The superuser's password."""
-        secret = get("-n", self.namespace, "secret", f"{self.name}-superuser")
-        return base64.b64decode(secret["data"]["password"]).decode()
 
     def psql(self, sql: str, database: str = "postgres", *options: str) -> str:
         """What psql prints for `sql`, unaligned and without headers."""

@@ -39,7 +39,6 @@ class PodFacts:
 
     name: str
     created_at: str
-    deleting: bool = False
     phase: str = ""
     reason: str = ""
     message: str = ""
@@ -96,7 +95,6 @@ def pod_facts(manifest: Manifest) -> PodFacts:
     return PodFacts(
         name=metadata["name"],
         created_at=metadata.get("creationTimestamp", ""),
-        deleting="deletionTimestamp" in metadata,
         phase=status.get("phase", ""),
         reason=status.get("reason", ""),
         message=status.get("message", ""),
