@@ -17,7 +17,6 @@ from playground.rest import FINISHED, Api
 from playground.restore import ExportsVolume
 from playground.targets import make_target, read_export
 from playground.tools import (
-    ROOT,
     STATE,
     kubectl,
     make_namespace,
@@ -146,15 +145,7 @@ def _prove(volume: ExportsVolume, server: Postgres, job: dict[str, Any]) -> None
     seconds = _timed(lambda: volume.restore(path, database))
     tool = "psql -v ON_ERROR_STOP=1" if dump_format == "sql" else "pg_restore --exit-on-error"
     print(f"restored with {tool} in {seconds:.0f} s")
-    prefix = " ".join(server.exec_prefix())
-    compared = subprocess.run(
-        [
-            sys.executable, str(ROOT / "demo" / "database" / "compare.py"),
-            "--source-prefix", prefix, "--source-db", "demo",
-            "--restored-prefix", prefix, "--restored-db", database,
-        ],
-        check=False,
-    )  # fmt: skip
+    compared = subprocess.run(demo_database.comparison(server, "demo", database), check=False)
     _must(compared.returncode == 0, "schema and content are equal")
     server.psql(f'DROP DATABASE "{database}"')
 

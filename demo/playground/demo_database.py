@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+import sys
 from pathlib import Path
 
 from playground.postgres import Postgres
@@ -46,6 +47,16 @@ def exporter_connection(server: Postgres, database: str = "demo") -> dict[str, s
         "password": password,
         "database": database,
     }
+
+
+def comparison(server: Postgres, database: str, restored: str) -> list[str]:
+    """The command that compares two databases of the server; it exits with 0 where equal."""
+    prefix = " ".join(server.exec_prefix())
+    return [
+        sys.executable, str(FOLDER / "compare.py"),
+        "--source-prefix", prefix, "--source-db", database,
+        "--restored-prefix", prefix, "--restored-db", restored,
+    ]  # fmt: skip
 
 
 def _mark(server: Postgres, database: str) -> str:

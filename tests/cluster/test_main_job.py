@@ -2,14 +2,14 @@
 
 import json
 import subprocess
-import sys
 from typing import Any
 
 import pytest
 from installation import LARGE, SMALL, Installation
+from playground import demo_database
 from playground.rest import FINISHED, Api
 from playground.targets import read_export
-from playground.tools import ROOT, kubectl, wait_for
+from playground.tools import kubectl, wait_for
 
 pytestmark = pytest.mark.cluster
 
@@ -65,17 +65,12 @@ def test_an_export_of_a_real_database_restores(
 
     database = f"restored_{dump_format}"
     installation.volume.restore(last["artifact"]["path"], database)
-    prefix = " ".join(installation.server.exec_prefix())
     compared = subprocess.run(
-        [
-            sys.executable, str(ROOT / "demo" / "database" / "compare.py"),
-            "--source-prefix", prefix, "--source-db", "large",
-            "--restored-prefix", prefix, "--restored-db", database,
-        ],
+        demo_database.comparison(installation.server, "large", database),
         capture_output=True,
         text=True,
         check=False,
-    )  # fmt: skip
+    )
     assert compared.returncode == 0, compared.stdout + compared.stderr
     installation.server.psql(f"DROP DATABASE {database}")
 
