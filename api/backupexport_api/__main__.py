@@ -13,6 +13,7 @@ from backupexport_api import logs
 from backupexport_api.app import create_app
 from backupexport_api.kubernetes_client import KubernetesApi
 from backupexport_api.kubernetes_store import KubernetesJobStore
+from backupexport_api.metrics import Metrics
 from backupexport_api.settings import ENV_PREFIX, Settings, complaints
 
 _EXIT_BAD_CONFIGURATION = 2
@@ -30,9 +31,10 @@ def main() -> int:
         api = KubernetesApi.connect(settings.namespace)
     except ConfigException as error:
         return _refuse(f"no Kubernetes cluster: {error}")
-    store = KubernetesJobStore(api, settings.namespace)
+    metrics = Metrics()
+    store = KubernetesJobStore(api, metrics.observe_call)
     try:
-        app = create_app(settings, store)
+        app = create_app(settings, store, metrics)
     except ConfigurationError:
         # Not its text: it holds the URL, which may hold a password.
         return _refuse(f"{ENV_PREFIX}RATE_LIMIT_STORAGE_URL: is of no kind that is supported")

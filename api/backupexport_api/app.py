@@ -7,13 +7,14 @@ from fastapi import FastAPI
 from backupexport_api import openapi, problem_handlers
 from backupexport_api.authentication import Authenticator
 from backupexport_api.job_store import JobStore
+from backupexport_api.metrics import Metrics
 from backupexport_api.rate_limit import RateLimits
 from backupexport_api.request_context import RequestContextMiddleware
-from backupexport_api.routes import exports, health, jobs
+from backupexport_api.routes import exports, health, jobs, metrics
 from backupexport_api.settings import Settings
 
 
-def create_app(settings: Settings, store: JobStore) -> FastAPI:
+def create_app(settings: Settings, store: JobStore, measured: Metrics) -> FastAPI:
     """Make the ASGI app that serves `store`; whoever made the store starts and stops it."""
     app = FastAPI(
         title="backupexport",
@@ -22,13 +23,17 @@ def create_app(settings: Settings, store: JobStore) -> FastAPI:
         # A redirect would make a client send its token and its body twice.
         redirect_slashes=False,
         redoc_url=None,
+        # Names for programs that are generated from the document.
+        generate_unique_id_function=lambda route: route.name,
     )
+    measured.watch(store)
+    app.state.metrics = measured
     app.state.store = store
     app.state.authenticator = Authenticator(settings)
     app.state.rate_limits = RateLimits(settings)
-    app.add_middleware(RequestContextMiddleware)
+    app.add_middleware(RequestContextMiddleware, observe=measured.observe_request)
     problem_handlers.install(app)
-    for module in (exports, jobs, health):
+    for module in (exports, jobs, health, metrics):
         app.include_router(module.router)
     openapi.install(app)
     return app

@@ -2,16 +2,18 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import ValidationError
 
-from backupexport_api import problems
+from backupexport_api import idempotency, problems
 from backupexport_api.authentication import Caller
 from backupexport_api.body_limit import limited_body
-from backupexport_api.export_request import ExportRequest, field_errors
+from backupexport_api.export_request import ExportRequest
+from backupexport_api.field_errors import field_errors
 from backupexport_api.job_store import JobStore
 from backupexport_api.json_body import MalformedJsonError, strict_json
+from backupexport_api.problems import FieldError
 
 _bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", scheme_name="bearer")
 
@@ -65,10 +67,37 @@ async def _export_body(request: Request, _caller: ExportingCaller) -> ExportRequ
     except MalformedJsonError as error:
         raise problems.malformed_body(str(error)) from None
     except ValidationError as error:
-        raise problems.invalid_request(field_errors(error)) from None
+        raise problems.invalid_request(
+            field_errors(error.errors(include_url=False, include_input=False))
+        ) from None
 
 
 ExportBody = Annotated[ExportRequest, Depends(_export_body)]
+
+
+async def _idempotency_key(
+    request: Request,
+    _caller: ExportingCaller,
+    key: Annotated[
+        str | None,
+        Header(
+            alias=idempotency.HEADER,
+            min_length=1,
+            max_length=255,
+            pattern=r"^[\x21-\x7e]*$",
+            description="Any text of your own: the same request with the same key gets the same"
+            " job again instead of a second one.",
+        ),
+    ] = None,
+) -> str | None:
+    if len(request.headers.getlist(idempotency.HEADER)) > 1:
+        raise problems.invalid_request(
+            [FieldError(field=idempotency.HEADER, message="must be given once", code="repeated")]
+        )
+    return key
+
+
+IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
 
 
 def _is_json(content_type: str) -> bool:

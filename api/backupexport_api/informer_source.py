@@ -10,14 +10,24 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from operator import attrgetter
+from typing import Any, Generic, Protocol, TypeVar
 
 from backupexport_contract.kubernetes_model import ObjectMeta
 from kubernetes.informer import ADDED, BOOKMARK, DELETED, ERROR, MODIFIED, SharedInformer
 
 from backupexport_api.kubernetes_client import CALL_ERRORS, KubernetesApi, summary
 
-T = TypeVar("T")
+
+class Named(Protocol):
+    """What is cached."""
+
+    @property
+    def name(self) -> str:
+        """The resource's name."""
+
+
+T = TypeVar("T", bound=Named)
 
 # The API server sends a bookmark about once a minute: a watch without a word for longer than
 # this is dead.
@@ -37,7 +47,7 @@ _log = logging.getLogger(__name__)
 class Unreadable:
     """An object that our models don't understand, such as a newer version's during an upgrade."""
 
-    metadata: ObjectMeta
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,10 @@ class _Listing:
     metadata: ObjectMeta
 
 
+def _nothing(_: Any) -> None:
+    pass
+
+
 class InformerSource(Generic[T]):
     """Objects of one kind, as a watch shows them; reading never waits."""
 
@@ -56,9 +70,14 @@ class InformerSource(Generic[T]):
         api: KubernetesApi,
         plural: str,
         parse: Callable[[dict[str, Any]], T],
-        on_change: Callable[[T], None] = lambda _: None,
+        on_change: Callable[[T], None] = _nothing,
+        on_gone: Callable[[str], None] = _nothing,
     ) -> None:
-        """`parse` raises ValueError for what it can't read; `on_change` sees every new version."""
+        """`parse` raises ValueError for what it can't read.
+
+        `on_change` sees every new version, `on_gone` the names of those that are no more or can't
+        be read any more; both are called from one thread.
+        """
         self._api = api
         self._plural = plural
         self._parse = parse
@@ -67,11 +86,13 @@ class InformerSource(Generic[T]):
         self._last_call = float("-inf")
         self._last_contact: float | None = None
         self._synced = False
-        self._informer = SharedInformer(self._list_function())
+        self._on_change = on_change
+        self._on_gone = on_gone
+        self._informer = SharedInformer(self._list_function(), key_func=attrgetter("name"))
         for event in (ADDED, MODIFIED):
-            self._informer.add_event_handler(event, lambda item: self._changed(item, on_change))
-        for event in (DELETED, BOOKMARK):
-            self._informer.add_event_handler(event, lambda _: self._in_contact())
+            self._informer.add_event_handler(event, self._changed)
+        self._informer.add_event_handler(DELETED, self._gone)
+        self._informer.add_event_handler(BOOKMARK, lambda _: self._in_contact())
         self._informer.add_event_handler(ERROR, self._failed)
 
     @property
@@ -80,16 +101,11 @@ class InformerSource(Generic[T]):
         return self._synced
 
     @property
-    def seconds_since_contact(self) -> float:
-        """How old the last word of the API server is; infinite before the first."""
+    def age_seconds(self) -> float:
+        """How long ago the API server was heard last; infinite before the first time."""
         if self._last_contact is None:
             return float("inf")
         return time.monotonic() - self._last_contact
-
-    def get(self, key: str) -> T | Unreadable | None:
-        """Get the object under `namespace/name`."""
-        found: T | Unreadable | None = self._informer.cache.get_by_key(key)
-        return found
 
     def all(self) -> list[T]:
         """Every object that can be read."""
@@ -167,12 +183,18 @@ class InformerSource(Generic[T]):
         except ValueError as error:
             metadata = ObjectMeta.model_validate(data["metadata"])
             _log.warning("can't read %s %s (%s)", self._plural, metadata.name, type(error).__name__)
-            return Unreadable(metadata)
+            return Unreadable(metadata.name)
 
-    def _changed(self, item: T | Unreadable, on_change: Callable[[T], None]) -> None:
+    def _changed(self, item: T | Unreadable) -> None:
         self._in_contact()
-        if not isinstance(item, Unreadable):
-            on_change(item)
+        if isinstance(item, Unreadable):
+            self._on_gone(item.name)
+        else:
+            self._on_change(item)
+
+    def _gone(self, item: T | Unreadable) -> None:
+        self._in_contact()
+        self._on_gone(item.name)
 
     def _in_contact(self) -> None:
         self._last_contact = time.monotonic()

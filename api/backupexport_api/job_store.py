@@ -1,8 +1,14 @@
 """What the routes need from whatever keeps the jobs."""
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+from backupexport_contract.reasons import Phase
 from backupexport_contract.resources import BackupExport
+
+from backupexport_api.authorization import ProjectAccess
+from backupexport_api.job_query import JobQuery
+from backupexport_api.records import Job
 
 
 class StoreUnavailableError(Exception):
@@ -20,17 +26,57 @@ class StoreRefusedError(Exception):
     """The store found our object wrong, which is a bug of ours."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A BackupExport as the store has it."""
+
+    export: BackupExport
+    is_new: bool
+    """False where one of this name was there before, which was left as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """How much of one kind of resource is in memory, and how fresh it is."""
+
+    resource: str
+    is_synced: bool
+    age_seconds: float
+    """Time since the last word of the Kubernetes API; infinite before the first."""
+
+
 class JobStore(Protocol):
     """Keeps jobs; each call answers within five seconds or raises StoreUnavailableError."""
 
-    async def find_job(self, job_id: str) -> BackupExport | None:
-        """Find a job by its id; None only where it certainly does not exist."""
+    async def find_job(self, job_id: str, access: ProjectAccess) -> Job | None:
+        """Find a job by its id; None only where it certainly does not exist or is not allowed.
+
+        Both take the same time.
+        """
+
+    async def list_jobs(self, query: JobQuery, access: ProjectAccess) -> tuple[list[Job], bool]:
+        """The allowed jobs that `query` asks for, newest first, and whether there are more."""
 
     async def project_exists(self, project_id: str) -> bool:
         """Tell whether an ExportTarget serves the project."""
 
-    async def create_job(self, manifest: dict[str, Any]) -> BackupExport:
-        """Store a BackupExport for good and return it as stored."""
+    async def create_job(self, manifest: dict[str, Any]) -> Stored:
+        """Store a BackupExport for good, unless there is one of its name."""
 
-    async def unready(self) -> list[str]:
-        """List what keeps the store from serving, a phrase each; empty when it is ready."""
+    async def find_export(self, name: str) -> BackupExport | None:
+        """Read a BackupExport by its name."""
+
+    async def cancel_job(self, name: str) -> Job | None:
+        """Ask for a job's end; the job as it is then, or None where it is gone."""
+
+    async def unready(self, *, with_kubernetes: bool) -> list[str]:
+        """List what keeps the store from serving, a phrase each; empty when it is ready.
+
+        `with_kubernetes`: also whether the Kubernetes API answers now.
+        """
+
+    def cached(self) -> list[Cached]:
+        """Describe the caches."""
+
+    def count_by_phase(self) -> dict[Phase, int]:
+        """How many jobs there are in each phase."""

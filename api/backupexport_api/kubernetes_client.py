@@ -75,22 +75,44 @@ class KubernetesApi:
                 plural=plural, name=name, **self._scope, _request_timeout=REQUEST_TIMEOUT
             )
         except client.ApiException as error:
-            # Of the object only: without the CRD every path answers 404, in plain text.
-            if error.status == 404 and _status_of(error).get("details", {}).get("name") == name:
+            if _is_missing(error, name):
                 return None
             raise
         return found
 
-    def create_object(self, plural: str, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Store an object and return it as stored."""
-        created: dict[str, Any] = self._custom_objects.create_namespaced_custom_object(
-            plural=plural,
-            body=manifest,
-            field_validation="Strict",
-            **self._scope,
-            _request_timeout=REQUEST_TIMEOUT,
-        )
+    def create_object(self, plural: str, manifest: dict[str, Any]) -> dict[str, Any] | None:
+        """Store an object and return it as stored; None where its name is taken."""
+        try:
+            created: dict[str, Any] = self._custom_objects.create_namespaced_custom_object(
+                plural=plural,
+                body=manifest,
+                field_validation="Strict",
+                **self._scope,
+                _request_timeout=REQUEST_TIMEOUT,
+            )
+        except client.ApiException as error:
+            if _status_of(error).get("reason") == "AlreadyExists":
+                return None
+            raise
         return created
+
+    def patch_object(self, plural: str, name: str, patch: dict[str, Any]) -> dict[str, Any] | None:
+        """Merge `patch` into an object (RFC 7386) and return it whole; None where there is none."""
+        try:
+            patched: dict[str, Any] = self._custom_objects.patch_namespaced_custom_object(
+                plural=plural,
+                name=name,
+                body=patch,
+                field_validation="Strict",
+                **self._scope,
+                _content_type="application/merge-patch+json",
+                _request_timeout=REQUEST_TIMEOUT,
+            )
+        except client.ApiException as error:
+            if _is_missing(error, name):
+                return None
+            raise
+        return patched
 
 
 def translated(error: Exception, when_late: str = UNREACHABLE) -> Exception:
@@ -105,7 +127,7 @@ def translated(error: Exception, when_late: str = UNREACHABLE) -> Exception:
     status = _status_of(error)
     if error.status == 403 and "exceeded quota" in str(status.get("message")):
         return StoreUnavailableError(_QUOTA_DETAIL, summary(error))
-    if error.status in (400, 422) or status.get("reason") == "AlreadyExists":
+    if error.status in (400, 422):
         return StoreRefusedError(summary(error))
     detail = {0: UNREACHABLE, 504: when_late}.get(error.status, _REFUSED)
     return StoreUnavailableError(detail, summary(error))
@@ -118,6 +140,12 @@ def summary(error: object) -> str:
         return " ".join(f"Kubernetes API: {error.status} {message}".split())
     cause = _cause_of(error)
     return " ".join(f"Kubernetes API: {type(cause).__name__}: {cause}".split())
+
+
+def _is_missing(error: client.ApiException, name: str) -> bool:
+    """Whether it is the object that there is none of: without the CRD every path answers 404."""
+    details = _status_of(error).get("details") or {}
+    return error.status == 404 and bool(details.get("name") == name)
 
 
 def _was_never_sent(error: Exception) -> bool:

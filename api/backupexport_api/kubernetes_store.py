@@ -1,15 +1,21 @@
 """Jobs as BackupExports in the Kubernetes API: writes go there, reads come from a watch cache."""
 
+import time
+import uuid
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import anyio
 from anyio import to_thread
 from backupexport_contract import names
+from backupexport_contract.reasons import Phase
 from backupexport_contract.resources import BackupExport
 
-from backupexport_api.informer_source import InformerSource, Unreadable
-from backupexport_api.job_store import StoreRefusedError, StoreUnavailableError
+from backupexport_api.authorization import ProjectAccess
+from backupexport_api.informer_source import InformerSource
+from backupexport_api.job_index import JobIndex
+from backupexport_api.job_query import JobQuery
+from backupexport_api.job_store import Cached, Stored, StoreRefusedError, StoreUnavailableError
 from backupexport_api.kubernetes_client import (
     CALL_ERRORS,
     UNREACHABLE,
@@ -17,14 +23,15 @@ from backupexport_api.kubernetes_client import (
     summary,
     translated,
 )
-from backupexport_api.slim import slim_export, slim_target
+from backupexport_api.records import Job, Target
 
 T = TypeVar("T")
 
-# A POST makes at most two calls and is to be answered within five seconds.  The client's own
-# timeouts start anew with every byte and don't cover name resolution; these do.
-_LOOK_UP_SECONDS = 1.5
-_CALL_SECONDS = 3.0
+# A POST makes at most two calls in a row, or three where its key is used again, and is to be
+# answered within five seconds.  The client's own timeouts start anew with every byte and don't
+# cover name resolution; these do.
+_LOOK_UP_SECONDS = 1.0
+_CALL_SECONDS = 2.5
 # Calls to an API server that hangs hold a thread until their timeout.  The other threads, which
 # count requests, must not run out meanwhile.
 _MOST_CALLS = 24
@@ -33,21 +40,34 @@ _STALE_SECONDS = 200.0
 
 _UNKNOWN_OUTCOME = (
     "The Kubernetes API did not answer in time, so it is not known whether the export was "
-    "accepted. Trying again may make a second one."
+    "accepted. Trying again with the same Idempotency-Key can't make a second one; without a "
+    "key it may."
+)
+_UNKNOWN_CANCEL = (
+    "The Kubernetes API did not answer in time, so it is not known whether the job will be "
+    "cancelled. Trying again does no harm."
 )
 _NOT_SYNCED = "The list of jobs has not been read yet. Try again in a moment."
+_VANISHED = "The job of this Idempotency-Key is just being deleted. Try again in a moment."
 
 
 class KubernetesJobStore:
     """A JobStore; `start` it before use."""
 
-    def __init__(self, api: KubernetesApi, namespace: str) -> None:
+    def __init__(
+        self,
+        api: KubernetesApi,
+        observe_call: Callable[[str, str, float], None] = lambda *_: None,
+    ) -> None:
+        """`observe_call` is told of each call's verb, its outcome and how many seconds it took."""
         self._api = api
-        self._namespace = namespace
+        self._observe_call = observe_call
         self._calls = anyio.CapacityLimiter(_MOST_CALLS)
-        self._name_of_uid: dict[str, str] = {}
-        self._exports = InformerSource(api, names.EXPORT_PLURAL, slim_export, self._index)
-        self._targets = InformerSource(api, names.TARGET_PLURAL, slim_target)
+        self._index = JobIndex()
+        self._exports = InformerSource(
+            api, names.EXPORT_PLURAL, Job.of, self._index.put, self._index.discard
+        )
+        self._targets = InformerSource(api, names.TARGET_PLURAL, Target.of)
 
     def start(self) -> None:
         """Begin to fill the caches."""
@@ -59,57 +79,107 @@ class KubernetesJobStore:
         self._exports.stop()
         self._targets.stop()
 
-    async def find_job(self, job_id: str) -> BackupExport | None:
+    async def find_job(self, job_id: str, access: ProjectAccess) -> Job | None:
         """Find a job in the cache, else by one direct read: another replica may just have made it.
 
         That read goes by name, so it can't find a kubectl-made job, whose id is its uid: those
         are known from the cache alone.
         """
-        cached = self._cached(job_id) or self._cached(self._name_of_uid.get(job_id, ""))
-        if cached is not None and cached.job_id == job_id:
+        cached = self._index.get(job_id)
+        if cached is not None and access.allows(cached.project_id):
             return cached
-        found = await self._call(_CALL_SECONDS, self._api.get_object, names.EXPORT_PLURAL, job_id)
+        # For a job that is not the caller's, as much work as for one that doesn't exist: the
+        # time that a 404 takes would tell them apart.
+        name = job_id if cached is None else str(uuid.uuid4())
+        found = await self._call(
+            "get", _CALL_SECONDS, self._api.get_object, names.EXPORT_PLURAL, name
+        )
         if found is not None:
-            return slim_export(found)
+            return _readable(found) if access.allows(found["spec"]["projectId"]) else None
         if not self._exports.is_synced:
             raise StoreUnavailableError(_NOT_SYNCED, "the cache is not synced")
         return None
 
+    async def list_jobs(self, query: JobQuery, access: ProjectAccess) -> tuple[list[Job], bool]:
+        """List from the cache."""
+        if not self._exports.is_synced:
+            raise StoreUnavailableError(_NOT_SYNCED, "the cache is not synced")
+        return self._index.page(query, access)
+
     async def project_exists(self, project_id: str) -> bool:
         """Look into the cache, else ask once: a target may just have been made."""
-        if any(target.spec.project_id == project_id for target in self._targets.all()):
+        if any(target.project_id == project_id for target in self._targets.all()):
             return True
         page = await self._call(
-            _LOOK_UP_SECONDS, self._list_targets, f"spec.projectId={project_id}"
+            "list", _LOOK_UP_SECONDS, self._list_targets, f"spec.projectId={project_id}"
         )
         return bool(page["items"])
 
-    async def create_job(self, manifest: dict[str, Any]) -> BackupExport:
-        """Store a BackupExport."""
-        stored = await self._call(
+    async def create_job(self, manifest: dict[str, Any]) -> Stored:
+        """Store a BackupExport; where one of its name is there, read that one."""
+        made = await self._call(
+            "create",
             _CALL_SECONDS,
             self._api.create_object,
             names.EXPORT_PLURAL,
             manifest,
             when_late=_UNKNOWN_OUTCOME,
         )
-        return BackupExport.model_validate(stored)
+        if made is not None:
+            return Stored(BackupExport.model_validate(made), is_new=True)
+        present = await self.find_export(manifest["metadata"]["name"])
+        if present is None:
+            raise StoreUnavailableError(_VANISHED, "created, found taken, then not found")
+        return Stored(present, is_new=False)
 
-    async def unready(self) -> list[str]:
+    async def find_export(self, name: str) -> BackupExport | None:
+        """Read a BackupExport from the Kubernetes API."""
+        found = await self._call(
+            "get", _LOOK_UP_SECONDS, self._api.get_object, names.EXPORT_PLURAL, name
+        )
+        return None if found is None else BackupExport.model_validate(found)
+
+    async def cancel_job(self, name: str) -> Job | None:
+        """Set spec.cancel; the operator does the rest."""
+        patch = {"spec": {"cancel": True}}
+        patched = await self._call(
+            "patch",
+            _CALL_SECONDS,
+            self._api.patch_object,
+            names.EXPORT_PLURAL,
+            name,
+            patch,
+            when_late=_UNKNOWN_CANCEL,
+        )
+        return None if patched is None else _readable(patched)
+
+    async def unready(self, *, with_kubernetes: bool) -> list[str]:
         """List what is not synced or does not answer."""
         missing = [
-            f"the cache of {plural} {state}"
-            for plural, source in (
-                (names.EXPORT_PLURAL, self._exports),
-                (names.TARGET_PLURAL, self._targets),
-            )
-            if (state := _state_of(source))
+            f"the cache of {cache.resource} {state}"
+            for cache in self.cached()
+            if (state := _state_of(cache))
         ]
-        try:
-            await self._call(_LOOK_UP_SECONDS, self._list_targets)
-        except (StoreUnavailableError, StoreRefusedError):
-            missing.append("the Kubernetes API does not answer")
+        if with_kubernetes:
+            try:
+                await self._call("list", _LOOK_UP_SECONDS, self._list_targets)
+            except (StoreUnavailableError, StoreRefusedError):
+                missing.append("the Kubernetes API does not answer")
         return missing
+
+    def cached(self) -> list[Cached]:
+        """Describe both caches."""
+        return [
+            Cached(names.EXPORT_PLURAL, self._exports.is_synced, self._exports.age_seconds),
+            Cached(names.TARGET_PLURAL, self._targets.is_synced, self._targets.age_seconds),
+        ]
+
+    def count_by_phase(self) -> dict[Phase, int]:
+        """Count what the cache holds."""
+        return self._index.count_by_phase()
+
+    async def _get(self, name: str, seconds: float) -> dict[str, Any] | None:
+        return await self._call("get", seconds, self._api.get_object, names.EXPORT_PLURAL, name)
 
     def _list_targets(self, field_selector: str | None = None) -> dict[str, Any]:
         page: dict[str, Any] = self._api.list_objects(
@@ -117,39 +187,44 @@ class KubernetesJobStore:
         )
         return page
 
-    def _index(self, export: BackupExport) -> None:
-        """Remember where a job is whose id is not its name; entries of deleted ones do no harm."""
-        if export.job_id != export.metadata.name:
-            self._name_of_uid[export.job_id] = export.metadata.name
-
-    def _cached(self, name: str) -> BackupExport | None:
-        found = self._exports.get(f"{self._namespace}/{name}")
-        if isinstance(found, Unreadable):
-            raise StoreRefusedError(f"BackupExport {name} is not understood by this version")
-        return found
-
     async def _call(
         self,
+        verb: str,
         seconds: float,
         function: Callable[..., T],
         *arguments: Any,
         when_late: str = UNREACHABLE,
     ) -> T:
         """Call in a worker thread, which is left behind when it takes longer than `seconds`."""
+        started = time.monotonic()
+        outcome = "error"
         try:
             with anyio.fail_after(seconds):
-                return await to_thread.run_sync(
+                result = await to_thread.run_sync(
                     function, *arguments, abandon_on_cancel=True, limiter=self._calls
                 )
+            outcome = "ok"
         except TimeoutError as error:
+            outcome = "timeout"
             raise StoreUnavailableError(when_late, summary(error)) from None
         except CALL_ERRORS as error:
             raise translated(error, when_late) from None
+        finally:
+            self._observe_call(verb, outcome, time.monotonic() - started)
+        return result
 
 
-def _state_of(source: InformerSource[Any]) -> str | None:
-    if not source.is_synced:
+def _readable(data: dict[str, Any]) -> Job:
+    try:
+        return Job.of(data)
+    except ValueError:
+        name = data["metadata"]["name"]
+        raise StoreRefusedError(f"BackupExport {name} is not understood by this version") from None
+
+
+def _state_of(cache: Cached) -> str | None:
+    if not cache.is_synced:
         return "is not synced"
-    if source.seconds_since_contact > _STALE_SECONDS:
-        return f"has heard nothing for {source.seconds_since_contact:.0f} s"
+    if cache.age_seconds > _STALE_SECONDS:
+        return f"has heard nothing for {cache.age_seconds:.0f} s"
     return None

@@ -22,6 +22,15 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return responses | {"default": {"description": "Any other problem", "content": content}}
 
 
+def job_links(status: int, job_id: str, *operations: str) -> dict[int | str, dict[str, Any]]:
+    """Where an answer's `job_id`, a runtime expression of OpenAPI, leads to."""
+    links = {
+        operation: {"operationId": operation, "parameters": {"job_id": job_id}}
+        for operation in operations
+    }
+    return {status: {"links": links}}
+
+
 def json_request_body(schema: str) -> dict[str, Any]:
     """`openapi_extra` of a route that reads its body by itself."""
     return {

@@ -8,8 +8,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from backupexport_api import problems
+from backupexport_api.field_errors import field_errors
 from backupexport_api.job_store import StoreUnavailableError
-from backupexport_api.problems import FieldError, ProblemError
+from backupexport_api.problems import ProblemError
 
 _log = logging.getLogger(__name__)
 
@@ -44,14 +45,9 @@ async def _store_unavailable(request: Request, error: Any) -> Response:
 
 
 async def _validation(request: Request, error: Any) -> Response:
-    # FastAPI's own items also hold the input.
-    errors = [
-        FieldError(
-            field=str(item["loc"][-1]), message="is not valid", code=item["type"].replace(".", "_")
-        )
-        for item in error.errors()
-    ]
-    return _respond(request, problems.invalid_request(errors))
+    # FastAPI puts the part of the request in front: query, header, path.
+    items = [item | {"loc": item["loc"][1:]} for item in error.errors()]
+    return _respond(request, problems.invalid_request(field_errors(items)))
 
 
 async def _http(request: Request, error: Any) -> Response:

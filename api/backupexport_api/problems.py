@@ -137,6 +137,22 @@ def job_not_found() -> ProblemError:
     return ProblemError(404, "job_not_found", "No such job.")
 
 
+def job_finished() -> ProblemError:
+    """409: too late to cancel."""
+    return ProblemError(
+        409, "job_finished", "The job has ended already, so there is nothing left to cancel."
+    )
+
+
+def idempotency_key_reused() -> ProblemError:
+    """409: the key stands for another request."""
+    return ProblemError(
+        409,
+        "idempotency_key_reused",
+        "This Idempotency-Key was used for another request: take a new key for each new request.",
+    )
+
+
 def unavailable(detail: str, code: str = "kubernetes_unavailable") -> ProblemError:
     """503: worth trying again."""
     return ProblemError(503, code, detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})

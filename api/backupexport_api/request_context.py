@@ -4,6 +4,7 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Callable
 from contextvars import ContextVar
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -18,7 +19,9 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 _log = logging.getLogger(__name__)
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_PROBES = ("/healthz", "/readyz")
+# What asks every few seconds, and is of interest only when the answer is bad.
+_ROUTINE = ("/healthz", "/readyz", "/metrics")
+_NO_ROUTE = "(none)"
 
 
 class RequestContextMiddleware:
@@ -28,13 +31,18 @@ class RequestContextMiddleware:
     whatever answer the request gets, an error's included.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, observe: Callable[[str, str, int, float], None]) -> None:
+        """`observe` is told of each request's method, route, status and how many seconds it took.
+
+        The route is the template, not the path: a path is the client's text.
+        """
+        self._app = app
+        self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            await self._app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
         state["request_id"] = _request_id_of(scope)
@@ -52,14 +60,18 @@ class RequestContextMiddleware:
         token = request_id.set(state["request_id"])
         started = time.monotonic()
         try:
-            await self.app(scope, receive, send_with_headers)
+            await self._app(scope, receive, send_with_headers)
         except Exception:
             _log.exception("unhandled exception")
             if status is not None:
                 raise
             await _send_internal_error(state["request_id"], send_with_headers)
         finally:
-            _log_request(scope, status, time.monotonic() - started)
+            seconds = time.monotonic() - started
+            route = getattr(scope.get("route"), "path", _NO_ROUTE)
+            # Without a status the client had gone before there was one.
+            self._observe(scope["method"], route, status or 0, seconds)
+            _log_request(scope, route, status, seconds)
             request_id.reset(token)
 
 
@@ -84,14 +96,13 @@ async def _send_internal_error(this_request: str, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _log_request(scope: Scope, status: int | None, seconds: float) -> None:
+def _log_request(scope: Scope, route: str, status: int | None, seconds: float) -> None:
     fields = {
         "method": scope["method"],
-        # The template, not the path: a path is the client's text.
-        "route": getattr(scope.get("route"), "path", None),
+        "route": route,
         "status": status,
         "ms": round(seconds * 1000, 1),
         "sub": scope["state"].get("subject"),
     }
-    quiet = scope["path"] in _PROBES and status == 200
+    quiet = scope["path"] in _ROUTINE and status == 200
     _log.log(logging.DEBUG if quiet else logging.INFO, "request", extra={"fields": fields})

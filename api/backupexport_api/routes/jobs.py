@@ -1,27 +1,100 @@
-"""GET /api/jobs/{job_id}."""
+"""GET /api/jobs, GET /api/jobs/{job_id} and POST /api/jobs/{job_id}/cancel."""
+
+import json
+from typing import Annotated
 
 from backupexport_contract.names import is_uuid
-from fastapi import APIRouter
+from backupexport_contract.reasons import Phase
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel
 
 from backupexport_api import problems
 from backupexport_api.dependencies import ReadingCaller, Store
-from backupexport_api.job_view import JobView, job_view
-from backupexport_api.openapi import problem_responses
+from backupexport_api.job_query import JobQuery, cursor_after
+from backupexport_api.job_store import JobStore
+from backupexport_api.job_view import JobView
+from backupexport_api.openapi import job_links, problem_responses
+from backupexport_api.records import Job
 from backupexport_api.routes.envelope import Envelope
 
 router = APIRouter(prefix="/api/jobs", tags=["jobs"])
+
+
+class JobList(BaseModel):
+    """Jobs, newest first."""
+
+    data: list[JobView]
+    next_cursor: str | None
+
+
+@router.get(
+    "",
+    summary="List jobs",
+    response_description="The jobs, newest first",
+    response_model=JobList,
+    responses=problem_responses(400, 401, 429, 503)
+    | job_links(200, "$response.body#/data/0/job_id", "show_job", "cancel_job"),
+)
+async def list_jobs(
+    caller: ReadingCaller, store: Store, query: Annotated[JobQuery, Query()]
+) -> Response:
+    """List the jobs that the token may see. A `next_cursor` that is not null leads to more."""
+    jobs, has_more = await store.list_jobs(query, caller.access)
+    cursor = cursor_after((jobs[-1].created_at, jobs[-1].job_id)) if has_more else None
+    return _json(
+        b'{"data":[%b],"next_cursor":%b}'
+        % (b",".join(job.json for job in jobs), json.dumps(cursor).encode())
+    )
 
 
 @router.get(
     "/{job_id}",
     summary="Show a job",
     response_description="The job",
-    responses=problem_responses(401, 404, 429, 503),
+    response_model=Envelope[JobView],
+    responses=problem_responses(401, 404, 429, 503)
+    | job_links(200, "$response.body#/data/job_id", "cancel_job"),
 )
-async def show_job(job_id: str, caller: ReadingCaller, store: Store) -> Envelope[JobView]:
+async def show_job(job_id: str, caller: ReadingCaller, store: Store) -> Response:
     """Show how a job is doing. Polling is cheap."""
-    export = await store.find_job(job_id) if is_uuid(job_id) else None
-    # One answer for both, so that nobody learns of other projects' jobs.
-    if export is None or not caller.access.allows(export.spec.project_id):
+    return _envelope(await _found(job_id, caller, store))
+
+
+@router.post(
+    "/{job_id}/cancel",
+    status_code=202,
+    summary="Cancel a job",
+    response_description="The job will end, or has ended, cancelled",
+    response_model=Envelope[JobView],
+    responses=problem_responses(401, 404, 409, 429, 503)
+    | job_links(202, "$response.body#/data/job_id", "show_job"),
+)
+async def cancel_job(job_id: str, caller: ReadingCaller, store: Store) -> Response:
+    """Stop a job and remove its partial file. Repeating it is harmless."""
+    job = await _found(job_id, caller, store)
+    if not job.cancel_requested and not job.phase.is_finished:
+        cancelled = await store.cancel_job(job.name)
+        if cancelled is None:
+            raise problems.job_not_found()
+        job = cancelled
+    # Looked at after the write: it may have ended in the meantime.
+    if job.phase in (Phase.SUCCEEDED, Phase.FAILED):
+        raise problems.job_finished()
+    return _envelope(job, status=202)
+
+
+async def _found(job_id: str, caller: ReadingCaller, store: JobStore) -> Job:
+    job = await store.find_job(job_id, caller.access) if is_uuid(job_id) else None
+    if job is None:
+        # One answer for both, so that nobody learns of other projects' jobs.
         raise problems.job_not_found()
-    return Envelope(data=job_view(export))
+    return job
+
+
+def _envelope(job: Job, status: int = 200) -> Response:
+    return _json(b'{"data":%b}' % job.json, status)
+
+
+def _json(content: bytes, status: int = 200) -> Response:
+    # What `response_model` says is in it was rendered when the record was made.
+    return Response(content, status_code=status, media_type="application/json")

@@ -9,48 +9,92 @@ import httpx
 import jwt
 import pytest
 from backupexport_api.app import create_app
+from backupexport_api.authorization import ProjectAccess
+from backupexport_api.job_index import JobIndex
+from backupexport_api.job_query import JobQuery
+from backupexport_api.job_store import Cached, Stored
+from backupexport_api.metrics import Metrics
+from backupexport_api.records import Job
 from backupexport_api.settings import Settings
+from backupexport_contract.reasons import Phase
 from backupexport_contract.resources import BackupExport
 
 SECRET = "the-secret-of-the-tests-" + "0123456789abcdef" * 3
 
 
 class FakeStore:
-    """A JobStore that keeps manifests in a list; `failure` makes every call raise it."""
+    """A JobStore in memory; `failure` makes every call raise it."""
 
     def __init__(self) -> None:
         self.projects = {"proj-123", "other"}
         self.manifests: list[dict[str, Any]] = []
-        self.jobs: dict[str, BackupExport] = {}
+        self.resources: dict[str, dict[str, Any]] = {}
+        self.index = JobIndex()
         self.failure: Exception | None = None
         self.not_ready: list[str] = []
+        self.looked_up: list[str] = []
 
     def _answer(self) -> None:
         if self.failure:
             raise self.failure
 
-    async def find_job(self, job_id: str) -> BackupExport | None:
+    def put(self, manifest: dict[str, Any], **status: Any) -> Job:
+        """Have a resource, as the operator has brought it on."""
+        name = manifest["metadata"]["name"]
+        metadata = {
+            "uid": str(uuid.uuid5(uuid.NAMESPACE_URL, name)),
+            "creationTimestamp": "2026-01-29T15:30:00Z",
+            **manifest["metadata"],
+        }
+        self.resources[name] = {**manifest, "metadata": metadata, "status": status}
+        job = Job.of(self.resources[name])
+        self.index.put(job)
+        return job
+
+    async def find_job(self, job_id: str, access: ProjectAccess) -> Job | None:
         self._answer()
-        return self.jobs.get(job_id)
+        self.looked_up.append(job_id)
+        job = self.index.get(job_id)
+        return job if job and access.allows(job.project_id) else None
+
+    async def list_jobs(self, query: JobQuery, access: ProjectAccess) -> tuple[list[Job], bool]:
+        self._answer()
+        return self.index.page(query, access)
 
     async def project_exists(self, project_id: str) -> bool:
         self._answer()
         return project_id in self.projects
 
-    async def create_job(self, manifest: dict[str, Any]) -> BackupExport:
+    async def create_job(self, manifest: dict[str, Any]) -> Stored:
         self._answer()
-        self.manifests.append(manifest)
-        metadata = {
-            **manifest["metadata"],
-            "uid": str(uuid.uuid4()),
-            "creationTimestamp": "2026-01-29T15:30:00Z",
-        }
-        export = BackupExport.model_validate({**manifest, "metadata": metadata})
-        self.jobs[export.job_id] = export
-        return export
+        name = manifest["metadata"]["name"]
+        is_new = name not in self.resources
+        if is_new:
+            self.manifests.append(manifest)
+            self.put(manifest)
+        return Stored(BackupExport.model_validate(self.resources[name]), is_new)
 
-    async def unready(self) -> list[str]:
-        return self.not_ready
+    async def find_export(self, name: str) -> BackupExport | None:
+        self._answer()
+        found = self.resources.get(name)
+        return None if found is None else BackupExport.model_validate(found)
+
+    async def cancel_job(self, name: str) -> Job | None:
+        self._answer()
+        found = self.resources.get(name)
+        if found is None:
+            return None
+        found = {**found, "spec": {**found["spec"], "cancel": True}}
+        return self.put(found, **found["status"])
+
+    async def unready(self, *, with_kubernetes: bool) -> list[str]:
+        return self.not_ready if with_kubernetes else []
+
+    def cached(self) -> list[Cached]:
+        return [Cached("backupexports", is_synced=True, age_seconds=1.5)]
+
+    def count_by_phase(self) -> dict[Phase, int]:
+        return self.index.count_by_phase()
 
 
 @pytest.fixture
@@ -78,7 +122,7 @@ def make_client(
     store: FakeStore, make_settings: Callable[..., Settings]
 ) -> Callable[..., httpx.AsyncClient]:
     def make(**environment: str) -> httpx.AsyncClient:
-        app = create_app(make_settings(**environment), store)
+        app = create_app(make_settings(**environment), store, Metrics())
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         return httpx.AsyncClient(transport=transport, base_url="http://api")
 

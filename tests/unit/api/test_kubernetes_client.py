@@ -19,7 +19,6 @@ def api_error(status: int, **body: Any) -> client.ApiException:
     [
         (api_error(400), StoreRefusedError),
         (api_error(422, reason="Invalid"), StoreRefusedError),
-        (api_error(409, reason="AlreadyExists"), StoreRefusedError),
         (api_error(409, reason="Conflict"), StoreUnavailableError),
         (api_error(401), StoreUnavailableError),
         (api_error(403), StoreUnavailableError),

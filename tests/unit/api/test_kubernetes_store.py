@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import urllib3
 from backupexport_api import informer_source, kubernetes_store
+from backupexport_api.authorization import ProjectAccess
 from backupexport_api.job_store import StoreRefusedError, StoreUnavailableError
 from backupexport_api.kubernetes_store import KubernetesJobStore
 from backupexport_contract import names
 
 EXPORTS, TARGETS = names.EXPORT_PLURAL, names.TARGET_PLURAL
+EVERYTHING = ProjectAccess(every_project=True)
 
 
 class WatchResponse:
@@ -81,9 +83,15 @@ class FakeApi:
         self._answer("get", plural, name)
         return self.objects[plural].get(name)
 
-    def create_object(self, plural: str, manifest: dict[str, Any]) -> dict[str, Any]:
+    def create_object(self, plural: str, manifest: dict[str, Any]) -> dict[str, Any] | None:
         self._answer("create", plural, manifest)
-        return stored(plural, manifest["metadata"]["name"], manifest["spec"])
+        name = manifest["metadata"]["name"]
+        return None if name in self.objects[plural] else stored(plural, name, manifest["spec"])
+
+    def patch_object(self, plural: str, name: str, patch: dict[str, Any]) -> dict[str, Any] | None:
+        self._answer("patch", plural, name, patch)
+        found = self.objects[plural].get(name)
+        return found and {**found, "spec": {**found["spec"], **patch["spec"]}}
 
     def put(self, plural: str, item: dict[str, Any], event: str | None = None) -> None:
         self.objects[plural][item["metadata"]["name"]] = item
@@ -136,7 +144,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
 
 @pytest.fixture
 def store(api: FakeApi) -> KubernetesJobStore:
-    return KubernetesJobStore(api, "exports")  # type: ignore[arg-type]
+    return KubernetesJobStore(api)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -162,7 +170,7 @@ async def test_a_job_from_the_cache_costs_no_call(
     api.put(EXPORTS, export(JOB, phase="Running"))
     started()
     for _ in range(3):
-        found = await store.find_job(JOB)
+        found = await store.find_job(JOB, EVERYTHING)
         assert found is not None
         assert found.phase == "Running"
     assert api.count("get") == 0
@@ -173,22 +181,22 @@ async def test_events_change_the_cache(
 ) -> None:
     started()
     api.put(EXPORTS, export(JOB), "ADDED")
-    until(lambda: store._cached(JOB))
+    until(lambda: store._index.get(JOB))
     api.put(EXPORTS, export(JOB, phase="Succeeded"), "MODIFIED")
-    until(lambda: (cached := store._cached(JOB)) and cached.phase == "Succeeded")
+    until(lambda: (cached := store._index.get(JOB)) and cached.phase == "Succeeded")
     del api.objects[EXPORTS][JOB]
     api.watches[EXPORTS].lines.put({"type": "DELETED", "object": export(JOB)})
-    until(lambda: store._cached(JOB) is None)
-    assert await store.find_job(JOB) is None
+    until(lambda: store._index.get(JOB) is None)
+    assert await store.find_job(JOB, EVERYTHING) is None
 
 
 async def test_a_job_of_another_replica_is_found_at_once(
     store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]
 ) -> None:
     started()
-    assert await store.find_job(JOB) is None
+    assert await store.find_job(JOB, EVERYTHING) is None
     api.put(EXPORTS, export(JOB))
-    assert (await store.find_job(JOB)) is not None, "the miss was remembered"
+    assert (await store.find_job(JOB, EVERYTHING)) is not None, "the miss was remembered"
 
 
 @pytest.mark.parametrize("event", [None, "ADDED"])
@@ -201,11 +209,10 @@ async def test_a_job_made_with_kubectl_is_found_by_its_uid(
     started()
     if event is not None:
         api.put(EXPORTS, item, event)
-    until(lambda: store._cached("nightly"))
-    until(lambda: store._name_of_uid)
-    found = await store.find_job(item["metadata"]["uid"])
+    until(lambda: store._index.get(item["metadata"]["uid"]))
+    found = await store.find_job(item["metadata"]["uid"], EVERYTHING)
     assert found is not None
-    assert found.metadata.name == "nightly"
+    assert found.name == "nightly"
 
 
 async def test_a_namesake_of_a_deleted_job_is_another_job(
@@ -216,9 +223,9 @@ async def test_a_namesake_of_a_deleted_job_is_another_job(
     api.put(EXPORTS, old)
     started()
     api.put(EXPORTS, new, "ADDED")
-    until(lambda: len(store._name_of_uid) == 2)
-    assert await store.find_job(old["metadata"]["uid"]) is None
-    assert await store.find_job(new["metadata"]["uid"]) is not None
+    until(lambda: store._index.get(new["metadata"]["uid"]))
+    assert await store.find_job(old["metadata"]["uid"], EVERYTHING) is None
+    assert await store.find_job(new["metadata"]["uid"], EVERYTHING) is not None
 
 
 async def test_a_uuid_name_does_not_answer_to_its_uid(
@@ -227,7 +234,7 @@ async def test_a_uuid_name_does_not_answer_to_its_uid(
     item = export(JOB)
     api.put(EXPORTS, item)
     started()
-    assert await store.find_job(item["metadata"]["uid"]) is None
+    assert await store.find_job(item["metadata"]["uid"], EVERYTHING) is None
 
 
 async def test_a_list_is_read_page_by_page(
@@ -241,21 +248,8 @@ async def test_a_list_is_read_page_by_page(
     for job_id in ids:
         api.put(EXPORTS, export(job_id))
     started()
-    assert all(store._cached(job_id) for job_id in ids)
+    assert all(store._index.get(job_id) for job_id in ids)
     assert sum(call[:2] == ("list", EXPORTS) for call in api.calls) == 3
-
-
-async def test_the_cache_holds_no_raw_objects(
-    store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]
-) -> None:
-    item = export(JOB, phase="Running", conditions=[{"type": "Accepted"}])
-    item["metadata"]["annotations"] = {names.ANNOTATION_REQUESTED_BY: "alice", "other": "x" * 999}
-    api.put(EXPORTS, item)
-    started()
-    cached = store._cached(JOB)
-    assert cached is not None
-    assert cached.metadata.annotations == {names.ANNOTATION_REQUESTED_BY: "alice"}
-    assert cached.status.conditions == []
 
 
 async def test_projects(
@@ -283,9 +277,9 @@ async def test_an_object_of_a_newer_version_stops_nobody(
     api.put(EXPORTS, export(strange, phase="Hibernating"))
     api.put(EXPORTS, export(JOB))
     started()
-    assert await store.find_job(JOB) is not None
+    assert await store.find_job(JOB, EVERYTHING) is not None
     with pytest.raises(StoreRefusedError):
-        await store.find_job(strange)
+        await store.find_job(strange, EVERYTHING)
     assert f"can't read backupexports {strange}" in caplog.text
 
 
@@ -306,7 +300,7 @@ async def test_a_broken_watch_is_resumed_without_stack_traces(
     assert api.calls[-1][2]["resource_version"] == "7"
     assert api.count("list") == lists
     api.put(EXPORTS, export(JOB), "ADDED")
-    until(lambda: store._cached(JOB))
+    until(lambda: store._index.get(JOB))
     assert "Traceback" not in caplog.text
     assert "ReadTimeoutError" in caplog.text
 
@@ -334,15 +328,15 @@ async def test_an_expired_watch_lists_again(
     first.lines.put({"type": "ERROR", "object": gone})
     until(lambda: api.watches[EXPORTS] is not first)
     api.watches[EXPORTS].lines.put({"type": "ERROR", "object": gone})
-    until(lambda: store._cached(JOB))
+    until(lambda: store._index.get(JOB))
 
 
 async def test_before_the_first_list(store: KubernetesJobStore, api: FakeApi) -> None:
-    assert len(await store.unready()) == 2
+    assert len(await store.unready(with_kubernetes=True)) == 2
     with pytest.raises(StoreUnavailableError):
-        await store.find_job(JOB)
+        await store.find_job(JOB, EVERYTHING)
     api.put(EXPORTS, export(JOB))
-    assert await store.find_job(JOB) is not None
+    assert await store.find_job(JOB, EVERYTHING) is not None
 
 
 async def test_ready(
@@ -352,12 +346,12 @@ async def test_ready(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     started()
-    assert await store.unready() == []
+    assert await store.unready(with_kubernetes=True) == []
     api.failure = OSError("down")
-    assert await store.unready() == ["the Kubernetes API does not answer"]
+    assert await store.unready(with_kubernetes=True) == ["the Kubernetes API does not answer"]
     api.failure = None
     monkeypatch.setattr(kubernetes_store, "_STALE_SECONDS", -1.0)
-    assert all("has heard nothing" in line for line in await store.unready())
+    assert all("has heard nothing" in line for line in await store.unready(with_kubernetes=True))
 
 
 async def test_an_api_server_that_hangs(
@@ -369,6 +363,6 @@ async def test_an_api_server_that_hangs(
     with pytest.raises(StoreUnavailableError) as created:
         await store.create_job({"metadata": {"name": JOB}, "spec": {"projectId": "proj-123"}})
     with pytest.raises(StoreUnavailableError):
-        await store.find_job(JOB)
+        await store.find_job(JOB, EVERYTHING)
     assert "not known whether" in created.value.detail
     assert time.monotonic() - began < 1

@@ -1,0 +1,116 @@
+"""What Prometheus is told, under the names that its guide asks for.
+
+Source: https://prometheus.io/docs/practices/naming/.  Every label has few values: a client's text
+never becomes one.
+"""
+
+from collections.abc import Iterator
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from backupexport_api.job_store import JobStore
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# From a job that is in memory to a call that is given up.
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Metrics:
+    """The metrics of one process."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self._registry)
+        self._requests = Histogram(
+            "http_request_duration_seconds",
+            "How long requests took, by the template of their route.",
+            ("method", "route", "status"),
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._calls = Histogram(
+            "backupexport_kubernetes_request_duration_seconds",
+            "How long calls to the Kubernetes API took, watches aside.",
+            ("verb", "outcome"),
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._refusals = Counter(
+            "backupexport_rate_limit_refusals_total",
+            "Requests that were answered 429.",
+            ("limit",),
+            registry=self._registry,
+        )
+        # A series that is there from the start can be seen to rise from 0 to 1.
+        for limit in ("export", "read"):
+            self._refusals.labels(limit)
+
+    def watch(self, store: JobStore) -> None:
+        """Tell of `store`'s jobs and caches, too."""
+        self._registry.register(_StoreCollector(store))
+
+    def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one request."""
+        known = method if method in _METHODS else "other"
+        self._requests.labels(known, route, str(status)).observe(seconds)
+
+    def observe_call(self, verb: str, outcome: str, seconds: float) -> None:
+        """Count one call to the Kubernetes API."""
+        self._calls.labels(verb, outcome).observe(seconds)
+
+    def count_refusal(self, limit: str) -> None:
+        """Count one 429."""
+        self._refusals.labels(limit).inc()
+
+    def exposition(self) -> bytes:
+        """All of it in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class _StoreCollector(Collector):
+    """Asks the store when Prometheus asks."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+
+    def describe(self) -> list[Metric]:
+        """Nothing: registering must not ask the store yet."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the store's state."""
+        jobs = GaugeMetricFamily(
+            "backupexport_jobs",
+            "Jobs in the cache. Every replica tells of all of them.",
+            labels=["phase"],
+        )
+        for phase, count in self._store.count_by_phase().items():
+            jobs.add_metric([phase], count)
+        age = GaugeMetricFamily(
+            "backupexport_cache_age_seconds",
+            "Time since the last word of the Kubernetes API; a quiet watch has one a minute.",
+            labels=["resource"],
+        )
+        synced = GaugeMetricFamily(
+            "backupexport_cache_synced",
+            "Whether the cache has been filled.",
+            labels=["resource"],
+        )
+        for cache in self._store.cached():
+            age.add_metric([cache.resource], cache.age_seconds)
+            synced.add_metric([cache.resource], float(cache.is_synced))
+        yield from (jobs, age, synced)
