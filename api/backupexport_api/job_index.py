@@ -41,7 +41,7 @@ class JobIndex:
             self._ids_of_names[job.name] = job.job_id
             self._phases[job.phase] += 1
             for order in self._orders_of(job):
-                bisect.insort(order, _position(job))
+                bisect.insort(order, job.position)
 
     def discard(self, name: str) -> None:
         """Forget a job by its resource's name."""
@@ -85,13 +85,9 @@ class JobIndex:
         job = self._jobs.pop(job_id)
         self._phases[job.phase] -= 1
         for order in self._orders_of(job):
-            del order[bisect.bisect_left(order, _position(job))]
+            del order[bisect.bisect_left(order, job.position)]
         if not self._order_of_project[job.project_id]:
             del self._order_of_project[job.project_id]
-
-
-def _position(job: Job) -> Position:
-    return job.created_at, job.job_id
 
 
 def _from(order: list[Position], after: Position | None) -> Iterator[Position]:

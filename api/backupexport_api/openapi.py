@@ -10,25 +10,46 @@ from backupexport_api.export_request import ExportRequest
 from backupexport_api.problems import MEDIA_TYPE, Problem, title_of
 
 _SCHEMA = "#/components/schemas/{}"
+_HEADER = "#/components/headers/{}"
 _KUBERNETES_KEYS = "x-kubernetes-"
+
+_WHOLE_NUMBER = {"type": "integer", "minimum": 0}
+_HEADERS: dict[str, dict[str, Any]] = {
+    "X-Request-ID": {
+        "description": "The request's own where it had a sane one, else a new one.",
+        "schema": {"type": "string"},
+    },
+    "Location": {"description": "The job's path.", "schema": {"type": "string"}},
+    "WWW-Authenticate": {"description": "RFC 6750.", "schema": {"type": "string"}},
+    "Retry-After": {"description": "Seconds.", "schema": _WHOLE_NUMBER},
+    "RateLimit-Limit": {"description": "Requests in a window.", "schema": _WHOLE_NUMBER},
+    "RateLimit-Remaining": {"description": "Requests left now.", "schema": _WHOLE_NUMBER},
+    "RateLimit-Reset": {"description": "Seconds until one more.", "schema": _WHOLE_NUMBER},
+}
+_LIMIT_HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
+_HEADERS_OF_STATUS = {
+    "401": ("WWW-Authenticate",),
+    "429": ("Retry-After",),
+    "503": ("Retry-After",),
+}
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What a route answers beside success; `default` also keeps FastAPI's own 422 away."""
+    """What a route answers beside success."""
     content = {MEDIA_TYPE: {"schema": {"$ref": _SCHEMA.format("Problem")}}}
-    responses: dict[int | str, dict[str, Any]] = {
-        status: {"description": title_of(status), "content": content} for status in statuses
-    }
-    return responses | {"default": {"description": "Any other problem", "content": content}}
+    return {status: {"description": title_of(status), "content": content} for status in statuses}
 
 
-def job_links(status: int, job_id: str, *operations: str) -> dict[int | str, dict[str, Any]]:
-    """Where an answer's `job_id`, a runtime expression of OpenAPI, leads to."""
-    links = {
+def job_links(
+    status: int, job_id: str, *operations: str, headers: tuple[str, ...] = ()
+) -> dict[int | str, dict[str, Any]]:
+    """Where an answer's `job_id`, a runtime expression of OpenAPI, leads to, and its `headers`."""
+    links: dict[str, Any] = {
         operation: {"operationId": operation, "parameters": {"job_id": job_id}}
         for operation in operations
     }
-    return {status: {"links": links}}
+    shown = {name: {"$ref": _HEADER.format(name)} for name in headers}
+    return {status: {"links": links, "headers": shown}}
 
 
 def json_request_body(schema: str) -> dict[str, Any]:
@@ -66,8 +87,37 @@ def _document(app: FastAPI) -> dict[str, Any]:
         ref_template=_SCHEMA.format("{model}"),
     )
     schemas.update(ours["$defs"])
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    document["components"]["headers"] = {
+        name: header | {"required": True} for name, header in _HEADERS.items()
+    }
+    for path in document["paths"].values():
+        for operation in path.values():
+            _complete(operation)
     cleaned: dict[str, Any] = _without_kubernetes_keys(document)
     return cleaned
+
+
+def _complete(operation: dict[str, Any]) -> None:
+    """Take away what never reaches a client, FastAPI's own 422, and name the headers.
+
+    And `null`: a parameter that is not given is not there, it is not null.
+    """
+    for parameter in operation.get("parameters", ()):
+        choices = parameter["schema"].pop("anyOf", [])
+        for choice in choices:
+            if choice != {"type": "null"}:
+                parameter["schema"].update(choice)
+    responses = operation["responses"]
+    responses.pop("422", None)
+    for status, response in responses.items():
+        names = ["X-Request-ID", *_HEADERS_OF_STATUS.get(status, ())]
+        # The limit is counted once it is known who calls.
+        if "security" in operation and status not in ("401", "503"):
+            names += _LIMIT_HEADERS
+        headers = response.setdefault("headers", {})
+        headers.update({name: {"$ref": _HEADER.format(name)} for name in names})
 
 
 def _without_kubernetes_keys(node: Any) -> Any:

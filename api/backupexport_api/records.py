@@ -7,9 +7,11 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Self
 
+from backupexport_contract import timestamps
 from backupexport_contract.reasons import Phase
 from backupexport_contract.resources import BackupExport
 
+from backupexport_api.job_query import Position
 from backupexport_api.job_view import job_view
 
 
@@ -23,7 +25,8 @@ class Job:
     project_id: str
     phase: Phase
     cancel_requested: bool
-    created_at: str
+    created_ms: int
+    """Since 1970, in milliseconds."""
     json: bytes
     """The JobView."""
 
@@ -40,9 +43,14 @@ class Job:
             project_id=sys.intern(export.spec.project_id),
             phase=export.phase,
             cancel_requested=export.spec.cancel,
-            created_at=view.created_at,
+            created_ms=_milliseconds(view.created_at),
             json=view.model_dump_json().encode(),
         )
+
+    @property
+    def position(self) -> Position:
+        """Where the job stands in a list."""
+        return self.created_ms, self.job_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +66,8 @@ class Target:
         """Read a resource."""
         metadata = data["metadata"]
         return cls(metadata["name"], metadata["uid"], data["spec"]["projectId"])
+
+
+def _milliseconds(text: str) -> int:
+    # Before 1970 is only what somebody wrote by hand.
+    return max(0, round(timestamps.from_text(text).timestamp() * 1000))

@@ -58,7 +58,7 @@ StoragePath = Annotated[
         f"{_STORAGE_SEGMENT}(?:/{_STORAGE_SEGMENT})*",
     ),
 ]
-EmailAddress = Annotated[str, Follows(rules.EMAIL, rules.EMAIL_LENGTH, rules.EMAIL[0].pattern)]
+EmailAddress = Annotated[str, Follows(rules.EMAIL, rules.EMAIL_LENGTH, rules.EMAIL_PATTERN)]
 
 Format = Literal["sql", "tar"]
 Compression = Literal["zstd", "gzip"]

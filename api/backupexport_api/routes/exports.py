@@ -22,7 +22,9 @@ router = APIRouter(prefix="/api/backup", tags=["exports"])
     summary="Request an export",
     response_description="Stored: the job will run",
     responses=problem_responses(400, 401, 403, 404, 409, 413, 415, 429, 503)
-    | job_links(202, "$response.body#/data/job_id", "show_job", "cancel_job"),
+    | job_links(
+        202, "$response.body#/data/job_id", "show_job", "cancel_job", headers=("Location",)
+    ),
     openapi_extra=json_request_body("ExportRequest"),
 )
 async def request_export(

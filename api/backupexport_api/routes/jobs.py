@@ -5,7 +5,7 @@ from typing import Annotated
 
 from backupexport_contract.names import is_uuid
 from backupexport_contract.reasons import Phase
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel
 
 from backupexport_api import problems
@@ -18,6 +18,9 @@ from backupexport_api.records import Job
 from backupexport_api.routes.envelope import Envelope
 
 router = APIRouter(prefix="/api/jobs", tags=["jobs"])
+
+# Said, not enforced: whatever is no UUID is simply not found.
+JobId = Annotated[str, Path(json_schema_extra={"format": "uuid"})]
 
 
 class JobList(BaseModel):
@@ -40,7 +43,7 @@ async def list_jobs(
 ) -> Response:
     """List the jobs that the token may see. A `next_cursor` that is not null leads to more."""
     jobs, has_more = await store.list_jobs(query, caller.access)
-    cursor = cursor_after((jobs[-1].created_at, jobs[-1].job_id)) if has_more else None
+    cursor = cursor_after(jobs[-1].position) if has_more else None
     return _json(
         b'{"data":[%b],"next_cursor":%b}'
         % (b",".join(job.json for job in jobs), json.dumps(cursor).encode())
@@ -55,7 +58,7 @@ async def list_jobs(
     responses=problem_responses(401, 404, 429, 503)
     | job_links(200, "$response.body#/data/job_id", "cancel_job"),
 )
-async def show_job(job_id: str, caller: ReadingCaller, store: Store) -> Response:
+async def show_job(job_id: JobId, caller: ReadingCaller, store: Store) -> Response:
     """Show how a job is doing. Polling is cheap."""
     return _envelope(await _found(job_id, caller, store))
 
@@ -69,7 +72,7 @@ async def show_job(job_id: str, caller: ReadingCaller, store: Store) -> Response
     responses=problem_responses(401, 404, 409, 429, 503)
     | job_links(202, "$response.body#/data/job_id", "show_job"),
 )
-async def cancel_job(job_id: str, caller: ReadingCaller, store: Store) -> Response:
+async def cancel_job(job_id: JobId, caller: ReadingCaller, store: Store) -> Response:
     """Stop a job and remove its partial file. Repeating it is harmless."""
     job = await _found(job_id, caller, store)
     if not job.cancel_requested and not job.phase.is_finished:

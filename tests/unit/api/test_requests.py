@@ -107,16 +107,22 @@ async def test_readyz(client: httpx.AsyncClient, store: Any) -> None:
 async def test_openapi(client: httpx.AsyncClient) -> None:
     response = await client.get("/openapi.json")
     document, text = response.json(), response.text
-    assert "422" not in text
     assert "HTTPValidationError" not in text
     assert "x-kubernetes" not in text
     schemas = document["components"]["schemas"]
     for reference in set(_references(document)):
-        assert reference.removeprefix("#/components/schemas/") in schemas
+        _, _, kind, name = reference.split("/")
+        assert name in document["components"][kind]
+    for path in document["paths"].values():
+        for operation in path.values():
+            assert "422" not in operation["responses"]
+            assert "default" not in operation["responses"]
     assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
     post = document["paths"]["/api/backup/export"]["post"]
     assert post["security"] == [{"bearer": []}]
-    assert {"202", "400", "401", "403", "404", "413", "415", "429", "503"} <= set(post["responses"])
+    assert {"202", "400", "401", "403", "404", "413", "409", "415", "429", "503"} == set(
+        post["responses"]
+    )
     assert "application/problem+json" in post["responses"]["400"]["content"]
     assert schemas["ExportRequest"]["additionalProperties"] is False
     assert set(schemas["ExportRequest"]["properties"]) == {
@@ -127,6 +133,12 @@ async def test_openapi(client: httpx.AsyncClient) -> None:
         "notify_email",
         "storage_path",
     }
+    headers = post["responses"]["202"]["headers"]
+    assert {"Location", "X-Request-ID", "RateLimit-Remaining"} == set(headers) & {
+        "Location", "X-Request-ID", "RateLimit-Remaining", "Retry-After"
+    }  # fmt: skip
+    (key,) = post["parameters"]
+    assert (key["name"], key["required"]) == ("Idempotency-Key", False)
     assert "errors" in schemas["Problem"]["properties"]
     assert "artifact" in schemas["JobView"]["properties"]
 
