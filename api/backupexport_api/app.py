@@ -30,7 +30,7 @@ def create_app(settings: Settings, store: JobStore, measured: Metrics) -> FastAP
     app.state.metrics = measured
     app.state.store = store
     app.state.authenticator = Authenticator(settings)
-    app.state.rate_limits = RateLimits(settings)
+    app.state.rate_limits = RateLimits(settings, measured.count_refusal)
     app.add_middleware(RequestContextMiddleware, observe=measured.observe_request)
     problem_handlers.install(app)
     for module in (exports, jobs, health, metrics):

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -46,15 +46,15 @@ class RequestContextMiddleware:
             return
         state = scope.setdefault("state", {})
         state["request_id"] = _request_id_of(scope)
-        extra_headers: dict[str, str] = {HEADER: state["request_id"]}
-        state["response_headers"] = extra_headers
+        headers: dict[str, str] = {HEADER: state["request_id"]}
+        state["response_headers"] = headers
         status: int | None = None
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message).update(extra_headers)
+                message["headers"] = [*message["headers"], *_raw(headers)]
             await send(message)
 
         token = request_id.set(state["request_id"])
@@ -78,6 +78,10 @@ class RequestContextMiddleware:
 def add_response_headers(request: Request, headers: dict[str, str]) -> None:
     """Send `headers` with the answer to `request`, be it a success or an error."""
     request.state.response_headers.update(headers)
+
+
+def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
 def _request_id_of(scope: Scope) -> str:

@@ -79,10 +79,23 @@ class CustomObjects:
     def get_namespaced_custom_object(self, **_: Any) -> Any:
         raise self.error
 
+    create_namespaced_custom_object = get_namespaced_custom_object
+    patch_namespaced_custom_object = get_namespaced_custom_object
+
 
 def test_a_missing_object_is_none() -> None:
     error = api_error(404, details={"name": "x"})
-    assert KubernetesApi(CustomObjects(error), "exports").get_object("backupexports", "x") is None
+    api = KubernetesApi(CustomObjects(error), "exports")
+    assert api.get_object("backupexports", "x") is None
+    assert api.patch_object("backupexports", "x", {}) is None
+
+
+def test_a_name_that_is_taken_is_none() -> None:
+    taken = KubernetesApi(CustomObjects(api_error(409, reason="AlreadyExists")), "exports")
+    assert taken.create_object("backupexports", {}) is None
+    conflict = KubernetesApi(CustomObjects(api_error(409, reason="Conflict")), "exports")
+    with pytest.raises(client.ApiException):
+        conflict.create_object("backupexports", {})
 
 
 @pytest.mark.parametrize(
@@ -90,5 +103,10 @@ def test_a_missing_object_is_none() -> None:
     [client.ApiException(status=404, body="404 page not found"), api_error(403)],
 )
 def test_a_missing_kind_is_an_error(error: Exception) -> None:
+    api = KubernetesApi(CustomObjects(error), "exports")
     with pytest.raises(client.ApiException):
-        KubernetesApi(CustomObjects(error), "exports").get_object("backupexports", "x")
+        api.get_object("backupexports", "x")
+    with pytest.raises(client.ApiException):
+        api.patch_object("backupexports", "x", {})
+    with pytest.raises(client.ApiException):
+        api.create_object("backupexports", {})

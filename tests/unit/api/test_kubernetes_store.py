@@ -12,9 +12,11 @@ import pytest
 import urllib3
 from backupexport_api import informer_source, kubernetes_store
 from backupexport_api.authorization import ProjectAccess
+from backupexport_api.job_query import JobQuery
 from backupexport_api.job_store import StoreRefusedError, StoreUnavailableError
 from backupexport_api.kubernetes_store import KubernetesJobStore
 from backupexport_contract import names
+from backupexport_contract.reasons import Phase
 
 EXPORTS, TARGETS = names.EXPORT_PLURAL, names.TARGET_PLURAL
 EVERYTHING = ProjectAccess(every_project=True)
@@ -366,3 +368,87 @@ async def test_an_api_server_that_hangs(
         await store.find_job(JOB, EVERYTHING)
     assert "not known whether" in created.value.detail
     assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize("in_cache", [True, False])
+async def test_a_hidden_job_costs_as_much_as_one_that_does_not_exist(
+    store: KubernetesJobStore, api: FakeApi, started: Callable[[], None], in_cache: bool
+) -> None:
+    if in_cache:
+        api.put(EXPORTS, export(JOB, phase="Running"))
+    started()
+    api.put(EXPORTS, export(JOB, phase="Running"))
+    stranger = ProjectAccess(project_ids=frozenset({"another"}))
+    api.calls.clear()
+    assert await store.find_job(JOB, stranger) is None
+    hidden = list(api.calls)
+    api.calls.clear()
+    assert await store.find_job(str(uuid.uuid4()), stranger) is None
+    missing = list(api.calls)
+    assert [call[:2] for call in hidden] == [call[:2] for call in missing] == [("get", EXPORTS)]
+    assert await store.find_job(JOB, EVERYTHING) is not None
+
+
+async def test_an_unreadable_job_of_another_project_is_not_there(
+    store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]
+) -> None:
+    api.put(EXPORTS, export(JOB, phase="Hibernating"))
+    started()
+    assert await store.find_job(JOB, ProjectAccess(project_ids=frozenset({"another"}))) is None
+
+
+async def test_a_list_comes_from_the_cache(
+    store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]
+) -> None:
+    with pytest.raises(StoreUnavailableError):
+        await store.list_jobs(JobQuery(), EVERYTHING)
+    api.put(EXPORTS, export(JOB))
+    started()
+    until(lambda: store._index.get(JOB))
+    api.calls.clear()
+    jobs, has_more = await store.list_jobs(JobQuery(), EVERYTHING)
+    assert ([job.job_id for job in jobs], has_more) == ([JOB], False)
+    assert store.count_by_phase()[Phase.PENDING] == 1
+    assert api.calls == []
+
+
+async def test_a_name_that_is_taken(
+    store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]
+) -> None:
+    started()
+    manifest = {"metadata": {"name": JOB}, "spec": {"projectId": "proj-123"}}
+    assert (await store.create_job(manifest)).is_new
+    api.put(EXPORTS, export(JOB, phase="Running"))
+    again = await store.create_job(manifest)
+    assert not again.is_new
+    assert again.export.phase == "Running"
+
+
+async def test_cancel(store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]) -> None:
+    started()
+    assert await store.cancel_job(JOB) is None
+    api.put(EXPORTS, export(JOB, phase="Running"))
+    cancelled = await store.cancel_job(JOB)
+    assert cancelled is not None
+    assert cancelled.cancel_requested
+    assert api.calls[-1] == ("patch", EXPORTS, JOB, {"spec": {"cancel": True}})
+
+
+async def test_calls_are_observed(
+    api: FakeApi, started: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observed: list[tuple[str, str]] = []
+    store = KubernetesJobStore(
+        api,  # type: ignore[arg-type]
+        lambda verb, outcome, seconds: observed.append((verb, outcome)),
+    )
+    await store.find_export(JOB)
+    api.failure = OSError("down")
+    with pytest.raises(StoreUnavailableError):
+        await store.cancel_job(JOB)
+    api.failure = None
+    api.hangs.clear()
+    with pytest.raises(StoreUnavailableError):
+        await store.project_exists("p")
+    api.hangs.set()
+    assert observed == [("get", "ok"), ("patch", "error"), ("list", "timeout")]

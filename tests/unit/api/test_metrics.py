@@ -55,3 +55,14 @@ async def test_a_scrape_needs_no_token_and_is_not_in_the_openapi_document(
 ) -> None:
     await scrape(client)
     assert "/metrics" not in (await client.get("/openapi.json")).text
+
+
+async def test_refusals(make_client: Make, bearer: Make) -> None:
+    async with make_client(READ_RATE_LIMIT="1/minute", EXPORT_RATE_LIMIT="1/minute") as client:
+        for _ in range(3):
+            await client.get("/api/jobs", headers=bearer())
+        for _ in range(2):
+            await client.post("/api/backup/export", headers=bearer())
+        seen = await scrape(client)
+    assert seen['backupexport_rate_limit_refusals_total{limit="read"}'] == 2
+    assert seen['backupexport_rate_limit_refusals_total{limit="export"}'] == 1
