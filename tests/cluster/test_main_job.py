@@ -151,15 +151,30 @@ def _operator_pods(installation: Installation) -> list[str]:
     ).split()  # fmt: skip
 
 
-def test_cancelling_stops_the_job_and_leaves_no_file(installation: Installation, api: Api) -> None:
+@pytest.mark.parametrize("how", ["REST", "kubectl"])
+def test_cancelling_stops_the_job_and_leaves_no_file(
+    installation: Installation, api: Api, how: str
+) -> None:
     namespace = installation.namespace
     before = installation.volume.files(LARGE)
     job_id = accepted(api, project_id=LARGE)
     wait_for(lambda: api.job(job_id)["progress"], "progress", 60, every=0.05)
-    kubectl(
-        "-n", namespace, "patch", "bex", job_id, "--type=merge", "-p", '{"spec":{"cancel":true}}'
-    )
+    if how == "REST":
+        answer = api.call("POST", f"/api/jobs/{job_id}/cancel")
+        assert (answer.status, answer.body["data"]["status"]) == (202, "running")
+    else:
+        patch = '{"spec":{"cancel":true}}'
+        kubectl("-n", namespace, "patch", "bex", job_id, "--type=merge", "-p", patch)
     job = api.finished(job_id)
     assert (job["status"], job["error"]["reason"]) == ("cancelled", "Cancelled")
     assert f"bex-{job_id}" not in kubectl("-n", namespace, "get", "jobs,pods", "-o", "name")
     assert installation.volume.files(LARGE) == before
+    assert api.call("POST", f"/api/jobs/{job_id}/cancel").status == 202
+
+
+def test_a_job_that_has_ended_is_not_cancelled(api: Api) -> None:
+    job_id = accepted(api, project_id=SMALL)
+    assert api.finished(job_id)["status"] == "completed"
+    answer = api.call("POST", f"/api/jobs/{job_id}/cancel")
+    assert (answer.status, answer.body["code"]) == (409, "job_finished")
+    assert api.job(job_id)["status"] == "completed"

@@ -1,0 +1,61 @@
+"""Programs of the project as processes of this machine, outside of any pod."""
+
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playground.tools import ROOT, ToolError, environment, wait_for
+
+_PYTHONPATH = os.pathsep.join(str(ROOT / folder) for folder in ("api", "crds", "bench", "demo"))
+
+
+@contextmanager
+def running(*command: str, settings: dict[str, str], log: Path) -> Iterator[subprocess.Popen[str]]:
+    """A Python program until the end of the context; its standard error goes to `log`.
+
+    It runs with the interpreter of whoever starts it.
+    """
+    inherited = {
+        name: value
+        for name, value in environment().items()
+        # Whoever runs this may have settings of their own.
+        if not name.startswith(("BACKUPEXPORT_", "KUBERNETES_SERVICE_"))
+    }
+    with log.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            env={**inherited, "PYTHONPATH": _PYTHONPATH, **settings},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=file,
+            text=True,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+def wait_until_served(process: subprocess.Popen[str], url: str, log: Path) -> None:
+    """Wait for a 200 of `url`; ToolError with the end of the log when the process ends before."""
+
+    def look() -> bool:
+        if process.poll() is not None:
+            raise ToolError(f"{process.args!r} has ended:\n{log.read_text()[-2000:]}")
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return True
+        except (urllib.error.URLError, OSError):
+            return False
+
+    wait_for(look, f"an answer from {url}", 60)

@@ -1,0 +1,128 @@
+"""The API while the Kubernetes API is gone or hangs: a process of this machine, behind a gate."""
+
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import jwt
+import pytest
+from gate import Gate, gate
+from playground.processes import running, wait_until_served
+from playground.rest import Api
+from playground.tools import apply, environment, kubectl, make_namespace, wait_for
+
+pytestmark = pytest.mark.cluster
+
+SECRET = secrets.token_hex(32)
+
+
+@pytest.fixture(scope="module")
+def namespace(installation: object) -> Iterator[str]:
+    """A namespace that no operator serves; the installation has brought the CRDs."""
+    name = f"backupexport-outage-{secrets.token_hex(3)}"
+    make_namespace(name)
+    apply(
+        {
+            "apiVersion": "backupexport.dev/v1alpha1",
+            "kind": "ExportTarget",
+            "metadata": {"name": "shop", "namespace": name},
+            "spec": {"projectId": "shop", "secretRef": {"name": "shop-db"}},
+        }
+    )
+    yield name
+    kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def api_server() -> Iterator[Gate]:
+    with gate(_api_server_address()) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def api(
+    namespace: str, api_server: Gate, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Api]:
+    folder = tmp_path_factory.mktemp("outage")
+    log, url = folder / "api.log", f"http://127.0.0.1:{(port := _free_port())}"
+    settings = {
+        "KUBECONFIG": str(_kubeconfig_through(api_server, folder)),
+        "BACKUPEXPORT_NAMESPACE": namespace,
+        "BACKUPEXPORT_JWT_SECRET": SECRET,
+        "BACKUPEXPORT_HOST": "127.0.0.1",
+        "BACKUPEXPORT_PORT": str(port),
+        "BACKUPEXPORT_EXPORT_RATE_LIMIT": "1000/minute",
+    }
+    with running("-m", "backupexport_api", settings=settings, log=log) as process:
+        wait_until_served(process, f"{url}/readyz", log)
+        claims = {"sub": "tests", "exp": int(time.time()) + 3600}
+        yield Api(url, jwt.encode(claims, SECRET, algorithm="HS256"))
+        assert process.poll() is None, log.read_text()[-2000:]
+
+
+@pytest.mark.parametrize("how", ["stopped", "hanging"])
+def test_reading_goes_on_and_writing_says_try_again(api: Api, api_server: Gate, how: str) -> None:
+    job_id = api.export(project_id="shop").body["data"]["job_id"]
+    wait_for(lambda: _listed(api, job_id), "the job in the cache", 10)
+    (api_server.shut if how == "stopped" else api_server.stall)()
+    try:
+        for _ in range(3):
+            _answers_503(api, "POST", "/api/backup/export", {"project_id": "shop"})
+        _answers_503(api, "POST", f"/api/jobs/{job_id}/cancel")
+        # Only who asks the Kubernetes API can tell whether there is such a project, or such a job.
+        _answers_503(api, "POST", "/api/backup/export", {"project_id": "nobody"})
+        _answers_503(api, "GET", "/api/jobs/0b7cf3b6-6f2b-4c55-8f6c-0f6a3f0a7f10")
+        assert api.call("GET", f"/api/jobs/{job_id}").status == 200
+        assert _listed(api, job_id)
+        ready = api.call("GET", "/readyz")
+        assert (ready.status, ready.body["code"]) == (503, "not_ready")
+        assert "the Kubernetes API does not answer" in ready.body["detail"]
+        assert api.call("GET", "/readyz?exclude=kubernetes-api").status == 200
+        assert api.call("GET", "/healthz").status == 200
+    finally:
+        api_server.open()
+    wait_for(lambda: api.call("GET", "/readyz").status == 200, "readiness", 30)
+    after = wait_for(lambda: _accepted(api), "an accepted export", 30)
+    # Not from a direct read: the watch is back.
+    wait_for(lambda: _listed(api, after), "the new job in the cache", 120)
+
+
+def _answers_503(api: Api, method: str, path: str, body: object = None) -> None:
+    began = time.monotonic()
+    answer = api.call(method, path, body)
+    assert time.monotonic() - began < 5
+    assert (answer.status, answer.body["code"]) == (503, "kubernetes_unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def _accepted(api: Api) -> str | None:
+    answer = api.export(project_id="shop")
+    return str(answer.body["data"]["job_id"]) if answer.status == 202 else None
+
+
+def _listed(api: Api, job_id: str) -> bool:
+    return job_id in {job["job_id"] for job in api.call("GET", "/api/jobs").body["data"]}
+
+
+def _api_server_address() -> tuple[str, int]:
+    where = "jsonpath={.clusters[0].cluster.server}"
+    server = urlsplit(kubectl("config", "view", "--minify", "-o", where))
+    return str(server.hostname), server.port or 443
+
+
+def _kubeconfig_through(api_server: Gate, folder: Path) -> Path:
+    host, port = _api_server_address()
+    text = Path(environment()["KUBECONFIG"]).read_text()
+    assert f"https://{host}:{port}" in text
+    file = folder / "kubeconfig"
+    file.write_text(text.replace(f"https://{host}:{port}", f"https://127.0.0.1:{api_server.port}"))
+    return file
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
