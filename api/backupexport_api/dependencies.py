@@ -40,12 +40,12 @@ async def _authenticated(
 AuthenticatedCaller = Annotated[Caller, Depends(_authenticated)]
 
 
-# Not async: the counting blocks when the storage is elsewhere, so it runs in a worker thread.
-def _reading(request: Request, caller: AuthenticatedCaller) -> Caller:
+async def _reading(request: Request, caller: AuthenticatedCaller) -> Caller:
     request.app.state.rate_limits.check_read(request)
     return caller
 
 
+# Not async: the counting blocks when the storage is elsewhere, so it runs in a worker thread.
 def _exporting(request: Request, caller: AuthenticatedCaller) -> Caller:
     request.app.state.rate_limits.check_export(request)
     return caller

@@ -1,73 +1,96 @@
-"""How often a subject may call: a moving window for each limit, counted by slowapi.
+"""How often a subject may call: exports counted for all replicas by slowapi, reads in here.
 
-slowapi counts; the headers are made here, because its own are floats, are lost on errors and
-have no RateLimit-* names.
+The headers are made here, because slowapi's own are floats, are lost on errors and have no
+RateLimit-* names.
 """
 
 import hashlib
-import logging
 import math
 import time
 from collections.abc import Callable
+from typing import Literal
 
+import limits
 from fastapi import Request
 from limits import RateLimitItem
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
 from slowapi import Limiter
 from slowapi.errors import RateLimitExceeded
 
 from backupexport_api.problems import ProblemError
+from backupexport_api.rate_limit_storage import FallbackStorage
 from backupexport_api.request_context import add_response_headers
 from backupexport_api.settings import Settings
 
-_log = logging.getLogger(__name__)
+Kind = Literal["export", "read"]
 
 
 class RateLimits:
-    """The limits of one app; `check_export` and `check_read` block, and raise ProblemError (429).
+    """The limits of one app; `check_export` and `check_read` raise ProblemError (429).
 
-    They expect `request.state.subject`, which authentication sets.
+    They expect `request.state.subject`, which authentication sets.  `on_refused` is told of every
+    refusal.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._limiter = Limiter(
+    def __init__(
+        self, settings: Settings, on_refused: Callable[[Kind], None] = lambda _: None
+    ) -> None:
+        self.on_refused = on_refused
+        self._exports = Limiter(
             key_func=_key_of,
             strategy="moving-window",
-            storage_uri=settings.rate_limit_storage_url.get_secret_value(),
-            in_memory_fallback_enabled=True,
+            storage_uri=FallbackStorage.URI,
+            storage_options={
+                "shared_url": settings.rate_limit_storage_url.get_secret_value(),
+            },
             key_style="endpoint",
         )
 
         # slowapi finds the limits of a function by its name.
-        @self._limiter.limit(settings.export_rate_limit)  # type: ignore[untyped-decorator]
+        @self._exports.limit(settings.export_rate_limit)  # type: ignore[untyped-decorator]
         def count_export(request: Request) -> None:
             del request
 
-        @self._limiter.limit(settings.read_rate_limit)  # type: ignore[untyped-decorator]
-        def count_read(request: Request) -> None:
-            del request
-
         self._count_export = count_export
-        self._count_read = count_read
+        self._read_limit = limits.parse(settings.read_rate_limit)
+        # Reads cost next to nothing, so each replica counts its own; one number for each subject,
+        # where a moving window would be a list of times.
+        self._reads = FixedWindowRateLimiter(MemoryStorage())
 
     def check_export(self, request: Request) -> None:
-        """Count a request for an export."""
-        self._check(self._count_export, request)
-
-    def check_read(self, request: Request) -> None:
-        """Count a read."""
-        self._check(self._count_read, request)
-
-    def _check(self, count: Callable[..., None], request: Request) -> None:
+        """Count a request for an export; blocks while the storage is asked."""
         exceeded = False
         try:
-            count(request=request)
+            self._count_export(request=request)
         except RateLimitExceeded:
             exceeded = True
         limit, identifiers = request.state.view_rate_limit
-        reset, remaining = self._window(limit, identifiers)
+        reset, remaining = self._exports.limiter.get_window_stats(limit, *identifiers)
+        self._answer("export", request, limit, exceeded, reset, remaining)
+
+    def check_read(self, request: Request) -> None:
+        """Count anything else; quick enough for the event loop."""
+        subject: str = request.state.subject
+        exceeded = not self._reads.hit(self._read_limit, subject)
+        reset, remaining = self._reads.get_window_stats(self._read_limit, subject)
+        self._answer("read", request, self._read_limit, exceeded, reset, remaining)
+
+    def _answer(
+        self,
+        kind: Kind,
+        request: Request,
+        limit: RateLimitItem,
+        exceeded: bool,
+        reset: float,
+        remaining: int,
+    ) -> None:
+        # The storage may have gone between counting and looking.
+        remaining = 0 if exceeded else max(0, min(remaining, limit.amount - 1))
         headers = _headers(limit.amount, remaining, reset)
         add_response_headers(request, headers)
         if exceeded:
+            self.on_refused(kind)
             raise ProblemError(
                 429,
                 "rate_limited",
@@ -75,16 +98,6 @@ class RateLimits:
                 f"allowed. Try again in {headers['RateLimit-Reset']} s.",
                 headers={"Retry-After": headers["RateLimit-Reset"]},
             )
-
-    def _window(self, limit: RateLimitItem, identifiers: list[str]) -> tuple[float, int]:
-        """When the oldest request leaves the window (Unix time), and how many are left."""
-        try:
-            reset, remaining = self._limiter.limiter.get_window_stats(limit, *identifiers)
-        except Exception as error:  # noqa: BLE001 - each storage has exceptions of its own
-            # The request has been counted; only the headers have to guess.
-            _log.warning("the rate limit's storage failed: %s", type(error).__name__)
-            return time.time() + limit.get_expiry(), 0
-        return reset, max(0, remaining)
 
 
 def _key_of(request: Request) -> str:

@@ -124,18 +124,41 @@ async def test_two_apps_count_apart(make_client: Make, bearer: Make) -> None:
             assert (await client.post(POST, json=BODY, headers=bearer())).status_code == 202
 
 
-async def test_the_limit_goes_on_in_memory(
-    make_client: Make, bearer: Make, monkeypatch: pytest.MonkeyPatch
+async def test_reads_are_counted_without_the_shared_storage(
+    make_client: Make, bearer: Make
 ) -> None:
-    def down(*_: Any, **__: Any) -> Any:
-        raise ConnectionError("storage is down")
+    """Nothing listens there, and nobody minds."""
+    url = "/api/jobs/0b7cf3b6-6f2b-4c55-8f6c-0f6a3f0a7f10"
+    settings = {"RATE_LIMIT_STORAGE_URL": "redis://127.0.0.1:1", "READ_RATE_LIMIT": "2/minute"}
+    async with make_client(**settings) as client:
+        answers = [await client.get(url, headers=bearer()) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [404, 404, 429]
+    assert [as_integers(answer)["RateLimit-Remaining"] for answer in answers] == [1, 0, 0]
 
-    async with make_client(EXPORT_RATE_LIMIT="2/minute") as client:
-        limiter = client._transport.app.state.rate_limits._limiter
-        monkeypatch.setattr(limiter._storage, "acquire_entry", down)
-        monkeypatch.setattr(limiter._storage, "get_moving_window", down)
-        monkeypatch.setattr(limiter._storage, "check", lambda: False)
-        statuses = [
-            (await client.post(POST, json=BODY, headers=bearer())).status_code for _ in range(3)
-        ]
-    assert statuses == [202, 202, 429]
+
+async def test_a_refused_read_may_come_again_when_it_says(
+    make_client: Make, bearer: Make, clock: Any
+) -> None:
+    url = "/api/jobs/0b7cf3b6-6f2b-4c55-8f6c-0f6a3f0a7f10"
+    async with make_client(READ_RATE_LIMIT="1/minute") as client:
+        await client.get(url, headers=bearer())
+        clock.advance(12.25)
+        refused = await client.get(url, headers=bearer())
+        assert refused.status_code == 429
+        wait = int(refused.headers["Retry-After"])
+        clock.advance(wait - 1.5)
+        assert (await client.get(url, headers=bearer())).status_code == 429
+        clock.advance(1.5)
+        assert (await client.get(url, headers=bearer())).status_code == 404
+
+
+async def test_refusals_are_told_of(make_client: Make, bearer: Make) -> None:
+    told: list[str] = []
+    async with make_client(EXPORT_RATE_LIMIT="1/minute", READ_RATE_LIMIT="1/minute") as client:
+        client._transport.app.state.rate_limits.on_refused = told.append
+        for _ in range(3):
+            await client.get("/api/jobs/x", headers=bearer())
+        assert told == ["read", "read"]
+        for _ in range(2):
+            await client.post(POST, json=BODY, headers=bearer())
+    assert told == ["read", "read", "export"]
