@@ -11,8 +11,6 @@ from typing import Any, cast
 
 from limits.errors import ConfigurationError
 from limits.storage import MemoryStorage, RedisStorage, storage_from_string
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 _log = logging.getLogger(__name__)
 
@@ -20,11 +18,10 @@ _log = logging.getLogger(__name__)
 _TIMEOUT_SECONDS = 0.25
 _PAUSE_SECONDS = 1.0
 
-# redis-py would try four times, with pauses that add up to seconds.
+# Made from a URL, a client of redis-py tries once, so these are the whole wait.
 _REDIS_OPTIONS: dict[str, Any] = {
     "socket_connect_timeout": _TIMEOUT_SECONDS,
     "socket_timeout": _TIMEOUT_SECONDS,
-    "retry": Retry(NoBackoff(), 0),
 }
 
 

@@ -17,7 +17,7 @@ class _Handler(socketserver.StreamRequestHandler):
         with contextlib.suppress(OSError, ValueError):
             while words := self._command():
                 self.server.commands.append(words[0])
-                if self.server.hangs:
+                if words[0] == self.server.hangs_at:
                     self.server.stopped.wait()
                     return
                 self.wfile.write(self._answer(words))
@@ -45,9 +45,9 @@ class _Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
 
-    def __init__(self, port: int, *, hangs: bool) -> None:
+    def __init__(self, port: int, *, hangs_at: str) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
-        self.hangs = hangs
+        self.hangs_at = hangs_at
         self.counted = 0
         self.commands: list[str] = []
         self.connections: list[socket.socket] = []
@@ -67,9 +67,9 @@ class RedisStandIn:
         return f"redis://api:a-password@127.0.0.1:{self.port}"
 
     @contextmanager
-    def listening(self, *, hangs: bool = False) -> Iterator[_Server]:
-        """Answers (or hangs) until the end of the context, which closes every connection."""
-        with _Server(self.port, hangs=hangs) as server:
+    def listening(self, *, hangs_at: str = "") -> Iterator[_Server]:
+        """Answers (or hangs at a command) until the end of the context, which closes every connection."""
+        with _Server(self.port, hangs_at=hangs_at) as server:
             threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
             try:
                 yield server
