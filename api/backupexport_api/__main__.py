@@ -1,4 +1,4 @@
-"""Starts the API: reads the settings, connects, serves until SIGTERM."""
+"""Starts the API: reads the settings, connects, serves until it is told to end."""
 
 import logging
 import signal
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from backupexport_api import logs
 from backupexport_api.app import create_app
+from backupexport_api.draining import DrainingServer
 from backupexport_api.kubernetes_client import KubernetesApi
 from backupexport_api.kubernetes_store import KubernetesJobStore
 from backupexport_api.metrics import Metrics
@@ -35,10 +36,9 @@ def main() -> int:
     store = KubernetesJobStore(api, metrics.observe_call)
     try:
         app = create_app(settings, store, metrics)
-    except ConfigurationError:
-        # Not its text: it holds the URL, which may hold a password.
-        return _refuse(f"{ENV_PREFIX}RATE_LIMIT_STORAGE_URL: is of no kind that is supported")
-    server = uvicorn.Server(
+    except ConfigurationError as error:
+        return _refuse(f"{ENV_PREFIX}RATE_LIMIT_STORAGE_URL: {error}")
+    server = DrainingServer(
         uvicorn.Config(
             app,
             host=settings.host,
@@ -48,9 +48,10 @@ def main() -> int:
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
-        )
+        ),
+        settings.drain_seconds,
     )
-    # uvicorn finishes its requests on SIGTERM and then raises it again, for this handler.
+    # Until the server listens, and for what it raises again when it has ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     logging.getLogger(__name__).info("serving namespace %s", settings.namespace)
     app.state.authenticator.start()

@@ -104,4 +104,4 @@ def _connect(url: str) -> MemoryStorage | RedisStorage:
     except (ConfigurationError, ValueError):
         pass
     # Not the URL, nor the error's text: they may hold a password.
-    raise ConfigurationError("the storage's URL must be memory://, redis:// or rediss://")
+    raise ConfigurationError("must be memory://, or a URL with redis:// or rediss://")

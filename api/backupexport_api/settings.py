@@ -183,11 +183,19 @@ class Settings(JwtSettings):
         default="10/minute", description="How many exports each sub may request."
     )
     read_rate_limit: str = Field(
-        default="600/minute", description="How many reads each sub may request."
+        default="600/minute",
+        description="How many other requests each sub may make of one replica.",
     )
     rate_limit_storage_url: SecretStr = Field(
         default=SecretStr("memory://"),
-        description="Where the limits are counted, as a URL of the limits library.",
+        description="Where exports are counted: memory:// for one replica, else redis:// or"
+        " rediss://, the same for all. While it is away, each replica counts by itself.",
+    )
+    drain_seconds: float = Field(
+        default=5,
+        ge=0,
+        le=300,
+        description="How long it serves on after SIGTERM, closing connections, in seconds.",
     )
     host: str = Field(default="0.0.0.0", description="The address to listen on.")  # noqa: S104 - a pod's own
     port: int = Field(default=8080, ge=1, le=65535, description="The port to listen on.")

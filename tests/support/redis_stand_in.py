@@ -68,7 +68,7 @@ class RedisStandIn:
 
     @contextmanager
     def listening(self, *, hangs_at: str = "") -> Iterator[_Server]:
-        """Answers, or hangs at a command, until the context ends and closes every connection."""
+        """Answers, or hangs at a command; the end of the context closes every connection."""
         with _Server(self.port, hangs_at=hangs_at) as server:
             threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
             try:

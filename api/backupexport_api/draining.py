@@ -1,0 +1,51 @@
+"""How the server ends: it serves on for a while, and sends its clients elsewhere meanwhile.
+
+A pod that is told to end still gets connections until every node has heard of it, and keeps those
+it has, because nothing moves them to another pod but their end.
+"""
+
+import logging
+import signal
+import time
+from types import FrameType
+
+import uvicorn
+
+_CLOSE = (b"connection", b"close")
+
+_log = logging.getLogger(__name__)
+
+
+class DrainingServer(uvicorn.Server):
+    """The first SIGTERM starts the drain, SIGINT skips it, and a second signal waits for nothing.
+
+    After the drain uvicorn stops listening and finishes what it has begun.
+    """
+
+    def __init__(self, config: uvicorn.Config, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._drain_seconds = drain_seconds
+        self._signalled = False
+        self._drained_at: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Decide what a signal means; called by uvicorn."""
+        if self._signalled:
+            raise SystemExit(0)
+        self._signalled = True
+        if sig == signal.SIGTERM and self.started:
+            self._drained_at = time.monotonic() + self._drain_seconds
+        else:
+            super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Begin and end the drain; called by uvicorn ten times a second."""
+        if self._drained_at is None:
+            return await super().on_tick(counter)
+        if _CLOSE not in self.config.encoded_headers:
+            _log.info("draining for %g s", self._drain_seconds)
+            self.config.encoded_headers.append(_CLOSE)
+        if time.monotonic() >= self._drained_at:
+            self.should_exit = True
+        # The tick on which uvicorn takes up changed headers.
+        return await super().on_tick(0)
