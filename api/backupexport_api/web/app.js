@@ -97,7 +97,7 @@ function signedOut(sentence) {
 
 function complain(sentence) {
   setText(byId("sign-in-error"), sentence);
-  byId("token").toggleAttribute("aria-invalid", sentence !== "");
+  byId("token").setAttribute("aria-invalid", String(sentence !== ""));
 }
 
 function showRoute() {

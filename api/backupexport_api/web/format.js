@@ -31,8 +31,12 @@ export function duration(milliseconds) {
   }
   const minutes = Math.floor(seconds / 60);
   return minutes < 60
-    ? `${minutes} min ${seconds % 60} s`
-    : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+    ? twoParts(minutes, "min", seconds % 60, "s")
+    : twoParts(Math.floor(minutes / 60), "h", minutes % 60, "min");
+}
+
+function twoParts(large, largeUnit, small, smallUnit) {
+  return small === 0 ? `${large} ${largeUnit}` : `${large} ${largeUnit} ${small} ${smallUnit}`;
 }
 
 /** The reader's own day and time. */
@@ -99,13 +103,14 @@ export function fileName(path) {
 
 /** Shell commands that check the job's file and restore it, one a line. */
 export function restoreCommands(job) {
-  const file = quoted(fileName(job.artifact.path));
+  const name = fileName(job.artifact.path);
+  const file = quoted(name);
   const decompress = job.compression ? `${DECOMPRESSORS[job.compression]} -dc ${file}` : "";
-  return [`echo '${job.artifact.sha256}  '${file} | sha256sum --check`, restore()].join("\n");
+  return [`echo ${quoted(`${job.artifact.sha256}  ${name}`)} | sha256sum --check`, restore()].join("\n");
 
   function restore() {
     if (job.format === "tar") {
-      const plain = decompress ? quoted(fileName(job.artifact.path).replace(/\.\w+$/, "")) : file;
+      const plain = decompress ? quoted(name.replace(/\.\w+$/, "")) : file;
       const unpack = decompress ? `${decompress} > ${plain} && ` : "";
       return `${unpack}pg_restore --exit-on-error -d DATABASE ${plain}`;
     }

@@ -55,7 +55,7 @@ export class JobCard {
     const parts = this.#parts;
     const cancelling = !isFinished(job) && isCancelling(job.job_id);
     setText(parts.link, job.project_id);
-    parts.badge.dataset.status = job.status;
+    this.node.dataset.status = job.status;
     setText(parts.symbol, SYMBOLS[job.status] ?? "");
     setText(parts.status, cancelling ? "Cancelling…" : format.statusWords(job.status));
     setText(parts.kind, format.kindWords(job));
