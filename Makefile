@@ -9,7 +9,7 @@ SHELL := /bin/bash
 export CLUSTER REGISTRY
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-cluster lint cluster-up cluster-down cluster-status images \
+.PHONY: help demo test test-unit test-cluster browser lint cluster-up cluster-down cluster-status images \
 	bench-dump crds docs lock
 
 help: ## this list
@@ -30,8 +30,11 @@ lint: $(VENV)/ready ## style, types, import rules
 test-unit: $(VENV)/ready ## what needs no cluster, in a minute
 	$(BIN)/pytest -q tests/unit tests/component
 
-test-cluster: $(VENV)/ready images ## on a real cluster, with real PostgreSQL and real pods
+test-cluster: $(VENV)/ready images browser ## on a real cluster, with real PostgreSQL and real pods
 	$(BIN)/pytest tests/cluster
+
+browser: $(VENV)/ready ## a Chromium for the web page's tests, from Debian unless there is one
+	@PYTHONPATH=cluster:tests/support $(BIN)/python -m browser
 
 cluster-up: ## a local one-node cluster (CLUSTER=native|kind|current)
 	@$(PLAIN_PYTHON) -m local_cluster up

@@ -10,7 +10,7 @@ from backupexport_api.job_store import JobStore
 from backupexport_api.metrics import Metrics
 from backupexport_api.rate_limit import RateLimits
 from backupexport_api.request_context import RequestContextMiddleware
-from backupexport_api.routes import exports, health, jobs, metrics
+from backupexport_api.routes import exports, health, jobs, metrics, pages
 from backupexport_api.settings import Settings
 
 
@@ -22,6 +22,8 @@ def create_app(settings: Settings, store: JobStore, measured: Metrics) -> FastAP
         version=_version(),
         # A redirect would make a client send its token and its body twice.
         redirect_slashes=False,
+        # FastAPI's own pages load their scripts from another host.
+        docs_url=None,
         redoc_url=None,
         # Names for programs that are generated from the document.
         generate_unique_id_function=lambda route: route.name,
@@ -33,7 +35,7 @@ def create_app(settings: Settings, store: JobStore, measured: Metrics) -> FastAP
     app.state.rate_limits = RateLimits(settings, measured.count_refusal)
     app.add_middleware(RequestContextMiddleware, observe=measured.observe_request)
     problem_handlers.install(app)
-    for module in (exports, jobs, health, metrics):
+    for module in (exports, jobs, health, metrics, pages):
         app.include_router(module.router)
     openapi.install(app)
     return app

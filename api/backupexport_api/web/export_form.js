@@ -1,0 +1,177 @@
+// The form that requests an export.
+
+import { isUncertain, requestExport } from "./api.js";
+import { attemptFor, isSettledBy } from "./attempt.js";
+import { announce, byId, element, setText } from "./dom.js";
+import { projectControl } from "./project_control.js";
+
+// Where the server's word on a field is shown.
+const FIELDS = {
+  project_id: "export-project",
+  format: "export-format",
+  compress: "export-compression",
+  compression: "export-compression",
+  storage_path: "export-path",
+  notify_email: "export-email",
+};
+const CODES_ABOUT_THE_PROJECT = ["project_forbidden", "project_not_found"];
+const UNCERTAIN =
+  "It may have been accepted all the same. Press the button again: that never makes a second one.";
+
+export class ExportForm {
+  #accepted;
+  #attempt = null;
+  #sending = false;
+  #allowedAt = 0;
+  #countdown = 0;
+
+  /** `accepted(job)` is called for each job that the server has stored. */
+  constructor(accepted) {
+    this.#accepted = accepted;
+    byId("export-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#submit();
+    });
+  }
+
+  /** Begin anew for a caller who may export `projects` (null: whatever there is). */
+  reset(projects) {
+    byId("export-form").reset();
+    this.#attempt = null;
+    this.#allowedAt = 0;
+    this.#showCountdown();
+    this.#clearMessages();
+    const project = projectControl(byId("export-project-place"), "export-project", projects);
+    project.setAttribute("aria-describedby", "export-project-error");
+    project.setAttribute("aria-required", "true");
+  }
+
+  async #submit() {
+    if (this.#sending || Date.now() < this.#allowedAt) {
+      return;
+    }
+    this.#clearMessages();
+    const fields = filledIn();
+    if (!fields.project_id) {
+      this.#refuseFields([{ field: "project_id", message: "is required" }]);
+      return;
+    }
+    this.#attempt = attemptFor(this.#attempt, JSON.stringify(fields));
+    const attempt = this.#attempt;
+    this.#setSending(true);
+    try {
+      const { job, replayed } = await requestExport(fields, attempt.key);
+      attempt.settled = true;
+      this.#showAccepted(job, replayed);
+      this.#accepted(job);
+    } catch (error) {
+      attempt.settled = isSettledBy(error.status ?? 0);
+      this.#showFailure(error);
+    } finally {
+      this.#setSending(false);
+    }
+  }
+
+  #showAccepted(job, replayed) {
+    const sentence = replayed ? "That export was already accepted." : "Accepted.";
+    const link = element("a", { href: `#/jobs/${job.job_id}` }, "Show the job");
+    byId("export-message").className = "message good";
+    byId("export-message").replaceChildren(sentence, " ", link);
+    announce(`${sentence} Export of ${job.project_id}.`);
+  }
+
+  #showFailure(error) {
+    if (error.status === 401) {
+      return;
+    }
+    if (error.status === 429) {
+      this.#allowedAt = Date.now() + (error.retryAfter ?? 1) * 1000;
+      this.#complain("Too many requests for now: wait for the button.");
+      this.#showCountdown();
+    } else if (error.errors?.length > 0) {
+      this.#refuseFields(error.errors);
+    } else if (CODES_ABOUT_THE_PROJECT.includes(error.code)) {
+      this.#refuseFields([{ field: "project_id", message: error.message }]);
+    } else {
+      this.#complain(isUncertain(error) ? `${error.message} ${UNCERTAIN}` : error.message);
+    }
+  }
+
+  #refuseFields(errors) {
+    const elsewhere = [];
+    for (const { field, message } of errors) {
+      const id = FIELDS[field];
+      if (id) {
+        byId(id).setAttribute("aria-invalid", "true");
+        const line = byId(`${id}-error`);
+        setText(line, line.textContent ? `${line.textContent}; ${message}` : capital(message));
+      } else {
+        elsewhere.push(`${field} ${message}`);
+      }
+    }
+    if (elsewhere.length > 0) {
+      this.#complain(elsewhere.join("; "));
+    }
+    byId("export-form").querySelector("[aria-invalid]")?.focus();
+  }
+
+  #complain(sentence) {
+    byId("export-message").className = "message bad";
+    setText(byId("export-message"), sentence);
+    announce(sentence);
+  }
+
+  #clearMessages() {
+    byId("export-message").className = "message";
+    setText(byId("export-message"), "");
+    for (const id of Object.values(FIELDS)) {
+      byId(id)?.removeAttribute("aria-invalid");
+      setText(byId(`${id}-error`), "");
+    }
+  }
+
+  #setSending(sending) {
+    this.#sending = sending;
+    this.#showButton();
+  }
+
+  #showCountdown() {
+    clearTimeout(this.#countdown);
+    const left = this.#allowedAt - Date.now();
+    if (left > 0) {
+      this.#countdown = setTimeout(() => this.#showCountdown(), left % 1000 || 1000);
+    } else if (this.#allowedAt > 0) {
+      this.#allowedAt = 0;
+      this.#clearMessages();
+      announce("You can request an export again.");
+    }
+    this.#showButton();
+  }
+
+  #showButton() {
+    // Not `disabled`, which would take the focus away.
+    const seconds = Math.ceil((this.#allowedAt - Date.now()) / 1000);
+    const waiting = seconds > 0 ? `Wait ${seconds} s` : "Start the export";
+    setText(byId("export-submit"), this.#sending ? "Sending…" : waiting);
+    byId("export-submit").setAttribute("aria-disabled", String(this.#sending || seconds > 0));
+  }
+}
+
+/** The form's values as the API takes them; what is left empty is left out. */
+function filledIn() {
+  const compression = byId("export-compression").value;
+  const fields = {
+    project_id: byId("export-project").value.trim(),
+    format: byId("export-format").value,
+    storage_path: byId("export-path").value.trim(),
+    notify_email: byId("export-email").value.trim(),
+  };
+  const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== ""));
+  return compression === "none"
+    ? { ...given, compress: false }
+    : { ...given, compress: true, compression };
+}
+
+function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

@@ -1,0 +1,189 @@
+// The list of jobs: filters, live rows, older ones on request.
+
+import { listJobs } from "./api.js";
+import { announce, byId, element, setHidden, setText } from "./dom.js";
+import { Freshness } from "./freshness.js";
+import { JobCard } from "./job_card.js";
+import { changes, extended, isFinished, merged } from "./jobs.js";
+import { Poller } from "./poller.js";
+import { projectControl } from "./project_control.js";
+
+const PAGE_SIZE = 25;
+const LARGEST_PAGE = 200;
+const TYPING_MILLISECONDS = 400;
+
+export class JobList {
+  #jobs = [];
+  #nextCursor = null;
+  // Counts the lists shown so far: what was asked for one doesn't belong into the next.
+  #listing = 0;
+  #cards = new Map();
+  #awaited = new Set();
+  #project;
+  #typing = 0;
+  #freshness = new Freshness(byId("freshness"), () => this.refresh());
+  #poller = new Poller(
+    (signal) => this.#look(signal),
+    (outcome) => this.#freshness.report(outcome),
+  );
+
+  constructor() {
+    byId("filter-status").addEventListener("change", () => this.#filterChanged());
+    byId("filters").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#filterChanged();
+    });
+    byId("more").addEventListener("click", () => this.#loadMore());
+  }
+
+  /** Begin anew for a caller who may see `projects` (null: whatever there is). */
+  reset(projects) {
+    this.stop();
+    clearTimeout(this.#typing);
+    this.#project = projectControl(byId("filter-project-place"), "filter-project", projects, {
+      any: "All projects",
+    });
+    this.#project.addEventListener("input", () => {
+      clearTimeout(this.#typing);
+      this.#typing = setTimeout(() => this.#filterChanged(), TYPING_MILLISECONDS);
+    });
+    byId("filter-status").value = "";
+    this.#awaited.clear();
+    this.#forgetJobs();
+  }
+
+  start() {
+    this.#poller.start();
+  }
+
+  stop() {
+    this.#poller.stop();
+  }
+
+  refresh() {
+    this.#poller.now();
+  }
+
+  /** A job that was just accepted: look soon until the list has it. */
+  expect(jobId) {
+    this.#awaited.add(jobId);
+    this.refresh();
+  }
+
+  async #look(signal) {
+    const wanted = Math.max(PAGE_SIZE, this.#jobs.length);
+    const fresh = [];
+    let cursor = null;
+    let requests = 0;
+    do {
+      const limit = Math.min(LARGEST_PAGE, wanted - fresh.length);
+      const page = await listJobs({ ...this.#filters(), limit, cursor }, signal);
+      fresh.push(...page.jobs);
+      cursor = page.nextCursor;
+      requests += 1;
+    } while (cursor !== null && fresh.length < wanted);
+    signal.throwIfAborted();
+    const { jobs, reachesEnd } = merged(this.#jobs, fresh, cursor !== null);
+    for (const sentence of changes(this.#jobs, jobs)) {
+      announce(sentence);
+    }
+    this.#show(jobs, reachesEnd ? cursor : this.#nextCursor);
+    return { unfinished: this.#awaited.size > 0 || !jobs.every(isFinished), requests };
+  }
+
+  async #loadMore() {
+    const button = byId("more");
+    if (button.getAttribute("aria-disabled") === "true") {
+      return;
+    }
+    button.setAttribute("aria-disabled", "true");
+    const query = { ...this.#filters(), limit: PAGE_SIZE, cursor: this.#nextCursor };
+    const listing = this.#listing;
+    try {
+      const page = await listJobs(query);
+      if (listing === this.#listing) {
+        const before = this.#jobs.length;
+        this.#show(extended(this.#jobs, page.jobs), page.nextCursor);
+        const first = this.#jobs[before];
+        if (first) {
+          this.#cards.get(first.job_id).card.focus();
+        }
+      }
+    } catch {
+      // The list's own look meets the same trouble and tells it.
+      this.refresh();
+    } finally {
+      button.setAttribute("aria-disabled", "false");
+    }
+  }
+
+  #filters() {
+    return { project_id: this.#project.value.trim(), status: byId("filter-status").value };
+  }
+
+  #filterChanged() {
+    clearTimeout(this.#typing);
+    this.#forgetJobs();
+    this.#poller.start();
+  }
+
+  #forgetJobs() {
+    this.#listing += 1;
+    this.#show([], null);
+    setText(byId("no-jobs"), "");
+    this.#freshness.reset();
+  }
+
+  #show(jobs, nextCursor) {
+    this.#jobs = jobs;
+    this.#nextCursor = nextCursor;
+    const list = byId("jobs");
+    const gone = new Set(this.#cards.keys());
+    let place = list.firstElementChild;
+    for (const job of jobs) {
+      gone.delete(job.job_id);
+      this.#awaited.delete(job.job_id);
+      const row = this.#row(job);
+      if (row === place) {
+        place = place.nextElementSibling;
+      } else {
+        list.insertBefore(row, place);
+      }
+    }
+    for (const jobId of gone) {
+      const { row } = this.#cards.get(jobId);
+      if (row.contains(document.activeElement)) {
+        byId("jobs-title").focus();
+      }
+      row.remove();
+      this.#cards.delete(jobId);
+    }
+    setText(byId("no-jobs"), jobs.length > 0 ? "" : this.#nothing());
+    setHidden(byId("more"), nextCursor === null, byId("jobs-title"));
+  }
+
+  #row(job) {
+    const known = this.#cards.get(job.job_id);
+    if (known) {
+      known.card.update(job);
+      return known.row;
+    }
+    const card = new JobCard(job, { heading: "h3", changed: () => this.#cancellationChanged(job) });
+    const row = element("li", {}, card.node);
+    this.#cards.set(job.job_id, { card, row });
+    return row;
+  }
+
+  #cancellationChanged({ job_id: jobId }) {
+    const job = this.#jobs.find((candidate) => candidate.job_id === jobId);
+    if (job) {
+      this.#cards.get(jobId).card.update(job);
+    }
+    this.refresh();
+  }
+
+  #nothing() {
+    const { project_id: project, status } = this.#filters();
+    return project || status ? "No job matches these filters." : "No exports yet.";
+  }
+}

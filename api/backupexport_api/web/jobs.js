@@ -1,0 +1,47 @@
+// What is known of jobs, as plain lists: no requests, no page.
+
+import { reasonWords, statusWords } from "./format.js";
+
+const FINISHED = ["completed", "failed", "cancelled"];
+
+/** Whether the job's status is its last. */
+export function isFinished(job) {
+  return FINISHED.includes(job.status);
+}
+
+/**
+ * `known` brought up to date by `fresh`, the newest jobs as the server listed them.
+ *
+ * What is older than all of `fresh` was not asked for, so it stays where there is more to list;
+ * whatever else `fresh` lacks is gone.
+ */
+export function merged(known, fresh, hasMore) {
+  if (fresh.length === 0 || !hasMore) {
+    return { jobs: fresh, reachesEnd: true };
+  }
+  const listed = new Set(fresh.map((job) => job.job_id));
+  const oldest = fresh[fresh.length - 1].created_at;
+  const older = known.filter((job) => !listed.has(job.job_id) && job.created_at < oldest);
+  return { jobs: [...fresh, ...older], reachesEnd: older.length === 0 };
+}
+
+/** `known` and behind it the next page. */
+export function extended(known, page) {
+  const listed = new Set(known.map((job) => job.job_id));
+  return [...known, ...page.filter((job) => !listed.has(job.job_id))];
+}
+
+/** A sentence for each job whose status is another than before; new jobs are no change. */
+export function changes(before, after) {
+  const statuses = new Map(before.map((job) => [job.job_id, job.status]));
+  return after
+    .filter((job) => statuses.has(job.job_id) && statuses.get(job.job_id) !== job.status)
+    .map((job) => `Export of ${job.project_id}: ${outcome(job)}.`);
+}
+
+function outcome(job) {
+  const status = statusWords(job.status).toLowerCase();
+  return job.status === "failed" && job.error
+    ? `${status}, ${reasonWords(job.error.reason).toLowerCase()}`
+    : status;
+}

@@ -1,0 +1,500 @@
+"""The web page in a real browser, against the real cluster."""
+
+import json
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from browser import Watched, chromium, watched_page
+from installation import LARGE, SMALL, Installation
+from playground import demo_database
+from playground.rest import Api
+from playground.targets import export_manifest, make_target
+from playground.tools import apply, wait_for
+from playwright.sync_api import Browser, Locator, Page, Route, ViewportSize, expect
+
+pytestmark = pytest.mark.cluster
+
+PHONE = ViewportSize(width=390, height=844)
+NARROWEST = ViewportSize(width=320, height=640)
+PATIENT = 60_000
+
+# Every text's contrast with what is behind it, as WCAG 2.2 counts it.
+FAINT_TEXTS = """() => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgba = (color) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = color;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const luminance = (color) => {
+    const [r, g, b] = color.slice(0, 3).map((part) => {
+      const value = part / 255;
+      return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (node) => {
+    for (let at = node; at; at = at.parentElement) {
+      const color = rgba(getComputedStyle(at).backgroundColor);
+      if (color[3] === 255) return color;
+    }
+    return [255, 255, 255, 255];
+  };
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !node.checkVisibility()) continue;
+    if (node.closest("[aria-disabled=true], .off-screen, noscript")) continue;
+    const pair = [luminance(rgba(getComputedStyle(node).color)), luminance(behind(node))];
+    const ratio = (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+    if (ratio < 4.5) found.push([walker.currentNode.data.trim(), ratio]);
+  }
+  return found;
+}"""
+
+UNNAMED_OR_TINY = """() => [...document.querySelectorAll("a, button, input, select, summary")]
+  .filter((node) => node.checkVisibility() && !node.closest(".skip"))
+  .filter((node) => {
+    const { width, height } = node.getBoundingClientRect();
+    const name = node.labels?.[0]?.textContent || node.ariaLabel || node.textContent;
+    return width < 24 || height < 24 || !name.trim();
+  })
+  .map((node) => node.outerHTML)"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+OpenPage = Callable[..., Watched]
+
+
+@pytest.fixture
+def open_page(browser: Browser, installation: Installation) -> Iterator[OpenPage]:
+    """Opens the page; afterwards, nothing was asked of others and the browser had no complaint."""
+    opened = []
+
+    def open_one(path: str = "/", **options: Any) -> Watched:
+        opening = watched_page(browser, installation.url, **options)
+        watched = opening.__enter__()
+        opened.append((opening, watched))
+        watched.page.goto(path)
+        return watched
+
+    yield open_one
+    for opening, watched in opened:
+        opening.__exit__(None, None, None)
+        assert watched.asked_elsewhere() == []
+        assert watched.complaints == []
+
+
+@pytest.fixture
+def page(open_page: OpenPage) -> Page:
+    return open_page().page
+
+
+@pytest.fixture
+def token(installation: Installation) -> str:
+    """A token for every project, of a subject with rate limits of its own."""
+    return installation.release.token(f"page-{secrets.token_hex(4)}")
+
+
+def sign_in(page: Page, token: str) -> None:
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_text("Signed in as")).to_be_visible()
+
+
+def form_of(page: Page) -> Locator:
+    return page.get_by_role("region", name="New export")
+
+
+def start_export(page: Page, project: str, **fields: str) -> None:
+    form_of(page).get_by_label("Project").fill(project)
+    for label, value in fields.items():
+        form_of(page).get_by_label(label).fill(value)
+    page.get_by_role("button", name="Start the export").click()
+
+
+def accepted_job(page: Page) -> str:
+    """The id of the job that the form has just started."""
+    link = form_of(page).get_by_role("link", name="Show the job")
+    expect(link).to_be_visible()
+    return (link.get_attribute("href") or "").rpartition("/")[2]
+
+
+def row_of(page: Page, job_id: str) -> Locator:
+    return page.locator("article", has=page.locator(f"#job-{job_id}"))
+
+
+def focused(page: Page) -> Locator:
+    return page.locator(":focus")
+
+
+def test_a_token_that_is_not_good_is_refused_in_the_servers_words(
+    page: Page, installation: Installation
+) -> None:
+    for bad, sentence in {
+        "": "Paste a token first.",
+        "two words": "This is no token: paste it again.",
+        "not-a-token": "The token was refused: it is malformed or its signature does not match.",
+    }.items():
+        page.get_by_label("Token").fill(bad)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).to_have_text(sentence)
+        expect(page.get_by_label("Token")).to_be_focused()
+    expect(page.get_by_text("Signed in as")).to_be_hidden()
+    sign_in(page, installation.release.token("page-late"))
+
+
+def test_the_main_story_with_nothing_but_a_keyboard(
+    open_page: OpenPage, installation: Installation, token: str
+) -> None:
+    watched = open_page()
+    page, keyboard = watched.page, watched.page.keyboard
+    page.evaluate("window.neverReloaded = true")
+    # In the token's field from the start.
+    keyboard.insert_text(token)
+    keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Exports", exact=True)).to_be_focused()
+    for text in (SMALL, None, None, "by/hand"):
+        keyboard.press("Tab")
+        if text:
+            keyboard.insert_text(text)
+    keyboard.press("Enter")
+    job_id = accepted_job(page)
+    expect(page.get_by_role("status")).to_contain_text(f"Accepted. Export of {SMALL}.")
+
+    row = row_of(page, job_id)
+    expect(row).to_contain_text("Completed", timeout=PATIENT)
+    expect(page.get_by_role("status")).to_contain_text(f"Export of {SMALL}: completed.")
+    row.get_by_text("Details").focus()
+    keyboard.press("Enter")
+    job = installation.everything.job(job_id)
+    artifact = job["artifact"]
+    for fact in ("path", "sha256", "server_version", "dump_version"):
+        expect(row).to_contain_text(artifact[fact])
+    assert artifact["path"].startswith(f"{SMALL}/by/hand/")
+    file = artifact["path"].rpartition("/")[2]
+    expect(row).to_contain_text(f"zstd -dc {file} | psql -X -v ON_ERROR_STOP=1 -d DATABASE")
+    expect(row.locator("time").first).to_have_attribute("title", job["created_at"])
+
+    # Looked at once more, it has been left as it was.
+    looks = watched.asked_for("/api/jobs")
+    page.evaluate("dispatchEvent(new Event('online'))")
+    wait_for(lambda: page.title() and watched.asked_for("/api/jobs") > looks, "another look", 5)
+    expect(row.get_by_text("Details")).to_be_focused()
+    expect(row.get_by_text(artifact["sha256"], exact=True)).to_be_visible()
+
+    row.get_by_role("link", name=SMALL).focus()
+    keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(f"/#/jobs/{job_id}$"))
+    expect(page.get_by_role("heading", name="Job", exact=True)).to_be_focused()
+    expect(page.get_by_text(artifact["sha256"], exact=True)).to_be_visible()
+    assert page.evaluate("window.neverReloaded")
+
+
+def test_the_token_is_in_memory_only_and_a_reload_forgets_it(
+    open_page: OpenPage, token: str
+) -> None:
+    watched = open_page()
+    page = watched.page
+    sign_in(page, token)
+    expect(page.locator("#freshness")).to_contain_text("Live.")
+    left_behind = page.evaluate(
+        """async () => JSON.stringify([
+          { ...localStorage }, { ...sessionStorage }, document.cookie, location.href, name,
+          history.state, (await indexedDB.databases()), (await caches.keys()),
+          document.documentElement.outerHTML,
+          [...document.querySelectorAll("input")].map((field) => field.value),
+        ])"""
+    )
+    assert token not in left_behind
+    assert token.split(".")[2] not in left_behind
+    assert page.context.cookies() == []
+    assert not [url for url in watched.requests if token in url]
+
+    page.reload()
+    expect(page.get_by_label("Token")).to_be_empty()
+    expect(page.get_by_text("Signed in as")).to_be_hidden()
+    sign_in(page, token)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("Token")).to_be_focused()
+    assert page.locator("article").count() == 0
+
+
+def test_a_failure_says_why_in_words(
+    page: Page, installation: Installation, token: str
+) -> None:
+    connection = demo_database.exporter_connection(installation.server, "nowhere_to_be_found")
+    make_target(installation.namespace, "page-no-database", connection)
+    sign_in(page, token)
+    start_export(page, "page-no-database")
+    row = row_of(page, accepted_job(page))
+    expect(row).to_contain_text("Failed", timeout=PATIENT)
+    expect(row).to_contain_text("Database not found.")
+    expect(row).to_contain_text("nowhere_to_be_found")
+
+
+def test_what_the_server_refuses_is_told_next_to_its_field(page: Page, token: str) -> None:
+    sign_in(page, token)
+    form = form_of(page)
+    start_export(page, SMALL, **{"Directory": "/absolute", "E-mail": "nobody"})
+    for label, message in {
+        "Directory": "Must be relative: drop the leading /",
+        "E-mail": "Must be one e-mail address such as ops@example.com",
+    }.items():
+        field = form.get_by_label(label)
+        expect(field).to_have_attribute("aria-invalid", "true")
+        expect(field).to_have_accessible_description(re.compile(re.escape(message)))
+    expect(form.get_by_label("Directory")).to_be_focused()
+
+    start_export(page, "nobody-knows-it", **{"Directory": "", "E-mail": ""})
+    expect(form.get_by_label("Project")).to_have_accessible_description(
+        "No such project: an ExportTarget with this projectId must exist."
+    )
+    start_export(page, "")
+    expect(form.get_by_label("Project")).to_have_accessible_description("Is required")
+    expect(form.get_by_label("Directory")).not_to_have_attribute("aria-invalid", "true")
+
+
+def test_cancelling_asks_first_and_shows_the_end(
+    page: Page, installation: Installation, token: str
+) -> None:
+    sign_in(page, token)
+    start_export(page, LARGE)
+    job_id = accepted_job(page)
+    row = row_of(page, job_id)
+    expect(row).to_contain_text("Running", timeout=PATIENT)
+    expect(row).to_contain_text(re.compile(r"\d+ %, .* of about .*[MG]B"), timeout=PATIENT)
+    bar = row.get_by_role("progressbar", name=LARGE)
+    assert 0 <= float(bar.evaluate("(bar) => bar.value")) < 100
+
+    cancel = row.get_by_role("button", name=f"Cancel {LARGE}")
+    cancel.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name=f"Cancel the export of {LARGE}?")
+    expect(dialog.get_by_role("button", name="Keep it running")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(cancel).to_be_focused()
+    assert installation.everything.job(job_id)["status"] == "running"
+
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(row).to_contain_text("Cancelling…")
+    expect(row).to_contain_text("Cancelled", timeout=PATIENT)
+    expect(cancel).to_be_hidden()
+    expect(row.get_by_role("link", name=LARGE)).to_be_focused()
+    assert installation.everything.job(job_id)["status"] == "cancelled"
+
+
+def test_pressing_again_after_a_broken_connection_makes_no_second_job(
+    page: Page, installation: Installation, token: str
+) -> None:
+    sign_in(page, token)
+
+    def lose_the_answer(route: Route) -> None:
+        assert route.fetch().status == 202
+        route.abort()
+
+    page.route("**/api/backup/export", lose_the_answer, times=1)
+    start_export(page, SMALL, Directory="twice")
+    expect(form_of(page)).to_contain_text("Press the button again: that never makes a second one.")
+    page.get_by_role("button", name="Start the export").click()
+    expect(form_of(page)).to_contain_text("That export was already accepted.")
+    listed = Api(installation.url, token).call("GET", f"/api/jobs?project_id={SMALL}").body["data"]
+    assert len([job for job in listed if job["storage_path"] == "twice"]) == 1
+
+
+def test_too_many_requests_are_waited_for(page: Page, token: str) -> None:
+    sign_in(page, token)
+    body = json.dumps({"status": 429, "code": "rate_limited", "detail": "Too many requests."})
+    page.route(
+        "**/api/backup/export",
+        lambda route: route.fulfill(
+            status=429,
+            body=body,
+            headers={"Retry-After": "2", "Content-Type": "application/problem+json"},
+        ),
+        times=1,
+    )
+    start_export(page, "nobody-knows-it")
+    expect(page.get_by_role("button", name=re.compile(r"Wait [12] s"))).to_be_visible()
+    expect(page.get_by_role("button", name="Start the export")).to_be_visible(timeout=4000)
+    page.get_by_role("button", name="Start the export").click()
+    expect(form_of(page)).to_contain_text("No such project")
+
+
+def test_a_token_for_another_project_sees_nothing(
+    page: Page, installation: Installation
+) -> None:
+    job_id = installation.caller().export(project_id=SMALL).body["data"]["job_id"]
+    stranger = f"page-{secrets.token_hex(4)}"
+    sign_in(page, installation.release.token(stranger, "--project", "theirs", "--project", "mine"))
+    expect(page.get_by_text("No exports yet.")).to_be_visible()
+    project = form_of(page).get_by_label("Project")
+    assert project.locator("option").all_text_contents() == ["mine", "theirs"]
+    page.evaluate("(id) => { location.hash = `#/jobs/${id}`; }", job_id)
+    expect(page.locator("#job-freshness")).to_contain_text("No such job.")
+    assert SMALL not in page.get_by_role("main").inner_text()
+
+
+def test_text_is_never_taken_for_markup(page: Page, installation: Installation) -> None:
+    hostile = "<img src=x onerror=alert(1)><b>bold</b>"
+    token = installation.release.token(hostile)
+    job_id = Api(installation.url, token).export(project_id=SMALL).body["data"]["job_id"]
+    sign_in(page, token)
+    expect(page.get_by_text(f"Signed in as {hostile}")).to_be_visible()
+    page.evaluate("(id) => { location.hash = `#/jobs/${id}`; }", job_id)
+    expect(page.get_by_role("article").get_by_text(hostile, exact=True)).to_be_visible()
+    assert page.locator("b, img[src=x]").count() == 0
+
+
+def test_a_server_out_of_reach_is_told_and_found_again(
+    open_page: OpenPage, installation: Installation, token: str
+) -> None:
+    installation.caller().export(project_id=SMALL)
+    watched = open_page()
+    page = watched.page
+    sign_in(page, token)
+    expect(page.locator("#freshness")).to_contain_text("Live.")
+    shown = page.locator("article").count()
+    assert shown > 0
+    page.context.set_offline(True)
+    page.evaluate("dispatchEvent(new Event('online'))")
+    freshness = page.locator("#freshness")
+    expect(freshness).to_contain_text(re.compile(r"Not reached since .*\. Trying again at .*\."))
+    expect(page.get_by_role("status")).to_contain_text("Not reached since")
+    assert page.locator("article").count() == shown
+    page.context.set_offline(False)
+    expect(freshness).to_contain_text("Live.", timeout=10_000)
+    expect(page.get_by_role("status")).to_contain_text("The server answers again.")
+
+
+def test_nobody_is_asked_while_nobody_looks(open_page: OpenPage, token: str) -> None:
+    watched = open_page()
+    page = watched.page
+    page.clock.install()
+    page.route(
+        "**/api/jobs?*",
+        lambda route: route.fulfill(json={"data": [], "next_cursor": None}),
+    )
+    sign_in(page, token)
+
+    def looks_within(seconds: int) -> int:
+        before = watched.asked_for("/api/jobs")
+        for _ in range(seconds):
+            page.clock.run_for(1000)
+        return watched.asked_for("/api/jobs") - before
+
+    def become(state: str) -> None:
+        page.evaluate(
+            """(state) => {
+              Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
+              document.dispatchEvent(new Event("visibilitychange"));
+            }""",
+            state,
+        )
+
+    expect(page.locator("#freshness")).to_contain_text("Live.")
+    assert 2 <= looks_within(40) <= 4
+    become("hidden")
+    assert looks_within(120) == 0
+    before = watched.asked_for("/api/jobs")
+    become("visible")
+    wait_for(lambda: page.title() and watched.asked_for("/api/jobs") > before, "a look", 5)
+
+
+def test_older_jobs_come_on_request_and_filters_narrow_the_list(
+    page: Page, installation: Installation
+) -> None:
+    names = [f"page-{number:02}" for number in range(30)]
+    # Without a target they fail at once: cheap jobs to list.
+    apply(
+        *(export_manifest(installation.namespace, name, projectId="paging") for name in names)
+    )
+    token = installation.release.token(f"page-{secrets.token_hex(4)}", "--project", "paging")
+    sign_in(page, token)
+    rows = page.locator("article")
+    expect(rows).to_have_count(25)
+    page.get_by_role("button", name="Show older jobs").click()
+    expect(rows).to_have_count(30)
+    expect(rows.nth(25).get_by_role("link", name="paging")).to_be_focused()
+    expect(page.get_by_role("button", name="Show older jobs")).to_be_hidden()
+    expect(rows.filter(has_text="Target not found.")).to_have_count(30, timeout=PATIENT)
+    page.get_by_label("Status").select_option("Completed")
+    expect(page.get_by_text("No job matches these filters.")).to_be_visible()
+    page.get_by_label("Status").select_option("Failed")
+    expect(rows).to_have_count(25)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_is_legible_and_every_control_has_a_name_and_size(
+    open_page: OpenPage, installation: Installation, token: str, scheme: str
+) -> None:
+    job_id = installation.caller().export(project_id=SMALL).body["data"]["job_id"]
+    page = open_page(color_scheme=scheme, viewport=PHONE).page
+    assert page.evaluate(FAINT_TEXTS) == []
+    sign_in(page, token)
+    start_export(page, "nobody-knows-it")
+    expect(form_of(page)).to_contain_text("No such project")
+    row_of(page, job_id).get_by_text("Details").click()
+    assert page.evaluate(FAINT_TEXTS) == []
+    assert page.evaluate(UNNAMED_OR_TINY) == []
+    snapshot = page.locator("body").aria_snapshot()
+    for part in ("banner", "navigation", "main", "search", "status", "list", "progressbar"):
+        assert f"- {part}" in snapshot, snapshot
+    assert re.findall(r'heading "(\w[\w ]*)" \[level=[12]\]', snapshot) == [
+        "Exports",
+        "New export",
+        "Jobs",
+    ]
+
+
+def test_the_narrowest_screen_needs_no_sideways_scrolling(
+    open_page: OpenPage, installation: Installation, token: str
+) -> None:
+    caller = installation.caller()
+    job_id = caller.export(project_id=SMALL).body["data"]["job_id"]
+    caller.finished(job_id)
+    page = open_page(viewport=NARROWEST).page
+    too_wide = "() => document.documentElement.scrollWidth > innerWidth"
+    assert not page.evaluate(too_wide)
+    sign_in(page, token)
+    row_of(page, job_id).get_by_text("Details").click()
+    assert not page.evaluate(too_wide)
+    page.evaluate("(id) => { location.hash = `#/jobs/${id}`; }", job_id)
+    expect(page.get_by_text("Check and restore")).to_be_visible()
+    assert not page.evaluate(too_wide)
+
+
+def test_without_javascript_there_is_a_way_on(open_page: OpenPage) -> None:
+    page = open_page(java_script_enabled=False).page
+    expect(page.get_by_text("This page needs JavaScript.")).to_be_visible()
+    expect(page.get_by_label("Token")).to_be_hidden()
+    expect(page.get_by_role("main").get_by_role("link", name="the API docs")).to_be_visible()
+
+
+def test_the_docs_show_every_operation_from_our_own_host(open_page: OpenPage) -> None:
+    page = open_page("/docs").page
+    for operation in (
+        "post /api/backup/export",
+        "get /api/jobs",
+        "get /api/jobs/{job_id}",
+        "post /api/jobs/{job_id}/cancel",
+    ):
+        expect(page.get_by_role("button", name=operation, exact=True)).to_be_visible()
+    page.get_by_role("button", name="post /api/backup/export", exact=True).click()
+    expect(page.get_by_text("Idempotency-Key").first).to_be_visible()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+    expect(page.get_by_text("token_missing").first).to_be_visible()
