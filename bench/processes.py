@@ -68,7 +68,7 @@ def wait_until_served(process: subprocess.Popen[str], url: str, log: Path) -> No
 
     def look() -> bool:
         if process.poll() is not None:
-            raise ToolError(f"{process.args} has ended:\n{log.read_text()[-2000:]}")
+            raise ToolError(f"{process.args!r} has ended:\n{log.read_text()[-2000:]}")
         try:
             with urllib.request.urlopen(url, timeout=5):
                 return True
