@@ -10,7 +10,7 @@ export CLUSTER REGISTRY
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-unit test-cluster browser lint cluster-up cluster-down cluster-status images \
-	bench-dump crds docs lock
+	bench-dump bench-api crds docs lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -50,6 +50,10 @@ images: ## cluster-up, and side by side the images (REGISTRY= with CLUSTER=curre
 
 bench-dump: images ## the runner against pg_dump, and a job's fixed overhead
 	@$(PLAIN_PYTHON) bench/bench_dump.py
+
+# With the API's own libraries, which a plain Python lacks.
+bench-api: $(VENV)/ready cluster-up ## the API against a bare FastAPI route and a bare create call
+	@PYTHONPATH=api:crds:demo:bench $(BIN)/python bench/bench_api.py
 
 crds: $(VENV)/ready ## write the CRDs from the models
 	PYTHONPATH=crds $(BIN)/python -m backupexport_contract.crd_manifests

@@ -1,0 +1,207 @@
+"""`make bench-api`: what the API costs beside a bare FastAPI route and a bare create call.
+
+The API runs as a process of the machine, against the cluster's API server, with ten thousand
+BackupExports.  Contenders are loaded in turn, one at a time while the others idle, on the same
+processor; the load generator has another one.  Medians of the rounds are printed.
+"""
+
+import itertools
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import bare_app
+import load_client
+import many_exports
+import measures
+from backupexport_contract import names
+from measures import Rounds
+from playground.tools import ROOT, ToolError, kubectl, namespace
+from processes import memory, pinned, processors
+from servers import LIST, Servers
+
+NAMESPACE = f"backupexport-bench-{secrets.token_hex(3)}"
+# For creations that nobody watches: the API would parse their events, on the processor that it
+# shares with the direct client, and slow that down.
+UNWATCHED = f"{NAMESPACE}-direct"
+# Never made: the bare app's program has nothing to watch there.
+EMPTY = f"{NAMESPACE}-empty"
+
+EXPORTS = 10_000
+ROUNDS = 5
+CONNECTIONS = 8
+SECONDS = 2.0
+WARM_UP_SECONDS = 1.0
+# For each number of connections.
+POSTS = {1: 100, CONNECTIONS: 200}
+# The limits are the API's own, 600 reads and 10 exports a minute for each sub.  With a higher
+# limit and one caller, the limiter would keep a list such as it never has in life; so there are
+# enough callers for each to stay within the limit.
+SUBJECTS = 500
+
+JOB_API, LIST_API, FILTERED_API = "job: API", "list of 50: API", "list, one project: API"
+JOB_BARE = {variant: f"job: bare, {variant}" for variant in bare_app.VARIANTS}
+LIST_BARE = {variant: f"list of 50: bare, {variant}" for variant in bare_app.VARIANTS}
+
+Contender = Callable[[float], load_client.Load]
+
+
+def main() -> int:
+    """Print the tables and the bench line."""
+    _ensure_crds()
+    measured, generator = processors()
+    with ExitStack() as stack:
+        logs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stack.enter_context(namespace(NAMESPACE))
+        stack.enter_context(namespace(UNWATCHED))
+        began = time.monotonic()
+        many_exports.make_targets(NAMESPACE)
+        job_ids = many_exports.fill(NAMESPACE, EXPORTS)
+        _say(f"{EXPORTS} BackupExports made in {time.monotonic() - began:.0f} s")
+        stack.enter_context(pinned(generator))
+        servers = Servers(stack, logs, measured, (NAMESPACE, UNWATCHED, EMPTY))
+        figures = _measure_reads(servers, job_ids)
+        # After the reads: new jobs have less JSON and would make the list's page smaller.
+        post_vs_direct = _measure_posts(servers)
+        now, most = memory(servers.api.pid)
+        print(f"memory of the API in the end: {now:.1f} MiB (at most {most:.1f} MiB)")
+    ordered = {
+        "get_vs_bare": figures["get_vs_bare"],
+        "get_p99_vs_bare": figures["get_p99_vs_bare"],
+        "post_vs_direct_p50": post_vs_direct,
+        "list_vs_bare": figures["list_vs_bare"],
+        "rss_mib": figures["rss_mib"],
+    }
+    print(measures.bench_line(ordered))
+    return 0
+
+
+def _measure_reads(servers: Servers, job_ids: list[str]) -> dict[str, float]:
+    contenders = _readers(servers, job_ids)
+    rounds = {name: Rounds() for name in contenders}
+    calls = gets = 0
+    for turn, name in _turns(contenders):
+        before = _kubernetes_reads()
+        load = contenders[name](SECONDS if turn else WARM_UP_SECONDS)
+        if name == JOB_API:
+            calls += _kubernetes_reads() - before
+            gets += len(load.latencies)
+        if turn:
+            rounds[name].add(load.rate, load.latencies)
+    now, most = memory(servers.api.pid)
+    ceiling = _load(servers.raw_port, servers.callers(1).gets(["/"]), SECONDS).rate
+    job_bare = measures.faster(rounds, *JOB_BARE.values())
+    list_bare = measures.faster(rounds, *LIST_BARE.values())
+    baselines = {name: job_bare if name.startswith("job") else list_bare for name in rounds}
+    print(f"\n{CONNECTIONS} connections, {ROUNDS} rounds of {SECONDS:g} s: median (min-max)")
+    print(measures.table(rounds, baselines, "of bare"))
+    print(f"the load generator's own ceiling: {ceiling:.0f} requests/s")
+    print(
+        f"reads of BackupExports from the Kubernetes API during {gets} GETs of a job, "
+        f"whoever made them: {calls}"
+    )
+    print(f"memory of the API with {EXPORTS} jobs: {now:.1f} MiB (at most {most:.1f} MiB)")
+    return {
+        "get_vs_bare": rounds[JOB_API].rate / rounds[job_bare].rate,
+        "get_p99_vs_bare": rounds[JOB_API].p99 / rounds[job_bare].p99,
+        "list_vs_bare": rounds[LIST_API].rate / rounds[list_bare].rate,
+        "rss_mib": now,
+    }
+
+
+def _readers(servers: Servers, job_ids: list[str]) -> dict[str, Contender]:
+    callers = servers.callers(SUBJECTS)
+    jobs = [f"/api/jobs/{job_id}" for job_id in job_ids]
+    filtered = [f"{LIST}&project_id={project}" for project in many_exports.PROJECTS]
+    plans = [(JOB_API, servers.api_port, jobs)]
+    plans += [
+        (name, servers.bare_port, [f"/{variant}{path}" for path in jobs])
+        for variant, name in JOB_BARE.items()
+    ]
+    plans += [(LIST_API, servers.api_port, [LIST]), (FILTERED_API, servers.api_port, filtered)]
+    plans += [
+        (name, servers.bare_port, [f"/{variant}{LIST}"]) for variant, name in LIST_BARE.items()
+    ]
+    return {name: partial(_load, port, callers.gets(paths)) for name, port, paths in plans}
+
+
+def _measure_posts(servers: Servers) -> float:
+    posts = servers.callers(SUBJECTS).posts(many_exports.PROJECTS)
+    contenders: dict[str, Callable[[], tuple[float, list[float]]]] = {}
+    baselines: dict[str, str] = {}
+    pairs: dict[int, tuple[str, str]] = {}
+    for connections in POSTS:
+        post, direct = f"POST: API, {connections} at once", f"create: direct, {connections} at once"
+        contenders[post] = partial(_post, servers, posts, connections)
+        contenders[direct] = partial(_create, servers, connections)
+        baselines |= {post: direct, direct: direct}
+        pairs[connections] = post, direct
+    rounds = {name: Rounds() for name in contenders}
+    for turn, name in _turns(contenders):
+        rate, latencies = contenders[name]()
+        if turn:
+            rounds[name].add(rate, latencies)
+    ratios = {
+        connections: rounds[post].p50 / rounds[direct].p50
+        for connections, (post, direct) in pairs.items()
+    }
+    print()
+    print(measures.table(rounds, baselines, "of direct"))
+    for connections, ratio in ratios.items():
+        print(f"POST's p50, {connections} at once: {ratio:.3f} of the direct call's")
+    # One at a time: at more, either side mostly waits for Python's lock in its own process.
+    return ratios[1]
+
+
+def _load(port: int, requests: list[bytes], seconds: float) -> load_client.Load:
+    return load_client.generate(
+        port, itertools.cycle(requests), connections=CONNECTIONS, status=200, seconds=seconds
+    )
+
+
+def _post(servers: Servers, posts: Iterator[bytes], connections: int) -> tuple[float, list[float]]:
+    some = itertools.islice(posts, POSTS[connections])
+    load = load_client.generate(servers.api_port, some, connections=connections, status=202)
+    return load.rate, load.latencies
+
+
+def _create(servers: Servers, connections: int) -> tuple[float, list[float]]:
+    manifests = many_exports.new_manifests(POSTS[connections])
+    seconds, latencies = servers.create(connections, manifests)
+    return len(latencies) / seconds, latencies
+
+
+def _turns(contenders: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Round 0 only warms up; every second round goes backwards, so that none is always first."""
+    order = list(contenders)
+    for turn in range(ROUNDS + 1):
+        _say(f"round {turn}")
+        yield from ((turn, name) for name in (reversed(order) if turn % 2 else order))
+
+
+def _kubernetes_reads() -> int:
+    told = kubectl("get", "--raw", "/metrics")
+    return measures.requests_to(told, names.EXPORT_PLURAL, ("GET", "LIST"))
+
+
+def _ensure_crds() -> None:
+    """Create the CRDs where there are none; those that are there belong to somebody."""
+    for file in sorted((ROOT / "crds").glob("*.yaml")):
+        try:
+            kubectl("get", "-f", str(file))
+        except ToolError:
+            kubectl("create", "-f", str(file))
+            kubectl("wait", "--for=condition=Established", "-f", str(file), "--timeout=30s")
+
+
+def _say(text: str) -> None:
+    print(f"  {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""Thousands of BackupExports as a busy installation would have them after a month."""
+
+import itertools
+import json
+import random
+import re
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import load_client
+from backupexport_contract import names, timestamps
+from backupexport_contract.resources import readable_size
+from playground.tools import STATE, ToolError, apply, environment
+
+PROJECTS = tuple(f"proj-{number:02}" for number in range(50))
+_CONNECTIONS = 16
+_PATH = f"/apis/{names.API_VERSION}/namespaces/{{}}/{names.EXPORT_PLURAL}"
+_JSON = {"Content-Type": "application/json"}
+_MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
+_AGE = timedelta(days=30)
+_TOOK = timedelta(seconds=95)
+
+
+def make_targets(namespace: str) -> None:
+    """An ExportTarget for each project; nothing runs, so nobody misses the Secret."""
+    apply(
+        *(
+            {
+                "apiVersion": names.API_VERSION,
+                "kind": names.TARGET_KIND,
+                "metadata": {"name": project, "namespace": namespace},
+                "spec": {"projectId": project, "secretRef": {"name": project}},
+            }
+            for project in PROJECTS
+        )
+    )
+
+
+def fill(namespace: str, count: int) -> list[str]:
+    """Create `count` BackupExports with the states that an operator would have left; their ids."""
+    # Seeded: alike from run to run.
+    chance = random.Random(count)
+    now = timestamps.now()
+    jobs = [
+        (str(uuid.uuid4()), PROJECTS[number % len(PROJECTS)], now - _AGE * (number / count))
+        for number in range(count)
+    ]
+    path = _PATH.format(namespace)
+    created = (
+        load_client.request("POST", path, _JSON, json.dumps(manifest(*job)).encode())
+        for job in jobs
+    )
+    told = (
+        load_client.request(
+            "PATCH",
+            f"{path}/{job[0]}/status",
+            _MERGE_PATCH,
+            json.dumps({"status": status(*job, chance.random())}).encode(),
+        )
+        for job in jobs
+    )
+    with _kubectl_proxy() as port:
+        load_client.generate(port, created, connections=_CONNECTIONS, status=201)
+        load_client.generate(port, told, connections=_CONNECTIONS, status=200)
+    return [job_id for job_id, _, _ in jobs]
+
+
+def new_manifests(count: int) -> list[dict[str, Any]]:
+    """Manifests of `count` new exports."""
+    now = timestamps.now()
+    projects = itertools.islice(itertools.cycle(PROJECTS), count)
+    return [manifest(str(uuid.uuid4()), project, now) for project in projects]
+
+
+def manifest(job_id: str, project_id: str, created: datetime) -> dict[str, Any]:
+    """A BackupExport as the API makes it."""
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.EXPORT_KIND,
+        "metadata": {
+            "name": job_id,
+            "labels": {
+                names.LABEL_JOB_ID: job_id,
+                names.LABEL_PROJECT_HASH: names.project_hash(project_id),
+            },
+            "annotations": {
+                names.ANNOTATION_REQUESTED_BY: "nightly@example.com",
+                names.ANNOTATION_CREATED_AT: timestamps.to_text(created),
+            },
+        },
+        "spec": {"projectId": project_id, "format": "sql", "compress": True},
+    }
+
+
+def status(job_id: str, project_id: str, created: datetime, chance: float) -> dict[str, Any]:
+    """How such an export may have ended: 9 of 10 well."""
+    if chance < 0.02:
+        return {"phase": "Pending", "jobName": names.job_name(job_id)}
+    size, dumped = 171_966_464, 819_200_000
+    told: dict[str, Any] = {
+        "observedGeneration": 1,
+        "jobName": names.job_name(job_id),
+        "attempts": 1,
+        "startTime": _kubernetes_time(created + timedelta(seconds=2)),
+    }
+    if chance < 0.04:
+        return told | {"phase": "Running", "progress": _progress(42, dumped)}
+    told["completionTime"] = _kubernetes_time(created + _TOOK)
+    if chance < 0.1:
+        return told | {
+            "phase": "Failed",
+            "reason": "AuthenticationFailed",
+            "message": "The server refuses the user or its password: correct the Secret's keys"
+            " username and password.",
+            "conditions": [_condition("Failed", "AuthenticationFailed", created)],
+        }
+    file = names.artifact_file_name(created, job_id, "sql", "zstd")
+    return told | {
+        "phase": "Succeeded",
+        "progress": _progress(100, dumped),
+        "artifact": {
+            "path": names.artifact_path(project_id, None, file),
+            "sizeBytes": size,
+            "uncompressedBytes": dumped,
+            "sha256": "5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9",
+            "serverVersion": "17.5",
+            "dumpVersion": "17.6",
+            "displaySize": readable_size(size),
+        },
+        "conditions": [_condition("Complete", "Exported", created)],
+    }
+
+
+def _progress(percent: int, dumped: int) -> dict[str, Any]:
+    return {
+        "percent": percent,
+        "dumpedBytes": dumped * percent // 100,
+        "estimatedBytes": dumped,
+        "display": f"{percent}%",
+    }
+
+
+def _condition(kind: str, reason: str, created: datetime) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "status": "True",
+        "reason": reason,
+        "message": "",
+        "lastTransitionTime": _kubernetes_time(created + _TOOK),
+    }
+
+
+def _kubernetes_time(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@contextmanager
+def _kubectl_proxy() -> Iterator[int]:
+    """A port of plain HTTP that leads to the API server: whoever we are, kubectl knows."""
+    command = [str(STATE / "bin" / "kubectl"), "proxy", "--port=0"]
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            port = re.search(r":(\d+)\s*$", line)
+            if port is None:
+                raise ToolError(f"kubectl proxy said {line!r} instead of its port")
+            yield int(port[1])
+        finally:
+            process.terminate()

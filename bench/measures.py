@@ -1,0 +1,80 @@
+"""From latencies to the table and the bench line; no I/O."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The smallest of `values` that at least `percent` of them don't exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+
+
+@dataclass
+class Rounds:
+    """What one contender did, round by round."""
+
+    rates: list[float] = field(default_factory=list)
+    p50s: list[float] = field(default_factory=list)
+    p99s: list[float] = field(default_factory=list)
+
+    def add(self, rate: float, latencies: Sequence[float]) -> None:
+        """Take in a round; latencies in seconds."""
+        self.rates.append(rate)
+        self.p50s.append(percentile(latencies, 50) * 1000)
+        self.p99s.append(percentile(latencies, 99) * 1000)
+
+    @property
+    def rate(self) -> float:
+        """Requests per second, the median of the rounds."""
+        return statistics.median(self.rates)
+
+    @property
+    def p50(self) -> float:
+        """Milliseconds, the median of the rounds."""
+        return statistics.median(self.p50s)
+
+    @property
+    def p99(self) -> float:
+        """Milliseconds, the median of the rounds."""
+        return statistics.median(self.p99s)
+
+
+def faster(rounds: Mapping[str, Rounds], *names: str) -> str:
+    """The name of the one with the highest rate."""
+    return max(names, key=lambda name: rounds[name].rate)
+
+
+def table(rounds: Mapping[str, Rounds], baselines: Mapping[str, str], beside: str) -> str:
+    """A line for each contender: medians (min-max); and its rate beside its baseline's."""
+    lines = [f"{'':<26}{'requests/s':>20}{'p50 ms':>20}{'p99 ms':>22}{beside:>11}"]
+    for name, one in rounds.items():
+        baseline = rounds[baselines[name]]
+        lines.append(
+            f"{name:<26}{_spread(one.rates, 0):>20}{_spread(one.p50s, 2):>20}"
+            f"{_spread(one.p99s, 2):>22}{one.rate / baseline.rate:>11.3f}"
+        )
+    return "\n".join(lines)
+
+
+def bench_line(figures: Mapping[str, float]) -> str:
+    """The last line, for programs."""
+    return "bench: " + " ".join(f"{name}={value:.3f}" for name, value in figures.items())
+
+
+def requests_to(metrics: str, resource: str, verbs: Sequence[str]) -> int:
+    """How many requests for `resource` an API server's metrics count, all clients together."""
+    return sum(
+        int(float(line.rsplit(" ", 1)[1]))
+        for line in metrics.splitlines()
+        if line.startswith("apiserver_request_total{")
+        and f'resource="{resource}"' in line
+        and any(f'verb="{verb}"' in line for verb in verbs)
+    )
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    median, least, most = statistics.median(values), min(values), max(values)
+    return f"{median:.{digits}f} ({least:.{digits}f}-{most:.{digits}f})"
