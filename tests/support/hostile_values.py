@@ -43,6 +43,11 @@ class Hostile:
     not_by_hand: str | None = None
 
     @property
+    def hidden_names(self) -> list[str]:
+        """Names that an answer must not repeat; a tame one may be, to say what is unknown."""
+        return [name for name in self.fields if self.field in (STRANGE_FIELD, "body")]
+
+    @property
     def body(self) -> dict[str, Any]:
         """The request's body."""
         return {"project_id": "proj-123", **self.fields}
@@ -405,7 +410,7 @@ _EMAILS = {
     "empty": "",
     "no-at": MARK,
     "no-domain": f"{MARK}@",
-    "no-local-part": "@example.com",
+    "no-local-part": "@example.org",
     "only-at": "@",
     "two-ats": f"{MARK}@@example.com",
     "two-domains": f"{MARK}@example.org@example.com",
