@@ -230,9 +230,7 @@ def test_the_token_is_in_memory_only_and_a_reload_forgets_it(
     assert page.locator("article").count() == 0
 
 
-def test_a_failure_says_why_in_words(
-    page: Page, installation: Installation, token: str
-) -> None:
+def test_a_failure_says_why_in_words(page: Page, installation: Installation, token: str) -> None:
     connection = demo_database.exporter_connection(installation.server, "nowhere_to_be_found")
     make_target(installation.namespace, "page-no-database", connection)
     sign_in(page, token)
@@ -334,9 +332,7 @@ def test_too_many_requests_are_waited_for(page: Page, token: str) -> None:
     expect(form_of(page)).to_contain_text("No such project")
 
 
-def test_a_token_for_another_project_sees_nothing(
-    page: Page, installation: Installation
-) -> None:
+def test_a_token_for_another_project_sees_nothing(page: Page, installation: Installation) -> None:
     job_id = installation.caller().export(project_id=SMALL).body["data"]["job_id"]
     stranger = f"page-{secrets.token_hex(4)}"
     sign_in(page, installation.release.token(stranger, "--project", "theirs", "--project", "mine"))
@@ -419,9 +415,7 @@ def test_older_jobs_come_on_request_and_filters_narrow_the_list(
 ) -> None:
     names = [f"page-{number:02}" for number in range(30)]
     # Without a target they fail at once: cheap jobs to list.
-    apply(
-        *(export_manifest(installation.namespace, name, projectId="paging") for name in names)
-    )
+    apply(*(export_manifest(installation.namespace, name, projectId="paging") for name in names))
     token = installation.release.token(f"page-{secrets.token_hex(4)}", "--project", "paging")
     sign_in(page, token)
     rows = page.locator("article")

@@ -17,7 +17,7 @@ JOB = "/api/jobs/0b7cf3b6-6f2b-4c55-8f6c-0f6a3f0a7f10"
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("GET", "/", 404, "not_found"),
+        ("GET", "/nowhere", 404, "not_found"),
         ("GET", "/api/backup/export/", 404, "not_found"),
         ("POST", "/api/backup/export/", 404, "not_found"),
         ("GET", "/api/backup/export", 405, "method_not_allowed"),
