@@ -53,6 +53,7 @@ def main() -> int:
     # uvicorn finishes its requests on SIGTERM and then raises it again, for this handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     logging.getLogger(__name__).info("serving namespace %s", settings.namespace)
+    app.state.authenticator.start()
     store.start()
     try:
         server.run()
@@ -60,6 +61,7 @@ def main() -> int:
         logging.getLogger(__name__).info("interrupted")
     finally:
         store.stop()
+        app.state.authenticator.stop()
     return 0 if server.started else 1
 
 

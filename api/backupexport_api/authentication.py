@@ -1,5 +1,8 @@
 """Who is calling: a JWT from the Authorization header."""
 
+import hashlib
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +11,30 @@ from jwt.exceptions import InvalidSubjectError
 
 from backupexport_api import problems
 from backupexport_api.authorization import MalformedClaimError, ProjectAccess
+from backupexport_api.jwks_fetch import JwksFetch
+from backupexport_api.jwks_source import JwksSource
+from backupexport_api.key_sources import ConfiguredKeys, KeySource, KeysUnavailableError
 from backupexport_api.settings import Settings
+from backupexport_api.signing_keys import (
+    KeySet,
+    SigningKey,
+    keys_of_pem,
+    keys_of_secret,
+    public_key_algorithms,
+    secret_algorithms,
+)
+from backupexport_api.token_claims import BadClaimsError, expiry_of, subject_of
 
 # Clocks of two machines that both run NTP differ by less.
 _LEEWAY_SECONDS = 5
+
+LONGEST_TOKEN = 8192
+
+# Keys that a token brings along prove nothing, and no extension of JWS is understood here.
+_REFUSED_HEADERS = frozenset({"crit", "jku", "jwk", "x5c", "x5u"})
+
+# Enough for the callers of some minutes, and a few MiB at most.
+_MOST_REMEMBERED = 512
 
 # What a client is told; anything else about a token stays between us and the log.
 _REASONS: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
@@ -23,6 +46,9 @@ _REASONS: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
     (InvalidSubjectError, "its sub is not text"),
 )
 
+# Beside PyJWT's own: 1e999 is no int, and a header of brackets alone nests too deep.
+_DECODE_ERRORS = (jwt.PyJWTError, ValueError, OverflowError, RecursionError)
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -32,61 +58,164 @@ class Caller:
     access: ProjectAccess
 
 
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    """A token that was found good: it stays so until it expires or the keys change."""
+
+    caller: Caller
+    expires_at: float
+    source: KeySource
+    keys: KeySet
+
+
 class Authenticator:
     """Checks tokens against one configuration; the algorithm is never the token's choice."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._jwks: JwksSource | None = None
+        self._sources: dict[str, KeySource] = {}
+        # By a hash, so that no memory dump holds a token that could be used.
+        self._remembered: dict[bytes, _Remembered] = {}
         self._options: dict[str, Any] = {
             "require": ["exp", "sub"],
             "enforce_minimum_key_length": True,
             "verify_aud": settings.jwt_audience is not None,
             "verify_iss": settings.jwt_issuer is not None,
         }
+        self._find_sources(settings)
 
-    def caller_of(self, token: str) -> Caller:
-        """Tell who `token` speaks for; ProblemError (401) where it is not good."""
-        claims = self._claims_of(token)
-        subject = claims["sub"]
-        if not subject.strip():
-            raise problems.token_invalid("its sub is empty")
-        if not _is_unicode(subject):
-            raise problems.token_invalid("its sub is not text")
-        try:
-            access = ProjectAccess.of(
-                claims, self._settings.jwt_projects_claim, self._settings.tokens_without_projects
+    def _find_sources(self, settings: Settings) -> None:
+        """Give each configured algorithm its keys, and no other."""
+        with_secret = secret_algorithms(settings.jwt_algorithms)
+        with_public_key = public_key_algorithms(settings.jwt_algorithms)
+        configured = keys_of_secret(settings.jwt_secret.get_secret_value(), with_secret)
+        if settings.jwt_jwks_url is not None:
+            self._jwks = JwksSource(
+                JwksFetch(settings.jwt_jwks_url),
+                with_public_key,
+                refresh_seconds=settings.jwt_jwks_refresh_seconds,
+                max_age_seconds=settings.jwt_jwks_max_age_seconds,
             )
-        except MalformedClaimError as error:
+            self._sources |= dict.fromkeys(with_public_key, self._jwks)
+        elif with_public_key:
+            configured += keys_of_pem(settings.jwt_public_key, with_public_key)
+        configured_keys = ConfiguredKeys(KeySet(configured))
+        self._sources |= {key.algorithm: configured_keys for key in configured}
+
+    def start(self) -> None:
+        """Begin to read keys from where they may change."""
+        if self._jwks is not None:
+            self._jwks.start()
+
+    def stop(self) -> None:
+        """End what `start` began."""
+        if self._jwks is not None:
+            self._jwks.stop()
+
+    def unready(self) -> list[str]:
+        """List what keeps tokens from being checked, a phrase each."""
+        return [] if self._jwks is None else self._jwks.unready()
+
+    async def caller_of(self, token: str) -> Caller:
+        """Tell who `token` speaks for; ProblemError where it is not good (401) or keys lack (503).
+
+        It waits only where the token names a key that is new.
+        """
+        if len(token) > LONGEST_TOKEN:
+            raise problems.token_invalid(f"it is longer than {LONGEST_TOKEN} characters")
+        digest = hashlib.sha256(token.encode()).digest()
+        try:
+            known = self._remembered.get(digest)
+            if known is not None and _is_still_good(known):
+                return known.caller
+            known = await self._checked(token)
+        except KeysUnavailableError:
+            raise problems.unavailable(
+                "The keys that check tokens can't be read for now. Try again in a moment.",
+                code="signing_keys_unavailable",
+            ) from None
+        self._remember(digest, known)
+        return known.caller
+
+    async def _checked(self, token: str) -> _Remembered:
+        algorithm, key_id = _header_of(token)
+        source = self._sources.get(algorithm)
+        if source is None:
+            raise problems.token_invalid("its algorithm is not accepted")
+        keys = source.current()
+        matching = keys.matching(algorithm, key_id)
+        if not matching and await source.refreshed():
+            keys = source.current()
+            matching = keys.matching(algorithm, key_id)
+        if not matching:
+            raise problems.token_invalid("it was signed with a key that is not known")
+        claims = self._claims_of(token, matching)
+        try:
+            expires_at = expiry_of(claims) + _LEEWAY_SECONDS
+            caller = Caller(
+                subject_of(claims),
+                ProjectAccess.of(
+                    claims,
+                    self._settings.jwt_projects_claim,
+                    self._settings.tokens_without_projects,
+                ),
+            )
+        except (BadClaimsError, MalformedClaimError) as error:
             raise problems.token_invalid(str(error)) from None
-        return Caller(subject, access)
+        return _Remembered(caller, expires_at, source, keys)
 
-    def _claims_of(self, token: str) -> dict[str, Any]:
-        try:
-            return jwt.decode(
-                token,
-                self._settings.jwt_secret.get_secret_value(),
-                algorithms=list(self._settings.jwt_algorithms),
-                options=self._options,  # type: ignore[arg-type]
-                issuer=self._settings.jwt_issuer,
-                audience=self._settings.jwt_audience,
-                leeway=_LEEWAY_SECONDS,
-            )
-        # Beside PyJWT's own: 1e999 is no int, and a header of brackets alone nests too deep.
-        except (jwt.PyJWTError, ValueError, OverflowError, RecursionError) as error:
-            raise problems.token_invalid(_reason_of(error)) from None
+    def _claims_of(self, token: str, keys: Sequence[SigningKey]) -> dict[str, Any]:
+        """The claims of `token`, if one of `keys` has signed it."""
+        refusal: Exception | None = None
+        for key in keys:
+            try:
+                return self._decoded(token, key)
+            except jwt.InvalidSignatureError as error:
+                refusal = error
+            except _DECODE_ERRORS as error:
+                refusal = error
+                break
+        raise problems.token_invalid(_reason_of(refusal))
+
+    def _decoded(self, token: str, key: SigningKey) -> dict[str, Any]:
+        return jwt.decode(
+            token,
+            key.jwk,
+            algorithms=[key.algorithm],
+            options=self._options,  # type: ignore[arg-type]
+            issuer=self._settings.jwt_issuer,
+            audience=self._settings.jwt_audience,
+            leeway=_LEEWAY_SECONDS,
+        )
+
+    def _remember(self, digest: bytes, found: _Remembered) -> None:
+        self._remembered.pop(digest, None)
+        if len(self._remembered) >= _MOST_REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]
+        self._remembered[digest] = found
 
 
-def _reason_of(error: Exception) -> str:
+def _is_still_good(known: _Remembered) -> bool:
+    return known.source.current() is known.keys and time.time() < known.expires_at
+
+
+def _header_of(token: str) -> tuple[str, str | None]:
+    """The algorithm and the key id that the token claims to be signed with."""
+    try:
+        header = jwt.get_unverified_header(token)
+    except _DECODE_ERRORS as error:
+        raise problems.token_invalid(_reason_of(error)) from None
+    if not _REFUSED_HEADERS.isdisjoint(header):
+        raise problems.token_invalid("its header holds crit, jku, jwk, x5c or x5u")
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str):
+        raise problems.token_invalid("its algorithm is not accepted")
+    return algorithm, header.get("kid")
+
+
+def _reason_of(error: Exception | None) -> str:
     return next(
         (reason for kind, reason in _REASONS if isinstance(error, kind)),
         "it is malformed or its signature does not match",
     )
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether `text` has no lone surrogates, which JSON can spell and UTF-8 can't."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -3,19 +3,17 @@
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import ValidationError
 
 from backupexport_api import idempotency, problems
 from backupexport_api.authentication import Caller
+from backupexport_api.bearer_token import BearerToken
 from backupexport_api.body_limit import limited_body
 from backupexport_api.export_request import ExportRequest
 from backupexport_api.field_errors import field_errors
 from backupexport_api.job_store import JobStore
 from backupexport_api.json_body import MalformedJsonError, strict_json
 from backupexport_api.problems import FieldError
-
-_bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", scheme_name="bearer")
 
 
 async def _store(request: Request) -> JobStore:
@@ -24,20 +22,7 @@ async def _store(request: Request) -> JobStore:
 
 
 Store = Annotated[JobStore, Depends(_store)]
-
-
-async def _authenticated(
-    request: Request,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> Caller:
-    if credentials is None:
-        raise problems.token_missing()
-    caller: Caller = request.app.state.authenticator.caller_of(credentials.credentials)
-    request.state.subject = caller.subject
-    return caller
-
-
-AuthenticatedCaller = Annotated[Caller, Depends(_authenticated)]
+AuthenticatedCaller = Annotated[Caller, Depends(BearerToken())]
 
 
 # Not async: the counting blocks when the storage is elsewhere, so it runs in a worker thread.

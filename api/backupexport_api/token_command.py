@@ -16,19 +16,26 @@ from backupexport_contract import timestamps
 from pydantic import ValidationError
 
 from backupexport_api.authorization import EVERY_PROJECT
-from backupexport_api.settings import JwtSettings, complaints
+from backupexport_api.settings import ENV_PREFIX, JwtSettings, complaints
 
+_NO_HS256 = (
+    f"{ENV_PREFIX}JWT_ALGORITHMS does not accept HS256, and other tokens are signed with a key"
+    " that is not here: ask the issuer whose keys are configured for one"
+)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print a token; exit code 2 where the secret is missing or no good."""
+    """Print a token; exit code 2 where the secret is missing or no good, or of no use."""
     options = _parser().parse_args(arguments)
     try:
         settings = JwtSettings()
     except ValidationError as error:
         for line in complaints(error):
             sys.stderr.write(f"backupexport-token: {line}\n")
+        return 2
+    if "HS256" not in settings.jwt_algorithms:
+        sys.stderr.write(f"backupexport-token: {_NO_HS256}\n")
         return 2
     token = jwt.encode(
         _claims(options, settings), settings.jwt_secret.get_secret_value(), algorithm="HS256"

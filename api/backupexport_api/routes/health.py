@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
 from backupexport_api import problems
@@ -27,13 +27,18 @@ async def healthz() -> Envelope[Health]:
 
 @router.get("/readyz", summary="Can it serve?", responses=problem_responses(400, 503))
 async def readyz(
-    store: Store, exclude: Annotated[list[Literal["kubernetes-api"]] | None, Query()] = None
+    request: Request,
+    store: Store,
+    exclude: Annotated[list[Literal["kubernetes-api"]] | None, Query()] = None,
 ) -> Envelope[Health]:
-    """Answer 200 when the cache is synced and the Kubernetes API answers; else say what is not.
+    """Answer 200 when the cache is synced, tokens can be checked and the Kubernetes API answers.
 
-    `exclude=kubernetes-api` leaves the second question out: without that API, reading still works.
+    `exclude=kubernetes-api` leaves the last question out: without that API, reading still works.
     """
-    missing = await store.unready(with_kubernetes=not exclude)
+    missing = [
+        *await store.unready(with_kubernetes=not exclude),
+        *request.app.state.authenticator.unready(),
+    ]
     if missing:
         raise problems.unavailable(f"Not ready: {'; '.join(missing)}.", code="not_ready")
     return Envelope(data=Health(status="ready"))

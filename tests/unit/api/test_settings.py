@@ -47,7 +47,7 @@ def test_an_empty_variable_is_an_unset_one(make_settings: Make) -> None:
         ),
         ({"JWT_SECRET_FILE": "/nowhere"}, "BACKUPEXPORT_JWT_SECRET: can't read /nowhere"),
         ({"JWT_ALGORITHMS": "none"}, "BACKUPEXPORT_JWT_ALGORITHMS: "),
-        ({"JWT_ALGORITHMS": "HS256,RS256"}, "BACKUPEXPORT_JWT_ALGORITHMS: "),
+        ({"JWT_ALGORITHMS": "HS256,ES256K"}, "BACKUPEXPORT_JWT_ALGORITHMS: "),
         ({"NAMESPACE": ""}, "BACKUPEXPORT_NAMESPACE: is required"),
         ({"EXPORT_RATE_LIMIT": "often"}, "BACKUPEXPORT_EXPORT_RATE_LIMIT: must be a rate"),
         ({"READ_RATE_LIMIT": "0/minute"}, "BACKUPEXPORT_READ_RATE_LIMIT: must allow"),

@@ -1,0 +1,159 @@
+"""Keys from a JWKS URL: read again and again by a thread of their own.
+
+The thread is the only one that fetches.  A token with an unknown key id asks it for a read at
+once; requests wait for that read on the event loop, in no worker thread.
+"""
+
+import asyncio
+import concurrent.futures
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from backupexport_api.key_sources import KeysUnavailableError
+from backupexport_api.signing_keys import KeySet, UnusableKeysError, keys_of_jwks
+
+# Between two reads that unknown key ids ask for, whoever sends them and however many.
+ASK_SECONDS = 3.0
+# How long such a request waits: a read's connecting and answering, and a little more.
+_WAIT_SECONDS = 4.0
+# After a read that failed; never longer than the time between reads.
+_RETRY_SECONDS = 5.0
+_STOP_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """What a good read has brought."""
+
+    document: bytes
+    keys: KeySet
+    read_at: float
+
+
+class JwksSource:
+    """The newest keys that could be read, for as long as they are not too old."""
+
+    def __init__(
+        self,
+        fetch: Callable[[], bytes],
+        algorithms: Iterable[str],
+        *,
+        refresh_seconds: float,
+        max_age_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`fetch` blocks and may raise anything."""
+        self._fetch = fetch
+        self._algorithms = list(algorithms)
+        self._refresh_seconds = refresh_seconds
+        self._max_age_seconds = max_age_seconds
+        self._clock = clock
+        self._snapshot: _Snapshot | None = None
+        self._complaint: str | None = None
+        self._lock = threading.Lock()
+        self._asked: concurrent.futures.Future[None] | None = None
+        self._last_asked = float("-inf")
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="jwks", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, or leave it to the end of the process where a read holds it up."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(_STOP_SECONDS)
+
+    def current(self) -> KeySet:
+        """Tell the keys; KeysUnavailableError where they are too old or were never read."""
+        snapshot = self._snapshot
+        if snapshot is None or self._clock() - snapshot.read_at > self._max_age_seconds:
+            raise KeysUnavailableError
+        return snapshot.keys
+
+    def unready(self) -> list[str]:
+        """Say what is wrong, without the URL."""
+        try:
+            self.current()
+        except KeysUnavailableError:
+            when = "too long ago" if self._snapshot else "never yet"
+            return [f"the keys that check tokens were read {when}"]
+        return []
+
+    async def refreshed(self) -> bool:
+        """Wait for a read that began on somebody's request; False where the last is too recent."""
+        asked = self._ask()
+        if asked is None:
+            return False
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(asked), _WAIT_SECONDS)
+        except TimeoutError:
+            return False
+        return True
+
+    def _ask(self) -> concurrent.futures.Future[None] | None:
+        with self._lock:
+            if self._asked is None:
+                now = self._clock()
+                if now - self._last_asked < ASK_SECONDS:
+                    return None
+                self._last_asked = now
+                self._asked = concurrent.futures.Future()
+                # One request that gives up must not cancel the others' wait.
+                self._asked.set_running_or_notify_cancel()
+                self._wake.set()
+            return self._asked
+
+    def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            if self._stopping:
+                return
+            is_good = self.read()
+            with self._lock:
+                asked, self._asked = self._asked, None
+            if asked is not None:
+                asked.set_result(None)
+            pause = self._refresh_seconds
+            self._wake.wait(pause if is_good else min(pause, _RETRY_SECONDS))
+
+    def read(self) -> bool:
+        """Read once; what can't be used leaves the keys as they are."""
+        started = self._clock()
+        try:
+            document = self._fetch()
+            known = self._snapshot
+            if known is not None and known.document == document:
+                keys = known.keys
+            else:
+                keys = KeySet(keys_of_jwks(document, self._algorithms))
+                _log.info("%d keys that check tokens were read", len(keys))
+        except UnusableKeysError as error:
+            self._complain(str(error))
+            return False
+        # The thread must outlive whatever a fetch can raise.
+        except Exception as error:  # noqa: BLE001
+            self._complain(f"can't be read: {type(error).__name__}")
+            return False
+        self._snapshot = _Snapshot(document, keys, started)
+        self._complain(None)
+        return True
+
+    def _complain(self, complaint: str | None) -> None:
+        """Log what is wrong once, not at each read; never with anything of the document in it."""
+        if complaint == self._complaint:
+            return
+        self._complaint = complaint
+        if complaint is None:
+            _log.info("the JWK set can be read again")
+        else:
+            _log.warning("the JWK set %s; the keys stay as they are", complaint)
