@@ -91,9 +91,7 @@ class KubernetesJobStore:
         # For a job that is not the caller's, as much work as for one that doesn't exist: the
         # time that a 404 takes would tell them apart.
         name = job_id if cached is None else str(uuid.uuid4())
-        found = await self._call(
-            "get", _CALL_SECONDS, self._api.get_object, names.EXPORT_PLURAL, name
-        )
+        found = await self._get(name, _CALL_SECONDS)
         if found is not None:
             return _readable(found) if access.allows(found["spec"]["projectId"]) else None
         if not self._exports.is_synced:
@@ -134,9 +132,7 @@ class KubernetesJobStore:
 
     async def find_export(self, name: str) -> BackupExport | None:
         """Read a BackupExport from the Kubernetes API."""
-        found = await self._call(
-            "get", _LOOK_UP_SECONDS, self._api.get_object, names.EXPORT_PLURAL, name
-        )
+        found = await self._get(name, _LOOK_UP_SECONDS)
         return None if found is None else BackupExport.model_validate(found)
 
     async def cancel_job(self, name: str) -> Job | None:
