@@ -35,10 +35,12 @@ class Image:
 
 
 POSTGRES = CLONE / "cluster" / "postgres"
+VALKEY = CLONE / "cluster" / "valkey"
 IMAGES = (
     Image("IMAGE", "backupexport", CLONE, CLONE / "Dockerfile", "controller"),
     Image("RUNNER_IMAGE", "backupexport-runner", CLONE, CLONE / "Dockerfile", "runner"),
     Image("POSTGRES_IMAGE", "backupexport-postgres", POSTGRES, POSTGRES / "Dockerfile"),
+    Image("VALKEY_IMAGE", "backupexport-valkey", VALKEY, VALKEY / "Dockerfile"),
 )
 
 

@@ -16,7 +16,7 @@ class Release:
         self.name = name
 
     def install(self, values: dict[str, Any] | None = None) -> None:
-        """Install or upgrade, and wait until both deployments are ready."""
+        """Install or upgrade, and wait until all deployments are ready."""
         crds: dict[str, Any] = {}
         if self._crds_belong_to_another():
             _update_crds()
@@ -60,6 +60,7 @@ def _images_as_values() -> dict[str, Any]:
     return {
         "image": _image(built["IMAGE"]),
         "runner": {"image": _image(built["RUNNER_IMAGE"])},
+        "valkey": {"image": _image(built["VALKEY_IMAGE"])},
     }
 
 

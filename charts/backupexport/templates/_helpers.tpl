@@ -87,13 +87,15 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
-{{/* Of (list . component), where component names a part of the values. */}}
+{{/* Of (list . component checksums), where component names a part of the values. A changed
+     checksum makes new pods. */}}
 {{- define "backupexport.podMetadata" -}}
 {{- $ := index . 0 -}}
 {{- $values := index $.Values (index . 1) -}}
+{{- $own := list (index . 0) (index . 1) -}}
 labels:
-  {{- toYaml (merge (fromYaml (include "backupexport.labels" .)) $values.podLabels) | nindent 2 }}
-{{- with $values.podAnnotations }}
+  {{- toYaml (merge (fromYaml (include "backupexport.labels" $own)) $values.podLabels) | nindent 2 }}
+{{- with merge (dict) (index . 2) $values.podAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -107,6 +109,12 @@ serviceAccountName: {{ include "backupexport.fullname" $ }}-{{ index . 1 }}
 automountServiceAccountToken: true
 terminationGracePeriodSeconds: {{ $values.terminationGracePeriodSeconds }}
 {{ include "backupexport.podSecurity" $ }}
+{{- include "backupexport.scheduling" . }}
+{{- end -}}
+
+{{/* Of (list . component). */}}
+{{- define "backupexport.scheduling" -}}
+{{- $values := index (index . 0).Values (index . 1) -}}
 {{- range $field := list "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
 {{- with index $values $field }}
 {{ $field }}: {{- toYaml . | nindent 2 }}

@@ -60,7 +60,7 @@ async def closes(client: httpx.AsyncClient) -> bool:
     """Whether an answer tells its client to connect anew."""
     answer = await client.get("/")
     assert answer.text == "here"
-    return answer.headers.get("connection") == "close"
+    return bool(answer.headers.get("connection") == "close")
 
 
 async def test_it_serves_on_and_closes_connections_then_ends() -> None:

@@ -1,0 +1,41 @@
+{{/* Whether there is more than one replica, now or at times. */}}
+{{- define "backupexport.hasReplicas" -}}
+{{- if or .Values.api.autoscaling.enabled (gt (int .Values.api.replicas) 1) -}}yes{{- end -}}
+{{- end -}}
+
+{{- define "backupexport.usesJwtSecret" -}}
+{{- range .Values.auth.jwt.algorithms }}{{ if hasPrefix "HS" . }}yes{{ end }}{{ end -}}
+{{- end -}}
+
+{{/* The algorithms that have public keys, or nothing. */}}
+{{- define "backupexport.usesPublicKeys" -}}
+{{- $names := list -}}
+{{- range .Values.auth.jwt.algorithms }}{{ if not (hasPrefix "HS" .) }}{{ $names = append $names . }}{{ end }}{{ end -}}
+{{- join ", " $names -}}
+{{- end -}}
+
+{{/* Enough to see a change by, too little to guess a secret by. */}}
+{{- define "backupexport.apiChecksums" -}}
+{{- $sums := dict -}}
+{{- with .Values.auth.jwt.secret }}{{ $_ := set $sums "checksum/jwt" (sha256sum . | trunc 6) }}{{ end -}}
+{{- with .Values.auth.jwt.publicKey }}{{ $_ := set $sums "checksum/jwt-public" (sha256sum . | trunc 16) }}{{ end -}}
+{{- if and (include "backupexport.usesValkey" .) (not .Values.valkey.existingSecret) -}}
+{{- $_ := set $sums "checksum/valkey" (sha256sum (include "backupexport.valkeyPassword" .) | trunc 6) -}}
+{{- end -}}
+{{- toYaml $sums -}}
+{{- end -}}
+
+{{- define "backupexport.topologySpread" -}}
+topologySpreadConstraints:
+{{- if kindIs "invalid" .Values.api.topologySpreadConstraints }}
+  - topologyKey: kubernetes.io/hostname
+    maxSkew: 1
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "backupexport.selectorLabels" (list . "api") | nindent 8 }}
+    # Or the old pods of a rolling update would count.
+    matchLabelKeys: [pod-template-hash]
+{{- else }} {{ toJson .Values.api.topologySpreadConstraints }}
+{{- end }}
+{{- end -}}
