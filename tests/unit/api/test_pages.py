@@ -148,9 +148,7 @@ async def test_head_is_get_without_the_body(client: httpx.AsyncClient, path: str
 
 @pytest.mark.parametrize("path", [*PAGES, "/assets/app.js"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-async def test_other_methods_are_refused(
-    client: httpx.AsyncClient, path: str, method: str
-) -> None:
+async def test_other_methods_are_refused(client: httpx.AsyncClient, path: str, method: str) -> None:
     response = await client.request(method, path)
     assert response.status_code == 405
     assert response.headers["Content-Type"] == "application/problem+json"
