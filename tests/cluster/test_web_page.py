@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from browser import Watched, chromium, watched_page
 from installation import LARGE, SMALL, Installation
-from playground import demo_database
 from playground.rest import Api
 from playground.targets import export_manifest, make_target
 from playground.tools import apply, wait_for
@@ -109,7 +108,11 @@ def token(installation: Installation) -> str:
 def sign_in(page: Page, token: str) -> None:
     page.get_by_label("Token").fill(token)
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_text("Signed in as")).to_be_visible()
+    expect(signed_in(page)).to_be_visible()
+
+
+def signed_in(page: Page) -> Locator:
+    return page.get_by_role("banner").get_by_text("Signed in as")
 
 
 def form_of(page: Page) -> Locator:
@@ -134,10 +137,6 @@ def row_of(page: Page, job_id: str) -> Locator:
     return page.locator("article", has=page.locator(f"#job-{job_id}"))
 
 
-def focused(page: Page) -> Locator:
-    return page.locator(":focus")
-
-
 def test_a_token_that_is_not_good_is_refused_in_the_servers_words(
     page: Page, installation: Installation
 ) -> None:
@@ -150,7 +149,7 @@ def test_a_token_that_is_not_good_is_refused_in_the_servers_words(
         page.get_by_role("button", name="Sign in").click()
         expect(page.get_by_role("alert")).to_have_text(sentence)
         expect(page.get_by_label("Token")).to_be_focused()
-    expect(page.get_by_text("Signed in as")).to_be_hidden()
+    expect(signed_in(page)).to_be_hidden()
     sign_in(page, installation.release.token("page-late"))
 
 
@@ -161,6 +160,8 @@ def test_the_main_story_with_nothing_but_a_keyboard(
     page, keyboard = watched.page, watched.page.keyboard
     page.evaluate("window.neverReloaded = true")
     # In the token's field from the start.
+    expect(page.get_by_label("Token")).to_be_focused()
+    expect(page.get_by_role("button", name="Sign in")).to_be_enabled()
     keyboard.insert_text(token)
     keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Exports", exact=True)).to_be_focused()
@@ -197,7 +198,7 @@ def test_the_main_story_with_nothing_but_a_keyboard(
     keyboard.press("Enter")
     expect(page).to_have_url(re.compile(f"/#/jobs/{job_id}$"))
     expect(page.get_by_role("heading", name="Job", exact=True)).to_be_focused()
-    expect(page.get_by_text(artifact["sha256"], exact=True)).to_be_visible()
+    expect(page.locator("#job").get_by_text(artifact["sha256"], exact=True)).to_be_visible()
     assert page.evaluate("window.neverReloaded")
 
 
@@ -223,7 +224,7 @@ def test_the_token_is_in_memory_only_and_a_reload_forgets_it(
 
     page.reload()
     expect(page.get_by_label("Token")).to_be_empty()
-    expect(page.get_by_text("Signed in as")).to_be_hidden()
+    expect(signed_in(page)).to_be_hidden()
     sign_in(page, token)
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Token")).to_be_focused()
@@ -231,7 +232,14 @@ def test_the_token_is_in_memory_only_and_a_reload_forgets_it(
 
 
 def test_a_failure_says_why_in_words(page: Page, installation: Installation, token: str) -> None:
-    connection = demo_database.exporter_connection(installation.server, "nowhere_to_be_found")
+    installation.server.psql("CREATE ROLE page_nobody LOGIN PASSWORD 'page-nobody'")
+    connection = {
+        "host": installation.server.host,
+        "port": "5432",
+        "username": "page_nobody",
+        "password": "page-nobody",
+        "database": "nowhere_to_be_found",
+    }
     make_target(installation.namespace, "page-no-database", connection)
     sign_in(page, token)
     start_export(page, "page-no-database")
@@ -349,7 +357,7 @@ def test_text_is_never_taken_for_markup(page: Page, installation: Installation) 
     token = installation.release.token(hostile)
     job_id = Api(installation.url, token).export(project_id=SMALL).body["data"]["job_id"]
     sign_in(page, token)
-    expect(page.get_by_text(f"Signed in as {hostile}")).to_be_visible()
+    expect(signed_in(page)).to_contain_text(f"Signed in as {hostile}")
     page.evaluate("(id) => { location.hash = `#/jobs/${id}`; }", job_id)
     expect(page.get_by_role("article").get_by_text(hostile, exact=True)).to_be_visible()
     assert page.locator("b, img[src=x]").count() == 0
@@ -467,15 +475,90 @@ def test_the_narrowest_screen_needs_no_sideways_scrolling(
     row_of(page, job_id).get_by_text("Details").click()
     assert not page.evaluate(too_wide)
     page.evaluate("(id) => { location.hash = `#/jobs/${id}`; }", job_id)
-    expect(page.get_by_text("Check and restore")).to_be_visible()
+    expect(page.locator("#job").get_by_text("Check and restore")).to_be_visible()
     assert not page.evaluate(too_wide)
+
+
+SQL = "{format: 'sql', compression: 'zstd', artifact: {path: 'a/b.sql.zst', sha256: 'ff'}}"
+TAR = "{format: 'tar', compression: 'gzip', artifact: {path: 'a/b.tar.gz', sha256: 'ff'}}"
+PLAIN = "{format: 'tar', compression: null, artifact: {path: 'b c.tar', sha256: 'ff'}}"
+PSQL = "psql -X -v ON_ERROR_STOP=1 -d DATABASE"
+RESTORE = "pg_restore --exit-on-error -d DATABASE"
+
+
+@pytest.mark.parametrize(
+    ("module", "expression", "expected"),
+    [
+        ("format", "[0, 1, 999, 1000, 999999, 12345678].map(m.bytes)",
+         ["0 bytes", "1 byte", "999 bytes", "1.00 kB", "1.00 MB", "12.3 MB"]),
+        ("format", "[0, 59499, 60000, 75000, 7260000].map(m.duration)",
+         ["0 s", "59 s", "1 min", "1 min 15 s", "2 h 1 min"]),
+        ("format", "['AuthenticationFailed', 'Internal'].map(m.reasonWords)",
+         ["Authentication failed", "Internal"]),
+        ("format", f"m.restoreCommands({SQL})",
+         f"echo 'ff  b.sql.zst' | sha256sum --check\nzstd -dc b.sql.zst | {PSQL}"),
+        ("format", f"m.restoreCommands({TAR})",
+         "echo 'ff  b.tar.gz' | sha256sum --check\n"
+         f"gzip -dc b.tar.gz > b.tar && {RESTORE} b.tar"),
+        ("format", f"m.restoreCommands({PLAIN})",
+         f"echo 'ff  b c.tar' | sha256sum --check\n{RESTORE} 'b c.tar'"),
+        ("format", """["-d", "a'b", "$(id)", "a/b.c"].map(m.quoted)""",
+         ["'-d'", r"'a'\''b'", "'$(id)'", "a/b.c"]),
+        ("claims", "['', '  Bearer a.b ', 'a b', 'ä'].map(m.tokenIn)", [None, "a.b", None, None]),
+        ("claims", "['x', 'x.bnVsbA.y', 'x.eyJzdWIiOiLDpCJ9.y'].map(m.readClaims)",
+         [{}, {}, {"sub": "ä"}]),
+        ("claims", "[['b', 'a'], ['a', '*'], [], 'a', [1]].map((p) => m.projectsOf({projects: p}))",
+         [["a", "b"], None, None, None, None]),
+        ("pace", "[1, 2, 3, 9].map((n) => m.retrySeconds(n, 0, 1))", [2, 4, 8, 60]),
+        ("pace", "[m.retrySeconds(1, 30, 0), m.retrySeconds(9, 5, 0)]", [30, 45]),
+        ("pace", "['5', null, '', '-1', 'Wed, 21 Oct 2015 07:28:00 GMT'].map(m.retryAfterSeconds)",
+         [5, None, None, None, None]),
+        ("pace", "[{unfinished: true, requests: 1}, {unfinished: true, requests: 5},"
+         " {unfinished: false, requests: 1}].map(m.pauseSeconds)", [2, 10, 12]),
+        ("attempt", "[202, 400, 404, 401, 429, 503, 0].map(m.isSettledBy)",
+         [True, True, True, False, False, False, False]),
+        ("attempt", "((first) => [m.attemptFor(first, 'a') === first, m.attemptFor(first, 'b').key"
+         " === first.key])(m.attemptFor(null, 'a'))", [True, False]),
+    ],
+)  # fmt: skip
+def test_what_the_page_reckons_is_right(
+    page: Page, module: str, expression: str, expected: Any
+) -> None:
+    # Here, in a browser, because Node is nothing a newcomer has to have.
+    code = f"async () => {{ const m = await import('/assets/{module}.js'); return {expression}; }}"
+    assert page.evaluate(code) == expected
+
+
+@pytest.mark.parametrize(
+    ("known", "fresh", "has_more", "expected", "reaches_end"),
+    [
+        ("", "c b a", False, "c b a", True),
+        ("b a", "c b", True, "c b a", False),
+        # Gone from the middle, and gone because there is no more to list.
+        ("c b a", "c a", True, "c a", True),
+        ("c b a", "c b", False, "c b", True),
+        ("b a", "", False, "", True),
+    ],
+)
+def test_a_fresh_list_and_a_longer_one_become_one(
+    page: Page, known: str, fresh: str, has_more: bool, expected: str, reaches_end: bool
+) -> None:
+    code = """async ([known, fresh, hasMore]) => {
+      const { merged } = await import("/assets/jobs.js");
+      const jobs = (text) =>
+        text.split(" ").filter(Boolean).map((id) => ({ job_id: id, created_at: id }));
+      const { jobs: all, reachesEnd } = merged(jobs(known), jobs(fresh), hasMore);
+      return [all.map((job) => job.job_id).join(" "), reachesEnd];
+    }"""
+    assert page.evaluate(code, [known, fresh, has_more]) == [expected, reaches_end]
 
 
 def test_without_javascript_there_is_a_way_on(open_page: OpenPage) -> None:
     page = open_page(java_script_enabled=False).page
-    expect(page.get_by_text("This page needs JavaScript.")).to_be_visible()
+    expect(page.locator("noscript > p")).to_be_visible()
+    expect(page.locator("noscript > p")).to_contain_text("This page needs JavaScript.")
+    expect(page.locator("noscript a[href=docs]")).to_be_visible()
     expect(page.get_by_label("Token")).to_be_hidden()
-    expect(page.get_by_role("main").get_by_role("link", name="the API docs")).to_be_visible()
 
 
 def test_the_docs_show_every_operation_from_our_own_host(open_page: OpenPage) -> None:

@@ -22,6 +22,8 @@ byId("sign-in-form").addEventListener("submit", (event) => {
   event.preventDefault();
   signIn();
 });
+// Disabled until now: pressed before this script was there, it would have done nothing.
+byId("sign-in-submit").disabled = false;
 byId("sign-out").addEventListener("click", () => session.end());
 byId("skip").addEventListener("click", (event) => {
   // Followed as a link, it would change the route.
