@@ -400,7 +400,6 @@ _STORAGE_PATHS = {
     "nul-in-front": f"\x00{MARK}",
     "backslash-segment": f"{MARK}\\x",
     "three-slashes": f"{MARK}///x",
-    "slash-dot-slash": f"{MARK}/./x",
     "slash-at-both-ends": f"/{MARK}/",
     "option-file": f"--file={_FILE}",
     "option-with-space": f"-f {_FILE}",
