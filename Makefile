@@ -10,7 +10,7 @@ export CLUSTER REGISTRY
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-unit test-cluster browser lint cluster-up cluster-down cluster-status images \
-	bench-dump bench-api crds docs lock
+	bench-dump bench-api crds docs lock schemathesis
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -47,6 +47,10 @@ cluster-down: ## take the cluster away (PURGE=1: what was built for it, too)
 
 images: ## cluster-up, and side by side the images (REGISTRY= with CLUSTER=current)
 	@$(PLAIN_PYTHON) -m local_cluster images
+
+SCHEMATHESIS_SECONDS ?= 1800
+schemathesis: $(VENV)/ready images ## Schemathesis for long, with other requests each time
+	SCHEMATHESIS_SECONDS=$(SCHEMATHESIS_SECONDS) $(BIN)/pytest -s tests/cluster/test_schemathesis.py
 
 bench-dump: images ## the runner against pg_dump, and a job's fixed overhead
 	@$(PLAIN_PYTHON) bench/bench_dump.py

@@ -61,7 +61,7 @@ _NOT_OUR_JSON: dict[str, bytes | str] = {
     "yaml": "project_id: proj-123",
     "form": "project_id=proj-123",
     "xml": "<project_id>proj-123</project_id>",
-    "multipart": '--x\r\nContent-Disposition: form-data; name="project_id"\r\n\r\nproj-123\r\n--x--',
+    "multipart": '--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nproj-123\r\n--x--\r\n',
     "javascript": f"require('child_process').exec('touch {MARK}')",
     "pickle": b"cos\nsystem\n(S'true'\ntR.",
     "duplicate-key": '{"project_id": "other", "project_id": "proj-123"}',

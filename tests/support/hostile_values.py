@@ -400,7 +400,6 @@ _STORAGE_PATHS = {
     "nul-in-front": f"\x00{MARK}",
     "backslash-segment": f"{MARK}\\x",
     "three-slashes": f"{MARK}///x",
-    "slash-dot-slash": f"{MARK}/./x",
     "slash-at-both-ends": f"/{MARK}/",
     "option-file": f"--file={_FILE}",
     "option-with-space": f"-f {_FILE}",
@@ -626,7 +625,7 @@ _IS_A_FIELD = "a BackupExport has a field of this name"
 _NULL_IS_THE_DEFAULT = "the API server puts the default in the place of null"
 
 
-def _cases() -> Iterator[Hostile]:
+def _texts() -> Iterator[Hostile]:
     for trick, ending in _ENDINGS.items():
         for field, good in (
             ("project_id", PROJECT_ID),
@@ -644,6 +643,9 @@ def _cases() -> Iterator[Hostile]:
     ):
         for trick, value in values.items():
             yield Hostile(f"{field}-{trick}", field, {field: value})
+
+
+def _types() -> Iterator[Hostile]:
     for field in SPEC_FIELDS:
         for kind, value in _WRONG_TYPES.items():
             if not (field == "compress" and isinstance(value, bool)):
@@ -654,6 +656,9 @@ def _cases() -> Iterator[Hostile]:
     for name in ("zstd", "gzip"):
         fields = {"compress": False, "compression": name}
         yield Hostile(f"compression-{name}-without-compress", "compression", fields)
+
+
+def _unknown_fields() -> Iterator[Hostile]:
     for name in _UNKNOWN_FIELDS:
         yield Hostile(f"unknown-field-{name}", name, {name: MARK})
     for trick, name in _UNKNOWN_STRANGE_FIELDS.items():
@@ -663,7 +668,7 @@ def _cases() -> Iterator[Hostile]:
         yield Hostile(f"unknown-field-{name}", name, {name: MARK}, _IS_A_FIELD)
 
 
-CASES = tuple(_cases())
+CASES = (*_texts(), *_types(), *_unknown_fields())
 CASES_BY_HAND = tuple(case for case in CASES if case.not_by_hand is None)
 
 

@@ -42,7 +42,9 @@ def texts_in(value: Any) -> Iterator[str]:
             yield from texts_in(item)
     elif isinstance(value, str):
         yield from (value, repr(value)[1:-1])
-        yield from (json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (1, 0))
+        yield from (
+            json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)
+        )
     else:
         yield json.dumps(value)
 
@@ -72,7 +74,7 @@ def assert_repeated_nowhere(told: str, *values: Any) -> None:
 
 
 def test_there_are_enough_and_each_has_a_name_of_its_own() -> None:
-    names = [case.id for case in (*CASES, *BODIES, *ODD)]
+    names = [*(c.id for c in CASES), *(body.id for body in BODIES), *(odd.id for odd in ODD)]
     assert len(names) == len(set(names))
     assert len(CASES_BY_HAND) >= 300
     values = [repr(case.fields) for case in CASES]

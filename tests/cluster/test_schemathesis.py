@@ -1,0 +1,100 @@
+"""Schemathesis (https://schemathesis.io) holds the API to its own OpenAPI document.
+
+All of its checks, and its stateful tests along the document's links, against a process of the
+API before the cluster's API server.  No operator watches the namespace, so what is requested
+there is stored and never run.
+
+The same requests every time; `make schemathesis` runs for SCHEMATHESIS_SECONDS, with others.
+"""
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from installation import Installation
+from local_api import LocalApi, local_api
+from playground.targets import API_VERSION
+from playground.tools import apply, kubectl, make_namespace
+
+pytestmark = pytest.mark.cluster
+
+_SEED = 1
+_EXAMPLES = 40
+_LONGEST_SECONDS = 300
+
+# The document's examples name this project, and half of all valid requests are for it: a
+# request for one that doesn't exist is a 404 and leads no further.
+_PROJECT = "proj-123"
+_CONFIGURATION = f"""
+[dictionaries.projects]
+values = ["{_PROJECT}"]
+
+[parameters."body.project_id"]
+dictionary = "projects"
+probability = 0.5
+"""
+
+
+@pytest.fixture
+def served(installation: Installation, tmp_path: Path) -> Iterator[LocalApi]:
+    """`installation` is there for the CRDs alone."""
+    namespace = f"backupexport-schemathesis-{secrets.token_hex(3)}"
+    make_namespace(namespace)
+    try:
+        apply(
+            {
+                "apiVersion": API_VERSION,
+                "kind": "ExportTarget",
+                "metadata": {"name": "target", "namespace": namespace},
+                "spec": {"projectId": _PROJECT, "secretRef": {"name": "nobody-reads-it"}},
+            }
+        )
+        with local_api(namespace, tmp_path) as api:
+            yield api
+    finally:
+        kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+def test_nothing_is_found(served: LocalApi, tmp_path: Path) -> None:
+    seconds = int(os.environ.get("SCHEMATHESIS_SECONDS", "0"))
+    configuration = tmp_path / "schemathesis.toml"
+    configuration.write_text(_CONFIGURATION, encoding="utf-8")
+    amount = (
+        ["--max-time", str(seconds), "--max-examples", "1000"]
+        if seconds
+        else ["--seed", str(_SEED), "--max-examples", str(_EXAMPLES)]
+    )
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).parent / "st"),
+            "--config-file", str(configuration),
+            "run", f"{served.url}/openapi.json",
+            "--header", f"Authorization: Bearer {served.token('*')}",
+            "--generation-database", "none",
+            "--output-truncate", "false",
+            "--no-color",
+            *amount,
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=(seconds * 2) + _LONGEST_SECONDS,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    # Less would be a run that has not got anywhere.
+    assert "Stateful" in done.stdout
+    made = kubectl("-n", served.namespace, "get", "backupexports", "-o", "name").split()
+    cancelled = kubectl(
+        "-n", served.namespace, "get", "backupexports", "-o",
+        "jsonpath={.items[?(@.spec.cancel==true)].metadata.name}",
+    ).split()  # fmt: skip
+    summary = done.stdout.partition("SUMMARY")[2]
+    print(f"{summary}\n{len(made)} exports made, {len(cancelled)} cancelled")  # noqa: T201 - for -s
+    assert len(made) >= 10
+    assert cancelled
+    assert "Traceback" not in served.log.read_text(encoding="utf-8")
