@@ -100,6 +100,7 @@ def _measure_reads(servers: Servers, job_ids: list[str]) -> dict[str, float]:
     baselines = {name: job_bare if name.startswith("job") else list_bare for name in rounds}
     print(f"\n{CONNECTIONS} connections, {ROUNDS} rounds of {SECONDS:g} s: median (min-max)")
     print(measures.table(rounds, baselines, "of bare"))
+    _warn_of_unsteady(rounds)
     print(f"the load generator's own ceiling: {ceiling:.0f} requests/s")
     print(
         f"reads of BackupExports from the Kubernetes API during {gets} GETs of a job, "
@@ -152,6 +153,7 @@ def _measure_posts(servers: Servers) -> float:
     }
     print()
     print(measures.table(rounds, baselines, "of direct"))
+    _warn_of_unsteady(rounds)
     for connections, ratio in ratios.items():
         print(f"POST's p50, {connections} at once: {ratio:.3f} of the direct call's")
     # One at a time: at more, either side mostly waits for Python's lock in its own process.
@@ -197,6 +199,11 @@ def _ensure_crds() -> None:
         except ToolError:
             kubectl("create", "-f", str(file))
             kubectl("wait", "--for=condition=Established", "-f", str(file), "--timeout=30s")
+
+
+def _warn_of_unsteady(rounds: dict[str, Rounds]) -> None:
+    if names_of_them := measures.unsteady(rounds):
+        print(f"UNSTEADY, don't trust the ratios: the machine was busy ({len(names_of_them)} rows)")
 
 
 def _say(text: str) -> None:

@@ -59,6 +59,11 @@ def table(rounds: Mapping[str, Rounds], baselines: Mapping[str, str], beside: st
     return "\n".join(lines)
 
 
+def unsteady(rounds: Mapping[str, Rounds]) -> list[str]:
+    """Whose rate differs so much from round to round that something else was at work."""
+    return [name for name, one in rounds.items() if max(one.rates) > 1.6 * min(one.rates)]
+
+
 def bench_line(figures: Mapping[str, float]) -> str:
     """The last line, for programs."""
     return "bench: " + " ".join(f"{name}={value:.3f}" for name, value in figures.items())

@@ -67,6 +67,15 @@ def test_the_table_shows_medians_spreads_and_what_each_is_of_its_baseline() -> N
     assert bare.split()[-1] == "1.000"
 
 
+def test_rates_that_jump_are_not_to_be_trusted() -> None:
+    rounds = {
+        "steady": _rounds(5439, 6996, 7236, latency=1),
+        "busy": _rounds(354, 1249, 1469, latency=1),
+    }
+
+    assert measures.unsteady(rounds) == ["busy"]
+
+
 def test_the_last_line_is_for_programs() -> None:
     line = measures.bench_line({"get_vs_bare": 2 / 3, "rss_mib": 101.0})
 
