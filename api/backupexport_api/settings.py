@@ -92,7 +92,9 @@ class JwtSettings(BaseSettings):
     @field_validator("jwt_algorithms", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        return tuple(dict.fromkeys(part.strip() for part in value.split(",")))
 
     @field_validator("jwt_secret")
     @classmethod

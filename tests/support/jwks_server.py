@@ -1,11 +1,13 @@
 """A JWKS server on loopback that can be made to misbehave."""
 
-import json
+import ssl
 import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from token_issuers import jwks
 
 
 class JwksServer:
@@ -13,6 +15,7 @@ class JwksServer:
 
     def __init__(self, *keys: dict[str, Any]) -> None:
         self.fetches = 0
+        self._scheme = "http"
         self.status = 200
         self.headers: dict[str, str] = {}
         self.document = b""
@@ -41,11 +44,16 @@ class JwksServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/keys"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}/keys"
+
+    def use_tls(self, context: ssl.SSLContext) -> None:
+        """Serve https from now on."""
+        self._scheme = "https"
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     def publish(self, *keys: dict[str, Any]) -> None:
         """Serve a set of `keys`."""
-        self.document = json.dumps({"keys": keys}).encode()
+        self.document = jwks(*keys)
 
     def close(self) -> None:
         """Refuse connections from now on."""

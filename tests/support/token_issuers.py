@@ -82,6 +82,11 @@ def new_key(algorithm: str, rsa_bits: int = 2048) -> Any:
     return rsa.generate_private_key(public_exponent=65537, key_size=rsa_bits)
 
 
+def jwks(*keys: Any) -> bytes:
+    """A JWK set."""
+    return json.dumps({"keys": keys}).encode()
+
+
 def segment(value: Any) -> str:
     """A part of a token: bytes as they are, anything else as JSON."""
     raw = value if isinstance(value, bytes) else json.dumps(value).encode()

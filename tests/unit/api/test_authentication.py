@@ -5,9 +5,14 @@ import json
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import httpx
+import jwt
 import pytest
+from backupexport_api import authentication
+from backupexport_api.problems import ProblemError
+from token_issuers import Issuer
 
 Make = Callable[..., Any]
 
@@ -141,3 +146,50 @@ async def test_tokens_are_never_logged(
     await client.get(URL, headers={"Authorization": f"Bearer {text}"})
     await client.get(URL, headers={"Authorization": f"Bearer {text}x"})
     assert text not in caplog.text
+
+
+async def test_a_token_is_remembered_until_it_expires(
+    client: httpx.AsyncClient, bearer: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, headers = time.time(), bearer(exp=int(time.time()) + 10)
+    decode = mock.Mock(wraps=jwt.decode)
+    monkeypatch.setattr(jwt, "decode", decode)
+    for seconds, times_checked in ((0, 1), (1, 1), (14, 1), (16, 2)):
+        monkeypatch.setattr(time, "time", lambda later=seconds: now + later)
+        await client.get(URL, headers=headers)
+        assert decode.call_count == times_checked
+
+
+async def test_few_tokens_are_remembered(client: httpx.AsyncClient, bearer: Make) -> None:
+    authenticator = client._transport.app.state.authenticator  # type: ignore[attr-defined]
+    for number in range(authentication._MOST_REMEMBERED + 5):
+        token = bearer(jti=str(number))["Authorization"].removeprefix("Bearer ")
+        await authenticator.caller_of(token)
+    assert len(authenticator._remembered) == authentication._MOST_REMEMBERED
+    with pytest.raises(ProblemError):
+        await authenticator.caller_of("a.b.c")
+    assert len(authenticator._remembered) == authentication._MOST_REMEMBERED
+
+
+@pytest.mark.parametrize(("length", "status"), [(1024, 404), (1025, 401)])
+async def test_the_longest_subject(
+    client: httpx.AsyncClient, token: Make, length: int, status: int
+) -> None:
+    assert await status_with(client, f"Bearer {token(sub='a' * length)}") == status
+
+
+async def test_two_algorithms_each_with_its_own_keys(make_client: Make, token: Make) -> None:
+    issuer = Issuer.of("ES256")
+    async with make_client(JWT_ALGORITHMS="HS256,ES256", JWT_PUBLIC_KEY=issuer.pem()) as client:
+        assert await status_with(client, f"Bearer {token()}") == 404
+        assert await status_with(client, f"Bearer {issuer.token()}") == 404
+        forged = Issuer("HS256", issuer.pem().encode()).token()
+        assert await status_with(client, f"Bearer {forged}") == 401
+
+
+async def test_a_rotation_of_pem_keys(make_client: Make) -> None:
+    old, new, stranger = (Issuer.of("EdDSA", key_id) for key_id in ("old", "new", "stranger"))
+    pem = old.pem() + new.pem()
+    async with make_client(JWT_ALGORITHMS="EdDSA", JWT_SECRET="", JWT_PUBLIC_KEY=pem) as client:
+        for issuer, status in ((old, 404), (new, 404), (stranger, 401)):
+            assert await status_with(client, f"Bearer {issuer.token()}") == status

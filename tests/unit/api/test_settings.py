@@ -11,8 +11,14 @@ from backupexport_api import logs
 from backupexport_api.kubernetes_client import KubernetesApi
 from backupexport_api.settings import Settings, complaints
 from pydantic import ValidationError
+from token_issuers import Issuer
 
 Make = Callable[..., Any]
+
+RSA, EC = Issuer.of("RS256"), Issuer.of("ES256")
+RS256 = {"JWT_ALGORITHMS": "RS256", "JWT_SECRET": ""}
+JWKS = {**RS256, "JWT_JWKS_URL": "https://issuer.example/keys"}
+USELESS = "is of no use: BACKUPEXPORT_JWT_ALGORITHMS names n"
 
 
 def test_defaults(make_settings: Make) -> None:
@@ -29,6 +35,22 @@ def test_the_file_wins(make_settings: Make, tmp_path: Path) -> None:
     file.write_text("f" * 32 + "\n")
     settings = make_settings(JWT_SECRET_FILE=str(file))
     assert settings.jwt_secret.get_secret_value() == "f" * 32
+
+
+def test_the_file_of_public_keys_wins(make_settings: Make, tmp_path: Path) -> None:
+    file = tmp_path / "keys.pem"
+    file.write_text(RSA.pem() + EC.pem())
+    settings = make_settings(
+        JWT_ALGORITHMS=" RS256, ES256,RS256", JWT_SECRET="", JWT_PUBLIC_KEY_FILE=str(file)
+    )
+    assert settings.jwt_algorithms == ("RS256", "ES256")
+    assert settings.jwt_public_key.strip() == file.read_text().strip()
+
+
+def test_keys_from_a_url(make_settings: Make) -> None:
+    settings = make_settings(**JWKS)
+    assert settings.jwt_jwks_url == "https://issuer.example/keys"
+    assert (settings.jwt_jwks_refresh_seconds, settings.jwt_jwks_max_age_seconds) == (60, 3600)
 
 
 def test_an_empty_variable_is_an_unset_one(make_settings: Make) -> None:
@@ -48,6 +70,44 @@ def test_an_empty_variable_is_an_unset_one(make_settings: Make) -> None:
         ({"JWT_SECRET_FILE": "/nowhere"}, "BACKUPEXPORT_JWT_SECRET: can't read /nowhere"),
         ({"JWT_ALGORITHMS": "none"}, "BACKUPEXPORT_JWT_ALGORITHMS: "),
         ({"JWT_ALGORITHMS": "HS256,ES256K"}, "BACKUPEXPORT_JWT_ALGORITHMS: "),
+        ({"JWT_ALGORITHMS": ","}, "BACKUPEXPORT_JWT_ALGORITHMS: "),
+        (
+            {"JWT_ALGORITHMS": "HS256,HS512", "JWT_SECRET": "hunter2" * 9},
+            "BACKUPEXPORT_JWT_SECRET: is too short: 63 bytes, and HS512",
+        ),
+        ({"JWT_SECRET": RSA.pem()}, "BACKUPEXPORT_JWT_SECRET: must be a random text"),
+        (
+            {"JWT_SECRET": "hunter2-hunter2-hunter2-hunter2\udcff"},
+            "BACKUPEXPORT_JWT_SECRET: must be",
+        ),
+        ({**JWKS, "JWT_SECRET": "hunter2" * 9}, f"BACKUPEXPORT_JWT_SECRET: {USELESS}"),
+        ({"JWT_PUBLIC_KEY": RSA.pem()}, f"BACKUPEXPORT_JWT_PUBLIC_KEY: {USELESS}"),
+        ({"JWT_PUBLIC_KEY_FILE": "/nowhere"}, "BACKUPEXPORT_JWT_PUBLIC_KEY: can't read /nowhere"),
+        ({**RS256, "JWT_PUBLIC_KEY": "hunter2"}, "BACKUPEXPORT_JWT_PUBLIC_KEY: must be whole"),
+        ({**RS256, "JWT_PUBLIC_KEY": EC.pem()}, "BACKUPEXPORT_JWT_PUBLIC_KEY: key 1 (EC, "),
+        (RS256, "BACKUPEXPORT_JWT_JWKS_URL: is required for RS256"),
+        (
+            {"JWT_ALGORITHMS": "HS256,ES256"},
+            "BACKUPEXPORT_JWT_JWKS_URL: is required for ES256",
+        ),
+        ({"JWT_JWKS_URL": JWKS["JWT_JWKS_URL"]}, f"BACKUPEXPORT_JWT_JWKS_URL: {USELESS}"),
+        (
+            {**JWKS, "JWT_PUBLIC_KEY": RSA.pem()},
+            "BACKUPEXPORT_JWT_JWKS_URL: can't be given together",
+        ),
+        ({**JWKS, "JWT_JWKS_URL": "file:///hunter2"}, "BACKUPEXPORT_JWT_JWKS_URL: must be a URL"),
+        ({**JWKS, "JWT_JWKS_URL": "hunter2"}, "BACKUPEXPORT_JWT_JWKS_URL: must be a URL"),
+        ({**JWKS, "JWT_JWKS_URL": "https://"}, "BACKUPEXPORT_JWT_JWKS_URL: "),
+        ({**JWKS, "JWT_JWKS_URL": "https://[hunter2/"}, "BACKUPEXPORT_JWT_JWKS_URL: "),
+        ({**JWKS, "JWT_JWKS_URL": "https://a:b@c/"}, "BACKUPEXPORT_JWT_JWKS_URL: must not hold"),
+        (
+            {**JWKS, "JWT_JWKS_REFRESH_SECONDS": "0"},
+            "BACKUPEXPORT_JWT_JWKS_REFRESH_SECONDS: ",
+        ),
+        (
+            {**JWKS, "JWT_JWKS_MAX_AGE_SECONDS": "60"},
+            "BACKUPEXPORT_JWT_JWKS_MAX_AGE_SECONDS: must be more than",
+        ),
         ({"NAMESPACE": ""}, "BACKUPEXPORT_NAMESPACE: is required"),
         ({"EXPORT_RATE_LIMIT": "often"}, "BACKUPEXPORT_EXPORT_RATE_LIMIT: must be a rate"),
         ({"READ_RATE_LIMIT": "0/minute"}, "BACKUPEXPORT_READ_RATE_LIMIT: must allow"),

@@ -76,6 +76,21 @@ def test_no_secret(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     assert "BACKUPEXPORT_JWT_SECRET" in capsys.readouterr().err
 
 
+def test_only_algorithms_with_a_public_key(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("BACKUPEXPORT_JWT_SECRET", raising=False)
+    monkeypatch.setenv("BACKUPEXPORT_JWT_ALGORITHMS", "RS256")
+    monkeypatch.setenv("BACKUPEXPORT_JWT_JWKS_URL", "https://issuer.example/keys")
+    assert main(["--subject", "alice"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith(
+        "backupexport-token: BACKUPEXPORT_JWT_ALGORITHMS does not accept HS256, "
+    )
+    assert "ask the issuer" in shown.err
+
+
 async def test_the_api_takes_it(
     claims_of: Make,
     client: httpx.AsyncClient,
