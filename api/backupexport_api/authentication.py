@@ -1,6 +1,7 @@
 """Who is calling: a JWT from the Authorization header."""
 
 import hashlib
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from backupexport_api.signing_keys import (
     secret_algorithms,
 )
 from backupexport_api.token_claims import BadClaimsError, expiry_of, subject_of
+
+_log = logging.getLogger(__name__)
 
 # Clocks of two machines that both run NTP differ by less.
 _LEEWAY_SECONDS = 5
@@ -105,8 +108,14 @@ class Authenticator:
 
     def start(self) -> None:
         """Begin to read keys from where they may change."""
-        if self._jwks is not None:
-            self._jwks.start()
+        if self._jwks is None:
+            return
+        if str(self._settings.jwt_jwks_url).startswith("http:"):
+            _log.warning(
+                "the keys that check tokens come over plain http: whoever can change them on "
+                "their way can make tokens"
+            )
+        self._jwks.start()
 
     def stop(self) -> None:
         """End what `start` began."""

@@ -197,9 +197,8 @@ def _keys_of_jwk(jwk: Any, algorithms: Iterable[str]) -> list[SigningKey]:
 def _is_for_checking(jwk: dict[str, Any]) -> bool:
     operations = jwk.get("key_ops")
     return (
-        # `oct` is a secret, and one that everybody can read is none; so is a private key, `d`.
+        # `oct` is a secret, and one that everybody can read is none.
         jwk.get("kty") in ("RSA", "EC", "OKP")
-        and "d" not in jwk
         and jwk.get("use", "sig") == "sig"
         and (operations is None or (isinstance(operations, list) and "verify" in operations))
         and isinstance(jwk.get("kid", ""), str)
@@ -223,7 +222,8 @@ def _is_on(curve: str) -> Callable[[Any], bool]:
     return lambda key: isinstance(key, EllipticCurvePublicKey) and key.curve.name == curve
 
 
-# PyJWT's EdDSA takes Ed448, too, which hardly anybody checks.
+# A private key, which nobody should have published, is an instance of none of these.  PyJWT's
+# EdDSA takes Ed448, too, which hardly anybody checks.
 _FITS: dict[str, Callable[[Any], bool]] = {
     **{f"{family}{bits}": _is_rsa for family in ("RS", "PS") for bits in (256, 384, 512)},
     "ES256": _is_on("secp256r1"),

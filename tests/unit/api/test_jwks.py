@@ -95,6 +95,14 @@ async def test_an_unknown_key_brings_a_removal_to_light(started: Make, server: J
         assert (await answer(client, OLD)).status_code == 401
 
 
+async def test_plain_http_is_warned_of(
+    started: Make, server: JwksServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with started():
+        assert caplog.text.count("plain http") == 1
+        assert server.url not in caplog.text
+
+
 async def test_a_token_without_an_id(started: Make, server: JwksServer) -> None:
     server.publish(OLD.jwk(), NEW.jwk())
     async with started() as client:

@@ -33,6 +33,13 @@ def private_pem(issuer: Issuer, form: PrivateFormat = PrivateFormat.PKCS8) -> st
     return str(issuer.key.private_bytes(Encoding.PEM, form, NoEncryption()).decode())
 
 
+def private_jwk(issuer: Issuer) -> dict[str, Any]:
+    made: dict[str, Any] = jwt.get_algorithm_by_name(issuer.algorithm).to_jwk(
+        issuer.key, as_dict=True
+    )
+    return {**made, "key_ops": ["sign", "verify"]}
+
+
 def algorithms_of(keys: Any) -> list[str]:
     return [key.algorithm for key in keys]
 
@@ -139,6 +146,7 @@ EVERY = [name for name in get_args(PublicKeyAlgorithm) if name != "ES512"]
         (RSA.jwk(n="!"), ["RS256"], []),
         (RSA.jwk(e="AA"), ["RS256"], []),
         (RSA.jwk(d="AQAB"), ["RS256"], []),
+        *((private_jwk(issuer), EVERY, []) for issuer in (RSA, P256, ED)),
         (SHORT_RSA.jwk(), ["RS256"], []),
         (P256.jwk(), ["ES256"], ["ES256"]),
         (P256.jwk(alg=None), EVERY, ["ES256"]),
