@@ -63,7 +63,7 @@ def test_waiting_as_long_as_it_says_is_enough() -> None:
         release = Release(name)
         release.install(
             {
-                "api": {"rateLimit": {"exports": "3/10 seconds"}},
+                "api": {"rateLimit": {"exports": "3/10 seconds"}, "drainSeconds": 0},
                 "storage": {"size": "1Gi", "keep": False},
             }
         )

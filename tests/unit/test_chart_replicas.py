@@ -5,6 +5,8 @@ import json
 from typing import Any
 
 import pytest
+from backupexport_contract.resources import BackupExport, ExportTarget
+from backupexport_operator.job_manifest import RunnerDefaults, job_manifest
 from rendered_chart import (
     COMBINATIONS,
     EVERYTHING,
@@ -219,6 +221,19 @@ def test_who_may_reach_which_pod() -> None:
     assert specs["valkey"]["policyTypes"] == ["Ingress", "Egress"]
     assert "egress" not in specs["valkey"]
     assert {tuple(specs[c]["policyTypes"]) for c in ("api", "operator", "runner")} == {("Ingress",)}
+
+
+def test_nobody_reaches_the_runners_of_the_operator() -> None:
+    export = BackupExport.model_validate(
+        {"metadata": {"name": "a", "namespace": "n", "uid": "u"}, "spec": {"projectId": "a"}}
+    )
+    target = ExportTarget.model_validate(
+        {"metadata": {"name": "t"}, "spec": {"projectId": "a", "secretRef": {"name": "s"}}}
+    )
+    job = job_manifest(export, target, RunnerDefaults(image="i", claim_name="c"))
+    labels = job["spec"]["template"]["metadata"]["labels"]
+    (policy,) = of_kind(render(), "NetworkPolicy", "-runner")
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
 
 
 def test_the_api_can_be_kept_to_some_and_the_chart_s_own_test() -> None:
