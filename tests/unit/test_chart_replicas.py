@@ -225,7 +225,15 @@ def test_who_may_reach_which_pod() -> None:
 
 def test_nobody_reaches_the_runners_of_the_operator() -> None:
     export = BackupExport.model_validate(
-        {"metadata": {"name": "a", "namespace": "n", "uid": "u"}, "spec": {"projectId": "a"}}
+        {
+            "metadata": {
+                "name": "a",
+                "namespace": "n",
+                "uid": "u",
+                "creationTimestamp": "2026-01-29T15:30:00Z",
+            },
+            "spec": {"projectId": "a"},
+        }
     )
     target = ExportTarget.model_validate(
         {"metadata": {"name": "t"}, "spec": {"projectId": "a", "secretRef": {"name": "s"}}}
