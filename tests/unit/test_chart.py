@@ -157,7 +157,8 @@ def test_another_storage_check_is_another_job() -> None:
 
 def test_a_secret_is_made_and_kept() -> None:
     (secret,) = of_kind(render(), "Secret", "-jwt")
-    assert len(base64.b64decode(secret["data"]["jwt-secret"])) >= 32
+    # What HS512 asks for.
+    assert len(base64.b64decode(secret["data"]["jwt-secret"])) >= 64
     assert kept(secret)
 
 
@@ -307,7 +308,16 @@ def test_the_notes_show_the_first_export(values: dict[str, Any], tmp_path: Path)
     done = run_helm(values, "template", "r", str(chart), "-n", "n", "-s", "templates/notes.yaml")
     assert done.returncode == 0, done.stderr
     notes = yaml.safe_load(done.stdout)["data"]["notes"]
-    assert "kubectl -n n exec deploy/r-backupexport-api -- \\\n" in notes
     assert "kubectl -n n port-forward " in notes
     project = "a" if values is EVERYTHING else "my-project"
-    assert f"backupexport-token --subject you --project={project})" in notes
+    # Without the shared secret the pod can't make one.
+    makes_tokens = values.get("auth", {}).get("jwt", {}).get("algorithms") != ["RS256", "EdDSA"]
+    token = (
+        "$(kubectl -n n exec deploy/r-backupexport-api -- \\\n"
+        f"       backupexport-token --subject you --project={project})\n\n4. "
+    )
+    assert (token in notes) is makes_tokens
+    assert ('projects: ["my-project"]\n\n     TOKEN=…\n\n4. ' in notes) is not makes_tokens
+    counts_apart = values.get("valkey", {}).get("enabled") is False
+    assert ("counts exports by itself" in notes) is counts_apart
+    assert ("https://exports.example.com" in notes) is (values is EVERYTHING)
