@@ -1,0 +1,184 @@
+"""Two replicas are one API: one limit, one record, and a storage that may go away."""
+
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import api_pods
+import pytest
+from installation import Installation
+from playground.release import Release
+from playground.rest import Answer, Api
+from playground.targets import make_target
+from playground.tools import get, kubectl, namespace, wait_for
+
+pytestmark = pytest.mark.cluster
+
+
+class Pods:
+    """Callers of one subject, each of a pod of its own."""
+
+    def __init__(self, release: Release, urls: list[str]) -> None:
+        self._release = release
+        self._urls = urls
+
+    def caller(self) -> list[Api]:
+        token = self._release.token(f"test-{secrets.token_hex(4)}")
+        return [Api(url, token) for url in self._urls]
+
+
+@pytest.fixture(scope="module")
+def pods(installation: Installation) -> Iterator[Pods]:
+    with ExitStack() as stack:
+        names = api_pods.names(installation.namespace)
+        assert len(names) == 2
+        urls = [
+            stack.enter_context(api_pods.forwarded(installation.namespace, name)) for name in names
+        ]
+        yield Pods(installation.release, urls)
+
+
+def post(api: Api) -> Answer:
+    """An invalid request: it counts, and nothing comes of it."""
+    return api.export(project_id=1)
+
+
+def test_ten_a_minute_means_ten_in_all(pods: Pods) -> None:
+    first, second = pods.caller()
+    answers = [post(api) for _ in range(5) for api in (first, second)]
+    assert [answer.status for answer in answers] == [400] * 10
+    left = [int(answer.headers["ratelimit-remaining"]) for answer in answers]
+    assert left == list(range(9, -1, -1))
+    for api in (first, second):
+        refused = post(api)
+        assert refused.status == 429
+        assert 50 <= int(refused.headers["retry-after"]) <= 61
+        assert api.call("GET", "/api/jobs").status == 200
+
+
+def test_waiting_as_long_as_it_says_is_enough() -> None:
+    with namespace(f"backupexport-limit-{secrets.token_hex(3)}") as name, ExitStack() as stack:
+        release = Release(name)
+        release.install(
+            {
+                "api": {"rateLimit": {"exports": "3/10 seconds"}, "drainSeconds": 0},
+                "storage": {"size": "1Gi", "keep": False},
+            }
+        )
+        urls = [stack.enter_context(api_pods.forwarded(name, pod)) for pod in api_pods.names(name)]
+        first, second = Pods(release, urls).caller()
+        assert [post(api).status for api in (first, second, first)] == [400] * 3
+        refused = post(second)
+        assert refused.status == 429
+        wait = int(refused.headers["retry-after"])
+        assert 1 <= wait <= 11
+        # The wait is what is tested: there is nothing to look at meanwhile.
+        time.sleep(wait)
+        assert post(first).status == 400
+
+
+def test_a_job_accepted_by_one_is_served_by_the_other_at_once(
+    installation: Installation, pods: Pods
+) -> None:
+    """The target is suspended, so that no Job comes of it."""
+    project = f"suspended{secrets.token_hex(3)}"
+    make_target(installation.namespace, project, {"host": "nowhere.invalid"}, suspend=True)
+    try:
+        for _ in range(2):
+            accepting, other = pods.caller()
+            for _ in range(10):
+                answer = accepting.export(project_id=project)
+                assert answer.status == 202, answer.body
+                served = other.call("GET", answer.headers["location"])
+                assert served.status == 200
+                assert served.body["data"]["project_id"] == project
+                accepting, other = other, accepting
+    finally:
+        kubectl("-n", installation.namespace, "delete", "exporttarget", f"target-{project}")
+        kubectl(
+            "-n", installation.namespace, "delete", "bex",
+            "--field-selector", f"spec.projectId={project}",
+        )  # fmt: skip
+
+
+def test_without_its_storage_the_limit_goes_on_in_each_pod(
+    installation: Installation, pods: Pods
+) -> None:
+    valkey = f"{installation.release.name}-valkey"
+    before = pods.caller()
+    for api in before:
+        assert post(api).status == 400
+    api_pods.scale(installation.namespace, valkey, "valkey", 0)
+    try:
+        # Losing it is no fresh start: each pod has counted what it was asked itself.
+        for api in before:
+            answers = [post(api).status for _ in range(10)]
+            assert answers == [400] * 9 + [429]
+        alone = pods.caller()
+        started = time.monotonic()
+        for api in alone:
+            assert [post(api).status for _ in range(11)] == [400] * 10 + [429]
+        assert time.monotonic() - started < 10
+        assert before[0].call("GET", "/readyz").status == 200
+    finally:
+        api_pods.scale(installation.namespace, valkey, "valkey", 1)
+
+    def shared_again() -> bool:
+        first, second = pods.caller()
+        answers = [post(first).status for _ in range(10)] + [post(second).status]
+        assert set(answers) <= {400, 429}
+        return answers[-1] == 429
+
+    wait_for(shared_again, "a limit for both pods together", 30, every=1)
+
+
+def test_what_counts_is_shut_off(installation: Installation) -> None:
+    name, release = installation.namespace, installation.release
+    (pod,) = api_pods.names(name, "valkey")
+    spec = get("-n", name, "pod", pod)["spec"]
+    assert spec["automountServiceAccountToken"] is False
+    assert [list(volume) for volume in spec["volumes"]] == [["name", "secret"]]
+    asked = kubectl("-n", name, "exec", pod, "--", "valkey-cli", "get", "LIMITS:x")
+    assert "NOAUTH" in asked
+    password = kubectl(
+        "-n", name, "get", "secret", f"{release.name}-valkey", "-o",
+        "go-template={{base64decode .data.password}}",
+    )  # fmt: skip
+    assert len(password) == 48
+    told = [
+        kubectl("-n", name, "exec", pod, "--", "sh", "-c", "cat /proc/*/cmdline /etc/valkey/*"),
+        kubectl("-n", name, "describe", "deployments,pods,services,networkpolicies"),
+        kubectl("-n", name, "logs", pod),
+        *(kubectl("-n", name, "logs", other) for other in api_pods.names(name)),
+        json.dumps(get("-n", name, "deployments,pods")),
+    ]
+    assert not any(password in text for text in told)
+
+
+def test_the_api_may_use_nothing_but_its_counts(installation: Installation) -> None:
+    name, release = installation.namespace, installation.release
+    (pod,) = api_pods.names(name, "valkey")
+    password = kubectl(
+        "-n", name, "get", "secret", f"{release.name}-valkey", "-o",
+        "go-template={{base64decode .data.password}}",
+    )  # fmt: skip
+    script = "".join(
+        f"{line}\n"
+        for line in (
+            f"AUTH api {password}", "PING", "KEYS *", "FLUSHALL", "CONFIG GET *", "LPUSH other 1",
+            "ACL LIST",
+        )
+    )  # fmt: skip
+    answers = kubectl("-n", name, "exec", "-i", pod, "--", "valkey-cli", stdin=script)
+    lines = [line for line in answers.splitlines() if line]
+    assert lines[:2] == ["OK", "PONG"]
+    assert len(lines) == 7
+    assert all(line.startswith("NOPERM") for line in lines[2:])
+
+
+def test_a_drained_node_leaves_one_in_service(installation: Installation) -> None:
+    budget = get("-n", installation.namespace, "pdb", f"{installation.release.name}-api")
+    assert budget["status"]["expectedPods"] == 2
+    assert budget["status"]["disruptionsAllowed"] == 1

@@ -1,0 +1,159 @@
+"""The chart, rendered by helm without a cluster."""
+
+import base64
+import functools
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts" / "backupexport"
+# helm renders for the newest Kubernetes it knows, and a helm built without a version for 1.20.
+KUBERNETES = "1.34.0"
+LONG_SECRET = "0123456789abcdef0123456789abcdef"
+PUBLIC_KEY = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n"
+
+Manifest = dict[str, Any]
+
+EVERYTHING: dict[str, Any] = {
+    "commonLabels": {"team": "data"},
+    "commonAnnotations": {"note": "x"},
+    "imagePullSecrets": [{"name": "registry"}],
+    "image": {"digest": "sha256:" + "0" * 64},
+    "auth": {"jwt": {"secret": LONG_SECRET, "issuer": "https://issuer", "audience": "exports"}},
+    "api": {
+        "replicas": 3,
+        "autoscaling": {"enabled": True, "minReplicas": 3},
+        "podDisruptionBudget": {"maxUnavailable": "30%"},
+        "topologySpreadConstraints": [{"topologyKey": "zone", "maxSkew": 2}],
+        "drainSeconds": 12.5,
+        "service": {"type": "NodePort", "annotations": {"a": "b"}},
+        "podLabels": {"color": "blue"},
+        "podAnnotations": {"wind": "west"},
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [{"operator": "Exists"}],
+        "affinity": {"podAntiAffinity": {}},
+        "priorityClassName": "high",
+    },
+    "ingress": {
+        "enabled": True,
+        "className": "nginx",
+        "annotations": {"a": "b"},
+        "hosts": ["exports.example.com", "*.example.org"],
+        "tls": [{"secretName": "tls", "hosts": ["exports.example.com"]}],
+    },
+    "valkey": {"password": LONG_SECRET, "podLabels": {"color": "red"}, "nodeSelector": {"a": "b"}},
+    "networkPolicy": {"api": {"from": [{"namespaceSelector": {}}]}},
+    "metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
+    "runner": {
+        "resources": {"limits": {"memory": "1Gi"}},
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [
+            {"effect": "NoExecute", "operator": "Exists", "tolerationSeconds": 2592000}
+        ],
+        "activeDeadlineSeconds": 2592000,
+    },
+    "storage": {"storageClassName": "-", "accessModes": ["ReadWriteMany"], "keep": False},
+    "exportTargets": [{"projectId": "a", "secretRef": {"name": "a"}}],
+}
+COMBINATIONS: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "everything": EVERYTHING,
+    "the user's own": {
+        "auth": {"jwt": {"existingSecret": "mine"}},
+        "storage": {"existingClaim": "mine"},
+        "crds": {"install": False},
+        "api": {
+            "service": {"enabled": False},
+            "rateLimit": {"storageUrlSecret": {"name": "mine"}},
+            "topologySpreadConstraints": [],
+        },
+    },
+    "one replica": {"api": {"replicas": 1}, "networkPolicy": {"enabled": False}},
+    "public keys": {
+        "auth": {"jwt": {"algorithms": ["RS256", "EdDSA"], "publicKey": PUBLIC_KEY}},
+        "valkey": {"existingSecret": "mine"},
+    },
+    "published keys": {
+        "auth": {
+            "jwt": {"algorithms": ["HS512", "ES256"], "jwksUrl": "https://issuer.example/jwks"}
+        },
+        "valkey": {"enabled": False},
+    },
+}
+
+
+@functools.cache
+def helm() -> str:
+    for candidate in (os.environ.get("HELM"), ROOT / ".cluster" / "bin" / "helm", "helm"):
+        found = candidate and shutil.which(candidate)
+        if found:
+            return str(found)
+    pytest.skip("no helm: `make cluster-up` brings one, or set HELM=")
+
+
+def run_helm(values: dict[str, Any], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [helm(), *arguments, "--values", "-", "--kube-version", KUBERNETES],
+        input=json.dumps(values),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def template(
+    values: dict[str, Any], release: str = "r", namespace: str = "n"
+) -> subprocess.CompletedProcess[str]:
+    return run_helm(values, "template", release, str(CHART), "--namespace", namespace)
+
+
+@functools.cache
+def _rendered(values: str, release: str) -> str:
+    done = template(json.loads(values), release)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def render(values: dict[str, Any] | None = None, release: str = "r") -> list[Manifest]:
+    text = _rendered(json.dumps(values or {}), release)
+    return [manifest for manifest in yaml.safe_load_all(text) if manifest]
+
+
+def of_kind(manifests: list[Manifest], kind: str, end: str = "") -> list[Manifest]:
+    return [m for m in manifests if m["kind"] == kind and m["metadata"]["name"].endswith(end)]
+
+
+def pod_specs(manifests: list[Manifest]) -> list[Manifest]:
+    pods = [m["spec"] for m in of_kind(manifests, "Pod")]
+    return pods + [
+        m["spec"]["template"]["spec"] for m in manifests if m["kind"] in ("Deployment", "Job")
+    ]
+
+
+def environment(manifests: list[Manifest], component: str) -> dict[str, Any]:
+    (deployment,) = of_kind(manifests, "Deployment", f"-{component}")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    names = [item["name"] for item in container["env"]]
+    assert len(names) == len(set(names))
+    return {item["name"]: item.get("value", item.get("valueFrom")) for item in container["env"]}
+
+
+def data_of(manifests: list[Manifest], end: str) -> dict[str, str]:
+    """The contents of a Secret."""
+    (secret,) = of_kind(manifests, "Secret", end)
+    return {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+
+
+def kept(manifest: Manifest) -> bool:
+    annotations = manifest["metadata"].get("annotations", {})
+    return bool(annotations.get("helm.sh/resource-policy") == "keep")
+
+
+every_combination = pytest.mark.parametrize("values", COMBINATIONS.values(), ids=COMBINATIONS)
