@@ -402,8 +402,8 @@ def test_nobody_is_asked_while_nobody_looks(open_page: OpenPage, token: str) -> 
 
     def become(state: str) -> None:
         page.evaluate(
-            """(state) => {
-              Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
+            """(value) => {
+              Object.defineProperty(document, "visibilityState", { value, configurable: true });
               document.dispatchEvent(new Event("visibilitychange"));
             }""",
             state,
@@ -477,6 +477,16 @@ def test_the_narrowest_screen_needs_no_sideways_scrolling(
     page.evaluate("(id) => { location.hash = `#/jobs/${id}`; }", job_id)
     expect(page.locator("#job").get_by_text("Check and restore")).to_be_visible()
     assert not page.evaluate(too_wide)
+
+
+def test_a_page_that_came_in_part_says_so(open_page: OpenPage) -> None:
+    watched = open_page("/docs")
+    page = watched.page
+    page.route("**/assets/format.js", lambda route: route.abort())
+    page.goto("/")
+    expect(page.get_by_role("alert")).to_have_text("A part of this page did not arrive. Reload it.")
+    expect(page.get_by_role("button", name="Sign in")).to_be_disabled()
+    assert "format.js" in watched.complaints.pop() or "Failed to fetch" in watched.broken[0]
 
 
 SQL = "{format: 'sql', compression: 'zstd', artifact: {path: 'a/b.sql.zst', sha256: 'ff'}}"
