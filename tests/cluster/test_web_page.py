@@ -85,6 +85,10 @@ def open_page(browser: Browser, installation: Installation) -> Iterator[OpenPage
         watched = opening.__enter__()
         opened.append((opening, watched))
         watched.page.goto(path)
+        if path == "/" and options.get("java_script_enabled", True):
+            # Pods come and go on this machine, Chromium takes that for a change of networks and
+            # cuts what is under way, and the page loads itself once more.
+            expect(watched.page.get_by_role("button", name="Sign in")).to_be_enabled()
         return watched
 
     yield open_one
@@ -402,8 +406,8 @@ def test_nobody_is_asked_while_nobody_looks(open_page: OpenPage, token: str) -> 
 
     def become(state: str) -> None:
         page.evaluate(
-            """(state) => {
-              Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
+            """(value) => {
+              Object.defineProperty(document, "visibilityState", { value, configurable: true });
               document.dispatchEvent(new Event("visibilitychange"));
             }""",
             state,
@@ -477,6 +481,23 @@ def test_the_narrowest_screen_needs_no_sideways_scrolling(
     page.evaluate("(id) => { location.hash = `#/jobs/${id}`; }", job_id)
     expect(page.locator("#job").get_by_text("Check and restore")).to_be_visible()
     assert not page.evaluate(too_wide)
+
+
+def test_a_page_that_came_in_part_is_loaded_once_more(open_page: OpenPage) -> None:
+    page = open_page("/docs").page
+    page.route("**/assets/format.js", lambda route: route.abort(), times=1)
+    page.goto("/")
+    expect(page.get_by_role("button", name="Sign in")).to_be_enabled()
+
+
+def test_a_page_that_comes_in_part_only_says_so(open_page: OpenPage) -> None:
+    watched = open_page("/docs")
+    page = watched.page
+    page.route("**/assets/format.js", lambda route: route.abort())
+    page.goto("/")
+    expect(page.get_by_role("alert")).to_have_text("A part of this page did not arrive. Reload it.")
+    expect(page.get_by_role("button", name="Sign in")).to_be_disabled()
+    assert "Failed to fetch dynamically imported module" in watched.complaints.pop()
 
 
 SQL = "{format: 'sql', compression: 'zstd', artifact: {path: 'a/b.sql.zst', sha256: 'ff'}}"

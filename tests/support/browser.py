@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _DEBIAN_PACKAGE = "chromium"
-# Chromium's own word on an answer of 400 or more, which a page can ask for on purpose.
+# Chromium's own word on a refusal or a lost connection, which some stories are about.
 _ANSWER_NOT_OK = "Failed to load resource:"
 
 
@@ -52,11 +52,12 @@ def chromium() -> Iterator[Browser]:
 
 @dataclass
 class Watched:
-    """A page, what it asked for, and what the browser found wrong with it."""
+    """A page, what it asked for, what never came, and what the browser found wrong with it."""
 
     page: Page
     host: str
     requests: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
     def asked_elsewhere(self) -> list[str]:
@@ -87,6 +88,9 @@ def watched_page(browser: Browser, url: str, **options: Any) -> Iterator[Watched
             watched.complaints.append(f"{kind}: {text}")
 
     context.on("request", lambda request: watched.requests.append(request.url))
+    context.on(
+        "requestfailed", lambda request: watched.broken.append(f"{request.url} {request.failure}")
+    )
     context.on("response", lambda response: answered(response.url, response.status))
     context.on("console", lambda message: said(message.type, message.text))
     watched.page.on("pageerror", lambda error: watched.complaints.append(str(error)))

@@ -55,23 +55,10 @@ export async function cancelJob(jobId) {
 
 async function call(method, path, { body, headers, signal } = {}) {
   const asked = session.authorization();
-  const timeout = AbortSignal.timeout(TIMEOUT_MILLISECONDS);
-  let answer;
-  let text;
-  try {
-    answer = await fetch(new URL(path, document.baseURI), {
-      method,
-      body,
-      headers: { ...headers, Authorization: asked },
-      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
-      credentials: "omit",
-      cache: "no-store",
-      redirect: "error",
-    });
-    text = await answer.text();
-  } catch (error) {
-    throw signal?.aborted ? error : new Unreachable();
-  }
+  const options = { method, body, headers: { ...headers, Authorization: asked } };
+  // A change of networks cuts what is under way; to read once more does no harm.
+  const tries = method === "GET" ? 2 : 1;
+  const { answer, text } = await answered(new URL(path, document.baseURI), options, signal, tries);
   const parsed = parse(text);
   if (answer.ok && parsed !== null) {
     return { body: parsed, headers: answer.headers };
@@ -83,6 +70,28 @@ async function call(method, path, { body, headers, signal } = {}) {
     session.end(problem.message);
   }
   throw problem;
+}
+
+async function answered(url, options, signal, tries) {
+  const timeout = AbortSignal.timeout(TIMEOUT_MILLISECONDS);
+  try {
+    const answer = await fetch(url, {
+      ...options,
+      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+      credentials: "omit",
+      cache: "no-store",
+      redirect: "error",
+    });
+    return { answer, text: await answer.text() };
+  } catch (error) {
+    if (signal?.aborted) {
+      throw error;
+    }
+    if (tries > 1 && !timeout.aborted) {
+      return answered(url, options, signal, tries - 1);
+    }
+    throw new Unreachable();
+  }
 }
 
 function parse(text) {
