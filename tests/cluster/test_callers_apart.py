@@ -15,6 +15,9 @@ from playground.tools import kubectl
 pytestmark = pytest.mark.cluster
 
 _ROUNDS = 60
+_SCRAPE = (
+    "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080/metrics').read().decode())"
+)
 
 
 @pytest.fixture
@@ -87,14 +90,15 @@ def test_a_forbidden_project_is_403_whether_it_exists_or_not(stranger: Api) -> N
 def test_metrics_name_no_project_and_no_job(installation: Installation, owner: Api) -> None:
     job_id = exported(owner, SMALL)
     owner.finished(job_id)
-    name = installation.release.name
-    text = kubectl(
-        "-n", installation.namespace, "exec", f"deploy/{name}-api", "--", "python", "-c",
-        "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080/metrics').read().decode())",
-    )  # fmt: skip
-    assert "backupexport" in text
-    assert job_id not in text
-    assert f'"{SMALL}"' not in text
+    namespace = installation.namespace
+    component = "app.kubernetes.io/component=api"
+    pods = kubectl("-n", namespace, "get", "pods", "-l", component, "-o", "name").split()
+    assert pods
+    for pod in pods:
+        text = kubectl("-n", namespace, "exec", pod, "--", "python", "-c", _SCRAPE)
+        assert "backupexport" in text
+        assert job_id not in text
+        assert f'"{SMALL}"' not in text
 
 
 def test_a_hidden_job_takes_as_long_as_a_missing_one(owner: Api, stranger: Api) -> None:

@@ -41,7 +41,13 @@ _TYPE = re.compile(r"must be of type (string|boolean)")
 _CHOICE = re.compile(r"supported values: ")
 _LENGTH = re.compile(r"may not be (more|longer) than|Too long")
 
+_MISSING = re.compile(r"Required value")
+
 Create = Callable[[dict[str, Any]], client.ApiException | None]
+
+
+def _manifest(installation: Installation, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return export_manifest(installation.namespace, name) | {"spec": spec}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +65,7 @@ def create(installation: Installation) -> Iterator[Create]:
                     version=names.VERSION,
                     namespace=installation.namespace,
                     plural=names.EXPORT_PLURAL,
-                    body=export_manifest(installation.namespace, "hostile", **spec),
+                    body=_manifest(installation, "hostile", spec),
                     dry_run="All",
                     field_validation="Strict",
                 )
@@ -74,7 +80,7 @@ def _is_ours(field: str, message: str) -> bool:
     told = [rule.message for rule in _RULES.get(field, ())]
     told.append("compression is only allowed with compress: true")
     return any(text in message for text in told) or bool(
-        _TYPE.search(message) or _CHOICE.search(message) or _LENGTH.search(message)
+        any(text.search(message) for text in (_TYPE, _CHOICE, _LENGTH, _MISSING))
     )
 
 
@@ -89,7 +95,9 @@ def test_the_api_server_refuses_a_hostile_value(create: Create, case: Hostile) -
     refused = create(case.spec)
     assert refused is not None, "accepted"
     status = json.loads(refused.body)
-    if case.field not in SPEC_FIELDS:
+    value = case.fields.get(case.field)
+    # An object's own fields are as unknown as the spec's.
+    if case.field not in SPEC_FIELDS or (isinstance(value, dict) and value):
         assert (refused.status, status["reason"]) == (400, "BadRequest")
         assert "unknown field" in status["message"]
         return
@@ -115,7 +123,7 @@ def test_kubectl_apply_is_refused(installation: Installation, name: str) -> None
     wanted = {"compression-without-compress": "compression-zstd-without-compress"}.get(name, name)
     (case,) = [case for case in CASES if case.id == wanted]
     resource = f"hostile-{secrets.token_hex(3)}"
-    manifest = export_manifest(installation.namespace, resource, **case.spec)
+    manifest = _manifest(installation, resource, case.spec)
     with pytest.raises(ToolError) as refused:
         kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
     said = str(refused.value)
@@ -213,7 +221,6 @@ def test_rest_refuses_a_hostile_body(local: LocalApi, body: HostileBody) -> None
 
 _JSON = "Content-Type: application/json"
 _GOOD = b'{"project_id": "%b"}' % SMALL.encode()
-_CHUNKS = b"%x\r\n%b\r\n0\r\n\r\n" % (len(_GOOD), _GOOD)
 
 
 @pytest.mark.parametrize(
@@ -227,14 +234,13 @@ _CHUNKS = b"%x\r\n%b\r\n0\r\n\r\n" % (len(_GOOD), _GOOD)
         ((_JSON, "Content-Length: -1"), (_GOOD,), 400),
         ((_JSON, "Content-Length: 1_0"), (_GOOD,), 400),
         ((_JSON, "Content-Length: 22", "Content-Length: 1"), (_GOOD,), 400),
-        ((_JSON, "Content-Length: 5", "Transfer-Encoding: chunked"), (_CHUNKS,), 400),
         ((_JSON, "X-A: a\x00b", "Content-Length: 2"), (b"{}",), 400),
         ((_JSON, "X-A : b", "Content-Length: 2"), (b"{}",), 400),
     ],
     ids=[
         "declared-too-large", "declared-enormous", "chunked-too-large", "chunked-byte-by-byte",
         "chunk-without-a-size", "negative-length", "length-with-underscore", "two-lengths",
-        "length-and-chunks", "nul-in-a-header", "space-before-the-colon",
+        "nul-in-a-header", "space-before-the-colon",
     ],
 )  # fmt: skip
 def test_raw_requests_are_refused(
@@ -317,12 +323,7 @@ def test_odd_values_are_harmless(
     caller = local.caller("*")
     accepted = {}
     for odd in ODD:
-        fields = {
-            name: value
-            for name in ("project_id", "storage_path", "notify_email")
-            if (value := getattr(odd, name)) is not None
-        }
-        answer = caller.export(**fields)
+        answer = caller.export(**odd.body)
         assert answer.status == 202, (odd.id, answer.body)
         accepted[odd.id] = answer.body["data"]["job_id"]
     jobs = {odd: caller.finished(job_id, 240) for odd, job_id in accepted.items()}
@@ -348,17 +349,26 @@ def test_no_canary_was_made(
     assert {path for path in after if CANARY in path} == set(_PLANTED)
     assert {path: after[path] for path in _PLANTED} == {path: canaries[path] for path in _PLANTED}
     assert installation.volume.text(f"./{CANARY}") == "untouched\n"
-    for part in ("api", "operator"):
+    logs = []
+    for pod in _pods(installation):
         seen = kubectl(
-            "-n", installation.namespace, "exec",
-            f"deploy/{installation.release.name}-{part}", "--",
-            "python", "-c",
+            "-n", installation.namespace, "exec", pod, "--", "python", "-c",
             "import glob; print(glob.glob('/tmp/*canary*') + glob.glob('/exports*'))",
         )  # fmt: skip
         assert seen.strip() == "[]"
+        if "-api-" in pod:
+            logs.append(kubectl("-n", installation.namespace, "logs", pod))
+    assert logs
     assert not Path(f"/exports/{CANARY}").exists()
-    logs = kubectl("-n", installation.namespace, "logs", f"deploy/{installation.release.name}-api")
-    for text in (logs, local.log.read_text(encoding="utf-8")):
+    for text in (*logs, local.log.read_text(encoding="utf-8")):
         assert MARK not in text
         assert CANARY not in text
         assert "Traceback" not in text
+
+
+def _pods(installation: Installation) -> list[str]:
+    """The pods of the API and of the operator."""
+    return kubectl(
+        "-n", installation.namespace, "get", "pods", "-o", "name",
+        "-l", "app.kubernetes.io/component in (api, operator)",
+    ).split()  # fmt: skip

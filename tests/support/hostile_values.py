@@ -681,6 +681,16 @@ class Odd:
     storage_path: str | None = None
     notify_email: str | None = None
 
+    @property
+    def body(self) -> dict[str, str]:
+        """The request's body."""
+        fields = {
+            "project_id": self.project_id,
+            "storage_path": self.storage_path,
+            "notify_email": self.notify_email,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
 
 # What pg_dump, rm, a shell, YAML, JavaScript or Windows could take for something else.
 ODD = (

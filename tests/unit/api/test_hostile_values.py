@@ -157,12 +157,7 @@ async def test_all_at_once(post: Make, caplog: pytest.LogCaptureFixture) -> None
 async def test_an_odd_value_is_stored_as_it_is(post: Make, store: Any, odd: Odd) -> None:
     store.failure = None
     store.projects.add(odd.project_id)
-    fields = {
-        name: value
-        for name in ("project_id", "storage_path", "notify_email")
-        if (value := getattr(odd, name)) is not None
-    }
-    response = await post(**fields)
+    response = await post(**odd.body)
     assert response.status_code == 202, response.text
     (manifest,) = store.manifests
     spec = manifest["spec"]
