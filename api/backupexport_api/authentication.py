@@ -110,7 +110,7 @@ class Authenticator:
         """Begin to read keys from where they may change."""
         if self._jwks is None:
             return
-        if str(self._settings.jwt_jwks_url).startswith("http:"):
+        if str(self._settings.jwt_jwks_url).lower().startswith("http:"):
             _log.warning(
                 "the keys that check tokens come over plain http: whoever can change them on "
                 "their way can make tokens"
