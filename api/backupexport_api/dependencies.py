@@ -42,7 +42,8 @@ class _Exporting(BearerToken):
         return caller
 
 
-ReadingCaller = Annotated[Caller, Depends(_Reading())]
+reading_caller = _Reading()
+ReadingCaller = Annotated[Caller, Depends(reading_caller)]
 ExportingCaller = Annotated[Caller, Depends(_Exporting())]
 
 

@@ -13,11 +13,10 @@ from typing import Literal
 import limits
 from fastapi import Request
 from limits import RateLimitItem
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
 from slowapi import Limiter
 from slowapi.errors import RateLimitExceeded
 
+from backupexport_api.fixed_window import FixedWindow
 from backupexport_api.problems import ProblemError
 from backupexport_api.rate_limit_storage import FallbackStorage
 from backupexport_api.request_context import add_response_headers
@@ -56,7 +55,7 @@ class RateLimits:
         self._read_limit = limits.parse(settings.read_rate_limit)
         # Reads cost next to nothing, so each replica counts its own; one number for each subject,
         # where a moving window would be a list of times.
-        self._reads = FixedWindowRateLimiter(MemoryStorage())
+        self._reads = FixedWindow(self._read_limit.amount, self._read_limit.get_expiry())
 
     def check_export(self, request: Request) -> None:
         """Count a request for an export; blocks while the storage is asked."""
@@ -71,9 +70,7 @@ class RateLimits:
 
     def check_read(self, request: Request) -> None:
         """Count anything else; quick enough for the event loop."""
-        subject: str = request.state.subject
-        exceeded = not self._reads.hit(self._read_limit, subject)
-        reset, remaining = self._reads.get_window_stats(self._read_limit, subject)
+        exceeded, remaining, reset = self._reads.hit(request.state.subject)
         self._answer("read", request, self._read_limit, exceeded, reset, remaining)
 
     def _answer(

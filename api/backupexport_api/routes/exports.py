@@ -19,6 +19,7 @@ router = APIRouter(prefix="/api/backup", tags=["exports"])
 @router.post(
     "/export",
     status_code=202,
+    operation_id="request_export",
     summary="Request an export",
     response_description="Stored: the job will run",
     responses=problem_responses(400, 401, 403, 404, 409, 413, 415, 429, 503)

@@ -19,13 +19,20 @@ class Health(BaseModel):
     status: Literal["ok", "ready"]
 
 
-@router.get("/healthz", summary="Does the process live?", responses=problem_responses())
+@router.get(
+    "/healthz",
+    operation_id="healthz",
+    summary="Does the process live?",
+    responses=problem_responses(),
+)
 async def healthz() -> Envelope[Health]:
     """Answer at all."""
     return Envelope(data=Health(status="ok"))
 
 
-@router.get("/readyz", summary="Can it serve?", responses=problem_responses(400, 503))
+@router.get(
+    "/readyz", operation_id="readyz", summary="Can it serve?", responses=problem_responses(400, 503)
+)
 async def readyz(
     request: Request,
     store: Store,
