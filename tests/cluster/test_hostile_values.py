@@ -24,7 +24,7 @@ from local_api import LocalApi, local_api
 from playground.postgres import CONTAINER_SECURITY, POD_SECURITY
 from playground.rest import Api
 from playground.targets import API_VERSION, export_manifest
-from playground.tools import STATE, ToolError, apply, images, kubectl
+from playground.tools import STATE, ToolError, apply, get, images, kubectl, wait_for
 
 pytestmark = pytest.mark.cluster
 
@@ -259,9 +259,16 @@ def _walk(installation: Installation) -> dict[str, str]:
     return dict(line.rsplit("\t", 1) for line in found.splitlines())
 
 
-@pytest.fixture(scope="module")
+def _is_quiet(installation: Installation) -> bool:
+    """Whether no Job of an earlier test is still writing."""
+    jobs = get("-n", installation.namespace, "jobs")["items"]
+    return not any(job["status"].get("active") for job in jobs)
+
+
+@pytest.fixture(scope="module", autouse=True)
 def canaries(installation: Installation) -> dict[str, str]:
     """The volume as it is before, with a canary at its root and one in a neighbour's directory."""
+    wait_for(lambda: _is_quiet(installation), "the end of earlier Jobs", 120)
     pod = f"canary-{secrets.token_hex(3)}"
     script = f"mkdir -p {_NEIGHBOUR}; echo untouched > {CANARY}; cp {CANARY} {_NEIGHBOUR}/"
     user = 65532
