@@ -22,7 +22,7 @@ import measures
 from backupexport_contract import names
 from measures import Rounds
 from playground.tools import ROOT, ToolError, kubectl, namespace
-from processes import memory, pinned, processors
+from processors import memory, pinned, processors
 from servers import LIST, Servers
 
 NAMESPACE = f"backupexport-bench-{secrets.token_hex(3)}"

@@ -11,8 +11,9 @@ from typing import Any
 import bare_app
 from callers import Callers
 from playground.forward import free_port
+from playground.processes import running, wait_until_served
 from playground.tools import ROOT
-from processes import running, wait_until_served
+from processors import pinned
 
 BENCH = ROOT / "bench"
 LIST = "/api/jobs?limit=50"
@@ -98,6 +99,7 @@ class Servers:
         return process
 
     def _start(self, name: str, *command: str, **settings: str) -> Popen[str]:
-        return self._stack.enter_context(
-            running(*command, settings=settings, log=self._logs / name, processor=self._processor)
-        )
+        with pinned(self._processor):
+            return self._stack.enter_context(
+                running(*command, settings=settings, log=self._logs / name)
+            )

@@ -183,7 +183,8 @@ def _summary(url: str, jobs: list[dict[str, Any]]) -> None:
         print(f"{job['format']}: {size}, restored and equal ({job['artifact']['path']})")
     print(
         f"""
-The cluster stays up, with the API on {url}. Going on by hand:
+The cluster stays up, with a web page on {url} (sign in with the TOKEN in
+.cluster/demo.env). Going on by hand:
 
   . .cluster/demo.env && export PATH="$PWD/.cluster/bin:$PATH"
   curl -X POST "$API_URL/api/backup/export" -H "Authorization: Bearer $TOKEN" \\

@@ -29,7 +29,13 @@ def running(*command: str, settings: dict[str, str], log: Path) -> Iterator[subp
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             [sys.executable, *command],
-            env={**inherited, "PYTHONPATH": _PYTHONPATH, **settings},
+            env={
+                **inherited,
+                "PYTHONPATH": _PYTHONPATH,
+                # There is no other replica that a client could go to.
+                "BACKUPEXPORT_DRAIN_SECONDS": "0",
+                **settings,
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=file,

@@ -1,7 +1,6 @@
 """The API while the Kubernetes API is gone or hangs: a process of this machine, behind a gate."""
 
 import secrets
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 import jwt
 import pytest
 from gate import Gate, gate
+from playground.forward import free_port
 from playground.processes import running, wait_until_served
 from playground.rest import Api
 from playground.tools import apply, environment, kubectl, make_namespace, wait_for
@@ -47,7 +47,7 @@ def api(
     namespace: str, api_server: Gate, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Api]:
     folder = tmp_path_factory.mktemp("outage")
-    log, url = folder / "api.log", f"http://127.0.0.1:{(port := _free_port())}"
+    log, url = folder / "api.log", f"http://127.0.0.1:{(port := free_port())}"
     settings = {
         "KUBECONFIG": str(_kubeconfig_through(api_server, folder)),
         "BACKUPEXPORT_NAMESPACE": namespace,
@@ -120,9 +120,3 @@ def _kubeconfig_through(api_server: Gate, folder: Path) -> Path:
     file = folder / "kubeconfig"
     file.write_text(text.replace(f"https://{host}:{port}", f"https://127.0.0.1:{api_server.port}"))
     return file
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
