@@ -27,7 +27,15 @@ class Api:
         self.url = url
         self._token = token
 
-    def call(self, method: str, path: str, body: Any = None, timeout: float = 15) -> Answer:
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: dict[str, str] | None = None,
+        timeout: float = 15,
+    ) -> Answer:
         """One request; errors are answers too."""
         request = urllib.request.Request(
             self.url + path,
@@ -36,6 +44,7 @@ class Api:
             headers={
                 "Authorization": f"Bearer {self._token}",
                 "Content-Type": "application/json",
+                **(headers or {}),
             },
         )
         try:
@@ -52,9 +61,10 @@ class Api:
         except OSError:
             return None
 
-    def export(self, **fields: Any) -> Answer:
+    def export(self, idempotency_key: str | None = None, **fields: Any) -> Answer:
         """POST /api/backup/export."""
-        return self.call("POST", "/api/backup/export", fields)
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        return self.call("POST", "/api/backup/export", fields, headers=headers)
 
     def job(self, job_id: str) -> dict[str, Any]:
         """The data of GET /api/jobs/{id}; RuntimeError where that isn't a 200."""

@@ -4,6 +4,7 @@ import json
 import secrets
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import api_pods
@@ -79,28 +80,58 @@ def test_waiting_as_long_as_it_says_is_enough() -> None:
         assert post(first).status == 400
 
 
-def test_a_job_accepted_by_one_is_served_by_the_other_at_once(
-    installation: Installation, pods: Pods
-) -> None:
-    """The target is suspended, so that no Job comes of it."""
+@pytest.fixture
+def idle_project(installation: Installation) -> Iterator[str]:
+    """A project whose target is suspended, so that no Job comes of its exports."""
     project = f"suspended{secrets.token_hex(3)}"
     make_target(installation.namespace, project, {"host": "nowhere.invalid"}, suspend=True)
-    try:
-        for _ in range(2):
-            accepting, other = pods.caller()
-            for _ in range(10):
-                answer = accepting.export(project_id=project)
-                assert answer.status == 202, answer.body
-                served = other.call("GET", answer.headers["location"])
-                assert served.status == 200
-                assert served.body["data"]["project_id"] == project
-                accepting, other = other, accepting
-    finally:
-        kubectl("-n", installation.namespace, "delete", "exporttarget", f"target-{project}")
-        kubectl(
-            "-n", installation.namespace, "delete", "bex",
-            "--field-selector", f"spec.projectId={project}",
-        )  # fmt: skip
+    yield project
+    kubectl("-n", installation.namespace, "delete", "exporttarget", f"target-{project}")
+    kubectl(
+        "-n", installation.namespace, "delete", "bex",
+        "--field-selector", f"spec.projectId={project}",
+    )  # fmt: skip
+
+
+def test_a_job_accepted_by_one_is_served_by_the_other_at_once(
+    pods: Pods, idle_project: str
+) -> None:
+    for _ in range(2):
+        accepting, other = pods.caller()
+        for _ in range(10):
+            answer = accepting.export(project_id=idle_project)
+            assert answer.status == 202, answer.body
+            served = other.call("GET", answer.headers["location"])
+            assert served.status == 200
+            assert served.body["data"]["project_id"] == idle_project
+            accepting, other = other, accepting
+
+
+def test_one_key_is_one_job_though_both_are_asked_at_once(
+    installation: Installation, pods: Pods, idle_project: str
+) -> None:
+    callers = pods.caller()
+    made = set()
+    for number in range(5):
+        with ThreadPoolExecutor() as together:
+            sent = [
+                together.submit(api.export, f"key-{number}", project_id=idle_project)
+                for api in callers
+            ]
+            answers = [each.result() for each in sent]
+        assert [answer.status for answer in answers] == [202, 202]
+        (job_id,) = {answer.body["data"]["job_id"] for answer in answers}
+        made.add(job_id)
+        replayed = [answer.headers.get("idempotency-replayed") for answer in answers]
+        assert sorted(replayed, key=str) == [None, "true"]
+    stored = get(
+        "-n", installation.namespace, "bex", "--field-selector", f"spec.projectId={idle_project}"
+    )
+    assert {item["metadata"]["name"] for item in stored["items"]} == made
+    first, second = pods.caller()
+    assert first.export("mine", project_id=idle_project).status == 202
+    other_body = second.export("mine", project_id=idle_project, format="tar")
+    assert (other_body.status, other_body.body["code"]) == (409, "idempotency_key_reused")
 
 
 def test_without_its_storage_the_limit_goes_on_in_each_pod(
