@@ -118,6 +118,16 @@ def malformed_body(message: str) -> ProblemError:
     return invalid_request([FieldError(field="body", message=message, code="malformed_body")])
 
 
+def ambiguous_length() -> ProblemError:
+    """400: two headers say where the request ends, and a proxy may have believed the other one."""
+    return ProblemError(
+        400,
+        "ambiguous_length",
+        "Send Content-Length or Transfer-Encoding, not both.",
+        headers={"Connection": "close"},
+    )
+
+
 def project_forbidden() -> ProblemError:
     """403: the token is not good for the project."""
     return ProblemError(403, "project_forbidden", "The token is not good for this project.")

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backupexport_api import problems
+from backupexport_api.problems import ProblemError
 
 HEADER = "X-Request-ID"
 
@@ -60,12 +61,15 @@ class RequestContextMiddleware:
         token = request_id.set(state["request_id"])
         started = time.monotonic()
         try:
-            await self._app(scope, receive, send_with_headers)
+            if _has_two_lengths(scope):
+                await _send(problems.ambiguous_length(), state["request_id"], send_with_headers)
+            else:
+                await self._app(scope, receive, send_with_headers)
         except Exception:
             _log.exception("unhandled exception")
             if status is not None:
                 raise
-            await _send_internal_error(state["request_id"], send_with_headers)
+            await _send(problems.internal_error(), state["request_id"], send_with_headers)
         finally:
             seconds = time.monotonic() - started
             route = getattr(scope.get("route"), "path", _NO_ROUTE)
@@ -89,14 +93,21 @@ def _request_id_of(scope: Scope) -> str:
     return given if _SANE.fullmatch(given) else str(uuid.uuid4())
 
 
-async def _send_internal_error(this_request: str, send: Send) -> None:
-    problem = problems.internal_error()
+def _has_two_lengths(scope: Scope) -> bool:
+    """Whether a proxy in front may see another end of the request than we (RFC 9112, 6.3)."""
+    names = {name for name, _ in scope["headers"]}
+    return b"content-length" in names and b"transfer-encoding" in names
+
+
+async def _send(problem: ProblemError, this_request: str, send: Send) -> None:
     body = problem.body(this_request)
-    headers = [
-        (b"content-type", problems.MEDIA_TYPE.encode()),
-        (b"content-length", str(len(body)).encode()),
-    ]
-    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    headers = {
+        "content-type": problems.MEDIA_TYPE,
+        "content-length": str(len(body)),
+        **problem.headers,
+    }
+    start = {"type": "http.response.start", "status": problem.status, "headers": _raw(headers)}
+    await send(start)
     await send({"type": "http.response.body", "body": body})
 
 

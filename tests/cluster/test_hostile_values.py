@@ -234,13 +234,18 @@ _GOOD = b'{"project_id": "%b"}' % SMALL.encode()
         ((_JSON, "Content-Length: -1"), (_GOOD,), 400),
         ((_JSON, "Content-Length: 1_0"), (_GOOD,), 400),
         ((_JSON, "Content-Length: 22", "Content-Length: 1"), (_GOOD,), 400),
+        (
+            (_JSON, "Content-Length: 5", "Transfer-Encoding: chunked"),
+            (b"%x\r\n%b\r\n0\r\n\r\n" % (len(_GOOD), _GOOD),),
+            400,
+        ),
         ((_JSON, "X-A: a\x00b", "Content-Length: 2"), (b"{}",), 400),
         ((_JSON, "X-A : b", "Content-Length: 2"), (b"{}",), 400),
     ],
     ids=[
         "declared-too-large", "declared-enormous", "chunked-too-large", "chunked-byte-by-byte",
         "chunk-without-a-size", "negative-length", "length-with-underscore", "two-lengths",
-        "nul-in-a-header", "space-before-the-colon",
+        "length-and-chunks", "nul-in-a-header", "space-before-the-colon",
     ],
 )  # fmt: skip
 def test_raw_requests_are_refused(

@@ -6,17 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import jwt
 import pytest
 from gate import Gate, gate
-from playground.forward import free_port
-from playground.processes import running, wait_until_served
+from local_api import local_api
 from playground.rest import Api
 from playground.tools import apply, environment, kubectl, make_namespace, wait_for
 
 pytestmark = pytest.mark.cluster
-
-SECRET = secrets.token_hex(32)
 
 
 @pytest.fixture(scope="module")
@@ -47,20 +43,9 @@ def api(
     namespace: str, api_server: Gate, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Api]:
     folder = tmp_path_factory.mktemp("outage")
-    log, url = folder / "api.log", f"http://127.0.0.1:{(port := free_port())}"
-    settings = {
-        "KUBECONFIG": str(_kubeconfig_through(api_server, folder)),
-        "BACKUPEXPORT_NAMESPACE": namespace,
-        "BACKUPEXPORT_JWT_SECRET": SECRET,
-        "BACKUPEXPORT_HOST": "127.0.0.1",
-        "BACKUPEXPORT_PORT": str(port),
-        "BACKUPEXPORT_EXPORT_RATE_LIMIT": "1000/minute",
-    }
-    with running("-m", "backupexport_api", settings=settings, log=log) as process:
-        wait_until_served(process, f"{url}/readyz", log)
-        claims = {"sub": "tests", "exp": int(time.time()) + 3600}
-        yield Api(url, jwt.encode(claims, SECRET, algorithm="HS256"))
-        assert process.poll() is None, log.read_text()[-2000:]
+    kubeconfig = _kubeconfig_through(api_server, folder)
+    with local_api(namespace, folder, kubeconfig) as local:
+        yield local.caller("*")
 
 
 @pytest.mark.parametrize("how", ["stopped", "hanging"])

@@ -1,12 +1,7 @@
 """The API as a process of this machine, on loopback, before the cluster's API server."""
 
-import os
 import secrets
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +9,8 @@ from pathlib import Path
 
 import jwt
 from playground.forward import free_port
+from playground.processes import running, wait_until_served
 from playground.rest import Api
-from playground.tools import ROOT, environment, wait_for
 
 _PLENTY = "1000000/minute"
 
@@ -44,49 +39,23 @@ class LocalApi:
 
 
 @contextmanager
-def local_api(namespace: str, folder: Path) -> Iterator[LocalApi]:
+def local_api(namespace: str, folder: Path, kubeconfig: Path | None = None) -> Iterator[LocalApi]:
     """Serve `namespace` for as long as the context lasts; the log lies in `folder`."""
     port, secret, log = free_port(), secrets.token_urlsafe(48), folder / "api.log"
-    ours = {
-        "NAMESPACE": namespace,
-        "HOST": "127.0.0.1",
-        "PORT": str(port),
-        "JWT_SECRET": secret,
-        "TOKENS_WITHOUT_PROJECTS": "none",
-        "EXPORT_RATE_LIMIT": _PLENTY,
-        "READ_RATE_LIMIT": _PLENTY,
-        "LOG_LEVEL": "debug",
-        "LOG_FORMAT": "json",
+    settings = {
+        "BACKUPEXPORT_NAMESPACE": namespace,
+        "BACKUPEXPORT_HOST": "127.0.0.1",
+        "BACKUPEXPORT_PORT": str(port),
+        "BACKUPEXPORT_JWT_SECRET": secret,
+        "BACKUPEXPORT_TOKENS_WITHOUT_PROJECTS": "none",
+        "BACKUPEXPORT_EXPORT_RATE_LIMIT": _PLENTY,
+        "BACKUPEXPORT_READ_RATE_LIMIT": _PLENTY,
+        "BACKUPEXPORT_LOG_LEVEL": "debug",
+        "BACKUPEXPORT_LOG_FORMAT": "json",
     }
-    variables = {
-        name: value
-        for name, value in environment().items()
-        if not name.startswith(("BACKUPEXPORT_", "KUBERNETES_"))
-    }
-    variables |= {f"BACKUPEXPORT_{name}": value for name, value in ours.items()}
-    variables["PYTHONPATH"] = os.pathsep.join(str(ROOT / part) for part in ("api", "crds"))
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "backupexport_api"],
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-        )
+    if kubeconfig is not None:
+        settings["KUBECONFIG"] = str(kubeconfig)
     url = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(lambda: _is_ready(process, url, log), f"an answer from {url}/readyz", 30)
+    with running("-m", "backupexport_api", settings=settings, log=log) as process:
+        wait_until_served(process, f"{url}/readyz", log)
         yield LocalApi(url, namespace, log, secret)
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def _is_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> bool:
-    if process.poll() is not None:
-        raise RuntimeError(f"the API ended: {log.read_text(encoding='utf-8')}")
-    try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=2):
-            return True
-    except (urllib.error.URLError, OSError):
-        return False

@@ -155,3 +155,15 @@ def _references(node: Any) -> Any:
 
 async def test_docs(client: httpx.AsyncClient) -> None:
     assert (await client.get("/docs")).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/api/backup/export", "/healthz", "/nowhere"])
+async def test_a_request_with_two_lengths_ends_its_connection(
+    client: httpx.AsyncClient, bearer: Make, store: Any, path: str
+) -> None:
+    headers = {**bearer(), "Content-Length": "5", "Transfer-Encoding": "chunked"}
+    response = await client.post(path, content=b'{"project_id": "proj-123"}', headers=headers)
+    assert (response.status_code, response.json()["code"]) == (400, "ambiguous_length")
+    assert response.headers["Connection"] == "close"
+    assert response.headers["X-Request-ID"] == response.json()["request_id"]
+    assert store.manifests == []
