@@ -1,18 +1,20 @@
 """Starts the API: reads the settings, connects, serves until it is told to end."""
 
+import asyncio
 import logging
 import signal
 import sys
 
 import uvicorn
-from kubernetes.config import ConfigException
 from limits.errors import ConfigurationError
 from pydantic import ValidationError
 
 from backupexport_api import logs
 from backupexport_api.app import create_app
 from backupexport_api.draining import DrainingServer
-from backupexport_api.kubernetes_client import KubernetesApi
+from backupexport_api.kubernetes_errors import CONFIGURATION_ERRORS
+from backupexport_api.kubernetes_lists import KubernetesLists
+from backupexport_api.kubernetes_objects import KubernetesObjects
 from backupexport_api.kubernetes_store import KubernetesJobStore
 from backupexport_api.metrics import Metrics
 from backupexport_api.settings import ENV_PREFIX, Settings, complaints
@@ -29,11 +31,12 @@ def main() -> int:
         return _refuse(*complaints(error))
     logs.configure(settings.log_level, settings.log_format)
     try:
-        api = KubernetesApi.connect(settings.namespace)
-    except ConfigException as error:
+        lists = KubernetesLists.connect(settings.namespace)
+        objects = asyncio.run(KubernetesObjects.connect(settings.namespace))
+    except CONFIGURATION_ERRORS as error:
         return _refuse(f"no Kubernetes cluster: {error}")
     metrics = Metrics()
-    store = KubernetesJobStore(api, metrics.observe_call)
+    store = KubernetesJobStore(lists, objects, metrics.observe_call)
     try:
         app = create_app(settings, store, metrics)
     except ConfigurationError as error:

@@ -1,5 +1,7 @@
 """Puts the app together."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib import metadata
 
 from fastapi import FastAPI
@@ -20,6 +22,7 @@ def create_app(settings: Settings, store: JobStore, measured: Metrics) -> FastAP
         title="backupexport",
         description="Self-service exports of PostgreSQL databases on Kubernetes.",
         version=_version(),
+        lifespan=_lifespan,
         # A redirect would make a client send its token and its body twice.
         redirect_slashes=False,
         # FastAPI's own pages load their scripts from another host.
@@ -38,6 +41,13 @@ def create_app(settings: Settings, store: JobStore, measured: Metrics) -> FastAP
         app.router.routes.extend(module.router.routes)
     openapi.install(app)
     return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    store: JobStore = app.state.store
+    await store.close()
 
 
 def _version() -> str:

@@ -15,6 +15,7 @@ from backupexport_api.field_errors import field_errors
 from backupexport_api.job_store import JobStore
 from backupexport_api.json_body import MalformedJsonError, strict_json
 from backupexport_api.problems import FieldError
+from backupexport_api.rate_limit import RateLimits
 
 
 async def _store(request: Request) -> JobStore:
@@ -37,8 +38,11 @@ class _Reading(BearerToken):
 class _Exporting(BearerToken):
     async def __call__(self, request: Request) -> Caller:
         caller = await super().__call__(request)
-        # The counting blocks when the storage is elsewhere.
-        await to_thread.run_sync(request.app.state.rate_limits.check_export, request)
+        limits: RateLimits = request.app.state.rate_limits
+        if limits.counting_exports_blocks:
+            await to_thread.run_sync(limits.check_export, request)
+        else:
+            limits.check_export(request)
         return caller
 
 

@@ -11,23 +11,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from backupexport_contract.kubernetes_model import ObjectMeta
 from kubernetes.informer import ADDED, BOOKMARK, DELETED, ERROR, MODIFIED, SharedInformer
 
-from backupexport_api.kubernetes_client import CALL_ERRORS, KubernetesApi, summary
+from backupexport_api.kubernetes_errors import CALL_ERRORS, summary
+from backupexport_api.kubernetes_lists import KubernetesLists
+from backupexport_api.records import Record
 
-
-class Named(Protocol):
-    """What is cached."""
-
-    @property
-    def name(self) -> str:
-        """The resource's name."""
-
-
-T = TypeVar("T", bound=Named)
+T = TypeVar("T", bound=Record)
 
 # The API server sends a bookmark about once a minute: a watch without a word for longer than
 # this is dead.
@@ -43,11 +36,8 @@ _STOP_SECONDS = 3.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(Record):
     """An object that our models don't understand, such as a newer version's during an upgrade."""
-
-    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +57,7 @@ class InformerSource(Generic[T]):
 
     def __init__(
         self,
-        api: KubernetesApi,
+        lists: KubernetesLists,
         plural: str,
         parse: Callable[[dict[str, Any]], T],
         on_change: Callable[[T], None] = _nothing,
@@ -78,7 +68,7 @@ class InformerSource(Generic[T]):
         `on_change` sees every new version, `on_gone` the names of those that are no more or can't
         be read any more; both are called from one thread.
         """
-        self._api = api
+        self._lists = lists
         self._plural = plural
         self._parse = parse
         self._stopping = threading.Event()
@@ -154,7 +144,7 @@ class InformerSource(Generic[T]):
         items: list[Any] = []
         options: dict[str, Any] = {}
         while True:
-            page = self._api.list_objects(
+            page = self._lists.list_objects(
                 self._plural, limit=_PAGE, _request_timeout=_LIST_TIMEOUT, **options
             )
             items += [self._read(item) for item in page["items"]]
@@ -171,7 +161,7 @@ class InformerSource(Generic[T]):
     def _watch(self, options: dict[str, Any]) -> Any:
         # The informer asks for a watch only once the list is in the cache.
         self._synced = True
-        response = self._api.list_objects(
+        response = self._lists.list_objects(
             self._plural, allow_watch_bookmarks=True, _request_timeout=_WATCH_TIMEOUT, **options
         )
         self._in_contact()
@@ -183,7 +173,7 @@ class InformerSource(Generic[T]):
         except ValueError as error:
             metadata = ObjectMeta.model_validate(data["metadata"])
             _log.warning("can't read %s %s (%s)", self._plural, metadata.name, type(error).__name__)
-            return Unreadable(metadata.name)
+            return Unreadable(metadata.name, metadata.resource_version)
 
     def _changed(self, item: T | Unreadable) -> None:
         self._in_contact()

@@ -75,6 +75,9 @@ class JobStore(Protocol):
         `with_kubernetes`: also whether the Kubernetes API answers now.
         """
 
+    async def close(self) -> None:
+        """Let go of what belongs to the event loop."""
+
     def cached(self) -> list[Cached]:
         """Describe the caches."""
 

@@ -1,12 +1,11 @@
 """Jobs as BackupExports in the Kubernetes API: writes go there, reads come from a watch cache."""
 
+import asyncio
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-import anyio
-from anyio import to_thread
 from backupexport_contract import names
 from backupexport_contract.reasons import Phase
 from backupexport_contract.resources import BackupExport
@@ -16,25 +15,17 @@ from backupexport_api.informer_source import InformerSource
 from backupexport_api.job_index import JobIndex
 from backupexport_api.job_query import JobQuery
 from backupexport_api.job_store import Cached, Stored, StoreRefusedError, StoreUnavailableError
-from backupexport_api.kubernetes_client import (
-    CALL_ERRORS,
-    UNREACHABLE,
-    KubernetesApi,
-    summary,
-    translated,
-)
+from backupexport_api.kubernetes_errors import CALL_ERRORS, UNREACHABLE, summary, translated
+from backupexport_api.kubernetes_lists import KubernetesLists
+from backupexport_api.kubernetes_objects import KubernetesObjects
 from backupexport_api.records import Job, Target
 
 T = TypeVar("T")
 
 # A POST makes at most two calls in a row, or three where its key is used again, and is to be
-# answered within five seconds.  The client's own timeouts start anew with every byte and don't
-# cover name resolution; these do.
+# answered within five seconds.
 _LOOK_UP_SECONDS = 1.0
 _CALL_SECONDS = 2.5
-# Calls to an API server that hangs hold a thread until their timeout.  The other threads, which
-# count requests, must not run out meanwhile.
-_MOST_CALLS = 24
 # Three bookmarks missed.
 _STALE_SECONDS = 200.0
 
@@ -56,18 +47,18 @@ class KubernetesJobStore:
 
     def __init__(
         self,
-        api: KubernetesApi,
+        lists: KubernetesLists,
+        objects: KubernetesObjects,
         observe_call: Callable[[str, str, float], None] = lambda *_: None,
     ) -> None:
         """`observe_call` is told of each call's verb, its outcome and how many seconds it took."""
-        self._api = api
+        self._objects = objects
         self._observe_call = observe_call
-        self._calls = anyio.CapacityLimiter(_MOST_CALLS)
         self._index = JobIndex()
         self._exports = InformerSource(
-            api, names.EXPORT_PLURAL, Job.of, self._index.put, self._index.discard
+            lists, names.EXPORT_PLURAL, Job.of, self._index.put, self._index.discard
         )
-        self._targets = InformerSource(api, names.TARGET_PLURAL, Target.of)
+        self._targets = InformerSource(lists, names.TARGET_PLURAL, Target.of)
 
     def start(self) -> None:
         """Begin to fill the caches."""
@@ -78,6 +69,10 @@ class KubernetesJobStore:
         """Stop watching."""
         self._exports.stop()
         self._targets.stop()
+
+    async def close(self) -> None:
+        """Close the connections that belong to the event loop."""
+        await self._objects.close()
 
     async def find_job(self, job_id: str, access: ProjectAccess) -> Job | None:
         """Find a job in the cache, else by one direct read: another replica may just have made it.
@@ -108,19 +103,16 @@ class KubernetesJobStore:
         """Look into the cache, else ask once: a target may just have been made."""
         if any(target.project_id == project_id for target in self._targets.all()):
             return True
-        page = await self._call(
-            "list", _LOOK_UP_SECONDS, self._list_targets, f"spec.projectId={project_id}"
-        )
-        return bool(page["items"])
+        selector = f"spec.projectId={project_id}"
+        asked = self._objects.are_there(names.TARGET_PLURAL, selector)
+        return await self._call("list", _LOOK_UP_SECONDS, asked)
 
     async def create_job(self, manifest: dict[str, Any]) -> Stored:
         """Store a BackupExport; where one of its name is there, read that one."""
         made = await self._call(
             "create",
             _CALL_SECONDS,
-            self._api.create_object,
-            names.EXPORT_PLURAL,
-            manifest,
+            self._objects.create(names.EXPORT_PLURAL, manifest),
             when_late=_UNKNOWN_OUTCOME,
         )
         if made is not None:
@@ -137,14 +129,10 @@ class KubernetesJobStore:
 
     async def cancel_job(self, name: str) -> Job | None:
         """Set spec.cancel; the operator does the rest."""
-        patch = {"spec": {"cancel": True}}
         patched = await self._call(
             "patch",
             _CALL_SECONDS,
-            self._api.patch_object,
-            names.EXPORT_PLURAL,
-            name,
-            patch,
+            self._objects.patch(names.EXPORT_PLURAL, name, {"spec": {"cancel": True}}),
             when_late=_UNKNOWN_CANCEL,
         )
         return None if patched is None else _readable(patched)
@@ -158,7 +146,8 @@ class KubernetesJobStore:
         ]
         if with_kubernetes:
             try:
-                await self._call("list", _LOOK_UP_SECONDS, self._list_targets)
+                asked = self._objects.are_there(names.TARGET_PLURAL)
+                await self._call("list", _LOOK_UP_SECONDS, asked)
             except (StoreUnavailableError, StoreRefusedError):
                 missing.append("the Kubernetes API does not answer")
         return missing
@@ -175,30 +164,18 @@ class KubernetesJobStore:
         return self._index.count_by_phase()
 
     async def _get(self, name: str, seconds: float) -> dict[str, Any] | None:
-        return await self._call("get", seconds, self._api.get_object, names.EXPORT_PLURAL, name)
-
-    def _list_targets(self, field_selector: str | None = None) -> dict[str, Any]:
-        page: dict[str, Any] = self._api.list_objects(
-            names.TARGET_PLURAL, limit=1, field_selector=field_selector
-        )
-        return page
+        asked = self._objects.get(names.EXPORT_PLURAL, name)
+        return await self._call("get", seconds, asked)
 
     async def _call(
-        self,
-        verb: str,
-        seconds: float,
-        function: Callable[..., T],
-        *arguments: Any,
-        when_late: str = UNREACHABLE,
+        self, verb: str, seconds: float, asked: Awaitable[T], *, when_late: str = UNREACHABLE
     ) -> T:
-        """Call in a worker thread, which is left behind when it takes longer than `seconds`."""
+        """Wait for an answer for `seconds` at most, and say what its lack means."""
         started = time.monotonic()
         outcome = "error"
         try:
-            with anyio.fail_after(seconds):
-                result = await to_thread.run_sync(
-                    function, *arguments, abandon_on_cancel=True, limiter=self._calls
-                )
+            async with asyncio.timeout(seconds):
+                answer = await asked
             outcome = "ok"
         except TimeoutError as error:
             outcome = "timeout"
@@ -207,7 +184,7 @@ class KubernetesJobStore:
             raise translated(error, when_late) from None
         finally:
             self._observe_call(verb, outcome, time.monotonic() - started)
-        return result
+        return answer
 
 
 def _readable(data: dict[str, Any]) -> Job:

@@ -24,6 +24,8 @@ from backupexport_api.settings import Settings
 
 Kind = Literal["export", "read"]
 
+_MEMORY = "memory://"
+
 
 class RateLimits:
     """The limits of one app; `check_export` and `check_read` raise ProblemError (429).
@@ -36,13 +38,13 @@ class RateLimits:
         self, settings: Settings, on_refused: Callable[[Kind], None] = lambda _: None
     ) -> None:
         self.on_refused = on_refused
+        url = settings.rate_limit_storage_url.get_secret_value()
+        self.counting_exports_blocks = url != _MEMORY
         self._exports = Limiter(
             key_func=_key_of,
             strategy="moving-window",
-            storage_uri=FallbackStorage.URI,
-            storage_options={
-                "shared_url": settings.rate_limit_storage_url.get_secret_value(),
-            },
+            storage_uri=FallbackStorage.URI if self.counting_exports_blocks else _MEMORY,
+            storage_options={"shared_url": url} if self.counting_exports_blocks else {},
             key_style="endpoint",
         )
 
@@ -58,7 +60,7 @@ class RateLimits:
         self._reads = FixedWindow(self._read_limit.amount, self._read_limit.get_expiry())
 
     def check_export(self, request: Request) -> None:
-        """Count a request for an export; blocks while the storage is asked."""
+        """Count a request for an export; with a storage elsewhere it blocks while that is asked."""
         exceeded = False
         try:
             self._count_export(request=request)

@@ -94,13 +94,11 @@ class FallbackStorage(MemoryStorage):
             _log.warning("the rate limit's storage is back: all replicas count together")
 
 
-def _connect(url: str) -> MemoryStorage | RedisStorage:
+def _connect(url: str) -> RedisStorage:
     """No connection is made yet; ConfigurationError where the URL is none that can be used."""
     try:
         if url.startswith("redis"):
             return cast(RedisStorage, storage_from_string(url, **_REDIS_OPTIONS))
-        if url.startswith("memory:"):
-            return MemoryStorage()
     except (ConfigurationError, ValueError):
         pass
     # Not the URL, nor the error's text: they may hold a password.

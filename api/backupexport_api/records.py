@@ -16,11 +16,22 @@ from backupexport_api.job_view import job_view
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A BackupExport."""
+class Record:
+    """Any resource."""
 
     name: str
-    uid: str
+    resource_version: str
+
+    @property
+    def metadata(self) -> Self:
+        """Where the client library's watch looks for the version from which to go on."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Record):
+    """A BackupExport."""
+
     job_id: str
     project_id: str
     phase: Phase
@@ -37,7 +48,7 @@ class Job:
         view = job_view(export)
         return cls(
             name=export.metadata.name,
-            uid=export.metadata.uid,
+            resource_version=export.metadata.resource_version,
             job_id=export.job_id,
             # Thousands of jobs share a few projects.
             project_id=sys.intern(export.spec.project_id),
@@ -54,18 +65,16 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Target(Record):
     """An ExportTarget: of all it says, the api asks for the project alone."""
 
-    name: str
-    uid: str
     project_id: str
 
     @classmethod
     def of(cls, data: dict[str, Any]) -> Self:
         """Read a resource."""
         metadata = data["metadata"]
-        return cls(metadata["name"], metadata["uid"], data["spec"]["projectId"])
+        return cls(metadata["name"], metadata["resourceVersion"], data["spec"]["projectId"])
 
 
 def _milliseconds(text: str) -> int:

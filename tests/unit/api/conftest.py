@@ -90,6 +90,9 @@ class FakeStore:
     async def unready(self, *, with_kubernetes: bool) -> list[str]:
         return self.not_ready if with_kubernetes else []
 
+    async def close(self) -> None:
+        pass
+
     def cached(self) -> list[Cached]:
         return [Cached("backupexports", is_synced=True, age_seconds=1.5)]
 

@@ -1,14 +1,11 @@
 """One caller never sees, lists, cancels or infers another's jobs."""
 
 import json
-import uuid
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
-from backupexport_api.authorization import ProjectAccess
-from backupexport_api.kubernetes_store import KubernetesJobStore
 
 Make = Callable[..., Any]
 
@@ -210,30 +207,3 @@ async def test_metrics_name_no_project_no_job_and_no_caller(alice: Make, mallory
     for secret in (job_id, NOBODYS, "proj-123", "other", "alice", "mallory"):
         assert f'"{secret}"' not in told
         assert job_id not in told
-
-
-class CountingApi:
-    """A KubernetesApi that has nothing, and remembers what it was asked for."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str]] = []
-
-    def get_object(self, plural: str, name: str) -> None:
-        self.asked.append((plural, name))
-
-
-@pytest.mark.parametrize("known", ["cached", "not there"])
-async def test_a_hidden_job_costs_the_kubernetes_api_what_a_missing_one_costs(
-    store: Any, alice: Make, known: str
-) -> None:
-    job_id = await exported(alice, "proj-123")
-    api = CountingApi()
-    kubernetes: Any = KubernetesJobStore(api)  # type: ignore[arg-type]
-    kubernetes._exports._synced = True
-    if known == "cached":
-        kubernetes._index.put(store.index.get(job_id))
-    access = ProjectAccess(project_ids=frozenset({"other"}))
-    assert await kubernetes.find_job(job_id, access) is None
-    ((plural, name),) = api.asked
-    assert plural == "backupexports"
-    assert str(uuid.UUID(name)) == name

@@ -131,13 +131,14 @@ def test_a_resource_that_is_made_anew_under_its_name() -> None:
 
 def test_a_resource_named_after_another_s_uid() -> None:
     index = JobIndex()
-    real = job(1, name="nightly")
-    shadow = job(2, "other", name=real.uid)
+    uid = str(uuid.uuid4())
+    real = job(1, name="nightly", uid=uid)
+    shadow = job(2, "other", name=uid)
     index.put(real)
     index.put(shadow)
     assert ids(index) == [shadow.job_id]
     index.discard("nightly")
-    assert index.get(real.uid) is shadow
+    assert index.get(uid) is shadow
     index.discard(shadow.name)
     assert ids(index) == []
 

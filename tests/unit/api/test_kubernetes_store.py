@@ -1,5 +1,6 @@
 """The store over an API server that is played by a class: caches, misses, failures."""
 
+import asyncio
 import json
 import queue
 import threading
@@ -50,7 +51,7 @@ class WatchResponse:
 
 
 class FakeApi:
-    """A KubernetesApi over dicts; `failure` makes every call raise it."""
+    """KubernetesLists and KubernetesObjects over dicts; `failure` makes every call raise it."""
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {EXPORTS: {}, TARGETS: {}}
@@ -72,26 +73,37 @@ class FakeApi:
             self.watches[plural] = WatchResponse()
             return self.watches[plural]
         items = list(self.objects[plural].values())
-        if selector := options.get("field_selector"):
-            project = selector.removeprefix("spec.projectId=")
-            items = [item for item in items if item["spec"]["projectId"] == project]
         start, size = int(options.get("_continue", 0)), options["limit"]
         metadata = {"resourceVersion": "7"}
         if start + size < len(items):
             metadata["continue"] = str(start + size)
         return {"items": items[start : start + size], "metadata": metadata}
 
-    def get_object(self, plural: str, name: str) -> dict[str, Any] | None:
-        self._answer("get", plural, name)
+    async def _wait(self, *call: Any) -> None:
+        self.calls.append(call)
+        while not self.hangs.is_set():
+            await asyncio.sleep(0.01)
+        if self.failure:
+            raise self.failure
+
+    async def are_there(self, plural: str, field_selector: str | None = None) -> bool:
+        await self._wait("list", plural, {"field_selector": field_selector})
+        projects = {item["spec"]["projectId"] for item in self.objects[plural].values()}
+        return bool(projects) and (
+            field_selector is None or field_selector.removeprefix("spec.projectId=") in projects
+        )
+
+    async def get(self, plural: str, name: str) -> dict[str, Any] | None:
+        await self._wait("get", plural, name)
         return self.objects[plural].get(name)
 
-    def create_object(self, plural: str, manifest: dict[str, Any]) -> dict[str, Any] | None:
-        self._answer("create", plural, manifest)
+    async def create(self, plural: str, manifest: dict[str, Any]) -> dict[str, Any] | None:
+        await self._wait("create", plural, manifest)
         name = manifest["metadata"]["name"]
         return None if name in self.objects[plural] else stored(plural, name, manifest["spec"])
 
-    def patch_object(self, plural: str, name: str, patch: dict[str, Any]) -> dict[str, Any] | None:
-        self._answer("patch", plural, name, patch)
+    async def patch(self, plural: str, name: str, patch: dict[str, Any]) -> dict[str, Any] | None:
+        await self._wait("patch", plural, name, patch)
         found = self.objects[plural].get(name)
         return found and {**found, "spec": {**found["spec"], **patch["spec"]}}
 
@@ -146,7 +158,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
 
 @pytest.fixture
 def store(api: FakeApi) -> KubernetesJobStore:
-    return KubernetesJobStore(api)  # type: ignore[arg-type]
+    return KubernetesJobStore(api, api)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -307,6 +319,19 @@ async def test_a_broken_watch_is_resumed_without_stack_traces(
     assert "ReadTimeoutError" in caplog.text
 
 
+async def test_an_event_moves_the_watch_on(
+    store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]
+) -> None:
+    started()
+    first = api.watches[EXPORTS]
+    for version, item in (("41", export(JOB)), ("42", export("new", phase="Hibernating"))):
+        item["metadata"]["resourceVersion"] = version
+        api.put(EXPORTS, item, "ADDED")
+    first.lines.put(None)
+    until(lambda: api.watches[EXPORTS] is not first)
+    assert api.calls[-1][2]["resource_version"] == "42"
+
+
 async def test_a_bookmark_moves_the_watch_on(
     store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]
 ) -> None:
@@ -439,6 +464,7 @@ async def test_calls_are_observed(
 ) -> None:
     observed: list[tuple[str, str]] = []
     store = KubernetesJobStore(
+        api,  # type: ignore[arg-type]
         api,  # type: ignore[arg-type]
         lambda verb, outcome, seconds: observed.append((verb, outcome)),
     )

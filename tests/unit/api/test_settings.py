@@ -4,11 +4,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from backupexport_api import __main__ as program
 from backupexport_api import logs
-from backupexport_api.kubernetes_client import KubernetesApi
+from backupexport_api.kubernetes_lists import KubernetesLists
+from backupexport_api.kubernetes_objects import KubernetesObjects
 from backupexport_api.settings import Settings, complaints
 from pydantic import ValidationError
 from token_issuers import Issuer
@@ -129,7 +131,8 @@ def test_a_mistake_stops_the_program(
 ) -> None:
     with suppress(ValidationError):  # the storage's URL is only looked at when it is used
         make_settings(**environment)
-    monkeypatch.setattr(KubernetesApi, "connect", lambda namespace: None)
+    monkeypatch.setattr(KubernetesLists, "connect", Mock())
+    monkeypatch.setattr(KubernetesObjects, "connect", AsyncMock())
     monkeypatch.setattr(logs, "configure", lambda *_: None)
     assert program.main() == 2
     shown = capsys.readouterr().err

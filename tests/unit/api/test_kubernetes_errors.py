@@ -2,12 +2,15 @@
 
 import json
 from typing import Any
+from unittest.mock import Mock
 
+import aiohttp
 import pytest
 import urllib3
 from backupexport_api.job_store import StoreRefusedError, StoreUnavailableError
-from backupexport_api.kubernetes_client import UNREACHABLE, KubernetesApi, summary, translated
+from backupexport_api.kubernetes_errors import UNREACHABLE, summary, translated
 from kubernetes import client, config
+from kubernetes.aio.client.exceptions import ApiException as AioApiException
 
 
 def api_error(status: int, **body: Any) -> client.ApiException:
@@ -30,6 +33,9 @@ def api_error(status: int, **body: Any) -> client.ApiException:
         (urllib3.exceptions.ProtocolError("closed"), StoreUnavailableError),
         (config.ConfigException("Token file exists but empty."), StoreUnavailableError),
         (OSError("no token"), StoreUnavailableError),
+        (AioApiException(status=422, body="{}"), StoreRefusedError),
+        (AioApiException(status=500), StoreUnavailableError),
+        (aiohttp.ServerDisconnectedError(), StoreUnavailableError),
     ],
 )
 def test_kinds(error: Exception, kind: type[Exception]) -> None:
@@ -49,6 +55,8 @@ def test_a_quota_is_told() -> None:
         (urllib3.exceptions.ReadTimeoutError(None, "/", "late"), "unknown"),  # type: ignore[arg-type]
         (urllib3.exceptions.ProtocolError("closed"), "unknown"),
         (api_error(504), "unknown"),
+        (aiohttp.ServerDisconnectedError(), "unknown"),
+        (aiohttp.ClientConnectorError(Mock(), OSError("refused")), UNREACHABLE),
         (
             urllib3.exceptions.MaxRetryError(
                 None,  # type: ignore[arg-type]
@@ -70,43 +78,3 @@ def test_a_summary_is_one_line() -> None:
     error.headers = {"X": "y"}
     assert summary(error) == "Kubernetes API: 500 Broken"
     assert summary(OSError("a\nb")) == "Kubernetes API: OSError: a b"
-
-
-class CustomObjects:
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-    def get_namespaced_custom_object(self, **_: Any) -> Any:
-        raise self.error
-
-    create_namespaced_custom_object = get_namespaced_custom_object
-    patch_namespaced_custom_object = get_namespaced_custom_object
-
-
-def test_a_missing_object_is_none() -> None:
-    error = api_error(404, details={"name": "x"})
-    api = KubernetesApi(CustomObjects(error), "exports")
-    assert api.get_object("backupexports", "x") is None
-    assert api.patch_object("backupexports", "x", {}) is None
-
-
-def test_a_name_that_is_taken_is_none() -> None:
-    taken = KubernetesApi(CustomObjects(api_error(409, reason="AlreadyExists")), "exports")
-    assert taken.create_object("backupexports", {}) is None
-    conflict = KubernetesApi(CustomObjects(api_error(409, reason="Conflict")), "exports")
-    with pytest.raises(client.ApiException):
-        conflict.create_object("backupexports", {})
-
-
-@pytest.mark.parametrize(
-    "error",
-    [client.ApiException(status=404, body="404 page not found"), api_error(403)],
-)
-def test_a_missing_kind_is_an_error(error: Exception) -> None:
-    api = KubernetesApi(CustomObjects(error), "exports")
-    with pytest.raises(client.ApiException):
-        api.get_object("backupexports", "x")
-    with pytest.raises(client.ApiException):
-        api.patch_object("backupexports", "x", {})
-    with pytest.raises(client.ApiException):
-        api.create_object("backupexports", {})
