@@ -32,7 +32,7 @@ def environment() -> dict[str, str]:
 
 
 def images() -> dict[str, str]:
-    """IMAGE, RUNNER_IMAGE and POSTGRES_IMAGE as `make images` built them."""
+    """The references that `make images` built, such as IMAGE and RUNNER_IMAGE."""
     file = STATE / "images.env"
     if not file.exists():
         raise ToolError("there are no images yet: run `make images` first")

@@ -1,6 +1,7 @@
 """Who may do what: in the cluster, between projects, and with the credentials."""
 
 import json
+import secrets
 
 import pytest
 from installation import LARGE, SMALL, Installation
@@ -78,11 +79,28 @@ def test_the_password_is_told_nowhere(installation: Installation, api: Api) -> N
         json.dumps(job),
         kubectl("-n", namespace, "logs", f"job/bex-{job_id}"),
         kubectl("-n", namespace, "logs", f"deploy/{installation.release.name}-operator"),
-        kubectl("-n", namespace, "logs", f"deploy/{installation.release.name}-api"),
+        _api_logs(namespace),
         kubectl("-n", namespace, "get", "bex,ext,jobs,pods,events", "-o", "yaml"),
         installation.volume.text(f"{job['artifact']['path']}.json"),
     ]
     assert not any(password in text for text in told)
+
+
+def test_the_api_s_log_has_no_token_and_no_address(installation: Installation) -> None:
+    token = installation.release.token(f"test-{secrets.token_hex(4)}")
+    api = Api(installation.url, token)
+    answer = api.export(project_id=SMALL, notify_email="owner-of-it@example.com")
+    job_id = answer.body["data"]["job_id"]
+    assert api.finished(job_id)["status"] == "completed"
+    told = _api_logs(installation.namespace)
+    assert answer.headers["x-request-id"] in told
+    for part in (token, token.rsplit(".", 1)[1], "owner-of-it"):
+        assert part not in told
+
+
+def _api_logs(namespace: str) -> str:
+    pods = ("-l", "app.kubernetes.io/component=api", "--tail=-1")
+    return kubectl("-n", namespace, "logs", *pods)
 
 
 def test_a_token_sees_its_own_projects_only(installation: Installation) -> None:
