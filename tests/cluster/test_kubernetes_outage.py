@@ -44,7 +44,7 @@ def api(
 ) -> Iterator[Api]:
     folder = tmp_path_factory.mktemp("outage")
     kubeconfig = _kubeconfig_through(api_server, folder)
-    with local_api(namespace, folder, kubeconfig) as local:
+    with local_api(namespace, folder, {"KUBECONFIG": str(kubeconfig)}) as local:
         yield local.caller("*")
 
 

@@ -39,8 +39,13 @@ class LocalApi:
 
 
 @contextmanager
-def local_api(namespace: str, folder: Path, kubeconfig: Path | None = None) -> Iterator[LocalApi]:
-    """Serve `namespace` for as long as the context lasts; the log lies in `folder`."""
+def local_api(
+    namespace: str, folder: Path, changes: dict[str, str] | None = None
+) -> Iterator[LocalApi]:
+    """Serve `namespace` for as long as the context lasts; the log lies in `folder`.
+
+    `changes` are environment variables.
+    """
     port, secret, log = free_port(), secrets.token_urlsafe(48), folder / "api.log"
     settings = {
         "BACKUPEXPORT_NAMESPACE": namespace,
@@ -52,9 +57,8 @@ def local_api(namespace: str, folder: Path, kubeconfig: Path | None = None) -> I
         "BACKUPEXPORT_READ_RATE_LIMIT": _PLENTY,
         "BACKUPEXPORT_LOG_LEVEL": "debug",
         "BACKUPEXPORT_LOG_FORMAT": "json",
+        **(changes or {}),
     }
-    if kubeconfig is not None:
-        settings["KUBECONFIG"] = str(kubeconfig)
     url = f"http://127.0.0.1:{port}"
     with running("-m", "backupexport_api", settings=settings, log=log) as process:
         wait_until_served(process, f"{url}/readyz", log)
