@@ -1,9 +1,9 @@
-"""What routes ask for.  Each step asks for the one before: 401, then 429, then 400."""
+"""What routes ask of a request: who calls, within which limit, and what is asked."""
 
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Request
 from pydantic import ValidationError
 
 from backupexport_api import idempotency, problems
@@ -47,12 +47,14 @@ class _Exporting(BearerToken):
 
 
 reading_caller = _Reading()
+exporting_caller = _Exporting()
 ReadingCaller = Annotated[Caller, Depends(reading_caller)]
-ExportingCaller = Annotated[Caller, Depends(_Exporting())]
+ExportingCaller = Annotated[Caller, Depends(exporting_caller)]
 
 
-# FastAPI would parse a declared body before any dependency runs: 400 before 401.
-async def _export_body(request: Request, _caller: ExportingCaller) -> ExportRequest:
+# FastAPI would parse a declared body before it is known who calls: 400 before 401.
+async def export_body(request: Request) -> ExportRequest:
+    """Read the body of a request for an export; ProblemError (415, 413, 400)."""
     if not _is_json(request.headers.get("Content-Type", "")):
         raise problems.ProblemError(
             415, "not_json", "Send the body as JSON: Content-Type: application/json."
@@ -68,32 +70,14 @@ async def _export_body(request: Request, _caller: ExportingCaller) -> ExportRequ
         ) from None
 
 
-ExportBody = Annotated[ExportRequest, Depends(_export_body)]
-
-
-async def _idempotency_key(
-    request: Request,
-    _caller: ExportingCaller,
-    key: Annotated[
-        str | None,
-        Header(
-            alias=idempotency.HEADER,
-            min_length=1,
-            max_length=255,
-            pattern=r"^[\x21-\x7e]*$",
-            description="Any text of your own: the same request with the same key gets the same"
-            " job again instead of a second one.",
-        ),
-    ] = None,
-) -> str | None:
-    if len(request.headers.getlist(idempotency.HEADER)) > 1:
+def idempotency_key(request: Request) -> str | None:
+    """Read the header; ProblemError (400)."""
+    try:
+        return idempotency.key_of(request.headers.getlist(idempotency.HEADER))
+    except idempotency.BadKeyError as error:
         raise problems.invalid_request(
-            [FieldError(field=idempotency.HEADER, message="must be given once", code="repeated")]
-        )
-    return key
-
-
-IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
+            [FieldError(field=idempotency.HEADER, message=str(error), code="bad_key")]
+        ) from None
 
 
 def _is_json(content_type: str) -> bool:

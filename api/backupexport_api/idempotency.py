@@ -6,7 +6,9 @@ as its job exists.  (The header: draft-ietf-httpapi-idempotency-key-header.)
 """
 
 import hashlib
+import re
 import uuid
+from collections.abc import Sequence
 
 from backupexport_contract import names
 from backupexport_contract.resources import BackupExport, ExportOptions
@@ -14,6 +16,24 @@ from backupexport_contract.resources import BackupExport, ExportOptions
 from backupexport_api.export_request import ExportRequest
 
 HEADER = "Idempotency-Key"
+LONGEST_KEY = 255
+
+_VISIBLE = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_KEY}}}")
+
+
+class BadKeyError(ValueError):
+    """The header is no key; the message says what it must be."""
+
+
+def key_of(values: Sequence[str]) -> str | None:
+    """The key in the values of all headers of this name, or None; BadKeyError."""
+    if not values:
+        return None
+    if len(values) > 1:
+        raise BadKeyError("must be given once")
+    if not _VISIBLE.fullmatch(values[0]):
+        raise BadKeyError(f"must be 1 to {LONGEST_KEY} visible ASCII characters")
+    return values[0]
 
 
 def job_id_of(subject: str, key: str) -> str:

@@ -93,7 +93,12 @@ class JobView(AcceptedView):
 
 def accepted_view(export: BackupExport) -> AcceptedView:
     """Show a job that has just been stored."""
-    return AcceptedView.model_validate(job_view(export), from_attributes=True)
+    return AcceptedView(
+        job_id=export.job_id,
+        status=REST_STATUS[export.phase],
+        project_id=export.spec.project_id,
+        created_at=_created_at(export),
+    )
 
 
 def job_view(export: BackupExport) -> JobView:

@@ -2,6 +2,7 @@
 
 from typing import Generic, TypeVar
 
+from fastapi import Response
 from pydantic import BaseModel
 
 T = TypeVar("T")
@@ -11,3 +12,8 @@ class Envelope(BaseModel, Generic[T]):
     """`{"data": …}`."""
 
     data: T
+
+
+def json_response(content: bytes, status: int, headers: dict[str, str] | None = None) -> Response:
+    """Send JSON that is there already."""
+    return Response(content, status_code=status, headers=headers, media_type="application/json")

@@ -1,13 +1,11 @@
 """GET /api/jobs, GET /api/jobs/{job_id} and POST /api/jobs/{job_id}/cancel."""
 
 import json
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from typing import Annotated
 
 from backupexport_contract.names import is_uuid
 from backupexport_contract.reasons import Phase
 from fastapi import APIRouter, Path, Query, Request, Response
-from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from backupexport_api import problems
@@ -17,7 +15,8 @@ from backupexport_api.job_store import JobStore
 from backupexport_api.job_view import JobView
 from backupexport_api.openapi import job_links, problem_responses
 from backupexport_api.records import Job
-from backupexport_api.routes.envelope import Envelope
+from backupexport_api.routes.direct_route import called_by
+from backupexport_api.routes.envelope import Envelope, json_response
 
 router = APIRouter(prefix="/api/jobs", tags=["jobs"])
 
@@ -47,9 +46,10 @@ async def list_jobs(
     """List the jobs that the token may see. A `next_cursor` that is not null leads to more."""
     jobs, has_more = await store.list_jobs(query, caller.access)
     cursor = cursor_after(jobs[-1].position) if has_more else None
-    return _json(
+    return json_response(
         b'{"data":[%b],"next_cursor":%b}'
-        % (b",".join(job.json for job in jobs), json.dumps(cursor).encode())
+        % (b",".join(job.json for job in jobs), json.dumps(cursor).encode()),
+        status=200,
     )
 
 
@@ -58,24 +58,15 @@ async def show_job(job_id: JobId, caller: ReadingCaller, store: Store) -> Respon
     return _envelope(await _found(job_id, caller, store))
 
 
-class _PolledRoute(APIRoute):
-    """Calls `show_job` by hand: finding its arguments would cost a poll more than all else.
-
-    The signature still makes the documentation.
-    """
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        async def handle(request: Request) -> Response:
-            caller = await reading_caller(request)
-            return await show_job(request.path_params["job_id"], caller, request.app.state.store)
-
-        return handle
+async def _call_show_job(request: Request) -> Response:
+    caller = await reading_caller(request)
+    return await show_job(request.path_params["job_id"], caller, request.app.state.store)
 
 
 router.add_api_route(
     "/{job_id}",
     show_job,
-    route_class_override=_PolledRoute,
+    route_class_override=called_by(_call_show_job),
     operation_id="show_job",
     summary="Show a job",
     response_description="The job",
@@ -118,9 +109,5 @@ async def _found(job_id: str, caller: ReadingCaller, store: JobStore) -> Job:
 
 
 def _envelope(job: Job, status: int = 200) -> Response:
-    return _json(b'{"data":%b}' % job.json, status)
-
-
-def _json(content: bytes, status: int = 200) -> Response:
     # What `response_model` says is in it was rendered when the record was made.
-    return Response(content, status_code=status, media_type="application/json")
+    return json_response(b'{"data":%b}' % job.json, status)
