@@ -18,13 +18,11 @@ from slowapi.errors import RateLimitExceeded
 
 from backupexport_api.fixed_window import FixedWindow
 from backupexport_api.problems import ProblemError
-from backupexport_api.rate_limit_storage import FallbackStorage
+from backupexport_api.rate_limit_storage import FallbackStorage, QuietMemory
 from backupexport_api.request_context import add_response_headers
 from backupexport_api.settings import Settings
 
 Kind = Literal["export", "read"]
-
-_MEMORY = "memory://"
 
 
 class RateLimits:
@@ -39,11 +37,11 @@ class RateLimits:
     ) -> None:
         self.on_refused = on_refused
         url = settings.rate_limit_storage_url.get_secret_value()
-        self.counting_exports_blocks = url != _MEMORY
+        self.counting_exports_blocks = url != "memory://"
         self._exports = Limiter(
             key_func=_key_of,
             strategy="moving-window",
-            storage_uri=FallbackStorage.URI if self.counting_exports_blocks else _MEMORY,
+            storage_uri=FallbackStorage.URI if self.counting_exports_blocks else QuietMemory.URI,
             storage_options={"shared_url": url} if self.counting_exports_blocks else {},
             key_style="endpoint",
         )

@@ -18,6 +18,8 @@ _log = logging.getLogger(__name__)
 _TIMEOUT_SECONDS = 0.25
 _PAUSE_SECONDS = 1.0
 
+_FEW_KEYS = 1000
+
 # Made from a URL, a client of redis-py tries once, so these are the whole wait.
 _REDIS_OPTIONS: dict[str, Any] = {
     "socket_connect_timeout": _TIMEOUT_SECONDS,
@@ -25,7 +27,52 @@ _REDIS_OPTIONS: dict[str, Any] = {
 }
 
 
-class FallbackStorage(MemoryStorage):
+class _NeverDue(threading.Timer):
+    """What the library takes for a timer that runs already, and so starts none."""
+
+    def __init__(self) -> None:
+        super().__init__(0, lambda: None)
+
+    def is_alive(self) -> bool:
+        return True
+
+
+class QuietMemory(MemoryStorage):
+    """A memory that forgets when it has grown.
+
+    The library's own looks at every key in a new thread, a hundred times a second.
+    """
+
+    STORAGE_SCHEME = ["memory+quiet"]  # noqa: RUF012 - as limits declares it
+    URI = f"{STORAGE_SCHEME[0]}://"
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri)
+        self.timer.cancel()
+        self.timer = _NeverDue()
+        self._most_keys = _FEW_KEYS
+
+    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        """Count a request; whether it was within the limit."""
+        acquired = super().acquire_entry(key, limit, expiry, amount)
+        with self.locks[key]:
+            del self.events.get(key, [])[limit:]
+        if len(self.events) > self._most_keys:
+            self._forget()
+        return acquired
+
+    def _forget(self) -> None:
+        """Drop the keys whose newest request counts no more."""
+        for key in list(self.events):
+            with self.locks[key]:
+                entries = self.events.get(key)
+                if not entries or entries[0].expiry <= time.time():
+                    self.events.pop(key, None)
+                    self.locks.pop(key, None)
+        self._most_keys = max(_FEW_KEYS, 2 * len(self.events))
+
+
+class FallbackStorage(QuietMemory):
     """A memory that asks another storage first; known to limits by its scheme.
 
     What the other storage counts is counted here too, so that losing it is not a fresh start.

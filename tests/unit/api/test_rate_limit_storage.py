@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from backupexport_api import rate_limit_storage
-from backupexport_api.rate_limit_storage import FallbackStorage
+from backupexport_api.rate_limit_storage import FallbackStorage, QuietMemory
 from limits.errors import ConfigurationError
 from redis_stand_in import RedisStandIn
 
@@ -170,3 +170,30 @@ def test_a_url_that_can_t_be_used_is_refused_and_not_repeated(url: str) -> None:
         FallbackStorage(FallbackStorage.URI, shared_url=url)
     assert "redis://" in str(refused.value)
     assert "a-secret" not in str(refused.value)
+
+
+def test_the_memory_starts_no_threads_and_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = QuietMemory(QuietMemory.URI)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    monkeypatch.setattr(threading.Timer, "start", lambda _: pytest.fail("a timer was started"))
+    for number in range(900):
+        assert memory.acquire_entry(f"old {number}", 2, 60)
+    now += 50
+    for number in range(100):
+        assert memory.acquire_entry(f"young {number}", 2, 60)
+    now += 20
+    assert memory.acquire_entry("one more", 2, 60)
+    assert len(memory.events) == 101
+    assert memory.get_moving_window("young 7", 2, 60)[1] == 1
+
+
+def test_a_busy_key_keeps_no_more_than_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = QuietMemory(QuietMemory.URI)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    for _ in range(50):
+        now += 31
+        assert memory.acquire_entry("key", 2, 60)
+    assert len(memory.events["key"]) == 2
+    assert not memory.acquire_entry("key", 2, 60)
