@@ -174,6 +174,9 @@ def test_a_url_that_can_t_be_used_is_refused_and_not_repeated(url: str) -> None:
 
 def test_the_memory_starts_no_threads_and_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = QuietMemory(QuietMemory.URI)
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.join()
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now)
     monkeypatch.setattr(threading.Timer, "start", lambda _: pytest.fail("a timer was started"))
