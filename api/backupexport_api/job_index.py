@@ -50,7 +50,9 @@ class JobIndex:
 
     def get(self, job_id: str) -> Job | None:
         """Find a job by its id."""
-        return self._jobs.get(job_id)
+        # Not between two versions of it, when there is none.
+        with self._lock:
+            return self._jobs.get(job_id)
 
     def page(self, query: JobQuery, access: ProjectAccess) -> tuple[list[Job], bool]:
         """The jobs that `query` asks for and `access` allows, and whether there are more."""

@@ -1,6 +1,8 @@
 """The list's order, filters and pages, and that nobody's jobs show to others."""
 
 import random
+import sys
+import threading
 import uuid
 from typing import Any
 
@@ -117,6 +119,29 @@ def test_a_new_version_takes_the_old_one_s_place() -> None:
     assert ids(index) == []
     assert sum(index.count_by_phase().values()) == 0
     index.discard("never there")
+
+
+def test_a_job_is_never_missing_while_its_new_version_comes() -> None:
+    index = JobIndex()
+    versions = [job(1, name="nightly", uid=str(uuid.UUID(int=7)), phase=p) for p in ("", "Running")]
+    index.put(versions[0])
+    ended = threading.Event()
+
+    def change() -> None:
+        while not ended.is_set():
+            for version in versions:
+                index.put(version)
+
+    writer = threading.Thread(target=change)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    writer.start()
+    try:
+        assert all(index.get(versions[0].job_id) for _ in range(20_000))
+    finally:
+        ended.set()
+        writer.join()
+        sys.setswitchinterval(interval)
 
 
 def test_a_resource_that_is_made_anew_under_its_name() -> None:
