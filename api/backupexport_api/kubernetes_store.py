@@ -142,7 +142,7 @@ class KubernetesJobStore:
         missing = [
             f"the cache of {cache.resource} {state}"
             for cache in self.cached()
-            if (state := _state_of(cache))
+            if (state := _state_of(cache, may_be_old=not with_kubernetes))
         ]
         if with_kubernetes:
             try:
@@ -195,9 +195,10 @@ def _readable(data: dict[str, Any]) -> Job:
         raise StoreRefusedError(f"BackupExport {name} is not understood by this version") from None
 
 
-def _state_of(cache: Cached) -> str | None:
+def _state_of(cache: Cached, *, may_be_old: bool) -> str | None:
     if not cache.is_synced:
         return "is not synced"
-    if cache.age_seconds > _STALE_SECONDS:
+    # An old cache is better than none: without the Kubernetes API reading goes on from it.
+    if not may_be_old and cache.age_seconds > _STALE_SECONDS:
         return f"has heard nothing for {cache.age_seconds:.0f} s"
     return None

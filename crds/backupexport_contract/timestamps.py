@@ -9,11 +9,15 @@ def to_text(moment: datetime) -> str:
 
 
 def from_text(text: str) -> datetime:
-    """The moment that RFC 3339 text names; ValueError where it has no time zone."""
+    """The moment in UTC that RFC 3339 text names; ValueError where it names none."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"a time without a zone: {text!r}")
-    return moment
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        # Year 1 or 9999 with an offset: a time there, and none in UTC.
+        raise ValueError(f"a time out of range: {text!r}") from None
 
 
 def now() -> datetime:

@@ -478,3 +478,19 @@ async def test_calls_are_observed(
         await store.project_exists("p")
     api.hangs.set()
     assert observed == [("get", "ok"), ("patch", "error"), ("list", "timeout")]
+
+
+async def test_a_stale_cache_serves_on_while_the_kubernetes_api_is_left_out(
+    store: KubernetesJobStore,
+    api: FakeApi,
+    started: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started()
+    monkeypatch.setattr(kubernetes_store, "_STALE_SECONDS", -1.0)
+    assert await store.unready(with_kubernetes=False) == []
+    assert any("has heard nothing" in line for line in await store.unready(with_kubernetes=True))
+
+
+async def test_an_unsynced_cache_is_never_ready(store: KubernetesJobStore) -> None:
+    assert len(await store.unready(with_kubernetes=False)) == 2
