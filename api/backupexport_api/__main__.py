@@ -50,6 +50,8 @@ def main() -> int:
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            # Longer than proxies keep theirs, so that none uses one that is just being closed.
+            timeout_keep_alive=75,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         ),
         settings.drain_seconds,

@@ -35,7 +35,9 @@ class JobIndex:
             self._remove(job.name)
             namesake = self._jobs.get(job.job_id)
             if namesake is not None:
-                # Somebody has named a resource after another one's uid.
+                # Somebody has named a resource after another one's uid, which has the older right.
+                if namesake.uid == job.job_id:
+                    return
                 self._remove(namesake.name)
             self._jobs[job.job_id] = job
             self._ids_of_names[job.name] = job.job_id

@@ -66,7 +66,7 @@ class JobStore(Protocol):
     async def find_export(self, name: str) -> BackupExport | None:
         """Read a BackupExport by its name."""
 
-    async def cancel_job(self, name: str) -> Job | None:
+    async def cancel_job(self, job: Job) -> Job | None:
         """Ask for a job's end; the job as it is then, or None where it is gone."""
 
     async def unready(self, *, with_kubernetes: bool) -> list[str]:

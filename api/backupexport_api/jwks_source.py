@@ -57,6 +57,7 @@ class JwksSource:
         self._complaint: str | None = None
         self._lock = threading.Lock()
         self._asked: concurrent.futures.Future[None] | None = None
+        self._served: concurrent.futures.Future[None] | None = None
         self._last_asked = float("-inf")
         self._wake = threading.Event()
         self._stopping = False
@@ -102,6 +103,9 @@ class JwksSource:
 
     def _ask(self) -> concurrent.futures.Future[None] | None:
         with self._lock:
+            if self._served is not None:
+                return self._served
+            # A read that is under way by itself may have begun too early: the next one is waited for.
             if self._asked is None:
                 now = self._clock()
                 if now - self._last_asked < ASK_SECONDS:
@@ -118,11 +122,13 @@ class JwksSource:
             self._wake.clear()
             if self._stopping:
                 return
+            with self._lock:
+                self._served, self._asked = self._asked, None
             is_good = self.read()
             with self._lock:
-                asked, self._asked = self._asked, None
-            if asked is not None:
-                asked.set_result(None)
+                served, self._served = self._served, None
+            if served is not None:
+                served.set_result(None)
             pause = self._refresh_seconds
             self._wake.wait(pause if is_good else min(pause, _RETRY_SECONDS))
 

@@ -44,8 +44,11 @@ def translated(error: Exception, when_late: str = UNREACHABLE) -> Exception:
     status = _status_of(error)
     if error.status == 403 and "exceeded quota" in str(status.get("message")):
         return StoreUnavailableError(_QUOTA_DETAIL, summary(error))
-    if error.status in (400, 422):
-        return StoreRefusedError(summary(error))
+    if error.status in (400, 422) and "denied" not in str(status.get("message")):
+        # Not the message, which may hold the rejected value.
+        causes = (status.get("details") or {}).get("causes") or []
+        fields = ", ".join(f"{cause.get('field')}: {cause.get('reason')}" for cause in causes)
+        return StoreRefusedError(f"Kubernetes API: {error.status} {fields or error.reason}")
     detail = {0: UNREACHABLE, 504: when_late}.get(error.status, _REFUSED)
     return StoreUnavailableError(detail, summary(error))
 
@@ -63,6 +66,12 @@ def is_missing(error: ApiError, name: str) -> bool:
     """Whether it is the object that there is none of: without the CRD every path answers 404."""
     details = _status_of(error).get("details") or {}
     return error.status == 404 and bool(details.get("name") == name)
+
+
+def is_another(error: ApiError) -> bool:
+    """Whether the object of this name has another uid than the patch names."""
+    causes = (_status_of(error).get("details") or {}).get("causes") or []
+    return error.status == 422 and any(cause.get("field") == "metadata.uid" for cause in causes)
 
 
 def is_taken(error: ApiError) -> bool:

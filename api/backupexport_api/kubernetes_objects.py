@@ -7,7 +7,7 @@ from backupexport_contract import names
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
-from backupexport_api.kubernetes_errors import is_missing, is_taken
+from backupexport_api.kubernetes_errors import is_another, is_missing, is_taken
 
 # How many calls there are at once; more of them wait, within their own time limits.
 _MOST_CONNECTIONS = 32
@@ -83,7 +83,10 @@ class KubernetesObjects:
         return created
 
     async def patch(self, plural: str, name: str, patch: dict[str, Any]) -> dict[str, Any] | None:
-        """Merge `patch` into an object (RFC 7386) and return it whole; None where there is none."""
+        """Merge `patch` into an object (RFC 7386) and return it whole; None where there is none.
+
+        A uid in `patch` must be the object's own: another one of its name is none.
+        """
         try:
             patched: dict[str, Any] = await self._custom_objects.patch_namespaced_custom_object(
                 plural=plural,
@@ -94,7 +97,7 @@ class KubernetesObjects:
                 _content_type="application/merge-patch+json",
             )
         except ApiException as error:
-            if is_missing(error, name):
+            if is_missing(error, name) or is_another(error):
                 return None
             raise
         return patched

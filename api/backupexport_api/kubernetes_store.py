@@ -86,9 +86,10 @@ class KubernetesJobStore:
         # For a job that is not the caller's, as much work as for one that doesn't exist: the
         # time that a 404 takes would tell them apart.
         name = job_id if cached is None else str(uuid.uuid4())
-        found = await self._get(name, _CALL_SECONDS)
-        if found is not None:
-            return _readable(found) if access.allows(found["spec"]["projectId"]) else None
+        found = await self._get(name, _LOOK_UP_SECONDS)
+        if found is not None and access.allows(found["spec"]["projectId"]):
+            return _readable(found)
+        # Said of a hidden job, too: here as well, nothing may tell it from a missing one.
         if not self._exports.is_synced:
             raise StoreUnavailableError(_NOT_SYNCED, "the cache is not synced")
         return None
@@ -127,12 +128,14 @@ class KubernetesJobStore:
         found = await self._get(name, _LOOK_UP_SECONDS)
         return None if found is None else BackupExport.model_validate(found)
 
-    async def cancel_job(self, name: str) -> Job | None:
+    async def cancel_job(self, job: Job) -> Job | None:
         """Set spec.cancel; the operator does the rest."""
+        # With its uid, so that another project's job that has taken the name is left alone.
+        patch = {"metadata": {"uid": job.uid}, "spec": {"cancel": True}}
         patched = await self._call(
             "patch",
             _CALL_SECONDS,
-            self._objects.patch(names.EXPORT_PLURAL, name, {"spec": {"cancel": True}}),
+            self._objects.patch(names.EXPORT_PLURAL, job.name, patch),
             when_late=_UNKNOWN_CANCEL,
         )
         return None if patched is None else _readable(patched)

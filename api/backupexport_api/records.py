@@ -32,6 +32,7 @@ class Record:
 class Job(Record):
     """A BackupExport."""
 
+    uid: str
     job_id: str
     project_id: str
     phase: Phase
@@ -49,6 +50,7 @@ class Job(Record):
         return cls(
             name=export.metadata.name,
             resource_version=export.metadata.resource_version,
+            uid=export.metadata.uid,
             job_id=export.job_id,
             # Thousands of jobs share a few projects.
             project_id=sys.intern(export.spec.project_id),

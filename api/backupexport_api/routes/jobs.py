@@ -90,7 +90,7 @@ async def cancel_job(job_id: JobId, caller: ReadingCaller, store: Store) -> Resp
     """Stop a job and remove its partial file. Repeating it is harmless."""
     job = await _found(job_id, caller, store)
     if not job.cancel_requested and not job.phase.is_finished:
-        cancelled = await store.cancel_job(job.name)
+        cancelled = await store.cancel_job(job)
         if cancelled is None:
             raise problems.job_not_found()
         job = cancelled

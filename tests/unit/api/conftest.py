@@ -79,9 +79,9 @@ class FakeStore:
         found = self.resources.get(name)
         return None if found is None else BackupExport.model_validate(found)
 
-    async def cancel_job(self, name: str) -> Job | None:
+    async def cancel_job(self, job: Job) -> Job | None:
         self._answer()
-        found = self.resources.get(name)
+        found = self.resources.get(job.name)
         if found is None:
             return None
         found = {**found, "spec": {**found["spec"], "cancel": True}}

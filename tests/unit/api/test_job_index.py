@@ -154,17 +154,21 @@ def test_a_resource_that_is_made_anew_under_its_name() -> None:
     assert ids(index) == [new.job_id]
 
 
-def test_a_resource_named_after_another_s_uid() -> None:
+@pytest.mark.parametrize("first", ["real", "shadow"])
+def test_a_resource_named_after_another_s_uid_hides_nothing(first: str) -> None:
     index = JobIndex()
     uid = str(uuid.uuid4())
-    real = job(1, name="nightly", uid=uid)
-    shadow = job(2, "other", name=uid)
-    index.put(real)
-    index.put(shadow)
-    assert ids(index) == [shadow.job_id]
+    jobs = {
+        "real": job(1, name="nightly", uid=uid),
+        "shadow": job(2, "other", name=uid),
+    }
+    for kind in (first, "real", "shadow"):
+        index.put(jobs[kind])
+    assert index.get(uid) is jobs["real"]
+    assert ids(index) == [uid]
+    index.discard(uid)
+    assert index.get(uid) is jobs["real"]
     index.discard("nightly")
-    assert index.get(uid) is shadow
-    index.discard(shadow.name)
     assert ids(index) == []
 
 

@@ -78,3 +78,17 @@ def test_a_summary_is_one_line() -> None:
     error.headers = {"X": "y"}
     assert summary(error) == "Kubernetes API: 500 Broken"
     assert summary(OSError("a\nb")) == "Kubernetes API: OSError: a b"
+
+
+def test_an_admission_policy_s_refusal_is_no_bug_of_ours() -> None:
+    message = "ValidatingAdmissionPolicy 'freeze' with binding 'all' denied request: not today"
+    error = api_error(422, reason="Invalid", message=message)
+    assert isinstance(translated(error), StoreUnavailableError)
+
+
+def test_a_refused_value_is_not_logged() -> None:
+    cause = {"field": "spec.notifyEmail", "reason": "FieldValueInvalid", "message": "hunter2"}
+    error = api_error(422, reason="Invalid", message="hunter2", details={"causes": [cause]})
+    told = translated(error)
+    assert isinstance(told, StoreRefusedError)
+    assert str(told) == "Kubernetes API: 422 spec.notifyEmail: FieldValueInvalid"

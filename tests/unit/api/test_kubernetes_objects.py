@@ -40,6 +40,12 @@ async def test_a_missing_object_is_none(refused_with: Any) -> None:
     assert await objects.patch("backupexports", "x", {}) is None
 
 
+async def test_another_object_of_the_name_is_none(refused_with: Any) -> None:
+    immutable = {"causes": [{"field": "metadata.uid", "reason": "FieldValueInvalid"}]}
+    objects = refused_with(api_error(422, reason="Invalid", details=immutable))
+    assert await objects.patch("backupexports", "x", {}) is None
+
+
 async def test_a_name_that_is_taken_is_none(refused_with: Any) -> None:
     taken = refused_with(api_error(409, reason="AlreadyExists"))
     assert await taken.create("backupexports", {}) is None

@@ -16,6 +16,7 @@ from backupexport_api.authorization import ProjectAccess
 from backupexport_api.job_query import JobQuery
 from backupexport_api.job_store import StoreRefusedError, StoreUnavailableError
 from backupexport_api.kubernetes_store import KubernetesJobStore
+from backupexport_api.records import Job
 from backupexport_contract import names
 from backupexport_contract.reasons import Phase
 
@@ -451,12 +452,19 @@ async def test_a_name_that_is_taken(
 
 async def test_cancel(store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]) -> None:
     started()
-    assert await store.cancel_job(JOB) is None
-    api.put(EXPORTS, export(JOB, phase="Running"))
-    cancelled = await store.cancel_job(JOB)
+    item = export(JOB, phase="Running")
+    job = Job.of(item)
+    assert await store.cancel_job(job) is None
+    api.put(EXPORTS, item)
+    cancelled = await store.cancel_job(job)
     assert cancelled is not None
     assert cancelled.cancel_requested
-    assert api.calls[-1] == ("patch", EXPORTS, JOB, {"spec": {"cancel": True}})
+    assert api.calls[-1] == (
+        "patch",
+        EXPORTS,
+        JOB,
+        {"metadata": {"uid": job.uid}, "spec": {"cancel": True}},
+    )
 
 
 async def test_calls_are_observed(
@@ -471,7 +479,7 @@ async def test_calls_are_observed(
     await store.find_export(JOB)
     api.failure = OSError("down")
     with pytest.raises(StoreUnavailableError):
-        await store.cancel_job(JOB)
+        await store.cancel_job(Job.of(export(JOB)))
     api.failure = None
     api.hangs.clear()
     with pytest.raises(StoreUnavailableError):
@@ -494,3 +502,13 @@ async def test_a_stale_cache_serves_on_while_the_kubernetes_api_is_left_out(
 
 async def test_an_unsynced_cache_is_never_ready(store: KubernetesJobStore) -> None:
     assert len(await store.unready(with_kubernetes=False)) == 2
+
+
+async def test_before_the_first_list_a_hidden_job_is_as_unknown_as_a_missing_one(
+    store: KubernetesJobStore, api: FakeApi
+) -> None:
+    api.put(EXPORTS, export(JOB))
+    stranger = ProjectAccess(project_ids=frozenset({"another"}))
+    for job_id in (JOB, str(uuid.uuid4())):
+        with pytest.raises(StoreUnavailableError):
+            await store.find_job(job_id, stranger)
