@@ -105,7 +105,7 @@ class JwksSource:
         with self._lock:
             if self._served is not None:
                 return self._served
-            # A read that is under way by itself may have begun too early: the next one is waited for.
+            # A read that is under way by itself may have begun too early to know the key.
             if self._asked is None:
                 now = self._clock()
                 if now - self._last_asked < ASK_SECONDS:

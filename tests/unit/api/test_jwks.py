@@ -182,33 +182,6 @@ async def test_requests_share_a_fetch_and_hold_nothing_up(
         assert server.fetches == fetches + 1
 
 
-async def test_a_read_that_began_before_the_key_was_there_is_not_the_answer(
-    started: Make, server: JwksServer
-) -> None:
-    async with started(JWT_JWKS_REFRESH_SECONDS="0.2") as client:
-        begun, going_on = threading.Event(), threading.Event()
-        old = server.document
-
-        def hold() -> None:
-            begun.set()
-            going_on.wait()
-
-        def send_old(out: Any, body: bytes) -> None:
-            out.write(old)
-            server.send_body = lambda out, body: out.write(body)
-
-        server.before_answer = hold
-        assert await asyncio.to_thread(begun.wait, 10)
-        # This periodic read answers with what there was when it began.
-        server.send_body = send_old
-        waiting = asyncio.create_task(answer(client, NEW))
-        await asyncio.sleep(0)
-        server.before_answer = lambda: None
-        server.publish(NEW.jwk(), OLD.jwk())
-        going_on.set()
-        assert (await waiting).status_code == 404
-
-
 class Clock:
     def __init__(self) -> None:
         self.now = 1000.0
@@ -307,6 +280,27 @@ async def test_asking_too_often(source: JwksSource, clock: Clock) -> None:
     assert await source.refreshed() is False
     clock.now += 0.2
     assert source._ask() is not None
+
+
+async def test_a_read_that_began_before_the_request_is_not_its_answer() -> None:
+    begun, going_on, reads = threading.Event(), threading.Event(), [0]
+
+    def fetch() -> bytes:
+        reads[0] += 1
+        begun.set()
+        assert going_on.wait(10)
+        return jwks(OLD.jwk())
+
+    source = JwksSource(fetch, ["RS256"], refresh_seconds=3000, max_age_seconds=3600)
+    source.start()
+    assert await asyncio.to_thread(begun.wait, 10)
+    waiting = asyncio.create_task(source.refreshed())
+    while source._asked is None:
+        await asyncio.sleep(0)
+    going_on.set()
+    assert await waiting
+    assert reads[0] == 2
+    source.stop()
 
 
 def test_a_thread_that_stops(source: JwksSource) -> None:
