@@ -283,23 +283,27 @@ async def test_asking_too_often(source: JwksSource, clock: Clock) -> None:
 
 
 async def test_a_read_that_began_before_the_request_is_not_its_answer() -> None:
-    begun, going_on, reads = threading.Event(), threading.Event(), [0]
+    begun, going_on = [threading.Event(), threading.Event()], [threading.Event(), threading.Event()]
+    reads = iter(range(2))
 
     def fetch() -> bytes:
-        reads[0] += 1
-        begun.set()
-        assert going_on.wait(10)
+        number = next(reads)
+        begun[number].set()
+        assert going_on[number].wait(10)
         return jwks(OLD.jwk())
 
     source = JwksSource(fetch, ["RS256"], refresh_seconds=3000, max_age_seconds=3600)
     source.start()
-    assert await asyncio.to_thread(begun.wait, 10)
+    assert await asyncio.to_thread(begun[0].wait, 10)
     waiting = asyncio.create_task(source.refreshed())
     while source._asked is None:
         await asyncio.sleep(0)
-    going_on.set()
+    going_on[0].set()
+    # The first read is over before the second begins.
+    assert await asyncio.to_thread(begun[1].wait, 10)
+    assert not waiting.done()
+    going_on[1].set()
     assert await waiting
-    assert reads[0] == 2
     source.stop()
 
 
