@@ -34,6 +34,10 @@ class Trouble:
     is_fatal: bool = False
 
 
+# What a busy kubelet says of a Secret that is good: it tries again by itself.
+_NOT_READ_YET = "failed to sync secret cache"
+
+
 def start_trouble(pod: PodFacts) -> Trouble | None:
     """Why a pod that has not started can't start for now, or None where it is just young."""
     if pod.unschedulable is not None:
@@ -54,6 +58,8 @@ def start_trouble(pod: PodFacts) -> Trouble | None:
             f"The project's directory can't be mounted: {_sentence(pod.waiting_message)} "
             "Check the exports' volume.",
         )
+    if _NOT_READ_YET in pod.waiting_message:
+        return None
     if pod.waiting == "CreateContainerConfigError":
         return Trouble(
             Reason.SECRET_INVALID,

@@ -111,6 +111,14 @@ def test_a_missing_target_is_waited_for_a_moment_and_then_fails() -> None:
             Reason.SECRET_INVALID,
         ),
         (
+            replace(
+                POD,
+                waiting="CreateContainerConfigError",
+                waiting_message="failed to sync secret cache: timed out waiting for the condition",
+            ),
+            None,
+        ),
+        (
             replace(POD, waiting="CreateContainerConfigError", waiting_message="prepare subPath"),
             Reason.STORAGE_UNWRITABLE,
         ),
