@@ -17,8 +17,12 @@ TARGET_PLURAL = "exporttargets"
 LABEL_EXPORT_UID = f"{GROUP}/export-uid"
 LABEL_JOB_ID = f"{GROUP}/job-id"
 LABEL_PROJECT_HASH = f"{GROUP}/project-hash"
+LABEL_TASK = f"{GROUP}/task"
 ANNOTATION_REQUESTED_BY = f"{GROUP}/requested-by"
 ANNOTATION_CREATED_AT = f"{GROUP}/created-at"
+
+# On a BackupExport whose file must go before it does (artifactPolicy: Delete).
+FINALIZER = f"{GROUP}/artifact"
 
 MANAGED_BY = "backupexport-operator"
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -48,7 +52,16 @@ def is_uuid(text: str) -> bool:
 
 def job_name(export_name: str) -> str:
     """The one Job name a BackupExport may have, so that creating it twice is a conflict."""
-    name = _JOB_NAME_PREFIX + export_name
+    return _short_name(_JOB_NAME_PREFIX, export_name)
+
+
+def cleanup_job_name(export_name: str, task: str) -> str:
+    """The name of the Job that cleans up after an export; never that of another's export Job."""
+    return _short_name(f"{task}-{_JOB_NAME_PREFIX}", export_name)
+
+
+def _short_name(prefix: str, export_name: str) -> str:
+    name = prefix + export_name
     if len(name) <= _LONGEST_JOB_NAME:
         return name
     digest = hashlib.sha256(export_name.encode()).hexdigest()[:10]

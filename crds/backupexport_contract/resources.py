@@ -1,4 +1,4 @@
-"""The custom resources as typed models: the one home of their fields.
+"""BackupExport as a typed model: the one home of its fields (ExportTarget: `target_resource`).
 
 The CRD's schema is generated from these models (`crd_schema`), attribute docstrings become the
 text of `kubectl explain`.  Reading is lenient (unknown fields are ignored), because the API
@@ -42,6 +42,9 @@ _CANCEL_IS_FINAL: JsonDict = {
 }
 
 
+ArtifactPolicy = Literal["Retain", "Delete"]
+
+
 class ExportOptions(BaseModel):
     """What a caller may ask for, alike over REST and in a BackupExport's spec."""
 
@@ -74,6 +77,8 @@ class BackupExportSpec(ExportOptions, KubernetesModel):
     """How long the export may take in all, in seconds; the target's or chart's unless given."""
     retention_seconds: Seconds | None = None
     """How long a finished export is kept, in seconds; the target's or chart's unless given."""
+    artifact_policy: ArtifactPolicy = "Retain"
+    """Whether the file stays on the volume when this resource is deleted, or goes with it."""
 
     @property
     def effective_compression(self) -> str:
@@ -159,6 +164,10 @@ class BackupExportStatus(KubernetesModel):
     """Why the export has failed, or can't go on for now, in one word for programs."""
     message: str | None = Field(default=None, max_length=32768)
     """Why, and what to do about it, in a sentence."""
+    expiration_time: Timestamp | None = None
+    """When the file and this resource are removed, once the export has ended."""
+    disposal_pending: bool | None = None
+    """Whether the operator has work left after the end: an expirationTime, or artifactPolicy."""
     conditions: list[Condition] = Field(default_factory=list)
     """Accepted, Complete and Failed."""
 
@@ -186,99 +195,6 @@ class BackupExport(KubernetesModel):
         return self.metadata.annotations.get(
             names.ANNOTATION_CREATED_AT, self.metadata.creation_timestamp
         )
-
-
-class SecretReference(KubernetesModel):
-    """A Secret in the same namespace."""
-
-    name: str = Field(min_length=1, max_length=253)
-    """The Secret's name."""
-
-
-class SecretKeys(KubernetesModel):
-    """Names of the Secret's keys, where they differ from Service Binding and CloudNativePG."""
-
-    uri: str | None = Field(default=None, max_length=253)
-    """The key that holds a whole connection URI."""
-    host: str | None = Field(default=None, max_length=253)
-    """The key that holds the host."""
-    port: str | None = Field(default=None, max_length=253)
-    """The key that holds the port."""
-    username: str | None = Field(default=None, max_length=253)
-    """The key that holds the user's name."""
-    password: str | None = Field(default=None, max_length=253)
-    """The key that holds the password."""
-    database: str | None = Field(default=None, max_length=253)
-    """The key that holds the database's name."""
-    sslmode: str | None = Field(default=None, max_length=253)
-    """The key that holds libpq's sslmode."""
-    sslrootcert: str | None = Field(default=None, max_length=253)
-    """The key that holds the certificate authority's certificates in PEM."""
-
-
-_QUANTITY: JsonDict = {
-    "anyOf": [{"type": "integer"}, {"type": "string"}],
-    "x-kubernetes-int-or-string": True,
-    "pattern": r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|"
-    r"([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$",
-}
-Quantities = Annotated[
-    dict[str, int | str],
-    Field(json_schema_extra={"type": "object", "additionalProperties": _QUANTITY}),
-]
-
-
-class ResourceRequirements(KubernetesModel):
-    """The runner container's resources, as in a Pod."""
-
-    requests: Quantities | None = None
-    """What the scheduler sets aside."""
-    limits: Quantities | None = None
-    """What the container may use at most."""
-
-
-class ExportTargetSpec(KubernetesModel):
-    """A project, and where its database is."""
-
-    project_id: ProjectId
-    """The project that this target serves."""
-    secret_ref: SecretReference
-    """A Secret with the keys of a Service Binding or of CloudNativePG."""
-    keys: SecretKeys | None = None
-    """Other names for the Secret's keys."""
-    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = (
-        None
-    )
-    """libpq's sslmode; wins over the Secret's."""
-    sslrootcert: str | None = Field(default=None, max_length=65536)
-    """Certificates in PEM that the server's certificate must descend from."""
-    suspend: bool = False
-    """Whether new exports of this project are held back."""
-    max_concurrent: int = Field(default=1, ge=1, le=100)
-    """How many exports of this project may run at once."""
-    active_deadline_seconds: Seconds | None = None
-    """How long an export of this project may take, in seconds, unless the export says."""
-    retention_seconds: Seconds | None = None
-    """How long this project's finished exports are kept, in seconds, unless the export says."""
-    resources: ResourceRequirements | None = None
-    """Resources of this project's runner containers; the chart's unless given."""
-
-
-class ExportTargetStatus(KubernetesModel):
-    """Written by the operator alone."""
-
-    observed_generation: int | None = None
-    """The metadata.generation that this status was computed from."""
-    conditions: list[Condition] = Field(default_factory=list)
-    """Ready."""
-
-
-class ExportTarget(KubernetesModel):
-    """A project and where its database is."""
-
-    metadata: ObjectMeta
-    spec: ExportTargetSpec
-    status: ExportTargetStatus = ExportTargetStatus()
 
 
 def readable_size(size: int) -> str:

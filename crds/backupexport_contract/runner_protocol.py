@@ -10,6 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+ENV_TASK = "EXPORT_TASK"
 ENV_JOB_ID = "EXPORT_JOB_ID"
 ENV_PROJECT_ID = "EXPORT_PROJECT_ID"
 ENV_FORMAT = "EXPORT_FORMAT"
@@ -20,6 +21,14 @@ ENV_CREATED_AT = "EXPORT_CREATED_AT"
 ENV_SECRET_NAME = "EXPORT_SECRET_NAME"
 ENV_SSLMODE = "EXPORT_SSLMODE"
 ENV_SSLROOTCERT = "EXPORT_SSLROOTCERT"
+
+# What a Job's container is to do, in ENV_TASK and in the label `names.LABEL_TASK`.  An export's
+# other values come with every task, its Secret only with the first.
+TASK_EXPORT = "export"
+# Remove what attempts of the export left unfinished; report its artifact where one is whole.
+TASK_TIDY = "tidy"
+# Remove that, and the export's artifact with its manifest.
+TASK_REMOVE = "remove"
 
 # The whole Secret arrives under one prefix (envFrom, which also makes the kubelet wait, and
 # say so, while the Secret is missing); keys that `spec.keys` renames arrive under the other.

@@ -6,7 +6,8 @@ from typing import Any
 import aiohttp
 from backupexport_contract import names, timestamps
 from backupexport_contract.kubernetes_model import ObjectMeta
-from backupexport_contract.resources import BackupExport, ExportTarget
+from backupexport_contract.resources import BackupExport
+from backupexport_contract.target_resource import ExportTarget
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 

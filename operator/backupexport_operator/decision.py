@@ -12,10 +12,10 @@ from backupexport_contract.resources import (
     ArtifactStatus,
     BackupExport,
     BackupExportStatus,
-    ExportTarget,
     ProgressStatus,
 )
 from backupexport_contract.runner_protocol import Artifact, Progress
+from backupexport_contract.target_resource import ExportTarget
 
 from backupexport_operator.facts import JobFacts, PodFacts
 from backupexport_operator.pod_verdict import Trouble, end_artifact, end_trouble, start_trouble

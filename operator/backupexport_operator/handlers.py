@@ -11,7 +11,8 @@ from typing import Any
 import kopf
 from backupexport_contract import names
 from backupexport_contract.reasons import Phase
-from backupexport_contract.resources import BackupExport, ExportTarget
+from backupexport_contract.resources import BackupExport
+from backupexport_contract.target_resource import ExportTarget
 
 from backupexport_operator.cluster_writer import ClusterWriter, connect, kinds_are_served
 from backupexport_operator.facts import JobFacts, PodFacts, export_uid_of, job_facts, pod_facts

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from backupexport_contract import names, reasons, runner_protocol, timestamps
-from backupexport_contract.resources import BackupExport, ExportTarget
+from backupexport_contract.resources import BackupExport
+from backupexport_contract.target_resource import ExportTarget
 
 _UID = 65532
 _VOLUME = "exports"

@@ -8,12 +8,9 @@ from typing import Protocol, TypeVar
 from backupexport_contract import names, timestamps
 from backupexport_contract.kubernetes_model import Condition
 from backupexport_contract.reasons import Phase, Reason
-from backupexport_contract.resources import (
-    BackupExport,
-    BackupExportStatus,
-    ExportTarget,
-)
+from backupexport_contract.resources import BackupExport, BackupExportStatus
 from backupexport_contract.runner_protocol import Progress
+from backupexport_contract.target_resource import ExportTarget
 from kubernetes.aio.client.exceptions import ApiException
 
 from backupexport_operator.cluster_writer import SERVER_AWAY, ClusterWriter

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from backupexport_contract.resources import ExportTarget
+from backupexport_contract.target_resource import ExportTarget
 
 
 def serving_target(targets: Iterable[ExportTarget]) -> ExportTarget | None:

@@ -8,8 +8,9 @@ import pytest
 from backupexport_contract import timestamps
 from backupexport_contract.names import job_name
 from backupexport_contract.reasons import ExitCode, Phase, Reason
-from backupexport_contract.resources import BackupExport, ExportTarget
+from backupexport_contract.resources import BackupExport
 from backupexport_contract.runner_protocol import Artifact, Outcome, Progress, outcome_text
+from backupexport_contract.target_resource import ExportTarget
 from backupexport_operator.facts import JobFacts, PodFacts
 from backupexport_operator.job_manifest import RunnerDefaults
 from backupexport_operator.reconciler import Reconciler, World

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from backupexport_contract.names import job_name
 from backupexport_contract.reasons import ExitCode, Phase, Reason
-from backupexport_contract.resources import BackupExport, ExportTarget
+from backupexport_contract.resources import BackupExport
 from backupexport_contract.runner_protocol import Artifact, Outcome, Progress, outcome_text
+from backupexport_contract.target_resource import ExportTarget
 from backupexport_operator.decision import (
     FOREIGN_JOB_GRACE,
     START_GRACE,

@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from backupexport_contract.resources import BackupExport, ExportTarget
+from backupexport_contract.resources import BackupExport
+from backupexport_contract.target_resource import ExportTarget
 from backupexport_operator.job_manifest import RunnerDefaults, job_manifest
 from kubernetes.aio import client
 

@@ -1,7 +1,7 @@
 """Two targets with one project id: the older one serves."""
 
 import pytest
-from backupexport_contract.resources import ExportTarget
+from backupexport_contract.target_resource import ExportTarget
 from backupexport_operator.targets import readiness, serving_target
 
 
