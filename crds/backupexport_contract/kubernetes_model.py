@@ -35,6 +35,7 @@ class ObjectMeta(KubernetesModel):
     deletion_timestamp: str | None = None
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
+    finalizers: list[str] = []
 
 
 class Condition(KubernetesModel):

@@ -1,25 +1,25 @@
-"""What should be done next for one BackupExport: a pure function of what was observed."""
+"""What should be done next for one unfinished BackupExport: a pure function of what was seen."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from backupexport_contract import timestamps
-from backupexport_contract.kubernetes_model import Condition
-from backupexport_contract.names import job_name
+from backupexport_contract.names import FINALIZER
 from backupexport_contract.reasons import Phase, Reason
-from backupexport_contract.resources import (
-    ArtifactStatus,
-    BackupExport,
-    BackupExportStatus,
-    ProgressStatus,
-)
-from backupexport_contract.runner_protocol import Artifact, Progress
-from backupexport_contract.target_resource import ExportTarget
+from backupexport_contract.resources import BackupExportStatus
+from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY, Artifact
 
+from backupexport_operator import next_status
+from backupexport_operator.disposal import RemovalStep, removal_step
 from backupexport_operator.facts import JobFacts, PodFacts
+from backupexport_operator.observation import Observation, Plan
 from backupexport_operator.pod_verdict import Trouble, end_artifact, end_trouble, start_trouble
-from backupexport_operator.transition import with_condition
+from backupexport_operator.volume_state import (
+    NODE_GRACE,
+    CleanupState,
+    cleanup_outcome,
+    is_clean,
+    may_still_write,
+)
 
 # A target that is applied in the same breath as its export may be seen a moment later.
 TARGET_GRACE = timedelta(seconds=10)
@@ -34,86 +34,96 @@ _SUSPENDED = Trouble(
     Reason.TARGET_SUSPENDED,
     "The project's ExportTarget is suspended: the export starts when spec.suspend is false.",
 )
+_CANCELLED = Trouble(Reason.CANCELLED, "The export was cancelled.")
 _FOREIGN_JOB = Trouble(
     Reason.INTERNAL,
     "A Job of this export's name belongs to something else: delete that Job, or make a "
     "BackupExport of another name.",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """Everything a decision rests on; `progress` is the newest that the runner's log told."""
-
-    export: BackupExport
-    target: ExportTarget | None
-    job: JobFacts | None
-    pods: Sequence[PodFacts]
-    now: datetime
-    backoff_limit: int
-    progress: Progress | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The status that should be, and what to do beside writing it."""
-
-    status: BackupExportStatus
-    create_job: bool = False
-    delete_job: bool = False
-    follow_pod: str | None = None
-    recheck_after: timedelta | None = None
+_LOST_REPORT = Trouble(
+    Reason.INTERNAL,
+    "The Job is complete, but its pod is gone with its report and no whole file is on the "
+    "volume: start the export again.",
+)
 
 
 def decide(seen: Observation) -> Plan:
     """The next step; deciding twice on the same observation changes nothing more."""
-    status = seen.export.status
-    if seen.export.phase.is_finished or seen.export.metadata.deletion_timestamp:
-        return Plan(status)
-    artifact = next(filter(None, map(end_artifact, seen.pods)), None)
+    if seen.export.phase.is_finished:
+        return Plan(seen.export.status)
+    if seen.export.metadata.deletion_timestamp:
+        return _deleted(seen)
+    artifact = _made_artifact(seen)
     if artifact is not None:
         # Before anything else: a file that is there is there, whatever happened since.
-        return Plan(_succeeded(seen, artifact))
+        return Plan(next_status.succeeded(seen, artifact))
     if seen.export.spec.cancel:
         return _cancel(seen)
     if seen.job is None:
         return _without_job(seen)
-    if seen.job.owner_uid != seen.export.metadata.uid:
+    if not _is_own(seen, seen.job):
         return _foreign_job(seen, seen.job)
     return _with_job(seen, seen.job)
 
 
-def _cancel(seen: Observation) -> Plan:
-    if seen.job is not None and seen.job.owner_uid == seen.export.metadata.uid:
-        return Plan(seen.export.status, delete_job=not seen.job.deleting)
-    if seen.pods:
-        return Plan(seen.export.status)
+def decide_departed(seen: Observation) -> Plan:
+    """What is left to do for an export that was deleted before its end, and that nothing held."""
+    status = seen.export.status
+    if seen.job is not None or _is_still_written(seen):
+        return Plan(status, recheck_after=NODE_GRACE)
+    return Plan(status, create_cleanup=None if is_clean(seen) else TASK_TIDY)
+
+
+def _made_artifact(seen: Observation) -> Artifact | None:
+    reported = next(filter(None, map(end_artifact, seen.attempts)), None)
+    return reported or cleanup_outcome(seen.tidying).artifact
+
+
+def _is_own(seen: Observation, job: JobFacts) -> bool:
+    return job.owner_uid == seen.export.metadata.uid
+
+
+def _deleted(seen: Observation) -> Plan:
+    """Deleted while unfinished, and something holds it: our finalizer, or another's."""
+    status = seen.export.status
+    if seen.job is not None and _is_own(seen, seen.job):
+        return Plan(status, delete_job=not seen.job.deleting)
+    if _is_still_written(seen):
+        return Plan(status, recheck_after=NODE_GRACE)
+    if FINALIZER not in seen.export.metadata.finalizers:
+        return Plan(status)
+    if status.job_name is None:
+        return Plan(status, remove_finalizer=True)
+    step, recheck_after = removal_step(seen.removal, seen.now)
     return Plan(
-        _finished(seen, Phase.CANCELLED, Trouble(Reason.CANCELLED, "The export was cancelled."))
+        status,
+        create_cleanup=TASK_REMOVE if step is RemovalStep.CREATE else None,
+        delete_cleanup=TASK_REMOVE if step is RemovalStep.DELETE else None,
+        remove_finalizer=step is RemovalStep.DONE,
+        recheck_after=recheck_after,
     )
+
+
+def _cancel(seen: Observation) -> Plan:
+    if seen.job is not None and _is_own(seen, seen.job):
+        return Plan(seen.export.status, delete_job=not seen.job.deleting)
+    return _end(seen, Phase.CANCELLED, _CANCELLED, meanwhile=seen.export.status)
 
 
 def _without_job(seen: Observation) -> Plan:
-    status = seen.export.status
-    if status.job_name:
-        lost = next(filter(None, map(end_trouble, seen.pods)), None) or _remembered(status)
-        message = "The export's Job was deleted before it was done: start the export again."
-        if lost is not None:
-            message = f"{message} Before that: {lost.message}"
-        return Plan(_finished(seen, Phase.FAILED, Trouble(Reason.JOB_DELETED, message)))
+    if seen.export.status.job_name:
+        return _fail(seen, _job_deleted(seen))
     if seen.target is None:
         return _without_target(seen)
     if seen.target.spec.suspend:
-        return Plan(_waiting(seen, _SUSPENDED))
-    name = job_name(seen.export.metadata.name)
-    accepted = _condition(seen, "Accepted", "Accepted", f"Job {name} carries the export out.")
-    status = _waiting(seen, None).model_copy(
-        update={
-            "job_name": name,
-            "conditions": with_condition(status.conditions, accepted),
-        }
+        return Plan(next_status.waiting(seen, _SUSPENDED))
+    if not seen.turn.may_start:
+        return Plan(next_status.queued(seen, seen.turn.place))
+    needs_finalizer = (
+        seen.export.spec.artifact_policy == "Delete"
+        and FINALIZER not in seen.export.metadata.finalizers
     )
-    return Plan(status, create_job=True)
+    return Plan(next_status.accepted(seen), create_job=True, add_finalizer=needs_finalizer)
 
 
 def _without_target(seen: Observation) -> Plan:
@@ -124,46 +134,57 @@ def _without_target(seen: Observation) -> Plan:
     )
     age = seen.now - timestamps.from_text(seen.export.metadata.creation_timestamp)
     if age < TARGET_GRACE:
-        return Plan(_waiting(seen, None), recheck_after=TARGET_GRACE - age)
-    return Plan(_finished(seen, Phase.FAILED, trouble))
+        return Plan(next_status.waiting(seen, None), recheck_after=TARGET_GRACE - age)
+    return _fail(seen, trouble)
 
 
 def _foreign_job(seen: Observation, job: JobFacts) -> Plan:
     age = seen.now - timestamps.from_text(seen.export.metadata.creation_timestamp)
     if job.deleting or age < FOREIGN_JOB_GRACE:
-        return Plan(_waiting(seen, _FOREIGN_JOB), recheck_after=timedelta(seconds=2))
-    return Plan(_finished(seen, Phase.FAILED, _FOREIGN_JOB))
+        status = next_status.waiting(seen, _FOREIGN_JOB)
+        return Plan(status, recheck_after=timedelta(seconds=2))
+    return Plan(next_status.ended(seen, Phase.FAILED, _FOREIGN_JOB), is_verdict=True)
 
 
 def _with_job(seen: Observation, job: JobFacts) -> Plan:
-    pods = sorted(seen.pods, key=lambda pod: (pod.created_at, pod.name))
-    newest = pods[-1] if pods else None
-    troubles = [trouble for pod in pods if (trouble := end_trouble(pod)) is not None]
+    newest = seen.attempts[-1] if seen.attempts else None
+    troubles = [trouble for pod in seen.attempts if (trouble := _attempt_trouble(seen, pod))]
     fatal = next((trouble for trouble in troubles if trouble.is_fatal), None)
     if fatal is not None:
-        return Plan(_finished(seen, Phase.FAILED, fatal))
+        return _fail(seen, fatal)
     last = troubles[-1] if troubles else _remembered(seen.export.status)
     if job.failure is not None:
-        return Plan(_finished(seen, Phase.FAILED, _job_failure(job, last)))
+        return _fail(seen, _job_failure(seen, job, last))
     if job.complete:
-        return Plan(_finished(seen, Phase.FAILED, _lost_report()))
-    if newest is not None and newest.is_running:
-        return Plan(_running(seen, newest), follow_pod=newest.name)
-    cannot_start = start_trouble(newest) if newest is not None else None
+        return _fail(seen, _LOST_REPORT)
+    if newest is not None and newest.is_running and newest in seen.pods:
+        return Plan(next_status.running(seen, newest), follow_pod=newest.name)
+    cannot_start = start_trouble(newest) if newest in seen.pods and newest else None
     if cannot_start is not None:
-        return Plan(_waiting(seen, cannot_start))
+        return Plan(next_status.waiting(seen, cannot_start))
     if troubles:
-        used, allowed = _attempts(seen), seen.backoff_limit + 1
+        used, allowed = next_status.attempts(seen), seen.backoff_limit + 1
         again = f"{troubles[-1].message} Attempt {used} of {allowed} failed, trying again."
-        return Plan(_waiting(seen, Trouble(troubles[-1].reason, again)))
+        return Plan(next_status.waiting(seen, Trouble(troubles[-1].reason, again)))
     return _not_started(seen, job, newest)
 
 
+def _attempt_trouble(seen: Observation, pod: PodFacts) -> Trouble | None:
+    """Why the attempt made no artifact; a pod that vanished while it worked says so itself."""
+    if pod in seen.pods or pod.has_ended or not pod.node:
+        return end_trouble(pod)
+    return Trouble(Reason.INTERNAL, f"The export's pod {pod.name} was deleted before it was done.")
+
+
 def _not_started(seen: Observation, job: JobFacts, pod: PodFacts | None) -> Plan:
+    if job.suspended:
+        # Kueue's doing, or an administrator's: that one tells on the Job why.
+        message = f"Job {job.name} is suspended: `kubectl describe job {job.name}` says why."
+        return Plan(next_status.queued(seen, message))
     age = seen.now - timestamps.from_text(pod.created_at if pod else job.created_at)
     if age < START_GRACE:
         known = None if pod else _remembered(seen.export.status)
-        return Plan(_waiting(seen, known), recheck_after=START_GRACE - age)
+        return Plan(next_status.waiting(seen, known), recheck_after=START_GRACE - age)
     if pod is None:
         stuck = Trouble(
             Reason.UNSCHEDULABLE,
@@ -176,18 +197,22 @@ def _not_started(seen: Observation, job: JobFacts, pod: PodFacts | None) -> Plan
             f"The export's pod has not started yet: `kubectl describe pod {pod.name}` says why "
             "(often its volume can't be mounted, or its image is slow to pull).",
         )
-    return Plan(_waiting(seen, stuck))
+    return Plan(next_status.waiting(seen, stuck))
 
 
-def _job_failure(job: JobFacts, last: Trouble | None) -> Trouble:
+def _job_deleted(seen: Observation) -> Trouble:
+    message = "The export's Job was deleted before it was done: start the export again."
+    last = next(filter(None, map(end_trouble, seen.attempts)), None)
+    return _with_history(seen, Trouble(Reason.JOB_DELETED, message), last)
+
+
+def _job_failure(seen: Observation, job: JobFacts, last: Trouble | None) -> Trouble:
     if job.failure == "DeadlineExceeded":
         message = (
             "The export took longer than activeDeadlineSeconds: raise it on the BackupExport "
             "or the ExportTarget."
         )
-        if last is not None:
-            message = f"{message} Before that: {last.message}"
-        return Trouble(Reason.DEADLINE_EXCEEDED, message)
+        return _with_history(seen, Trouble(Reason.DEADLINE_EXCEEDED, message), last)
     if last is not None:
         return last
     return Trouble(
@@ -196,12 +221,15 @@ def _job_failure(job: JobFacts, last: Trouble | None) -> Trouble:
     )
 
 
-def _lost_report() -> Trouble:
-    return Trouble(
-        Reason.INTERNAL,
-        "The Job is complete but the pod that made the file is gone with its report: look for "
-        "the file's manifest on the volume, or start the export again.",
-    )
+def _with_history(seen: Observation, trouble: Trouble, last: Trouble | None) -> Trouble:
+    """`trouble` with what went before it; told once, it stays as it was told."""
+    remembered = _remembered(seen.export.status)
+    if remembered is not None and remembered.reason == trouble.reason:
+        return remembered
+    last = last or remembered
+    if last is None or last.reason == trouble.reason:
+        return trouble
+    return Trouble(trouble.reason, f"{trouble.message} Before that: {last.message}")
 
 
 def _remembered(status: BackupExportStatus) -> Trouble | None:
@@ -210,85 +238,29 @@ def _remembered(status: BackupExportStatus) -> Trouble | None:
     return Trouble(status.reason, status.message or "")
 
 
-def _waiting(seen: Observation, trouble: Trouble | None) -> BackupExportStatus:
-    """Not running now: Pending at first, but never back from Running."""
-    return _next(
-        seen,
-        phase=seen.export.phase,
-        reason=trouble.reason if trouble else None,
-        message=trouble.message if trouble else None,
-        attempts=_attempts(seen),
+def _fail(seen: Observation, trouble: Trouble) -> Plan:
+    return _end(seen, Phase.FAILED, trouble, meanwhile=next_status.waiting(seen, trouble))
+
+
+def _end(seen: Observation, phase: Phase, trouble: Trouble, meanwhile: BackupExportStatus) -> Plan:
+    """The end without an artifact, once it is known that no partial file is left."""
+    if _is_still_written(seen):
+        return Plan(meanwhile, is_verdict=True, recheck_after=NODE_GRACE)
+    if not is_clean(seen):
+        tidied = cleanup_outcome(seen.tidying).state
+        if tidied is CleanupState.MISSING:
+            return Plan(meanwhile, is_verdict=True, create_cleanup=TASK_TIDY)
+        if tidied is CleanupState.LOST:
+            return Plan(meanwhile, is_verdict=True, delete_cleanup=TASK_TIDY)
+        if tidied is CleanupState.UNDER_WAY:
+            return Plan(meanwhile, is_verdict=True)
+        # Done, or failed for good: what it could not remove, the project's next export does.
+    return Plan(
+        next_status.ended(seen, phase, trouble),
+        is_verdict=True,
+        remove_finalizer=FINALIZER in seen.export.metadata.finalizers,
     )
 
 
-def _running(seen: Observation, pod: PodFacts) -> BackupExportStatus:
-    status = seen.export.status
-    return _next(
-        seen,
-        phase=Phase.RUNNING,
-        reason=None,
-        message=None,
-        start_time=status.start_time or _text(pod.started_at),
-        attempts=_attempts(seen),
-        progress=ProgressStatus.of(seen.progress) if seen.progress else status.progress,
-    )
-
-
-def _succeeded(seen: Observation, artifact: Artifact) -> BackupExportStatus:
-    pod = next(pod for pod in seen.pods if end_artifact(pod) is not None)
-    complete = _condition(seen, "Complete", "Succeeded", "The file is whole under its final name.")
-    size = artifact.uncompressed_bytes
-    return _next(
-        seen,
-        phase=Phase.SUCCEEDED,
-        reason=None,
-        message=None,
-        start_time=seen.export.status.start_time or _text(pod.started_at),
-        completion_time=_text(pod.finished_at) or timestamps.to_text(seen.now),
-        attempts=_attempts(seen),
-        progress=ProgressStatus.of(Progress(100, size, size)),
-        artifact=ArtifactStatus.of(artifact),
-        conditions=with_condition(seen.export.status.conditions, complete),
-    )
-
-
-def _finished(seen: Observation, phase: Phase, trouble: Trouble) -> BackupExportStatus:
-    started = min((pod.started_at for pod in seen.pods if pod.started_at), default=None)
-    failed = _condition(seen, "Failed", trouble.reason, trouble.message)
-    return _next(
-        seen,
-        phase=phase,
-        reason=trouble.reason,
-        message=trouble.message,
-        start_time=seen.export.status.start_time or _text(started),
-        completion_time=timestamps.to_text(seen.now),
-        attempts=_attempts(seen),
-        conditions=with_condition(seen.export.status.conditions, failed),
-    )
-
-
-def _next(seen: Observation, **changes: object) -> BackupExportStatus:
-    generation = seen.export.metadata.generation
-    return seen.export.status.model_copy(update={"observed_generation": generation, **changes})
-
-
-def _attempts(seen: Observation) -> int:
-    """Attempts that started; pods may be gone by now, so the number never falls."""
-    started = sum(1 for pod in seen.pods if pod.started_at)
-    failed = seen.job.failed_pods if seen.job else 0
-    return max(seen.export.status.attempts or 0, started, failed)
-
-
-def _condition(seen: Observation, kind: str, reason: str, message: str) -> Condition:
-    return Condition(
-        type=kind,
-        status="True",
-        reason=reason,
-        message=message,
-        last_transition_time=timestamps.to_text(seen.now),
-        observed_generation=seen.export.metadata.generation,
-    )
-
-
-def _text(moment: str | None) -> str | None:
-    return timestamps.to_text(timestamps.from_text(moment)) if moment else None
+def _is_still_written(seen: Observation) -> bool:
+    return any(may_still_write(pod, seen.now) for pod in seen.pods)

@@ -8,23 +8,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from backupexport_contract.names import LABEL_EXPORT_UID, RUNNER_CONTAINER
+from backupexport_contract.names import LABEL_EXPORT_UID, LABEL_TASK, RUNNER_CONTAINER
+from backupexport_contract.runner_protocol import TASK_EXPORT
 
 Manifest = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class JobFacts:
-    """A Job; `failure` is the reason of its Failed or FailureTarget condition."""
+    """A Job; `failure` is the reason of its Failed or FailureTarget condition.
+
+    `task` is what its pods are to do (`runner_protocol.TASK_EXPORT`, …), `pods_made` how many
+    pods it has had so far, as far as it knows.
+    """
 
     name: str
     owner_uid: str
+    task: str = TASK_EXPORT
     created_at: str = ""
+    suspended: bool = False
     deleting: bool = False
     complete: bool = False
     failure: str | None = None
     failure_message: str = ""
     failed_pods: int = 0
+    pods_made: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +42,15 @@ class PodFacts:
     `phase`, `reason` and `message` are the pod's own: a node that refuses or evicts a pod tells
     it there alone.  `waiting` is the reason why the container hasn't started
     (`ImagePullBackOff`, …), `unschedulable` the scheduler's message, `exit_code` is None until
-    the container ended.
+    the container ended.  `node` is empty until the scheduler chose one, `deletes_at` is when the
+    grace period of a pod that is being deleted ends.
     """
 
     name: str
     created_at: str
+    task: str = TASK_EXPORT
+    node: str = ""
+    deletes_at: str | None = None
     phase: str = ""
     reason: str = ""
     message: str = ""
@@ -55,7 +67,12 @@ class PodFacts:
     @property
     def is_running(self) -> bool:
         """Whether the runner's container is running now, as far as its node can be asked."""
-        return self.started_at is not None and self.exit_code is None and self.phase != "Failed"
+        return self.started_at is not None and not self.has_ended
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its node has said that nothing of it runs any more."""
+        return self.exit_code is not None or self.phase in ("Failed", "Succeeded")
 
 
 def export_uid_of(manifest: Manifest) -> str | None:
@@ -74,12 +91,15 @@ def job_facts(manifest: Manifest) -> JobFacts:
     return JobFacts(
         name=metadata["name"],
         owner_uid=next((owner["uid"] for owner in owners if owner.get("controller")), ""),
+        task=_task(metadata),
+        suspended=bool((manifest.get("spec") or {}).get("suspend")),
         created_at=metadata.get("creationTimestamp", ""),
         deleting="deletionTimestamp" in metadata,
         complete="Complete" in holding,
         failure=failure.get("reason", "") if failure else None,
         failure_message=failure.get("message", "") if failure else "",
         failed_pods=status.get("failed") or 0,
+        pods_made=sum(status.get(count) or 0 for count in ("active", "failed", "succeeded")),
     )
 
 
@@ -95,6 +115,9 @@ def pod_facts(manifest: Manifest) -> PodFacts:
     return PodFacts(
         name=metadata["name"],
         created_at=metadata.get("creationTimestamp", ""),
+        task=_task(metadata),
+        node=(manifest.get("spec") or {}).get("nodeName") or "",
+        deletes_at=metadata.get("deletionTimestamp"),
         phase=status.get("phase", ""),
         reason=status.get("reason", ""),
         message=status.get("message", ""),
@@ -112,6 +135,10 @@ def pod_facts(manifest: Manifest) -> PodFacts:
         ended_by=ended.get("reason", ""),
         termination_message=ended.get("message", ""),
     )
+
+
+def _task(metadata: Mapping[str, Any]) -> str:
+    return str(metadata.get("labels", {}).get(LABEL_TASK, TASK_EXPORT))
 
 
 def _runner_state(status: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -8,6 +8,8 @@ from backupexport_contract import names, reasons, runner_protocol, timestamps
 from backupexport_contract.resources import BackupExport
 from backupexport_contract.target_resource import ExportTarget
 
+# https://kueue.sigs.k8s.io/docs/tasks/run/jobs/
+_KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 _UID = 65532
 _VOLUME = "exports"
 _SCRATCH = "scratch"
@@ -27,30 +29,25 @@ class RunnerDefaults:
     tolerations: list[dict[str, Any]] = field(default_factory=list)
     backoff_limit: int = 4
     active_deadline_seconds: int = 6 * 3600
-    ttl_seconds_after_finished: int = 24 * 3600
+    ttl_seconds_after_finished: int = 3600
+    queue_name: str | None = None
 
 
 def job_manifest(
     export: BackupExport, target: ExportTarget, defaults: RunnerDefaults
 ) -> dict[str, Any]:
     """A batch/v1 Job whose name and content follow from its arguments alone."""
-    labels = _labels(export)
+    labels = task_labels(export, runner_protocol.TASK_EXPORT)
+    queue_name = target.spec.queue_name or defaults.queue_name
+    queue = {_KUEUE_LABEL: queue_name} if queue_name else {}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": names.job_name(export.metadata.name),
             "namespace": export.metadata.namespace,
-            "labels": labels,
-            "ownerReferences": [
-                {
-                    "apiVersion": names.API_VERSION,
-                    "kind": names.EXPORT_KIND,
-                    "name": export.metadata.name,
-                    "uid": export.metadata.uid,
-                    "controller": True,
-                }
-            ],
+            "labels": labels | queue,
+            "ownerReferences": [owner_reference(export)],
         },
         "spec": {
             "backoffLimit": defaults.backoff_limit,
@@ -65,9 +62,20 @@ def job_manifest(
             "podReplacementPolicy": "Failed",
             "template": {
                 "metadata": {"labels": labels},
-                "spec": _pod_spec(export, target, defaults),
+                "spec": pod_spec(_container(export, target, defaults), defaults),
             },
         },
+    }
+
+
+def owner_reference(export: BackupExport) -> dict[str, Any]:
+    """What makes a Job go with its export, and tells whose it is."""
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.EXPORT_KIND,
+        "name": export.metadata.name,
+        "uid": export.metadata.uid,
+        "controller": True,
     }
 
 
@@ -88,21 +96,22 @@ _POD_FAILURE_POLICY = {
 }
 
 
-def _labels(export: BackupExport) -> dict[str, str]:
+def task_labels(export: BackupExport, task: str) -> dict[str, str]:
+    """The labels of a Job for the export, and of its pods."""
     return {
         "app.kubernetes.io/name": "backupexport",
         "app.kubernetes.io/component": "runner",
         "app.kubernetes.io/part-of": "backupexport",
         names.LABEL_MANAGED_BY: names.MANAGED_BY,
         names.LABEL_EXPORT_UID: export.metadata.uid,
+        names.LABEL_TASK: task,
         names.LABEL_JOB_ID: export.job_id,
         names.LABEL_PROJECT_HASH: names.project_hash(export.spec.project_id),
     }
 
 
-def _pod_spec(
-    export: BackupExport, target: ExportTarget, defaults: RunnerDefaults
-) -> dict[str, Any]:
+def pod_spec(container: dict[str, Any], defaults: RunnerDefaults) -> dict[str, Any]:
+    """A pod that the Pod Security level `restricted` admits, with the exports' volume."""
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "serviceAccountName": defaults.service_account,
@@ -118,7 +127,7 @@ def _pod_spec(
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(export, target, defaults)],
+        "containers": [container],
         "volumes": [
             {
                 "name": _VOLUME,
@@ -140,18 +149,37 @@ def _container(
     export: BackupExport, target: ExportTarget, defaults: RunnerDefaults
 ) -> dict[str, Any]:
     own = target.spec.resources
+    project = export.spec.project_id
+    container = runner_container(
+        _environment(export, target), project, own.to_manifest() if own else {}, defaults
+    )
+    container["envFrom"] = [
+        {
+            "prefix": runner_protocol.SECRET_ENV_PREFIX,
+            "secretRef": {"name": target.spec.secret_ref.name},
+        }
+    ]
+    if export.spec.format == "tar":
+        spool = f"{project}/{runner_protocol.SPOOL_DIRECTORY}"
+        container["volumeMounts"].append(
+            {"name": _VOLUME, "mountPath": runner_protocol.SPOOL_MOUNT, "subPath": spool}
+        )
+    return container
+
+
+def runner_container(
+    env: list[dict[str, Any]],
+    project_id: str,
+    resources: dict[str, Any],
+    defaults: RunnerDefaults,
+) -> dict[str, Any]:
+    """The runner's container, which sees nothing of the volume but the project's directory."""
     return {
         "name": names.RUNNER_CONTAINER,
         "image": defaults.image,
         "imagePullPolicy": defaults.image_pull_policy,
-        "env": _environment(export, target),
-        "envFrom": [
-            {
-                "prefix": runner_protocol.SECRET_ENV_PREFIX,
-                "secretRef": {"name": target.spec.secret_ref.name},
-            }
-        ],
-        "resources": _with_text_quantities(own.to_manifest() if own else defaults.resources),
+        "env": env,
+        "resources": _with_text_quantities(resources or defaults.resources),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -159,20 +187,11 @@ def _container(
         },
         "terminationMessagePath": runner_protocol.TERMINATION_MESSAGE_PATH,
         "terminationMessagePolicy": "File",
-        "volumeMounts": _mounts(export),
+        "volumeMounts": [
+            {"name": _VOLUME, "mountPath": runner_protocol.EXPORTS_MOUNT, "subPath": project_id},
+            {"name": _SCRATCH, "mountPath": runner_protocol.SCRATCH_MOUNT},
+        ],
     }
-
-
-def _mounts(export: BackupExport) -> list[dict[str, Any]]:
-    project = export.spec.project_id
-    mounts = [
-        {"name": _VOLUME, "mountPath": runner_protocol.EXPORTS_MOUNT, "subPath": project},
-        {"name": _SCRATCH, "mountPath": runner_protocol.SCRATCH_MOUNT},
-    ]
-    if export.spec.format == "tar":
-        spool = f"{project}/{runner_protocol.SPOOL_DIRECTORY}"
-        mounts.append({"name": _VOLUME, "mountPath": runner_protocol.SPOOL_MOUNT, "subPath": spool})
-    return mounts
 
 
 def _with_text_quantities(resources: dict[str, Any]) -> dict[str, Any]:
@@ -186,28 +205,42 @@ def _with_text_quantities(resources: dict[str, Any]) -> dict[str, Any]:
 
 
 def _environment(export: BackupExport, target: ExportTarget) -> list[dict[str, Any]]:
-    spec = export.spec
-    created = timestamps.from_text(export.metadata.creation_timestamp)
     values = {
-        runner_protocol.ENV_JOB_ID: export.job_id,
-        runner_protocol.ENV_PROJECT_ID: spec.project_id,
-        runner_protocol.ENV_FORMAT: spec.format,
-        runner_protocol.ENV_COMPRESSION: spec.effective_compression,
-        runner_protocol.ENV_STORAGE_PATH: spec.storage_path,
-        runner_protocol.ENV_FILE_NAME: _file_name(export, created),
-        runner_protocol.ENV_CREATED_AT: timestamps.to_text(created),
         runner_protocol.ENV_SECRET_NAME: target.spec.secret_ref.name,
         runner_protocol.ENV_SSLMODE: target.spec.sslmode,
         runner_protocol.ENV_SSLROOTCERT: target.spec.sslrootcert,
     }
     renamed = target.spec.keys.to_manifest() if target.spec.keys else {}
-    return [{"name": name, "value": _literal(value)} for name, value in values.items() if value] + [
+    return (
+        request_environment(export)
+        + _literals(values)
+        + [
+            {
+                "name": runner_protocol.KEY_ENV_PREFIX + key.upper(),
+                "valueFrom": {
+                    "secretKeyRef": {"name": target.spec.secret_ref.name, "key": secret_key}
+                },
+            }
+            for key, secret_key in renamed.items()
+        ]
+    )
+
+
+def request_environment(export: BackupExport) -> list[dict[str, Any]]:
+    """What the runner needs to know of the export itself."""
+    spec = export.spec
+    created = timestamps.from_text(export.metadata.creation_timestamp)
+    return _literals(
         {
-            "name": runner_protocol.KEY_ENV_PREFIX + key.upper(),
-            "valueFrom": {"secretKeyRef": {"name": target.spec.secret_ref.name, "key": secret_key}},
+            runner_protocol.ENV_JOB_ID: export.job_id,
+            runner_protocol.ENV_PROJECT_ID: spec.project_id,
+            runner_protocol.ENV_FORMAT: spec.format,
+            runner_protocol.ENV_COMPRESSION: spec.effective_compression,
+            runner_protocol.ENV_STORAGE_PATH: spec.storage_path,
+            runner_protocol.ENV_FILE_NAME: _file_name(export, created),
+            runner_protocol.ENV_CREATED_AT: timestamps.to_text(created),
         }
-        for key, secret_key in renamed.items()
-    ]
+    )
 
 
 def _file_name(export: BackupExport, created: datetime) -> str:
@@ -216,6 +249,8 @@ def _file_name(export: BackupExport, created: datetime) -> str:
     )
 
 
-def _literal(value: str) -> str:
-    """The kubelet expands $(NAME) in a value; $$ is a literal dollar sign."""
-    return value.replace("$", "$$")
+def _literals(values: dict[str, str | None]) -> list[dict[str, Any]]:
+    """Environment entries; the kubelet expands $(NAME) in a value, and $$ is a dollar sign."""
+    return [
+        {"name": name, "value": value.replace("$", "$$")} for name, value in values.items() if value
+    ]

@@ -1,182 +1,216 @@
-"""Observe, decide, apply, for one resource at a time."""
+"""Observe, decide, apply, for one unfinished BackupExport at a time."""
 
 import logging
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from collections.abc import Iterable
+from dataclasses import replace
 
-from backupexport_contract import names, timestamps
-from backupexport_contract.kubernetes_model import Condition
-from backupexport_contract.reasons import Phase, Reason
+from backupexport_contract import names
+from backupexport_contract.reasons import Reason
 from backupexport_contract.resources import BackupExport, BackupExportStatus
-from backupexport_contract.runner_protocol import Progress
-from backupexport_contract.target_resource import ExportTarget
+from backupexport_contract.runner_protocol import TASK_TIDY, Progress
 from kubernetes.aio.client.exceptions import ApiException
 
-from backupexport_operator.cluster_writer import SERVER_AWAY, ClusterWriter
-from backupexport_operator.decision import Observation, Plan, decide
-from backupexport_operator.facts import JobFacts, PodFacts
+from backupexport_operator.cleaner import Cleaner, CleanupRefusedError
+from backupexport_operator.cluster_reader import ClusterReader
+from backupexport_operator.cluster_writer import ClusterWriter
+from backupexport_operator.decision import decide, decide_departed
+from backupexport_operator.event_poster import EventPoster
+from backupexport_operator.facts import JobFacts
 from backupexport_operator.job_manifest import RunnerDefaults, job_manifest
 from backupexport_operator.keyed_tasks import KeyedTasks
+from backupexport_operator.kubernetes_client import SERVER_AWAY
 from backupexport_operator.log_follower import LogFollower
-from backupexport_operator.targets import readiness, serving_target
-from backupexport_operator.transition import events_between, merge_patch, with_condition
+from backupexport_operator.observation import Cleanup, Observation, Plan, Turn
+from backupexport_operator.sightings import Sightings, with_jobs_and_pods
+from backupexport_operator.start_queue import StartQueue
+from backupexport_operator.targets import serving_target
+from backupexport_operator.transition import events_between, merge_patch
 
 _logger = logging.getLogger(__name__)
-
-Value_co = TypeVar("Value_co", covariant=True)
 
 PARALLEL_RECONCILES = 32
 
 
-class Index(Protocol[Value_co]):
-    """What is used of a kopf index: a live, read-only mapping of a key to several values."""
-
-    def __contains__(self, key: object, /) -> bool:
-        """Whether anything is under `key`."""
-
-    def __getitem__(self, key: str, /) -> Iterable[Value_co]:
-        """The values under `key`."""
-
-    def keys(self) -> Iterable[str]:
-        """All keys."""
-
-
-@dataclass(frozen=True)
-class World:
-    """What kopf's watches have seen.
-
-    Targets are under their project id, everything else under the export's uid.
-    """
-
-    exports: Index[BackupExport]
-    targets: Index[ExportTarget]
-    jobs: Index[JobFacts]
-    pods: Index[PodFacts]
-
-
 class Reconciler:
-    """Brings every BackupExport to its next step and every ExportTarget's status up to date."""
+    """Brings every unfinished BackupExport to its next step."""
 
     def __init__(
         self,
-        world: World,
+        sightings: Sightings,
+        reader: ClusterReader,
         writer: ClusterWriter,
+        cleaner: Cleaner,
+        poster: EventPoster,
         follower: LogFollower,
         defaults: RunnerDefaults,
-        progress_seconds: float,
+        queue: StartQueue,
     ) -> None:
-        self._world = world
+        self._sightings = sightings
+        self._reader = reader
         self._writer = writer
+        self._cleaner = cleaner
+        self._poster = poster
         self._follower = follower
         self._defaults = defaults
-        self._progress_seconds = progress_seconds
-        # What this process wrote and the watch may not have brought back yet.
-        self._written: dict[str, BackupExport] = {}
-        self._progress: dict[str, Progress] = {}
-        # A watch that had to list anew doesn't tell what vanished meanwhile: what the resync
-        # asks for is read afresh, and what turns out to be gone is remembered as gone.
+        self._queue = queue
+        self._queue_is_filled = False
+        # What is read afresh at its next turn, and the exports deleted before their end.
         self._doubted: set[str] = set()
-        self._gone: set[str] = set()
+        self._departed: dict[str, BackupExport] = {}
         self.exports: KeyedTasks[str] = KeyedTasks(
-            self._reconcile, PARALLEL_RECONCILES, SERVER_AWAY
+            self._reconcile, PARALLEL_RECONCILES, (*SERVER_AWAY, CleanupRefusedError)
         )
-        self.projects: KeyedTasks[str] = KeyedTasks(self._reconcile_targets, 4, SERVER_AWAY)
 
-    def resync(self) -> None:
-        """Ask for everything that is unfinished, whether or not an event came."""
-        uids = set(self._world.exports.keys())
-        self._gone &= uids
-        for uid in uids - self._gone:
-            self._doubted.add(uid)
+    async def resync(self) -> None:
+        """Ask for everything that is unfinished; what the watches missed is read afresh."""
+        self._doubted |= self._sightings.compare(await self._reader.snapshot())
+        for uid in self._sightings.uids():
             self.exports.ask(uid)
-        for project_id in list(self._world.targets.keys()):
-            self.projects.ask(project_id)
 
     def project_changed(self, project_id: str) -> None:
         """A target of the project came, changed or went: its waiting exports may go on."""
-        self.projects.ask(project_id)
-        for uid in list(self._world.exports.keys()):
-            for export in _values(self._world.exports, uid):
-                if export.spec.project_id == project_id:
-                    self.exports.ask(uid)
+        for uid in self._sightings.uids():
+            export = self._sightings.export(uid)
+            if export is not None and export.spec.project_id == project_id:
+                self.exports.ask(uid)
+
+    def departed(self, export: BackupExport) -> None:
+        """The watch of unfinished exports lost sight of this one: it has ended or was deleted."""
+        self._departed[export.metadata.uid] = export
+        self.exports.ask(export.metadata.uid)
 
     def told_progress(self, uid: str, progress: Progress) -> None:
-        """A runner's log told how far it is; written at most every `progress_seconds`."""
-        if self._progress.get(uid) != progress:
-            self._progress[uid] = progress
-            self.exports.ask(uid, delay=self._progress_seconds)
+        """A runner's log told how far it is."""
+        delay = self._sightings.note_progress(uid, progress)
+        if delay is not None:
+            self.exports.ask(uid, delay=delay)
 
     async def stop(self) -> None:
         """Stop working; what was under way is picked up by the next process."""
         await self.exports.stop()
-        await self.projects.stop()
 
     async def _reconcile(self, uid: str) -> None:
-        doubted = uid in self._doubted
-        seen = self._observe(uid)
-        if seen is None:
+        if not self._queue_is_filled:
+            self._fill_queue()
+        export = self._sightings.export(uid)
+        departed = self._departed.pop(uid, None)
+        if departed is not None and not (export and export.phase.is_finished):
+            await self._after_departure(departed)
+            return
+        if departed is not None or export is None:
             self._forget(uid)
             return
+        seen = self._with_turn(self._sightings.observe(export))
         plan = decide(seen)
-        if doubted or _needs_fresh_eyes(seen, plan):
-            seen = await self._look_again(seen)
+        # Watches of different kinds run apart: a Job's end may be seen before its pod's.  Success
+        # rests on a report that only a finished runner writes, so that needs no second look.
+        if uid in self._doubted or plan.is_verdict:
+            fresh = await self._look_again(seen)
             self._doubted.discard(uid)
-            if seen is None:
-                self._gone.add(uid)
+            if fresh is None:
+                self.departed(export)
+                return
+            if fresh.export.phase.is_finished:
                 self._forget(uid)
                 return
+            self._sightings.note_written(fresh.export)
+            seen = self._with_turn(fresh)
             plan = decide(seen)
         await self._apply(seen, plan)
 
-    def _observe(self, uid: str) -> Observation | None:
-        export = next(_values(self._world.exports, uid), None)
-        written = self._written.get(uid)
-        if export is None or uid in self._gone:
-            return None
-        if written is not None and _version(written) > _version(export):
-            export = written
-        else:
-            self._written.pop(uid, None)
-        return Observation(
-            export=export,
-            target=serving_target(_values(self._world.targets, export.spec.project_id)),
-            job=next(_values(self._world.jobs, uid), None),
-            pods=tuple(_values(self._world.pods, uid)),
-            now=timestamps.now(),
-            backoff_limit=self._defaults.backoff_limit,
-            progress=self._progress.get(uid),
-        )
+    def _fill_queue(self) -> None:
+        """Count everybody before anybody is let in, after a restart."""
+        self._queue_is_filled = True
+        for uid in self._sightings.uids():
+            export = self._sightings.export(uid)
+            if export is not None:
+                self._with_turn(self._sightings.observe(export))
+
+    def _with_turn(self, seen: Observation) -> Observation:
+        export = seen.export
+        uid, project_id = export.metadata.uid, export.spec.project_id
+        if export.phase.is_finished:
+            self._ask_all(self._queue.leave(uid))
+            return seen
+        if seen.job is not None or export.status.job_name:
+            self._queue.start(uid, project_id)
+            return seen
+        target = seen.target
+        may_wait = target is not None and not target.spec.suspend and not export.spec.cancel
+        if target is None or not may_wait or export.metadata.deletion_timestamp:
+            self._ask_all(self._queue.leave(uid))
+            return seen
+        arrival = (export.metadata.creation_timestamp, export.created_at, uid)
+        turn = self._queue.wait(uid, project_id, target.spec.max_concurrent, arrival)
+        if not turn.may_start and export.status.message and uid not in self._doubted:
+            # Its place is told when it comes and at each resync: not each time one before it goes.
+            turn = Turn(may_start=False, place=export.status.message)
+        return replace(seen, turn=turn)
 
     async def _look_again(self, seen: Observation) -> Observation | None:
-        export = await self._writer.read_export(seen.export.metadata.name)
+        export = await self._reader.read_export(seen.export.metadata.name)
         if export is None or export.metadata.uid != seen.export.metadata.uid:
             return None
-        return replace(
-            seen,
-            export=export,
-            target=serving_target(await self._writer.list_targets(export.spec.project_id)),
-            job=await self._writer.read_job(names.job_name(export.metadata.name)),
-            pods=await self._writer.list_pods(export.metadata.uid),
+        targets = await self._reader.list_targets(export.spec.project_id)
+        jobs = await self._reader.list_jobs(export.metadata.uid)
+        pods = await self._reader.list_pods(export.metadata.uid)
+        return with_jobs_and_pods(
+            replace(seen, export=export, target=serving_target(targets)), jobs, pods
         )
 
     async def _apply(self, seen: Observation, plan: Plan) -> None:
-        uid = seen.export.metadata.uid
+        export: BackupExport | None = seen.export
+        uid, old = seen.export.metadata.uid, seen.export.status
         if plan.create_job:
-            job = await self._create_job(seen)
-            if job.owner_uid != uid:
-                # Another's Job has the name, so ours was not made: decide on that instead.
-                plan = decide(replace(seen, job=job))
+            export, plan = await self._start(seen, plan)
         if plan.delete_job:
             await self._writer.delete_job(names.job_name(seen.export.metadata.name))
-        await self._write_status(seen.export, plan.status)
+        plan = await self._clean(seen, plan)
+        if plan.remove_finalizer and export is not None:
+            export = await self._cleaner.release(export)
+        if export is not None:
+            await self._write_status(export, old, plan.status)
         if plan.follow_pod is not None:
             self._follower.follow(uid, plan.follow_pod)
         else:
             self._follower.forget(uid)
-            self._progress.pop(uid, None)
         if plan.recheck_after is not None:
             self.exports.ask(uid, delay=plan.recheck_after.total_seconds())
+
+    async def _start(self, seen: Observation, plan: Plan) -> tuple[BackupExport | None, Plan]:
+        """The export, held by our finalizer if need be, once its Job is there."""
+        export: BackupExport | None = seen.export
+        self._queue.start(seen.export.metadata.uid, seen.export.spec.project_id)
+        if plan.add_finalizer:
+            holding = [*seen.export.metadata.finalizers, names.FINALIZER]
+            export = await self._writer.patch_finalizers(seen.export, holding)
+            if export is None:
+                return None, Plan(plan.status)
+            self._sightings.note_written(export)
+            seen = replace(seen, export=export)
+        job = await self._create_job(seen)
+        if job.owner_uid != seen.export.metadata.uid:
+            # Another's Job has the name, so ours was not made: decide on that instead.
+            plan = decide(replace(seen, job=job))
+        return export, plan
+
+    async def _clean(self, seen: Observation, plan: Plan) -> Plan:
+        if plan.delete_cleanup is not None:
+            await self._cleaner.delete(seen.export, plan.delete_cleanup)
+        if plan.create_cleanup is not None:
+            try:
+                await self._cleaner.create(seen.export, plan.create_cleanup)
+            except CleanupRefusedError as refusal:
+                return self._without_cleanup(seen, plan, refusal)
+        return plan
+
+    def _without_cleanup(self, seen: Observation, plan: Plan, refusal: CleanupRefusedError) -> Plan:
+        """The API server will have no such Job."""
+        if plan.create_cleanup == TASK_TIDY:
+            return decide(replace(seen, tidying=Cleanup(refusal.as_failed_job)))
+        if refusal.namespace_is_ending:
+            return replace(plan, remove_finalizer=True)
+        raise refusal
 
     async def _create_job(self, seen: Observation) -> JobFacts:
         if seen.target is None:
@@ -185,24 +219,24 @@ class Reconciler:
         try:
             return await self._writer.create_job(manifest)
         except ApiException as error:
+            self._ask_all(self._queue.leave(seen.export.metadata.uid))
             if error.status in (400, 403, 422):
                 why = f"{error.status} {error.reason}"
-                await self._write_status(seen.export, _refused(seen.export, why))
-            raise
-        except ValueError:
-            why = "its manifest is invalid, see the resources on the ExportTarget"
-            await self._write_status(seen.export, _refused(seen.export, why))
+                refused = _refused(seen.export, why)
+                await self._write_status(seen.export, seen.export.status, refused)
             raise
 
-    async def _write_status(self, export: BackupExport, status: BackupExportStatus) -> None:
-        patch = merge_patch(export.status, status)
+    async def _write_status(
+        self, export: BackupExport, old: BackupExportStatus, status: BackupExportStatus
+    ) -> None:
+        patch = merge_patch(old, status)
         if not patch:
             return
         updated = await self._writer.patch_export_status(export, patch)
         if updated is None:
             return
-        self._written[export.metadata.uid] = updated
-        if status.phase != export.status.phase:
+        self._sightings.note_written(updated)
+        if status.phase != old.phase:
             _logger.info(
                 "export %s of project %s: %s%s",
                 export.job_id,
@@ -210,55 +244,35 @@ class Reconciler:
                 status.phase,
                 f" ({status.reason}: {status.message})" if status.reason else "",
             )
-        for event in events_between(export.status, status):
-            try:
-                await self._writer.post_event(export, event)
-            except SERVER_AWAY as error:
-                # An Event is a courtesy to readers of kubectl describe: the status has it all.
-                _logger.warning("event on %s: %s", export.metadata.name, error)
+        if updated.phase.is_finished:
+            self._ask_all(self._queue.leave(export.metadata.uid))
+        for event in events_between(old, status):
+            self._poster.post(export, event)
 
-    async def _reconcile_targets(self, project_id: str) -> None:
-        rivals = list(_values(self._world.targets, project_id))
-        for target in rivals:
-            ready, reason, message = readiness(target, rivals)
-            condition = Condition(
-                type="Ready",
-                status="True" if ready else "False",
-                reason=reason,
-                message=message,
-                last_transition_time=timestamps.to_text(timestamps.now()),
-                observed_generation=target.metadata.generation,
-            )
-            wanted = target.status.model_copy(
-                update={
-                    "observed_generation": target.metadata.generation,
-                    "conditions": with_condition(target.status.conditions, condition),
-                }
-            )
-            patch = merge_patch(target.status, wanted)
-            if patch:
-                await self._writer.patch_target_status(target, patch)
+    async def _after_departure(self, export: BackupExport) -> None:
+        """An export that went before its end leaves nothing behind."""
+        uid = export.metadata.uid
+        there = await self._reader.read_export(export.metadata.name)
+        if there is None or there.metadata.uid != uid:
+            plan = decide_departed(self._sightings.observe(export))
+            if plan.recheck_after is not None:
+                self._departed[uid] = export
+                self.exports.ask(uid, delay=plan.recheck_after.total_seconds())
+                return
+            if plan.create_cleanup is not None:
+                await self._cleaner.create(export, plan.create_cleanup, is_owned=False)
+            self._sightings.note_gone(uid)
+        self._forget(uid)
 
     def _forget(self, uid: str) -> None:
         self._follower.forget(uid)
-        self._progress.pop(uid, None)
-        self._written.pop(uid, None)
+        self._sightings.forget(uid)
         self._doubted.discard(uid)
+        self._ask_all(self._queue.leave(uid))
 
-
-def _values(index: Index[Value_co], key: str) -> Iterator[Value_co]:
-    return iter(index[key]) if key in index else iter(())
-
-
-def _needs_fresh_eyes(seen: Observation, plan: Plan) -> bool:
-    """Watches of different kinds run apart: a Job's end may be seen before its pod's.
-
-    A verdict that can't be taken back is therefore given on fresh reads, except success, which
-    rests on a report that only a finished runner writes.
-    """
-    phase = plan.status.phase
-    newly_finished = phase is not None and phase.is_finished and phase != seen.export.phase
-    return newly_finished and phase != Phase.SUCCEEDED
+    def _ask_all(self, uids: Iterable[str]) -> None:
+        for uid in uids:
+            self.exports.ask(uid)
 
 
 def _refused(export: BackupExport, why: str) -> BackupExportStatus:
@@ -270,8 +284,3 @@ def _refused(export: BackupExport, why: str) -> BackupExportStatus:
             "cluster's administrators; the operator's log says more and it goes on trying.",
         }
     )
-
-
-def _version(export: BackupExport) -> int:
-    # Integers by KEP-5504, and in every released Kubernetes before it.
-    return int(export.metadata.resource_version or 0)

@@ -39,11 +39,17 @@ class Settings(BaseSettings):
     """How often a failure that may heal is tried again."""
     active_deadline_seconds: PositiveSeconds = 6 * 3600
     """How long an export may take in all, in seconds."""
-    ttl_seconds_after_finished: PositiveSeconds = 24 * 3600
+    ttl_seconds_after_finished: PositiveSeconds = 3600
     """How long a finished Job (not its file) stays, in seconds."""
+    max_concurrent: int = Field(default=20, ge=0)
+    """How many exports may run at once, of all projects together; 0 for no limit."""
+    retention_seconds: PositiveSeconds | None = None
+    """How long finished exports are kept, in seconds, unless they or their target say."""
+    kueue_queue_name: str | None = None
+    """Kueue's LocalQueue for the Jobs, unless the ExportTarget names one."""
     resync_seconds: PositiveSeconds = 60
     """How often everything unfinished is looked at again without an event, in seconds."""
-    progress_seconds: float = Field(default=1, ge=0.1)
+    progress_seconds: float = Field(default=2, ge=0.1)
     """The least time between two progress updates of one export, in seconds."""
     liveness_port: int = Field(default=8081, ge=1, le=65535)
     """The port of GET /healthz."""
@@ -67,4 +73,5 @@ class Settings(BaseSettings):
             backoff_limit=self.backoff_limit,
             active_deadline_seconds=self.active_deadline_seconds,
             ttl_seconds_after_finished=self.ttl_seconds_after_finished,
+            queue_name=self.kueue_queue_name,
         )

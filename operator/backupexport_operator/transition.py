@@ -38,6 +38,8 @@ def events_between(old: BackupExportStatus, new: BackupExportStatus) -> list[Eve
     events = []
     if new.job_name and not old.job_name:
         events.append(EventFact("Normal", "Accepted", f"Created Job {new.job_name}."))
+    if new.message and not new.reason and not new.job_name and not old.message:
+        events.append(EventFact("Normal", "Queued", new.message))
     if new.phase == Phase.RUNNING and old.phase != Phase.RUNNING:
         events.append(EventFact("Normal", "Started", "The runner has started."))
     if new.phase == Phase.SUCCEEDED and old.phase != Phase.SUCCEEDED and new.artifact:

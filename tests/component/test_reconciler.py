@@ -11,9 +11,14 @@ from backupexport_contract.reasons import ExitCode, Phase, Reason
 from backupexport_contract.resources import BackupExport
 from backupexport_contract.runner_protocol import Artifact, Outcome, Progress, outcome_text
 from backupexport_contract.target_resource import ExportTarget
+from backupexport_operator.cleaner import Cleaner
+from backupexport_operator.cluster_reader import Snapshot
 from backupexport_operator.facts import JobFacts, PodFacts
 from backupexport_operator.job_manifest import RunnerDefaults
-from backupexport_operator.reconciler import Reconciler, World
+from backupexport_operator.reconciler import Reconciler
+from backupexport_operator.sightings import Sightings, World
+from backupexport_operator.start_queue import StartQueue
+from backupexport_operator.target_reconciler import TargetReconciler
 from backupexport_operator.transition import EventFact
 from kubernetes.aio.client.exceptions import ApiException
 
@@ -21,7 +26,7 @@ UID = "uid-1"
 JOB = JobFacts(
     name=job_name("nightly"), owner_uid=UID, created_at=timestamps.to_text(timestamps.now())
 )
-RUNNING = PodFacts(name="pod-a", created_at="t", started_at="2026-01-29T15:30:01Z")
+RUNNING = PodFacts(name="pod-a", created_at="t", node="node-1", started_at="2026-01-29T15:30:01Z")
 ARTIFACT = Artifact("p/f", 1, 2, "ab", "17.5", "17.6")
 DONE = replace(RUNNING, exit_code=0, termination_message=outcome_text(Outcome(ARTIFACT)))
 
@@ -67,11 +72,18 @@ class Cluster:
         if self.refuse_jobs is not None:
             raise ApiException(status=self.refuse_jobs, reason="Refused")
         name = manifest["metadata"]["name"]
-        return self.jobs.setdefault(name, JOB)
+        task = manifest["metadata"]["labels"]["backupexport.dev/task"]
+        return self.jobs.setdefault(name, replace(JOB, name=name, task=task))
 
-    async def read_job(self, name: str) -> JobFacts | None:
-        self.requests.append("read job")
-        return self.jobs.get(name)
+    async def list_jobs(self, _uid: str) -> list[JobFacts]:
+        self.requests.append("list jobs")
+        return list(self.jobs.values())
+
+    async def snapshot(self) -> Snapshot:
+        self.requests.append("snapshot")
+        jobs, pods = frozenset(self.jobs.values()), frozenset(self.pods)
+        unfinished = {e.metadata.uid: e for e in self.exports.values() if not e.phase.is_finished}
+        return Snapshot(unfinished, {UID: jobs} if jobs else {}, {UID: pods} if pods else {})
 
     async def delete_job(self, name: str) -> None:
         self.requests.append("delete job")
@@ -110,7 +122,20 @@ class Cluster:
     async def patch_target_status(self, _target: ExportTarget, patch: dict[str, Any]) -> None:
         self.requests.append(f"target {patch['conditions'][0]['reason']}")
 
-    async def post_event(self, _export: BackupExport, event: EventFact) -> None:
+    async def patch_finalizers(
+        self, of: BackupExport, finalizers: list[str]
+    ) -> BackupExport | None:
+        self.requests.append("patch finalizers")
+        stored = self.exports.get(of.metadata.name)
+        if stored is None:
+            return None
+        version = str(int(stored.metadata.resource_version) + 1)
+        changes = {"resource_version": version, "finalizers": finalizers}
+        metadata = stored.metadata.model_copy(update=changes)
+        self.exports[of.metadata.name] = stored.model_copy(update={"metadata": metadata})
+        return self.exports[of.metadata.name]
+
+    def post(self, _export: BackupExport, event: EventFact) -> None:
         self.events.append(event)
 
 
@@ -136,12 +161,18 @@ class Watched:
             "exports": {}, "targets": {"p": [TARGET]}, "jobs": {}, "pods": {},
         }  # fmt: skip
         self.followed = Followed()
+        defaults = RunnerDefaults(image="i", claim_name="c")
+        double: Any = cluster
+        self.sightings = Sightings(World(**self.indexes), 4, None, progress_seconds=0.01)
         self.reconciler = Reconciler(
-            World(**self.indexes),
-            cluster,  # type: ignore[arg-type]
+            self.sightings,
+            double,
+            double,
+            Cleaner(double, defaults),
+            double,
             self.followed,  # type: ignore[arg-type]
-            RunnerDefaults(image="i", claim_name="c"),
-            progress_seconds=0.01,
+            defaults,
+            StartQueue(20),
         )
         self.look()
 
@@ -208,7 +239,7 @@ async def test_a_job_that_the_watch_has_not_told_yet_is_not_called_deleted(
     operator = watched()
     await operator.reconcile()
     assert (await operator.reconcile()).phase == Phase.PENDING
-    assert "read job" in operator.cluster.requests
+    assert "list jobs" in operator.cluster.requests
 
 
 async def test_a_jobs_end_seen_before_its_pods_is_no_failure(
@@ -286,15 +317,18 @@ async def test_the_resync_finds_what_a_watch_has_missed(watched: Callable[..., W
     )
     operator.cluster.jobs.clear()
     operator.cluster.pods = []
-    operator.reconciler._doubted.add(UID)
+    await operator.reconciler.resync()
     assert (await operator.reconcile()).status.reason == Reason.JOB_DELETED
+    await operator.reconciler.stop()
 
 
 async def test_the_resync_finds_that_an_export_is_gone(watched: Callable[..., Watched]) -> None:
     operator = watched()
     operator.cluster.exports.clear()
-    operator.reconciler._doubted.add(UID)
+    await operator.reconciler.resync()
     await operator.reconciler._reconcile(UID)
+    await operator.reconciler._reconcile(UID)
+    await operator.reconciler.stop()
     before = list(operator.cluster.requests)
     await operator.reconciler._reconcile(UID)
     assert operator.cluster.requests == before
@@ -305,7 +339,7 @@ async def test_progress_reaches_the_status(watched: Callable[..., Watched]) -> N
     operator = watched(
         Cluster(jobs={JOB.name: JOB}, pods=[RUNNING]), phase="Running", jobName=JOB.name
     )
-    operator.reconciler._progress[UID] = Progress(42, 42, 100)
+    operator.sightings.note_progress(UID, Progress(42, 42, 100))
     progress = (await operator.reconcile()).status.progress
     assert progress is not None
     assert progress.percent == 42
@@ -322,5 +356,7 @@ async def test_an_export_that_is_gone_is_forgotten(watched: Callable[..., Watche
 
 async def test_a_targets_condition_is_written_once(watched: Callable[..., Watched]) -> None:
     operator = watched()
-    await operator.reconciler._reconcile_targets("p")
+    double: Any = operator.cluster
+    targets = TargetReconciler({"p": [TARGET]}, double)
+    await targets._reconcile("p")
     assert operator.cluster.requests == ["target Serving"]

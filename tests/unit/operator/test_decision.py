@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from backupexport_contract import timestamps
 from backupexport_contract.names import job_name
 from backupexport_contract.reasons import ExitCode, Phase, Reason
 from backupexport_contract.resources import BackupExport
@@ -15,17 +16,18 @@ from backupexport_operator.decision import (
     FOREIGN_JOB_GRACE,
     START_GRACE,
     TARGET_GRACE,
-    Observation,
-    Plan,
     decide,
+    decide_departed,
 )
 from backupexport_operator.facts import JobFacts, PodFacts
+from backupexport_operator.observation import Cleanup, Observation, Plan, Turn
+from backupexport_operator.volume_state import NODE_GRACE
 
 CREATED = "2026-01-29T15:30:00Z"
 NOW = datetime(2026, 1, 29, 15, 31, 0, tzinfo=UTC)
 LATER = "2026-01-29T15:30:30Z"
 JOB = JobFacts(name=job_name("nightly"), owner_uid="uid-1", created_at=CREATED)
-POD = PodFacts(name="pod-a", created_at=CREATED)
+POD = PodFacts(name="pod-a", created_at=CREATED, node="node-1")
 ARTIFACT = Artifact("p/f.sql.zst", 1024, 4096, "ab", "17.5", "17.6")
 DONE = replace(
     POD,
@@ -36,6 +38,12 @@ DONE = replace(
 )
 TARGET = ExportTarget.model_validate(
     {"metadata": {"name": "t"}, "spec": {"projectId": "p", "secretRef": {"name": "s"}}}
+)
+
+TIDY = JobFacts(name="tidy-bex-nightly", owner_uid="uid-1", task="tidy", created_at=CREATED)
+TIDIED = Cleanup(
+    replace(TIDY, complete=True),
+    [replace(POD, task="tidy", exit_code=0, termination_message=outcome_text(Outcome()))],
 )
 
 
@@ -222,14 +230,15 @@ def test_what_may_heal_is_tried_again_and_says_why(pod: PodFacts) -> None:
     assert plan.status.phase == Phase.RUNNING
     assert plan.status.reason is not None
     assert "trying again" in (plan.status.message or "")
-    given_up = decide(seen(RUNNING, pod, job=replace(JOB, failure="BackoffLimitExceeded")))
+    failed = replace(JOB, failure="BackoffLimitExceeded")
+    given_up = decide(seen(RUNNING, pod, job=failed, tidying=TIDIED))
     assert given_up.status.phase == Phase.FAILED
     assert given_up.status.reason == plan.status.reason
 
 
 def test_out_of_memory_names_what_to_raise() -> None:
     failed = replace(JOB, failure="BackoffLimitExceeded")
-    plan = decide(seen(RUNNING, ended(137, ended_by="OOMKilled"), job=failed))
+    plan = decide(seen(RUNNING, ended(137, ended_by="OOMKilled"), job=failed, tidying=TIDIED))
     assert outcome(plan) == (Phase.FAILED, Reason.OUT_OF_MEMORY)
     assert "resources.limits.memory" in (plan.status.message or "")
 
@@ -244,8 +253,9 @@ def test_the_deadline_keeps_what_was_wrong_before() -> None:
 
 
 def test_a_job_deleted_by_hand_is_a_failure_and_not_made_again() -> None:
-    plan = decide(seen(RUNNING, job=None))
+    plan = decide(seen(RUNNING, job=None, lost_job=JOB, lost_pods=[ended(143, "Stopped.")]))
     assert outcome(plan) == (Phase.FAILED, Reason.JOB_DELETED)
+    assert "Before that: The runner was stopped" in (plan.status.message or "")
     assert not plan.create_job
 
 
@@ -262,15 +272,206 @@ def test_a_job_of_something_else_is_left_alone() -> None:
 
 
 def test_cancelling_deletes_the_job_then_waits_for_the_pod_then_ends() -> None:
-    cancelled = export({"cancel": True}, jobName=JOB.name, phase="Running")
+    cancelled = export({"cancel": True}, jobName=JOB.name, phase="Running", attempts=1)
     running = replace(POD, started_at=CREATED)
     assert decide(seen(cancelled, running)).delete_job
-    waiting = decide(seen(cancelled, running, job=None))
-    assert waiting.status.phase == Phase.RUNNING
-    ending = decide(seen(cancelled, ended(143), job=None))
-    assert ending.status.phase == Phase.RUNNING
-    over = decide(seen(cancelled, job=None))
+    waiting = decide(seen(cancelled, running, job=None, lost_job=JOB))
+    assert waiting == Plan(cancelled.status, is_verdict=True, recheck_after=NODE_GRACE)
+    over = decide(seen(cancelled, ended(143, "Stopped."), job=None, lost_job=JOB))
     assert outcome(over) == (Phase.CANCELLED, Reason.CANCELLED)
+
+
+KILLED = ended(137)
+UNKNOWN_ENDS: dict[str, dict[str, Any]] = {
+    "killed": {"pods": (KILLED,)},
+    "vanished": {"lost_pods": (replace(POD, started_at=CREATED),)},
+    "vanished before its start was told": {"lost_pods": (POD,)},
+    "never seen": {"job": replace(JOB, failure="BackoffLimitExceeded", pods_made=1)},
+    "evicted": {"pods": (replace(POD, started_at=CREATED, phase="Failed", reason="Evicted"),)},
+}
+GIVEN_UP = replace(JOB, failure="BackoffLimitExceeded", pods_made=1)
+
+
+@pytest.mark.parametrize("facts", UNKNOWN_ENDS.values(), ids=UNKNOWN_ENDS)
+def test_where_nobody_knows_what_an_attempt_left_a_cleanup_looks_before_the_end(
+    facts: dict[str, Any],
+) -> None:
+    observation = replace(seen(RUNNING, job=GIVEN_UP), **facts)
+    plan = decide(observation)
+    assert plan.create_cleanup == "tidy"
+    assert plan.status.phase == Phase.RUNNING
+    waiting = replace(observation, tidying=Cleanup(TIDY))
+    assert decide(waiting).create_cleanup is None
+    assert decide(waiting).status.phase == Phase.RUNNING
+    assert decide(replace(observation, tidying=TIDIED)).status.phase == Phase.FAILED
+
+
+def test_a_cleanup_that_fails_does_not_keep_the_verdict() -> None:
+    failed = Cleanup(replace(TIDY, failure="DeadlineExceeded"))
+    plan = decide(seen(RUNNING, KILLED, job=GIVEN_UP, tidying=failed))
+    assert plan.status.phase == Phase.FAILED
+
+
+def test_a_cleanup_whose_report_is_lost_is_made_anew() -> None:
+    lost = Cleanup(replace(TIDY, complete=True))
+    plan = decide(seen(RUNNING, KILLED, job=GIVEN_UP, tidying=lost))
+    assert (plan.delete_cleanup, plan.status.phase) == ("tidy", Phase.RUNNING)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"job": replace(JOB, complete=True, pods_made=1)},
+        {"job": None},
+        {"job": GIVEN_UP},
+        {"pods": (replace(DONE, termination_message=""),)},
+    ],
+    ids=["complete", "job is gone", "given up", "unreadable"],
+)
+def test_a_file_that_a_cleanup_finds_whole_is_a_success(facts: dict[str, Any]) -> None:
+    observation = replace(seen(RUNNING), **facts)
+    assert decide(observation).create_cleanup == "tidy"
+    found = replace(TIDIED.pods[0], termination_message=outcome_text(Outcome(ARTIFACT)))
+    plan = decide(replace(observation, tidying=Cleanup(TIDIED.job, [found])))
+    assert plan.status.phase == Phase.SUCCEEDED
+    assert plan.status.artifact is not None
+    assert plan.status.artifact.sha256 == ARTIFACT.sha256
+
+
+def test_an_attempt_that_never_got_a_node_left_nothing() -> None:
+    pending = replace(POD, node="")
+    cancelled = export({"cancel": True}, jobName=JOB.name)
+    plan = decide(seen(cancelled, job=None, lost_job=JOB, lost_pods=[pending]))
+    assert plan.status.phase == Phase.CANCELLED
+
+
+def test_a_job_that_never_got_a_pod_left_nothing() -> None:
+    cancelled = export({"cancel": True}, jobName=JOB.name)
+    assert decide(seen(cancelled, job=None, lost_job=JOB)).status.phase == Phase.CANCELLED
+
+
+def test_a_pod_on_a_node_that_does_not_answer_is_not_waited_for_for_ever() -> None:
+    stuck = replace(POD, started_at=CREATED, deletes_at=CREATED)
+    failed = replace(JOB, failure="DeadlineExceeded", pods_made=1)
+    soon = timestamps.from_text(CREATED) + NODE_GRACE - timedelta(seconds=1)
+    assert decide(seen(RUNNING, stuck, job=failed, now=soon)).recheck_after is not None
+    late = soon + timedelta(seconds=2)
+    assert decide(seen(RUNNING, stuck, job=failed, now=late)).create_cleanup == "tidy"
+
+
+def test_waiting_for_its_turn_it_has_no_job_and_says_its_place() -> None:
+    plan = decide(seen(export(), job=None, turn=Turn(may_start=False, place="Second.")))
+    assert not plan.create_job
+    assert (plan.status.phase, plan.status.reason) == (Phase.PENDING, None)
+    assert plan.status.message == "Second."
+
+
+def test_the_place_goes_when_the_job_comes() -> None:
+    waited = export(phase="Pending", message="Second.")
+    plan = decide(seen(waited, job=None))
+    assert plan.create_job
+    assert plan.status.message is None
+
+
+HELD = {"finalizers": ["other.io/x", "backupexport.dev/artifact"]}
+
+
+def held(of: BackupExport, **metadata: Any) -> BackupExport:
+    return of.model_copy(update={"metadata": of.metadata.model_copy(update=HELD | metadata)})
+
+
+def test_a_file_that_is_to_go_with_its_export_holds_it_from_before_its_job() -> None:
+    plan = decide(seen(export({"artifactPolicy": "Delete"}), job=None))
+    assert (plan.create_job, plan.add_finalizer) == (True, True)
+    again = decide(seen(held(export({"artifactPolicy": "Delete"})), job=None))
+    assert (again.create_job, again.add_finalizer) == (True, False)
+    assert not decide(seen(export(), job=None)).add_finalizer
+
+
+def test_without_a_file_nothing_is_held() -> None:
+    of = held(export({"artifactPolicy": "Delete"}, jobName=JOB.name, phase="Running"))
+    plan = decide(seen(of, ended(ExitCode.PERMISSION_DENIED, "No."), job=JOB))
+    assert plan.status.phase == Phase.FAILED
+    assert plan.remove_finalizer
+    assert plan.status.disposal_pending is None
+
+
+def test_deleted_while_it_runs_stops_the_job_removes_the_file_and_lets_go() -> None:
+    of = held(
+        export({"artifactPolicy": "Delete"}, jobName=JOB.name, phase="Running"),
+        deletion_timestamp=LATER,
+    )
+    running = replace(POD, started_at=CREATED)
+    assert decide(seen(of, running)).delete_job
+    assert not decide(seen(of, running, job=replace(JOB, deleting=True))).delete_job
+    assert decide(seen(of, running, job=None)).create_cleanup is None
+    gone = seen(of, job=None, lost_pods=[replace(DONE)])
+    assert decide(gone).create_cleanup == "remove"
+    going = Cleanup(replace(TIDY, task="remove"))
+    assert decide(replace(gone, removal=going)) == Plan(of.status)
+    assert decide(replace(gone, removal=TIDIED)) == Plan(of.status, remove_finalizer=True)
+
+
+def test_deleted_before_it_began_it_is_let_go() -> None:
+    of = held(export({"artifactPolicy": "Delete"}), deletion_timestamp=LATER)
+    assert decide(seen(of, job=None)) == Plan(of.status, remove_finalizer=True)
+
+
+def test_deleted_and_held_by_another_only_stops_the_job() -> None:
+    of = held(RUNNING, deletion_timestamp=LATER, finalizers=["other.io/x"])
+    assert decide(seen(of)).delete_job
+    assert decide(seen(of, job=None)) == Plan(of.status)
+
+
+@pytest.mark.parametrize(
+    ("facts", "cleanup"),
+    [
+        ({"lost_pods": [ended(143, "Stopped.")]}, None),
+        ({"of": ACCEPTED, "lost_pods": [replace(POD, node="")]}, None),
+        ({"lost_pods": [KILLED]}, "tidy"),
+        ({}, "tidy"),
+    ],
+)
+def test_what_left_before_its_end_leaves_no_partial_file(
+    facts: dict[str, Any], cleanup: str | None
+) -> None:
+    lost = JOB if facts else None
+    plan = decide_departed(seen(**{"of": RUNNING, "job": None, "lost_job": lost, **facts}))
+    assert (plan.create_cleanup, plan.recheck_after) == (cleanup, None)
+
+
+def test_what_left_before_its_end_is_waited_for_while_it_still_writes() -> None:
+    assert decide_departed(seen(RUNNING)).recheck_after is not None
+    running = replace(POD, started_at=CREATED)
+    assert decide_departed(seen(RUNNING, running, job=None)).recheck_after is not None
+
+
+@pytest.mark.parametrize(
+    ("spec", "target", "chart", "seconds"),
+    [
+        ({}, None, None, None),
+        ({}, None, 30, 30),
+        ({}, 20, 30, 20),
+        ({"retentionSeconds": 10}, 20, 30, 10),
+    ],
+)
+def test_an_end_notes_when_it_expires(
+    spec: dict[str, Any], target: int | None, chart: int | None, seconds: int | None
+) -> None:
+    of = TARGET.model_copy(
+        update={"spec": TARGET.spec.model_copy(update={"retention_seconds": target})}
+    )
+    running = export(spec, jobName=JOB.name)
+    status = decide(seen(running, DONE, target=of, retention_seconds=chart)).status
+    if seconds is None:
+        assert (status.expiration_time, status.disposal_pending) == (None, None)
+        return
+    assert status.expiration_time is not None
+    completed, expires = map(
+        timestamps.from_text, (status.completion_time or "", status.expiration_time)
+    )
+    assert expires - completed == timedelta(seconds=seconds)
+    assert status.disposal_pending
 
 
 def test_cancelling_before_the_job_exists_never_makes_one() -> None:
@@ -297,7 +498,7 @@ def test_running_never_goes_back_to_pending() -> None:
     ("text", "reason"), [("", Reason.INTERNAL), (json.dumps({"artifact": 1}), Reason.INTERNAL)]
 )
 def test_an_unreadable_report_is_said_to_be_one(text: str, reason: Reason) -> None:
-    plan = decide(seen(RUNNING, replace(DONE, termination_message=text)))
+    plan = decide(seen(RUNNING, replace(DONE, termination_message=text), tidying=TIDIED))
     assert outcome(plan) == (Phase.FAILED, reason)
     assert "report can't be read" in (plan.status.message or "")
 

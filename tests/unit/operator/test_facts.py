@@ -70,7 +70,7 @@ def test_a_jobs_conditions(conditions: Any, complete: bool, failure: str | None)
 def test_a_jobs_owner_is_its_controller() -> None:
     owners = [{"uid": "other"}, {"uid": "ours", "controller": True}]
     assert job_facts({"metadata": META | {"ownerReferences": owners}}) == JobFacts(
-        "x", "ours", META["creationTimestamp"]
+        "x", "ours", created_at=META["creationTimestamp"]
     )
 
 

@@ -1,0 +1,61 @@
+"""The short Job that cleans up after an export: a pure function of the export and settings."""
+
+from typing import Any
+
+from backupexport_contract import names, runner_protocol
+from backupexport_contract.resources import BackupExport
+
+from backupexport_operator.job_manifest import (
+    RunnerDefaults,
+    owner_reference,
+    pod_spec,
+    request_environment,
+    runner_container,
+    task_labels,
+)
+
+_ATTEMPTS = 3
+# An export's verdict waits for its cleanup: not longer than this, whatever the cluster does.
+_DEADLINE_SECONDS = 180
+_TTL_SECONDS = 600
+# It lists a directory; the chart's resources are for dumps.
+_RESOURCES = {
+    "requests": {"cpu": "10m", "memory": "32Mi"},
+    "limits": {"memory": "128Mi"},
+}
+
+
+def cleanup_manifest(
+    export: BackupExport, task: str, defaults: RunnerDefaults, *, is_owned: bool = True
+) -> dict[str, Any]:
+    """A batch/v1 Job for `task`; it gets no Secret.
+
+    `is_owned` is false where the export is gone already: the Job then goes by itself.
+    """
+    labels = task_labels(export, task)
+    env = [
+        {"name": runner_protocol.ENV_TASK, "value": task},
+        *request_environment(export),
+    ]
+    container = runner_container(env, export.spec.project_id, _RESOURCES, defaults)
+    metadata: dict[str, Any] = {
+        "name": names.cleanup_job_name(export.metadata.name, task),
+        "namespace": export.metadata.namespace,
+        "labels": labels,
+    }
+    if is_owned:
+        metadata["ownerReferences"] = [owner_reference(export)]
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata,
+        "spec": {
+            "backoffLimit": _ATTEMPTS - 1,
+            "activeDeadlineSeconds": _DEADLINE_SECONDS,
+            "ttlSecondsAfterFinished": _TTL_SECONDS,
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": pod_spec(container, defaults),
+            },
+        },
+    }

@@ -1,0 +1,146 @@
+"""What is read from the Kubernetes API itself, where the watches' picture is not enough."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from backupexport_contract import names
+from backupexport_contract.reasons import Phase
+from backupexport_contract.resources import BackupExport
+from backupexport_contract.target_resource import ExportTarget
+from kubernetes.aio import client, watch
+from kubernetes.aio.client.exceptions import ApiException
+
+from backupexport_operator.facts import JobFacts, PodFacts, export_uid_of, job_facts, pod_facts
+from backupexport_operator.kubernetes_client import REQUEST_TIMEOUT
+
+OURS = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
+UNFINISHED = ",".join(f"status.phase!={phase}" for phase in Phase if phase.is_finished)
+AWAITING_DISPOSAL = "status.disposalPending=true"
+_WATCH_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything unfinished at one time; Jobs and Pods are under their export's uid."""
+
+    exports: Mapping[str, BackupExport]
+    jobs: Mapping[str, frozenset[JobFacts]]
+    pods: Mapping[str, frozenset[PodFacts]]
+
+
+class ClusterReader:
+    """Reads in one namespace; every call raises one of `SERVER_AWAY` where there is no answer."""
+
+    def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
+        self._namespace = namespace
+        self._core = client.CoreV1Api(api_client)
+        self._custom = client.CustomObjectsApi(api_client)
+
+    async def snapshot(self) -> Snapshot:
+        """Three lists, however many exports there are."""
+        exports = await self._list(
+            names.GROUP, names.VERSION, names.EXPORT_PLURAL, field_selector=UNFINISHED
+        )
+        jobs = await self._list("batch", "v1", "jobs", label_selector=OURS)
+        pods = await self._list_pods(OURS)
+        return Snapshot(
+            {
+                export.metadata.uid: export
+                for export in map(BackupExport.model_validate, exports["items"])
+            },
+            _by_export((export_uid_of(job), job_facts(job)) for job in jobs["items"]),
+            _by_export((export_uid_of(pod), pod_facts(pod)) for pod in pods),
+        )
+
+    async def read_job(self, name: str) -> JobFacts | None:
+        """The Job as the API server has it now, or None."""
+        job = await self._get("batch", "v1", "jobs", name)
+        return None if job is None else job_facts(job)
+
+    async def list_jobs(self, export_uid: str) -> list[JobFacts]:
+        """The export's Jobs as the API server has them now, those of cleanups too."""
+        selector = f"{names.LABEL_EXPORT_UID}={export_uid}"
+        answer = await self._list("batch", "v1", "jobs", label_selector=selector)
+        return [job_facts(job) for job in answer["items"]]
+
+    async def list_pods(self, export_uid: str) -> list[PodFacts]:
+        """The export's pods as the API server has them now, those of cleanups too."""
+        found = await self._list_pods(f"{names.LABEL_EXPORT_UID}={export_uid}")
+        return [pod_facts(pod) for pod in found]
+
+    async def read_export(self, name: str) -> BackupExport | None:
+        """The BackupExport as the API server has it now, or None."""
+        body = await self._get(names.GROUP, names.VERSION, names.EXPORT_PLURAL, name)
+        return None if body is None else BackupExport.model_validate(body)
+
+    async def list_targets(self, project_id: str) -> list[ExportTarget]:
+        """The project's ExportTargets as the API server has them now."""
+        answer = await self._list(
+            names.GROUP,
+            names.VERSION,
+            names.TARGET_PLURAL,
+            field_selector=f"spec.projectId={project_id}",
+        )
+        return [ExportTarget.model_validate(item) for item in answer["items"]]
+
+    async def list_finished(self) -> tuple[list[BackupExport], str]:
+        """The finished ones that await disposal, and the version from which to watch them."""
+        answer = await self._list(
+            names.GROUP, names.VERSION, names.EXPORT_PLURAL, field_selector=AWAITING_DISPOSAL
+        )
+        exports = [BackupExport.model_validate(item) for item in answer["items"]]
+        return exports, answer["metadata"]["resourceVersion"]
+
+    async def watch_finished(self, version: str) -> AsyncIterator[tuple[str, BackupExport]]:
+        """(event type, export) for each change since `version`; ends after some minutes."""
+        stream = watch.Watch().stream(
+            self._custom.list_namespaced_custom_object,
+            names.GROUP,
+            names.VERSION,
+            self._namespace,
+            names.EXPORT_PLURAL,
+            field_selector=AWAITING_DISPOSAL,
+            resource_version=version,
+            timeout_seconds=_WATCH_SECONDS,
+            _request_timeout=_WATCH_SECONDS + REQUEST_TIMEOUT,
+        )
+        async for event in stream:
+            yield event["type"], BackupExport.model_validate(event["raw_object"])
+
+    async def _list(self, group: str, version: str, plural: str, **selectors: str) -> Any:
+        return await self._custom.list_namespaced_custom_object(
+            group, version, self._namespace, plural, _request_timeout=REQUEST_TIMEOUT, **selectors
+        )
+
+    async def _get(self, group: str, version: str, plural: str, name: str) -> Any:
+        try:
+            return await self._custom.get_namespaced_custom_object(
+                group, version, self._namespace, plural, name, _request_timeout=REQUEST_TIMEOUT
+            )
+        except ApiException as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def _list_pods(self, label_selector: str) -> list[dict[str, Any]]:
+        response = await self._core.list_namespaced_pod_without_preload_content(
+            self._namespace, label_selector=label_selector, _request_timeout=REQUEST_TIMEOUT
+        )
+        try:
+            body = await response.read()
+            if response.status != 200:
+                raise ApiException(status=response.status, reason=response.reason)
+        finally:
+            response.close()
+        items: list[dict[str, Any]] = json.loads(body)["items"]
+        return items
+
+
+def _by_export(found: Any) -> dict[str, frozenset[Any]]:
+    grouped: dict[str, set[Any]] = {}
+    for uid, facts in found:
+        if uid is not None:
+            grouped.setdefault(uid, set()).add(facts)
+    return {uid: frozenset(facts) for uid, facts in grouped.items()}

@@ -1,0 +1,73 @@
+"""What is left to do for a BackupExport that has ended: a pure function of what was seen.
+
+Its file goes with it where spec.artifactPolicy says so (behind a finalizer), and both go when
+status.expirationTime has passed.  A Job in the volume's own mount removes the file.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, auto
+
+from backupexport_contract import timestamps
+from backupexport_contract.names import FINALIZER
+from backupexport_contract.resources import BackupExport
+
+from backupexport_operator.observation import Cleanup
+from backupexport_operator.volume_state import CLEANUP_PAUSE, CleanupState, cleanup_outcome
+
+
+class RemovalStep(Enum):
+    """What to do next to have the file removed."""
+
+    CREATE = auto()
+    WAIT = auto()
+    DELETE = auto()
+    DONE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Disposal:
+    """What to do for a finished export; `trouble` is why its file could not be removed yet."""
+
+    step: RemovalStep = RemovalStep.WAIT
+    remove_finalizer: bool = False
+    delete_export: bool = False
+    recheck_after: timedelta | None = None
+    trouble: str = ""
+
+
+def removal_step(removal: Cleanup, now: datetime) -> tuple[RemovalStep, timedelta | None]:
+    """The next step, and when to look again; a Job that failed is made anew after a pause."""
+    outcome = cleanup_outcome(removal)
+    if outcome.state is CleanupState.MISSING:
+        return RemovalStep.CREATE, None
+    if outcome.state is CleanupState.DONE:
+        return RemovalStep.DONE, None
+    if outcome.state is CleanupState.LOST:
+        return RemovalStep.DELETE, None
+    if outcome.state is CleanupState.FAILED and removal.job is not None:
+        left = timestamps.from_text(removal.job.created_at) + CLEANUP_PAUSE - now
+        if left <= timedelta():
+            return RemovalStep.DELETE, None
+        return RemovalStep.WAIT, left
+    return RemovalStep.WAIT, None
+
+
+def dispose(export: BackupExport, removal: Cleanup, now: datetime) -> Disposal:
+    """The next step for an export that has ended; doing it twice is harmless."""
+    deleting = export.metadata.deletion_timestamp is not None
+    holds = FINALIZER in export.metadata.finalizers
+    if not deleting:
+        if export.status.expiration_time is None:
+            return Disposal()
+        left = timestamps.from_text(export.status.expiration_time) - now
+        if left > timedelta():
+            return Disposal(recheck_after=left)
+    elif not holds:
+        return Disposal()
+    step, recheck_after = RemovalStep.DONE, None
+    if export.status.artifact is not None:
+        step, recheck_after = removal_step(removal, now)
+    if step is RemovalStep.DONE:
+        return Disposal(step, remove_finalizer=holds, delete_export=not deleting)
+    return Disposal(step, recheck_after=recheck_after, trouble=cleanup_outcome(removal).message)

@@ -1,0 +1,109 @@
+"""Carries out what is left to do for BackupExports that have ended, see `disposal`.
+
+They are watched apart from the unfinished ones, and only those that await something: what has
+ended and is kept for good costs nothing.
+"""
+
+import asyncio
+import logging
+
+from backupexport_contract import timestamps
+from backupexport_contract.resources import BackupExport
+from backupexport_contract.runner_protocol import TASK_REMOVE
+
+from backupexport_operator.cleaner import Cleaner, CleanupRefusedError
+from backupexport_operator.cluster_reader import ClusterReader
+from backupexport_operator.cluster_writer import ClusterWriter
+from backupexport_operator.disposal import RemovalStep, dispose
+from backupexport_operator.event_poster import EventPoster
+from backupexport_operator.keyed_tasks import KeyedTasks
+from backupexport_operator.kubernetes_client import SERVER_AWAY
+from backupexport_operator.sightings import Sightings
+from backupexport_operator.transition import EventFact
+
+_logger = logging.getLogger(__name__)
+
+_PARALLEL = 4
+_PAUSE_SECONDS = 5.0
+# A timer that waits for years is no good; it asks again when it has waited this long.
+_LONGEST_DELAY_SECONDS = 24 * 3600.0
+
+
+class Disposer:
+    """Watches finished exports that await disposal, and disposes of them."""
+
+    def __init__(
+        self,
+        sightings: Sightings,
+        reader: ClusterReader,
+        writer: ClusterWriter,
+        cleaner: Cleaner,
+        poster: EventPoster,
+    ) -> None:
+        self._sightings = sightings
+        self._reader = reader
+        self._writer = writer
+        self._cleaner = cleaner
+        self._poster = poster
+        self._exports: dict[str, BackupExport] = {}
+        self._work: KeyedTasks[str] = KeyedTasks(
+            self._dispose, _PARALLEL, (*SERVER_AWAY, CleanupRefusedError)
+        )
+
+    def ask(self, uid: str) -> None:
+        """A Job or Pod of the export changed."""
+        if uid in self._exports:
+            self._work.ask(uid)
+
+    async def watch_for_ever(self) -> None:
+        """Follow the finished exports until cancelled."""
+        while True:
+            try:
+                await self._watch()
+            except SERVER_AWAY as error:
+                _logger.warning("the watch of finished exports ended: %s", error)
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def stop(self) -> None:
+        """Stop working; what was under way is picked up by the next process."""
+        await self._work.stop()
+
+    async def _watch(self) -> None:
+        exports, version = await self._reader.list_finished()
+        self._exports = {export.metadata.uid: export for export in exports}
+        for uid in self._exports:
+            self._work.ask(uid)
+        async for kind, export in self._reader.watch_finished(version):
+            uid = export.metadata.uid
+            if kind == "DELETED":
+                self._exports.pop(uid, None)
+            else:
+                self._exports[uid] = export
+                self._work.ask(uid)
+
+    async def _dispose(self, uid: str) -> None:
+        export = self._exports.get(uid)
+        if export is None:
+            return
+        plan = dispose(export, self._sightings.observe(export).removal, timestamps.now())
+        if plan.trouble:
+            message = f"The file can't be removed yet: {plan.trouble}"
+            self._poster.post(export, EventFact("Warning", "RemovalFailed", message))
+        remove_finalizer = plan.remove_finalizer
+        if plan.step is RemovalStep.CREATE:
+            try:
+                await self._cleaner.create(export, TASK_REMOVE)
+            except CleanupRefusedError as refusal:
+                if not refusal.namespace_is_ending:
+                    raise
+                remove_finalizer = True
+        elif plan.step is RemovalStep.DELETE:
+            await self._cleaner.delete(export, TASK_REMOVE)
+        if remove_finalizer:
+            await self._cleaner.release(export)
+        if plan.delete_export:
+            _logger.info("export %s: kept long enough, removed", export.job_id)
+            await self._writer.delete_export(export)
+        if plan.recheck_after is not None:
+            delay = min(plan.recheck_after.total_seconds(), _LONGEST_DELAY_SECONDS)
+            self._work.ask(uid, delay=delay)

@@ -1,0 +1,105 @@
+"""Posts Kubernetes Events in the background: readers of kubectl describe want them.
+
+An Event is a courtesy, the status has it all: no export waits for one, and what can't be posted
+is logged and let go.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from typing import Any
+
+from backupexport_contract import names, timestamps
+from backupexport_contract.resources import BackupExport
+from kubernetes.aio import client
+from kubernetes.aio.client.exceptions import ApiException
+
+from backupexport_operator.kubernetes_client import REQUEST_TIMEOUT, SERVER_AWAY
+from backupexport_operator.transition import EventFact
+
+_logger = logging.getLogger(__name__)
+
+_POSTERS = 4
+# At a restart of the API server; more than that are nobody's reading.
+_MOST_WAITING = 10_000
+_LONGEST_NOTE = 1024
+_SECONDS_TO_EMPTY = 5.0
+
+
+class EventPoster:
+    """A queue of Events and the tasks that post them; it needs a running event loop."""
+
+    def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
+        self._namespace = namespace
+        self._custom = client.CustomObjectsApi(api_client)
+        self._waiting: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_MOST_WAITING)
+        self._tasks = [asyncio.create_task(self._post_for_ever()) for _ in range(_POSTERS)]
+
+    def post(self, export: BackupExport, event: EventFact) -> None:
+        """Have the Event posted soon."""
+        try:
+            self._waiting.put_nowait(_manifest(export, event, self._namespace))
+        except asyncio.QueueFull:
+            _logger.warning("too many events wait, this one is let go: %s", event.message)
+
+    async def stop(self) -> None:
+        """Post what waits, for some seconds at most, and end."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._waiting.join(), _SECONDS_TO_EMPTY)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _post_for_ever(self) -> None:
+        while True:
+            manifest = await self._waiting.get()
+            try:
+                await self._post(manifest)
+            except SERVER_AWAY as error:
+                _logger.warning("event on %s: %s", manifest["regarding"]["name"], error)
+            finally:
+                self._waiting.task_done()
+
+    async def _post(self, manifest: dict[str, Any]) -> None:
+        try:
+            await self._custom.create_namespaced_custom_object(
+                "events.k8s.io",
+                "v1",
+                self._namespace,
+                "events",
+                manifest,
+                _request_timeout=REQUEST_TIMEOUT,
+            )
+        except ApiException as error:
+            if error.status != 409:
+                raise
+
+
+def _manifest(export: BackupExport, event: EventFact, namespace: str) -> dict[str, Any]:
+    """An events.k8s.io/v1 Event; its name follows from its content, so a repeat is one Event."""
+    text = f"{export.metadata.uid}\n{event.type}\n{event.reason}\n{event.message}"
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    now = timestamps.now().isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {
+            "name": f"{export.metadata.name[:200]}.{digest}",
+            "namespace": namespace,
+        },
+        "regarding": {
+            "apiVersion": names.API_VERSION,
+            "kind": names.EXPORT_KIND,
+            "name": export.metadata.name,
+            "namespace": namespace,
+            "uid": export.metadata.uid,
+        },
+        "type": event.type,
+        "reason": event.reason,
+        "action": event.reason,
+        "note": event.message[:_LONGEST_NOTE],
+        "reportingController": names.MANAGED_BY,
+        "reportingInstance": names.MANAGED_BY,
+        "eventTime": now,
+    }

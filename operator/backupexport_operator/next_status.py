@@ -1,0 +1,139 @@
+"""The statuses that decisions lead to: waiting, running, succeeded, or ended otherwise."""
+
+from datetime import timedelta
+
+from backupexport_contract import names, timestamps
+from backupexport_contract.kubernetes_model import Condition
+from backupexport_contract.reasons import Phase
+from backupexport_contract.resources import ArtifactStatus, BackupExportStatus, ProgressStatus
+from backupexport_contract.runner_protocol import Artifact, Progress
+
+from backupexport_operator.facts import PodFacts
+from backupexport_operator.observation import Observation
+from backupexport_operator.pod_verdict import Trouble, end_artifact
+from backupexport_operator.transition import with_condition
+
+
+def waiting(seen: Observation, trouble: Trouble | None) -> BackupExportStatus:
+    """Not running now: Pending at first, but never back from Running."""
+    return _next(
+        seen,
+        phase=seen.export.phase,
+        reason=trouble.reason if trouble else None,
+        message=trouble.message if trouble else None,
+        attempts=attempts(seen),
+    )
+
+
+def queued(seen: Observation, place: str) -> BackupExportStatus:
+    """Waiting for its turn: a message and no reason, because nothing is wrong."""
+    return _next(seen, phase=Phase.PENDING, reason=None, message=place)
+
+
+def accepted(seen: Observation) -> BackupExportStatus:
+    """A Job carries the export out."""
+    name = names.job_name(seen.export.metadata.name)
+    status = waiting(seen, None)
+    condition = _condition(seen, "Accepted", "Accepted", f"Job {name} carries the export out.")
+    return status.model_copy(
+        update={"job_name": name, "conditions": with_condition(status.conditions, condition)}
+    )
+
+
+def running(seen: Observation, pod: PodFacts) -> BackupExportStatus:
+    """The runner's container runs."""
+    status = seen.export.status
+    return _next(
+        seen,
+        phase=Phase.RUNNING,
+        reason=None,
+        message=None,
+        start_time=status.start_time or _text(pod.started_at),
+        attempts=attempts(seen),
+        progress=ProgressStatus.of(seen.progress) if seen.progress else status.progress,
+    )
+
+
+def succeeded(seen: Observation, artifact: Artifact) -> BackupExportStatus:
+    """The artifact is whole under its final name."""
+    pod = next((pod for pod in seen.attempts if end_artifact(pod) is not None), None)
+    complete = _condition(seen, "Complete", "Succeeded", "The file is whole under its final name.")
+    size = artifact.uncompressed_bytes
+    completed_at = (pod and _text(pod.finished_at)) or timestamps.to_text(seen.now)
+    return _next(
+        seen,
+        phase=Phase.SUCCEEDED,
+        reason=None,
+        message=None,
+        start_time=seen.export.status.start_time or (pod and _text(pod.started_at)),
+        completion_time=completed_at,
+        attempts=attempts(seen),
+        progress=ProgressStatus.of(Progress(100, size, size)),
+        artifact=ArtifactStatus.of(artifact),
+        conditions=with_condition(seen.export.status.conditions, complete),
+        **_afterwards(seen, completed_at, has_artifact=True),
+    )
+
+
+def ended(seen: Observation, phase: Phase, trouble: Trouble) -> BackupExportStatus:
+    """Failed or cancelled, and why."""
+    started = min((pod.started_at for pod in seen.attempts if pod.started_at), default=None)
+    failed = _condition(seen, "Failed", trouble.reason, trouble.message)
+    completed_at = timestamps.to_text(seen.now)
+    return _next(
+        seen,
+        phase=phase,
+        reason=trouble.reason,
+        message=trouble.message,
+        start_time=seen.export.status.start_time or _text(started),
+        completion_time=completed_at,
+        attempts=attempts(seen),
+        conditions=with_condition(seen.export.status.conditions, failed),
+        **_afterwards(seen, completed_at, has_artifact=False),
+    )
+
+
+def _afterwards(
+    seen: Observation, completed_at: str, *, has_artifact: bool
+) -> dict[str, str | bool | None]:
+    """What is left to do once the export has ended; see `disposal`."""
+    spec, target = seen.export.spec, seen.target
+    seconds = (
+        spec.retention_seconds
+        or (target.spec.retention_seconds if target else None)
+        or seen.retention_seconds
+    )
+    expires = (
+        timestamps.to_text(timestamps.from_text(completed_at) + timedelta(seconds=seconds))
+        if seconds
+        else None
+    )
+    pending = expires is not None or (has_artifact and spec.artifact_policy == "Delete")
+    return {"expiration_time": expires, "disposal_pending": pending or None}
+
+
+def _next(seen: Observation, **changes: object) -> BackupExportStatus:
+    generation = seen.export.metadata.generation
+    return seen.export.status.model_copy(update={"observed_generation": generation, **changes})
+
+
+def attempts(seen: Observation) -> int:
+    """Attempts that started; pods may be gone by now, so the number never falls."""
+    started = sum(1 for pod in seen.attempts if pod.started_at)
+    failed = seen.job.failed_pods if seen.job else 0
+    return max(seen.export.status.attempts or 0, started, failed)
+
+
+def _condition(seen: Observation, kind: str, reason: str, message: str) -> Condition:
+    return Condition(
+        type=kind,
+        status="True",
+        reason=reason,
+        message=message,
+        last_transition_time=timestamps.to_text(seen.now),
+        observed_generation=seen.export.metadata.generation,
+    )
+
+
+def _text(moment: str | None) -> str | None:
+    return timestamps.to_text(timestamps.from_text(moment)) if moment else None
