@@ -90,12 +90,13 @@ def _remove_final(directory: int, name: str, event: str, log: Log) -> None:
     os.fsync(directory)
 
 
-def _identity(directory: int, name: str) -> tuple[int, int] | None:
+def _identity(directory: int, name: str) -> tuple[int, int, int] | None:
     try:
         there = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return None
-    return there.st_dev, there.st_ino
+    # An inode's number is given out again at once, its time of change is not.
+    return there.st_dev, there.st_ino, there.st_ctime_ns
 
 
 @contextlib.contextmanager
