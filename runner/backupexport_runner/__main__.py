@@ -1,9 +1,10 @@
-"""`backupexport-runner`: the process around one export.
+"""`backupexport-runner`: the process around one export, or around the cleanup after one.
 
-The export runs in a thread of its own, so that the main thread can answer SIGTERM at once,
-whatever C code the export is in (see `interruption`).
+The task runs in a thread of its own, so that the main thread can answer SIGTERM at once,
+whatever C code the task is in (see `interruption`).
 """
 
+import contextlib
 import os
 import queue
 import signal
@@ -13,16 +14,18 @@ import traceback
 from collections.abc import Mapping
 
 from backupexport_contract.reasons import ExitCode
-from backupexport_contract.runner_protocol import Artifact
+from backupexport_contract.runner_protocol import ENV_TASK, TASK_EXPORT, Outcome, outcome_text
 
+from backupexport_runner.cleanup import clean_up
 from backupexport_runner.configuration import Configuration
 from backupexport_runner.connection import secret_values
-from backupexport_runner.export import Exporter, ServerQuestions, outcome_of
-from backupexport_runner.failures import RunnerFailure, interrupted
+from backupexport_runner.export import Exporter, ServerQuestions
+from backupexport_runner.failures import RunnerFailure, cleanup_interrupted, interrupted
 from backupexport_runner.interruption import Interruption
 from backupexport_runner.libpq import parse_uri
 from backupexport_runner.libpq_parameters import SYSTEM_CERTIFICATES_VARIABLE
 from backupexport_runner.log import Log
+from backupexport_runner.request import read_request, read_task
 from backupexport_runner.scrubbing import Scrubber
 
 _SECONDS_TO_STOP = 1.5
@@ -32,7 +35,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def main() -> None:
-    """Run the export that the environment describes and exit with its code."""
+    """Run the task that the environment describes and exit with its code."""
     environment = dict(os.environ)
     # Neither libpq in this process (PGOPTIONS, PGSERVICE, …) nor any child sees it.
     os.environ.clear()
@@ -44,34 +47,42 @@ def main() -> None:
 def run(
     environment: Mapping[str, str], configuration: Configuration, questions: ServerQuestions
 ) -> int:
-    """Run one export, report its outcome, and return the exit code."""
+    """Run one task, report its outcome, and return the exit code."""
     scrubber = Scrubber(secret_values(environment))
     log = Log(scrubber)
     interruption = Interruption()
     exporter = Exporter(configuration, questions, log, scrubber, interruption)
     # A SimpleQueue, unlike an Event, may be filled by a signal's handler.
-    happened: queue.SimpleQueue[Artifact | RunnerFailure | None] = queue.SimpleQueue()
+    happened: queue.SimpleQueue[Outcome | RunnerFailure | None] = queue.SimpleQueue()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: happened.put(None))
 
     def work() -> None:
         happened.put(_outcome(exporter, environment))
 
-    threading.Thread(target=work, name="export", daemon=True).start()
+    threading.Thread(target=work, name="task", daemon=True).start()
     outcome = happened.get()
     if outcome is None:
-        outcome = _stop(happened, interruption)
-    return _report(outcome, configuration, log, scrubber)
+        interruption.request()
+        outcome = _last_outcome(happened)
+    if outcome is None:
+        interruption.abandon()
+        outcome = _stopped(environment)
+    if isinstance(outcome, RunnerFailure):
+        return _report_failure(outcome, configuration, log, scrubber, interruption)
+    return _report_success(outcome, configuration, log)
 
 
-def _outcome(exporter: Exporter, environment: Mapping[str, str]) -> Artifact | RunnerFailure:
+def _outcome(exporter: Exporter, environment: Mapping[str, str]) -> Outcome | RunnerFailure:
     try:
-        return exporter.run(environment)
+        task = read_task(environment)
+        if task == TASK_EXPORT:
+            return Outcome(exporter.run(environment))
+        exports = exporter.configuration.exports
+        return clean_up(task, exports, read_request(environment), exporter.log)
     except RunnerFailure as failure:
-        if exporter.interruption.requested:
-            return interrupted()
-        return failure
-    except Exception:  # noqa: BLE001 - whatever it is, the export must end with a report
+        return _stopped(environment) if exporter.interruption.requested else failure
+    except Exception:  # noqa: BLE001 - whatever it is, the task must end with a report
         exporter.log.event("unexpected", traceback=traceback.format_exc())
         return RunnerFailure(
             ExitCode.INTERNAL,
@@ -80,38 +91,61 @@ def _outcome(exporter: Exporter, environment: Mapping[str, str]) -> Artifact | R
         )
 
 
-def _stop(
-    happened: "queue.SimpleQueue[Artifact | RunnerFailure | None]", interruption: Interruption
-) -> Artifact | RunnerFailure:
-    """The outcome after a signal; an artifact that was complete just before stays one."""
-    interruption.request()
+def _last_outcome(
+    happened: "queue.SimpleQueue[Outcome | RunnerFailure | None]",
+) -> Outcome | RunnerFailure | None:
+    """The outcome after a signal, None where none comes in time.
+
+    An artifact that was complete just before the signal stays one.
+    """
     outcome = None
-    try:
+    with contextlib.suppress(queue.Empty):
         while outcome is None:
             outcome = happened.get(timeout=_SECONDS_TO_STOP)
-    except queue.Empty:
-        interruption.discard_leftovers()
-        return interrupted()
     return outcome
 
 
-def _report(
-    outcome: Artifact | RunnerFailure, configuration: Configuration, log: Log, scrubber: Scrubber
-) -> int:
-    if isinstance(outcome, Artifact):
-        exit_code, artifact, message = int(ExitCode.SUCCESS), outcome, None
-        log.event("completed", path=artifact.path, size_bytes=artifact.size_bytes)
+def _stopped(environment: Mapping[str, str]) -> RunnerFailure:
+    is_export = environment.get(ENV_TASK, TASK_EXPORT) == TASK_EXPORT
+    return interrupted() if is_export else cleanup_interrupted()
+
+
+def _report_success(outcome: Outcome, configuration: Configuration, log: Log) -> int:
+    artifact = outcome.artifact
+    if artifact is None:
+        log.event("nothing_left")
     else:
-        exit_code, artifact = int(outcome.exit_code), None
-        message = scrubber.clean(outcome.message)
-        log.event("failed", exit_code=exit_code, message=message)
+        log.event("completed", path=artifact.path, size_bytes=artifact.size_bytes)
+    _write_termination_message(outcome, configuration, log)
+    return int(ExitCode.SUCCESS)
+
+
+def _report_failure(
+    failure: RunnerFailure,
+    configuration: Configuration,
+    log: Log,
+    scrubber: Scrubber,
+    interruption: Interruption,
+) -> int:
+    """Report it; a termination message only where nothing of the attempt is left.
+
+    That is what the message stands for besides its words: without one the operator has the
+    volume tidied.
+    """
+    message = scrubber.clean(failure.message)
+    log.event("failed", exit_code=int(failure.exit_code), message=message)
+    if interruption.is_anything_left:
+        log.event("partial_file_left")
+    else:
+        _write_termination_message(Outcome(message=message), configuration, log)
+    return int(failure.exit_code)
+
+
+def _write_termination_message(outcome: Outcome, configuration: Configuration, log: Log) -> None:
     try:
-        configuration.termination_message.write_text(
-            outcome_of(artifact, message), encoding="utf-8"
-        )
+        configuration.termination_message.write_text(outcome_text(outcome), encoding="utf-8")
     except OSError as error:
         log.event("termination_message_lost", error=str(error))
-    return exit_code
 
 
 def _exit(exit_code: int) -> None:

@@ -8,11 +8,13 @@ whole, and a manifest never stands alone.
 """
 
 import contextlib
+import errno
 import json
 import os
 import re
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,6 +27,8 @@ from backupexport_runner.failures import RunnerFailure
 from backupexport_runner.storage_errors import storage_failure
 
 _FILE_MODE = 0o640
+# What opening a link, a socket or a device without a driver ends with.
+_NO_FILE = (errno.ELOOP, errno.ENXIO, errno.ENODEV)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PARTIAL = re.compile(r"\.(?P<file_name>.+?)(?:\.json)?\.partial")
 # Written pages are handed to the disk in steps this large, so that the last fsync has little
@@ -46,24 +50,36 @@ def manifest_name(file_name: str) -> str:
 
 
 class PartialFile:
-    """One file while it is written; without `publish` nothing of it stays.
+    """One file while it is written; without `publish` nothing of it stays, nor after an error.
 
     `directory` is a descriptor that must stay open as long.  Errors of the volume are
-    RunnerFailure.
+    RunnerFailure, except that `discard` has none: `is_gone` tells how it went.  Names change
+    only within a context of `changing`.
     """
 
-    def __init__(self, directory: int, file_name: str) -> None:
+    def __init__(
+        self,
+        directory: int,
+        file_name: str,
+        changing: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
+    ) -> None:
         self._directory = directory
         self._file_name = file_name
+        self._changing = changing
         self._name = partial_name(file_name)
         self._file = -1
         self._written = self._flushed = 0
+        self.is_gone = True
 
     def __enter__(self) -> Self:
-        try:
-            self._file = os.open(self._name, _CREATE, _FILE_MODE, dir_fd=self._directory)
-        except OSError as error:
-            raise storage_failure(error) from error
+        with self._changing():
+            self.is_gone = False
+            try:
+                self._file = os.open(self._name, _CREATE, _FILE_MODE, dir_fd=self._directory)
+            except OSError as error:
+                # A network's file system can fail after it has made the file.
+                self.is_gone = isinstance(error, FileExistsError) or self._is_missing()
+                raise storage_failure(error) from error
         return self
 
     def __exit__(
@@ -72,17 +88,22 @@ class PartialFile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.discard()
+        if error is not None or self._name != self._file_name:
+            self.discard()
         with contextlib.suppress(OSError):
             os.close(self._file)
         self._file = -1
 
     def discard(self) -> None:
-        """Remove the file under its hidden name, if it still has it."""
-        if not self._owns_name():
-            return
-        with contextlib.suppress(OSError):
-            os.unlink(self._name, dir_fd=self._directory)
+        """Remove the file under the name it has, hidden or final, if that still means it."""
+        with self._changing(), contextlib.suppress(OSError):
+            if self._file < 0:
+                return
+            if self._owns_name():
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._name, dir_fd=self._directory)
+                os.fsync(self._directory)
+            self.is_gone = True
 
     def write(self, data: Chunk) -> None:
         """Append all of `data`."""
@@ -107,30 +128,44 @@ class PartialFile:
 
     def publish(self) -> None:
         """Give the file its final name, in place of whatever has it."""
-        if not self._owns_name():
-            raise RunnerFailure(
-                ExitCode.INTERNAL,
-                "Another attempt of this export took the file over: wait for that one.",
-            )
-        try:
-            os.rename(
-                self._name,
-                self._file_name,
-                src_dir_fd=self._directory,
-                dst_dir_fd=self._directory,
-            )
-            os.fsync(self._directory)
-        except OSError as error:
-            raise storage_failure(error) from error
+        with self._changing():
+            try:
+                if not self._owns_name():
+                    raise _taken_over()
+                os.rename(
+                    self._name,
+                    self._file_name,
+                    src_dir_fd=self._directory,
+                    dst_dir_fd=self._directory,
+                )
+                self._name = self._file_name
+                os.fsync(self._directory)
+            except FileNotFoundError as error:
+                raise _taken_over() from error
+            except OSError as error:
+                raise storage_failure(error) from error
 
     def _owns_name(self) -> bool:
-        """Whether the hidden name still means this file, and not one of a later attempt."""
+        """Whether the name still means this file, and not one of a later attempt."""
         try:
             there = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
-            own = os.fstat(self._file) if self._file >= 0 else None
-        except OSError:
+        except FileNotFoundError:
             return False
-        return own is not None and os.path.samestat(there, own)
+        return os.path.samestat(there, os.fstat(self._file))
+
+    def _is_missing(self) -> bool:
+        try:
+            os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
+        except OSError as error:
+            return isinstance(error, FileNotFoundError)
+        return False
+
+
+def _taken_over() -> RunnerFailure:
+    return RunnerFailure(
+        ExitCode.INTERNAL,
+        "Another attempt of this export, or its cleanup, took the file over: wait for that one.",
+    )
 
 
 def read_manifest(directory: int, file_name: str) -> dict[str, object] | None:
@@ -138,16 +173,21 @@ def read_manifest(directory: int, file_name: str) -> dict[str, object] | None:
 
     Whole means: both are regular files and the artifact has the size that the manifest says.
     Its checksum is not read again: the manifest gets its name only after the artifact has its
-    own, and both only after they are on the disk.
+    own, and both only after they are on the disk.  RunnerFailure where the volume can't tell:
+    None would have a good artifact removed.
     """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         there = os.stat(file_name, dir_fd=directory, follow_symlinks=False)
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         file = os.open(manifest_name(file_name), flags, dir_fd=directory)
-        with os.fdopen(file, encoding="utf-8") as text:
-            manifest = json.loads(text.read(64 * 1024))
-    except (OSError, ValueError):
+        with os.fdopen(file, "rb") as stream:
+            manifest = json.loads(stream.read(64 * 1024).decode())
+    except (FileNotFoundError, IsADirectoryError, ValueError):
         return None
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            return None
+        raise storage_failure(error) from error
     is_whole = (
         isinstance(manifest, dict)
         and stat.S_ISREG(there.st_mode)
@@ -158,16 +198,26 @@ def read_manifest(directory: int, file_name: str) -> dict[str, object] | None:
 
 def remove_stale_partials(directory: int, job_id: str) -> list[str]:
     """Remove what earlier attempts of this job left in the directory; their names."""
-    removed = []
     try:
-        for name in os.listdir(directory):
-            file_name = _of_partial(name)
-            if file_name is not None and job_id in file_name:
-                os.unlink(name, dir_fd=directory)
-                removed.append(name)
+        left = [name for name in os.listdir(directory) if job_id in (_of_partial(name) or "")]
     except OSError as error:
         raise storage_failure(error) from error
-    return removed
+    return [name for name in left if remove_file(directory, name)]
+
+
+def remove_file(directory: int, name: str) -> bool:
+    """Remove the file, or the link itself, of this name; False where none is or a directory."""
+    try:
+        # Looked for first, because a read-only volume refuses to remove what isn't there, too.
+        there = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if stat.S_ISDIR(there.st_mode):
+            return False
+        os.unlink(name, dir_fd=directory)
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+    except OSError as error:
+        raise storage_failure(error) from error
+    return True
 
 
 def remove_abandoned_partials(mount: Path, now: float) -> list[str]:

@@ -1,6 +1,7 @@
 """Directories below the volume's mount, walked without following a symbolic link."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from backupexport_runner.storage_errors import storage_failure
 
 _DIRECTORY_MODE = 0o750
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_DIRECTORY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 @contextlib.contextmanager
@@ -32,10 +34,15 @@ def made_directory(mount: Path, storage_path: str | None) -> Iterator[int]:
 
 @contextlib.contextmanager
 def existing_directory(mount: Path, storage_path: str | None) -> Iterator[int | None]:
-    """A descriptor of the directory, or None where there is none to be had."""
+    """A descriptor of the directory, or None where there is none.
+
+    A link or a file in the way is none.  RunnerFailure where the volume can't tell.
+    """
     try:
         descriptor = _walk(mount, storage_path, make=False)
-    except OSError:
+    except OSError as error:
+        if error.errno not in _NO_DIRECTORY:
+            raise storage_failure(error) from error
         yield None
         return
     try:

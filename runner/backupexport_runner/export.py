@@ -4,21 +4,21 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from backupexport_contract import runner_protocol, timestamps
+from backupexport_contract import timestamps
 from backupexport_contract.runner_protocol import Artifact
 
 from backupexport_runner.artifact_file import (
     PartialFile,
     manifest_name,
-    read_manifest,
     remove_abandoned_partials,
     remove_stale_partials,
 )
+from backupexport_runner.cleanup import tidy
 from backupexport_runner.client_choice import Client, choose_client, installed_clients
 from backupexport_runner.compression import compressor, thread_count
 from backupexport_runner.configuration import Configuration
 from backupexport_runner.connection import UriParser, read_connection
-from backupexport_runner.directories import existing_directory, made_directory
+from backupexport_runner.directories import made_directory
 from backupexport_runner.dump_command import dump_command
 from backupexport_runner.dump_errors import (
     Obstacle,
@@ -35,7 +35,7 @@ from backupexport_runner.libpq_parameters import (
     write_certificates,
 )
 from backupexport_runner.log import Log
-from backupexport_runner.manifest import artifact_of, manifest_text
+from backupexport_runner.manifest import manifest_text
 from backupexport_runner.memory_kills import memory_kills
 from backupexport_runner.pg_dump import PgDump, dump_version, running_pg_dump
 from backupexport_runner.preflight import Server, find_obstacle, look_at_server
@@ -68,7 +68,8 @@ class Exporter:
         """The artifact, whole under its final name; RunnerFailure where there is none."""
         started_at = timestamps.to_text(timestamps.now())
         request = read_request(environment)
-        if (whole := self._completed_before(request)) is not None:
+        # First of all, so that an attempt that fails at once leaves nothing of earlier ones, too.
+        if (whole := tidy(self.configuration.exports, request, self.log)) is not None:
             self.log.event("already_complete", path=whole.path)
             return whole
         parameters = self._parameters(request, environment)
@@ -78,15 +79,6 @@ class Exporter:
             installed_clients(self.configuration.clients), server.major, server.version
         )
         return self._export(request, parameters, server, client, started_at)
-
-    def _completed_before(self, request: Request) -> Artifact | None:
-        """The artifact of an attempt that died between its rename and its report."""
-        mount = self.configuration.exports
-        with existing_directory(mount, request.storage_path) as directory:
-            if directory is None:
-                return None
-            manifest = read_manifest(directory, request.file_name)
-            return artifact_of(manifest, request) if manifest else None
 
     def _parameters(self, request: Request, environment: Mapping[str, str]) -> dict[str, str]:
         connection = read_connection(environment, self.questions.parse_uri)
@@ -109,13 +101,9 @@ class Exporter:
         with made_directory(mount, request.storage_path) as directory:
             for name in remove_stale_partials(directory, request.job_id):
                 self.log.event("stale_partial_removed", name=name)
-            file = PartialFile(directory, request.file_name)
-            manifest = PartialFile(directory, manifest_name(request.file_name))
-            with (
-                self.interruption.discards(file.discard),
-                self.interruption.discards(manifest.discard),
-                file,
-            ):
+            file = self._partial_file(directory, request.file_name)
+            manifest = self._partial_file(directory, manifest_name(request.file_name))
+            with file:
                 meter = ProgressMeter(server.estimated_bytes, time.monotonic())
                 streamed = self._dump(request, parameters, client, file, meter)
                 file.sync()
@@ -132,11 +120,18 @@ class Exporter:
                     text = manifest_text(request, artifact, started_at, completed_at)
                     manifest.write(text.encode())
                     manifest.sync()
-                    self.interruption.check()
-                    file.publish()
-                    manifest.publish()
+                    with self.interruption.changing():
+                        self.interruption.check()
+                        file.publish()
+                        manifest.publish()
+                        self.interruption.keep()
         self.log.progress(meter.complete(streamed.uncompressed_bytes))
         return artifact
+
+    def _partial_file(self, directory: int, file_name: str) -> PartialFile:
+        file = PartialFile(directory, file_name, self.interruption.changing)
+        self.interruption.watch(file)
+        return file
 
     def _dump(
         self,
@@ -196,8 +191,3 @@ class Exporter:
 
     def _tell_complaint(self, line: str) -> None:
         self.log.event("pg_dump", message=line)
-
-
-def outcome_of(artifact: Artifact | None, message: str | None) -> str:
-    """The termination message."""
-    return runner_protocol.outcome_text(runner_protocol.Outcome(artifact, message))

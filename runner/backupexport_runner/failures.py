@@ -20,5 +20,13 @@ def interrupted() -> RunnerFailure:
     """The end that SIGTERM asks for."""
     return RunnerFailure(
         ExitCode.INTERRUPTED,
-        "The export was stopped before it was complete; its partial file is removed.",
+        "The export was stopped before it was complete: start it again.",
+    )
+
+
+def cleanup_interrupted() -> RunnerFailure:
+    """The end of a cleanup that SIGTERM came before."""
+    return RunnerFailure(
+        ExitCode.INTERRUPTED,
+        "The cleanup was stopped before it was complete; it has to run again.",
     )

@@ -14,6 +14,7 @@ from backupexport_contract.reasons import ExitCode
 from backupexport_runner.failures import RunnerFailure
 
 _UNCOMPRESSED = "none"
+_TASKS = (protocol.TASK_EXPORT, protocol.TASK_TIDY, protocol.TASK_REMOVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,14 @@ class Request:
     def artifact_path(self) -> str:
         """Where the artifact lies, relative to the volume's root."""
         return names.artifact_path(self.project_id, self.storage_path, self.file_name)
+
+
+def read_task(environment: Mapping[str, str]) -> str:
+    """One of the protocol's tasks, or RunnerFailure(BAD_REQUEST)."""
+    task = environment.get(protocol.ENV_TASK, protocol.TASK_EXPORT)
+    if task not in _TASKS:
+        raise _bad(protocol.ENV_TASK, f"must be one of {', '.join(_TASKS)}")
+    return task
 
 
 def read_request(environment: Mapping[str, str]) -> Request:

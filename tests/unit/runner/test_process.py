@@ -8,52 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import read_outcome
 from runner_bench import Bench
+from runner_process import start, wait_for
 
 Environment = Callable[..., dict[str, str]]
-
-PROGRAM = """
-import os, sys
-from pathlib import Path
-from backupexport_runner import __main__ as runner
-from backupexport_runner.configuration import Configuration
-from backupexport_runner.preflight import Server
-
-def look(parameters):
-    exec(os.environ.get("TEST_LOOK", ""))
-    return Server(170006, "17.6", 1000)
-
-root = Path(sys.argv[1])
-configuration = Configuration(
-    root / "exports", root / "scratch", root / "termination", root / "clients", root / "cgroup"
-)
-questions = runner.ServerQuestions(runner.parse_uri, look, lambda parameters: None)
-runner._exit(runner.run(dict(os.environ), configuration, questions))
-"""
-
-
-def start(bench: Bench, values: dict[str, str], **options: Any) -> "subprocess.Popen[str]":
-    process: subprocess.Popen[str] = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(bench.root)],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(sys.path), **values},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
-    return process
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_success(bench: Bench, make_environment: Environment) -> None:

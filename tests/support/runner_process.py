@@ -1,0 +1,78 @@
+"""The runner as a process of its own, on a bench's volume, killed where a test wants it."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from runner_bench import Bench
+
+# TEST_KILL_AT=n: SIGKILL instead of the n-th call that changes the volume.
+# TEST_REFUSED=call: it fails as on a read-only volume.  TEST_HANGS_AT=call: it never returns.
+PROGRAM = """
+import errno, os, signal, sys, time
+from pathlib import Path
+from backupexport_runner import __main__ as runner
+from backupexport_runner.configuration import Configuration
+from backupexport_runner.preflight import Server
+
+def look(parameters):
+    exec(os.environ.get("TEST_LOOK", ""))
+    return Server(170006, "17.6", 1000)
+
+steps = 0
+kill_at = int(os.environ.get("TEST_KILL_AT", "0"))
+
+def dangerous(call):
+    def step(*arguments, **options):
+        global steps
+        steps += 1
+        if steps == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call(*arguments, **options)
+    return step
+
+if kill_at:
+    for name in ("open", "mkdir", "write", "fsync", "rename", "unlink"):
+        setattr(os, name, dangerous(getattr(os, name)))
+
+root = Path(sys.argv[1])
+
+def refuse(*arguments, **options):
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+def hang(*arguments, **options):
+    (root / "hanging").touch()
+    time.sleep(60)
+
+for variable, replacement in (("TEST_REFUSED", refuse), ("TEST_HANGS_AT", hang)):
+    if variable in os.environ:
+        setattr(os, os.environ[variable], replacement)
+
+configuration = Configuration(
+    root / "exports", root / "scratch", root / "termination", root / "clients", root / "cgroup"
+)
+questions = runner.ServerQuestions(runner.parse_uri, look, lambda parameters: None)
+runner._exit(runner.run(dict(os.environ), configuration, questions))
+"""
+
+
+def start(bench: Bench, values: dict[str, str], **options: Any) -> "subprocess.Popen[str]":
+    process: subprocess.Popen[str] = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(bench.root)],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(sys.path), **values},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+    return process
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
