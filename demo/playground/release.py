@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from playground.tools import ROOT, images, kubectl, run
+from playground.tools import ROOT, get, images, kubectl, run
 
 CHART = ROOT / "charts" / "backupexport"
 
@@ -28,12 +28,11 @@ class Release:
         )  # fmt: skip
 
     def _crds_belong_to_another(self) -> bool:
-        """CRDs are one for the whole cluster, and helm lets one release own them."""
-        owners = kubectl(
-            "get", "crds", "-l", "app.kubernetes.io/name=backupexport", "-o",
-            r"jsonpath={.items[*].metadata.annotations.meta\.helm\.sh/release-namespace}",
-        ).split()  # fmt: skip
-        return bool(owners) and set(owners) != {self.namespace}
+        """CRDs are one for the whole cluster, and helm lets one release (or kubectl) own them."""
+        found = get("crds", "-l", "app.kubernetes.io/name=backupexport")["items"]
+        owner = "meta.helm.sh/release-namespace"
+        owners = {crd["metadata"].get("annotations", {}).get(owner) for crd in found}
+        return bool(owners) and owners != {self.namespace}
 
     def test(self) -> str:
         """What the chart's own test prints."""

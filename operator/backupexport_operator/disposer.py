@@ -17,7 +17,7 @@ from backupexport_operator.cluster_writer import ClusterWriter
 from backupexport_operator.disposal import RemovalStep, dispose
 from backupexport_operator.event_poster import EventPoster
 from backupexport_operator.keyed_tasks import KeyedTasks
-from backupexport_operator.kubernetes_client import SERVER_AWAY
+from backupexport_operator.kubernetes_client import SERVER_AWAY, brief
 from backupexport_operator.sightings import Sightings
 from backupexport_operator.transition import EventFact
 
@@ -47,7 +47,7 @@ class Disposer:
         self._poster = poster
         self._exports: dict[str, BackupExport] = {}
         self._work: KeyedTasks[str] = KeyedTasks(
-            self._dispose, _PARALLEL, (*SERVER_AWAY, CleanupRefusedError)
+            self._dispose, _PARALLEL, (*SERVER_AWAY, CleanupRefusedError), brief
         )
 
     def ask(self, uid: str) -> None:
@@ -61,7 +61,7 @@ class Disposer:
             try:
                 await self._watch()
             except SERVER_AWAY as error:
-                _logger.warning("the watch of finished exports ended: %s", error)
+                _logger.warning("the watch of finished exports ended: %s", brief(error))
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     async def stop(self) -> None:

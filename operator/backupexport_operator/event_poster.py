@@ -15,7 +15,7 @@ from backupexport_contract.resources import BackupExport
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
-from backupexport_operator.kubernetes_client import REQUEST_TIMEOUT, SERVER_AWAY
+from backupexport_operator.kubernetes_client import REQUEST_TIMEOUT, SERVER_AWAY, brief
 from backupexport_operator.transition import EventFact
 
 _logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class EventPoster:
             try:
                 await self._post(manifest)
             except SERVER_AWAY as error:
-                _logger.warning("event on %s: %s", manifest["regarding"]["name"], error)
+                _logger.warning("event on %s: %s", manifest["regarding"]["name"], brief(error))
             finally:
                 self._waiting.task_done()
 

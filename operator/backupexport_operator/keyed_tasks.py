@@ -21,7 +21,8 @@ LONGEST_RETRY_SECONDS = 30.0
 class KeyedTasks(Generic[Key]):
     """At most `parallel` runs of `work` at once, never two of one key.
 
-    Errors of `expected_errors` (a server that is away) are logged without a traceback.
+    Errors of `expected_errors` (a server that is away) are logged without a traceback, all of
+    them as `describe` puts them.
     """
 
     def __init__(
@@ -29,8 +30,10 @@ class KeyedTasks(Generic[Key]):
         work: Callable[[Key], Awaitable[None]],
         parallel: int,
         expected_errors: tuple[type[Exception], ...] = (),
+        describe: Callable[[Exception], str] = str,
     ) -> None:
         self._work = work
+        self._describe = describe
         self._expected_errors = expected_errors
         self._slots = asyncio.Semaphore(parallel)
         self._tasks: dict[Key, asyncio.Task[None]] = {}
@@ -85,7 +88,7 @@ class KeyedTasks(Generic[Key]):
                         "work on %s failed, again in %.1f s: %s",
                         key,
                         retry,
-                        str(error) or type(error).__name__,
+                        self._describe(error),
                         exc_info=None if expected else error,
                     )
                     await asyncio.sleep(retry)

@@ -11,6 +11,13 @@ REQUEST_TIMEOUT = 15.0
 SERVER_AWAY = (ApiException, aiohttp.ClientError, TimeoutError)
 
 
+def brief(error: Exception) -> str:
+    """An error of `SERVER_AWAY` in one line; the client's own text has all headers in it."""
+    if isinstance(error, ApiException):
+        return f"{error.status} {error.reason}"
+    return str(error) or type(error).__name__
+
+
 async def connect(pool_size: int) -> client.ApiClient:
     """A client for the cluster this runs in, else for the current kubeconfig."""
     configuration = client.Configuration()

@@ -18,7 +18,7 @@ from backupexport_operator.event_poster import EventPoster
 from backupexport_operator.facts import JobFacts
 from backupexport_operator.job_manifest import RunnerDefaults, job_manifest
 from backupexport_operator.keyed_tasks import KeyedTasks
-from backupexport_operator.kubernetes_client import SERVER_AWAY
+from backupexport_operator.kubernetes_client import SERVER_AWAY, brief
 from backupexport_operator.log_follower import LogFollower
 from backupexport_operator.observation import Cleanup, Observation, Plan, Turn
 from backupexport_operator.sightings import Sightings, with_jobs_and_pods
@@ -58,7 +58,7 @@ class Reconciler:
         self._doubted: set[str] = set()
         self._departed: dict[str, BackupExport] = {}
         self.exports: KeyedTasks[str] = KeyedTasks(
-            self._reconcile, PARALLEL_RECONCILES, (*SERVER_AWAY, CleanupRefusedError)
+            self._reconcile, PARALLEL_RECONCILES, (*SERVER_AWAY, CleanupRefusedError), brief
         )
 
     async def resync(self) -> None:

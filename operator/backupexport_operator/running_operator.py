@@ -13,7 +13,7 @@ from backupexport_operator.cluster_reader import ClusterReader
 from backupexport_operator.cluster_writer import ClusterWriter
 from backupexport_operator.disposer import Disposer
 from backupexport_operator.event_poster import EventPoster
-from backupexport_operator.kubernetes_client import SERVER_AWAY, connect, kinds_are_served
+from backupexport_operator.kubernetes_client import SERVER_AWAY, brief, connect, kinds_are_served
 from backupexport_operator.log_follower import LogFollower
 from backupexport_operator.reconciler import Reconciler
 from backupexport_operator.settings import Settings
@@ -117,4 +117,4 @@ class RunningOperator:
                 await self.reconciler.resync()
                 self._targets.resync()
             except SERVER_AWAY as error:
-                _logger.warning("the resync has to wait: %s", error)
+                _logger.warning("the resync has to wait: %s", brief(error))
