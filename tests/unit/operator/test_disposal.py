@@ -1,0 +1,101 @@
+"""What happens to a finished export's file and resource, as tables."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from backupexport_contract.resources import BackupExport
+from backupexport_contract.runner_protocol import Outcome, outcome_text
+from backupexport_operator.disposal import Disposal, RemovalStep, dispose
+from backupexport_operator.facts import JobFacts, PodFacts
+from backupexport_operator.observation import Cleanup
+from backupexport_operator.volume_state import CLEANUP_PAUSE
+
+NOW = datetime(2026, 1, 29, 15, 31, 0, tzinfo=UTC)
+PAST, FUTURE = "2026-01-29T15:30:59Z", "2026-01-29T15:31:30Z"
+JOB = JobFacts("remove-bex-nightly", "uid-1", task="remove", created_at=PAST)
+REPORT = PodFacts("r", PAST, exit_code=0, termination_message=outcome_text(Outcome()))
+GONE = Cleanup(replace(JOB, complete=True), [REPORT])
+ARTIFACT = {
+    "path": "p/f", "sizeBytes": 1, "uncompressedBytes": 1, "sha256": "ab",
+    "serverVersion": "17.5", "dumpVersion": "17.6", "displaySize": "1 B",
+}  # fmt: skip
+
+
+def export(
+    *, held: bool = False, deleted: bool = False, artifact: bool = True, **status: Any
+) -> BackupExport:
+    return BackupExport.model_validate(
+        {
+            "metadata": {
+                "name": "nightly",
+                "uid": "uid-1",
+                "finalizers": ["backupexport.dev/artifact"] if held else [],
+                "deletionTimestamp": PAST if deleted else None,
+            },
+            "spec": {"projectId": "p"},
+            "status": {
+                "phase": "Succeeded" if artifact else "Failed",
+                "artifact": ARTIFACT if artifact else None,
+                **status,
+            },
+        }
+    )
+
+
+HELD_AND_DELETED = export(held=True, deleted=True)
+EXPIRED = export(expirationTime=PAST)
+
+
+@pytest.mark.parametrize(
+    ("of", "removal", "expected"),
+    [
+        (export(held=True), Cleanup(), Disposal()),
+        (export(deleted=True), Cleanup(), Disposal()),
+        (export(expirationTime=FUTURE), Cleanup(), Disposal(recheck_after=timedelta(seconds=30))),
+        (HELD_AND_DELETED, Cleanup(), Disposal(RemovalStep.CREATE)),
+        (HELD_AND_DELETED, Cleanup(JOB), Disposal(RemovalStep.WAIT)),
+        (HELD_AND_DELETED, GONE, Disposal(RemovalStep.DONE, remove_finalizer=True)),
+        (EXPIRED, Cleanup(), Disposal(RemovalStep.CREATE)),
+        (EXPIRED, GONE, Disposal(RemovalStep.DONE, delete_export=True)),
+        (
+            export(held=True, expirationTime=PAST),
+            GONE,
+            Disposal(RemovalStep.DONE, remove_finalizer=True, delete_export=True),
+        ),
+        (
+            export(artifact=False, expirationTime=PAST),
+            Cleanup(),
+            Disposal(RemovalStep.DONE, delete_export=True),
+        ),
+        (
+            export(held=True, deleted=True, artifact=False),
+            Cleanup(),
+            Disposal(RemovalStep.DONE, remove_finalizer=True),
+        ),
+        (HELD_AND_DELETED, Cleanup(replace(JOB, complete=True)), Disposal(RemovalStep.DELETE)),
+    ],
+    ids=[
+        "kept while it is there", "nothing to do", "not yet", "deleted", "being removed",
+        "removed, let go", "expired", "expired and removed", "expired, removed, held",
+        "expired without a file", "deleted without a file", "the report is lost",
+    ],
+)  # fmt: skip
+def test_the_next_step(of: BackupExport, removal: Cleanup, expected: Disposal) -> None:
+    assert dispose(of, removal, NOW) == expected
+
+
+def test_a_removal_that_failed_says_why_and_is_made_anew_after_a_pause() -> None:
+    said = outcome_text(Outcome(message="The export volume is mounted read-only."))
+    failed = Cleanup(
+        replace(JOB, failure="BackoffLimitExceeded"),
+        [replace(REPORT, exit_code=29, termination_message=said)],
+    )
+    waiting = dispose(HELD_AND_DELETED, failed, NOW)
+    assert waiting.step is RemovalStep.WAIT
+    assert waiting.trouble == "The export volume is mounted read-only."
+    assert waiting.recheck_after == CLEANUP_PAUSE - timedelta(seconds=1)
+    assert not waiting.remove_finalizer
+    again = dispose(HELD_AND_DELETED, failed, NOW + CLEANUP_PAUSE)
+    assert again.step is RemovalStep.DELETE
