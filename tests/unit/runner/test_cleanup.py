@@ -262,6 +262,7 @@ def test_a_read_only_volume_without_leftovers(
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(os, "unlink", refuse)
+    volume.file.mkdir()
     assert volume.run(task) is None
 
 
@@ -320,6 +321,30 @@ def test_an_attempt_that_loses_its_file_in_the_last_moment(
     ):
         attempt(directory)
     assert failure.value.exit_code == ExitCode.INTERNAL
+    assert volume.names == []
+
+
+def test_an_attempt_that_wants_to_publish_after_the_judgement(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = cleanup.read_manifest
+
+    def attempt(directory: int) -> None:
+        with PartialFile(directory, volume.file.name) as file:
+
+            def late(at: int, file_name: str) -> object:
+                judgement = judge(at, file_name)
+                file.publish()
+                return judgement
+
+            monkeypatch.setattr(cleanup, "read_manifest", late)
+            volume.run(tidy)
+
+    with (
+        made_directory(volume.bench.exports, "a/b") as directory,
+        pytest.raises(RunnerFailure, match="its cleanup"),
+    ):
+        attempt(directory)
     assert volume.names == []
 
 

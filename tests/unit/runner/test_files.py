@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from backupexport_contract.reasons import ExitCode
@@ -141,6 +142,45 @@ def test_the_volume_refuses(
         monkeypatch.undo()
     assert failure.value.exit_code == exit_code
     assert contents(tmp_path) == []
+
+
+@pytest.mark.parametrize("call", ["unlink", "fsync", "stat"])
+def test_a_discard_that_fails_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with made_directory(tmp_path, None) as directory:
+        with PartialFile(directory, NAME) as file:
+            monkeypatch.setattr(os, call, refuse)
+        monkeypatch.undo()
+        file.discard()
+        assert not file.is_gone
+        remove_stale_partials(directory, JOB_ID)
+        with PartialFile(directory, NAME) as file:
+            assert not file.is_gone
+        assert file.is_gone
+
+
+@pytest.mark.parametrize("is_made", [False, True])
+def test_a_file_that_could_not_be_opened_may_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_made: bool
+) -> None:
+    real = os.open
+
+    def refuse(*arguments: Any, **options: Any) -> None:
+        if is_made:
+            os.close(real(*arguments, **options))
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with made_directory(tmp_path, None) as directory:
+        file = PartialFile(directory, NAME)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", refuse)
+            with pytest.raises(RunnerFailure), file:
+                pass
+    assert file.is_gone is not is_made
 
 
 def test_stale_partials_of_this_job_only(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from backupexport_contract.runner_protocol import read_outcome
 from backupexport_runner import __main__ as runner
 from backupexport_runner import interruption, libpq
 from backupexport_runner.export import ServerQuestions
+from backupexport_runner.log import Log
 from runner_bench import Bench
 
 Environment = Callable[..., dict[str, str]]
@@ -161,3 +162,21 @@ def test_a_volume_that_hangs_when_sigterm_comes(
         assert (ended.files, bench.files) == ([], [])
     else:
         assert ended.events[-1] == "partial_file_left"
+
+
+def test_a_whole_artifact_that_nobody_heard_of_stays_and_is_told_by_no_message(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, run: Callable[[], Ended]
+) -> None:
+    monkeypatch.setattr(runner, "_SECONDS_TO_STOP", 0.2)
+    bench.says("echo x")
+    goes_on = threading.Event()
+
+    def hang(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        goes_on.wait()
+
+    monkeypatch.setattr(Log, "progress", hang)
+    ended = run()
+    goes_on.set()
+    assert (ended.exit_code, ended.has_message) == (ExitCode.INTERRUPTED, False)
+    assert len(ended.files) == 2
