@@ -70,6 +70,17 @@ class ClusterReader:
         found = await self._list_pods(f"{names.LABEL_EXPORT_UID}={export_uid}")
         return [pod_facts(pod) for pod in found]
 
+    async def newest_warning(self, kind: str, name: str) -> str:
+        """`Reason: message` of the newest Warning about an object; empty where there is none."""
+        answer = await self._list(
+            "events.k8s.io",
+            "v1",
+            "events",
+            field_selector=f"regarding.kind={kind},regarding.name={name},type=Warning",
+        )
+        newest = max(answer["items"], key=_when, default=None)
+        return "" if newest is None else f"{newest['reason']}: {newest.get('note', '')}"
+
     async def read_export(self, name: str) -> BackupExport | None:
         """The BackupExport as the API server has it now, or None."""
         body = await self._get(names.GROUP, names.VERSION, names.EXPORT_PLURAL, name)
@@ -136,6 +147,17 @@ class ClusterReader:
             response.close()
         items: list[dict[str, Any]] = json.loads(body)["items"]
         return items
+
+
+def _when(event: dict[str, Any]) -> str:
+    series = event.get("series") or {}
+    times = (
+        series.get("lastObservedTime"),
+        event.get("deprecatedLastTimestamp"),
+        event.get("eventTime"),
+        event["metadata"]["creationTimestamp"],
+    )
+    return max(filter(None, times))
 
 
 def _by_export(found: Any) -> dict[str, frozenset[Any]]:

@@ -5,14 +5,21 @@ from datetime import timedelta
 from backupexport_contract import timestamps
 from backupexport_contract.names import FINALIZER
 from backupexport_contract.reasons import Phase, Reason
-from backupexport_contract.resources import BackupExportStatus
+from backupexport_contract.resources import BackupExportStatus, readable_size
 from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY, Artifact
 
 from backupexport_operator import next_status
 from backupexport_operator.disposal import RemovalStep, removal_step
 from backupexport_operator.facts import JobFacts, PodFacts
 from backupexport_operator.observation import Observation, Plan
-from backupexport_operator.pod_verdict import Trouble, end_artifact, end_trouble, start_trouble
+from backupexport_operator.pod_verdict import (
+    Trouble,
+    end_artifact,
+    end_trouble,
+    start_trouble,
+    stuck_trouble,
+    with_aside,
+)
 from backupexport_operator.volume_state import (
     NODE_GRACE,
     CleanupState,
@@ -26,9 +33,10 @@ TARGET_GRACE = timedelta(seconds=10)
 
 # The garbage collector takes its time with the Job of an export that was deleted and made anew.
 FOREIGN_JOB_GRACE = timedelta(seconds=60)
-# Pulling an image takes its time; a pod this old that tells nothing is stuck at its volume, and
-# a Job this old without a pod at a quota or an admission rule.
+# Pulling an image takes its time; a pod or a Job this old that tells nothing is stuck.
 START_GRACE = timedelta(seconds=120)
+# Where neither tells anything, Events may: not at once, and then not all the time.
+WARNING_PAUSE = timedelta(seconds=15)
 
 _SUSPENDED = Trouble(
     Reason.TARGET_SUSPENDED,
@@ -163,10 +171,17 @@ def _with_job(seen: Observation, job: JobFacts) -> Plan:
     if cannot_start is not None:
         return Plan(next_status.waiting(seen, cannot_start))
     if troubles:
-        used, allowed = next_status.attempts(seen), seen.backoff_limit + 1
-        again = f"{troubles[-1].message} Attempt {used} of {allowed} failed, trying again."
-        return Plan(next_status.waiting(seen, Trouble(troubles[-1].reason, again)))
+        return Plan(next_status.waiting(seen, _tried_again(seen, newest, troubles[-1])))
     return _not_started(seen, job, newest)
+
+
+def _tried_again(seen: Observation, newest: PodFacts | None, trouble: Trouble) -> Trouble:
+    if newest is not None and newest.disrupted:
+        again = "a disruption, which doesn't count: another pod takes over"
+    else:
+        used, allowed = next_status.attempts(seen), seen.backoff_limit + 1
+        again = f"attempt {used} of {allowed} failed, trying again"
+    return Trouble(trouble.reason, with_aside(trouble.message, again))
 
 
 def _attempt_trouble(seen: Observation, pod: PodFacts) -> Trouble | None:
@@ -182,22 +197,15 @@ def _not_started(seen: Observation, job: JobFacts, pod: PodFacts | None) -> Plan
         message = f"Job {job.name} is suspended: `kubectl describe job {job.name}` says why."
         return Plan(next_status.queued(seen, message))
     age = seen.now - timestamps.from_text(pod.created_at if pod else job.created_at)
-    if age < START_GRACE:
-        known = None if pod else _remembered(seen.export.status)
-        return Plan(next_status.waiting(seen, known), recheck_after=START_GRACE - age)
-    if pod is None:
-        stuck = Trouble(
-            Reason.UNSCHEDULABLE,
-            f"The export's Job has no pod yet: `kubectl describe job {job.name}` says why "
-            "(often a quota or an admission rule).",
-        )
-    else:
-        stuck = Trouble(
-            Reason.STORAGE_UNWRITABLE,
-            f"The export's pod has not started yet: `kubectl describe pod {pod.name}` says why "
-            "(often its volume can't be mounted, or its image is slow to pull).",
-        )
-    return Plan(next_status.waiting(seen, stuck))
+    stuck = stuck_trouble(job.name, pod, seen.warning)
+    if stuck is not None and (seen.warning or age >= START_GRACE):
+        return Plan(next_status.waiting(seen, stuck), recheck_after=WARNING_PAUSE)
+    known = None if pod else _remembered(seen.export.status)
+    return Plan(
+        next_status.waiting(seen, known),
+        wants_warning=age >= WARNING_PAUSE and seen.warning is None,
+        recheck_after=WARNING_PAUSE,
+    )
 
 
 def _job_deleted(seen: Observation) -> Trouble:
@@ -209,8 +217,8 @@ def _job_deleted(seen: Observation) -> Trouble:
 def _job_failure(seen: Observation, job: JobFacts, last: Trouble | None) -> Trouble:
     if job.failure == "DeadlineExceeded":
         message = (
-            "The export took longer than activeDeadlineSeconds: raise it on the BackupExport "
-            "or the ExportTarget."
+            f"The export took longer than activeDeadlineSeconds, {_done_so_far(seen)}: raise it "
+            "on the BackupExport or the ExportTarget."
         )
         return _with_history(seen, Trouble(Reason.DEADLINE_EXCEEDED, message), last)
     if last is not None:
@@ -221,6 +229,16 @@ def _job_failure(seen: Observation, job: JobFacts, last: Trouble | None) -> Trou
     )
 
 
+def _done_so_far(seen: Observation) -> str:
+    progress = seen.export.status.progress
+    if not any(pod.started_at for pod in seen.attempts) and seen.export.status.start_time is None:
+        return "and its pod never started"
+    if progress is None or not progress.dumped_bytes:
+        return "and had dumped nothing yet (often it waits for a lock: pg_stat_activity tells)"
+    dumped, estimated = map(readable_size, (progress.dumped_bytes, progress.estimated_bytes))
+    return f"and had dumped {dumped} of about {estimated}"
+
+
 def _with_history(seen: Observation, trouble: Trouble, last: Trouble | None) -> Trouble:
     """`trouble` with what went before it; told once, it stays as it was told."""
     remembered = _remembered(seen.export.status)
@@ -229,7 +247,8 @@ def _with_history(seen: Observation, trouble: Trouble, last: Trouble | None) -> 
     last = last or remembered
     if last is None or last.reason == trouble.reason:
         return trouble
-    return Trouble(trouble.reason, f"{trouble.message} Before that: {last.message}")
+    history = f"before that: {last.message.rstrip('.')}"
+    return Trouble(trouble.reason, with_aside(trouble.message, history))
 
 
 def _remembered(status: BackupExportStatus) -> Trouble | None:

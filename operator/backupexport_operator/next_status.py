@@ -118,8 +118,11 @@ def _next(seen: Observation, **changes: object) -> BackupExportStatus:
 
 
 def attempts(seen: Observation) -> int:
-    """Attempts that started; pods may be gone by now, so the number never falls."""
-    started = sum(1 for pod in seen.attempts if pod.started_at)
+    """Attempts that started and that no disruption ended.
+
+    Pods may be gone by now, so the number never falls.
+    """
+    started = sum(1 for pod in seen.attempts if pod.started_at and not pod.disrupted)
     failed = seen.job.failed_pods if seen.job else 0
     return max(seen.export.status.attempts or 0, started, failed)
 

@@ -33,7 +33,8 @@ class Observation:
 
     `lost_job` and `lost_pods` are how those looked last that are gone by now; after a restart of
     the operator nothing is known of them.  `progress` is the newest that the runner's log told.
-    `retention_seconds` is the chart's, None to keep exports for good.
+    `retention_seconds` is the chart's, None to keep exports for good.  `warning` is the newest of
+    Kubernetes' own about the pod, or about the Job while it has none; None where nobody looked.
     """
 
     export: BackupExport
@@ -48,6 +49,7 @@ class Observation:
     removal: Cleanup = field(default_factory=Cleanup)
     turn: Turn = field(default_factory=Turn)
     retention_seconds: int | None = None
+    warning: str | None = None
     progress: Progress | None = None
 
     @property
@@ -74,5 +76,6 @@ class Plan:
     delete_cleanup: str | None = None
     add_finalizer: bool = False
     remove_finalizer: bool = False
+    wants_warning: bool = False
     follow_pod: str | None = None
     recheck_after: timedelta | None = None

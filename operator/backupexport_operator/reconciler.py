@@ -116,7 +116,16 @@ class Reconciler:
             self._sightings.note_written(fresh.export)
             seen = self._with_turn(fresh)
             plan = decide(seen)
+        if plan.wants_warning:
+            seen = replace(seen, warning=await self._warning(seen))
+            plan = decide(seen)
         await self._apply(seen, plan)
+
+    async def _warning(self, seen: Observation) -> str:
+        if seen.attempts:
+            return await self._reader.newest_warning("Pod", seen.attempts[-1].name)
+        job_name = names.job_name(seen.export.metadata.name)
+        return await self._reader.newest_warning("Job", job_name)
 
     def _fill_queue(self) -> None:
         """Count everybody before anybody is let in, after a restart."""

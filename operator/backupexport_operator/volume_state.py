@@ -54,7 +54,7 @@ def is_clean(seen: Observation) -> bool:
         return seen.export.status.job_name is None
     if job is None or len(attempts) < job.pods_made:
         return False
-    started = sum(1 for pod in attempts if pod.started_at)
+    started = sum(1 for pod in attempts if pod.started_at and not pod.disrupted)
     return started >= (seen.export.status.attempts or 0) and all(map(_left_clean, attempts))
 
 
