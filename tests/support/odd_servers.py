@@ -74,11 +74,15 @@ class _Silent(socketserver.BaseRequestHandler):
             pass
 
 
-def _drop_every_packet(port: int) -> list[socket.socket]:
-    """Listen with a full queue: the kernel then drops what asks for a connection."""
+def drop_every_packet(port: int) -> list[socket.socket]:
+    """Listen with a full queue: the kernel then drops what asks for a connection.
+
+    The listener comes first; all have to stay open.
+    """
     listener = socket.socket()
     listener.bind(("0.0.0.0", port))
     listener.listen(0)
+    port = listener.getsockname()[1]
     held = [listener]
     for _ in range(8):
         caller = socket.socket()
@@ -94,7 +98,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
 
 def _serve() -> None:
-    held = _drop_every_packet(DROPPING_PORT)
+    held = drop_every_packet(DROPPING_PORT)
     for port, handler in ((NEWER_PORT, _Newer), (SILENT_PORT, _Silent)):
         server = _Server(("", port), handler)
         threading.Thread(target=server.serve_forever).start()
