@@ -29,6 +29,12 @@ CREATE TABLE bulk AS
 SELECT i AS id, repeat(md5(i::text), 30) AS text FROM generate_series(1, 200000) AS i;
 """
 _BULK_SUM = "SELECT count(*), sum(hashtext(text)) FROM bulk"
+HELD = ("too-slow", "deleted", "forced", "evicted", "orphaned")
+_HELD = """
+CREATE DATABASE {database};
+\\c {database}
+CREATE TABLE held AS SELECT 1 AS id;
+"""
 _SUSPEND = '{"spec":{"suspend":true}}'
 
 
@@ -66,32 +72,33 @@ def connection(installation: Installation) -> dict[str, str]:
 def held(installation: Installation, connection: dict[str, str]) -> Iterator[dict[str, Held]]:
     """Exports that all wait for a lock, so that each test can disturb its own."""
     server = installation.server
+    server.psql("".join(_HELD.format(database=database(name)) for name in HELD))
     with contextlib.ExitStack() as all_locks:
-
-        def hold(name: str, **spec: Any) -> Held:
-            database = name.replace("-", "_")
-            server.psql(f"CREATE DATABASE {database}")
-            server.psql("CREATE TABLE held AS SELECT 1 AS id", database)
-            lock = all_locks.enter_context(contextlib.ExitStack())
-            lock.enter_context(locked(server, database, "held"))
-            with_ = {**connection, "database": database}
-            return Held(begin(installation.namespace, name, with_, **spec), server, lock.close)
-
+        locks = {name: all_locks.enter_context(contextlib.ExitStack()) for name in HELD}
+        for name in HELD:
+            locks[name].enter_context(locked(server, database(name), "held"))
         yield {
-            "deleted": hold("deleted"),
-            "forced": hold("forced"),
-            "evicted": hold("evicted"),
-            "orphaned": hold("orphaned"),
-            "too-slow": hold("too-slow", activeDeadlineSeconds=10),
+            name: Held(
+                begin(
+                    installation.namespace,
+                    name,
+                    {**connection, "database": database(name)},
+                    **_spec(name),
+                ),
+                server,
+                locks[name].close,
+            )
+            for name in HELD
         }
 
 
-@pytest.fixture(scope="module")
-def late(installation: Installation, connection: dict[str, str]) -> Attempted:
-    """An export of a server that nothing stands behind yet."""
-    namespace = installation.namespace
-    apply(_service(namespace, "late", "nobody"))
-    return begin(namespace, "late", {**connection, "host": f"late.{namespace}.svc"})
+def _spec(name: str) -> dict[str, Any]:
+    return {"activeDeadlineSeconds": 10} if name == "too-slow" else {}
+
+
+def database(name: str) -> str:
+    """The database of an export that waits for a lock."""
+    return name.replace("-", "_")
 
 
 @pytest.fixture(scope="module")
@@ -117,14 +124,17 @@ def crashed(installation: Installation) -> Attempted:
 
 def test_a_server_that_comes_late_is_found_by_a_later_attempt(
     installation: Installation,
-    late: Attempted,
-    held: dict[str, Held],  # begun now, so that their waits run beside this one
+    connection: dict[str, str],
+    held: dict[str, Held],  # begun before, so that their waits run beside this one
 ) -> None:
     assert held
+    namespace = installation.namespace
+    apply(_service(namespace, "late", "nobody"))
+    late = begin(namespace, "late", {**connection, "host": f"late.{namespace}.svc"})
     status = late.told("ConnectionFailed")
     assert_explained(late, status, "Attempt 1 of 2 failed, trying again")
     assert (status["phase"], status["attempts"]) == ("Running", 1)
-    apply(_service(installation.namespace, "late", "postgres"))
+    apply(_service(namespace, "late", "postgres"))
     status = late.ended()
     assert (status["phase"], status["attempts"]) == ("Succeeded", 2), status
     assert "reason" not in status
@@ -132,6 +142,19 @@ def test_a_server_that_comes_late_is_found_by_a_later_attempt(
         timestamps.from_text(pod["metadata"]["creationTimestamp"]) for pod in late.pods()
     )
     assert 10 <= (second - first).total_seconds() < 40
+
+
+def test_an_export_goes_on_when_its_target_is_suspended_and_deleted(
+    held: dict[str, Held],
+) -> None:
+    one = held["orphaned"]
+    pod = one.blocked_pod()
+    target = ("-n", one.export.namespace)
+    kubectl(*target, "patch", "ext", "target-orphaned", "--type=merge", "-p", _SUSPEND)
+    kubectl(*target, "delete", "ext", "target-orphaned")
+    assert one.blocked_pod() == pod
+    one.free()
+    assert_whole(one, attempts=1)
 
 
 def test_a_pod_deleted_by_hand_is_replaced(held: dict[str, Held]) -> None:
@@ -167,19 +190,6 @@ def test_evictions_cost_no_attempt(held: dict[str, Held]) -> None:
     one.free()
     assert_whole(one, attempts=1)
     assert one.export.job()["status"].get("failed", 0) == 0
-
-
-def test_an_export_goes_on_when_its_target_is_suspended_and_deleted(
-    held: dict[str, Held],
-) -> None:
-    one = held["orphaned"]
-    pod = one.blocked_pod()
-    target = ("-n", one.export.namespace)
-    kubectl(*target, "patch", "ext", "target-orphaned", "--type=merge", "-p", _SUSPEND)
-    kubectl(*target, "delete", "ext", "target-orphaned")
-    assert one.blocked_pod() == pod
-    one.free()
-    assert_whole(one, attempts=1)
 
 
 def test_a_deadline_is_told_with_what_the_export_did_until_then(held: dict[str, Held]) -> None:
