@@ -10,7 +10,7 @@ from failing_exports import (
     assert_failed_at_once,
     assert_tried_again_and_failed,
     begin,
-    project_directory,
+    files_of,
     small_connection,
 )
 from installation import Installation
@@ -126,7 +126,7 @@ def test_no_failed_attempt_leaves_a_file(
 ) -> None:
     for export in attempted.values():
         export.ended()
-        assert project_directory(installation, export.project_id) == []
+    assert files_of(installation, *(export.project_id for export in attempted.values())) == []
 
 
 def failed(api: Api, project_id: str, seconds: float = 120) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from failing_exports import (
     Attempted,
     assert_explained,
     assert_failed_at_once,
+    assert_tried_again_and_failed,
     begin,
     small_connection,
 )
@@ -19,6 +20,9 @@ from playground.targets import export_manifest, make_target
 from playground.tools import apply, kubectl, make_namespace
 
 pytestmark = pytest.mark.cluster
+
+# pg_dump holds a whole row, as text: 120 MB.
+_WIDE_ROW = "CREATE TABLE wide AS SELECT decode(repeat('00', 60000000), 'hex') AS data"
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +34,8 @@ def connection(installation: Installation) -> dict[str, str]:
 def attempted(installation: Installation, connection: dict[str, str]) -> dict[str, Attempted]:
     """Exports that can't start or not go on, all begun at once."""
     namespace = installation.namespace
+    installation.server.psql("CREATE DATABASE wide")
+    installation.server.psql(_WIDE_ROW, "wide")
 
     def without(key: str) -> dict[str, str]:
         return {name: value for name, value in connection.items() if name != key}
@@ -39,6 +45,7 @@ def attempted(installation: Installation, connection: dict[str, str]) -> dict[st
 
     huge = {"requests": {"cpu": "1000"}, "limits": {"cpu": "1000"}}
     tiny = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "16Mi"}}
+    narrow = {"requests": {"cpu": "10m", "memory": "96Mi"}, "limits": {"memory": "96Mi"}}
     return {
         "without-host": start("without-host", without("host")),
         "without-password": start("without-password", {**connection, "password": ""}),
@@ -47,6 +54,7 @@ def attempted(installation: Installation, connection: dict[str, str]) -> dict[st
         "strange-keys": start("strange-keys", connection, keys={"password": "not-in-it"}),
         "too-large": start("too-large", connection, resources=huge),
         "too-small": start("too-small", connection, resources=tiny),
+        "too-wide": start("too-wide", {**connection, "database": "wide"}, resources=narrow),
         "held-back": start("held-back", connection, suspend=True),
     }
 
@@ -93,12 +101,17 @@ def test_a_pod_that_no_node_can_take_is_told_while_pending(
     assert (status["phase"], status["reason"]) == ("Cancelled", "Cancelled")
 
 
-def test_too_little_memory_is_told(attempted: dict[str, Attempted]) -> None:
-    export = attempted["too-small"]
-    status = export.ended()
-    assert (status["phase"], status["reason"]) == ("Failed", "OutOfMemory"), status
-    assert_explained(export, status, r"raise resources\.limits\.memory on the ExportTarget")
-    assert status["attempts"] == 2
+@pytest.mark.parametrize(
+    "name",
+    [
+        "too-small",  # for the runner itself
+        "too-wide",  # for its pg_dump, which the kernel then kills
+    ],
+)
+def test_too_little_memory_is_told(attempted: dict[str, Attempted], name: str) -> None:
+    assert_tried_again_and_failed(
+        attempted[name], "OutOfMemory", r"raise resources\.limits\.memory on the ExportTarget"
+    )
 
 
 def test_an_export_that_waits_for_a_target_ends_when_that_is_deleted(

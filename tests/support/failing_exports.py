@@ -189,9 +189,8 @@ def assert_nothing_leaked(attempted: Attempted) -> None:
     assert attempted.secret not in logs
 
 
-def project_directory(installation: Installation, project_id: str) -> list[str]:
-    """The files of a project on the volume, hidden ones too; none where it has no directory."""
-    found = installation.volume.run(
-        "sh", "-c", 'if [ -d "./$1" ]; then find "./$1" -type f; fi', "look", project_id
-    )
-    return sorted(line.removeprefix("./") for line in found.splitlines())
+def files_of(installation: Installation, *project_ids: str) -> list[str]:
+    """The files of projects on the volume, hidden ones too, relative to its root."""
+    found = installation.volume.run("find", ".", "-type", "f").splitlines()
+    files = sorted(line.removeprefix("./") for line in found)
+    return [file for file in files if file.partition("/")[0] in project_ids]

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from playground.postgres import Postgres
 from playground.tools import environment, wait_for
 
+_SESSIONS = "FROM pg_stat_activity WHERE"
+
 
 @contextmanager
 def locked(server: Postgres, database: str, table: str) -> Iterator[None]:
@@ -29,8 +31,10 @@ def locked(server: Postgres, database: str, table: str) -> Iterator[None]:
         wait_for(lambda: _sessions(server, held), f"the {holder}", 20)
         yield
     finally:
-        process.stdin.close()
-        process.wait(timeout=30)
+        # Not by closing its stdin, which a busy node may learn of much later.
+        server.psql(f"SELECT pg_terminate_backend(pid) {_SESSIONS} application_name = '{holder}'")
+        process.kill()
+        process.communicate()
 
 
 def wait_until_blocked(server: Postgres, job_id: str, seconds: float = 60) -> None:
@@ -40,4 +44,4 @@ def wait_until_blocked(server: Postgres, job_id: str, seconds: float = 60) -> No
 
 
 def _sessions(server: Postgres, condition: str) -> bool:
-    return server.psql(f"SELECT count(*) FROM pg_stat_activity WHERE {condition}") != "0"
+    return server.psql(f"SELECT count(*) {_SESSIONS} {condition}") != "0"
