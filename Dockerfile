@@ -98,23 +98,31 @@ CMD ["backupexport-api"]
 
 
 FROM python AS runner
-# 17 is Debian's own; any other major comes from the PostgreSQL project's archive, by the script
-# that Debian ships for it. The clients are unpacked, not installed: their wrapper scripts would
-# bring all of Perl. What they are stands in dpkg's status.d, where scanners look for it.
-ARG PG_MAJORS=17
+# 17 is this Debian's own and 15 the previous one's; any other major comes from the PostgreSQL
+# project's archive, by the script that Debian ships for it. The clients are unpacked, not
+# installed: their wrapper scripts would bring all of Perl. What they are stands in dpkg's
+# status.d, where scanners look for it.
+ARG PG_MAJORS="15 17"
 RUN set -e; \
     export DEBIAN_FRONTEND=noninteractive; \
     mkdir /tmp/packages; cd /tmp/packages; \
     apt-get update; \
-    if [ "$PG_MAJORS" != 17 ]; then \
+    apt-get install --yes --no-install-recommends \
+        libpq5 liblz4-1 libreadline8t64 libzstd1 zlib1g; \
+    others=$(echo $PG_MAJORS | tr ' ' '\n' | grep -vx -e 15 -e 17 || true); \
+    if [ -n "$others" ]; then \
         apt-get download postgresql-client-common; \
         dpkg-deb --fsys-tarfile postgresql-client-common_*.deb \
             | tar --extract --directory / ./usr/share/postgresql-common/pgdg; \
         rm postgresql-client-common_*.deb; \
         /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y; \
+    else \
+        for file in /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources; do \
+            [ ! -f "$file" ] || sed 's/trixie/bookworm/g' "$file" \
+                > "/etc/apt/sources.list.d/bookworm.${file##*.}"; \
+        done; \
+        apt-get update; \
     fi; \
-    apt-get install --yes --no-install-recommends \
-        libpq5 liblz4-1 libreadline8t64 libzstd1 zlib1g; \
     mkdir -p /var/lib/dpkg/status.d; \
     for major in $PG_MAJORS; do \
         client=postgresql-client-$major; \
@@ -129,7 +137,7 @@ RUN set -e; \
     done; \
     apt-get clean; \
     rm -rf /tmp/packages /usr/share/postgresql-common /etc/apt/sources.list.d/pgdg.* \
-        /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/*
+        /etc/apt/sources.list.d/bookworm.* /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/*
 COPY --from=build /opt/runner /opt/runner
 COPY --from=build /staged/opt/runner /opt/runner
 ENV PATH=/opt/runner/bin:/usr/local/bin:/usr/bin:/bin \

@@ -39,7 +39,10 @@ VALKEY = CLONE / "cluster" / "valkey"
 IMAGES = (
     Image("IMAGE", "backupexport", CLONE, CLONE / "Dockerfile", "controller"),
     Image("RUNNER_IMAGE", "backupexport-runner", CLONE, CLONE / "Dockerfile", "runner"),
-    Image("POSTGRES_IMAGE", "backupexport-postgres", POSTGRES, POSTGRES / "Dockerfile"),
+    Image("POSTGRES_IMAGE", "backupexport-postgres", POSTGRES, POSTGRES / "Dockerfile", "newest"),
+    Image(
+        "POSTGRES_15_IMAGE", "backupexport-postgres-15", POSTGRES, POSTGRES / "Dockerfile", "older"
+    ),
     Image("VALKEY_IMAGE", "backupexport-valkey", VALKEY, VALKEY / "Dockerfile"),
 )
 

@@ -23,9 +23,13 @@ _FAST = ("fsync=off", "full_page_writes=off", "max_wal_size=8GB", "shared_buffer
 class Postgres:
     """A server named `name` in `namespace`; its pod is `<name>-0`."""
 
-    def __init__(self, namespace: str, name: str = "postgres") -> None:
+    def __init__(
+        self, namespace: str, name: str = "postgres", *, image: str = "POSTGRES_IMAGE"
+    ) -> None:
         self.namespace = namespace
         self.name = name
+        # The variable that `make images` publishes it under.
+        self.image = image
         self.pod = f"{name}-0"
 
     @property
@@ -111,7 +115,7 @@ class Postgres:
             arguments += ["-c", option]
         container = {
             "name": "postgres",
-            "image": images()["POSTGRES_IMAGE"],
+            "image": images()[self.image],
             "args": arguments,
             "env": [
                 {

@@ -29,11 +29,13 @@ _RESTORE_TAR = (
 class ExportsVolume:
     """The volume behind claim `claim`, read from a pod of its own beside the exports' Jobs."""
 
-    def __init__(self, namespace: str, claim: str, server: Postgres) -> None:
+    def __init__(
+        self, namespace: str, claim: str, server: Postgres, pod: str = "exports-reader"
+    ) -> None:
         self._namespace = namespace
         self._claim = claim
         self._server = server
-        self._pod = "exports-reader"
+        self._pod = pod
 
     def open(self) -> None:
         """Start the pod; harmless where it runs already."""
@@ -90,7 +92,8 @@ class ExportsVolume:
                 "containers": [
                     {
                         "name": "reader",
-                        "image": images()["POSTGRES_IMAGE"],
+                        # The server's own, for a psql and a pg_restore of its version.
+                        "image": images()[self._server.image],
                         "command": ["sleep", "infinity"],
                         "workingDir": _MOUNT,
                         "env": [

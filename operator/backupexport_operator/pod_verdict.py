@@ -1,5 +1,6 @@
 """What a Pod's state means for its export: a reason for programs, a sentence for people."""
 
+import re
 from dataclasses import dataclass
 
 from backupexport_contract.reasons import (
@@ -13,6 +14,9 @@ from backupexport_contract.runner_protocol import Artifact, read_outcome
 from backupexport_operator.facts import PodFacts
 
 _SIGKILLED = 137
+
+# The container was made, and the runtime could not start it.
+_NEVER_STARTED = ("StartError", "ContainerCannotRun")
 
 _IMAGE_TROUBLE = {
     "ErrImagePull",
@@ -34,6 +38,9 @@ class Trouble:
     is_fatal: bool = False
 
 
+# https://github.com/kubernetes/kubernetes/tree/master/pkg/scheduler/framework/plugins/volumebinding
+_VOLUME_TROUBLE = r"persistentvolumeclaim|PersistentVolumeClaim|persistent volume|volume node"
+
 # What a busy kubelet says of a Secret that is good: it tries again by itself.
 _NOT_READ_YET = "failed to sync secret cache"
 
@@ -41,37 +48,50 @@ _NOT_READ_YET = "failed to sync secret cache"
 def start_trouble(pod: PodFacts) -> Trouble | None:
     """Why a pod that has not started can't start for now, or None where it is just young."""
     if pod.unschedulable is not None:
-        return Trouble(
-            Reason.UNSCHEDULABLE,
-            f"No node can take the export's pod: {_sentence(pod.unschedulable)} "
-            "Make room, or lower the resources on the ExportTarget.",
-        )
+        return _unschedulable(pod.unschedulable)
+    detail = _detail(pod.waiting or "", pod.waiting_message)
     if pod.waiting in _IMAGE_TROUBLE:
         return Trouble(
             Reason.IMAGE_UNAVAILABLE,
-            f"The runner's image can't be pulled ({pod.waiting}): "
-            f"{_sentence(pod.waiting_message)} Check runner.image and imagePullSecrets.",
-        )
-    if pod.waiting == "CreateContainerConfigError" and "subPath" in pod.waiting_message:
-        return Trouble(
-            Reason.STORAGE_UNWRITABLE,
-            f"The project's directory can't be mounted: {_sentence(pod.waiting_message)} "
-            "Check the exports' volume.",
+            "The runner's image can't be pulled: check runner.image and imagePullSecrets of the "
+            f"chart{_detail(_pull_error(pod.waiting_message))}.",
         )
     if _NOT_READ_YET in pod.waiting_message:
         return None
+    if pod.waiting == "CreateContainerConfigError" and "subPath" in pod.waiting_message:
+        return Trouble(
+            Reason.STORAGE_UNWRITABLE,
+            "The project's directory can't be mounted: check the exports' volume, which has to "
+            f"take writes{detail}.",
+        )
     if pod.waiting == "CreateContainerConfigError":
         return Trouble(
             Reason.SECRET_INVALID,
-            f"The target's Secret can't be used: {_sentence(pod.waiting_message)} "
-            "Create or correct it; the export then starts by itself.",
+            "The target's Secret can't be used: create or correct it, and the export starts by "
+            f"itself{detail}.",
         )
     if pod.waiting in ("CreateContainerError", "RunContainerError"):
         return Trouble(
             Reason.INTERNAL,
-            f"The node can't start the runner ({pod.waiting}): {_sentence(pod.waiting_message)}",
+            f"The node can't start the runner: ask the cluster's administrators{detail}.",
         )
     return None
+
+
+def _unschedulable(said: str) -> Trouble:
+    detail = _detail(said)
+    # The scheduler names several causes at once, and knows what it is about the volume first.
+    if re.search(_VOLUME_TROUBLE, said):
+        return Trouble(
+            Reason.STORAGE_UNWRITABLE,
+            "The exports' volume isn't there for the export's pod: create or correct its "
+            f"PersistentVolumeClaim, and the export starts by itself{detail}.",
+        )
+    return Trouble(
+        Reason.UNSCHEDULABLE,
+        "No node can take the export's pod: make room, or lower the resources on the "
+        f"ExportTarget{detail}.",
+    )
 
 
 def end_artifact(pod: PodFacts) -> Artifact | None:
@@ -86,13 +106,15 @@ def end_trouble(pod: PodFacts) -> Trouble | None:
     if pod.exit_code is None and pod.phase == "Failed":
         return Trouble(
             Reason.INTERNAL,
-            f"The node ended the export's pod ({pod.reason or 'no reason given'}): "
-            f"{_sentence(pod.message)}",
+            "The node ended the export's pod: ask the cluster's administrators"
+            f"{_detail(pod.reason or 'no reason given', pod.message)}.",
         )
     if pod.exit_code is None or end_artifact(pod) is not None:
         return None
     said = read_outcome(pod.termination_message).message
-    if pod.ended_by == "OOMKilled" or (pod.exit_code == _SIGKILLED and said):
+    if pod.exit_code == _SIGKILLED and said:
+        return Trouble(Reason.OUT_OF_MEMORY, said)
+    if pod.ended_by == "OOMKilled" or _died_of_memory_at_start(pod):
         return Trouble(
             Reason.OUT_OF_MEMORY,
             "The export's pod ran out of memory: raise resources.limits.memory on the "
@@ -105,12 +127,18 @@ def end_trouble(pod: PodFacts) -> Trouble | None:
             "for its manifest on the volume, or start the export again.",
             is_fatal=True,
         )
+    if pod.ended_by in _NEVER_STARTED:
+        return Trouble(
+            Reason.INTERNAL,
+            "The node can't start the runner: ask the cluster's administrators"
+            f"{_detail(pod.ended_by, pod.termination_message)}.",
+        )
     reason = _reason_of(pod.exit_code)
     if reason is None:
         return Trouble(
             Reason.INTERNAL,
-            f"The runner was stopped (exit code {pod.exit_code}"
-            f"{', ' + pod.ended_by if pod.ended_by else ''}) before it could finish.",
+            "The runner was stopped before it could finish: start the export again "
+            f"(exit code {pod.exit_code}{', ' + pod.ended_by if pod.ended_by else ''}).",
         )
     return Trouble(
         reason,
@@ -120,6 +148,11 @@ def end_trouble(pod: PodFacts) -> Trouble | None:
     )
 
 
+def _died_of_memory_at_start(pod: PodFacts) -> bool:
+    """Whether the limit is below what runc itself takes, which then says so."""
+    return pod.ended_by in _NEVER_STARTED and "OOM-killed" in pod.termination_message
+
+
 def _reason_of(exit_code: int) -> Reason | None:
     try:
         return REASON_OF_EXIT_CODE.get(ExitCode(exit_code))
@@ -127,6 +160,12 @@ def _reason_of(exit_code: int) -> Reason | None:
         return None
 
 
-def _sentence(text: str) -> str:
-    text = text.strip()
-    return text if not text or text.endswith(".") else text + "."
+def _pull_error(message: str) -> str:
+    """What went wrong, alike while the node pulls and while it waits to pull again."""
+    return message.partition("ErrImagePull: ")[2] or message
+
+
+def _detail(*parts: str) -> str:
+    """What Kubernetes says, fit to stand in brackets at the end of a sentence."""
+    said = ": ".join(flat for part in parts if (flat := " ".join(part.split()).rstrip(".")))
+    return f" ({said})" if said else ""

@@ -104,14 +104,16 @@ def connect(parameters: Mapping[str, str], seconds: float) -> Session:
 
 
 def _finish_connecting(connection: "PGconn", deadline: float) -> None:
+    # What libpq asks for before the first poll: earlier, it would take no answer for a good one.
+    wanted = select.POLLOUT
     while connection.status != pq.ConnStatus.BAD:
+        _wait(connection, wanted, deadline)
         state = connection.connect_poll()
         if state == pq.PollingStatus.OK:
             return
         if state == pq.PollingStatus.FAILED:
             break
         wanted = select.POLLIN if state == pq.PollingStatus.READING else select.POLLOUT
-        _wait(connection, wanted, deadline)
     raise ServerError(connection.get_error_message("utf-8"))
 
 

@@ -2,24 +2,131 @@
 
 from typing import Any
 
+import odd_servers
 import pytest
-from installation import SMALL, Installation
+from backupexport_contract import timestamps
+from failing_exports import (
+    Attempted,
+    assert_failed_at_once,
+    assert_tried_again_and_failed,
+    begin,
+    files_of,
+    small_connection,
+)
+from installation import Installation
 from playground import demo_database
-from playground.postgres import Postgres
+from playground.postgres import CONTAINER_SECURITY, Postgres
 from playground.rest import Api
 from playground.targets import export_manifest, make_target, read_export
-from playground.tools import apply, kubectl, wait_for
+from playground.tools import apply, images, kubectl, wait_for
 
 pytestmark = pytest.mark.cluster
+
+# A page of rubbish after the table's own, which only a reader of the whole table comes upon.
+_DAMAGE = """
+CREATE TABLE harmed AS SELECT 1 AS id;
+SELECT format('COPY (SELECT 1) TO PROGRAM %L', 'head -c 8192 /dev/urandom >> '
+    || current_setting('data_directory') || '/' || pg_relation_filepath('harmed')) \\gexec
+"""
+_HIDDEN_ROWS = """
+CREATE TABLE rows (id int);
+ALTER TABLE rows ENABLE ROW LEVEL SECURITY;
+CREATE ROLE half_blind LOGIN PASSWORD 'half-blind';
+GRANT pg_read_all_data TO half_blind;
+"""
 
 
 @pytest.fixture(scope="module")
 def connection(installation: Installation) -> dict[str, str]:
-    found = kubectl(
-        "-n", installation.namespace, "get", "secret", f"target-{SMALL}", "-o",
-        "go-template={{range $k, $v := .data}}{{$k}}={{base64decode $v}}\n{{end}}",
+    return small_connection(installation)
+
+
+@pytest.fixture(scope="module")
+def attempted(installation: Installation, connection: dict[str, str]) -> dict[str, Attempted]:
+    """Exports whose servers are at fault, all begun at once."""
+    namespace, server = installation.namespace, installation.server
+    apply(*odd_servers.manifests(namespace, images()["RUNNER_IMAGE"], CONTAINER_SECURITY))
+    kubectl(
+        "-n", namespace, "wait", "--for=condition=Ready", f"pod/{odd_servers.NAME}",
+        "--timeout=60s",
     )  # fmt: skip
-    return dict(line.split("=", 1) for line in found.splitlines() if line)
+    server.psql("CREATE ROLE nobody_at_all LOGIN PASSWORD 'nobody-at-all'")
+    server.psql("CREATE DATABASE damaged")
+    server.psql(_DAMAGE, "damaged")
+    server.psql("CREATE DATABASE hidden")
+    server.psql(_HIDDEN_ROWS, "hidden")
+    odd = {**connection, "host": f"{odd_servers.NAME}.{namespace}.svc"}
+    address = kubectl("-n", namespace, "get", "pod", server.pod, "-o", "jsonpath={.status.podIP}")
+    connections = {
+        "newer": {**odd, "port": str(odd_servers.NEWER_PORT)},
+        "silent": {**odd, "port": str(odd_servers.SILENT_PORT)},
+        "dropping": {**odd, "port": str(odd_servers.DROPPING_PORT)},
+        "refusing": {**connection, "host": address, "port": "1"},
+        "unknown-host": {**connection, "host": f"nobody.{namespace}.svc"},
+        "bad-password": {**connection, "password": "not-the-right-one"},
+        "no-such-database": {**connection, "database": "not_there"},
+        "no-permission-at-all": {
+            **connection, "username": "nobody_at_all", "password": "nobody-at-all",
+        },
+        "damaged": {**connection, "database": "damaged"},
+        "hidden": {
+            **connection, "database": "hidden", "username": "half_blind", "password": "half-blind",
+        },
+    }  # fmt: skip
+    return {name: begin(namespace, name, with_) for name, with_ in connections.items()}
+
+
+def test_what_cannot_heal_is_tried_once(attempted: dict[str, Attempted]) -> None:
+    assert_failed_at_once(
+        attempted["newer"], "ServerVersionUnsupported",
+        rf"PostgreSQL {odd_servers.NEWER_VERSION}\b", r"pg_dump of the runner is 17\b",
+        r"runner\.image that holds pg_dump 99",
+    )  # fmt: skip
+    assert_failed_at_once(attempted["bad-password"], "AuthenticationFailed", "correct .*password")
+    assert_failed_at_once(
+        attempted["no-such-database"], "DatabaseNotFound", "not_there", "correct the database"
+    )
+    assert_failed_at_once(
+        attempted["no-permission-at-all"], "PermissionDenied",
+        "table .*items", "grant the user pg_read_all_data or SELECT on it",
+    )  # fmt: skip
+    assert_failed_at_once(attempted["hidden"], "PermissionDenied", "table .*rows", "BYPASSRLS")
+
+
+@pytest.mark.parametrize("name", ["refusing", "silent", "dropping", "unknown-host"])
+def test_a_server_that_cannot_be_reached_is_tried_again(
+    attempted: dict[str, Attempted], name: str
+) -> None:
+    words = {
+        "refusing": "refused", "unknown-host": "host name is unknown",
+        "silent": "did not answer in time", "dropping": "did not answer in time|timed out",
+    }  # fmt: skip
+    status = assert_tried_again_and_failed(
+        attempted[name], "ConnectionFailed", words[name], "check"
+    )
+    began, ended = (
+        timestamps.from_text(text)
+        for text in (
+            attempted[name].job()["metadata"]["creationTimestamp"],
+            status["completionTime"],
+        )
+    )
+    # Two attempts of ten seconds, and ten between them.
+    assert (ended - began).total_seconds() < 60
+
+
+def test_a_damaged_table_is_told_in_the_servers_words(attempted: dict[str, Attempted]) -> None:
+    assert_tried_again_and_failed(
+        attempted["damaged"], "DumpFailed", "invalid page in block", "runner's log"
+    )
+
+
+def test_no_failed_attempt_leaves_a_file(
+    installation: Installation, attempted: dict[str, Attempted]
+) -> None:
+    for export in attempted.values():
+        export.ended()
+    assert files_of(installation, *(export.project_id for export in attempted.values())) == []
 
 
 def failed(api: Api, project_id: str, seconds: float = 120) -> dict[str, Any]:

@@ -110,7 +110,15 @@ def test_threads(
     assert thread_count(tmp_path) == threads
 
 
-def test_memory_kills(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "counters"),
+    [
+        ("memory.events", "low 0\noom 2\noom_kill 3\n"),
+        ("memory/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"),
+    ],
+)
+def test_memory_kills(tmp_path: Path, name: str, counters: str) -> None:
     assert memory_kills(tmp_path) == 0
-    (tmp_path / "memory.events").write_text("low 0\noom 2\noom_kill 3\n")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(counters)
     assert memory_kills(tmp_path) == 3

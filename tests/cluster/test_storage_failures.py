@@ -1,0 +1,103 @@
+"""A volume that is full, read-only or not the runner's to write to."""
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from failing_exports import (
+    Attempted,
+    assert_explained,
+    assert_failed_at_once,
+    begin,
+    begin_again,
+    small_connection,
+)
+from installation import Installation
+from node_volume import SmallVolume, node_of_this_machine, small_volume
+from playground.release import Release
+from playground.tools import kubectl, make_namespace
+
+pytestmark = pytest.mark.cluster
+
+# Some megabytes of a kind that doesn't compress: the volume is full in the middle of them.
+_NOISE = """
+CREATE TABLE noise AS
+SELECT i AS id, string_agg(sha512((i || ':' || j)::bytea)::text, '') AS text
+  FROM generate_series(1, 1000) AS i, generate_series(1, 64) AS j GROUP BY i;
+"""
+
+
+@dataclass(frozen=True)
+class Cramped:
+    """A release whose volume holds two megabytes."""
+
+    namespace: str
+    volume: SmallVolume
+    noise: dict[str, str]
+    small: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def cramped(installation: Installation) -> Iterator[Cramped]:
+    node = node_of_this_machine()
+    if node is None:
+        pytest.skip("the cluster's node is another machine, or this is not root: no small volume")
+    installation.server.psql("CREATE DATABASE noise")
+    installation.server.psql(_NOISE, "noise")
+    small = small_connection(installation)
+    namespace = f"backupexport-test-{secrets.token_hex(3)}"
+    make_namespace(namespace)
+    try:
+        with small_volume(namespace, node, "2m") as volume:
+            Release(namespace).install(
+                {"api": {"replicas": 1}, "storage": {"existingClaim": volume.claim}}
+            )
+            yield Cramped(namespace, volume, {**small, "database": "noise"}, small)
+            # No runner may be left to hold the volume.
+            kubectl("-n", namespace, "delete", "bex", "--all", "--timeout=60s")
+    finally:
+        kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+def test_a_full_volume_fails_at_once_and_keeps_nothing(cramped: Cramped) -> None:
+    exports = [
+        begin(cramped.namespace, f"full-{dump_format}", cramped.noise, format=dump_format)
+        for dump_format in ("sql", "tar")
+    ]
+    for export in exports:
+        assert_failed_at_once(export, "StorageFull", "volume", "[Mm]ake room|free space")
+    assert cramped.volume.files() == []
+
+
+def test_a_volume_that_was_full_takes_the_next_export(cramped: Cramped) -> None:
+    export = begin(cramped.namespace, "full-no-more", cramped.small)
+    assert export.ended()["phase"] == "Succeeded"
+
+
+def test_a_directory_that_the_runner_may_not_write_to_fails_at_once(cramped: Cramped) -> None:
+    (cramped.volume.root / "not-ours").mkdir(mode=0o755)
+    export = begin(cramped.namespace, "not-ours", cramped.small)
+    assert_failed_at_once(export, "StorageUnwritable", r"fsGroup.*permission")
+
+
+def test_a_read_only_volume_fails_at_once_or_is_told_while_pending(cramped: Cramped) -> None:
+    first = begin(cramped.namespace, "read-only", cramped.small)
+    assert first.ended()["phase"] == "Succeeded"
+    cramped.volume.set_read_only(True)
+    try:
+        again = begin_again(cramped.namespace, "read-only", cramped.small)
+        # Nobody can even make the directory of this one.
+        fresh = begin(cramped.namespace, "read-only-anew", cramped.small)
+        assert_failed_at_once(again, "StorageUnwritable", "read-only: mount it for writing")
+        assert_told_while_pending(fresh)
+    finally:
+        cramped.volume.set_read_only(False)
+    assert fresh.ended()["phase"] == "Succeeded"
+
+
+def assert_told_while_pending(export: Attempted) -> None:
+    status = export.told("StorageUnwritable")
+    assert status["phase"] == "Pending"
+    assert_explained(export, status, "read-only file system", "check the exports' volume")
+    assert len(export.pods()) == 1
