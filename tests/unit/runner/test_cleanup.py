@@ -12,7 +12,12 @@ import pytest
 from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import Artifact
 from backupexport_runner import cleanup
-from backupexport_runner.artifact_file import PartialFile, manifest_name, partial_name
+from backupexport_runner.artifact_file import (
+    PartialFile,
+    manifest_name,
+    partial_name,
+    read_manifest,
+)
 from backupexport_runner.cleanup import remove, tidy
 from backupexport_runner.directories import made_directory
 from backupexport_runner.failures import RunnerFailure
@@ -327,13 +332,11 @@ def test_an_attempt_that_loses_its_file_in_the_last_moment(
 def test_an_attempt_that_wants_to_publish_after_the_judgement(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge = cleanup.read_manifest
-
     def attempt(directory: int) -> None:
         with PartialFile(directory, volume.file.name) as file:
 
             def late(at: int, file_name: str) -> object:
-                judgement = judge(at, file_name)
+                judgement = read_manifest(at, file_name)
                 file.publish()
                 return judgement
 
