@@ -9,7 +9,7 @@ SHELL := /bin/bash
 export CLUSTER REGISTRY
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-cluster browser lint cluster-up cluster-down cluster-status images \
+.PHONY: help demo test test-unit test-cluster browser promtool lint cluster-up cluster-down cluster-status images \
 	bench-dump bench-api crds docs lock schemathesis
 
 help: ## this list
@@ -27,7 +27,7 @@ lint: $(VENV)/ready ## style, types, import rules
 	$(BIN)/mypy $(SOURCES:%=%/backupexport_*) cluster/local_cluster demo bench tests
 	PYTHONPATH=api:crds:operator:runner $(BIN)/lint-imports
 
-test-unit: $(VENV)/ready ## what needs no cluster, in a minute
+test-unit: $(VENV)/ready promtool ## what needs no cluster, in a minute
 	$(BIN)/pytest -q tests/unit tests/component
 
 test-cluster: $(VENV)/ready images browser ## on a real cluster, with real PostgreSQL and real pods
@@ -35,6 +35,9 @@ test-cluster: $(VENV)/ready images browser ## on a real cluster, with real Postg
 
 browser: $(VENV)/ready ## a Chromium for the web page's tests, from Debian unless there is one
 	@PYTHONPATH=cluster:tests/support $(BIN)/python -m browser
+
+promtool: $(VENV)/ready ## promtool for the tests of alerts, from Debian unless there is one
+	@PYTHONPATH=cluster:tests/support $(BIN)/python -m promtool
 
 cluster-up: ## a local one-node cluster (CLUSTER=native|kind|current)
 	@$(PLAIN_PYTHON) -m local_cluster up

@@ -49,8 +49,22 @@ EVERYTHING: dict[str, Any] = {
         "tls": [{"secretName": "tls", "hosts": ["exports.example.com"]}],
     },
     "valkey": {"password": LONG_SECRET, "podLabels": {"color": "red"}, "nodeSelector": {"a": "b"}},
-    "networkPolicy": {"api": {"from": [{"namespaceSelector": {}}]}},
-    "metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
+    "networkPolicy": {
+        "api": {"from": [{"namespaceSelector": {}}]},
+        "operator": {"from": [{"namespaceSelector": {}}]},
+    },
+    "metrics": {
+        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "prometheusRule": {
+            "enabled": True,
+            "labels": {"release": "prometheus"},
+            "alertLabels": {"team": "data"},
+            "disabled": ["BackupExportApiErrors"],
+            "pendingSeconds": 7200,
+            "additionalRules": [{"alert": "Mine", "expr": "vector(1)"}],
+        },
+        "dashboard": {"enabled": True, "annotations": {"grafana_folder": "Data"}},
+    },
     "runner": {
         "resources": {"limits": {"memory": "1Gi"}},
         "nodeSelector": {"disk": "ssd"},

@@ -43,7 +43,7 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{/* Of (list . component annotations): name to annotations of an object's metadata, for nindent 2. */}}
 {{- define "backupexport.metadata" -}}
 {{- $ := index . 0 -}}
-namespace: {{ $.Release.Namespace }}
+namespace: {{ $.Release.Namespace | quote }}
 labels:
   {{- include "backupexport.labels" (list $ (index . 1)) | nindent 2 }}
 {{- with merge (dict) (index . 2) $.Values.commonAnnotations }}

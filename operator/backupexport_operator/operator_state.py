@@ -1,0 +1,103 @@
+"""What the leader knows when Prometheus asks: gauges that nobody has to keep up to date."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from backupexport_contract.reasons import Phase, Reason
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+_logger = logging.getLogger(__name__)
+
+# A name that no reason has.
+NONE = "(none)"
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedExport:
+    """An export as it is now; `age_seconds` counts from its creation."""
+
+    phase: Phase
+    reason: Reason | None
+    age_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorState:
+    """What the leader knows when Prometheus asks.
+
+    `waiting_for_turn` exports have no Job yet because of a limit; `queue_length` keys wait in the
+    work queue; `watch_age_seconds` is, for each resource, the time since its watch's last word.
+    """
+
+    exports: Iterable[UnfinishedExport]
+    waiting_for_turn: int
+    queue_length: int
+    watch_age_seconds: Mapping[str, float]
+
+
+class StateCollector(Collector):
+    """Asks the leader when Prometheus asks; there is nothing to tell in a process that waits."""
+
+    def __init__(self) -> None:
+        self.read: Callable[[], OperatorState] | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """The state as metrics, or none where it can't be had: the others are told all the same."""
+        if self.read is None:
+            return
+        try:
+            yield from list(_families(self.read()))
+        except Exception:
+            _logger.exception("the operator's state can't be read")
+
+
+def _families(state: OperatorState) -> Iterator[Metric]:
+    unfinished = [phase for phase in Phase if not phase.is_finished]
+    counts: dict[tuple[str, ...], float] = {(phase, NONE): 0 for phase in unfinished}
+    oldest = dict.fromkeys(unfinished, 0.0)
+    # An index may still hold what has just ended.
+    for export in (export for export in state.exports if not export.phase.is_finished):
+        key = (export.phase, export.reason or NONE)
+        counts[key] = counts.get(key, 0) + 1
+        oldest[export.phase] = max(oldest[export.phase], export.age_seconds)
+    yield _gauge(
+        "backupexport_exports",
+        "Exports that have not ended, by phase and by what is in their way.",
+        ("phase", "reason"),
+        counts,
+    )
+    yield _gauge(
+        "backupexport_oldest_export_age_seconds",
+        "Time since the creation of the oldest export that has not ended; 0 where there is none.",
+        ("phase",),
+        {(phase,): age for phase, age in oldest.items()},
+    )
+    yield _gauge(
+        "backupexport_exports_waiting",
+        "Exports without a Job that wait for their turn.",
+        (),
+        {(): state.waiting_for_turn},
+    )
+    yield _gauge(
+        "backupexport_operator_queue_length",
+        "Resources that wait for a reconcile.",
+        (),
+        {(): state.queue_length},
+    )
+    yield _gauge(
+        "backupexport_operator_watch_age_seconds",
+        "Time since a watch's last word; a quiet watch has one a minute.",
+        ("resource",),
+        {(resource,): age for resource, age in state.watch_age_seconds.items()},
+    )
+
+
+def _gauge(
+    name: str, text: str, labels: tuple[str, ...], values: Mapping[tuple[str, ...], float]
+) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for label_values, value in values.items():
+        family.add_metric(label_values, value)
+    return family

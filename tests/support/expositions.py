@@ -1,0 +1,76 @@
+"""What Prometheus reads, with every metric in it at least once."""
+
+from backupexport_api.job_store import Cached, JobStore
+from backupexport_api.metrics import Metrics
+from backupexport_contract.reasons import Phase, Reason
+from backupexport_operator.metrics import OperatorMetrics
+from backupexport_operator.operator_state import OperatorState, UnfinishedExport
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+JOBS_PATH = "/apis/batch/v1/namespaces/n/jobs"
+
+
+def series(registry: CollectorRegistry) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Every sample of the exposition text under its name and labels, as Prometheus parses it."""
+    text = generate_latest(registry).decode()
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
+    """One sample, or None where there is none."""
+    return series(registry).get((name, frozenset(labels.items())))
+
+
+def state() -> OperatorState:
+    return OperatorState(
+        exports=[
+            UnfinishedExport(Phase.PENDING, Reason.IMAGE_UNAVAILABLE, 60.0),
+            UnfinishedExport(Phase.PENDING, None, 90.5),
+            UnfinishedExport(Phase.RUNNING, None, 7.0),
+        ],
+        waiting_for_turn=1,
+        queue_length=3,
+        watch_age_seconds={"backupexports": 1.5, "jobs": 61.0},
+    )
+
+
+def busy_operator() -> OperatorMetrics:
+    """A leader that has done everything once."""
+    metrics = OperatorMetrics()
+    metrics.leads(leading=True)
+    metrics.tell_of(state)
+    metrics.job_created(0.02)
+    metrics.export_finished(
+        "proj-1", Phase.SUCCEEDED, None, duration_seconds=42.0, artifact_bytes=2**30
+    )
+    metrics.export_finished("proj-1", Phase.FAILED, Reason.STORAGE_FULL, duration_seconds=3.0)
+    metrics.cleanup_finished("tidy", succeeded=True)
+    metrics.reconciled(0.004)
+    metrics.count_request("POST", JOBS_PATH, 201)
+    return metrics
+
+
+class _Store(JobStore):
+    def count_by_phase(self) -> dict[Phase, int]:
+        return {Phase.PENDING: 1}
+
+    def cached(self) -> list[Cached]:
+        return [Cached("backupexports", is_synced=True, age_seconds=1.0)]
+
+
+def operator_exposition() -> str:
+    return generate_latest(busy_operator().registry).decode()
+
+
+def api_exposition() -> str:
+    metrics = Metrics()
+    metrics.watch(_Store())
+    metrics.observe_request("POST", "/api/backup/export", 202, 0.01)
+    metrics.observe_call("create", "created", 0.01)
+    metrics.count_refusal("export")
+    return metrics.exposition().decode()
