@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import chaos_verdict as verdict
 import pytest
@@ -216,21 +217,18 @@ LABELS = {"backupexport.dev/export-uid": "u", "backupexport.dev/project-hash": "
 
 
 def test_the_ledger_counts_export_jobs_by_their_uid() -> None:
-    ledger = Ledger()
-    owner = {"kind": "BackupExport", "name": "a"}
-    job = {"metadata": {"uid": "1", "labels": LABELS, "ownerReferences": [owner]}}
-    tidy = {
-        "metadata": {
-            **job["metadata"],
-            "uid": "2",
-            "labels": {**LABELS, "backupexport.dev/task": "tidy"},
+    def job(uid: str, **labels: str) -> dict[str, Any]:
+        owner = {"kind": "BackupExport", "name": "a"}
+        return {
+            "metadata": {"uid": uid, "labels": {**LABELS, **labels}, "ownerReferences": [owner]}
         }
-    }
+
+    ledger = Ledger()
     for kind in ("ADDED", "MODIFIED", "DELETED"):
-        ledger.told_job(kind, job)
-        ledger.told_job(kind, tidy)
+        ledger.told_job(kind, job("1"))
+        ledger.told_job(kind, job("2", **{"backupexport.dev/task": "tidy"}))
     assert ledger.jobs == {"a": {"1"}}
-    ledger.told_job("ADDED", {"metadata": {**job["metadata"], "uid": "3"}})
+    ledger.told_job("ADDED", job("3", **{"backupexport.dev/task": "export"}))
     assert ledger.jobs == {"a": {"1", "3"}}
 
 
