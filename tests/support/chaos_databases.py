@@ -13,9 +13,6 @@ from playground.targets import make_target
 from playground.tools import apply, images, kubectl
 
 MAX_CONCURRENT = 3
-# A dump of half a million rows then takes ten seconds, whatever the machine.
-_BYTES_A_SECOND = 6_000_000
-_SLOW_LINK = "slow-link"
 _DATABASE = """
 CREATE TABLE items (id bigint PRIMARY KEY, name text NOT NULL, payload text NOT NULL);
 INSERT INTO items SELECT i, 'item ' || i, md5(i::text) || md5((i * 7)::text) || md5((-i)::text)
@@ -41,20 +38,22 @@ done
 
 
 def load(server: Postgres, projects: Sequence[Project]) -> dict[str, str]:
-    """Make each sound project's database and target; fingerprints of the contents by project."""
-    _start_slow_link(server)
+    """Make each project's database and target; fingerprints of the contents by project."""
+    speeds = {project.bytes_a_second for project in projects if project.bytes_a_second}
+    hosts = {None: server.host} | {speed: _start_link(server, speed) for speed in speeds}
     server.psql(f"CREATE ROLE {EXPORTER} LOGIN IN ROLE pg_read_all_data")
     connection = exporter_connection(server)
     contents = {}
     for project in projects:
         database = project.name.replace("-", "_")
-        own = {**connection, "database": database}
+        own = {**connection, "host": hosts[project.bytes_a_second], "database": database}
         if "AuthenticationFailed" in project.fails_with:
-            own = {**own, "database": "postgres", "password": "not-the-password"}
-        if project.is_slow:
-            own = {**own, "host": _SLOW_LINK}
-        make_target(server.namespace, project.name, own, maxConcurrent=MAX_CONCURRENT)
-        if not project.fails_with:
+            own |= {"database": "postgres", "password": "not-the-password"}
+        spec = {"maxConcurrent": MAX_CONCURRENT}
+        if project.deadline_seconds is not None:
+            spec["activeDeadlineSeconds"] = project.deadline_seconds
+        make_target(server.namespace, project.name, own, **spec)
+        if project.has_database:
             server.psql(f"CREATE DATABASE {database}")
             rows = {"rows": project.rows, "notes": min(project.rows, 1000)}
             server.psql(_DATABASE.format(**rows), database)
@@ -90,18 +89,21 @@ class Probe:
         return read_outages(seen)
 
 
-def _start_slow_link(server: Postgres) -> None:
+def _start_link(server: Postgres, bytes_a_second: int) -> str:
+    """A host that leads to the server over a link of that speed."""
+    name = f"link-{bytes_a_second}"
     source = Path(slow_link.__file__).read_text(encoding="utf-8")
-    where = [server.host, "5432", str(_BYTES_A_SECOND)]
+    where = [server.host, "5432", str(bytes_a_second)]
     apply(
         {
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": {"name": _SLOW_LINK, "namespace": server.namespace},
-            "spec": {"selector": {"app": _SLOW_LINK}, "ports": [{"port": slow_link.PORT}]},
+            "metadata": {"name": name, "namespace": server.namespace},
+            "spec": {"selector": {"app": name}, "ports": [{"port": slow_link.PORT}]},
         }
     )
-    _run_pod(server.namespace, _SLOW_LINK, images()["IMAGE"], ["python3", "-c", source, *where])
+    _run_pod(server.namespace, name, images()["IMAGE"], ["python3", "-c", source, *where])
+    return name
 
 
 def _run_pod(namespace: str, name: str, image: str, command: list[str]) -> None:

@@ -42,13 +42,19 @@ class Strike:
 class Project:
     """A project; `fails_with` are the reasons for which its exports fail without any fault.
 
-    A slow one is reached over a link that makes its dumps last.
+    `bytes_a_second` is the speed of the link to its server, None for the network's own.
     """
 
     name: str
     rows: int
-    is_slow: bool = False
+    bytes_a_second: int | None = None
+    deadline_seconds: int | None = None
     fails_with: frozenset[str] = frozenset()
+
+    @property
+    def has_database(self) -> bool:
+        """Whether there is something to export."""
+        return self.rows > 0
 
 
 @dataclass(frozen=True)

@@ -114,12 +114,12 @@ def changed_after_the_end(history: Mapping[str, Sequence[str]]) -> list[str]:
     return sins
 
 
-def too_many_at_once(in_flight: Mapping[str, int], limits: Mapping[str, int]) -> list[str]:
+def too_many_at_once(at_once: Mapping[str, Sequence[str]], limits: Mapping[str, int]) -> list[str]:
     """No project had more live export pods at once than its target allows."""
     return [
-        f"project {project}: {most} pods at once, maxConcurrent is {limits[project]}"
-        for project, most in sorted(in_flight.items())
-        if most > limits[project]
+        f"project {project}: {', '.join(pods)} at once, maxConcurrent is {limits[project]}"
+        for project, pods in sorted(at_once.items())
+        if len(pods) > limits[project]
     ]
 
 

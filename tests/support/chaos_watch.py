@@ -28,6 +28,7 @@ class Watch:
         self._path = path
         self._told = told
         self._version: str | None = None
+        self._known: dict[str, dict[str, Any]] = {}
         self._stream: subprocess.Popen[str] | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name=f"watch {path}", daemon=True)
@@ -55,9 +56,19 @@ class Watch:
 
     def _list(self) -> None:
         found = json.loads(kubectl("get", "--raw", self._path, timeout=15))
+        there = {item["metadata"]["uid"] for item in found["items"]}
+        for gone in [item for uid, item in self._known.items() if uid not in there]:
+            self._tell("DELETED", gone)
         for item in found["items"]:
-            self._told("ADDED", item)
+            self._tell("ADDED", item)
         self._version = found["metadata"]["resourceVersion"]
+
+    def _tell(self, kind: str, item: dict[str, Any]) -> None:
+        if kind == "DELETED":
+            self._known.pop(item["metadata"]["uid"], None)
+        else:
+            self._known[item["metadata"]["uid"]] = item
+        self._told(kind, item)
 
     def _follow(self) -> None:
         query = f"watch=1&resourceVersion={self._version}&timeoutSeconds={_STREAM_SECONDS}"
@@ -78,7 +89,7 @@ class Watch:
                         # Too old a version: only a new list helps.
                         self._version = None
                         return
-                    self._told(event["type"], event["object"])
+                    self._tell(event["type"], event["object"])
                     self._version = event["object"]["metadata"]["resourceVersion"]
             finally:
                 stream.terminate()
@@ -90,9 +101,9 @@ class Ledger:
     def __init__(self) -> None:
         self.jobs: dict[str, set[str]] = defaultdict(set)
         self.phases: dict[str, list[str]] = defaultdict(list)
-        self.most_at_once: dict[str, int] = defaultdict(int)
+        self.most_at_once: dict[str, list[str]] = defaultdict(list)
         self.pods: dict[str, set[str]] = defaultdict(set)
-        self._live: dict[str, str] = {}
+        self._live: dict[str, tuple[str, str]] = {}
 
     def told_job(self, kind: str, job: dict[str, Any]) -> None:
         """A Job came, changed or went."""
@@ -114,10 +125,16 @@ class Ledger:
         project = metadata["labels"].get(names.LABEL_PROJECT_HASH, "")
         self.pods[metadata["labels"].get(names.LABEL_JOB_ID, "")].add(metadata["uid"])
         self._live.pop(metadata["uid"], None)
-        if kind != "DELETED" and pod["status"]["phase"] in _LIVE:
-            self._live[metadata["uid"]] = project
-            at_once = list(self._live.values()).count(project)
-            self.most_at_once[project] = max(self.most_at_once[project], at_once)
+        if kind != "DELETED" and _is_live(pod):
+            self._live[metadata["uid"]] = (project, metadata["name"])
+            at_once = [name for of, name in self._live.values() if of == project]
+            self.most_at_once[project] = max(self.most_at_once[project], at_once, key=len)
+
+
+def _is_live(pod: dict[str, Any]) -> bool:
+    """Whether it works or is going to; the kubelet tells a container's end before the pod's."""
+    states = [each.get("state", {}) for each in pod["status"].get("containerStatuses", [])]
+    return pod["status"]["phase"] in _LIVE and not any("terminated" in state for state in states)
 
 
 def _is_export(thing: dict[str, Any]) -> bool:

@@ -55,7 +55,7 @@ def test_orders_are_of_all_projects_formats_and_callers(seed: int) -> None:
     wanted = orders(seed, 180, 50, 5, PROJECTS)
     assert len({order.key for order in wanted}) == 50
     assert Counter(order.caller for order in wanted) == dict.fromkeys(range(5), 10)
-    sound = {project.name for project in PROJECTS if not project.fails_with}
+    sound = {project.name for project in PROJECTS if project.has_database}
     fields = [dict(order.fields) for order in wanted]
     for dump_format in FORMATS:
         alike = [each for each in fields if dump_format.items() <= each.items()]
@@ -165,8 +165,8 @@ def test_an_end_is_final() -> None:
 
 
 def test_a_limit_that_was_passed_is_told() -> None:
-    assert verdict.too_many_at_once({"shop": 3}, {"shop": 3}) == []
-    assert "4 pods at once" in verdict.too_many_at_once({"shop": 4}, {"shop": 3})[0]
+    assert verdict.too_many_at_once({"shop": ["a", "b"]}, {"shop": 2}) == []
+    assert "a, b at once" in verdict.too_many_at_once({"shop": ["a", "b"]}, {"shop": 1})[0]
 
 
 WHOLE = [File(ARTIFACT.path, 10, "abc"), File(f"{ARTIFACT.path}.json", 2)]
@@ -235,20 +235,24 @@ def test_the_ledger_counts_export_jobs_by_their_uid() -> None:
 def test_the_ledger_counts_live_pods_of_a_project() -> None:
     ledger = Ledger()
 
-    def told(kind: str, uid: str, phase: str) -> None:
-        pod = {"metadata": {"uid": uid, "labels": LABELS}, "status": {"phase": phase}}
-        ledger.told_pod(kind, pod)
+    def told(kind: str, name: str, phase: str, *states: str) -> None:
+        statuses: list[dict[str, Any]] = [{"state": {state: {}}} for state in states]
+        metadata = {"uid": name, "name": name, "labels": LABELS}
+        status = {"phase": phase, "containerStatuses": statuses}
+        ledger.told_pod(kind, {"metadata": metadata, "status": status})
 
     told("ADDED", "1", "Pending")
-    told("MODIFIED", "1", "Running")
-    assert ledger.most_at_once == {"shop": 1}
+    told("MODIFIED", "1", "Running", "running")
+    assert ledger.most_at_once == {"shop": ["1"]}
+    told("MODIFIED", "1", "Running", "terminated")
+    told("ADDED", "2", "Pending", "waiting")
     told("MODIFIED", "1", "Succeeded")
-    told("ADDED", "2", "Pending")
     told("DELETED", "2", "Running")
     told("ADDED", "3", "Pending")
-    assert ledger.most_at_once == {"shop": 1}
+    assert ledger.most_at_once == {"shop": ["1"]}
     told("ADDED", "4", "Pending")
-    assert ledger.most_at_once == {"shop": 2}
+    assert ledger.most_at_once == {"shop": ["3", "4"]}
+    assert ledger.pods == {"": {"1", "2", "3", "4"}}
 
 
 def test_the_ledger_keeps_the_order_of_phases() -> None:
