@@ -9,7 +9,7 @@ SHELL := /bin/bash
 export CLUSTER REGISTRY
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-cluster browser promtool lint cluster-up cluster-down cluster-status images \
+.PHONY: help demo test test-unit test-cluster test-chaos browser promtool lint cluster-up cluster-down cluster-status images \
 	bench-dump bench-api crds docs lock schemathesis
 
 help: ## this list
@@ -32,6 +32,10 @@ test-unit: $(VENV)/ready promtool ## what needs no cluster, in a minute
 
 test-cluster: $(VENV)/ready images browser ## on a real cluster, with real PostgreSQL and real pods
 	$(BIN)/pytest tests/cluster
+
+SEED ?= 1
+test-chaos: $(VENV)/ready images ## exports while everything is killed; SEED=n, CHAOS_FAULTS=all|pods
+	CHAOS_SEED=$(SEED) $(BIN)/pytest -s tests/chaos
 
 browser: $(VENV)/ready ## a Chromium for the web page's tests, from Debian unless there is one
 	@PYTHONPATH=cluster:tests/support $(BIN)/python -m browser

@@ -1,9 +1,9 @@
-"""Entry: python3 -m local_cluster up | images | status | down [--purge]."""
+"""Entry: python3 -m local_cluster up | images | status | crash | down [--purge]."""
 
 import argparse
 import sys
 
-from . import commands
+from . import commands, components
 from .errors import ClusterError
 
 
@@ -17,6 +17,9 @@ def main() -> int:
     sub.add_parser("up", help="start the cluster, or repair it, or find it running")
     sub.add_parser("images", help="build the project's images and bring them to the cluster")
     sub.add_parser("status", help="say whether it runs (exit code 3 if not)")
+    crash = sub.add_parser("crash", help="kill one component and bring it back, as a test may")
+    crash.add_argument("component", choices=components.CRASHABLE)
+    crash.add_argument("--seconds", type=float, default=0, help="how long it is away")
     down = sub.add_parser("down", help="remove the cluster and all its data")
     down.add_argument("--purge", action="store_true", help="remove what was built for it, too")
     options = parser.parse_args()
@@ -27,6 +30,8 @@ def main() -> int:
             commands.make_images()
         elif options.command == "status":
             commands.status()
+        elif options.command == "crash":
+            commands.crash(options.component, options.seconds)
         else:
             commands.down(purge=options.purge)
     except ClusterError as error:

@@ -3,10 +3,12 @@
 import os
 import platform
 import shutil
+import signal
+import time
 from pathlib import Path
 
-from . import build, configuration, foreign, handle, images, native, packages
-from .decide import Action, Mode, choose_mode, decide, missing_for_native
+from . import build, components, configuration, foreign, handle, images, native, packages
+from .decide import Action, Mode, choose_mode, decide, missing_for_native, refuse_crash
 from .errors import ClusterError
 from .layout import Handle, State, cache_directory
 from .locking import turn
@@ -135,6 +137,28 @@ def status() -> None:
     print(f"{meaning[decision.action]}: {decision.why}")
     if decision.action is not Action.REUSE:
         raise SystemExit(3)
+
+
+def crash(name: str, seconds: float) -> None:
+    """Kill a component of the running cluster and bring it back after `seconds`."""
+    if mode() is not Mode.NATIVE:
+        raise ClusterError("Only components of the native cluster can be crashed.")
+    state = State()
+    # Whatever ends this command, the component comes back.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Held all the while: another clone's `up` would bring it back at once.
+    with turn(RUNNING, "start or stop of the cluster"):
+        wanted = native.inputs(state, build.sources_hash())
+        refusal = refuse_crash(native.observe(state), wanted, name, components.CRASHABLE)
+        if refusal is not None:
+            raise ClusterError(f"Nothing was crashed. {refusal}")
+        try:
+            native.kill(state, name)
+            say(f"{name} is killed")
+            time.sleep(seconds)
+        finally:
+            native.repair(state)
+        say(f"{name} is back")
 
 
 def make_images() -> None:

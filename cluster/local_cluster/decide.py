@@ -50,6 +50,17 @@ def decide(observed: Observed, wanted_inputs: str) -> Decision:
     return Decision(Action.REUSE, "it is running")
 
 
+def refuse_crash(
+    observed: Observed, wanted_inputs: str, name: str, crashable: tuple[str, ...]
+) -> str | None:
+    """Why a component is not to be killed, or None: only what can be brought back is."""
+    if name not in crashable:
+        return f"{name}: what can be crashed is {', '.join(crashable)}"
+    decision = decide(observed, wanted_inputs)
+    # A cluster of another clone's sources would have to be replaced, not repaired.
+    return None if decision.action is Action.REUSE else decision.why
+
+
 class Mode(Enum):
     """The sorts of cluster there are."""
 

@@ -117,6 +117,14 @@ def repair(state: State) -> None:
     _wait_ready(state, record, Api(state), 0 if kubelet_lives else began)
 
 
+def kill(state: State, name: str) -> None:
+    """End one component at once, as a crash would; `repair` brings it back."""
+    record = load(state)
+    if record is None:
+        raise ClusterError("The cluster's record is gone.")
+    processes.stop([record.processes[name]], 0)
+
+
 def _run_components(state: State, record: Record) -> None:
     resolv_conf = Path("/etc/resolv.conf")
     files = configuration.plain_files(

@@ -16,20 +16,38 @@ CONTAINER_SECURITY: dict[str, Any] = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
-# Durability is of no use to a server whose data go with its pod.
+# Durability is of no use to a server whose data go with its pod, and a volume needs none to
+# outlive the killed processes of a machine that runs on.
 _FAST = ("fsync=off", "full_page_writes=off", "max_wal_size=8GB", "shared_buffers=512MB")
+_DATA = "/var/lib/postgresql/data"
+_CLAIM: dict[str, Any] = {
+    "metadata": {"name": "data"},
+    "spec": {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "5Gi"}},
+    },
+}
 
 
 class Postgres:
-    """A server named `name` in `namespace`; its pod is `<name>-0`."""
+    """A server named `name` in `namespace`; its pod is `<name>-0`.
+
+    With `persistent` its data are on a volume and outlive the pod; `image` is the variable that
+    `make images` publishes its image under.
+    """
 
     def __init__(
-        self, namespace: str, name: str = "postgres", *, image: str = "POSTGRES_IMAGE"
+        self,
+        namespace: str,
+        name: str = "postgres",
+        *,
+        image: str = "POSTGRES_IMAGE",
+        persistent: bool = False,
     ) -> None:
         self.namespace = namespace
         self.name = name
-        # The variable that `make images` publishes it under.
         self.image = image
+        self.persistent = persistent
         self.pod = f"{name}-0"
 
     @property
@@ -131,12 +149,18 @@ class Postgres:
             },
             "securityContext": CONTAINER_SECURITY,
             "volumeMounts": [
-                {"name": "data", "mountPath": "/var/lib/postgresql/data"},
+                {"name": "data", "mountPath": _DATA},
                 {"name": "run", "mountPath": "/var/run/postgresql"},
                 {"name": "shm", "mountPath": "/dev/shm"},
                 {"name": "tmp", "mountPath": "/tmp"},
             ],
         }
+        if self.persistent:
+            # A pod that is deleted by force may still run when the next one starts, and
+            # PostgreSQL's own guard doesn't see beyond its container.
+            container["command"] = [
+                "flock", "--no-fork", f"{_DATA}/in-use", "postgres-entrypoint",
+            ]  # fmt: skip
         memory = {"medium": "Memory", "sizeLimit": "1Gi"}
         return {
             "apiVersion": "apps/v1",
@@ -146,6 +170,7 @@ class Postgres:
                 "replicas": 1,
                 "serviceName": self.name,
                 "selector": {"matchLabels": labels},
+                **({"volumeClaimTemplates": [_CLAIM]} if self.persistent else {}),
                 "template": {
                     "metadata": {"labels": labels},
                     "spec": {
@@ -153,10 +178,12 @@ class Postgres:
                         "terminationGracePeriodSeconds": 10,
                         "securityContext": {
                             **POD_SECURITY, "runAsUser": 999, "runAsGroup": 999, "fsGroup": 999,
+                            # PostgreSQL refuses a directory that its group may write to.
+                            "fsGroupChangePolicy": "OnRootMismatch",
                         },
                         "containers": [container],
                         "volumes": [
-                            {"name": "data", "emptyDir": {}},
+                            *([] if self.persistent else [{"name": "data", "emptyDir": {}}]),
                             {"name": "run", "emptyDir": {}},
                             {"name": "shm", "emptyDir": memory},
                             {"name": "tmp", "emptyDir": {}},

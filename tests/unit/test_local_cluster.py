@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from local_cluster.buildah import machine_words
-from local_cluster.components import command_lines
+from local_cluster.components import CRASHABLE, command_lines
 from local_cluster.configuration import kubeconfigs, plain_files
 from local_cluster.decide import (
     Action,
@@ -16,6 +16,7 @@ from local_cluster.decide import (
     go_fits,
     missing_for_native,
     parse_go_version,
+    refuse_crash,
 )
 from local_cluster.inputs import content_hash, context_hash, copied_sources
 from local_cluster.layout import State
@@ -45,6 +46,24 @@ def test_up_does_what_the_observed_state_asks_for(observed: Observed, action: Ac
 def test_a_repair_names_what_died() -> None:
     observed = Observed(recorded=True, inputs="a", dead=("etcd", "kubelet"))
     assert "etcd, kubelet" in decide(observed, "a").why
+
+
+def test_only_what_up_would_bring_back_is_crashed() -> None:
+    assert refuse_crash(RUNNING, "a", "kubelet", CRASHABLE) is None
+
+
+@pytest.mark.parametrize(
+    ("observed", "name", "why"),
+    [
+        (RUNNING, "etcd", "what can be crashed is"),
+        (Observed(), "kubelet", "no local cluster"),
+        (Observed(recorded=True, inputs="b", healthy=True), "kubelet", "other sources"),
+        (Observed(recorded=True, inputs="a", dead=("containerd",)), "kubelet", "containerd"),
+        (Observed(recorded=True, inputs="a"), "kubelet", "not ready"),
+    ],
+)
+def test_nothing_else_is_crashed(observed: Observed, name: str, why: str) -> None:
+    assert why in (refuse_crash(observed, "a", name, CRASHABLE) or "")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,136 @@
+"""Strikes: what a schedule names, carried out, with what came of each."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from chaos_processes import kill_inside
+from chaos_schedule import Manner, Strike
+from playground.tools import ROOT, NeverHappenedError, ToolError, kubectl, wait_for
+
+# An API server that is away comes back within seconds; later the moment has passed.
+_TRY_SECONDS = 15
+_CRASH_SECONDS = 180
+_LABELS = {
+    "operator": "app.kubernetes.io/component=operator",
+    "api": "app.kubernetes.io/component=api",
+    "runner": "app.kubernetes.io/component=runner",
+    "database": "app.kubernetes.io/name=postgres",
+}
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A strike as it was carried out; `at` is seconds since the epoch."""
+
+    at: float
+    strike: Strike
+    effect: str
+    had_effect: bool
+
+
+class Striker:
+    """Carries strikes out in one namespace, and on the machine's cluster."""
+
+    def __init__(self, namespace: str, say: Callable[[str], None]) -> None:
+        self._namespace = namespace
+        self._say = say
+        self._crash: threading.Thread | None = None
+        self.hits: list[Hit] = []
+
+    def strike(self, strike: Strike) -> None:
+        """Do it; a fault that finds nobody, or that is refused, is told and left at that."""
+        if strike.fault.manner is Manner.CRASH:
+            self.settle()
+            # Pods are struck while the cluster limps: that is half of the point.
+            self._crash = threading.Thread(target=self._crash_component, args=(strike,))
+            self._crash.start()
+            return
+        try:
+            effects = wait_for(
+                lambda: self._effects(strike) or None, "a victim", _TRY_SECONDS, every=0.5
+            )
+        except NeverHappenedError:
+            self._told(strike, "nobody to hit", had_effect=False)
+            return
+        self._told(strike, ", ".join(effects), had_effect=True)
+
+    def settle(self) -> None:
+        """Wait until a crashed component is back."""
+        if self._crash is not None:
+            self._crash.join()
+            self._crash = None
+
+    def _effects(self, strike: Strike) -> list[str]:
+        """What was hit, by name; nothing where it is worth another look."""
+        strike_pod = self._kill_inside if strike.fault.manner is Manner.SIGKILL else self._delete
+        return [
+            pod["metadata"]["name"]
+            for pod in self._victims(strike)
+            if strike_pod(pod, by_force=strike.fault.manner is Manner.FORCE)
+        ]
+
+    def _victims(self, strike: Strike) -> list[dict[str, Any]]:
+        try:
+            found = kubectl(
+                "-n", self._namespace, "get", "pods", "-l", _LABELS[strike.fault.victim], "-o",
+                "json", "--request-timeout=5s", timeout=10,
+            )  # fmt: skip
+        except (ToolError, subprocess.TimeoutExpired):
+            return []
+        pods = sorted(
+            (pod for pod in json.loads(found)["items"] if _is_running(pod)),
+            key=lambda pod: str(pod["metadata"]["name"]),
+        )
+        return pods if strike.fault.everyone or not pods else [pods[strike.pick % len(pods)]]
+
+    def _kill_inside(self, pod: dict[str, Any], *, by_force: bool) -> bool:
+        return bool(kill_inside(pod["metadata"]["uid"]))
+
+    def _delete(self, pod: dict[str, Any], *, by_force: bool) -> bool:
+        options = ["--grace-period=0", "--force"] if by_force else []
+        try:
+            kubectl(
+                "-n", self._namespace, "delete", "pod", pod["metadata"]["name"], "--wait=false",
+                "--request-timeout=5s", *options, timeout=10,
+            )  # fmt: skip
+        except (ToolError, subprocess.TimeoutExpired):
+            return False
+        return True
+
+    def _crash_component(self, strike: Strike) -> None:
+        began = time.monotonic()
+        command = [sys.executable, "-m", "local_cluster", "crash", strike.fault.victim]
+        with subprocess.Popen(
+            [*command, f"--seconds={strike.seconds}"],
+            env={**os.environ, "PYTHONPATH": str(ROOT / "cluster")},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            # Of its own session: what stops this run must not stop the repair.
+            start_new_session=True,
+        ) as crash:
+            try:
+                _, complaint = crash.communicate(timeout=_CRASH_SECONDS)
+            except subprocess.TimeoutExpired:
+                # It repairs on its way out.
+                crash.terminate()
+                _, complaint = crash.communicate()
+        took = f"away and back in {time.monotonic() - began:.0f} s"
+        self._told(strike, complaint.strip() or took, had_effect=crash.returncode == 0)
+
+    def _told(self, strike: Strike, effect: str, *, had_effect: bool) -> None:
+        self.hits.append(Hit(time.time(), strike, effect, had_effect))
+        self._say(f"{strike.fault}: {effect}")
+
+
+def _is_running(pod: dict[str, Any]) -> bool:
+    return bool(
+        pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
+    )
