@@ -9,8 +9,9 @@ SHELL := /bin/bash
 export CLUSTER REGISTRY
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-cluster test-chaos browser promtool lint cluster-up cluster-down cluster-status images \
-	bench-dump bench-api crds docs lock schemathesis
+.PHONY: help demo test test-unit test-cluster test-chaos browser promtool lint \
+	cluster-up cluster-down cluster-status images \
+	bench-dump bench-api bench-operator crds docs lock schemathesis
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -65,6 +66,9 @@ bench-dump: images ## the runner against pg_dump, and a job's fixed overhead
 # With the API's own libraries, which a plain Python lacks.
 bench-api: $(VENV)/ready cluster-up ## the API against a bare FastAPI route and a bare create call
 	@PYTHONPATH=api:crds:demo:bench $(BIN)/python bench/bench_api.py
+
+bench-operator: $(VENV)/ready cluster-up ## the operator against a bare kopf handler, and with 10,000 exports
+	@PYTHONPATH=crds:demo:bench $(BIN)/python bench/bench_operator.py
 
 crds: $(VENV)/ready ## write the CRDs from the models
 	PYTHONPATH=crds $(BIN)/python -m backupexport_contract.crd_manifests

@@ -20,8 +20,9 @@ import load_client
 import many_exports
 import measures
 from backupexport_contract import names
+from cluster_kinds import ensure_crds
 from measures import Rounds
-from playground.tools import ROOT, ToolError, kubectl, namespace
+from playground.tools import kubectl, namespace
 from processors import memory, pinned, processors
 from servers import LIST, Servers
 
@@ -53,7 +54,7 @@ Contender = Callable[[float], load_client.Load]
 
 def main() -> int:
     """Print the tables and the bench line."""
-    _ensure_crds()
+    ensure_crds()
     measured, generator = processors()
     with ExitStack() as stack:
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -189,16 +190,6 @@ def _turns(contenders: Iterable[str]) -> Iterator[tuple[int, str]]:
 def _kubernetes_reads() -> int:
     told = kubectl("get", "--raw", "/metrics")
     return measures.requests_to(told, names.EXPORT_PLURAL, ("GET", "LIST"))
-
-
-def _ensure_crds() -> None:
-    """Create the CRDs where there are none; those that are there belong to somebody."""
-    for file in sorted((ROOT / "crds").glob("*.yaml")):
-        try:
-            kubectl("get", "-f", str(file))
-        except ToolError:
-            kubectl("create", "-f", str(file))
-            kubectl("wait", "--for=condition=Established", "-f", str(file), "--timeout=30s")
 
 
 def _warn_of_unsteady(rounds: dict[str, Rounds]) -> None:

@@ -6,7 +6,7 @@ import random
 import re
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +17,8 @@ from backupexport_contract.resources import readable_size
 from playground.tools import STATE, ToolError, apply, environment
 
 PROJECTS = tuple(f"proj-{number:02}" for number in range(50))
+# The part that waits or runs, where not all are finished.
+UNFINISHED = 0.04
 _CONNECTIONS = 16
 _PATH = f"/apis/{names.API_VERSION}/namespaces/{{}}/{names.EXPORT_PLURAL}"
 _JSON = {"Content-Type": "application/json"}
@@ -25,7 +27,7 @@ _AGE = timedelta(days=30)
 _TOOK = timedelta(seconds=95)
 
 
-def make_targets(namespace: str) -> None:
+def make_targets(namespace: str, projects: Sequence[str] = PROJECTS, **spec: Any) -> None:
     """An ExportTarget for each project; nothing runs, so nobody misses the Secret."""
     apply(
         *(
@@ -33,17 +35,21 @@ def make_targets(namespace: str) -> None:
                 "apiVersion": names.API_VERSION,
                 "kind": names.TARGET_KIND,
                 "metadata": {"name": project, "namespace": namespace},
-                "spec": {"projectId": project, "secretRef": {"name": project}},
+                "spec": {"projectId": project, "secretRef": {"name": project}, **spec},
             }
-            for project in PROJECTS
+            for project in projects
         )
     )
 
 
-def fill(namespace: str, count: int) -> list[str]:
-    """Create `count` BackupExports with the states that an operator would have left; their ids."""
+def fill(namespace: str, count: int, *, finished: bool = False) -> list[str]:
+    """Create `count` BackupExports with the states that an operator would have left; their ids.
+
+    `finished`: none of them waits or runs any more.
+    """
     # Seeded: alike from run to run.
     chance = random.Random(count)
+    least = UNFINISHED if finished else 0.0
     now = timestamps.now()
     jobs = [
         (str(uuid.uuid4()), PROJECTS[number % len(PROJECTS)], now - _AGE * (number / count))
@@ -59,7 +65,7 @@ def fill(namespace: str, count: int) -> list[str]:
             "PATCH",
             f"{path}/{job[0]}/status",
             _MERGE_PATCH,
-            json.dumps({"status": status(*job, chance.random())}).encode(),
+            json.dumps({"status": status(*job, chance.uniform(least, 1))}).encode(),
         )
         for job in jobs
     )
@@ -107,7 +113,7 @@ def status(job_id: str, project_id: str, created: datetime, chance: float) -> di
         "attempts": 1,
         "startTime": _kubernetes_time(created + timedelta(seconds=2)),
     }
-    if chance < 0.04:
+    if chance < UNFINISHED:
         return told | {"phase": "Running", "progress": _progress(42, dumped)}
     told["completionTime"] = _kubernetes_time(created + _TOOK)
     if chance < 0.1:

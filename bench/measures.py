@@ -47,15 +47,30 @@ def faster(rounds: Mapping[str, Rounds], *names: str) -> str:
     return max(names, key=lambda name: rounds[name].rate)
 
 
-def table(rounds: Mapping[str, Rounds], baselines: Mapping[str, str], beside: str) -> str:
+def table(
+    rounds: Mapping[str, Rounds],
+    baselines: Mapping[str, str],
+    beside: str,
+    what: str = "requests/s",
+) -> str:
     """A line for each contender: medians (min-max); and its rate beside its baseline's."""
-    lines = [f"{'':<26}{'requests/s':>20}{'p50 ms':>20}{'p99 ms':>22}{beside:>11}"]
+    lines = [f"{'':<26}{what:>20}{'p50 ms':>20}{'p99 ms':>22}{beside:>11}"]
     for name, one in rounds.items():
         baseline = rounds[baselines[name]]
         lines.append(
             f"{name:<26}{_spread(one.rates, 0):>20}{_spread(one.p50s, 2):>20}"
             f"{_spread(one.p99s, 2):>22}{one.rate / baseline.rate:>11.3f}"
         )
+    return "\n".join(lines)
+
+
+def latency_table(rows: Mapping[str, Sequence[float]]) -> str:
+    """A line for each of `rows`, which are latencies in seconds."""
+    lines = [f"{'':<40}{'n':>6}{'p50 ms':>11}{'p99 ms':>11}{'max ms':>11}"]
+    for name, values in rows.items():
+        figures = (percentile(values, percent) * 1000 for percent in (50, 99, 100))
+        told = "".join(f"{figure:>11.1f}" for figure in figures)
+        lines.append(f"{name:<40}{len(values):>6}{told}")
     return "\n".join(lines)
 
 
