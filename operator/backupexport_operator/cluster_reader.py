@@ -157,7 +157,7 @@ def _when(event: dict[str, Any]) -> str:
         event.get("eventTime"),
         event["metadata"]["creationTimestamp"],
     )
-    return max(filter(None, times))
+    return max(str(time) for time in times if time)
 
 
 def _by_export(found: Any) -> dict[str, frozenset[Any]]:

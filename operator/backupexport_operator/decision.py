@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from backupexport_contract import timestamps
 from backupexport_contract.names import FINALIZER
-from backupexport_contract.reasons import Phase, Reason
+from backupexport_contract.reasons import ExitCode, Phase, Reason
 from backupexport_contract.resources import BackupExportStatus, readable_size
 from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY, Artifact
 
@@ -197,8 +197,8 @@ def _not_started(seen: Observation, job: JobFacts, pod: PodFacts | None) -> Plan
         message = f"Job {job.name} is suspended: `kubectl describe job {job.name}` says why."
         return Plan(next_status.queued(seen, message))
     age = seen.now - timestamps.from_text(pod.created_at if pod else job.created_at)
-    stuck = stuck_trouble(job.name, pod, seen.warning)
-    if stuck is not None and (seen.warning or age >= START_GRACE):
+    if seen.warning or age >= START_GRACE:
+        stuck = stuck_trouble(job.name, pod, seen.warning)
         return Plan(next_status.waiting(seen, stuck), recheck_after=WARNING_PAUSE)
     known = None if pod else _remembered(seen.export.status)
     return Plan(
@@ -210,7 +210,9 @@ def _not_started(seen: Observation, job: JobFacts, pod: PodFacts | None) -> Plan
 
 def _job_deleted(seen: Observation) -> Trouble:
     message = "The export's Job was deleted before it was done: start the export again."
-    last = next(filter(None, map(end_trouble, seen.attempts)), None)
+    # Being stopped is what the deletion did to it.
+    before = (end_trouble(p) for p in seen.attempts if p.exit_code != ExitCode.INTERRUPTED)
+    last = next(filter(None, before), None)
     return _with_history(seen, Trouble(Reason.JOB_DELETED, message), last)
 
 

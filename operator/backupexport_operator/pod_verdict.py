@@ -38,6 +38,12 @@ class Trouble:
     is_fatal: bool = False
 
 
+_OUT_OF_MEMORY = Trouble(
+    Reason.OUT_OF_MEMORY,
+    "The export's pod ran out of memory: raise resources.limits.memory on the "
+    "ExportTarget (or runner.resources in the chart).",
+)
+
 # https://github.com/kubernetes/kubernetes/tree/master/pkg/scheduler/framework/plugins/volumebinding
 _VOLUME_TROUBLE = r"persistentvolumeclaim|PersistentVolumeClaim|persistent volume|volume node"
 
@@ -78,6 +84,37 @@ def start_trouble(pod: PodFacts) -> Trouble | None:
     return None
 
 
+def stuck_trouble(job_name: str, pod: PodFacts | None, warning: str | None) -> Trouble:
+    """Why an export has not started whose pod tells nothing, or whose Job has no pod.
+
+    `warning` is what Kubernetes warned of in an Event, if anything.
+    """
+    detail = _detail(warning or "")
+    if pod is None:
+        return Trouble(
+            Reason.UNSCHEDULABLE,
+            "The export's Job gets no pod: often a quota or an admission rule forbids it, "
+            f"`kubectl describe job {job_name}` says more{detail}.",
+        )
+    if "OOM-killed" in detail:
+        return _OUT_OF_MEMORY
+    if "Mount" in detail or "Attach" in detail:
+        return Trouble(
+            Reason.STORAGE_UNWRITABLE,
+            f"The exports' volume can't be mounted for the export's pod: check it{detail}.",
+        )
+    return Trouble(
+        Reason.INTERNAL,
+        "The export's pod doesn't start: ask the cluster's administrators, `kubectl describe pod "
+        f"{pod.name}` says more{detail}.",
+    )
+
+
+def with_aside(message: str, aside: str) -> str:
+    """One sentence still, with `aside` in brackets at its end."""
+    return f"{message.rstrip('.')} ({aside})."
+
+
 def _unschedulable(said: str) -> Trouble:
     detail = _detail(said)
     # The scheduler names several causes at once, and knows what it is about the volume first.
@@ -115,11 +152,7 @@ def end_trouble(pod: PodFacts) -> Trouble | None:
     if pod.exit_code == _SIGKILLED and said:
         return Trouble(Reason.OUT_OF_MEMORY, said)
     if pod.ended_by == "OOMKilled" or _died_of_memory_at_start(pod):
-        return Trouble(
-            Reason.OUT_OF_MEMORY,
-            "The export's pod ran out of memory: raise resources.limits.memory on the "
-            "ExportTarget (or runner.resources in the chart).",
-        )
+        return _OUT_OF_MEMORY
     if pod.exit_code == ExitCode.SUCCESS:
         return Trouble(
             Reason.INTERNAL,

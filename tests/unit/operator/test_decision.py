@@ -140,14 +140,68 @@ def test_what_cannot_start_says_so_while_pending(pod: PodFacts, reason: Reason |
     assert outcome(decide(seen(ACCEPTED, pod))) == (Phase.PENDING, reason)
 
 
+MOUNT = "FailedMount: MountVolume.SetUp failed for volume."
+SANDBOX = "FailedCreatePodSandBox: container init was OOM-killed (memory limit too low?)"
+QUOTA = "FailedCreate: pods is forbidden: exceeded quota."
+
+
 @pytest.mark.parametrize(
-    ("pods", "reason"), [((POD,), Reason.STORAGE_UNWRITABLE), ((), Reason.UNSCHEDULABLE)]
+    ("pods", "warning", "reason"),
+    [
+        ((POD,), MOUNT, Reason.STORAGE_UNWRITABLE),
+        ((POD,), SANDBOX, Reason.OUT_OF_MEMORY),
+        ((POD,), "", Reason.INTERNAL),
+        ((), QUOTA, Reason.UNSCHEDULABLE),
+        ((), "", Reason.UNSCHEDULABLE),
+    ],
 )
-def test_what_tells_nothing_for_long_is_said_to_be_stuck(pods: Any, reason: Reason) -> None:
+def test_what_tells_nothing_is_asked_for_warnings_and_at_last_said_to_be_stuck(
+    pods: Any, warning: str, reason: Reason
+) -> None:
+    very_young = decide(seen(ACCEPTED, *pods, now=NOW - timedelta(seconds=50)))
+    assert (outcome(very_young), very_young.wants_warning) == ((Phase.PENDING, None), False)
     young = decide(seen(ACCEPTED, *pods))
-    assert outcome(young) == (Phase.PENDING, None)
+    assert (outcome(young), young.wants_warning) == ((Phase.PENDING, None), True)
     assert young.recheck_after is not None
-    assert outcome(decide(seen(ACCEPTED, *pods, now=NOW + START_GRACE))) == (Phase.PENDING, reason)
+    told = decide(seen(ACCEPTED, *pods, warning=warning))
+    assert outcome(told) == (Phase.PENDING, reason if warning else None)
+    old = decide(seen(ACCEPTED, *pods, warning=warning, now=NOW + START_GRACE))
+    assert outcome(old) == (Phase.PENDING, reason)
+    assert old.recheck_after is not None
+    if reason is not Reason.OUT_OF_MEMORY:
+        assert warning.rstrip(".") in (old.status.message or "")
+
+
+def test_a_disruption_is_told_and_is_no_attempt() -> None:
+    evicted = ended(143, "Stopped.", disrupted=True)
+    plan = decide(seen(ACCEPTED, evicted))
+    assert "doesn't count" in (plan.status.message or "")
+    assert not plan.status.attempts
+    again = replace(POD, name="pod-b", created_at=LATER, started_at=LATER)
+    assert decide(seen(ACCEPTED, again, lost_pods=[evicted])).status.attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("of", "words"),
+    [
+        (ACCEPTED, "its pod never started"),
+        (RUNNING, "had dumped nothing yet"),
+        (
+            export(
+                jobName=JOB.name, phase="Running", startTime=CREATED,
+                progress={
+                    "percent": 50, "dumpedBytes": 2048, "estimatedBytes": 4096, "display": "50%",
+                },
+            ),
+            "had dumped 2.0 KiB of about 4.0 KiB",
+        ),
+    ],
+)  # fmt: skip
+def test_the_deadline_says_how_far_it_was(of: BackupExport, words: str) -> None:
+    late = replace(JOB, failure="DeadlineExceeded")
+    plan = decide(seen(of, job=late, tidying=TIDIED))
+    assert outcome(plan) == (Phase.FAILED, Reason.DEADLINE_EXCEEDED)
+    assert words in (plan.status.message or "")
 
 
 def test_a_pod_that_its_node_ended_says_so() -> None:
@@ -222,7 +276,6 @@ def test_what_cannot_heal_fails_at_once(exit_code: int, reason: Reason) -> None:
         ended(137),
         ended(143),
         ended(1),
-        ended(ExitCode.AUTHENTICATION_FAILED, "Wrong.", disrupted=True),
     ],
 )
 def test_what_may_heal_is_tried_again_and_says_why(pod: PodFacts) -> None:
@@ -249,13 +302,16 @@ def test_the_deadline_keeps_what_was_wrong_before() -> None:
     )
     plan = decide(seen(stuck, job=replace(JOB, failure="DeadlineExceeded")))
     assert outcome(plan) == (Phase.FAILED, Reason.DEADLINE_EXCEEDED)
-    assert "No node can." in (plan.status.message or "")
+    assert "(before that: No node can)." in (plan.status.message or "")
 
 
 def test_a_job_deleted_by_hand_is_a_failure_and_not_made_again() -> None:
-    plan = decide(seen(RUNNING, job=None, lost_job=JOB, lost_pods=[ended(143, "Stopped.")]))
+    lost = [ended(ExitCode.CONNECTION_FAILED, "Refused."), ended(143, "Stopped.")]
+    plan = decide(seen(RUNNING, job=None, lost_job=JOB, lost_pods=lost[1:]))
     assert outcome(plan) == (Phase.FAILED, Reason.JOB_DELETED)
-    assert "Before that: The runner was stopped" in (plan.status.message or "")
+    assert "before that" not in (plan.status.message or "")
+    retried = decide(seen(RUNNING, job=None, lost_job=JOB, lost_pods=lost[:1]))
+    assert "(before that: Refused)." in (retried.status.message or "")
     assert not plan.create_job
 
 
