@@ -1,19 +1,43 @@
-"""`backupexport-operator`: runs until SIGTERM or SIGINT."""
+"""`backupexport-operator`: runs until SIGTERM or SIGINT.
 
+`backupexport-operator release-finalizers`: takes our finalizer off every BackupExport.
+"""
+
+import argparse
 import asyncio
 import logging
+import os
+import signal
 import sys
 
 import kopf
+from kubernetes.aio import client
+from prometheus_client import REGISTRY
 from pydantic import ValidationError
 
+from backupexport_operator import finalizers, http_server
+from backupexport_operator.cluster_writer import connect
 from backupexport_operator.handlers import build_registry, configure
+from backupexport_operator.kopf_run import run_kopf
+from backupexport_operator.leadership import Leadership, silence_leaders, steady_clock
+from backupexport_operator.lease_store import LeaseStore
 from backupexport_operator.logs import configure_logging
 from backupexport_operator.settings import Settings
+from backupexport_operator.supervisor import Limits, StuckError, Supervisor, Term
+from backupexport_operator.watch_health import WatchHealth
+
+_logger = logging.getLogger(__name__)
+
+# For the Lease, so that its requests never wait for others', and what comes at the very end.
+_POOL_SIZE = 4
+# How long the replicas stay quiet after the finalizers are gone: until helm has deleted them.
+_QUIET_SECONDS = 30.0
+_RELEASE_SECONDS = 90.0
 
 
 def main() -> int:
-    """Exit status 0 after a signal, 2 where the settings are wrong."""
+    """Exit status 0 after a signal, 1 after a failure, 2 where the settings are wrong."""
+    command = _arguments().parse_args().command
     try:
         settings = Settings()
     except ValidationError as error:
@@ -22,19 +46,90 @@ def main() -> int:
             sys.stderr.write(f"{name}: {problem['msg']}\n")
         return 2
     configure_logging(settings.log_level, settings.log_format)
-    logging.getLogger(__name__).info("serving namespace %s", settings.namespace)
-    kopf_settings = kopf.OperatorSettings()
-    configure(kopf_settings)
-    asyncio.run(
-        kopf.operator(
-            registry=build_registry(settings),
-            settings=kopf_settings,
-            namespaces=[settings.namespace],
-            standalone=True,
-            liveness_endpoint=f"http://0.0.0.0:{settings.liveness_port}/healthz",
-        )
-    )
+    if command == "release-finalizers":
+        return asyncio.run(_release_finalizers(settings))
+    _logger.info("serving namespace %s", settings.namespace)
+    asyncio.run(_serve(settings))
     return 0
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("command", nargs="?", choices=["run", "release-finalizers"], default="run")
+    return parser
+
+
+async def _serve(settings: Settings) -> None:
+    api_client = await connect(_POOL_SIZE)
+    namespace = settings.namespace
+    leadership = Leadership(
+        LeaseStore(api_client, namespace, settings.lease_name),
+        settings.identity,
+        settings.lease_timings,
+    )
+
+    async def work(term: Term) -> None:
+        kopf_settings = kopf.OperatorSettings()
+        configure(kopf_settings)
+        await run_kopf(
+            build_registry(settings),
+            kopf_settings,
+            namespace,
+            term.stop,
+            term.started,
+            take_signals,
+        )
+
+    async def farewell() -> None:
+        if await finalizers.namespace_is_terminating(api_client, namespace):
+            await finalizers.release_finalizers(api_client, namespace)
+
+    supervisor = Supervisor(
+        leadership,
+        work,
+        farewell,
+        lambda: WatchHealth((), steady_clock),
+        Limits(dead_watch=2 * settings.resync_seconds, silence=3 * settings.lease_seconds),
+    )
+
+    def take_signals() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, supervisor.stop)
+
+    take_signals()
+    app = http_server.application(
+        supervisor.liveness_troubles, supervisor.readiness_troubles, REGISTRY
+    )
+    try:
+        async with http_server.serving(app, settings.http_port):
+            await supervisor.run()
+    except StuckError:
+        _logger.critical("this process ends without a clean-up", exc_info=True)
+        # What does not end by cancelling would hold up a normal exit as well.
+        os._exit(1)
+    finally:
+        await api_client.close()
+
+
+async def _release_finalizers(settings: Settings) -> int:
+    api_client = await connect(_POOL_SIZE)
+    try:
+        async with asyncio.timeout(_RELEASE_SECONDS):
+            await _silence_and_release(api_client, settings)
+    except Exception:
+        _logger.exception("finalizers may be left")
+        return 1
+    finally:
+        await api_client.close()
+    return 0
+
+
+async def _silence_and_release(api_client: client.ApiClient, settings: Settings) -> None:
+    store = LeaseStore(api_client, settings.namespace, settings.lease_name)
+    # Or the leader would put a finalizer on the next export right behind us.
+    await silence_leaders(store, settings.identity, settings.lease_timings, _QUIET_SECONDS)
+    released = await finalizers.release_finalizers(api_client, settings.namespace)
+    _logger.info("took the finalizer off %d exports", released)
 
 
 if __name__ == "__main__":

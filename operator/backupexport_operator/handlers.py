@@ -33,6 +33,10 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.connect_timeout = 10
     settings.networking.connect_timeout = 5
     settings.networking.request_timeout = 30
+    # What fails at the start is tried again soon, by kopf.
+    settings.execution.default_backoff = 5
+    # Our process outlives kopf, which would kill it ten minutes after an end by an error.
+    settings.process.ultimate_exiting_timeout = None
     settings.watching.label_selectors[JOBS] = OURS
     settings.watching.label_selectors[PODS] = OURS
     # Cost grows with what runs, not with history: a finished export is never looked at again.

@@ -1,11 +1,14 @@
 """The operator's settings, read once from BACKUPEXPORT_… environment values and checked."""
 
+import socket
+import uuid
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backupexport_operator.job_manifest import RunnerDefaults
+from backupexport_operator.lease_decision import Timings
 
 PositiveSeconds = Annotated[int, Field(ge=1)]
 
@@ -51,12 +54,51 @@ class Settings(BaseSettings):
     """How often everything unfinished is looked at again without an event, in seconds."""
     progress_seconds: float = Field(default=2, ge=0.1)
     """The least time between two progress updates of one export, in seconds."""
-    liveness_port: int = Field(default=8081, ge=1, le=65535)
-    """The port of GET /healthz."""
+    http_port: int = Field(default=8081, ge=1, le=65535)
+    """The port of GET /healthz, /readyz and /metrics."""
+    lease_name: str = "backupexport-operator"
+    """The Lease that decides which replica leads."""
+    lease_seconds: int = Field(default=10, ge=3, le=600)
+    """How long a leader may be silent before another replica takes over, in seconds."""
+    lease_renew_deadline_seconds: float = Field(default=7, ge=1)
+    """How long a leader goes on without a renewal, in seconds; at least 1 less than a lease."""
+    lease_retry_seconds: float = Field(default=2, ge=0.1)
+    """How often the Lease is renewed or looked at, in seconds; at most half of the deadline."""
+    pod_uid: str = ""
+    """The pod's uid, which with the host name tells replicas apart."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe message that is logged."""
     log_format: Literal["json", "text"] = "json"
     """json for a cluster, text for a terminal."""
+
+    @field_validator("lease_renew_deadline_seconds", mode="after")
+    @classmethod
+    def _ends_before_another_may_lead(cls, value: float, info: ValidationInfo) -> float:
+        lease = info.data.get("lease_seconds", value + 1)
+        if value > lease - 1:
+            raise ValueError("must be at least 1 less than LEASE_SECONDS")
+        return value
+
+    @field_validator("lease_retry_seconds", mode="after")
+    @classmethod
+    def _leaves_time_for_a_second_attempt(cls, value: float, info: ValidationInfo) -> float:
+        if value > info.data.get("lease_renew_deadline_seconds", 2 * value) / 2:
+            raise ValueError("must be at most half of LEASE_RENEW_DEADLINE_SECONDS")
+        return value
+
+    @property
+    def lease_timings(self) -> Timings:
+        """When a leader renews, gives up and is replaced."""
+        return Timings(
+            lease=self.lease_seconds,
+            renew_deadline=self.lease_renew_deadline_seconds,
+            retry=self.lease_retry_seconds,
+        )
+
+    @property
+    def identity(self) -> str:
+        """This replica's name in the Lease; without a pod, another one each time."""
+        return f"{socket.gethostname()}_{self.pod_uid or uuid.uuid4()}"
 
     @property
     def runner_defaults(self) -> RunnerDefaults:

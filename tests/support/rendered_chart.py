@@ -65,6 +65,11 @@ EVERYTHING: dict[str, Any] = {
         },
         "dashboard": {"enabled": True, "annotations": {"grafana_folder": "Data"}},
     },
+    "operator": {
+        "replicas": 3,
+        "lease": {"seconds": 30, "renewDeadlineSeconds": 20.5, "retrySeconds": 5},
+        "topologySpreadConstraints": [{"topologyKey": "zone", "maxSkew": 1}],
+    },
     "runner": {
         "resources": {"limits": {"memory": "1Gi"}},
         "nodeSelector": {"disk": "ssd"},
@@ -89,7 +94,11 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
             "topologySpreadConstraints": [],
         },
     },
-    "one replica": {"api": {"replicas": 1}, "networkPolicy": {"enabled": False}},
+    "one replica": {
+        "api": {"replicas": 1},
+        "operator": {"replicas": 1},
+        "networkPolicy": {"enabled": False},
+    },
     "public keys": {
         "auth": {"jwt": {"algorithms": ["RS256", "EdDSA"], "publicKey": PUBLIC_KEY}},
         "valkey": {"existingSecret": "mine"},

@@ -79,7 +79,7 @@ READ = {"get", "list", "watch"}
 GRANTS: dict[str, dict[str, set[str]]] = {
     "api": {EXPORTS: READ | {"create", "patch"}, TARGETS: READ},
     "operator": {
-        EXPORTS: READ,
+        EXPORTS: READ | {"patch", "delete"},
         TARGETS: READ,
         f"{EXPORTS}/status": {"patch"},
         f"{TARGETS}/status": {"patch"},
@@ -88,6 +88,9 @@ GRANTS: dict[str, dict[str, set[str]]] = {
         "/pods/log": {"get"},
         "/events": {"create", "patch"},
         "events.k8s.io/events": {"create", "patch"},
+        "coordination.k8s.io/leases": {"create"},
+        "coordination.k8s.io/leases/r-backupexport-operator": {"get", "update"},
+        "/namespaces/n": {"get"},
     },
 }
 
@@ -98,7 +101,7 @@ def test_roles_grant_this_and_nothing_else(values: dict[str, Any]) -> None:
     assert not [m for m in manifests if m["kind"].startswith("ClusterRole")]
     granted = {
         role["metadata"]["name"].rpartition("-")[2]: {
-            f"{group}/{resource}": set(rule["verbs"])
+            "/".join((group, resource, *rule.get("resourceNames", ()))): set(rule["verbs"])
             for rule in role["rules"]
             for group in rule["apiGroups"]
             for resource in rule["resources"]
@@ -130,7 +133,9 @@ def test_the_claim_outlives_an_uninstall_unless_told_otherwise(keep: bool) -> No
 def test_an_existing_claim_is_used() -> None:
     manifests = render({"storage": {"existingClaim": "mine"}})
     assert not of_kind(manifests, "PersistentVolumeClaim")
-    assert not of_kind(manifests, "Job")
+    assert [job["metadata"]["name"] for job in of_kind(manifests, "Job")] == [
+        "r-backupexport-finalizers"
+    ]
     assert environment(manifests, "operator")["BACKUPEXPORT_CLAIM_NAME"] == "mine"
 
 

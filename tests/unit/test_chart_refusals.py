@@ -72,6 +72,15 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"ingress": {"enabled": True, "hosts": ["h/x"]}},
         "does not match pattern",
     ),
+    "a leader too late to stop": (
+        {"operator": {"lease": {"seconds": 10, "renewDeadlineSeconds": 9.5}}},
+        "at least 1 less than seconds",
+    ),
+    "no second attempt": (
+        {"operator": {"lease": {"retrySeconds": 4}}},
+        "at most half of renewDeadlineSeconds",
+    ),
+    "no time to hand over": ({"operator": {"terminationGracePeriodSeconds": 29}}, "want 30"),
     "no pod for a drain": ({"api": {"podDisruptionBudget": {"maxUnavailable": 0}}}, "want 1"),
     "no time at all": ({"runner": {"activeDeadlineSeconds": 0}}, "want 1"),
 }

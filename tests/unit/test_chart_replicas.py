@@ -132,7 +132,7 @@ def test_a_key_set_and_a_secret_can_stand_side_by_side() -> None:
     ],
 )
 def test_the_disruption_budget(api: dict[str, Any], maxima: list[Any]) -> None:
-    budgets = of_kind(render({"api": api}), "PodDisruptionBudget")
+    budgets = of_kind(render({"api": api}), "PodDisruptionBudget", "-api")
     assert [budget["spec"]["maxUnavailable"] for budget in budgets] == maxima
 
 

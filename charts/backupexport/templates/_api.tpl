@@ -24,18 +24,3 @@
 {{- end -}}
 {{- toYaml $sums -}}
 {{- end -}}
-
-{{- define "backupexport.topologySpread" -}}
-topologySpreadConstraints:
-{{- if kindIs "invalid" .Values.api.topologySpreadConstraints }}
-  - topologyKey: kubernetes.io/hostname
-    maxSkew: 1
-    whenUnsatisfiable: ScheduleAnyway
-    labelSelector:
-      matchLabels:
-        {{- include "backupexport.selectorLabels" (list . "api") | nindent 8 }}
-    # Or the old pods of a rolling update would count.
-    matchLabelKeys: [pod-template-hash]
-{{- else }} {{ toJson .Values.api.topologySpreadConstraints }}
-{{- end }}
-{{- end -}}

@@ -122,6 +122,36 @@ terminationGracePeriodSeconds: {{ $values.terminationGracePeriodSeconds }}
 {{- end }}
 {{- end -}}
 
+{{/* Of (list . component). */}}
+{{- define "backupexport.topologySpread" -}}
+{{- $ := index . 0 -}}
+{{- $constraints := (index $.Values (index . 1)).topologySpreadConstraints -}}
+topologySpreadConstraints:
+{{- if kindIs "invalid" $constraints }}
+  - topologyKey: kubernetes.io/hostname
+    maxSkew: 1
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "backupexport.selectorLabels" . | nindent 8 }}
+    # Or the old pods of a rolling update would count.
+    matchLabelKeys: [pod-template-hash]
+{{- else }} {{ toJson $constraints }}
+{{- end }}
+{{- end -}}
+
+{{- define "backupexport.leaseName" -}}
+{{ include "backupexport.fullname" . }}-operator
+{{- end -}}
+
+{{/* What tells the replicas of the operator apart. */}}
+{{- define "backupexport.podUid" -}}
+- name: BACKUPEXPORT_POD_UID
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.uid
+{{- end -}}
+
 {{/* Of (dict name value …): environment values, those without a value left out. */}}
 {{- define "backupexport.env" -}}
 - name: BACKUPEXPORT_NAMESPACE

@@ -34,6 +34,14 @@
 {{- fail "api.autoscaling: minReplicas is more than maxReplicas" }}
 {{- end }}
 {{- end }}
+{{- with .Values.operator.lease }}
+{{- if gt (float64 .renewDeadlineSeconds) (subf .seconds 1) }}
+{{- fail "operator.lease: renewDeadlineSeconds must be at least 1 less than seconds" }}
+{{- end }}
+{{- if gt (float64 .retrySeconds) (divf .renewDeadlineSeconds 2) }}
+{{- fail "operator.lease: retrySeconds must be at most half of renewDeadlineSeconds" }}
+{{- end }}
+{{- end }}
 {{- if not .Values.api.service.enabled }}
 {{- if .Values.ingress.enabled }}{{ fail "ingress.enabled: needs api.service.enabled" }}{{ end }}
 {{- if .Values.metrics.serviceMonitor.enabled }}{{ fail "metrics.serviceMonitor.enabled: needs api.service.enabled" }}{{ end }}

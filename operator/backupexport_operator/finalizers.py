@@ -1,0 +1,112 @@
+"""Takes our finalizer off BackupExports, where nobody will be left to do its work.
+
+A namespace's deletion, or a later delete of an export, would otherwise wait for ever for an
+operator that is gone.  The files stay: they go with the volume, or are their owner's.
+"""
+
+import asyncio
+import logging
+from typing import Any
+
+from backupexport_contract import names
+from kubernetes.aio import client
+from kubernetes.aio.client.exceptions import ApiException
+
+from backupexport_operator.cluster_writer import REQUEST_TIMEOUT, SERVER_AWAY
+
+_logger = logging.getLogger(__name__)
+
+_PAGE = 500
+_PARALLEL = 8
+_ATTEMPTS = 5
+_FIRST_PAUSE = 0.2
+_JSON_PATCH = "application/json-patch+json"
+_EXPORTS = (names.GROUP, names.VERSION)
+
+
+async def namespace_is_terminating(api_client: client.ApiClient, namespace: str) -> bool:
+    """Whether the namespace is being deleted."""
+    body = await client.CoreV1Api(api_client).read_namespace(
+        namespace, _request_timeout=REQUEST_TIMEOUT
+    )
+    return bool(body.metadata.deletion_timestamp is not None)
+
+
+async def release_finalizers(api_client: client.ApiClient, namespace: str) -> int:
+    """Take the finalizer off every BackupExport of the namespace; how many had it."""
+    api = client.CustomObjectsApi(api_client)
+    slots = asyncio.Semaphore(_PARALLEL)
+    released = 0
+    page: dict[str, Any] = {}
+    while not page or page["metadata"].get("continue"):
+        page = await api.list_namespaced_custom_object(
+            *_EXPORTS,
+            namespace,
+            names.EXPORT_PLURAL,
+            limit=_PAGE,
+            _continue=page.get("metadata", {}).get("continue", ""),
+            _request_timeout=REQUEST_TIMEOUT,
+        )
+        bodies = [body for body in page["items"] if finalizer_position(body) is not None]
+        await asyncio.gather(*(_release(api, namespace, body, slots) for body in bodies))
+        released += len(bodies)
+    return released
+
+
+def finalizer_position(body: dict[str, Any]) -> int | None:
+    """Where in the resource's list of finalizers ours is."""
+    finalizers = body["metadata"].get("finalizers") or []
+    return finalizers.index(names.FINALIZER) if names.FINALIZER in finalizers else None
+
+
+def removal(position: int) -> list[dict[str, Any]]:
+    """A JSON patch that takes ours away and, where the list has changed, nothing."""
+    path = f"/metadata/finalizers/{position}"
+    return [
+        {"op": "test", "path": path, "value": names.FINALIZER},
+        {"op": "remove", "path": path},
+    ]
+
+
+async def _release(
+    api: client.CustomObjectsApi, namespace: str, body: dict[str, Any], slots: asyncio.Semaphore
+) -> None:
+    where = (*_EXPORTS, namespace, names.EXPORT_PLURAL, body["metadata"]["name"])
+    async with slots:
+        for attempt in range(_ATTEMPTS):
+            position = finalizer_position(body)
+            if position is None:
+                return
+            try:
+                await api.patch_namespaced_custom_object(
+                    *where,
+                    removal(position),
+                    _content_type=_JSON_PATCH,
+                    _request_timeout=REQUEST_TIMEOUT,
+                )
+            except SERVER_AWAY as error:
+                if getattr(error, "status", None) == 404:
+                    return
+                if attempt + 1 == _ATTEMPTS:
+                    raise
+                await asyncio.sleep(_FIRST_PAUSE * 2**attempt)
+                # A failed test is a 422: somebody else changed the list meanwhile.
+                found = await _read(api, where)
+                if found is None:
+                    return
+                body = found
+            else:
+                _logger.info("took the finalizer off %s", body["metadata"]["name"])
+                return
+
+
+async def _read(api: client.CustomObjectsApi, where: tuple[str, ...]) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = await api.get_namespaced_custom_object(
+            *where, _request_timeout=REQUEST_TIMEOUT
+        )
+    except ApiException as error:
+        if error.status == 404:
+            return None
+        raise
+    return found

@@ -1,0 +1,60 @@
+"""GET /healthz, /readyz and /metrics of one operator process."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+# What is wrong, in words; nothing where all is well.
+Troubles = Callable[[], list[str]]
+
+
+def application(
+    liveness: Troubles, readiness: Troubles, metrics: CollectorRegistry
+) -> web.Application:
+    """The three routes.
+
+    An answer at all says that the event loop lives.  No connection is kept open: its task
+    would be taken for one of kopf's, which waits for those at its end.
+    """
+
+    async def healthz(_: web.Request) -> web.Response:
+        return _verdict(liveness())
+
+    async def readyz(_: web.Request) -> web.Response:
+        return _verdict(readiness())
+
+    async def scrape(_: web.Request) -> web.Response:
+        response = web.Response(
+            body=generate_latest(metrics), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )
+        response.force_close()
+        return response
+
+    app = web.Application()
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", scrape)
+    return app
+
+
+@asynccontextmanager
+async def serving(app: web.Application, port: int) -> AsyncIterator[None]:
+    """Serve `app` on all addresses for as long as the context is entered."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, port=port).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _verdict(troubles: list[str]) -> web.Response:
+    response = web.Response(
+        text="".join(f"{trouble}\n" for trouble in troubles) or "ok\n",
+        status=503 if troubles else 200,
+    )
+    response.force_close()
+    return response
