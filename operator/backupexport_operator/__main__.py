@@ -12,16 +12,16 @@ import sys
 
 import kopf
 from kubernetes.aio import client
-from prometheus_client import REGISTRY
 from pydantic import ValidationError
 
 from backupexport_operator import finalizers, http_server
-from backupexport_operator.cluster_writer import connect
 from backupexport_operator.handlers import build_registry, configure
 from backupexport_operator.kopf_run import run_kopf
+from backupexport_operator.kubernetes_client import connect
 from backupexport_operator.leadership import Leadership, silence_leaders, steady_clock
 from backupexport_operator.lease_store import LeaseStore
 from backupexport_operator.logs import configure_logging
+from backupexport_operator.metrics import OperatorMetrics
 from backupexport_operator.settings import Settings
 from backupexport_operator.supervisor import Limits, StuckError, Supervisor, Term
 from backupexport_operator.watch_health import WatchHealth
@@ -62,6 +62,7 @@ def _arguments() -> argparse.ArgumentParser:
 async def _serve(settings: Settings) -> None:
     api_client = await connect(_POOL_SIZE)
     namespace = settings.namespace
+    metrics = OperatorMetrics()
     leadership = Leadership(
         LeaseStore(api_client, namespace, settings.lease_name),
         settings.identity,
@@ -98,7 +99,7 @@ async def _serve(settings: Settings) -> None:
 
     take_signals()
     app = http_server.application(
-        supervisor.liveness_troubles, supervisor.readiness_troubles, REGISTRY
+        supervisor.liveness_troubles, supervisor.readiness_troubles, metrics.registry
     )
     try:
         async with http_server.serving(app, settings.http_port):

@@ -12,7 +12,7 @@ from backupexport_contract import names
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
-from backupexport_operator.cluster_writer import REQUEST_TIMEOUT, SERVER_AWAY
+from backupexport_operator.kubernetes_client import REQUEST_TIMEOUT, SERVER_AWAY
 
 _logger = logging.getLogger(__name__)
 

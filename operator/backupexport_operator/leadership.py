@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from backupexport_operator import lease_decision
-from backupexport_operator.cluster_writer import SERVER_AWAY
+from backupexport_operator.kubernetes_client import SERVER_AWAY, brief
 from backupexport_operator.lease_decision import Record, Sighting, Timings
 from backupexport_operator.lease_store import LeaseTakenError, Store
 
@@ -123,9 +123,7 @@ class Leadership:
         except LeaseTakenError:
             self._heard_at = self._clock()
         except SERVER_AWAY as error:
-            # Of an ApiException the text is a page of headers.
-            trouble = " ".join(str(getattr(error, "reason", error)).split())
-            trouble = trouble or type(error).__name__
+            trouble = brief(error)
             if trouble != self._last_trouble:
                 _logger.warning("the Lease can't be read or written: %s", trouble)
         except Exception as error:
