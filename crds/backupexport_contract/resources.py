@@ -5,12 +5,13 @@ text of `kubectl explain`.  Reading is lenient (unknown fields are ignored), bec
 server has already held a stored resource to its schema.
 """
 
+from datetime import datetime, timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from backupexport_contract import names, runner_protocol
+from backupexport_contract import names, runner_protocol, timestamps
 from backupexport_contract.fields import (
     CEL_KEY,
     Compression,
@@ -195,6 +196,18 @@ class BackupExport(KubernetesModel):
         return self.metadata.annotations.get(
             names.ANNOTATION_CREATED_AT, self.metadata.creation_timestamp
         )
+
+    def age(self, now: datetime) -> float:
+        """Seconds since its creation, as fine as `created_at` where that can be believed."""
+        created = timestamps.from_text(self.metadata.creation_timestamp)
+        try:
+            noted = timestamps.from_text(self.created_at)
+        except ValueError:
+            # Whoever may annotate may write anything there.
+            noted = created
+        if timedelta() <= noted - created < timedelta(seconds=1):
+            created = noted
+        return (now - created).total_seconds()
 
 
 def readable_size(size: int) -> str:

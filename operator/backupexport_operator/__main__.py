@@ -22,6 +22,7 @@ from backupexport_operator.leadership import Leadership, silence_leaders, steady
 from backupexport_operator.lease_store import LeaseStore
 from backupexport_operator.logs import configure_logging
 from backupexport_operator.metrics import OperatorMetrics
+from backupexport_operator.running_operator import WATCHED
 from backupexport_operator.settings import Settings
 from backupexport_operator.supervisor import Limits, StuckError, Supervisor, Term
 from backupexport_operator.watch_health import WatchHealth
@@ -73,7 +74,7 @@ async def _serve(settings: Settings) -> None:
         kopf_settings = kopf.OperatorSettings()
         configure(kopf_settings)
         await run_kopf(
-            build_registry(settings),
+            build_registry(settings, metrics, term.watches, leadership.seconds_to_write),
             kopf_settings,
             namespace,
             term.stop,
@@ -89,7 +90,7 @@ async def _serve(settings: Settings) -> None:
         leadership,
         work,
         farewell,
-        lambda: WatchHealth((), steady_clock),
+        lambda: WatchHealth(WATCHED, steady_clock),
         Limits(dead_watch=2 * settings.resync_seconds, silence=3 * settings.lease_seconds),
     )
 

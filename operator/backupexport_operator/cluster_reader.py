@@ -23,9 +23,13 @@ _WATCH_SECONDS = 300
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything unfinished at one time; Jobs and Pods are under their export's uid."""
+    """Everything unfinished at one time.
+
+    Exports are under their uid, Jobs and Pods under that of their export, targets under their own.
+    """
 
     exports: Mapping[str, BackupExport]
+    targets: Mapping[str, ExportTarget]
     jobs: Mapping[str, frozenset[JobFacts]]
     pods: Mapping[str, frozenset[PodFacts]]
 
@@ -39,16 +43,21 @@ class ClusterReader:
         self._custom = client.CustomObjectsApi(api_client)
 
     async def snapshot(self) -> Snapshot:
-        """Three lists, however many exports there are."""
+        """Four lists, however many exports there are."""
         exports = await self._list(
             names.GROUP, names.VERSION, names.EXPORT_PLURAL, field_selector=UNFINISHED
         )
+        targets = await self._list(names.GROUP, names.VERSION, names.TARGET_PLURAL)
         jobs = await self._list("batch", "v1", "jobs", label_selector=OURS)
         pods = await self._list_pods(OURS)
         return Snapshot(
             {
                 export.metadata.uid: export
                 for export in map(BackupExport.model_validate, exports["items"])
+            },
+            {
+                target.metadata.uid: target
+                for target in map(ExportTarget.model_validate, targets["items"])
             },
             _by_export((export_uid_of(job), job_facts(job)) for job in jobs["items"]),
             _by_export((export_uid_of(pod), pod_facts(pod)) for pod in pods),

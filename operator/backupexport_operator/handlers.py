@@ -5,6 +5,7 @@ no finalizer), so watching costs no request.  kopf runs no on.event handler befo
 holds its first list, so a decision never rests on half a picture.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import kopf
@@ -14,9 +15,11 @@ from backupexport_contract.target_resource import ExportTarget
 
 from backupexport_operator.cluster_reader import OURS, UNFINISHED
 from backupexport_operator.facts import JobFacts, PodFacts, export_uid_of, job_facts, pod_facts
+from backupexport_operator.metrics import OperatorMetrics
 from backupexport_operator.running_operator import KindsNotServedError, RunningOperator
 from backupexport_operator.settings import Settings
 from backupexport_operator.sightings import World
+from backupexport_operator.watch_health import WatchHealth
 
 EXPORTS = (names.GROUP, names.VERSION, names.EXPORT_PLURAL)
 TARGETS = (names.GROUP, names.VERSION, names.TARGET_PLURAL)
@@ -43,10 +46,19 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.field_selectors[EXPORTS] = UNFINISHED
 
 
-def build_registry(settings: Settings) -> kopf.OperatorRegistry:
-    """All handlers of one operator process."""
+def build_registry(
+    settings: Settings,
+    metrics: OperatorMetrics,
+    watches: WatchHealth,
+    seconds_to_write: Callable[[], float],
+) -> kopf.OperatorRegistry:
+    """All handlers of one operator process; before each write it asks `seconds_to_write`."""
     registry = kopf.OperatorRegistry()
-    handlers = _Handlers(settings)
+
+    async def start(world: World) -> RunningOperator:
+        return await RunningOperator.start(world, settings, metrics, watches, seconds_to_write)
+
+    handlers = _Handlers(start)
 
     kopf.on.login(registry=registry)(_login)
     kopf.on.startup(registry=registry)(handlers.start)  # type: ignore[arg-type] # index names
@@ -67,14 +79,14 @@ def build_registry(settings: Settings) -> kopf.OperatorRegistry:
 class _Handlers:
     """Hands kopf's events to the running operator."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, start: Callable[[World], Awaitable[RunningOperator]]) -> None:
+        self._start = start
         self._operator: RunningOperator | None = None
 
     async def start(self, exports: Any, targets: Any, jobs: Any, pods: Any, **_: Any) -> None:
         world = World(exports=exports, targets=targets, jobs=jobs, pods=pods)
         try:
-            self._operator = await RunningOperator.start(world, self._settings)
+            self._operator = await self._start(world)
         except KindsNotServedError as error:
             # kopf looks once for what it can watch, and would watch nothing from then on.
             raise kopf.TemporaryError(str(error), delay=2) from error
@@ -100,16 +112,18 @@ class _Handlers:
         if self._operator is None or uid is None:
             return
         if type == "DELETED":
-            self._operator.sightings.note_lost_job(uid, job_facts(body))
-        self._operator.ask(uid)
+            self._operator.job_gone(uid, job_facts(body))
+        else:
+            self._operator.job_changed(uid, job_facts(body))
 
     async def pod_event(self, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
         uid = export_uid_of(body)
         if self._operator is None or uid is None:
             return
         if type == "DELETED":
-            self._operator.sightings.note_lost_pod(uid, pod_facts(body))
-        self._operator.ask(uid)
+            self._operator.pod_gone(uid, pod_facts(body))
+        else:
+            self._operator.ask(uid)
 
 
 def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:

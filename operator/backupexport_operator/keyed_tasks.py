@@ -7,6 +7,7 @@ one run, while it runs one more run; different keys run side by side.
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
@@ -22,7 +23,7 @@ class KeyedTasks(Generic[Key]):
     """At most `parallel` runs of `work` at once, never two of one key.
 
     Errors of `expected_errors` (a server that is away) are logged without a traceback, all of
-    them as `describe` puts them.
+    them as `describe` puts them.  `measure` gets each run's seconds, and its error.
     """
 
     def __init__(
@@ -31,14 +32,21 @@ class KeyedTasks(Generic[Key]):
         parallel: int,
         expected_errors: tuple[type[Exception], ...] = (),
         describe: Callable[[Exception], str] = str,
+        measure: Callable[[float, Exception | None], None] = lambda *_: None,
     ) -> None:
         self._work = work
         self._describe = describe
+        self._measure = measure
         self._expected_errors = expected_errors
         self._slots = asyncio.Semaphore(parallel)
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._asked_again: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
+
+    @property
+    def length(self) -> int:
+        """How many keys run or wait, without those that are due later."""
+        return len(self._tasks)
 
     def ask(self, key: Key, delay: float = 0.0) -> None:
         """Run `work(key)` soon, or after `delay` seconds; an earlier ask wins."""
@@ -78,10 +86,14 @@ class KeyedTasks(Generic[Key]):
         try:
             while True:
                 self._asked_again.discard(key)
+                began = time.monotonic()
                 try:
                     async with self._slots:
+                        began = time.monotonic()
                         await self._work(key)
+                    self._measure(time.monotonic() - began, None)
                 except Exception as error:
+                    self._measure(time.monotonic() - began, error)
                     expected = isinstance(error, self._expected_errors)
                     _logger.log(
                         logging.WARNING if expected else logging.ERROR,

@@ -1,5 +1,9 @@
 """The connection to the Kubernetes API, besides kopf's own, and what calls end with."""
 
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
 import aiohttp
 from backupexport_contract import names
 from kubernetes.aio import client, config
@@ -7,8 +11,16 @@ from kubernetes.aio.client.exceptions import ApiException
 
 # The whole request, in seconds; the client hands a (connect, read) pair to aiohttp unread.
 REQUEST_TIMEOUT = 15.0
-# What a request ends with while the API server is away, refuses, or is slow.
-SERVER_AWAY = (ApiException, aiohttp.ClientError, TimeoutError)
+
+
+class NotLeadingError(Exception):
+    """A write that must not begin: another replica may lead by now."""
+
+
+# What a request ends with while the API server is away, refuses, or is slow, or we may not write.
+SERVER_AWAY = (ApiException, aiohttp.ClientError, TimeoutError, NotLeadingError)
+# (method, path, status; None where no answer came)
+CountRequest = Callable[[str, str, int | None], None]
 
 
 def brief(error: Exception) -> str:
@@ -18,8 +30,42 @@ def brief(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-async def connect(pool_size: int) -> client.ApiClient:
-    """A client for the cluster this runs in, else for the current kubeconfig."""
+class _GuardedClient(client.ApiClient):  # type: ignore[misc] # a generated, untyped class
+    """Asks before each write for how long it may take, and counts every request."""
+
+    def __init__(
+        self,
+        configuration: client.Configuration,
+        seconds_to_write: Callable[[], float],
+        count: CountRequest,
+    ) -> None:
+        super().__init__(configuration)
+        self._seconds_to_write = seconds_to_write
+        self._count = count
+
+    async def call_api(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        if method != "GET":
+            # A request that came through after its time could meet another replica's.
+            seconds = kwargs.get("_request_timeout") or REQUEST_TIMEOUT
+            kwargs["_request_timeout"] = min(seconds, self._seconds_to_write())
+        status = None
+        try:
+            response = await super().call_api(method, url, *args, **kwargs)
+            status = response.status
+        finally:
+            self._count(method, urlsplit(url).path, status)
+        return response
+
+
+async def connect(
+    pool_size: int,
+    seconds_to_write: Callable[[], float] = lambda: REQUEST_TIMEOUT,
+    count: CountRequest = lambda *_: None,
+) -> client.ApiClient:
+    """A client for the cluster this runs in, else for the current kubeconfig.
+
+    `seconds_to_write` is asked before each write; it raises NotLeadingError where none may begin.
+    """
     configuration = client.Configuration()
     try:
         config.load_incluster_config(client_configuration=configuration)
@@ -28,7 +74,7 @@ async def connect(pool_size: int) -> client.ApiClient:
     configuration.connection_pool_maxsize = pool_size
     # Else aiohttp asks two threads before each request, for .netrc and for a proxy.
     configuration.client_session_kwargs = {"trust_env": False}
-    return client.ApiClient(configuration)
+    return _GuardedClient(configuration, seconds_to_write, count)
 
 
 async def kinds_are_served(api_client: client.ApiClient) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from backupexport_operator import lease_decision
-from backupexport_operator.kubernetes_client import SERVER_AWAY, brief
+from backupexport_operator.kubernetes_client import SERVER_AWAY, NotLeadingError, brief
 from backupexport_operator.lease_decision import Record, Sighting, Timings
 from backupexport_operator.lease_store import LeaseTakenError, Store
 
@@ -27,10 +27,6 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 def steady_clock() -> float:
     """Seconds that nobody sets back and no pause of the process stops."""
     return time.clock_gettime(_CLOCK)
-
-
-class NotLeadingError(Exception):
-    """A write that must not begin: another replica may lead by now."""
 
 
 class Leadership:

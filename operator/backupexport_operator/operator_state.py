@@ -28,13 +28,13 @@ class OperatorState:
     """What the leader knows when Prometheus asks.
 
     `waiting_for_turn` exports have no Job yet because of a limit; `queue_length` keys wait in the
-    work queue; `watch_age_seconds` is, for each resource, the time since its watch's last word.
+    work queue; `watch_lateness_seconds` is, for each kind, how long its watch has missed something.
     """
 
     exports: Iterable[UnfinishedExport]
     waiting_for_turn: int
     queue_length: int
-    watch_age_seconds: Mapping[str, float]
+    watch_lateness_seconds: Mapping[str, float]
 
 
 class StateCollector(Collector):
@@ -87,10 +87,10 @@ def _families(state: OperatorState) -> Iterator[Metric]:
         {(): state.queue_length},
     )
     yield _gauge(
-        "backupexport_operator_watch_age_seconds",
-        "Time since a watch's last word; a quiet watch has one a minute.",
+        "backupexport_operator_watch_lateness_seconds",
+        "How long a watch has missed something that a list has; 0 where it is up to date.",
         ("resource",),
-        {(resource,): age for resource, age in state.watch_age_seconds.items()},
+        {(resource,): age for resource, age in state.watch_lateness_seconds.items()},
     )
 
 

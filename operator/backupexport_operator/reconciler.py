@@ -4,14 +4,14 @@ import logging
 from collections.abc import Iterable
 from dataclasses import replace
 
-from backupexport_contract import names
+from backupexport_contract import names, timestamps
 from backupexport_contract.reasons import Reason
 from backupexport_contract.resources import BackupExport, BackupExportStatus
 from backupexport_contract.runner_protocol import TASK_TIDY, Progress
 from kubernetes.aio.client.exceptions import ApiException
 
 from backupexport_operator.cleaner import Cleaner, CleanupRefusedError
-from backupexport_operator.cluster_reader import ClusterReader
+from backupexport_operator.cluster_reader import ClusterReader, Snapshot
 from backupexport_operator.cluster_writer import ClusterWriter
 from backupexport_operator.decision import decide, decide_departed
 from backupexport_operator.event_poster import EventPoster
@@ -20,11 +20,13 @@ from backupexport_operator.job_manifest import RunnerDefaults, job_manifest
 from backupexport_operator.keyed_tasks import KeyedTasks
 from backupexport_operator.kubernetes_client import SERVER_AWAY, brief
 from backupexport_operator.log_follower import LogFollower
-from backupexport_operator.observation import Cleanup, Observation, Plan, Turn
+from backupexport_operator.metrics import OperatorMetrics
+from backupexport_operator.observation import Cleanup, Observation, Plan
 from backupexport_operator.sightings import Sightings, with_jobs_and_pods
 from backupexport_operator.start_queue import StartQueue
 from backupexport_operator.targets import serving_target
 from backupexport_operator.transition import events_between, merge_patch
+from backupexport_operator.turns import Turns
 
 _logger = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ class Reconciler:
         follower: LogFollower,
         defaults: RunnerDefaults,
         queue: StartQueue,
+        metrics: OperatorMetrics,
     ) -> None:
         self._sightings = sightings
         self._reader = reader
@@ -52,18 +55,22 @@ class Reconciler:
         self._poster = poster
         self._follower = follower
         self._defaults = defaults
-        self._queue = queue
-        self._queue_is_filled = False
+        self._turns = Turns(sightings, queue, self._ask_all)
+        self._metrics = metrics
         # What is read afresh at its next turn, and the exports deleted before their end.
         self._doubted: set[str] = set()
         self._departed: dict[str, BackupExport] = {}
         self.exports: KeyedTasks[str] = KeyedTasks(
-            self._reconcile, PARALLEL_RECONCILES, (*SERVER_AWAY, CleanupRefusedError), brief
+            self._reconcile,
+            PARALLEL_RECONCILES,
+            (*SERVER_AWAY, CleanupRefusedError),
+            brief,
+            metrics.reconciled,
         )
 
-    async def resync(self) -> None:
+    def resync(self, snapshot: Snapshot) -> None:
         """Ask for everything that is unfinished; what the watches missed is read afresh."""
-        self._doubted |= self._sightings.compare(await self._reader.snapshot())
+        self._doubted |= self._sightings.compare(snapshot)
         for uid in self._sightings.uids():
             self.exports.ask(uid)
 
@@ -90,8 +97,6 @@ class Reconciler:
         await self.exports.stop()
 
     async def _reconcile(self, uid: str) -> None:
-        if not self._queue_is_filled:
-            self._fill_queue()
         export = self._sightings.export(uid)
         departed = self._departed.pop(uid, None)
         if departed is not None and not (export and export.phase.is_finished):
@@ -100,11 +105,12 @@ class Reconciler:
         if departed is not None or export is None:
             self._forget(uid)
             return
-        seen = self._with_turn(self._sightings.observe(export))
+        is_doubted = uid in self._doubted
+        seen = self._turns.with_turn(self._sightings.observe(export), tell_place=is_doubted)
         plan = decide(seen)
         # Watches of different kinds run apart: a Job's end may be seen before its pod's.  Success
         # rests on a report that only a finished runner writes, so that needs no second look.
-        if uid in self._doubted or plan.is_verdict:
+        if is_doubted or plan.is_verdict:
             fresh = await self._look_again(seen)
             self._doubted.discard(uid)
             if fresh is None:
@@ -114,7 +120,7 @@ class Reconciler:
                 self._forget(uid)
                 return
             self._sightings.note_written(fresh.export)
-            seen = self._with_turn(fresh)
+            seen = self._turns.with_turn(fresh, tell_place=is_doubted)
             plan = decide(seen)
         if plan.wants_warning:
             seen = replace(seen, warning=await self._warning(seen))
@@ -126,35 +132,6 @@ class Reconciler:
             return await self._reader.newest_warning("Pod", seen.attempts[-1].name)
         job_name = names.job_name(seen.export.metadata.name)
         return await self._reader.newest_warning("Job", job_name)
-
-    def _fill_queue(self) -> None:
-        """Count everybody before anybody is let in, after a restart."""
-        self._queue_is_filled = True
-        for uid in self._sightings.uids():
-            export = self._sightings.export(uid)
-            if export is not None:
-                self._with_turn(self._sightings.observe(export))
-
-    def _with_turn(self, seen: Observation) -> Observation:
-        export = seen.export
-        uid, project_id = export.metadata.uid, export.spec.project_id
-        if export.phase.is_finished:
-            self._ask_all(self._queue.leave(uid))
-            return seen
-        if seen.job is not None or export.status.job_name:
-            self._queue.start(uid, project_id)
-            return seen
-        target = seen.target
-        may_wait = target is not None and not target.spec.suspend and not export.spec.cancel
-        if target is None or not may_wait or export.metadata.deletion_timestamp:
-            self._ask_all(self._queue.leave(uid))
-            return seen
-        arrival = (export.metadata.creation_timestamp, export.created_at, uid)
-        turn = self._queue.wait(uid, project_id, target.spec.max_concurrent, arrival)
-        if not turn.may_start and export.status.message and uid not in self._doubted:
-            # Its place is told when it comes and at each resync: not each time one before it goes.
-            turn = Turn(may_start=False, place=export.status.message)
-        return replace(seen, turn=turn)
 
     async def _look_again(self, seen: Observation) -> Observation | None:
         export = await self._reader.read_export(seen.export.metadata.name)
@@ -189,7 +166,7 @@ class Reconciler:
     async def _start(self, seen: Observation, plan: Plan) -> tuple[BackupExport | None, Plan]:
         """The export, held by our finalizer if need be, once its Job is there."""
         export: BackupExport | None = seen.export
-        self._queue.start(seen.export.metadata.uid, seen.export.spec.project_id)
+        self._turns.start(seen.export)
         if plan.add_finalizer:
             holding = [*seen.export.metadata.finalizers, names.FINALIZER]
             export = await self._writer.patch_finalizers(seen.export, holding)
@@ -198,6 +175,7 @@ class Reconciler:
             self._sightings.note_written(export)
             seen = replace(seen, export=export)
         job = await self._create_job(seen)
+        self._metrics.job_created(seen.export.age(timestamps.now()))
         if job.owner_uid != seen.export.metadata.uid:
             # Another's Job has the name, so ours was not made: decide on that instead.
             plan = decide(replace(seen, job=job))
@@ -228,7 +206,7 @@ class Reconciler:
         try:
             return await self._writer.create_job(manifest)
         except ApiException as error:
-            self._ask_all(self._queue.leave(seen.export.metadata.uid))
+            self._turns.leave(seen.export.metadata.uid)
             if error.status in (400, 403, 422):
                 why = f"{error.status} {error.reason}"
                 refused = _refused(seen.export, why)
@@ -254,7 +232,8 @@ class Reconciler:
                 f" ({status.reason}: {status.message})" if status.reason else "",
             )
         if updated.phase.is_finished:
-            self._ask_all(self._queue.leave(export.metadata.uid))
+            self._turns.leave(export.metadata.uid)
+            _count_end(self._metrics, updated)
         for event in events_between(old, status):
             self._poster.post(export, event)
 
@@ -277,11 +256,26 @@ class Reconciler:
         self._follower.forget(uid)
         self._sightings.forget(uid)
         self._doubted.discard(uid)
-        self._ask_all(self._queue.leave(uid))
+        self._turns.leave(uid)
 
     def _ask_all(self, uids: Iterable[str]) -> None:
         for uid in uids:
             self.exports.ask(uid)
+
+
+def _count_end(metrics: OperatorMetrics, export: BackupExport) -> None:
+    status = export.status
+    seconds = None
+    if status.start_time and status.completion_time:
+        started, completed = map(timestamps.from_text, (status.start_time, status.completion_time))
+        seconds = (completed - started).total_seconds()
+    metrics.export_finished(
+        export.spec.project_id,
+        export.phase,
+        status.reason,
+        duration_seconds=seconds,
+        artifact_bytes=status.artifact.size_bytes if status.artifact else None,
+    )
 
 
 def _refused(export: BackupExport, why: str) -> BackupExportStatus:

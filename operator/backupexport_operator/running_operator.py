@@ -3,26 +3,36 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from backupexport_contract.runner_protocol import Progress
+from backupexport_contract import timestamps
+from backupexport_contract.resources import BackupExport
+from backupexport_contract.runner_protocol import TASK_EXPORT, Progress
+from backupexport_contract.target_resource import ExportTarget
 from kubernetes.aio import client
 
 from backupexport_operator.cleaner import Cleaner
-from backupexport_operator.cluster_reader import ClusterReader
+from backupexport_operator.cluster_reader import ClusterReader, Snapshot
 from backupexport_operator.cluster_writer import ClusterWriter
 from backupexport_operator.disposer import Disposer
 from backupexport_operator.event_poster import EventPoster
+from backupexport_operator.facts import JobFacts, PodFacts
 from backupexport_operator.kubernetes_client import SERVER_AWAY, brief, connect, kinds_are_served
 from backupexport_operator.log_follower import LogFollower
+from backupexport_operator.metrics import OperatorMetrics
+from backupexport_operator.operator_state import OperatorState, UnfinishedExport
 from backupexport_operator.reconciler import Reconciler
 from backupexport_operator.settings import Settings
-from backupexport_operator.sightings import Sightings, World
+from backupexport_operator.sightings import Sightings, World, all_of
 from backupexport_operator.start_queue import StartQueue
 from backupexport_operator.target_reconciler import TargetReconciler
+from backupexport_operator.watch_health import WatchHealth
 
 _logger = logging.getLogger(__name__)
 
+WATCHED = ("exports", "targets", "jobs", "pods")
+
+_FIRST_RESYNC_SECONDS = 0.5
 _POOL_SIZE = 100
 # One connection for each running export, besides the pool for requests.
 _LOG_STREAMS = 1000
@@ -41,9 +51,14 @@ class RunningOperator:
         settings: Settings,
         requests: client.ApiClient,
         streams: client.ApiClient,
+        metrics: OperatorMetrics,
+        watches: WatchHealth,
     ) -> None:
+        self._world = world
+        self._metrics = metrics
+        self._watches = watches
         namespace, defaults = settings.namespace, settings.runner_defaults
-        reader = ClusterReader(requests, namespace)
+        reader = self._reader = ClusterReader(requests, namespace)
         writer = ClusterWriter(requests, namespace)
         cleaner = Cleaner(writer, defaults)
         poster = EventPoster(requests, namespace)
@@ -51,6 +66,7 @@ class RunningOperator:
         self.sightings = Sightings(
             world, defaults.backoff_limit, settings.retention_seconds, settings.progress_seconds
         )
+        self._queue = StartQueue(settings.max_concurrent)
         self.reconciler = Reconciler(
             self.sightings,
             reader,
@@ -59,11 +75,13 @@ class RunningOperator:
             poster,
             follower,
             defaults,
-            StartQueue(settings.max_concurrent),
+            self._queue,
+            metrics,
         )
         self._targets = TargetReconciler(world.targets, writer)
         self._disposer = Disposer(self.sightings, reader, writer, cleaner, poster)
         self._resync_seconds = settings.resync_seconds
+        self._ended_cleanups: set[str] = set()
         self._tasks = [
             asyncio.create_task(self._disposer.watch_for_ever()),
             asyncio.create_task(self._resync_for_ever()),
@@ -79,14 +97,25 @@ class RunningOperator:
             streams.close,
         ]
 
+        metrics.tell_of(self._state)
+        metrics.leads(leading=True)
+
     @classmethod
-    async def start(cls, world: World, settings: Settings) -> "RunningOperator":
+    async def start(
+        cls,
+        world: World,
+        settings: Settings,
+        metrics: OperatorMetrics,
+        watches: WatchHealth,
+        seconds_to_write: Callable[[], float],
+    ) -> "RunningOperator":
         """Connect and begin; KindsNotServedError where the CRDs are missing."""
-        requests = await connect(_POOL_SIZE)
+        requests = await connect(_POOL_SIZE, seconds_to_write, metrics.count_request)
         if not await kinds_are_served(requests):
             await requests.close()
             raise KindsNotServedError("the CRDs are not served yet")
-        return cls(world, settings, requests, await connect(_LOG_STREAMS))
+        streams = await connect(_LOG_STREAMS, seconds_to_write, metrics.count_request)
+        return cls(world, settings, requests, streams, metrics, watches)
 
     def ask(self, uid: str) -> None:
         """Something about the export has changed."""
@@ -98,8 +127,30 @@ class RunningOperator:
         self._targets.projects.ask(project_id)
         self.reconciler.project_changed(project_id)
 
+    def job_changed(self, uid: str, job: JobFacts) -> None:
+        """A Job of the export came or changed."""
+        self.ask(uid)
+        if job.task == TASK_EXPORT or not (job.complete or job.failure):
+            return
+        if job.name not in self._ended_cleanups:
+            self._ended_cleanups.add(job.name)
+            self._metrics.cleanup_finished(job.task, succeeded=job.complete)
+
+    def job_gone(self, uid: str, job: JobFacts) -> None:
+        """A Job of the export was deleted, and looked like that when it went."""
+        self._ended_cleanups.discard(job.name)
+        self.sightings.note_lost_job(uid, job)
+        self.ask(uid)
+
+    def pod_gone(self, uid: str, pod: PodFacts) -> None:
+        """A pod of the export was deleted, and looked like that when it went."""
+        self.sightings.note_lost_pod(uid, pod)
+        self.ask(uid)
+
     async def stop(self) -> None:
         """Stop everything; returns when nothing runs any more."""
+        self._metrics.leads(leading=False)
+        self._metrics.tell_of(None)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -111,10 +162,52 @@ class RunningOperator:
         self.reconciler.told_progress(uid, progress)
 
     async def _resync_for_ever(self) -> None:
+        # At once, too: whether the watches are complete is what readiness asks.
         while True:
-            await asyncio.sleep(self._resync_seconds)
             try:
-                await self.reconciler.resync()
-                self._targets.resync()
+                snapshot = await self._reader.snapshot()
             except SERVER_AWAY as error:
                 _logger.warning("the resync has to wait: %s", brief(error))
+            else:
+                self._compare(snapshot)
+                self.reconciler.resync(snapshot)
+                self._targets.resync()
+            complete = self._watches.complete
+            await asyncio.sleep(self._resync_seconds if complete else _FIRST_RESYNC_SECONDS)
+
+    def _compare(self, snapshot: Snapshot) -> None:
+        world, compare = self._world, self._watches.compare
+        compare("exports", _versions(snapshot.exports.values()), _versions(all_of(world.exports)))
+        compare("targets", _versions(snapshot.targets.values()), _versions(all_of(world.targets)))
+        compare("jobs", _names(snapshot.jobs), _names({"": all_of(world.jobs)}))
+        compare("pods", _names(snapshot.pods), _names({"": all_of(world.pods)}))
+
+    def _state(self) -> OperatorState:
+        now = timestamps.now()
+        exports = filter(None, map(self.sightings.export, self.sightings.uids()))
+        return OperatorState(
+            exports=[
+                UnfinishedExport(
+                    export.phase,
+                    export.status.reason,
+                    (
+                        now - timestamps.from_text(export.metadata.creation_timestamp)
+                    ).total_seconds(),
+                )
+                for export in exports
+            ],
+            waiting_for_turn=self._queue.waiting,
+            queue_length=self.reconciler.exports.length,
+            watch_lateness_seconds=self._watches.lateness(),
+        )
+
+
+def _versions(resources: Iterable[BackupExport | ExportTarget]) -> dict[str, int]:
+    return {
+        resource.metadata.uid: int(resource.metadata.resource_version or 0)
+        for resource in resources
+    }
+
+
+def _names(facts: Mapping[str, Iterable[JobFacts | PodFacts]]) -> dict[str, int]:
+    return {fact.name: 0 for of_export in facts.values() for fact in of_export}

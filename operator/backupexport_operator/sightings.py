@@ -193,6 +193,11 @@ def values(index: Index[Value_co], key: str) -> Iterator[Value_co]:
     return iter(index[key]) if key in index else iter(())
 
 
+def all_of(index: Index[Value_co]) -> Iterator[Value_co]:
+    """All values."""
+    return (value for key in list(index.keys()) for value in values(index, key))
+
+
 def with_jobs_and_pods(
     seen: Observation, jobs: Iterable[JobFacts], pods: Iterable[PodFacts]
 ) -> Observation:

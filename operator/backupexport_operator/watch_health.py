@@ -57,6 +57,10 @@ class WatchHealth:
         """The kinds whose watch had missed something for `limit` seconds when last compared."""
         return sorted(kind for kind, late in self._late.items() if late >= limit)
 
+    def lateness(self) -> dict[str, float]:
+        """For each kind, for how many seconds its watch had missed something."""
+        return dict(self._late)
+
     @property
     def complete(self) -> bool:
         """Whether each of the kinds has once shown all that a list had."""

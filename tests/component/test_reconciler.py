@@ -15,6 +15,7 @@ from backupexport_operator.cleaner import Cleaner
 from backupexport_operator.cluster_reader import Snapshot
 from backupexport_operator.facts import JobFacts, PodFacts
 from backupexport_operator.job_manifest import RunnerDefaults
+from backupexport_operator.metrics import OperatorMetrics
 from backupexport_operator.reconciler import Reconciler
 from backupexport_operator.sightings import Sightings, World
 from backupexport_operator.start_queue import StartQueue
@@ -83,7 +84,7 @@ class Cluster:
         self.requests.append("snapshot")
         jobs, pods = frozenset(self.jobs.values()), frozenset(self.pods)
         unfinished = {e.metadata.uid: e for e in self.exports.values() if not e.phase.is_finished}
-        return Snapshot(unfinished, {UID: jobs} if jobs else {}, {UID: pods} if pods else {})
+        return Snapshot(unfinished, {}, {UID: jobs} if jobs else {}, {UID: pods} if pods else {})
 
     async def delete_job(self, name: str) -> None:
         self.requests.append("delete job")
@@ -173,6 +174,7 @@ class Watched:
             self.followed,  # type: ignore[arg-type]
             defaults,
             StartQueue(20),
+            OperatorMetrics(),
         )
         self.look()
 
@@ -317,7 +319,7 @@ async def test_the_resync_finds_what_a_watch_has_missed(watched: Callable[..., W
     )
     operator.cluster.jobs.clear()
     operator.cluster.pods = []
-    await operator.reconciler.resync()
+    operator.reconciler.resync(await operator.cluster.snapshot())
     assert (await operator.reconcile()).status.reason == Reason.JOB_DELETED
     await operator.reconciler.stop()
 
@@ -325,7 +327,7 @@ async def test_the_resync_finds_what_a_watch_has_missed(watched: Callable[..., W
 async def test_the_resync_finds_that_an_export_is_gone(watched: Callable[..., Watched]) -> None:
     operator = watched()
     operator.cluster.exports.clear()
-    await operator.reconciler.resync()
+    operator.reconciler.resync(await operator.cluster.snapshot())
     await operator.reconciler._reconcile(UID)
     await operator.reconciler._reconcile(UID)
     await operator.reconciler.stop()

@@ -35,7 +35,7 @@ def state() -> OperatorState:
         ],
         waiting_for_turn=1,
         queue_length=3,
-        watch_age_seconds={"backupexports": 1.5, "jobs": 61.0},
+        watch_lateness_seconds={"backupexports": 1.5, "jobs": 61.0},
     )
 
 

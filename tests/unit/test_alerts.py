@@ -262,13 +262,13 @@ CASES = {
     ),
     "a dead watch": Case(
         "BackupExportWatchStale",
-        {name("backupexport_operator_watch_age_seconds", resource="jobs"): "0+30x60"},
+        {name("backupexport_operator_watch_lateness_seconds", resource="jobs"): "0+30x60"},
         13,
         ({"namespace": NAMESPACE, "resource": "jobs"} | CRITICAL,),
     ),
     "a quiet watch": Case(
         "BackupExportWatchStale",
-        {name("backupexport_operator_watch_age_seconds", resource="jobs"): "61x60"},
+        {name("backupexport_operator_watch_lateness_seconds", resource="jobs"): "61x60"},
         13,
     ),
     "no API": Case("BackupExportApiDown", {}, 6, ({"namespace": NAMESPACE} | CRITICAL,)),

@@ -182,7 +182,7 @@ def test_the_ingress_shows_what_users_need() -> None:
 
 def test_prometheus_finds_the_metrics_where_asked() -> None:
     manifests = render(EVERYTHING)
-    (monitor,) = of_kind(manifests, "ServiceMonitor")
+    (monitor,) = of_kind(manifests, "ServiceMonitor", "-api")
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
     assert monitor["metadata"]["labels"]["team"] == "data"
     (endpoint,) = monitor["spec"]["endpoints"]

@@ -42,7 +42,7 @@ def test_exports_now() -> None:
     assert value(registry, age, phase="Running") == 7
     assert value(registry, "backupexport_exports_waiting") == 1
     assert value(registry, "backupexport_operator_queue_length") == 3
-    assert value(registry, "backupexport_operator_watch_age_seconds", resource="jobs") == 61
+    assert value(registry, "backupexport_operator_watch_lateness_seconds", resource="jobs") == 61
 
 
 def test_the_state_is_read_at_each_scrape() -> None:

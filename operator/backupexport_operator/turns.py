@@ -1,0 +1,75 @@
+"""Keeps the start queue in step with what is seen of the exports."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from backupexport_contract.resources import BackupExport
+
+from backupexport_operator.observation import Observation, Turn
+from backupexport_operator.sightings import Sightings
+from backupexport_operator.start_queue import StartQueue
+
+
+class Turns:
+    """`ask_all` gets the exports that may start because another has left."""
+
+    def __init__(
+        self,
+        sightings: Sightings,
+        queue: StartQueue,
+        ask_all: Callable[[Iterable[str]], None],
+    ) -> None:
+        self._sightings = sightings
+        self._queue = queue
+        self._ask_all = ask_all
+        self._is_filled = False
+
+    def with_turn(self, seen: Observation, *, tell_place: bool) -> Observation:
+        """`seen`, and whether it is the export's turn.
+
+        Its place is told when it comes, and from then on only with `tell_place`: not each time
+        that one before it goes, which would be a write for each of a thousand.
+        """
+        if not self._is_filled:
+            self._fill()
+        turn = self._turn(seen)
+        status = seen.export.status
+        told = status.message if status.reason is None else None
+        if not turn.may_start and told and not tell_place:
+            turn = Turn(may_start=False, place=told)
+        return replace(seen, turn=turn)
+
+    def start(self, export: BackupExport) -> None:
+        """The export is about to get its Job."""
+        self._queue.start(export.metadata.uid, export.spec.project_id)
+
+    def leave(self, uid: str) -> None:
+        """The export has ended, is gone, or can't start."""
+        self._ask_all(self._queue.leave(uid))
+
+    def _fill(self) -> None:
+        """Count everybody before anybody is let in, after a restart."""
+        self._is_filled = True
+        for uid in self._sightings.uids():
+            export = self._sightings.export(uid)
+            if export is not None:
+                self._turn(self._sightings.observe(export))
+
+    def _turn(self, seen: Observation) -> Turn:
+        export, target = seen.export, seen.target
+        uid, project_id = export.metadata.uid, export.spec.project_id
+        is_over = export.phase.is_finished
+        if not is_over and (seen.job is not None or export.status.job_name):
+            self._queue.start(uid, project_id)
+            return Turn()
+        if (
+            is_over
+            or target is None
+            or target.spec.suspend
+            or export.spec.cancel
+            or export.metadata.deletion_timestamp
+        ):
+            self.leave(uid)
+            return Turn()
+        arrival = (export.metadata.creation_timestamp, export.created_at, uid)
+        return self._queue.wait(uid, project_id, target.spec.max_concurrent, arrival)
