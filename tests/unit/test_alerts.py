@@ -44,17 +44,16 @@ def name(metric: str, **labels: str) -> str:
     return f'{metric}{{namespace="{NAMESPACE}",{inside}}}'
 
 
-def ended(values: str, born: float | None, **labels: str) -> dict[str, str]:
+def ended(values: str, born: int | None, **labels: str) -> dict[str, str]:
     """A counter of ended exports and the minute it was made in; None: long ago."""
     labels = {"phase": "Failed", "reason": "DumpFailed", "project": "p", "pod": "o", **labels}
-    created = -1_000_000 if born is None else born * 60
-    times = sum(1 + int(part.partition("x")[2] or 0) for part in values.split())
-    missing = re.match(r"_x(\d+) ", values)
-    gone = int(missing[1]) + 1 if missing else 0
-    head = f"_x{gone - 1} " if gone else ""
+    created = "-1000000" if born is None else str(born * 60)
     return {
         name(f"{ENDED}_total", **labels): values,
-        name(f"{ENDED}_created", **labels): f"{head}{created}x{times - gone - 1}",
+        # The same samples, each with the one value.
+        name(f"{ENDED}_created", **labels): re.sub(
+            r"(?<![_\dx])\d+(\+\d+)?x", f"{created}x", values
+        ),
     }
 
 
@@ -82,7 +81,9 @@ CASES = {
     ),
     "failures of yesterday": Case("BackupExportsFailing", ended(f"40{HOURS_3}", None), 180),
     "failures that an older process counted": Case(
-        "BackupExportsFailing", {**ended("40x100", None), **good(f"0+1{HOURS_3}", pod="new")}, 180
+        "BackupExportsFailing",
+        {**ended("40x100 stale", None), **good(f"0+1{HOURS_3}", pod="new")},
+        180,
     ),
     "failures elsewhere": Case(
         "BackupExportsFailing",
@@ -105,7 +106,7 @@ CASES = {
     ),
     "a project's only export failed before the operator's restart": Case(
         "BackupExportProjectFailing",
-        ended("_x50 1x60", 25),
+        ended("_x50 1x60 stale", 25),
         180,
         ({"namespace": NAMESPACE, "project": "p"} | WARNING,),
     ),
@@ -128,6 +129,9 @@ CASES = {
     ),
     "the volume was full two hours ago": Case(
         "BackupExportStorageFull", ended("0x100 1x260", None, reason="StorageFull"), 180
+    ),
+    "exports fail for another reason": Case(
+        "BackupExportStorageFull", ended("0x200 0+1x160", None), 180
     ),
     "little space is left": Case(
         "BackupExportVolumeAlmostFull",
@@ -169,7 +173,7 @@ CASES = {
     "an image is missing for a moment": Case(
         "BackupExportCannotStart",
         {
-            name("backupexport_exports", phase="Pending", reason="ImageUnavailable"): "1x10 _x30",
+            name("backupexport_exports", phase="Pending", reason="ImageUnavailable"): "1x10 stale",
             name("backupexport_exports", phase="Pending", reason="(none)"): "5x40",
         },
         11,
@@ -208,7 +212,7 @@ CASES = {
     "a change of leaders": Case(
         "BackupExportNoLeader",
         {
-            name("backupexport_operator_leader", pod="a"): "1x10 _x10",
+            name("backupexport_operator_leader", pod="a"): "1x10 stale",
             name("backupexport_operator_leader", pod="b"): "0x12 1x8",
         },
         6,
@@ -222,7 +226,7 @@ CASES = {
     "two lead, by a scrape that is behind": Case(
         "BackupExportTwoLeaders",
         {
-            name("backupexport_operator_leader", pod="a"): "1x11 0x20",
+            name("backupexport_operator_leader", pod="a"): "1x13 0x20",
             name("backupexport_operator_leader", pod="b"): "0x10 1x20",
         },
         6,
@@ -272,6 +276,12 @@ CASES = {
         13,
     ),
     "no API": Case("BackupExportApiDown", {}, 6, ({"namespace": NAMESPACE} | CRITICAL,)),
+    "an API without a cache": Case(
+        "BackupExportApiDown",
+        {name("backupexport_cache_synced", pod="a", resource="backupexports"): "0x20"},
+        6,
+        ({"namespace": NAMESPACE} | CRITICAL,),
+    ),
     "one API of two serves": Case(
         "BackupExportApiDown",
         {
