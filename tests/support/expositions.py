@@ -1,5 +1,7 @@
 """What Prometheus reads, with every metric in it at least once."""
 
+from typing import cast
+
 from backupexport_api.job_store import Cached, JobStore
 from backupexport_api.metrics import Metrics
 from backupexport_contract.reasons import Phase, Reason
@@ -55,7 +57,9 @@ def busy_operator() -> OperatorMetrics:
     return metrics
 
 
-class _Store(JobStore):
+class _Store:
+    """As much of a JobStore as a scrape asks."""
+
     def count_by_phase(self) -> dict[Phase, int]:
         return {Phase.PENDING: 1}
 
@@ -69,7 +73,7 @@ def operator_exposition() -> str:
 
 def api_exposition() -> str:
     metrics = Metrics()
-    metrics.watch(_Store())
+    metrics.watch(cast("JobStore", _Store()))
     metrics.observe_request("POST", "/api/backup/export", 202, 0.01)
     metrics.observe_call("create", "created", 0.01)
     metrics.count_refusal("export")

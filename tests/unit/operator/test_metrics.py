@@ -14,7 +14,6 @@ from backupexport_operator.operator_state import OperatorState, UnfinishedExport
 from expositions import JOBS_PATH, busy_operator, series, value
 from kubernetes.aio.client.exceptions import ApiException
 from prometheus_client import generate_latest
-from prometheus_client.utils import floatToGoString
 
 FINISHED = "backupexport_exports_finished_total"
 HOSTILE = [
@@ -83,9 +82,9 @@ def test_an_ended_export() -> None:
     assert value(registry, f"{duration}_count", phase="Cancelled") == 0
     size = "backupexport_artifact_bytes"
     assert value(registry, f"{size}_count") == 1
-    assert value(registry, f"{size}_bucket", le=floatToGoString(2**28)) == 0
-    assert value(registry, f"{size}_bucket", le=floatToGoString(2**30)) == 1
-    assert value(registry, f"{size}_bucket", le=floatToGoString(2**40)) == 1
+    assert value(registry, f"{size}_bucket", le="2.68435456e+08") == 0
+    assert value(registry, f"{size}_bucket", le="1.073741824e+09") == 1
+    assert value(registry, f"{size}_bucket", le="1.099511627776e+12") == 1
 
 
 def test_an_export_that_never_started_has_no_duration() -> None:
