@@ -132,7 +132,7 @@ def test_a_server_that_comes_late_is_found_by_a_later_attempt(
     apply(_service(namespace, "late", "nobody"))
     late = begin(namespace, "late", {**connection, "host": f"late.{namespace}.svc"})
     status = late.told("ConnectionFailed")
-    assert_explained(late, status, "Attempt 1 of 2 failed, trying again")
+    assert_explained(late, status, "attempt 1 of 2 failed, trying again")
     assert (status["phase"], status["attempts"]) == ("Running", 1)
     apply(_service(namespace, "late", "postgres"))
     status = late.ended()

@@ -130,16 +130,24 @@ def begin_again(
 
 
 def assert_explained(attempted: Attempted, status: dict[str, Any], *words: str) -> None:
-    """The message is one line with `words` in it, an Event has it, and no secret is told."""
+    """The message is one sentence with `words` in it, an Event has it, and no secret is told."""
     message = status["message"]
     assert message.endswith("."), message
     assert "\n" not in message
     assert len(message) <= _LONGEST_MESSAGE
     assert "Traceback" not in message
+    assert not re.search(r"[.!?] ", _without_brackets(message)), f"not one sentence: {message}"
     for word in words:
         assert re.search(word, message), f"{word!r} is not in {message!r}"
     assert attempted.has_event("Warning", status["reason"])
     assert_nothing_leaked(attempted)
+
+
+def _without_brackets(text: str) -> str:
+    """The sentence without what others say in it."""
+    while (shorter := re.sub(r" ?\([^()]*\)", "", text)) != text:
+        text = shorter
+    return text
 
 
 def assert_failed_at_once(attempted: Attempted, reason: str, *words: str) -> dict[str, Any]:
