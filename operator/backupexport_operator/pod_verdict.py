@@ -141,11 +141,7 @@ def end_artifact(pod: PodFacts) -> Artifact | None:
 def end_trouble(pod: PodFacts) -> Trouble | None:
     """Why a pod that has ended did not make an artifact; None where it did, or still runs."""
     if pod.exit_code is None and pod.phase == "Failed":
-        return Trouble(
-            Reason.INTERNAL,
-            "The node ended the export's pod: ask the cluster's administrators"
-            f"{_detail(pod.reason or 'no reason given', pod.message)}.",
-        )
+        return _stopped(pod, pod.reason or "no reason given", pod.message)
     if pod.exit_code is None or end_artifact(pod) is not None:
         return None
     said = read_outcome(pod.termination_message).message
@@ -168,17 +164,24 @@ def end_trouble(pod: PodFacts) -> Trouble | None:
         )
     reason = _reason_of(pod.exit_code)
     if reason is None:
-        return Trouble(
-            Reason.INTERNAL,
-            "The runner was stopped before it could finish: start the export again "
-            f"(exit code {pod.exit_code}{', ' + pod.ended_by if pod.ended_by else ''}).",
-        )
+        return _stopped(pod, f"exit code {pod.exit_code}", pod.ended_by)
     return Trouble(
         reason,
         said or f"The runner ended with exit code {pod.exit_code}; its log says more.",
         # A disruption doesn't count, whatever the runner made of it (podFailurePolicy).
         is_fatal=pod.exit_code in FATAL_EXIT_CODES and not pod.disrupted,
     )
+
+
+def _stopped(pod: PodFacts, *details: str) -> Trouble:
+    """Something else than the runner ended it: a drain, its node, or somebody's kill."""
+    sentence = (
+        "The export's pod had to leave its node: it starts over elsewhere by itself"
+        if pod.disrupted
+        else "The runner was stopped before it could finish: start the export again unless it "
+        "starts over by itself"
+    )
+    return Trouble(Reason.INTERNAL, f"{sentence}{_detail(*details)}.")
 
 
 def _died_of_memory_at_start(pod: PodFacts) -> bool:

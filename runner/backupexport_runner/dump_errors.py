@@ -97,8 +97,8 @@ def read_dump_errors(lines: Sequence[str]) -> RunnerFailure | None:
     if "could not generate temporary file" in text or "No space left on device" in text:
         return RunnerFailure(
             ExitCode.STORAGE_FULL,
-            "pg_dump has no room left: beside the file the tar format needs the room of the "
-            f"largest table on the exports' volume. Make room there or export as sql{detail}.",
+            "pg_dump has no room left: make room on the exports' volume, where the tar format "
+            f"needs that of the largest table beside the file, or export as sql{detail}.",
         )
     if re.search("canceling statement due to (?:statement|lock) timeout", text):
         return _lock_failure(detail)

@@ -101,18 +101,14 @@ def test_a_server_that_cannot_be_reached_is_tried_again(
         "refusing": "refused", "unknown-host": "host name is unknown",
         "silent": "did not answer in time", "dropping": "did not answer in time|timed out",
     }  # fmt: skip
-    status = assert_tried_again_and_failed(
-        attempted[name], "ConnectionFailed", words[name], "check"
-    )
-    began, ended = (
-        timestamps.from_text(text)
-        for text in (
-            attempted[name].job()["metadata"]["creationTimestamp"],
-            status["completionTime"],
+    assert_tried_again_and_failed(attempted[name], "ConnectionFailed", words[name], "check")
+    for pod in attempted[name].pods():
+        ended = pod["status"]["containerStatuses"][0]["state"]["terminated"]
+        began, finished = (
+            timestamps.from_text(ended[moment]) for moment in ("startedAt", "finishedAt")
         )
-    )
-    # Two attempts of ten seconds, and ten between them.
-    assert (ended - began).total_seconds() < 60
+        # Ten seconds, and those that a busy node takes to start a program.
+        assert (finished - began).total_seconds() < 25
 
 
 def test_a_damaged_table_is_told_in_the_servers_words(attempted: dict[str, Attempted]) -> None:

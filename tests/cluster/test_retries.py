@@ -53,7 +53,7 @@ class Held:
             names = [pod["metadata"]["name"] for pod in self.export.pods() if is_running(pod)]
             return next((name for name in names if name not in but), None)
 
-        name = wait_for(look, f"a running pod of {self.export.name}", 60)
+        name = wait_for(look, f"a running pod of {self.export.name}", 120)
         wait_until_blocked(self.server, self.export.job_id())
         return name
 
@@ -117,7 +117,7 @@ def crashed(installation: Installation) -> Attempted:
         progress = export.status().get("progress")
         return bool(progress and progress["dumpedBytes"] > 0)
 
-    wait_for(moving, "progress", 60)
+    wait_for(moving, "progress", 120)
     kubectl("-n", server.namespace, "exec", server.pod, "--", "sh", "-c", "kill -QUIT 1")
     return export
 
@@ -132,7 +132,7 @@ def test_a_server_that_comes_late_is_found_by_a_later_attempt(
     apply(_service(namespace, "late", "nobody"))
     late = begin(namespace, "late", {**connection, "host": f"late.{namespace}.svc"})
     status = late.told("ConnectionFailed")
-    assert_explained(late, status, "Attempt 1 of 2 failed, trying again")
+    assert_explained(late, status, "attempt 1 of 2 failed, trying again")
     assert (status["phase"], status["attempts"]) == ("Running", 1)
     apply(_service(namespace, "late", "postgres"))
     status = late.ended()
@@ -141,7 +141,7 @@ def test_a_server_that_comes_late_is_found_by_a_later_attempt(
     first, second = sorted(
         timestamps.from_text(pod["metadata"]["creationTimestamp"]) for pod in late.pods()
     )
-    assert 10 <= (second - first).total_seconds() < 40
+    assert (second - first).total_seconds() >= 10
 
 
 def test_an_export_goes_on_when_its_target_is_suspended_and_deleted(
@@ -192,7 +192,7 @@ def test_evictions_cost_no_attempt(held: dict[str, Held]) -> None:
     assert one.export.job()["status"].get("failed", 0) == 0
 
 
-def test_a_deadline_is_told_with_what_the_export_did_until_then(held: dict[str, Held]) -> None:
+def test_a_dump_that_takes_too_long_is_ended(held: dict[str, Held]) -> None:
     export = held["too-slow"].export
     status = export.ended()
     assert (status["phase"], status["reason"]) == ("Failed", "DeadlineExceeded"), status
@@ -203,7 +203,7 @@ def test_a_deadline_is_told_with_what_the_export_did_until_then(held: dict[str, 
 def test_a_dump_cut_by_the_servers_crash_is_done_again(
     installation: Installation, crashed: Attempted
 ) -> None:
-    status = crashed.ended(180)
+    status = crashed.ended()
     assert (status["phase"], status["attempts"]) == ("Succeeded", 2), status
     assert crashed.has_event("Warning", "ConnectionFailed")
     artifact = status["artifact"]

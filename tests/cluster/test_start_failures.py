@@ -97,7 +97,7 @@ def test_a_pod_that_no_node_can_take_is_told_while_pending(
     assert status["phase"] == "Pending"
     assert_explained(export, status, "Insufficient cpu", "lower the resources")
     export.cancel()
-    status = export.ended(30)
+    status = export.ended()
     assert (status["phase"], status["reason"]) == ("Cancelled", "Cancelled")
 
 
@@ -123,7 +123,7 @@ def test_an_export_that_waits_for_a_target_ends_when_that_is_deleted(
     assert_explained(export, status, r"spec\.suspend")
     assert export.pods() == []
     kubectl("-n", installation.namespace, "delete", "ext", "target-heldback")
-    status = export.ended(30)
+    status = export.ended()
     assert (status["phase"], status["reason"]) == ("Failed", "TargetNotFound")
     assert_explained(export, status, "held-back", "create one")
 
@@ -134,7 +134,7 @@ def test_an_export_that_waits_can_be_cancelled(
     export = begin(installation.namespace, "never-begun", connection, {"suspend": True})
     export.told("TargetSuspended")
     export.cancel()
-    assert export.ended(30)["phase"] == "Cancelled"
+    assert export.ended()["phase"] == "Cancelled"
     assert export.has_event("Normal", "Cancelled")
     assert export.pods() == []
 
@@ -205,7 +205,7 @@ def test_each_hurdle_before_the_start_is_told_in_its_turn(
     assert_explained(export, status, "127.0.0.1:9/nobody/runner", r"runner\.image")
     assert status.get("attempts", 0) == 0
     export.cancel()
-    assert export.ended(60)["phase"] == "Cancelled"
+    assert export.ended()["phase"] == "Cancelled"
 
 
 def _claim(namespace: str, name: str) -> dict[str, Any]:

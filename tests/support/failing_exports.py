@@ -19,6 +19,8 @@ FINISHED = ("Succeeded", "Failed", "Cancelled")
 MODEST = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}}
 
 _LONGEST_MESSAGE = 1000
+# Only a failing test waits for so long.
+_PATIENCE = 180
 
 
 def small_connection(installation: Installation) -> dict[str, str]:
@@ -54,7 +56,7 @@ class Attempted:
         found: dict[str, Any] = read_export(self.namespace, self.name).get("status", {})
         return found
 
-    def told(self, reason: str, seconds: float = 60) -> dict[str, Any]:
+    def told(self, reason: str, seconds: float = _PATIENCE) -> dict[str, Any]:
         """The first status with `reason`, before the end or at it."""
 
         def look() -> dict[str, Any] | None:
@@ -67,7 +69,7 @@ class Attempted:
 
         return wait_for(look, f"{reason} of {self.name}", seconds)
 
-    def ended(self, seconds: float = 90) -> dict[str, Any]:
+    def ended(self, seconds: float = _PATIENCE) -> dict[str, Any]:
         """Its status once it has ended, well or not."""
 
         def look() -> dict[str, Any] | None:
@@ -75,17 +77,6 @@ class Attempted:
             return status if status.get("phase") in FINISHED else None
 
         return wait_for(look, f"the end of {self.name}", seconds)
-
-    def running(self, seconds: float = 60) -> dict[str, Any]:
-        """Its status once its runner runs."""
-
-        def look() -> dict[str, Any] | None:
-            status = self.status()
-            if status.get("phase") in FINISHED:
-                raise AssertionError(f"{self.name} has ended before it was seen running: {status}")
-            return status if status.get("phase") == "Running" else None
-
-        return wait_for(look, f"the start of {self.name}", seconds)
 
     def pods(self) -> list[dict[str, Any]]:
         """The pods of its Job that are still there."""
@@ -106,7 +97,7 @@ class Attempted:
         )  # fmt: skip
 
     def has_event(self, kind: str, reason: str) -> bool:
-        """Whether `kubectl describe` shows an Event of this type and reason within 10 s."""
+        """Whether `kubectl describe` shows an Event of this type and reason within 30 s."""
 
         def look() -> bool:
             selector = f"involvedObject.name={self.name},type={kind},reason={reason}"
@@ -114,7 +105,7 @@ class Attempted:
                 get("-n", self.namespace, "events", f"--field-selector={selector}")["items"]
             )
 
-        return wait_for(look, f"a {kind} event {reason} of {self.name}", 10)
+        return wait_for(look, f"a {kind} event {reason} of {self.name}", 30)
 
 
 def begin(
@@ -139,21 +130,29 @@ def begin_again(
 
 
 def assert_explained(attempted: Attempted, status: dict[str, Any], *words: str) -> None:
-    """The message is one line with `words` in it, an Event has it, and no secret is told."""
+    """The message is one sentence with `words` in it, an Event has it, and no secret is told."""
     message = status["message"]
     assert message.endswith("."), message
     assert "\n" not in message
     assert len(message) <= _LONGEST_MESSAGE
     assert "Traceback" not in message
+    assert not re.search(r"[.!?] ", _without_brackets(message)), f"not one sentence: {message}"
     for word in words:
         assert re.search(word, message), f"{word!r} is not in {message!r}"
     assert attempted.has_event("Warning", status["reason"])
     assert_nothing_leaked(attempted)
 
 
+def _without_brackets(text: str) -> str:
+    """The sentence without what others say in it."""
+    while (shorter := re.sub(r" ?\([^()]*\)", "", text)) != text:
+        text = shorter
+    return text
+
+
 def assert_failed_at_once(attempted: Attempted, reason: str, *words: str) -> dict[str, Any]:
     """The export failed for `reason` in its only attempt."""
-    status = attempted.ended(60)
+    status = attempted.ended()
     assert (status["phase"], status["reason"]) == ("Failed", reason), status
     assert_explained(attempted, status, *words)
     assert status["attempts"] == 1
@@ -161,11 +160,9 @@ def assert_failed_at_once(attempted: Attempted, reason: str, *words: str) -> dic
     return status
 
 
-def assert_tried_again_and_failed(
-    attempted: Attempted, reason: str, *words: str, seconds: float = 90
-) -> dict[str, Any]:
+def assert_tried_again_and_failed(attempted: Attempted, reason: str, *words: str) -> dict[str, Any]:
     """The export failed for `reason`, and was tried as often as the release allows (twice)."""
-    status = attempted.ended(seconds)
+    status = attempted.ended()
     assert (status["phase"], status["reason"]) == ("Failed", reason), status
     assert_explained(attempted, status, *words)
     assert status["attempts"] == 2

@@ -37,7 +37,7 @@ def locked(server: Postgres, database: str, table: str) -> Iterator[None]:
         process.communicate()
 
 
-def wait_until_blocked(server: Postgres, job_id: str, seconds: float = 60) -> None:
+def wait_until_blocked(server: Postgres, job_id: str, seconds: float = 120) -> None:
     """Wait until the dump of a job waits for a lock."""
     waiting = f"application_name = 'backupexport {job_id}' AND wait_event_type = 'Lock'"
     wait_for(lambda: _sessions(server, waiting), f"job {job_id} at a lock", seconds)
