@@ -1,0 +1,238 @@
+"""What `make bench-operator` makes of what it sees, and the proxy that it counts with."""
+
+import asyncio
+import contextlib
+import json
+import urllib.request
+from collections import Counter
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any
+
+import counting_proxy
+import export_field
+import kubelet_stand_in
+import measures
+import operator_installation
+import operator_starts
+import pytest
+from backupexport_contract import names
+from backupexport_contract.runner_protocol import read_outcome
+from contenders import as_template
+from counting_proxy import CountingProxy, Request
+from journal import Journal, NotSeenError, Step
+from rendered_chart import render
+
+CUSTOM = f"/apis/{names.API_VERSION}/namespaces/n"
+NAME = "5d2a3c1e-6a53-4f0e-9a35-1d8b4c1f2a6b"
+MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "call"),
+    [
+        ("POST", "/apis/batch/v1/namespaces/n/jobs?fieldValidation=Strict", "POST jobs"),
+        ("PATCH", f"{CUSTOM}/backupexports/x/status", "PATCH backupexports/status"),
+        ("GET", "/api/v1/namespaces/n/pods/x/log?follow=true", "GET pods/log"),
+        ("GET", "/api/v1/namespaces/n/pods/x", "GET pods"),
+        ("GET", f"/apis/{names.API_VERSION}", f"GET /apis/{names.API_VERSION}"),
+    ],
+)
+def test_requests_are_counted_by_method_and_resource(method: str, target: str, call: str) -> None:
+    assert Request(method, target).call == call
+
+
+def test_watches_are_not_counted() -> None:
+    path = "/apis/batch/v1/namespaces/n/jobs"
+    seen = [
+        Request("GET", f"{path}?watch=true&resourceVersion=1"),
+        Request("GET", f"{path}?watch=1"),
+        Request("GET", f"{path}?watch=false"),
+        Request("GET", f"{path}?labelSelector=watch%3Dtrue"),
+    ]
+
+    assert counting_proxy.calls(seen) == Counter({"GET jobs": 2})
+
+
+def test_writes_at_the_start_are_those_for_old_exports() -> None:
+    old = Request("PATCH", f"{CUSTOM}/backupexports/old/status", b"{}")
+    seen = [
+        Request("GET", f"{CUSTOM}/backupexports"),
+        Request("POST", "/apis/batch/v1/namespaces/n/jobs", b'{"metadata": {"name": "e-new-1"}}'),
+        Request("PATCH", f"{CUSTOM}/backupexports/new-1/status", b"{}"),
+        Request("PUT", "/apis/coordination.k8s.io/v1/namespaces/n/leases/x", b"{}"),
+        old,
+    ]
+
+    assert operator_starts.old_writes(seen, "new-1") == [old]
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"GET /x HTTP/1.1\r\nHost: y\r\n\r\n", ("GET", "/x", 0)),
+        (b"POST /x?y=1 HTTP/1.1\r\ncontent-LENGTH:  12\r\n\r\n", ("POST", "/x?y=1", 12)),
+    ],
+)
+def test_a_head_tells_the_length_of_its_body(head: bytes, expected: tuple[str, str, int]) -> None:
+    assert counting_proxy.read_head(head) == expected
+
+
+def test_a_body_without_a_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="POST /x"):
+        counting_proxy.read_head(b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+
+
+class _Echo(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_the_proxy_passes_requests_on_and_remembers_them() -> None:
+    with HTTPServer(("127.0.0.1", 0), _Echo) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with CountingProxy("127.0.0.1", server.server_port, None) as proxy:
+                request = urllib.request.Request(
+                    f"http://127.0.0.1:{proxy.port}/a?b=c", data=b"x" * 100_000
+                )
+                with urllib.request.urlopen(request, timeout=10) as response:
+                    answer = response.read()
+        finally:
+            server.shutdown()
+            thread.join()
+
+    assert answer == b"x" * 100_000
+    assert proxy.requests == [Request("POST", "/a?b=c", answer)]
+
+
+def test_only_the_first_sight_of_a_step_counts() -> None:
+    journal = Journal()
+    for name, sent, job in (("a", 1.0, 3.0), ("b", 2.0, 2.5)):
+        journal.note(Step.SENT, name, sent)
+        journal.note(Step.JOB, name, job)
+    journal.note(Step.JOB, "a", 99.0)
+
+    assert journal.between(Step.SENT, Step.JOB, ["a", "b"]) == [2.0, 0.5]
+    assert journal.rate(Step.SENT, Step.JOB, ["a", "b"]) == 1.0
+
+
+async def test_the_journal_waits_until_all_were_seen() -> None:
+    journal = Journal()
+    waiting = asyncio.create_task(journal.all_at(Step.JOB, ["a", "b"], 10))
+    journal.note(Step.JOB, "a")
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(waiting), 0.05)
+    assert not waiting.done()
+
+    journal.note(Step.JOB, "b")
+
+    await asyncio.wait_for(waiting, 10)
+
+
+async def test_what_is_never_seen_is_told() -> None:
+    journal = Journal()
+    journal.note(Step.JOB, "a")
+
+    with pytest.raises(NotSeenError, match=r"1 of 2 exports were not job within 0\.01 s"):
+        await journal.all_at(Step.JOB, ["a", "b"], 0.01)
+
+
+async def test_it_is_quiet_only_when_nothing_stirs() -> None:
+    journal = Journal()
+    quiet = asyncio.create_task(journal.quiet(0.2))
+    for _ in range(10):
+        await asyncio.sleep(0.04)
+        journal.stir()
+    assert not quiet.done()
+
+    await asyncio.wait_for(quiet, 10)
+
+
+def _job() -> dict[str, Any]:
+    labels = {names.LABEL_JOB_ID: NAME}
+    added = {"batch.kubernetes.io/controller-uid": "j", "job-name": "x", "controller-uid": "j"}
+    return {
+        "metadata": {
+            "name": names.job_name(NAME),
+            "namespace": "n",
+            "uid": "j",
+            "resourceVersion": "1",
+            "labels": labels | added,
+            "ownerReferences": [{"uid": "e", "controller": True}],
+        },
+        "spec": {
+            "backoffLimit": 4,
+            "selector": {"matchLabels": {"controller-uid": "j"}},
+            "template": {"metadata": {"labels": labels | added}, "spec": {"containers": []}},
+        },
+        "status": {"active": 1},
+    }
+
+
+def test_the_bare_operator_makes_the_job_as_it_was_sent() -> None:
+    template = as_template(_job())
+
+    assert template["export"] == {"name": NAME, "uid": "e"}
+    labels = {names.LABEL_JOB_ID: NAME}
+    assert template["job"]["metadata"]["labels"] == labels
+    assert template["job"]["spec"] == {
+        "backoffLimit": 4,
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": []}},
+    }
+    assert "status" not in template["job"]
+    assert "uid" not in template["job"]["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "complete"),
+    [
+        ([], False),
+        ([{"type": "SuccessCriteriaMet", "status": "True"}], False),
+        ([{"type": "Complete", "status": "False"}], False),
+        ([{"type": "Complete", "status": "True"}], True),
+    ],
+)
+def test_a_job_is_complete_by_its_condition(conditions: list[Any], complete: bool) -> None:
+    assert export_field.is_complete({"status": {"conditions": conditions}}) is complete
+
+
+def test_the_stand_in_for_the_kubelet_reports_as_a_runner_does() -> None:
+    status = kubelet_stand_in.succeeded(NAME, "proj-1", MOMENT, MOMENT)
+
+    (container,) = status["containerStatuses"]
+    artifact = read_outcome(container["state"]["terminated"]["message"]).artifact
+    assert container["name"] == names.RUNNER_CONTAINER
+    assert artifact is not None
+    assert artifact.path.startswith("proj-1/")
+    assert NAME in artifact.path
+
+
+def test_the_operator_gets_the_charts_settings_and_permissions() -> None:
+    manifests = render({"runner": {"nodeSelector": operator_installation.NO_NODE}})
+
+    settings = operator_installation.settings_of(manifests, "here", "pod-1")
+    access = operator_installation.access_of(manifests)
+
+    assert settings["BACKUPEXPORT_NAMESPACE"] == "here"
+    selector = json.loads(settings["BACKUPEXPORT_RUNNER_NODE_SELECTOR"])
+    assert selector == operator_installation.NO_NODE
+    assert {manifest["kind"] for manifest in access} == {"ServiceAccount", "Role", "RoleBinding"}
+
+
+def test_latencies_are_told_in_milliseconds() -> None:
+    header, row = measures.latency_table({"a -> b": [0.001, 0.002, 0.5]}).splitlines()
+
+    assert header.split() == ["n", "p50", "ms", "p99", "ms", "max", "ms"]
+    assert row.split() == ["a", "->", "b", "3", "2.0", "500.0", "500.0"]
