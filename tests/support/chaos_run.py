@@ -26,7 +26,7 @@ from chaos_evaluation import (
 from chaos_evidence import Evidence
 from chaos_faults import Hit, Striker
 from chaos_schedule import Fault, Manner, Project, Strike, orders, strikes
-from chaos_verdict import Expectation, Outage
+from chaos_verdict import Expectation, Export, Outage
 from chaos_watch import Ledger, Watch
 from playground.forward import forwarded
 from playground.postgres import Postgres
