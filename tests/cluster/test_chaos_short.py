@@ -16,8 +16,8 @@ def test_exports_survive_a_short_chaos() -> None:
     faults = chosen_faults(os.environ.get("CHAOS_FAULTS", "all"), is_native=is_native())
     plan = Plan(
         seed=SEED,
-        seconds=45,
-        exports=12,
+        seconds=35,
+        exports=10,
         faults=10,
         callers=2,
         kinds=faults,

@@ -1,7 +1,6 @@
 """A chaos run: exports are requested, everything is struck, and then the promises are checked."""
 
 import contextlib
-import json
 import os
 import secrets
 import subprocess
@@ -11,17 +10,23 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
 
 import chaos_verdict as verdict
-from backupexport_contract import names, timestamps
-from backupexport_contract.reasons import REST_STATUS, Phase
-from chaos_callers import Callers, Delivery, ask
-from chaos_databases import MAX_CONCURRENT, Probe, fingerprint, load
+from backupexport_contract import names
+from chaos_callers import Callers
+from chaos_databases import MAX_CONCURRENT, Probe, load
+from chaos_evaluation import (
+    count_answers,
+    files_on,
+    other_answers,
+    restored_contents,
+    table,
+    wait_for_ends,
+)
 from chaos_evidence import Evidence
-from chaos_faults import Striker
+from chaos_faults import Hit, Striker
 from chaos_schedule import Fault, Manner, Project, Strike, orders, strikes
-from chaos_verdict import Artifact, Expectation, Export, File, Outage
+from chaos_verdict import Expectation, Export, Outage
 from chaos_watch import Ledger, Watch
 from playground.forward import forwarded
 from playground.postgres import Postgres
@@ -32,15 +37,12 @@ from playground.tools import (
     ROOT,
     STATE,
     NeverHappenedError,
-    ToolError,
     kubectl,
     make_namespace,
     wait_for,
 )
 
 BACKOFF_LIMIT = 4
-# From the last fault to the last end: backoff doubles from 10 s.
-_PATIENCE_SECONDS = 300
 # How long a struck database may be away before the probe, which asks five times a second, sees it.
 _OUTAGE_SECONDS = 5.0
 
@@ -133,15 +135,13 @@ def _tell(evidence: Evidence, story: Story, sins: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def _namespace(name: str) -> Iterator[None]:
-    """Gone afterwards, finalizers and all; KEEP_NAMESPACE=1 leaves it after a failure."""
+    """Gone afterwards, finalizers and all; KEEP_NAMESPACE=1 leaves it for a look."""
     make_namespace(name)
     try:
         yield
-    except BaseException:
+    finally:
         if os.environ.get("KEEP_NAMESPACE") != "1":
-            kubectl("delete", "namespace", name, "--wait=false")
-        raise
-    kubectl("delete", "namespace", name, "--wait=true", timeout=180)
+            kubectl("delete", "namespace", name, "--wait=true", timeout=240)
 
 
 def _set_up(plan: Plan, story: Story, namespace: str, stack: ExitStack) -> Stage:
@@ -187,8 +187,8 @@ def _strike_and_judge(plan: Plan, story: Story, stage: Stage) -> list[str]:
         story.say("the last fault is over")
         callers.join()
         accepted = [each.accepted for each in callers.deliveries if each.accepted]
-        story.say(f"{len(accepted)} requests are accepted: {_answers(callers.deliveries)}")
-        exports = _wait_for_ends(stage, {each.job_id for each in accepted})
+        story.say(f"{len(accepted)} requests are accepted: {count_answers(callers.deliveries)}")
+        exports = wait_for_ends(stage.namespace, {each.job_id for each in accepted})
         story.say("quiet")
         _wait_for_watches(ledger, exports)
     outages = stage.probe.outages() + [
@@ -198,60 +198,25 @@ def _strike_and_judge(plan: Plan, story: Story, stage: Stage) -> list[str]:
     ]
     for outage in outages:
         story.say(f"no database for {outage.ended - outage.began:.1f} s")
-    restored, unrestored = _restored(stage, exports)
-    _print_table(story, exports, ledger, callers.deliveries)
+    restored, unrestored = restored_contents(stage.volume, stage.server, exports)
+    for line in table(exports, ledger, callers.deliveries):
+        story.say(line)
     flaws = {project.name: project.fails_with for project in plan.projects}
     limits = {names.project_hash(project): MAX_CONCURRENT for project in flaws}
     return [
         *(sin for delivery in callers.deliveries for sin in delivery.sins),
-        *(f"{hit.strike.fault}: {hit.effect}" for hit in striker.hits if _failed(hit.strike, hit)),
+        *(f"{hit.strike.fault}: {hit.effect}" for hit in striker.hits if _failed(hit)),
         *verdict.not_one_each(accepted, exports),
         *verdict.unfinished(exports),
         *verdict.second_jobs(ledger.jobs),
         *verdict.changed_after_the_end(ledger.phases),
         *verdict.too_many_at_once(ledger.most_at_once, limits),
         *verdict.untrue_ends(exports, Expectation(outages, BACKOFF_LIMIT + 1, flaws)),
-        *verdict.wrong_files(_files(stage.volume), exports),
+        *verdict.wrong_files(files_on(stage.volume), exports),
         *unrestored,
         *verdict.wrong_contents(restored, stage.contents, exports),
-        *_other_answers(stage.apis, callers.deliveries, exports),
+        *other_answers(stage.apis, callers.deliveries, exports),
     ]
-
-
-def _failed(strike: Strike, hit: Any) -> bool:
-    """A crash that could not be made, or repaired, says that the run was not what it should be."""
-    return strike.fault.manner is Manner.CRASH and not hit.had_effect
-
-
-def _answers(deliveries: Sequence[Delivery]) -> str:
-    total: dict[str, int] = {}
-    for delivery in deliveries:
-        for answer, count in delivery.answers.items():
-            total[answer] = total.get(answer, 0) + count
-    return ", ".join(f"{count} x {answer}" for answer, count in sorted(total.items()))
-
-
-def _wait_for_ends(stage: Stage, wanted: set[str]) -> list[Export]:
-    """All exports, once those wanted have ended and no runner is left, or time is up."""
-    latest: list[Export] = []
-
-    def look() -> bool:
-        try:
-            found = kubectl("-n", stage.namespace, "get", "bex", "-o", "json", timeout=20)
-            latest[:] = [read_export(item) for item in json.loads(found)["items"]]
-            pods = kubectl(
-                "-n", stage.namespace, "get", "pods", "-o", "name", "-l",
-                "app.kubernetes.io/component=runner",
-                "--field-selector=status.phase!=Succeeded,status.phase!=Failed",
-            )  # fmt: skip
-        except (ToolError, subprocess.TimeoutExpired):
-            return False
-        ended = {export.name for export in latest if export.phase in verdict.FINISHED}
-        return not pods and ended >= wanted and len(ended) == len(latest)
-
-    with contextlib.suppress(NeverHappenedError):
-        wait_for(look, "all ends", _PATIENCE_SECONDS, every=1)
-    return latest
 
 
 def _wait_for_watches(ledger: Ledger, exports: Sequence[Export]) -> None:
@@ -263,95 +228,31 @@ def _wait_for_watches(ledger: Ledger, exports: Sequence[Export]) -> None:
     wait_for(look, "the watches to have seen all ends", 60)
 
 
-def read_export(item: dict[str, Any]) -> Export:
-    """A BackupExport as far as it is judged."""
-    status = item.get("status", {})
-    completed = status.get("completionTime")
-    artifact = status.get("artifact")
-    return Export(
-        name=item["metadata"]["name"],
-        project=item["spec"]["projectId"],
-        phase=status.get("phase", "Pending"),
-        reason=status.get("reason"),
-        message=status.get("message"),
-        attempts=status.get("attempts", 0),
-        created=timestamps.from_text(item["metadata"]["creationTimestamp"]).timestamp(),
-        completed=timestamps.from_text(completed).timestamp() if completed else None,
-        artifact=artifact and Artifact(artifact["path"], artifact["sha256"], artifact["sizeBytes"]),
-    )
-
-
-def _files(volume: ExportsVolume) -> list[File]:
-    """Every file on the volume with its size and checksum."""
-    sizes = volume.run("find", ".", "-type", "f", "-printf", "%s %P\\n").splitlines()
-    sums = volume.run("find", ".", "-type", "f", "-exec", "sha256sum", "{}", "+").splitlines()
-    digest_of = {path.removeprefix("./"): digest for digest, _, path in map(_split_sum, sums)}
-    found = (line.split(" ", 1) for line in sizes)
-    return [File(path, int(size), digest_of.get(path)) for size, path in found]
-
-
-def _split_sum(line: str) -> tuple[str, str, str]:
-    return line.partition("  ")
-
-
-def _restored(stage: Stage, exports: Sequence[Export]) -> tuple[dict[str, str], list[str]]:
-    """Fingerprints of what the artifacts restore to, and what went wrong with that."""
-    fingerprints, sins = {}, []
-    for export in exports:
-        if export.artifact is None:
-            continue
-        try:
-            stage.volume.restore(export.artifact.path, "restored")
-            fingerprints[export.name] = fingerprint(stage.server, "restored")
-        except ToolError as error:
-            sins.append(f"{export.name}: {export.artifact.path} does not restore: {error}")
-    return fingerprints, sins
-
-
-def _other_answers(
-    apis: Sequence[Api], deliveries: Sequence[Delivery], exports: Sequence[Export]
-) -> list[str]:
-    """What REST says is what the resource says, and a key still means its job."""
-    sins = []
-    phases = {export.name: export.phase for export in exports}
-    for delivery in deliveries:
-        if delivery.job_id is None or delivery.job_id not in phases:
-            continue
-        api, wanted = apis[delivery.order.caller], REST_STATUS[Phase(phases[delivery.job_id])]
-        told = api.job(delivery.job_id)["status"]
-        if told != wanted:
-            sins.append(f"{delivery.job_id}: REST says {told}, the resource {wanted}")
-        again = ask(api, delivery.order)
-        job_id = again.body["data"]["job_id"] if again and again.status == 202 else again
-        if job_id != delivery.job_id:
-            sins.append(f"{delivery.order.key}: was {delivery.job_id}, and repeated is {job_id}")
-    return sins
-
-
-def _print_table(
-    story: Story, exports: Sequence[Export], ledger: Ledger, deliveries: Sequence[Delivery]
-) -> None:
-    formats = {each.job_id: dict(each.order.fields) for each in deliveries}
-    for export in sorted(exports, key=lambda export: export.created):
-        fields = formats.get(export.name, {})
-        took = f"{export.completed - export.created:5.0f} s" if export.completed else "no end"
-        story.say(
-            f"  {export.name} {export.project:22} {fields.get('format', '?'):3} "
-            f"{fields.get('compression', 'none'):4} {export.phase:9} {export.reason or '':20} "
-            f"attempts {export.attempts} pods {len(ledger.pods[export.name])} "
-            f"jobs {len(ledger.jobs[export.name])} {took}"
-        )
+def _failed(hit: Hit) -> bool:
+    """A crash that could not be made, or repaired, says that the run was not what it should be."""
+    return hit.strike.fault.manner is Manner.CRASH and not hit.had_effect
 
 
 def _cluster_is_whole(kinds: Sequence[Fault]) -> list[str]:
     """What `make cluster-status` says, where the cluster itself was struck."""
     if not any(kind.manner is Manner.CRASH for kind in kinds):
         return []
-    status = subprocess.run(
-        [sys.executable, "-m", "local_cluster", "status"],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "cluster")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return [] if status.returncode == 0 else [f"the cluster: {status.stdout}{status.stderr}"]
+    said = ""
+
+    def look() -> bool:
+        nonlocal said
+        status = subprocess.run(
+            [sys.executable, "-m", "local_cluster", "status"],
+            env={**os.environ, "PYTHONPATH": str(ROOT / "cluster")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        said = (status.stdout + status.stderr).strip()
+        return status.returncode == 0
+
+    try:
+        wait_for(look, "a whole cluster", 60, every=2)
+    except NeverHappenedError:
+        return [f"the cluster: {said}"]
+    return []

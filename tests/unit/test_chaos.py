@@ -8,9 +8,9 @@ import chaos_verdict as verdict
 import pytest
 from chaos_callers import Delivery
 from chaos_databases import read_outages
+from chaos_evaluation import read_export
 from chaos_processes import is_container_of
 from chaos_projects import PROJECTS
-from chaos_run import read_export
 from chaos_schedule import (
     FORMATS,
     NODE_FAULTS,
@@ -63,6 +63,7 @@ def test_orders_are_of_all_projects_formats_and_callers(seed: int) -> None:
     for project in sound:
         formats = {each["format"] for each in fields if each["project_id"] == project}
         assert formats == {"sql", "tar"}
+    assert {"storage_path" in each for each in fields} == {True, False}
     assert [order.second for order in wanted] == sorted(order.second for order in wanted)
 
 

@@ -1,0 +1,146 @@
+"""What is looked at when a chaos run is over: exports, files, their contents and REST's answers."""
+
+import contextlib
+import json
+import subprocess
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from backupexport_contract import timestamps
+from backupexport_contract.reasons import REST_STATUS, Phase
+from chaos_callers import Delivery, ask
+from chaos_databases import fingerprint
+from chaos_verdict import FINISHED, Artifact, Export, File
+from chaos_watch import Ledger
+from playground.postgres import Postgres
+from playground.rest import Answer, Api
+from playground.restore import ExportsVolume
+from playground.tools import NeverHappenedError, ToolError, kubectl, wait_for
+
+# From the last fault to the last end: backoff doubles from 10 s.
+_PATIENCE_SECONDS = 300
+
+
+def read_export(item: dict[str, Any]) -> Export:
+    """A BackupExport as far as it is judged."""
+    status = item.get("status", {})
+    completed = status.get("completionTime")
+    artifact = status.get("artifact")
+    return Export(
+        name=item["metadata"]["name"],
+        project=item["spec"]["projectId"],
+        phase=status.get("phase", "Pending"),
+        reason=status.get("reason"),
+        message=status.get("message"),
+        attempts=status.get("attempts", 0),
+        created=timestamps.from_text(item["metadata"]["creationTimestamp"]).timestamp(),
+        completed=timestamps.from_text(completed).timestamp() if completed else None,
+        artifact=artifact and Artifact(artifact["path"], artifact["sha256"], artifact["sizeBytes"]),
+    )
+
+
+def wait_for_ends(namespace: str, wanted: set[str]) -> list[Export]:
+    """All exports, once those wanted have ended and no runner is left, or time is up."""
+    latest: list[Export] = []
+
+    def look() -> bool:
+        try:
+            found = kubectl("-n", namespace, "get", "bex", "-o", "json", timeout=20)
+            latest[:] = [read_export(item) for item in json.loads(found)["items"]]
+            pods = kubectl(
+                "-n", namespace, "get", "pods", "-o", "name", "-l",
+                "app.kubernetes.io/component=runner",
+                "--field-selector=status.phase!=Succeeded,status.phase!=Failed",
+            )  # fmt: skip
+        except (ToolError, subprocess.TimeoutExpired):
+            return False
+        ended = {export.name for export in latest if export.phase in FINISHED}
+        return not pods and ended >= wanted and len(ended) == len(latest)
+
+    with contextlib.suppress(NeverHappenedError):
+        wait_for(look, "all ends", _PATIENCE_SECONDS, every=1)
+    return latest
+
+
+def files_on(volume: ExportsVolume) -> list[File]:
+    """Every file on the volume with its size and checksum."""
+    sizes = volume.run("find", ".", "-type", "f", "-printf", "%s %P\\n").splitlines()
+    sums = volume.run("find", ".", "-type", "f", "-exec", "sha256sum", "{}", "+").splitlines()
+    digest_of = {path.removeprefix("./"): digest for digest, _, path in map(_split_sum, sums)}
+    found = (line.split(" ", 1) for line in sizes)
+    return [File(path, int(size), digest_of.get(path)) for size, path in found]
+
+
+def _split_sum(line: str) -> tuple[str, str, str]:
+    return line.partition("  ")
+
+
+def restored_contents(
+    volume: ExportsVolume, server: Postgres, exports: Sequence[Export]
+) -> tuple[dict[str, str], list[str]]:
+    """Fingerprints of what the artifacts restore to, and what went wrong with that."""
+    fingerprints, sins = {}, []
+    for export in exports:
+        if export.artifact is None:
+            continue
+        try:
+            volume.restore(export.artifact.path, "restored")
+            fingerprints[export.name] = fingerprint(server, "restored")
+        except ToolError as error:
+            sins.append(f"{export.name}: {export.artifact.path} does not restore: {error}")
+    return fingerprints, sins
+
+
+def other_answers(
+    apis: Sequence[Api], deliveries: Sequence[Delivery], exports: Sequence[Export]
+) -> list[str]:
+    """What REST says is what the resource says, and a key still means its job."""
+    sins = []
+    phases = {export.name: export.phase for export in exports}
+    for delivery in deliveries:
+        if delivery.job_id is None or delivery.job_id not in phases:
+            continue
+        api, wanted = apis[delivery.order.caller], REST_STATUS[Phase(phases[delivery.job_id])]
+        told = api.job(delivery.job_id)["status"]
+        if told != wanted:
+            sins.append(f"{delivery.job_id}: REST says {told}, the resource {wanted}")
+        job_id = _repeated(api, delivery)
+        if job_id != delivery.job_id:
+            sins.append(f"{delivery.order.key}: was {delivery.job_id}, and repeated is {job_id}")
+    return sins
+
+
+def _repeated(api: Api, delivery: Delivery) -> str:
+    def accepted() -> Answer | None:
+        answer = ask(api, delivery.order)
+        return answer if answer is not None and answer.status == 202 else None
+
+    try:
+        return str(wait_for(accepted, "a 202", 20, every=1).body["data"]["job_id"])
+    except NeverHappenedError:
+        return "never accepted"
+
+
+def count_answers(deliveries: Sequence[Delivery]) -> str:
+    """How often which answer came, of all callers."""
+    total: Counter[str] = Counter()
+    for delivery in deliveries:
+        total += delivery.answers
+    return ", ".join(f"{count} x {answer}" for answer, count in sorted(total.items()))
+
+
+def table(
+    exports: Sequence[Export], ledger: Ledger, deliveries: Sequence[Delivery]
+) -> Iterator[str]:
+    """A line for each export."""
+    fields_of = {each.job_id: dict(each.order.fields) for each in deliveries}
+    for export in sorted(exports, key=lambda export: export.created):
+        fields = fields_of.get(export.name, {})
+        took = f"{export.completed - export.created:4.0f} s" if export.completed else "no end"
+        yield (
+            f"  {export.name} {export.project:14} {fields.get('format', '?')} "
+            f"{fields.get('compression', 'none'):4} {export.phase:9} {export.reason or '-':20} "
+            f"attempts {export.attempts} pods {len(ledger.pods[export.name])} "
+            f"jobs {len(ledger.jobs[export.name])} {took}"
+        )
