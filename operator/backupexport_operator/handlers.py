@@ -15,6 +15,7 @@ from backupexport_contract.target_resource import ExportTarget
 
 from backupexport_operator.cluster_reader import OURS, UNFINISHED
 from backupexport_operator.facts import JobFacts, PodFacts, export_uid_of, job_facts, pod_facts
+from backupexport_operator.kopf_storage import NoDiffBase, NoProgress
 from backupexport_operator.metrics import OperatorMetrics
 from backupexport_operator.running_operator import KindsNotServedError, RunningOperator
 from backupexport_operator.settings import Settings
@@ -31,6 +32,8 @@ def configure(settings: kopf.OperatorSettings) -> None:
     """Kopf's settings for a namespaced operator whose watches are filtered by the server."""
     settings.scanning.disabled = True
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = NoDiffBase()
+    settings.persistence.progress_storage = NoProgress()
     settings.watching.server_timeout = 10 * 60
     settings.watching.client_timeout = 11 * 60
     settings.watching.connect_timeout = 10
@@ -130,21 +133,22 @@ def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
     return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
 
-def _index_export(body: kopf.Body, **_: Any) -> dict[str, BackupExport]:
+# Plain functions kopf would run in threads, one hop for every event.
+async def _index_export(body: kopf.Body, **_: Any) -> dict[str, BackupExport]:
     export = BackupExport.model_validate(dict(body))
     return {export.metadata.uid: export}
 
 
-def _index_target(body: kopf.Body, **_: Any) -> dict[str, ExportTarget]:
+async def _index_target(body: kopf.Body, **_: Any) -> dict[str, ExportTarget]:
     target = ExportTarget.model_validate(dict(body))
     return {target.spec.project_id: target}
 
 
-def _index_job(body: kopf.Body, **_: Any) -> dict[str, JobFacts]:
+async def _index_job(body: kopf.Body, **_: Any) -> dict[str, JobFacts]:
     uid = export_uid_of(body)
     return {uid: job_facts(body)} if uid else {}
 
 
-def _index_pod(body: kopf.Body, **_: Any) -> dict[str, PodFacts]:
+async def _index_pod(body: kopf.Body, **_: Any) -> dict[str, PodFacts]:
     uid = export_uid_of(body)
     return {uid: pod_facts(body)} if uid else {}

@@ -32,9 +32,6 @@ class StuckError(Exception):
 class Election(Protocol):
     """What is asked of Leadership."""
 
-    def holds(self) -> bool:
-        """Whether this process may act."""
-
     def seconds_unheard(self) -> float:
         """How long ago the API server last answered."""
 

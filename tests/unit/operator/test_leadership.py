@@ -8,7 +8,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from backupexport_operator.leadership import Leadership, NotLeadingError, silence_leaders
+from backupexport_operator.kubernetes_client import NotLeadingError
+from backupexport_operator.leadership import Leadership, silence_leaders
 from backupexport_operator.lease_decision import Record, Timings
 from backupexport_operator.lease_store import LeaseTakenError
 from kubernetes.aio.client.exceptions import ApiException
