@@ -44,8 +44,8 @@ def installation() -> Iterator[Installation]:
             }
         )
         connection = demo_database.exporter_connection(server, "large")
-        make_target(namespace, LARGE, connection)
-        make_target(namespace, SMALL, {**connection, "database": "small"})
+        make_target(namespace, LARGE, connection, maxConcurrent=20)
+        make_target(namespace, SMALL, {**connection, "database": "small"}, maxConcurrent=20)
         volume = ExportsVolume(namespace, f"{release.name}-exports", server)
         volume.open()
         with forwarded(namespace, f"{release.name}-api") as url:

@@ -128,7 +128,7 @@ def test_the_answer_comes_before_the_job_and_nothing_accepted_is_lost(
     job_id = accepted(api, project_id=SMALL)
     assert api.job(job_id)["status"] == "pending"
     assert f"bex-{job_id}" not in kubectl("-n", namespace, "get", "jobs", "-o", "name")
-    kubectl("-n", namespace, "scale", deployment, "--replicas=1")
+    kubectl("-n", namespace, "scale", deployment, "--replicas=2")
     assert api.finished(job_id)["status"] == "completed"
 
 

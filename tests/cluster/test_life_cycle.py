@@ -1,0 +1,170 @@
+"""What happens to an export's Job, file and resource, from its turn to its removal."""
+
+import json
+from typing import Any
+
+import pytest
+from installation import LARGE, SMALL, Installation
+from playground.rest import Api
+from playground.targets import export_manifest, make_target, read_export
+from playground.tools import apply, get, kubectl, wait_for
+
+pytestmark = pytest.mark.cluster
+
+FINALIZER = "backupexport.dev/artifact"
+
+
+def make_export(installation: Installation, name: str, **spec: Any) -> None:
+    apply(export_manifest(installation.namespace, name, **spec))
+
+
+def phase(installation: Installation, name: str) -> str:
+    status: dict[str, Any] = read_export(installation.namespace, name).get("status", {})
+    return status.get("phase", "Pending")
+
+
+def succeeded(installation: Installation, name: str) -> dict[str, Any]:
+    kubectl(
+        "-n", installation.namespace, "wait", "--for=condition=Complete", f"bex/{name}",
+        "--timeout=120s",
+    )  # fmt: skip
+    return read_export(installation.namespace, name)
+
+
+def is_gone(installation: Installation, name: str) -> bool:
+    found = kubectl("-n", installation.namespace, "get", "bex", name, "--ignore-not-found")
+    return not found.strip()
+
+
+def files_of(installation: Installation, export: dict[str, Any]) -> list[str]:
+    uid = export["metadata"]["uid"]
+    return [file for file in installation.volume.files(export["spec"]["projectId"]) if uid in file]
+
+
+def test_a_file_stays_when_its_export_is_deleted(installation: Installation) -> None:
+    make_export(installation, "retained", projectId=SMALL)
+    export = succeeded(installation, "retained")
+    assert "finalizers" not in export["metadata"]
+    kubectl("-n", installation.namespace, "delete", "bex", "retained", "--timeout=30s")
+    path = export["status"]["artifact"]["path"]
+    assert files_of(installation, export) == [path, f"{path}.json"]
+
+
+def test_a_file_goes_with_its_export_where_the_policy_says_so(installation: Installation) -> None:
+    make_export(installation, "deleted", projectId=SMALL, artifactPolicy="Delete")
+    export = succeeded(installation, "deleted")
+    assert export["metadata"]["finalizers"] == [FINALIZER]
+    assert len(files_of(installation, export)) == 2
+    kubectl("-n", installation.namespace, "delete", "bex", "deleted", "--timeout=90s")
+    assert files_of(installation, export) == []
+
+
+def test_what_has_expired_goes_with_its_file(installation: Installation) -> None:
+    make_export(installation, "expiring", projectId=SMALL, retentionSeconds=8)
+    export = succeeded(installation, "expiring")
+    assert export["status"]["expirationTime"]
+    assert len(files_of(installation, export)) == 2
+    wait_for(lambda: is_gone(installation, "expiring"), "the removal", 90)
+    assert files_of(installation, export) == []
+
+
+def test_a_failed_export_holds_nothing_and_expires_too(installation: Installation) -> None:
+    make_export(
+        installation, "failed-and-expired", projectId="nobody-knows-this-one",
+        artifactPolicy="Delete", retentionSeconds=1,
+    )  # fmt: skip
+    wait_for(lambda: is_gone(installation, "failed-and-expired"), "the removal", 60)
+
+
+@pytest.mark.parametrize("policy", ["Retain", "Delete"])
+def test_deleting_a_running_export_stops_its_job_and_leaves_no_file(
+    installation: Installation, policy: str
+) -> None:
+    name = f"deleted-running-{policy.lower()}"
+    make_export(installation, name, projectId=LARGE, artifactPolicy=policy)
+    wait_for(
+        lambda: read_export(installation.namespace, name).get("status", {}).get("progress"),
+        "progress", 60,
+    )  # fmt: skip
+    export = read_export(installation.namespace, name)
+    assert files_of(installation, export)[0].endswith(".partial")
+    kubectl("-n", installation.namespace, "delete", "bex", name, "--timeout=90s")
+
+    def rest() -> list[str]:
+        jobs = kubectl("-n", installation.namespace, "get", "jobs,pods", "-o", "name").split()
+        return [job for job in jobs if f"/bex-{name}" in job]
+
+    wait_for(lambda: not rest(), "the end of its Job", 60)
+    wait_for(lambda: not files_of(installation, export), "the end of its partial file", 60)
+
+
+def test_a_project_runs_one_at_a_time_and_the_others_say_their_place(
+    installation: Installation, api: Api, connection: dict[str, str]
+) -> None:
+    namespace = installation.namespace
+    make_target(namespace, "one-at-a-time", connection, maxConcurrent=1)
+    posted = [api.export(project_id="one-at-a-time") for _ in range(3)]
+    ids = [answer.body["data"]["job_id"] for answer in posted]
+
+    def places() -> list[str]:
+        statuses = [read_export(namespace, job_id).get("status", {}) for job_id in ids]
+        return [s["message"] for s in statuses if s.get("phase") == "Pending" and "message" in s]
+
+    told = wait_for(places, "a place in words", 30, every=0.05)
+    assert all("Waiting for its turn" in place for place in told)
+    assert all("maxConcurrent is 1" in place for place in told)
+    for job_id in ids:
+        assert api.finished(job_id, 180)["status"] == "completed"
+    spans = sorted(
+        (status["startTime"], status["completionTime"])
+        for status in (read_export(namespace, job_id)["status"] for job_id in ids)
+    )
+    assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:], strict=False))
+    events = kubectl("-n", namespace, "describe", "bex", *ids)
+    assert "Queued" in events
+
+
+def test_a_queue_name_reaches_the_job(
+    installation: Installation, connection: dict[str, str]
+) -> None:
+    make_target(installation.namespace, "kueued", connection, queueName="team-a")
+    make_export(installation, "kueued", projectId="kueued")
+    succeeded(installation, "kueued")
+    labels = get("-n", installation.namespace, "job", "bex-kueued")["metadata"]["labels"]
+    assert labels["kueue.x-k8s.io/queue-name"] == "team-a"
+
+
+def test_a_whole_file_is_a_success_though_nobody_saw_the_job_end(
+    installation: Installation, connection: dict[str, str]
+) -> None:
+    """The operator was away while the runner finished and its Job was cleared away."""
+    namespace, name = installation.namespace, "unseen"
+    operator = f"deploy/{installation.release.name}-operator"
+    make_target(namespace, "unseen-project", connection)
+    # A pod waits for its Secret, so the operator is gone before the runner starts.
+    kubectl("-n", namespace, "delete", "secret", "target-unseenproject")
+    make_export(installation, name, projectId="unseen-project")
+    wait_for(
+        lambda: read_export(namespace, name).get("status", {}).get("reason") == "SecretInvalid",
+        "the pod", 60,
+    )  # fmt: skip
+    replicas = get("-n", namespace, operator)["spec"]["replicas"]
+    kubectl("-n", namespace, "scale", operator, "--replicas=0")
+    try:
+        kubectl(
+            "-n", namespace, "wait", "--for=delete", "pod", "--timeout=60s",
+            "-l", "app.kubernetes.io/component=operator",
+        )  # fmt: skip
+        make_target(namespace, "unseen-project", connection)
+        kubectl(
+            "-n", namespace, "wait", "--for=condition=Complete", f"job/bex-{name}",
+            "--timeout=120s",
+        )  # fmt: skip
+        kubectl("-n", namespace, "delete", "job", f"bex-{name}", "--cascade=foreground")
+    finally:
+        kubectl("-n", namespace, "scale", operator, f"--replicas={replicas}")
+    export = succeeded(installation, name)
+    artifact = export["status"]["artifact"]
+    assert installation.volume.sha256(artifact["path"]) == artifact["sha256"]
+    manifest = json.loads(installation.volume.text(f"{artifact['path']}.json"))
+    assert manifest["sha256"] == artifact["sha256"]
