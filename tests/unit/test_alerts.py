@@ -16,6 +16,9 @@ SCRAPE = 30
 NAMESPACE, CLAIM = "n", "r-backupexport-exports"
 ENDED = "backupexport_exports_finished"
 REQUESTS = "http_request_duration_seconds_count"
+LATENESS = "backupexport_operator_watch_lateness_seconds"
+# It is compared once a minute; after the second miss the pod restarts, with minutes of back-off.
+A_WATCH_DIES = "0 0 60 60 120 _x9"
 CRITICAL, WARNING = {"severity": "critical"}, {"severity": "warning"}
 
 
@@ -264,16 +267,17 @@ CASES = {
         {name("backupexport_operator_reconcile_errors_total", kind="api_status"): "0+1x60"},
         20,
     ),
-    "a dead watch": Case(
+    "watches that die again and again": Case(
         "BackupExportWatchStale",
-        {name("backupexport_operator_watch_lateness_seconds", resource="jobs"): "0+30x60"},
-        13,
+        {name(LATENESS, resource="jobs"): " ".join([A_WATCH_DIES] * 6)},
+        30,
         ({"namespace": NAMESPACE, "resource": "jobs"} | CRITICAL,),
     ),
-    "a quiet watch": Case(
-        "BackupExportWatchStale",
-        {name("backupexport_operator_watch_lateness_seconds", resource="jobs"): "61x60"},
-        13,
+    "a watch that died once": Case(
+        "BackupExportWatchStale", {name(LATENESS, resource="jobs"): f"{A_WATCH_DIES} 0x60"}, 11
+    ),
+    "a watch that died once, long ago": Case(
+        "BackupExportWatchStale", {name(LATENESS, resource="jobs"): f"{A_WATCH_DIES} 0x60"}, 20
     ),
     "no API": Case("BackupExportApiDown", {}, 6, ({"namespace": NAMESPACE} | CRITICAL,)),
     "an API without a cache": Case(
