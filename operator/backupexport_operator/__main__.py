@@ -63,7 +63,7 @@ def _arguments() -> argparse.ArgumentParser:
 async def _serve(settings: Settings) -> None:
     api_client = await connect(_POOL_SIZE)
     namespace = settings.namespace
-    metrics = OperatorMetrics()
+    metrics = OperatorMetrics(settings.metrics_projects)
     leadership = Leadership(
         LeaseStore(api_client, namespace, settings.lease_name),
         settings.identity,

@@ -27,8 +27,9 @@ class UnfinishedExport:
 class OperatorState:
     """What the leader knows when Prometheus asks.
 
-    `waiting_for_turn` exports have no Job yet because of a limit; `queue_length` keys wait in the
-    work queue; `watch_lateness_seconds` is, for each kind, how long its watch has missed something.
+    `waiting_for_turn` exports have no Job yet because of a limit; `queue_length` keys run or wait
+    in the work queue; `watch_lateness_seconds` is, for each kind, how long its watch has missed
+    something.
     """
 
     exports: Iterable[UnfinishedExport]
@@ -82,7 +83,7 @@ def _families(state: OperatorState) -> Iterator[Metric]:
     )
     yield _gauge(
         "backupexport_operator_queue_length",
-        "Resources that wait for a reconcile.",
+        "Resources whose reconcile runs or waits.",
         (),
         {(): state.queue_length},
     )

@@ -175,10 +175,11 @@ class Reconciler:
             self._sightings.note_written(export)
             seen = replace(seen, export=export)
         job = await self._create_job(seen)
-        self._metrics.job_created(seen.export.age(timestamps.now()))
         if job.owner_uid != seen.export.metadata.uid:
             # Another's Job has the name, so ours was not made: decide on that instead.
             plan = decide(replace(seen, job=job))
+        else:
+            self._metrics.job_created(seen.export.age(timestamps.now()))
         return export, plan
 
     async def _clean(self, seen: Observation, plan: Plan) -> Plan:
@@ -233,7 +234,8 @@ class Reconciler:
             )
         if updated.phase.is_finished:
             self._turns.leave(export.metadata.uid)
-            _count_end(self._metrics, updated)
+            if not old.phase or not old.phase.is_finished:
+                _count_end(self._metrics, updated)
         for event in events_between(old, status):
             self._poster.post(export, event)
 

@@ -81,7 +81,7 @@ class RunningOperator:
         self._targets = TargetReconciler(world.targets, writer)
         self._disposer = Disposer(self.sightings, reader, writer, cleaner, poster)
         self._resync_seconds = settings.resync_seconds
-        self._ended_cleanups: set[str] = set()
+        self._open_cleanups: set[str] = set()
         self._tasks = [
             asyncio.create_task(self._disposer.watch_for_ever()),
             asyncio.create_task(self._resync_for_ever()),
@@ -130,15 +130,18 @@ class RunningOperator:
     def job_changed(self, uid: str, job: JobFacts) -> None:
         """A Job of the export came or changed."""
         self.ask(uid)
-        if job.task == TASK_EXPORT or not (job.complete or job.failure):
+        if job.task == TASK_EXPORT:
             return
-        if job.name not in self._ended_cleanups:
-            self._ended_cleanups.add(job.name)
+        # Only ends that were seen to happen: a new leader finds many that have ended.
+        if not (job.complete or job.failure):
+            self._open_cleanups.add(job.name)
+        elif job.name in self._open_cleanups:
+            self._open_cleanups.discard(job.name)
             self._metrics.cleanup_finished(job.task, succeeded=job.complete)
 
     def job_gone(self, uid: str, job: JobFacts) -> None:
         """A Job of the export was deleted, and looked like that when it went."""
-        self._ended_cleanups.discard(job.name)
+        self._open_cleanups.discard(job.name)
         self.sightings.note_lost_job(uid, job)
         self.ask(uid)
 

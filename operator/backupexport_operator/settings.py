@@ -64,6 +64,8 @@ class Settings(BaseSettings):
     """How long a leader goes on without a renewal, in seconds; at least 1 less than a lease."""
     lease_retry_seconds: float = Field(default=2, ge=0.1)
     """How often the Lease is renewed or looked at, in seconds; at most half of the deadline."""
+    metrics_projects: int = Field(default=50, ge=0)
+    """How many projects have a name of their own in the metrics; the rest count together."""
     pod_uid: str = ""
     """The pod's uid, which with the host name tells replicas apart."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

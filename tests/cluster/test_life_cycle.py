@@ -1,9 +1,11 @@
 """What happens to an export's Job, file and resource, from its turn to its removal."""
 
+import itertools
 import json
 from typing import Any
 
 import pytest
+from failing_exports import small_connection
 from installation import LARGE, SMALL, Installation
 from playground.rest import Api
 from playground.targets import export_manifest, make_target, read_export
@@ -12,6 +14,11 @@ from playground.tools import apply, get, kubectl, wait_for
 pytestmark = pytest.mark.cluster
 
 FINALIZER = "backupexport.dev/artifact"
+
+
+@pytest.fixture(scope="module")
+def connection(installation: Installation) -> dict[str, str]:
+    return small_connection(installation)
 
 
 def make_export(installation: Installation, name: str, **spec: Any) -> None:
@@ -119,7 +126,7 @@ def test_a_project_runs_one_at_a_time_and_the_others_say_their_place(
         (status["startTime"], status["completionTime"])
         for status in (read_export(namespace, job_id)["status"] for job_id in ids)
     )
-    assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
     events = kubectl("-n", namespace, "describe", "bex", *ids)
     assert "Queued" in events
 
