@@ -25,11 +25,6 @@ def make_export(installation: Installation, name: str, **spec: Any) -> None:
     apply(export_manifest(installation.namespace, name, **spec))
 
 
-def phase(installation: Installation, name: str) -> str:
-    status: dict[str, Any] = read_export(installation.namespace, name).get("status", {})
-    return status.get("phase", "Pending")
-
-
 def succeeded(installation: Installation, name: str) -> dict[str, Any]:
     kubectl(
         "-n", installation.namespace, "wait", "--for=condition=Complete", f"bex/{name}",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -24,8 +25,11 @@ from backupexport_operator.transition import EventFact
 from kubernetes.aio.client.exceptions import ApiException
 
 UID = "uid-1"
+# Always young, however long the tests take.
 JOB = JobFacts(
-    name=job_name("nightly"), owner_uid=UID, created_at=timestamps.to_text(timestamps.now())
+    name=job_name("nightly"),
+    owner_uid=UID,
+    created_at=timestamps.to_text(timestamps.now() + timedelta(hours=1)),
 )
 RUNNING = PodFacts(name="pod-a", created_at="t", node="node-1", started_at="2026-01-29T15:30:01Z")
 ARTIFACT = Artifact("p/f", 1, 2, "ab", "17.5", "17.6")
