@@ -6,6 +6,7 @@ the chart lacks is missing here too.
 
 import json
 import os
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,10 +29,10 @@ _PYTHONPATH = os.pathsep.join(str(ROOT / folder) for folder in ("operator", "crd
 Manifest = dict[str, Any]
 
 
-def settings_of(manifests: Sequence[Manifest], namespace: str, pod_name: str) -> dict[str, str]:
+def settings_of(manifests: Sequence[Manifest], namespace: str, pod: str) -> dict[str, str]:
     """The environment values that the chart gives to its operator."""
     container = _operator(manifests)["containers"][0]
-    fields = {"metadata.namespace": namespace, "metadata.name": pod_name}
+    fields = {"metadata.namespace": namespace, "metadata.name": pod, "metadata.uid": pod}
     return {
         item["name"]: item["value"]
         if "value" in item
@@ -81,7 +82,7 @@ class Installation:
         apply(*access_of(manifests))
         account = _operator(manifests)["serviceAccountName"]
         self._token = kubectl("-n", namespace, "create", "token", account, "--duration=4h").strip()
-        self._settings = settings_of(manifests, namespace, f"{_RELEASE}-operator")
+        self._settings = settings_of(manifests, namespace, f"{_RELEASE}-{uuid.uuid4()}")
         self._settings |= {f"BACKUPEXPORT_{name}": value for name, value in settings.items()}
 
     @contextmanager
