@@ -366,3 +366,140 @@ async def test_a_targets_condition_is_written_once(watched: Callable[..., Watche
     targets = TargetReconciler({"p": [TARGET]}, double)
     await targets._reconcile("p")
     assert operator.cluster.requests == ["target Serving"]
+
+
+KILLED = replace(RUNNING, exit_code=137)
+
+
+async def test_a_verdict_waits_for_the_cleanup_of_what_was_killed(
+    watched: Callable[..., Watched],
+) -> None:
+    failed = replace(JOB, failure="BackoffLimitExceeded", pods_made=1)
+    operator = watched(
+        Cluster(jobs={JOB.name: failed}, pods=[KILLED]), phase="Running", jobName=JOB.name
+    )
+    cluster = operator.cluster
+    assert (await operator.reconcile()).phase == Phase.RUNNING
+    assert f"tidy-{JOB.name}" in cluster.jobs
+    tidied = cluster.jobs[f"tidy-{JOB.name}"]
+    cluster.jobs[tidied.name] = replace(tidied, complete=True)
+    report = PodFacts("tidier", "t", task="tidy", exit_code=0, termination_message="{}")
+    cluster.pods = [KILLED, report]
+    operator.look()
+    status = (await operator.reconcile()).status
+    assert (status.phase, status.reason) == (Phase.FAILED, Reason.INTERNAL)
+
+
+async def test_a_cleanup_that_is_refused_does_not_keep_the_verdict(
+    watched: Callable[..., Watched],
+) -> None:
+    failed = replace(JOB, failure="BackoffLimitExceeded", pods_made=1)
+    cluster = Cluster(jobs={JOB.name: failed}, pods=[KILLED], refuse_jobs=403)
+    operator = watched(cluster, phase="Running", jobName=JOB.name)
+    assert (await operator.reconcile()).phase == Phase.FAILED
+
+
+async def test_a_running_export_that_is_deleted_leaves_no_partial_file(
+    watched: Callable[..., Watched],
+) -> None:
+    operator = watched(
+        Cluster(jobs={JOB.name: JOB}, pods=[RUNNING]), phase="Running", jobName=JOB.name
+    )
+    cluster, deleted = operator.cluster, operator.cluster.exports.pop("nightly")
+    operator.indexes["exports"].clear()
+    operator.reconciler.departed(deleted)
+    await operator.reconciler._reconcile(UID)
+    assert list(cluster.jobs) == [JOB.name], "its Job is still being deleted"
+    operator.indexes["jobs"].clear()
+    operator.indexes["pods"].clear()
+    operator.sightings.note_lost_job(UID, JOB)
+    operator.sightings.note_lost_pod(UID, RUNNING)
+    await operator.reconciler._reconcile(UID)
+    assert f"tidy-{JOB.name}" in cluster.jobs
+    await operator.reconciler.stop()
+
+
+async def test_an_export_that_has_ended_is_not_taken_for_a_deleted_one(
+    watched: Callable[..., Watched],
+) -> None:
+    operator = watched(
+        Cluster(jobs={JOB.name: JOB}, pods=[DONE]), phase="Running", jobName=JOB.name
+    )
+    before = operator.cluster.exports["nightly"]
+    assert (await operator.reconcile()).phase == Phase.SUCCEEDED
+    requests = list(operator.cluster.requests)
+    operator.indexes["exports"].clear()
+    operator.reconciler.departed(before)
+    await operator.reconciler._reconcile(UID)
+    assert operator.cluster.requests == requests
+    await operator.reconciler.stop()
+
+
+async def test_an_export_that_no_watch_told_of_is_found_by_the_resync(
+    watched: Callable[..., Watched],
+) -> None:
+    operator = watched()
+    operator.indexes["exports"].clear()
+    operator.reconciler.resync(await operator.cluster.snapshot())
+    assert (await operator.reconcile()).status.job_name == JOB.name
+    await operator.reconciler.stop()
+
+
+async def test_the_resync_reads_nothing_afresh_where_the_watches_agree(
+    watched: Callable[..., Watched],
+) -> None:
+    operator = watched(
+        Cluster(jobs={JOB.name: JOB}, pods=[RUNNING]), phase="Running", jobName=JOB.name
+    )
+    operator.reconciler.resync(await operator.cluster.snapshot())
+    await operator.reconcile()
+    assert "read export" not in operator.cluster.requests
+    await operator.reconciler.stop()
+
+
+async def test_a_file_that_is_to_go_with_its_export_holds_it_before_its_job_is_made(
+    watched: Callable[..., Watched],
+) -> None:
+    operator = watched()
+    spec = operator.cluster.exports["nightly"].spec.model_copy(update={"artifact_policy": "Delete"})
+    held = operator.cluster.exports["nightly"].model_copy(update={"spec": spec})
+    operator.cluster.exports["nightly"] = held
+    operator.look()
+    stored = await operator.reconcile()
+    assert stored.metadata.finalizers == ["backupexport.dev/artifact"]
+    assert operator.cluster.requests == ["patch finalizers", "create job", "patch status"]
+
+
+async def test_progress_is_written_at_most_once_in_its_time(
+    watched: Callable[..., Watched],
+) -> None:
+    operator = watched(
+        Cluster(jobs={JOB.name: JOB}, pods=[RUNNING]), phase="Running", jobName=JOB.name
+    )
+    operator.sightings._progress_seconds = 3600
+    operator.sightings.note_progress(UID, Progress(1, 1, 100))
+    await operator.reconcile()
+    operator.look()
+    delay = operator.sightings.note_progress(UID, Progress(2, 2, 100))
+    assert delay is not None
+    assert delay > 3500
+    before = list(operator.cluster.requests)
+    await operator.reconcile()
+    assert operator.cluster.requests == before
+    assert operator.sightings.note_progress(UID, Progress(2, 2, 100)) is None
+
+
+async def test_a_restarted_operator_counts_who_runs_before_it_lets_anyone_in() -> None:
+    """Of two exports of one project, one with a Job; the other is asked for first."""
+    cluster = Cluster(jobs={JOB.name: JOB})
+    cluster.exports["nightly"] = export()
+    operator = Watched(cluster)
+    other = export(jobName="bex-other", phase="Running")
+    other = other.model_copy(
+        update={"metadata": other.metadata.model_copy(update={"uid": "uid-2", "name": "other"})}
+    )
+    operator.indexes["exports"]["uid-2"] = [other]
+    operator.indexes["jobs"][UID] = []
+    status = (await operator.reconcile()).status
+    assert status.job_name is None
+    assert "Waiting for its turn" in (status.message or "")
