@@ -1,9 +1,10 @@
 """What is read from the Kubernetes API itself, where the watches' picture is not enough."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+import logging
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from backupexport_contract import names
 from backupexport_contract.reasons import Phase
@@ -11,9 +12,14 @@ from backupexport_contract.resources import BackupExport
 from backupexport_contract.target_resource import ExportTarget
 from kubernetes.aio import client, watch
 from kubernetes.aio.client.exceptions import ApiException
+from pydantic import ValidationError
 
 from backupexport_operator.facts import JobFacts, PodFacts, export_uid_of, job_facts, pod_facts
 from backupexport_operator.kubernetes_client import REQUEST_TIMEOUT
+
+_logger = logging.getLogger(__name__)
+
+Resource = TypeVar("Resource", BackupExport, ExportTarget)
 
 OURS = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
 UNFINISHED = ",".join(f"status.phase!={phase}" for phase in Phase if phase.is_finished)
@@ -25,11 +31,12 @@ _WATCH_SECONDS = 300
 class Snapshot:
     """Everything unfinished at one time.
 
-    Exports are under their uid, Jobs and Pods under that of their export, targets under their own.
+    Exports are under their uid, Jobs and Pods under that of their export; of targets it has the
+    version under the uid.
     """
 
     exports: Mapping[str, BackupExport]
-    targets: Mapping[str, ExportTarget]
+    targets: Mapping[str, int]
     jobs: Mapping[str, frozenset[JobFacts]]
     pods: Mapping[str, frozenset[PodFacts]]
 
@@ -53,11 +60,11 @@ class ClusterReader:
         return Snapshot(
             {
                 export.metadata.uid: export
-                for export in map(BackupExport.model_validate, exports["items"])
+                for export in valid_models(BackupExport, exports["items"])
             },
             {
-                target.metadata.uid: target
-                for target in map(ExportTarget.model_validate, targets["items"])
+                item["metadata"]["uid"]: int(item["metadata"]["resourceVersion"])
+                for item in targets["items"]
             },
             _by_export((export_uid_of(job), job_facts(job)) for job in jobs["items"]),
             _by_export((export_uid_of(pod), pod_facts(pod)) for pod in pods),
@@ -103,15 +110,16 @@ class ClusterReader:
             names.TARGET_PLURAL,
             field_selector=f"spec.projectId={project_id}",
         )
-        return [ExportTarget.model_validate(item) for item in answer["items"]]
+        return list(valid_models(ExportTarget, answer["items"]))
 
     async def list_finished(self) -> tuple[list[BackupExport], str]:
         """The finished ones that await disposal, and the version from which to watch them."""
         answer = await self._list(
             names.GROUP, names.VERSION, names.EXPORT_PLURAL, field_selector=AWAITING_DISPOSAL
         )
-        exports = [BackupExport.model_validate(item) for item in answer["items"]]
-        return exports, answer["metadata"]["resourceVersion"]
+        return list(valid_models(BackupExport, answer["items"])), answer["metadata"][
+            "resourceVersion"
+        ]
 
     async def watch_finished(self, version: str) -> AsyncIterator[tuple[str, BackupExport]]:
         """(event type, export) for each change since `version`; ends after some minutes."""
@@ -127,7 +135,8 @@ class ClusterReader:
             _request_timeout=_WATCH_SECONDS + REQUEST_TIMEOUT,
         )
         async for event in stream:
-            yield event["type"], BackupExport.model_validate(event["raw_object"])
+            for export in valid_models(BackupExport, [event["raw_object"]]):
+                yield event["type"], export
 
     async def _list(self, group: str, version: str, plural: str, **selectors: str) -> Any:
         return await self._custom.list_namespaced_custom_object(
@@ -156,6 +165,16 @@ class ClusterReader:
             response.close()
         items: list[dict[str, Any]] = json.loads(body)["items"]
         return items
+
+
+def valid_models(model: type[Resource], items: Iterable[dict[str, Any]]) -> Iterator[Resource]:
+    """The items as models; one that an older schema let in must not hide the others."""
+    for item in items:
+        try:
+            yield model.model_validate(item)
+        except ValidationError as error:
+            name, problems = item["metadata"]["name"], error.error_count()
+            _logger.warning("%s %s is left alone: %d errors", model.__name__, name, problems)
 
 
 def _when(event: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """What should be done next for one unfinished BackupExport: a pure function of what was seen."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from backupexport_contract import timestamps
@@ -155,6 +156,11 @@ def _foreign_job(seen: Observation, job: JobFacts) -> Plan:
 
 
 def _with_job(seen: Observation, job: JobFacts) -> Plan:
+    if seen.export.status.job_name is None:
+        # Made just before a crash, or before a write that failed: without its name in the status
+        # another one would be made when it is deleted.
+        status = next_status.accepted(seen)
+        seen = replace(seen, export=seen.export.model_copy(update={"status": status}))
     newest = seen.attempts[-1] if seen.attempts else None
     troubles = [trouble for pod in seen.attempts if (trouble := _attempt_trouble(seen, pod))]
     fatal = next((trouble for trouble in troubles if trouble.is_fatal), None)

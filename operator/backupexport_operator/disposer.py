@@ -63,6 +63,10 @@ class Disposer:
             except SERVER_AWAY as error:
                 _logger.warning("the watch of finished exports ended: %s", brief(error))
                 await asyncio.sleep(_PAUSE_SECONDS)
+            except Exception:
+                # A line too long for the client, say: no reason to stop watching.
+                _logger.exception("the watch of finished exports ended")
+                await asyncio.sleep(_PAUSE_SECONDS)
 
     async def stop(self) -> None:
         """Stop working; what was under way is picked up by the next process."""

@@ -58,6 +58,8 @@ class EventPoster:
                 await self._post(manifest)
             except SERVER_AWAY as error:
                 _logger.warning("event on %s: %s", manifest["regarding"]["name"], brief(error))
+            except Exception:
+                _logger.exception("an event could not be posted")
             finally:
                 self._waiting.task_done()
 

@@ -13,7 +13,7 @@ from backupexport_contract import names
 from backupexport_contract.resources import BackupExport
 from backupexport_contract.target_resource import ExportTarget
 
-from backupexport_operator.cluster_reader import OURS, UNFINISHED
+from backupexport_operator.cluster_reader import OURS, UNFINISHED, valid_models
 from backupexport_operator.facts import JobFacts, PodFacts, export_uid_of, job_facts, pod_facts
 from backupexport_operator.kopf_storage import NoDiffBase, NoProgress
 from backupexport_operator.metrics import OperatorMetrics
@@ -102,7 +102,8 @@ class _Handlers:
         if self._operator is None:
             return
         if type == "DELETED":
-            self._operator.reconciler.departed(BackupExport.model_validate(dict(body)))
+            for export in valid_models(BackupExport, [dict(body)]):
+                self._operator.reconciler.departed(export)
         else:
             self._operator.ask(body["metadata"]["uid"])
 
@@ -135,13 +136,11 @@ def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
 
 # Plain functions kopf would run in threads, one hop for every event.
 async def _index_export(body: kopf.Body, **_: Any) -> dict[str, BackupExport]:
-    export = BackupExport.model_validate(dict(body))
-    return {export.metadata.uid: export}
+    return {export.metadata.uid: export for export in valid_models(BackupExport, [dict(body)])}
 
 
 async def _index_target(body: kopf.Body, **_: Any) -> dict[str, ExportTarget]:
-    target = ExportTarget.model_validate(dict(body))
-    return {target.spec.project_id: target}
+    return {target.spec.project_id: target for target in valid_models(ExportTarget, [dict(body)])}
 
 
 async def _index_job(body: kopf.Body, **_: Any) -> dict[str, JobFacts]:

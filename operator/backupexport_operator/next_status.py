@@ -27,7 +27,7 @@ def waiting(seen: Observation, trouble: Trouble | None) -> BackupExportStatus:
 
 def queued(seen: Observation, place: str) -> BackupExportStatus:
     """Waiting for its turn: a message and no reason, because nothing is wrong."""
-    return _next(seen, phase=Phase.PENDING, reason=None, message=place)
+    return _next(seen, phase=seen.export.phase, reason=None, message=place)
 
 
 def accepted(seen: Observation) -> BackupExportStatus:

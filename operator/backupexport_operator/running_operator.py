@@ -169,19 +169,21 @@ class RunningOperator:
         while True:
             try:
                 snapshot = await self._reader.snapshot()
-            except SERVER_AWAY as error:
-                _logger.warning("the resync has to wait: %s", brief(error))
-            else:
                 self._compare(snapshot)
                 self.reconciler.resync(snapshot)
                 self._targets.resync()
+            except SERVER_AWAY as error:
+                _logger.warning("the resync has to wait: %s", brief(error))
+            except Exception:
+                # What repairs everything else must not end by one error of ours.
+                _logger.exception("the resync failed")
             complete = self._watches.complete
             await asyncio.sleep(self._resync_seconds if complete else _FIRST_RESYNC_SECONDS)
 
     def _compare(self, snapshot: Snapshot) -> None:
         world, compare = self._world, self._watches.compare
         compare("exports", _versions(snapshot.exports.values()), _versions(all_of(world.exports)))
-        compare("targets", _versions(snapshot.targets.values()), _versions(all_of(world.targets)))
+        compare("targets", snapshot.targets, _versions(all_of(world.targets)))
         compare("jobs", _names(snapshot.jobs), _names({"": all_of(world.jobs)}))
         compare("pods", _names(snapshot.pods), _names({"": all_of(world.pods)}))
 

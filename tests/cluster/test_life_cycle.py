@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from failing_exports import small_connection
-from installation import LARGE, SMALL, Installation
+from installation import SMALL, Installation
 from playground.rest import Api
 from playground.targets import export_manifest, make_target, read_export
 from playground.tools import apply, get, kubectl, wait_for
+from table_locks import locked, wait_until_blocked
 
 pytestmark = pytest.mark.cluster
 
@@ -80,24 +81,26 @@ def test_a_failed_export_holds_nothing_and_expires_too(installation: Installatio
 
 @pytest.mark.parametrize("policy", ["Retain", "Delete"])
 def test_deleting_a_running_export_stops_its_job_and_leaves_no_file(
-    installation: Installation, policy: str
+    installation: Installation, connection: dict[str, str], policy: str
 ) -> None:
     name = f"deleted-running-{policy.lower()}"
-    make_export(installation, name, projectId=LARGE, artifactPolicy=policy)
-    wait_for(
-        lambda: read_export(installation.namespace, name).get("status", {}).get("progress"),
-        "progress", 60,
-    )  # fmt: skip
-    export = read_export(installation.namespace, name)
-    assert files_of(installation, export)[0].endswith(".partial")
-    kubectl("-n", installation.namespace, "delete", "bex", name, "--timeout=90s")
+    database = name.replace("-", "_")
+    installation.server.psql(f"CREATE DATABASE {database}")
+    installation.server.psql("CREATE TABLE held AS SELECT 1 AS id", database)
+    make_target(installation.namespace, name, {**connection, "database": database})
+    with locked(installation.server, database, "held"):
+        make_export(installation, name, projectId=name, artifactPolicy=policy)
+        export = read_export(installation.namespace, name)
+        wait_until_blocked(installation.server, export["metadata"]["uid"])
+        assert files_of(installation, export)[0].endswith(".partial")
+        kubectl("-n", installation.namespace, "delete", "bex", name, "--timeout=120s")
 
-    def rest() -> list[str]:
-        jobs = kubectl("-n", installation.namespace, "get", "jobs,pods", "-o", "name").split()
-        return [job for job in jobs if f"/bex-{name}" in job]
+        def rest() -> list[str]:
+            found = kubectl("-n", installation.namespace, "get", "jobs,pods", "-o", "name")
+            return [line for line in found.split() if f"/bex-{name}" in line]
 
-    wait_for(lambda: not rest(), "the end of its Job", 60)
-    wait_for(lambda: not files_of(installation, export), "the end of its partial file", 60)
+        wait_for(lambda: not rest(), "the end of its Job", 60)
+        wait_for(lambda: not files_of(installation, export), "the end of its partial file", 60)
 
 
 def test_a_project_runs_one_at_a_time_and_the_others_say_their_place(
