@@ -16,12 +16,14 @@ def is_container_of(pod_uid: str, cgroup: str, status: str, program: str) -> boo
     return in_pod and len(inner) > 2 and inner[-1] == "1" and program != "pause"
 
 
-def kill_inside(pod_uid: str, proc: Path = Path("/proc")) -> list[int]:
-    """SIGKILL to the first process of each container of the pod; the ids of those hit."""
+def kill_inside(
+    pod_uid: str, proc: Path = Path("/proc"), number: signal.Signals = signal.SIGKILL
+) -> list[int]:
+    """A signal to the first process of each container of the pod; the ids of those hit."""
     return [
         int(entry.name)
         for entry in proc.iterdir()
-        if entry.name.isdigit() and _matches(entry, pod_uid) and _kill(entry, pod_uid)
+        if entry.name.isdigit() and _matches(entry, pod_uid) and _kill(entry, pod_uid, number)
     ]
 
 
@@ -37,7 +39,7 @@ def _matches(entry: Path, pod_uid: str) -> bool:
         return False
 
 
-def _kill(entry: Path, pod_uid: str) -> bool:
+def _kill(entry: Path, pod_uid: str, number: signal.Signals) -> bool:
     try:
         handle = os.pidfd_open(int(entry.name))
     except ProcessLookupError:
@@ -46,7 +48,7 @@ def _kill(entry: Path, pod_uid: str) -> bool:
         # Looked at again with the handle open: the process checked is the process hit.
         if not _matches(entry, pod_uid):
             return False
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        signal.pidfd_send_signal(handle, number)
     except ProcessLookupError:
         return False
     finally:

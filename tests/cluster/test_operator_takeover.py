@@ -1,0 +1,125 @@
+"""Two operators: one acts, and the other goes on where it ends, however it ends."""
+
+import json
+import secrets
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+from chaos_processes import kill_inside
+from installation import SMALL, Installation
+from playground.release import Release
+from playground.rest import Api
+from playground.targets import export_manifest
+from playground.tools import ToolError, apply, get, kubectl, make_namespace, run, wait_for
+
+pytestmark = pytest.mark.cluster
+
+FINALIZER = "backupexport.dev/artifact"
+
+
+def leader(namespace: str, release: Release) -> tuple[str, str]:
+    """Name and uid of the pod that leads; the Lease is empty for moments."""
+
+    def look() -> str | None:
+        lease = get("-n", namespace, "lease", f"{release.name}-operator")
+        return lease["spec"]["holderIdentity"] or None
+
+    name, _, uid = wait_for(look, "a leader", 30, every=0.1).rpartition("_")
+    return name, uid
+
+
+def seconds_until_another_leads(installation: Installation, old: str) -> float:
+    began = time.monotonic()
+    wait_for(
+        lambda: leader(installation.namespace, installation.release)[0] != old,
+        "another leader",
+        60,
+        every=0.1,
+    )
+    return time.monotonic() - began
+
+
+def jobs_of(namespace: str, job_id: str) -> list[str]:
+    label = f"backupexport.dev/job-id={job_id}"
+    return kubectl("-n", namespace, "get", "jobs", "-l", label, "-o", "name").split()
+
+
+@pytest.fixture
+def both_ready(installation: Installation) -> None:
+    """Other tests take operators away."""
+    deployment = f"deploy/{installation.release.name}-operator"
+    kubectl("-n", installation.namespace, "scale", deployment, "--replicas=2")
+    kubectl("-n", installation.namespace, "rollout", "status", deployment, "--timeout=60s")
+
+
+@pytest.mark.usefixtures("both_ready")
+def test_a_leader_that_freezes_is_replaced_and_does_nothing_when_it_wakes(
+    installation: Installation, api: Api
+) -> None:
+    name, uid = leader(installation.namespace, installation.release)
+    if not kill_inside(uid, number=signal.SIGSTOP):
+        pytest.skip("the pods' processes are not on this machine")
+    try:
+        job_id = api.export(project_id=SMALL).body["data"]["job_id"]
+        assert seconds_until_another_leads(installation, name) <= 20
+        successor = leader(installation.namespace, installation.release)[0]
+        assert api.finished(job_id)["status"] == "completed"
+    finally:
+        kill_inside(uid, number=signal.SIGCONT)
+    log = ("-n", installation.namespace, "logs", name)
+    wait_for(lambda: "leads no more" in kubectl(*log), "the sleeper's insight", 30)
+    assert len(jobs_of(installation.namespace, job_id)) == 1
+    assert leader(installation.namespace, installation.release)[0] == successor
+    pod = get("-n", installation.namespace, "pod", name)
+    assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
+@pytest.mark.usefixtures("both_ready")
+def test_a_leader_that_is_told_to_go_hands_over_at_once(
+    installation: Installation, api: Api
+) -> None:
+    name, _ = leader(installation.namespace, installation.release)
+    kubectl("-n", installation.namespace, "delete", "pod", name, "--wait=false")
+    job_id = api.export(project_id=SMALL).body["data"]["job_id"]
+    assert seconds_until_another_leads(installation, name) <= 8
+    assert api.finished(job_id)["status"] == "completed"
+    assert len(jobs_of(installation.namespace, job_id)) == 1
+
+
+@pytest.fixture
+def small_release(installation: object) -> Iterator[Release]:
+    """A release of its own with an export that can't be removed without an operator's help."""
+    release = Release(f"backupexport-away-{secrets.token_hex(3)}")
+    make_namespace(release.namespace)
+    release.install({"api": {"replicas": 1}, "storage": {"size": "1Gi", "keep": False}})
+    apply(
+        export_manifest(release.namespace, "kept", projectId="nobody", artifactPolicy="Delete"),
+        export_manifest(release.namespace, "other", projectId="nobody"),
+    )
+    patch = json.dumps({"metadata": {"finalizers": [FINALIZER]}})
+    kubectl("-n", release.namespace, "patch", "bex", "kept", "--type=merge", "-p", patch)
+    yield release
+    kubectl("delete", "namespace", release.namespace, "--ignore-not-found", "--wait=false")
+
+
+def namespace_is_gone(name: str) -> bool:
+    return not kubectl("get", "namespace", name, "--ignore-not-found", "-o", "name")
+
+
+def test_a_namespace_with_a_finalizer_in_it_can_be_deleted(small_release: Release) -> None:
+    namespace = small_release.namespace
+    kubectl("delete", "namespace", namespace, "--wait=false")
+    wait_for(lambda: namespace_is_gone(namespace), "the namespace's end", 120)
+
+
+def test_an_uninstall_leaves_no_export_that_can_not_be_deleted(small_release: Release) -> None:
+    namespace = small_release.namespace
+    run("helm", "uninstall", small_release.name, "--namespace", namespace, "--wait")
+    left = get("-n", namespace, "backupexports")["items"]
+    assert {export["metadata"]["name"] for export in left} == {"kept", "other"}
+    assert not [export for export in left if export["metadata"].get("finalizers")]
+    kubectl("-n", namespace, "delete", "bex", "--all", "--timeout=30s")
+    with pytest.raises(ToolError):
+        kubectl("-n", namespace, "get", "job", f"{small_release.name}-finalizers")
