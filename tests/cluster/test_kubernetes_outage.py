@@ -3,14 +3,13 @@
 import secrets
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
+from api_server_gate import api_server_address, kubeconfig_through
 from gate import Gate, gate
 from local_api import local_api
 from playground.rest import Api
-from playground.tools import apply, environment, kubectl, make_namespace, wait_for
+from playground.tools import apply, kubectl, make_namespace, wait_for
 
 pytestmark = pytest.mark.cluster
 
@@ -34,7 +33,7 @@ def namespace(installation: object) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def api_server() -> Iterator[Gate]:
-    with gate(_api_server_address()) as made:
+    with gate(api_server_address()) as made:
         yield made
 
 
@@ -43,7 +42,7 @@ def api(
     namespace: str, api_server: Gate, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Api]:
     folder = tmp_path_factory.mktemp("outage")
-    kubeconfig = _kubeconfig_through(api_server, folder)
+    kubeconfig = kubeconfig_through(api_server, folder)
     with local_api(namespace, folder, {"KUBECONFIG": str(kubeconfig)}) as local:
         yield local.caller("*")
 
@@ -90,18 +89,3 @@ def _accepted(api: Api) -> str | None:
 
 def _listed(api: Api, job_id: str) -> bool:
     return job_id in {job["job_id"] for job in api.call("GET", "/api/jobs").body["data"]}
-
-
-def _api_server_address() -> tuple[str, int]:
-    where = "jsonpath={.clusters[0].cluster.server}"
-    server = urlsplit(kubectl("config", "view", "--minify", "-o", where))
-    return str(server.hostname), server.port or 443
-
-
-def _kubeconfig_through(api_server: Gate, folder: Path) -> Path:
-    host, port = _api_server_address()
-    text = Path(environment()["KUBECONFIG"]).read_text()
-    assert f"https://{host}:{port}" in text
-    file = folder / "kubeconfig"
-    file.write_text(text.replace(f"https://{host}:{port}", f"https://127.0.0.1:{api_server.port}"))
-    return file
