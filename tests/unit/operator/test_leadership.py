@@ -295,6 +295,17 @@ async def test_a_renewal_that_a_sleeper_finds_answered_is_worth_nothing() -> Non
 
 
 @story
+async def test_a_slow_renewal_counts_from_its_beginning() -> None:
+    server = Server()
+    replica = Replica("a", server)
+    async with living(replica):
+        await until(replica.leadership.holds)
+        replica.store.seconds = 3
+        await until(lambda: server.writes == 2)
+        assert replica.leadership.seconds_to_write() <= 8.5 - 3
+
+
+@story
 async def test_a_lease_taken_away_is_lost_at_the_next_renewal() -> None:
     server = Server()
     replica = Replica("a", server)
