@@ -5,12 +5,11 @@ import json
 from typing import Any
 
 import pytest
-from failing_exports import small_connection
-from installation import SMALL, Installation
+from failing_exports import MODEST, small_connection
+from installation import LARGE, SMALL, Installation
 from playground.rest import Api
 from playground.targets import export_manifest, make_target, read_export
 from playground.tools import apply, get, kubectl, wait_for
-from table_locks import locked, wait_until_blocked
 
 pytestmark = pytest.mark.cluster
 
@@ -84,23 +83,24 @@ def test_deleting_a_running_export_stops_its_job_and_leaves_no_file(
     installation: Installation, connection: dict[str, str], policy: str
 ) -> None:
     name = f"deleted-running-{policy.lower()}"
-    database = name.replace("-", "_")
-    installation.server.psql(f"CREATE DATABASE {database}")
-    installation.server.psql("CREATE TABLE held AS SELECT 1 AS id", database)
-    make_target(installation.namespace, name, {**connection, "database": database})
-    with locked(installation.server, database, "held"):
-        make_export(installation, name, projectId=name, artifactPolicy=policy)
-        export = read_export(installation.namespace, name)
-        wait_until_blocked(installation.server, export["metadata"]["uid"])
-        assert files_of(installation, export)[0].endswith(".partial")
-        kubectl("-n", installation.namespace, "delete", "bex", name, "--timeout=120s")
+    # Little processor time, so that it runs for long.
+    slow = {**MODEST, "limits": {"cpu": "150m", "memory": "256Mi"}}
+    make_target(installation.namespace, name, {**connection, "database": LARGE}, resources=slow)
+    make_export(installation, name, projectId=name, artifactPolicy=policy)
+    export = read_export(installation.namespace, name)
+    wait_for(
+        lambda: read_export(installation.namespace, name).get("status", {}).get("progress"),
+        "progress", 120,
+    )  # fmt: skip
+    assert files_of(installation, export)[0].endswith(".partial")
+    kubectl("-n", installation.namespace, "delete", "bex", name, "--timeout=120s")
 
-        def rest() -> list[str]:
-            found = kubectl("-n", installation.namespace, "get", "jobs,pods", "-o", "name")
-            return [line for line in found.split() if f"/bex-{name}" in line]
+    def rest() -> list[str]:
+        found = kubectl("-n", installation.namespace, "get", "jobs,pods", "-o", "name")
+        return [line for line in found.split() if f"/bex-{name}" in line]
 
-        wait_for(lambda: not rest(), "the end of its Job", 60)
-        wait_for(lambda: not files_of(installation, export), "the end of its partial file", 60)
+    wait_for(lambda: not rest(), "the end of its Job", 60)
+    wait_for(lambda: not files_of(installation, export), "the end of its partial file", 60)
 
 
 def test_a_project_runs_one_at_a_time_and_the_others_say_their_place(

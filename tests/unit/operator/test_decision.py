@@ -564,3 +564,30 @@ def test_deciding_twice_changes_nothing_more() -> None:
     first = decide(observation)
     again = replace(observation, export=RUNNING.model_copy(update={"status": first.status}))
     assert decide(again) == first
+
+
+def test_a_job_that_a_crash_kept_out_of_the_status_is_noted() -> None:
+    plan = decide(seen(export()))
+    assert plan.status.job_name == JOB.name
+    assert [c.type for c in plan.status.conditions] == ["Accepted"]
+
+
+@pytest.mark.parametrize("of", [ACCEPTED, RUNNING])
+def test_a_suspended_job_waits_for_whoever_suspended_it(of: BackupExport) -> None:
+    plan = decide(seen(of, job=replace(JOB, suspended=True), now=NOW + START_GRACE))
+    assert outcome(plan) == (of.phase, None)
+    assert "suspended" in (plan.status.message or "")
+
+
+def test_a_pod_more_than_was_seen_may_have_left_something() -> None:
+    failed = replace(JOB, failure="BackoffLimitExceeded", pods_made=2)
+    plan = decide(seen(RUNNING, ended(ExitCode.DUMP_FAILED, "It broke."), job=failed))
+    assert plan.create_cleanup == "tidy"
+
+
+def test_a_pod_that_vanished_on_its_node_may_have_begun() -> None:
+    """Deleted by force: the node had not told that it had started."""
+    lost = replace(POD, waiting="ContainerCreating")
+    cancelled = export({"cancel": True}, jobName=JOB.name)
+    plan = decide(seen(cancelled, job=None, lost_job=JOB, lost_pods=[lost]))
+    assert plan.create_cleanup == "tidy"
