@@ -99,5 +99,7 @@ def test_a_read_only_volume_fails_at_once_or_is_told_while_pending(cramped: Cram
 def assert_told_while_pending(export: Attempted) -> None:
     status = export.told("StorageUnwritable")
     assert status["phase"] == "Pending"
-    assert_explained(export, status, "read-only file system", "check the exports' volume")
+    assert_explained(
+        export, status, "check the exports' volume, which has to take writes", "subPath"
+    )
     assert len(export.pods()) == 1
