@@ -196,7 +196,9 @@ def test_a_dump_that_takes_too_long_is_ended(held: dict[str, Held]) -> None:
     export = held["too-slow"].export
     status = export.ended()
     assert (status["phase"], status["reason"]) == ("Failed", "DeadlineExceeded"), status
-    assert_explained(export, status, "raise it on the BackupExport")
+    assert_explained(
+        export, status, "raise it on the BackupExport", "dumped nothing yet", "waits for a lock"
+    )
     assert status["attempts"] == 1
 
 
