@@ -133,7 +133,9 @@ def test_a_server_that_comes_late_is_found_by_a_later_attempt(
     late = begin(namespace, "late", {**connection, "host": f"late.{namespace}.svc"})
     status = late.told("ConnectionFailed")
     assert_explained(late, status, "attempt 1 of 2 failed, trying again")
-    assert (status["phase"], status["attempts"]) == ("Running", 1)
+    # An attempt that fails this fast may never have been seen running.
+    assert status["phase"] in ("Pending", "Running")
+    assert status["attempts"] == 1
     apply(_service(namespace, "late", "postgres"))
     status = late.ended()
     assert (status["phase"], status["attempts"]) == ("Succeeded", 2), status
