@@ -43,7 +43,8 @@ class PodFacts:
     it there alone.  `waiting` is the reason why the container hasn't started
     (`ImagePullBackOff`, …), `unschedulable` the scheduler's message, `exit_code` is None until
     the container ended.  `node` is empty until the scheduler chose one, `deletes_at` is when the
-    grace period of a pod that is being deleted ends.
+    grace period of a pod that is being deleted ends.  `never_made` is true of a pod that ended
+    before its node made the container: nothing of it ever ran, though it has an exit code.
     """
 
     name: str
@@ -55,6 +56,7 @@ class PodFacts:
     reason: str = ""
     message: str = ""
     disrupted: bool = False
+    never_made: bool = False
     unschedulable: str | None = None
     waiting: str | None = None
     waiting_message: str = ""
@@ -108,7 +110,8 @@ def pod_facts(manifest: Manifest) -> PodFacts:
     metadata, status = manifest["metadata"], manifest.get("status") or {}
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
     scheduled = conditions.get("PodScheduled", {})
-    state = _runner_state(status)
+    container = _runner_container(status)
+    state = container.get("state") or {}
     waiting = state.get("waiting") or {}
     ended = state.get("terminated") or {}
     running = state.get("running") or {}
@@ -122,6 +125,10 @@ def pod_facts(manifest: Manifest) -> PodFacts:
         reason=status.get("reason", ""),
         message=status.get("message", ""),
         disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
+        # So the kubelet ends a deleted pod whose image it couldn't pull; what it lost has an id.
+        never_made=(
+            ended.get("reason") == "ContainerStatusUnknown" and not container.get("containerID")
+        ),
         unschedulable=(
             scheduled.get("message", "")
             if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
@@ -141,9 +148,8 @@ def _task(metadata: Mapping[str, Any]) -> str:
     return str(metadata.get("labels", {}).get(LABEL_TASK, TASK_EXPORT))
 
 
-def _runner_state(status: Mapping[str, Any]) -> Mapping[str, Any]:
+def _runner_container(status: Mapping[str, Any]) -> Mapping[str, Any]:
     for container in status.get("containerStatuses") or ():
-        if container["name"] == RUNNER_CONTAINER:
-            state = container.get("state") or {}
-            return state if isinstance(state, Mapping) else {}
+        if container["name"] == RUNNER_CONTAINER and isinstance(container, Mapping):
+            return container
     return {}

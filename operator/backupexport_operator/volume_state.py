@@ -80,7 +80,7 @@ def _left_clean(pod: PodFacts) -> bool:
         return True
     if not pod.has_ended:
         return False
-    if pod.started_at is None and pod.exit_code is None:
+    if pod.never_made or (pod.started_at is None and pod.exit_code is None):
         return True
     said = read_outcome(pod.termination_message)
     return said.artifact is not None or said.message is not None

@@ -337,6 +337,14 @@ def test_cancelling_deletes_the_job_then_waits_for_the_pod_then_ends() -> None:
     assert outcome(over) == (Phase.CANCELLED, Reason.CANCELLED)
 
 
+def test_cancelling_what_never_got_its_container_needs_no_cleanup() -> None:
+    cancelled = export({"cancel": True}, jobName=JOB.name, phase="Pending")
+    never = replace(POD, phase="Failed", exit_code=137, never_made=True)
+    over = decide(seen(cancelled, job=None, lost_job=JOB, lost_pods=[never]))
+    assert outcome(over) == (Phase.CANCELLED, Reason.CANCELLED)
+    assert over.create_cleanup is None
+
+
 KILLED = ended(137)
 UNKNOWN_ENDS: dict[str, dict[str, Any]] = {
     "killed": {"pods": (KILLED,)},

@@ -42,6 +42,25 @@ def test_the_runners_container_is_read_and_no_other(
     assert (facts.is_running, facts.exit_code, facts.waiting) == (running, exit_code, waiting)
 
 
+@pytest.mark.parametrize(
+    ("container", "never_made"),
+    [
+        # As a kubelet of 1.34 writes it.
+        ({}, True),
+        ({"containerID": "containerd://0b7c"}, False),
+        ({"state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}, False),
+        ({"state": {"waiting": {"reason": "ErrImagePull"}}}, False),
+    ],
+)
+def test_a_container_that_was_never_made(container: dict[str, Any], never_made: bool) -> None:
+    lost = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None}
+    status = {"name": "runner", "state": {"terminated": lost}, **container}
+    facts = pod_facts(
+        {"metadata": META, "status": {"phase": "Failed", "containerStatuses": [status]}}
+    )
+    assert facts.never_made is never_made
+
+
 def test_a_pods_conditions() -> None:
     unschedulable = {
         "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "full",
