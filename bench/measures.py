@@ -54,12 +54,12 @@ def table(
     what: str = "requests/s",
 ) -> str:
     """A line for each contender: medians (min-max); and its rate beside its baseline's."""
-    lines = [f"{'':<26}{what:>20}{'p50 ms':>20}{'p99 ms':>22}{beside:>11}"]
+    lines = [f"{'':<26}{what:>20}{'p50 ms':>28}{'p99 ms':>28}{beside:>11}"]
     for name, one in rounds.items():
         baseline = rounds[baselines[name]]
         lines.append(
-            f"{name:<26}{_spread(one.rates, 0):>20}{_spread(one.p50s, 2):>20}"
-            f"{_spread(one.p99s, 2):>22}{one.rate / baseline.rate:>11.3f}"
+            f"{name:<26}{_spread(one.rates, 0):>20}{_spread(one.p50s, 2):>28}"
+            f"{_spread(one.p99s, 2):>28}{one.rate / baseline.rate:>11.3f}"
         )
     return "\n".join(lines)
 

@@ -23,7 +23,8 @@ from playground.tools import ROOT, apply, kubectl, run
 # on everybody else in the cluster too, and for good where the benchmark is killed.
 NO_NODE = {"backupexport.dev/bench": "no-node-has-this-label"}
 _RELEASE = "bench"
-_ACCESS = ("ServiceAccount", "Role", "RoleBinding")
+# A pod without its claim would not even wait for a node.
+_NEEDED = ("ServiceAccount", "Role", "RoleBinding", "PersistentVolumeClaim")
 _PYTHONPATH = os.pathsep.join(str(ROOT / folder) for folder in ("operator", "crds"))
 
 Manifest = dict[str, Any]
@@ -41,9 +42,9 @@ def settings_of(manifests: Sequence[Manifest], namespace: str, pod: str) -> dict
     }
 
 
-def access_of(manifests: Sequence[Manifest]) -> list[Manifest]:
-    """What lets the operator do its work."""
-    return [manifest for manifest in manifests if manifest["kind"] in _ACCESS]
+def needed_by(manifests: Sequence[Manifest]) -> list[Manifest]:
+    """What the operator and its Jobs' pods need of the chart."""
+    return [manifest for manifest in manifests if manifest["kind"] in _NEEDED]
 
 
 def kubeconfig(cluster: dict[str, Any], token: str) -> dict[str, Any]:
@@ -67,7 +68,7 @@ class Operator:
 
 
 class Installation:
-    """The chart's operator in one namespace, without the operator itself."""
+    """What an operator needs in one namespace, as the chart makes it."""
 
     def __init__(self, namespace: str, folder: Path, **settings: str) -> None:
         """`settings` are environment values without BACKUPEXPORT_, over the chart's own."""
@@ -79,7 +80,7 @@ class Installation:
             stdin=json.dumps(values),
         )  # fmt: skip
         manifests = [manifest for manifest in yaml.safe_load_all(text) if manifest]
-        apply(*access_of(manifests))
+        apply(*needed_by(manifests))
         account = _operator(manifests)["serviceAccountName"]
         self._token = kubectl("-n", namespace, "create", "token", account, "--duration=4h").strip()
         self._settings = settings_of(manifests, namespace, f"{_RELEASE}-{uuid.uuid4()}")

@@ -223,12 +223,17 @@ def test_the_operator_gets_the_charts_settings_and_permissions() -> None:
     manifests = render({"runner": {"nodeSelector": operator_installation.NO_NODE}})
 
     settings = operator_installation.settings_of(manifests, "here", "pod-1")
-    access = operator_installation.access_of(manifests)
+    needed = operator_installation.needed_by(manifests)
 
     assert settings["BACKUPEXPORT_NAMESPACE"] == "here"
     selector = json.loads(settings["BACKUPEXPORT_RUNNER_NODE_SELECTOR"])
     assert selector == operator_installation.NO_NODE
-    assert {manifest["kind"] for manifest in access} == {"ServiceAccount", "Role", "RoleBinding"}
+    assert {manifest["kind"] for manifest in needed} == {
+        "ServiceAccount",
+        "Role",
+        "RoleBinding",
+        "PersistentVolumeClaim",
+    }
 
 
 def test_latencies_are_told_in_milliseconds() -> None:
