@@ -6,7 +6,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,7 @@ class Striker:
         self._namespace = namespace
         self._say = say
         self._crash: threading.Thread | None = None
+        self._struck: Counter[str] = Counter()
         self.hits: list[Hit] = []
 
     def strike(self, strike: Strike) -> None:
@@ -72,11 +74,13 @@ class Striker:
     def _effects(self, strike: Strike) -> list[str]:
         """What was hit, by name; nothing where it is worth another look."""
         strike_pod = self._kill_inside if strike.fault.manner is Manner.SIGKILL else self._delete
-        return [
-            pod["metadata"]["name"]
+        struck = [
+            pod
             for pod in self._victims(strike)
             if strike_pod(pod, by_force=strike.fault.manner is Manner.FORCE)
         ]
+        self._struck.update(map(_owner, struck))
+        return [pod["metadata"]["name"] for pod in struck]
 
     def _victims(self, strike: Strike) -> list[dict[str, Any]]:
         try:
@@ -90,7 +94,7 @@ class Striker:
             (pod for pod in json.loads(found)["items"] if _is_running(pod)),
             key=lambda pod: str(pod["metadata"]["name"]),
         )
-        return pods if strike.fault.everyone or not pods else [pods[strike.pick % len(pods)]]
+        return pods if strike.fault.everyone else choose(pods, self._struck, strike.pick)
 
     def _kill_inside(self, pod: dict[str, Any], *, by_force: bool) -> bool:
         return bool(kill_inside(pod["metadata"]["uid"]))
@@ -135,6 +139,24 @@ class Striker:
     def _told(self, strike: Strike, effect: str, *, had_effect: bool) -> None:
         self.hits.append(Hit(time.time(), strike, effect, had_effect))
         self._say(f"{strike.fault}: {effect}")
+
+
+def choose(
+    pods: Sequence[dict[str, Any]], struck: Mapping[str, int], pick: int
+) -> list[dict[str, Any]]:
+    """One of the pods, or none where there are none.
+
+    One whose owner was struck least: an export whose every attempt is killed has to fail, and
+    with a reason that can't be told from the operator's mistakes.
+    """
+    fewest = min((struck.get(_owner(pod), 0) for pod in pods), default=0)
+    candidates = [pod for pod in pods if struck.get(_owner(pod), 0) == fewest]
+    return candidates and [candidates[pick % len(candidates)]]
+
+
+def _owner(pod: dict[str, Any]) -> str:
+    owners = pod["metadata"].get("ownerReferences", [])
+    return owners[0]["name"] if owners else str(pod["metadata"]["name"])
 
 
 def _is_running(pod: dict[str, Any]) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from chaos_callers import Delivery
 from chaos_databases import read_outages
 from chaos_evaluation import read_export
+from chaos_faults import choose
 from chaos_processes import is_container_of
 from chaos_projects import PROJECTS
 from chaos_schedule import (
@@ -301,6 +302,17 @@ def test_only_a_pods_own_process_is_killed(
     uid: str, cgroup: str, status: str, program: str, expected: bool
 ) -> None:
     assert is_container_of(uid, cgroup, status, program) is expected
+
+
+def test_whoever_was_struck_least_is_struck_next() -> None:
+    def pod(name: str, *owners: str) -> dict[str, Any]:
+        return {"metadata": {"name": name, "ownerReferences": [{"name": n} for n in owners]}}
+
+    pods = [pod("a-1", "a"), pod("b-1", "b"), pod("c-1", "c"), pod("alone")]
+    assert choose(pods, {}, 5) == [pods[1]]
+    assert choose(pods, {"b": 1}, 5) == [pods[3]]
+    assert choose(pods, {"a": 2, "b": 2, "c": 1, "alone": 2}, 5) == [pods[2]]
+    assert choose([], {"a": 1}, 5) == []
 
 
 def test_what_was_not_accepted_has_no_promise() -> None:

@@ -1,5 +1,8 @@
 """The local cluster's decisions: what `up` does, what makes an image new, which process is ours."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +23,9 @@ from local_cluster.decide import (
 )
 from local_cluster.inputs import content_hash, context_hash, copied_sources
 from local_cluster.layout import State
+from local_cluster.native import kill
 from local_cluster.processes import Process, alive, belongs_to_cluster, start_time
+from local_cluster.record import Record, save
 
 RUNNING = Observed(recorded=True, inputs="a", healthy=True)
 
@@ -237,3 +242,25 @@ def test_a_build_gets_the_machines_index_and_authorities() -> None:
         *("--build-arg", "PIP_INDEX_URL=https://example.org/simple"),
     ]
     assert machine_words({}, None) == []
+
+
+def test_a_crash_ends_the_recorded_process_and_no_other(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with subprocess.Popen(command) as one, subprocess.Popen(command) as other:
+        try:
+            recorded = {
+                name: Process(each.pid, start_time(each.pid) or 0)
+                for name, each in (("kubelet", one), ("containerd", other))
+            }
+            # Another process has the id now: the start time says so.
+            recorded["kube-proxy"] = Process(other.pid, recorded["containerd"].started - 1)
+            state = State(tmp_path)
+            save(state, Record(boot="b", inputs="i", node_binary="n", processes=recorded))
+            kill(state, "kubelet")
+            kill(state, "kube-proxy")
+            assert one.wait(timeout=10) == -signal.SIGKILL
+            assert not alive(recorded["kubelet"])
+            assert alive(recorded["containerd"])
+        finally:
+            one.kill()
+            other.kill()
