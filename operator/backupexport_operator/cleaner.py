@@ -42,10 +42,14 @@ class Cleaner:
             if error.status in (400, 403, 422):
                 raise CleanupRefusedError(manifest, error) from error
             raise
-        if is_owned and job.owner_uid != export.metadata.uid:
-            # What an earlier export of the same name left: ours is made when that is gone.
+        owner = export.metadata.uid if is_owned else ""
+        if (job.export_uid, job.owner_uid) == (export.metadata.uid, owner):
+            return
+        # What an earlier export of this name left, or what the garbage collector is about to take
+        # with this export: ours is made when that is gone.
+        if job.complete or job.failure:
             await self._writer.delete_job(job.name)
-            raise ApiException(status=409, reason=f"{job.name} was another export's")
+        raise ApiException(status=409, reason=f"another cleanup is called {job.name}")
 
     async def delete(self, export: BackupExport, task: str) -> None:
         """Delete the Job for `task`, so that it can be made anew."""

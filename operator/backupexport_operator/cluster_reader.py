@@ -15,7 +15,7 @@ from kubernetes.aio.client.exceptions import ApiException
 from pydantic import ValidationError
 
 from backupexport_operator.facts import JobFacts, PodFacts, export_uid_of, job_facts, pod_facts
-from backupexport_operator.kubernetes_client import REQUEST_TIMEOUT
+from backupexport_operator.kubernetes_client import REQUEST_TIMEOUT, opened
 
 _logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class ClusterReader:
 
     def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
         self._namespace = namespace
-        self._core = client.CoreV1Api(api_client)
+        self._api_client = api_client
         self._custom = client.CustomObjectsApi(api_client)
 
     async def snapshot(self) -> Snapshot:
@@ -154,16 +154,14 @@ class ClusterReader:
             raise
 
     async def _list_pods(self, label_selector: str) -> list[dict[str, Any]]:
-        response = await self._core.list_namespaced_pod_without_preload_content(
-            self._namespace, label_selector=label_selector, _request_timeout=REQUEST_TIMEOUT
+        pods = opened(
+            self._api_client,
+            f"namespaces/{self._namespace}/pods",
+            {"labelSelector": label_selector},
+            REQUEST_TIMEOUT,
         )
-        try:
-            body = await response.read()
-            if response.status != 200:
-                raise ApiException(status=response.status, reason=response.reason)
-        finally:
-            response.close()
-        items: list[dict[str, Any]] = json.loads(body)["items"]
+        async with pods as response:
+            items: list[dict[str, Any]] = json.loads(await response.read())["items"]
         return items
 
 

@@ -18,12 +18,14 @@ Manifest = Mapping[str, Any]
 class JobFacts:
     """A Job; `failure` is the reason of its Failed or FailureTarget condition.
 
-    `task` is what its pods are to do (`runner_protocol.TASK_EXPORT`, …), `pods_made` how many
-    pods it has had so far, as far as it knows.
+    `owner_uid` is its controller's, `export_uid` that of the export it was made for, which may be
+    gone.  `task` is what its pods are to do (`runner_protocol.TASK_EXPORT`, …), `pods_made` how
+    many pods it has had so far, as far as it knows.
     """
 
     name: str
     owner_uid: str
+    export_uid: str = ""
     task: str = TASK_EXPORT
     created_at: str = ""
     suspended: bool = False
@@ -93,6 +95,7 @@ def job_facts(manifest: Manifest) -> JobFacts:
     return JobFacts(
         name=metadata["name"],
         owner_uid=next((owner["uid"] for owner in owners if owner.get("controller")), ""),
+        export_uid=export_uid_of(manifest) or "",
         task=_task(metadata),
         suspended=bool((manifest.get("spec") or {}).get("suspend")),
         created_at=metadata.get("creationTimestamp", ""),

@@ -5,6 +5,7 @@ operator that is gone.  The files stay: they go with the volume, or are their ow
 """
 
 import asyncio
+import json
 import logging
 from typing import Any
 
@@ -12,7 +13,7 @@ from backupexport_contract import names
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
-from backupexport_operator.kubernetes_client import REQUEST_TIMEOUT, SERVER_AWAY
+from backupexport_operator.kubernetes_client import REQUEST_TIMEOUT, SERVER_AWAY, opened
 
 _logger = logging.getLogger(__name__)
 
@@ -26,10 +27,10 @@ _EXPORTS = (names.GROUP, names.VERSION)
 
 async def namespace_is_terminating(api_client: client.ApiClient, namespace: str) -> bool:
     """Whether the namespace is being deleted."""
-    body = await client.CoreV1Api(api_client).read_namespace(
-        namespace, _request_timeout=REQUEST_TIMEOUT
-    )
-    return bool(body.metadata.deletion_timestamp is not None)
+    where = opened(api_client, f"namespaces/{namespace}", {}, REQUEST_TIMEOUT)
+    async with where as response:
+        body = json.loads(await response.read())
+    return "deletionTimestamp" in body["metadata"]
 
 
 async def release_finalizers(api_client: client.ApiClient, namespace: str) -> int:

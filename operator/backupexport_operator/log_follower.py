@@ -12,6 +12,8 @@ from backupexport_contract.names import RUNNER_CONTAINER
 from backupexport_contract.runner_protocol import Progress, read_progress_line
 from kubernetes.aio import client
 
+from backupexport_operator.kubernetes_client import opened
+
 _logger = logging.getLogger(__name__)
 
 _STREAM_SECONDS = 3600.0
@@ -29,7 +31,7 @@ class LogFollower:
         namespace: str,
         told: Callable[[str, Progress], None],
     ) -> None:
-        self._core = client.CoreV1Api(api_client)
+        self._api_client = api_client
         self._namespace = namespace
         self._told = told
         self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}
@@ -67,16 +69,13 @@ class LogFollower:
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _read(self, export_uid: str, pod_name: str) -> None:
-        response = await self._core.read_namespaced_pod_log_without_preload_content(
-            pod_name,
-            self._namespace,
-            container=RUNNER_CONTAINER,
-            follow=True,
-            tail_lines=20,
-            _request_timeout=_STREAM_SECONDS,
+        log = opened(
+            self._api_client,
+            f"namespaces/{self._namespace}/pods/{pod_name}/log",
+            {"container": RUNNER_CONTAINER, "follow": "true", "tailLines": "20"},
+            _STREAM_SECONDS,
         )
-        try:
-            response.raise_for_status()
+        async with log as response:
             while True:
                 async with asyncio.timeout(_SILENCE_SECONDS):
                     line = await response.content.readline()
@@ -85,5 +84,3 @@ class LogFollower:
                 progress = read_progress_line(line.decode(errors="replace"))
                 if progress is not None:
                     self._told(export_uid, progress)
-        finally:
-            response.close()

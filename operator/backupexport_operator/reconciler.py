@@ -1,5 +1,6 @@
 """Observe, decide, apply, for one unfinished BackupExport at a time."""
 
+import contextlib
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
@@ -98,7 +99,7 @@ class Reconciler:
 
     async def _reconcile(self, uid: str) -> None:
         export = self._sightings.export(uid)
-        departed = self._departed.pop(uid, None)
+        departed = self._departed.get(uid)
         if departed is not None and not (export and export.phase.is_finished):
             await self._after_departure(departed)
             return
@@ -112,14 +113,16 @@ class Reconciler:
         # rests on a report that only a finished runner writes, so that needs no second look.
         if is_doubted or plan.is_verdict:
             fresh = await self._look_again(seen)
-            self._doubted.discard(uid)
             if fresh is None:
+                self._doubted.discard(uid)
                 self.departed(export)
                 return
             if fresh.export.phase.is_finished:
                 self._forget(uid)
                 return
             self._sightings.note_written(fresh.export)
+            if self._sightings.agrees_with(fresh):
+                self._doubted.discard(uid)
             seen = self._turns.with_turn(fresh, tell_place=is_doubted)
             plan = decide(seen)
         if plan.wants_warning:
@@ -148,12 +151,13 @@ class Reconciler:
         export: BackupExport | None = seen.export
         uid, old = seen.export.metadata.uid, seen.export.status
         if plan.create_job:
-            export, plan = await self._start(seen, plan)
+            await self._start(seen, plan)
+            return
         if plan.delete_job:
             await self._writer.delete_job(names.job_name(seen.export.metadata.name))
         plan = await self._clean(seen, plan)
-        if plan.remove_finalizer and export is not None:
-            export = await self._cleaner.release(export)
+        if plan.remove_finalizer:
+            export = await self._cleaner.release(seen.export)
         if export is not None:
             await self._write_status(export, old, plan.status)
         if plan.follow_pod is not None:
@@ -163,24 +167,28 @@ class Reconciler:
         if plan.recheck_after is not None:
             self.exports.ask(uid, delay=plan.recheck_after.total_seconds())
 
-    async def _start(self, seen: Observation, plan: Plan) -> tuple[BackupExport | None, Plan]:
-        """The export, held by our finalizer if need be, once its Job is there."""
-        export: BackupExport | None = seen.export
+    async def _start(self, seen: Observation, plan: Plan) -> None:
+        """Make the Job, held by our finalizer if need be.
+
+        The status follows in a run of its own, behind the Jobs of those that come meanwhile.
+        """
+        uid = seen.export.metadata.uid
         self._turns.start(seen.export)
         if plan.add_finalizer:
             holding = [*seen.export.metadata.finalizers, names.FINALIZER]
             export = await self._writer.patch_finalizers(seen.export, holding)
             if export is None:
-                return None, Plan(plan.status)
+                return
             self._sightings.note_written(export)
             seen = replace(seen, export=export)
         job = await self._create_job(seen)
-        if job.owner_uid != seen.export.metadata.uid:
+        if job.owner_uid != uid:
             # Another's Job has the name, so ours was not made: decide on that instead.
-            plan = decide(replace(seen, job=job))
-        else:
-            self._metrics.job_created(seen.export.age(timestamps.now()))
-        return export, plan
+            await self._apply(seen, decide(replace(seen, job=job)))
+            return
+        self._metrics.job_created(seen.export.age(timestamps.now()))
+        self._sightings.note_made_job(uid, job)
+        self.exports.ask(uid)
 
     async def _clean(self, seen: Observation, plan: Plan) -> Plan:
         if plan.delete_cleanup is not None:
@@ -246,15 +254,17 @@ class Reconciler:
         if there is None or there.metadata.uid != uid:
             plan = decide_departed(self._sightings.observe(export))
             if plan.recheck_after is not None:
-                self._departed[uid] = export
                 self.exports.ask(uid, delay=plan.recheck_after.total_seconds())
                 return
             if plan.create_cleanup is not None:
-                await self._cleaner.create(export, plan.create_cleanup, is_owned=False)
+                # Refused for good, it is left to the project's next export.
+                with contextlib.suppress(CleanupRefusedError):
+                    await self._cleaner.create(export, plan.create_cleanup, is_owned=False)
             self._sightings.note_gone(uid)
         self._forget(uid)
 
     def _forget(self, uid: str) -> None:
+        self._departed.pop(uid, None)
         self._follower.forget(uid)
         self._sightings.forget(uid)
         self._doubted.discard(uid)

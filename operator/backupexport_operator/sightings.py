@@ -1,6 +1,6 @@
 """What has been seen of each export: the watches' picture, and what they leave out.
 
-Left out are: what this process has just written and the watch has not brought back yet, how a
+Left out are: what this process has just written or made and the watch has not brought yet, how a
 Job and its pods looked last that are gone, what the runner's log told, and what a bulk list found
 that no watch told of.
 """
@@ -59,6 +59,7 @@ class _Memory:
     """Of one unfinished export."""
 
     written: BackupExport | None = None
+    made_job: JobFacts | None = None
     lost_job: JobFacts | None = None
     lost_pods: dict[str, PodFacts] = field(default_factory=dict)
     progress: Progress | None = None
@@ -118,16 +119,26 @@ class Sightings:
             retention_seconds=self._retention_seconds,
             progress=self._progress_to_show(memory),
         )
-        return with_jobs_and_pods(seen, values(self.world.jobs, uid), values(self.world.pods, uid))
+        jobs = list(values(self.world.jobs, uid))
+        if any(job.task == TASK_EXPORT for job in jobs):
+            memory.made_job = None
+        elif memory.made_job is not None:
+            jobs.append(memory.made_job)
+        return with_jobs_and_pods(seen, jobs, values(self.world.pods, uid))
 
     def note_written(self, export: BackupExport) -> None:
         """This process has written the export; the watch will tell, a little later."""
         self._of(export.metadata.uid).written = export
 
+    def note_made_job(self, uid: str, job: JobFacts) -> None:
+        """This process has made the export's Job; the watch will tell, a little later."""
+        self._of(uid).made_job = job
+
     def note_lost_job(self, uid: str, job: JobFacts) -> None:
         """A Job is gone, and looked like that when it went."""
         if job.task == TASK_EXPORT and self._is_unfinished(uid):
-            self._of(uid).lost_job = job
+            memory = self._of(uid)
+            memory.made_job, memory.lost_job = None, job
 
     def note_lost_pod(self, uid: str, pod: PodFacts) -> None:
         """A pod is gone, and looked like that when it went."""
@@ -165,11 +176,28 @@ class Sightings:
                 differing.add(uid)
         return differing
 
+    def agrees_with(self, fresh: Observation) -> bool:
+        """Whether the watches have by now told of the Jobs and Pods that were read afresh."""
+        told = self.observe(fresh.export)
+        return all(
+            (mine.job, frozenset(mine.pods)) == (theirs.job, frozenset(theirs.pods))
+            for mine, theirs in (
+                (told, fresh),
+                (told.tidying, fresh.tidying),
+                (told.removal, fresh.removal),
+            )
+        )
+
     def forget(self, uid: str) -> None:
         """The export has ended or is gone."""
         self._memories.pop(uid, None)
 
     def _differs(self, uid: str, snapshot: Snapshot) -> bool:
+        memory = self._memories.get(uid)
+        if memory is not None and memory.made_job is not None:
+            # Its coming and its going may both have been missed.
+            memory.made_job = None
+            return True
         none: frozenset[JobFacts | PodFacts] = frozenset()
         return set(values(self.world.jobs, uid)) != snapshot.jobs.get(uid, none) or set(
             values(self.world.pods, uid)

@@ -8,12 +8,11 @@ It holds no truth of its own: all of it follows from the exports it has been tol
 """
 
 import heapq
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from backupexport_operator.observation import Turn
-
-# When it came: creationTimestamp first, which nobody can forge.
+# When it came: creationTimestamp first, which nobody can forge, and at last its uid.
 Arrival = tuple[str, str, str]
 
 
@@ -21,10 +20,7 @@ Arrival = tuple[str, str, str]
 class _Project:
     limit: int = 1
     active: set[str] = field(default_factory=set)
-    waiting: dict[str, Arrival] = field(default_factory=dict)
-
-    def in_order(self) -> list[str]:
-        return sorted(self.waiting, key=self.waiting.__getitem__)
+    waiting: list[Arrival] = field(default_factory=list)
 
 
 class StartQueue:
@@ -34,42 +30,63 @@ class StartQueue:
         self._limit = limit
         self._projects: dict[str, _Project] = {}
         self._project_of: dict[str, str] = {}
+        self._arrival_of: dict[str, Arrival] = {}
         self._active = 0
+        # Who may start, until anything changes: a resync asks for everybody.
+        self._next_ones: frozenset[str] | None = None
 
     @property
     def waiting(self) -> int:
         """How many wait."""
-        return len(self._project_of) - self._active
+        return len(self._arrival_of)
 
-    def wait(self, uid: str, project_id: str, limit: int, arrival: Arrival) -> Turn:
-        """Put the export in the queue; its project runs at most `limit` at once."""
-        project = self._enter(uid, project_id)
-        project.limit = limit
-        project.waiting[uid] = arrival
-        if self._has_room_for_all(project):
-            return Turn()
-        free = self._limit - self._active if self._limit else len(self._project_of)
-        if uid in self._next(free):
-            return Turn()
-        return Turn(may_start=False, place=self._place(uid, project))
+    def wait(self, uid: str, project_id: str, limit: int, arrival: Arrival) -> bool:
+        """Put the export in the queue; its project runs at most `limit`.  Whether it may start."""
+        project = self._projects.get(project_id)
+        if (
+            project is None
+            or project.limit != limit
+            or self._arrival_of.get(uid) != arrival
+            or self._project_of[uid] != project_id
+        ):
+            project = self._enter(uid, project_id)
+            project.limit = limit
+            insort(project.waiting, arrival)
+            self._arrival_of[uid] = arrival
+        return uid in self._next()
+
+    def place(self, uid: str) -> str:
+        """The place of an export that waits, in words."""
+        project, arrival = self._projects[self._project_of[uid]], self._arrival_of[uid]
+        before = bisect_left(project.waiting, arrival)
+        if len(project.active) + before >= project.limit:
+            return (
+                f"Waiting for its turn: {_count(len(project.active))} of this project running "
+                f"(maxConcurrent is {project.limit}), {_count(before)} waiting before it."
+            )
+        before = sum(bisect_left(other.waiting, arrival) for other in self._projects.values())
+        return (
+            f"Waiting for its turn: {_count(self._active)} running (the operator runs at most "
+            f"{self._limit} at once), {_count(before)} waiting before it."
+        )
 
     def start(self, uid: str, project_id: str) -> None:
         """The export has a Job, or is about to."""
-        project = self._enter(uid, project_id)
-        project.active.add(uid)
-        self._active += 1
+        project = self._projects.get(project_id)
+        if project is None or uid not in project.active:
+            self._enter(uid, project_id).active.add(uid)
+            self._active += 1
 
     def leave(self, uid: str) -> list[str]:
         """The export has ended or is gone, or can't start for now; who may start instead."""
         if uid not in self._project_of:
             return []
         self._remove(uid)
-        return list(
-            self._next(self._limit - self._active if self._limit else len(self._project_of))
-        )
+        return sorted(self._next())
 
     def _enter(self, uid: str, project_id: str) -> _Project:
         self._remove(uid)
+        self._next_ones = None
         self._project_of[uid] = project_id
         return self._projects.setdefault(project_id, _Project())
 
@@ -77,67 +94,44 @@ class StartQueue:
         project_id = self._project_of.pop(uid, None)
         if project_id is None:
             return
+        self._next_ones = None
         project = self._projects[project_id]
-        if uid in project.active:
+        arrival = self._arrival_of.pop(uid, None)
+        if arrival is None:
             project.active.remove(uid)
             self._active -= 1
-        project.waiting.pop(uid, None)
+        else:
+            del project.waiting[bisect_left(project.waiting, arrival)]
         if not project.active and not project.waiting:
             del self._projects[project_id]
 
-    def _has_room_for_all(self, project: _Project) -> bool:
-        of_project = len(project.active) + len(project.waiting)
-        return of_project <= project.limit and (
-            not self._limit or len(self._project_of) <= self._limit
-        )
+    def _next(self) -> frozenset[str]:
+        if self._next_ones is None:
+            free = self._limit - self._active if self._limit else self.waiting
+            self._next_ones = frozenset(self._first(free))
+        return self._next_ones
 
-    def _next(self, free: int) -> Iterator[str]:
+    def _first(self, free: int) -> Iterator[str]:
         """Who gets the next `free` slots, in order."""
-        orders = {
-            project_id: iter(project.in_order())
-            for project_id, project in self._projects.items()
-            if project.waiting
-        }
-        heap: list[tuple[int, Arrival, str, str]] = []
-        for project_id in orders:
-            self._push(heap, orders, project_id, len(self._projects[project_id].active))
+        heap: list[tuple[int, Arrival, int, str]] = []
+        for project_id, project in self._projects.items():
+            self._push(heap, project_id, project, 0)
         while heap and free > 0:
-            running, _, project_id, uid = heapq.heappop(heap)
-            yield uid
+            _, arrival, position, project_id = heapq.heappop(heap)
+            yield arrival[-1]
             free -= 1
-            self._push(heap, orders, project_id, running + 1)
+            self._push(heap, project_id, self._projects[project_id], position + 1)
 
     def _push(
         self,
-        heap: list[tuple[int, Arrival, str, str]],
-        orders: dict[str, Iterator[str]],
+        heap: list[tuple[int, Arrival, int, str]],
         project_id: str,
-        running: int,
+        project: _Project,
+        position: int,
     ) -> None:
-        project = self._projects[project_id]
-        if running < project.limit and (uid := next(orders[project_id], None)) is not None:
-            heapq.heappush(heap, (running, project.waiting[uid], project_id, uid))
-
-    def _place(self, uid: str, project: _Project) -> str:
-        before = project.in_order().index(uid)
-        if len(project.active) + before >= project.limit:
-            return (
-                f"Waiting for its turn: {_count(len(project.active))} of this project running "
-                f"(maxConcurrent is {project.limit}), {_count(before)} waiting before it."
-            )
-        return (
-            f"Waiting for its turn: {_count(self._active)} running (the operator runs at most "
-            f"{self._limit} at once), {_count(self._before(uid, project))} waiting before it."
-        )
-
-    def _before(self, uid: str, project: _Project) -> int:
-        arrival = project.waiting[uid]
-        return sum(
-            1
-            for other in self._projects.values()
-            for waiting in other.waiting.values()
-            if waiting < arrival
-        )
+        running = len(project.active) + position
+        if running < project.limit and position < len(project.waiting):
+            heapq.heappush(heap, (running, project.waiting[position], position, project_id))
 
 
 def _count(number: int) -> str:

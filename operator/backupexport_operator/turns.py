@@ -32,12 +32,13 @@ class Turns:
         """
         if not self._is_filled:
             self._fill()
-        turn = self._turn(seen)
+        if self._may_start(seen):
+            return seen
         status = seen.export.status
         told = status.message if status.reason is None else None
-        if not turn.may_start and told and not tell_place:
-            turn = Turn(may_start=False, place=told)
-        return replace(seen, turn=turn)
+        if told is None or tell_place:
+            told = self._queue.place(seen.export.metadata.uid)
+        return replace(seen, turn=Turn(may_start=False, place=told))
 
     def start(self, export: BackupExport) -> None:
         """The export is about to get its Job."""
@@ -53,15 +54,15 @@ class Turns:
         for uid in self._sightings.uids():
             export = self._sightings.export(uid)
             if export is not None:
-                self._turn(self._sightings.observe(export))
+                self._may_start(self._sightings.observe(export))
 
-    def _turn(self, seen: Observation) -> Turn:
+    def _may_start(self, seen: Observation) -> bool:
         export, target = seen.export, seen.target
         uid, project_id = export.metadata.uid, export.spec.project_id
         is_over = export.phase.is_finished
         if not is_over and (seen.job is not None or export.status.job_name):
             self._queue.start(uid, project_id)
-            return Turn()
+            return True
         if (
             is_over
             or target is None
@@ -70,6 +71,6 @@ class Turns:
             or export.metadata.deletion_timestamp
         ):
             self.leave(uid)
-            return Turn()
+            return True
         arrival = (export.metadata.creation_timestamp, export.created_at, uid)
         return self._queue.wait(uid, project_id, target.spec.max_concurrent, arrival)

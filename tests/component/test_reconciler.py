@@ -1,5 +1,6 @@
 """Observe, decide, apply together, against a cluster that is a few dictionaries."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -78,7 +79,9 @@ class Cluster:
             raise ApiException(status=self.refuse_jobs, reason="Refused")
         name = manifest["metadata"]["name"]
         task = manifest["metadata"]["labels"]["backupexport.dev/task"]
-        return self.jobs.setdefault(name, replace(JOB, name=name, task=task))
+        owner = UID if "ownerReferences" in manifest["metadata"] else ""
+        made = replace(JOB, name=name, task=task, owner_uid=owner, export_uid=UID)
+        return self.jobs.setdefault(name, made)
 
     async def list_jobs(self, _uid: str) -> list[JobFacts]:
         self.requests.append("list jobs")
@@ -144,6 +147,10 @@ class Cluster:
         self.events.append(event)
 
 
+async def _answer(value: Any) -> Any:
+    return value
+
+
 class Followed:
     """Which pods' logs are being followed."""
 
@@ -190,6 +197,9 @@ class Watched:
 
     async def reconcile(self) -> BackupExport:
         await self.reconciler._reconcile(UID)
+        # What that run asked for: a status is written in a run after its Job's.
+        while self.reconciler.exports.length:
+            await asyncio.sleep(0)
         return self.cluster.exports["nightly"]
 
 
@@ -245,6 +255,15 @@ async def test_a_job_that_the_watch_has_not_told_yet_is_not_called_deleted(
     operator = watched()
     await operator.reconcile()
     assert (await operator.reconcile()).phase == Phase.PENDING
+    assert operator.cluster.requests == ["create job", "patch status"]
+
+
+async def test_a_job_that_a_new_process_has_not_been_told_of_is_not_called_deleted(
+    watched: Callable[..., Watched],
+) -> None:
+    operator = watched(Cluster(jobs={JOB.name: JOB}), phase="Pending", jobName=JOB.name)
+    operator.indexes["jobs"].clear()
+    assert (await operator.reconcile()).status.reason is None
     assert "list jobs" in operator.cluster.requests
 
 
@@ -414,9 +433,34 @@ async def test_a_running_export_that_is_deleted_leaves_no_partial_file(
     operator.indexes["pods"].clear()
     operator.sightings.note_lost_job(UID, JOB)
     operator.sightings.note_lost_pod(UID, RUNNING)
+    cluster.refuse_jobs = 503
+    with pytest.raises(ApiException):
+        await operator.reconciler._reconcile(UID)
+    cluster.refuse_jobs = None
     await operator.reconciler._reconcile(UID)
     assert f"tidy-{JOB.name}" in cluster.jobs
     await operator.reconciler.stop()
+
+
+async def test_the_cleanup_of_a_namesake_is_not_taken_for_ones_own(
+    watched: Callable[..., Watched],
+) -> None:
+    failed = replace(JOB, failure="BackoffLimitExceeded", pods_made=1)
+    name = f"tidy-{JOB.name}"
+    other = replace(JOB, name=name, task="tidy", owner_uid="", export_uid="uid-0")
+    operator = watched(
+        Cluster(jobs={JOB.name: failed}, pods=[KILLED]), phase="Running", jobName=JOB.name
+    )
+    operator.cluster.list_jobs = lambda _uid: _answer([failed])  # type: ignore[method-assign]
+    operator.cluster.jobs[name] = other
+    with pytest.raises(ApiException):
+        await operator.reconcile()
+    assert operator.cluster.jobs[name] == other, "it still works"
+    operator.cluster.jobs[name] = replace(other, complete=True)
+    with pytest.raises(ApiException):
+        await operator.reconcile()
+    assert (await operator.reconcile()).phase == Phase.RUNNING
+    assert operator.cluster.jobs[name].export_uid == UID
 
 
 async def test_an_export_that_has_ended_is_not_taken_for_a_deleted_one(

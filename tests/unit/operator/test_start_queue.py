@@ -3,7 +3,6 @@
 from collections import Counter
 
 import pytest
-from backupexport_operator.observation import Turn
 from backupexport_operator.start_queue import StartQueue
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,32 +13,31 @@ def arrival(second: int, uid: str) -> tuple[str, str, str]:
 
 
 def test_alone_it_starts_at_once() -> None:
-    assert StartQueue(0).wait("a", "p", 1, arrival(0, "a")).may_start
+    assert StartQueue(0).wait("a", "p", 1, arrival(0, "a"))
 
 
 def test_a_project_runs_as_many_as_it_may_and_the_next_says_its_place() -> None:
     queue = StartQueue(0)
     queue.start("a", "p")
-    first = queue.wait("b", "p", 1, arrival(1, "b"))
-    second = queue.wait("c", "p", 1, arrival(2, "c"))
-    assert first == Turn(
-        may_start=False,
-        place="Waiting for its turn: 1 export of this project running (maxConcurrent is 1), "
-        "no exports waiting before it.",
+    assert not queue.wait("b", "p", 1, arrival(1, "b"))
+    assert not queue.wait("c", "p", 1, arrival(2, "c"))
+    assert queue.place("b") == (
+        "Waiting for its turn: 1 export of this project running (maxConcurrent is 1), "
+        "no exports waiting before it."
     )
-    assert "1 export waiting before it" in second.place
-    assert queue.wait("d", "q", 1, arrival(3, "d")).may_start
+    assert "1 export waiting before it" in queue.place("c")
+    assert queue.wait("d", "q", 1, arrival(3, "d"))
     assert queue.leave("a") == ["b", "d"]
-    assert queue.wait("b", "p", 1, arrival(1, "b")).may_start
-    assert not queue.wait("c", "p", 1, arrival(2, "c")).may_start
+    assert queue.wait("b", "p", 1, arrival(1, "b"))
+    assert not queue.wait("c", "p", 1, arrival(2, "c"))
 
 
 def test_all_projects_together_run_as_many_as_the_operator_may() -> None:
     queue = StartQueue(2)
     queue.start("a", "p")
     queue.start("b", "q")
-    third = queue.wait("c", "r", 5, arrival(0, "c"))
-    assert third.place == (
+    assert not queue.wait("c", "r", 5, arrival(0, "c"))
+    assert queue.place("c") == (
         "Waiting for its turn: 2 exports running (the operator runs at most 2 at once), "
         "no exports waiting before it."
     )
@@ -49,8 +47,8 @@ def test_all_projects_together_run_as_many_as_the_operator_may() -> None:
 def test_what_comes_later_waits_behind_what_waits_already() -> None:
     queue = StartQueue(2)
     queue.start("a", "p")
-    assert queue.wait("old", "q", 1, arrival(0, "old")).may_start
-    assert not queue.wait("new", "r", 1, arrival(5, "new")).may_start
+    assert queue.wait("old", "q", 1, arrival(0, "old"))
+    assert not queue.wait("new", "r", 1, arrival(5, "new"))
 
 
 def test_a_project_with_a_thousand_exports_does_not_starve_another() -> None:
@@ -59,14 +57,21 @@ def test_a_project_with_a_thousand_exports_does_not_starve_another() -> None:
     queue.start("a1", "many")
     for number in range(2, 1000):
         queue.wait(f"a{number}", "many", 100, arrival(0, f"a{number}"))
-    assert not queue.wait("b", "few", 1, arrival(59, "b")).may_start
+    assert not queue.wait("b", "few", 1, arrival(59, "b"))
     assert queue.leave("a0") == ["b"]
+
+
+def test_a_limit_that_is_raised_lets_more_in() -> None:
+    queue = StartQueue(0)
+    queue.start("a", "p")
+    assert not queue.wait("b", "p", 1, arrival(0, "b"))
+    assert queue.wait("b", "p", 2, arrival(0, "b"))
 
 
 def test_what_left_the_queue_holds_nobody_up() -> None:
     queue = StartQueue(1)
     queue.wait("suspended", "p", 1, arrival(0, "suspended"))
-    assert not queue.wait("next", "q", 1, arrival(1, "next")).may_start
+    assert not queue.wait("next", "q", 1, arrival(1, "next"))
     assert queue.leave("suspended") == ["next"]
     assert queue.leave("nobody-knows-it") == []
 
@@ -76,7 +81,8 @@ def test_a_place_without_a_limit_of_its_own_counts_the_operators() -> None:
     for uid in "abc":
         queue.start(uid, uid)
     queue.wait("d", "p", 2, arrival(0, "d"))
-    assert "1 export waiting before it" in queue.wait("e", "q", 2, arrival(1, "e")).place
+    queue.wait("e", "q", 2, arrival(1, "e"))
+    assert "1 export waiting before it" in queue.place("e")
     assert queue.waiting == 2
 
 
@@ -100,7 +106,7 @@ def test_limits_hold_and_no_slot_stays_empty(
     waiting: dict[str, tuple[str, tuple[str, str, str]]] = {}
     active: dict[str, str] = {}
 
-    def turn(uid: str) -> Turn:
+    def turn(uid: str) -> bool:
         project, came = waiting[uid]
         return queue.wait(uid, project, per_project, came)
 
@@ -109,7 +115,7 @@ def test_limits_hold_and_no_slot_stays_empty(
         if step == "come" and uid not in active:
             waiting.setdefault(uid, (project, arrival(number, uid)))
             turn(uid)
-        elif step == "start" and uid in waiting and turn(uid).may_start:
+        elif step == "start" and uid in waiting and turn(uid):
             active[uid] = waiting.pop(uid)[0]
             queue.start(uid, project)
         elif step == "leave":
@@ -121,7 +127,7 @@ def test_limits_hold_and_no_slot_stays_empty(
         assert not limit or len(active) <= limit
         assert queue.waiting == len(waiting)
 
-    may = {uid for uid in waiting if turn(uid).may_start}
+    may = {uid for uid in waiting if turn(uid)}
     of_project = Counter(active.values())
     free = limit - len(active) if limit else len(waiting)
     could = sum(
