@@ -129,11 +129,20 @@ def read_outcome(text: str) -> Outcome:
     """What a termination message tells; an empty Outcome where it is not one of ours."""
     fields = _json_object(text) or {}
     artifact, message = fields.get("artifact"), fields.get("message")
-    try:
-        whole = Artifact(**artifact) if isinstance(artifact, dict) else None
-    except TypeError:
-        whole = None
+    whole = _artifact(artifact) if isinstance(artifact, dict) else None
     return Outcome(whole, message if isinstance(message, str) else None)
+
+
+def _artifact(fields: dict[str, Any]) -> Artifact | None:
+    try:
+        artifact = Artifact(**fields)
+    except TypeError:
+        return None
+    is_typed = all(
+        type(getattr(artifact, name)) is (int if name.endswith("_bytes") else str)
+        for name in Artifact.__slots__
+    )
+    return artifact if is_typed else None
 
 
 def _json_object(text: str) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """Makes, watches and ends the Jobs that clean up after exports, and lets go of finalizers."""
 
+import time
 from typing import Any
 
 from backupexport_contract import names
@@ -10,14 +11,18 @@ from backupexport_operator.cleanup_manifest import cleanup_manifest
 from backupexport_operator.cluster_writer import ClusterWriter
 from backupexport_operator.facts import JobFacts
 from backupexport_operator.job_manifest import RunnerDefaults
+from backupexport_operator.observation import Cleanup
+
+# How long a refusal that may pass (a quota, a webhook) is tried again.
+_PATIENCE_SECONDS = 300.0
 
 
 class CleanupRefusedError(Exception):
-    """The API server will have no such Job, now or later."""
+    """The API server will have no such Job."""
 
     def __init__(self, manifest: dict[str, Any], error: ApiException) -> None:
         super().__init__(f"a cleanup can't be created: {error.status} {error.reason}")
-        self.namespace_is_ending = "NamespaceTerminating" in str(error.body)
+        self.namespace_is_ending = _namespace_is_ending(error)
         self.as_failed_job = JobFacts(
             name=manifest["metadata"]["name"],
             owner_uid="",
@@ -32,30 +37,43 @@ class Cleaner:
     def __init__(self, writer: ClusterWriter, defaults: RunnerDefaults) -> None:
         self._writer = writer
         self._defaults = defaults
+        self._refused_since: dict[str, float] = {}
 
     async def create(self, export: BackupExport, task: str, *, is_owned: bool = True) -> None:
         """Create the Job for `task`; CleanupRefusedError where that can't be."""
         manifest = cleanup_manifest(export, task, self._defaults, is_owned=is_owned)
+        name = manifest["metadata"]["name"]
         try:
             job = await self._writer.create_job(manifest)
         except ApiException as error:
+            since = self._refused_since.setdefault(name, time.monotonic())
+            may_pass = error.status == 403 and not _namespace_is_ending(error)
+            if may_pass and time.monotonic() - since < _PATIENCE_SECONDS:
+                raise
             if error.status in (400, 403, 422):
+                self._refused_since.pop(name)
                 raise CleanupRefusedError(manifest, error) from error
             raise
+        self._refused_since.pop(name, None)
         owner = export.metadata.uid if is_owned else ""
         if (job.export_uid, job.owner_uid) == (export.metadata.uid, owner):
             return
         # What an earlier export of this name left, or what the garbage collector is about to take
         # with this export: ours is made when that is gone.
         if job.complete or job.failure:
-            await self._writer.delete_job(job.name)
+            await self._writer.delete_job(job)
         raise ApiException(status=409, reason=f"another cleanup is called {job.name}")
 
-    async def delete(self, export: BackupExport, task: str) -> None:
-        """Delete the Job for `task`, so that it can be made anew."""
-        await self._writer.delete_job(names.cleanup_job_name(export.metadata.name, task))
+    async def delete(self, cleanup: Cleanup) -> None:
+        """Delete the cleanup's Job, so that it can be made anew."""
+        if cleanup.job is not None:
+            await self._writer.delete_job(cleanup.job)
 
     async def release(self, export: BackupExport) -> BackupExport | None:
         """Take our finalizer away; None where the export is gone."""
         others = [name for name in export.metadata.finalizers if name != names.FINALIZER]
         return await self._writer.patch_finalizers(export, others)
+
+
+def _namespace_is_ending(error: ApiException) -> bool:
+    return "NamespaceTerminating" in str(error.body)

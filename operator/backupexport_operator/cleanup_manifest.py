@@ -9,6 +9,7 @@ from backupexport_operator.job_manifest import (
     RunnerDefaults,
     owner_reference,
     pod_spec,
+    queue_label,
     request_environment,
     runner_container,
     task_labels,
@@ -33,6 +34,8 @@ def cleanup_manifest(
     `is_owned` is false where the export is gone already: the Job then goes by itself.
     """
     labels = task_labels(export, task)
+    # Kueue may be told to hold back every Job without one.
+    queue = queue_label(defaults.queue_name)
     env = [
         {"name": runner_protocol.ENV_TASK, "value": task},
         *request_environment(export),
@@ -41,7 +44,7 @@ def cleanup_manifest(
     metadata: dict[str, Any] = {
         "name": names.cleanup_job_name(export.metadata.name, task),
         "namespace": export.metadata.namespace,
-        "labels": labels,
+        "labels": labels | queue,
     }
     if is_owned:
         metadata["ownerReferences"] = [owner_reference(export)]

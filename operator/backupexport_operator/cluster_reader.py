@@ -25,6 +25,7 @@ OURS = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
 UNFINISHED = ",".join(f"status.phase!={phase}" for phase in Phase if phase.is_finished)
 AWAITING_DISPOSAL = "status.disposalPending=true"
 _WATCH_SECONDS = 300
+_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,8 @@ class ClusterReader:
                 for export in valid_models(BackupExport, exports["items"])
             },
             {
-                item["metadata"]["uid"]: int(item["metadata"]["resourceVersion"])
-                for item in targets["items"]
+                target.metadata.uid: int(target.metadata.resource_version)
+                for target in valid_models(ExportTarget, targets["items"])
             },
             _by_export((export_uid_of(job), job_facts(job)) for job in jobs["items"]),
             _by_export((export_uid_of(pod), pod_facts(pod)) for pod in pods),
@@ -77,13 +78,12 @@ class ClusterReader:
 
     async def list_jobs(self, export_uid: str) -> list[JobFacts]:
         """The export's Jobs as the API server has them now, those of cleanups too."""
-        selector = f"{names.LABEL_EXPORT_UID}={export_uid}"
-        answer = await self._list("batch", "v1", "jobs", label_selector=selector)
+        answer = await self._list("batch", "v1", "jobs", label_selector=_of_export(export_uid))
         return [job_facts(job) for job in answer["items"]]
 
     async def list_pods(self, export_uid: str) -> list[PodFacts]:
         """The export's pods as the API server has them now, those of cleanups too."""
-        found = await self._list_pods(f"{names.LABEL_EXPORT_UID}={export_uid}")
+        found = await self._list_pods(_of_export(export_uid))
         return [pod_facts(pod) for pod in found]
 
     async def newest_warning(self, kind: str, name: str) -> str:
@@ -114,12 +114,19 @@ class ClusterReader:
 
     async def list_finished(self) -> tuple[list[BackupExport], str]:
         """The finished ones that await disposal, and the version from which to watch them."""
-        answer = await self._list(
-            names.GROUP, names.VERSION, names.EXPORT_PLURAL, field_selector=AWAITING_DISPOSAL
-        )
-        return list(valid_models(BackupExport, answer["items"])), answer["metadata"][
-            "resourceVersion"
-        ]
+        exports: list[BackupExport] = []
+        page: dict[str, Any] = {}
+        while not page or page["metadata"].get("continue"):
+            page = await self._list(
+                names.GROUP,
+                names.VERSION,
+                names.EXPORT_PLURAL,
+                field_selector=AWAITING_DISPOSAL,
+                limit=_PAGE,
+                _continue=page.get("metadata", {}).get("continue", ""),
+            )
+            exports += valid_models(BackupExport, page["items"])
+        return exports, page["metadata"]["resourceVersion"]
 
     async def watch_finished(self, version: str) -> AsyncIterator[tuple[str, BackupExport]]:
         """(event type, export) for each change since `version`; ends after some minutes."""
@@ -135,12 +142,15 @@ class ClusterReader:
             _request_timeout=_WATCH_SECONDS + REQUEST_TIMEOUT,
         )
         async for event in stream:
+            if not isinstance(event, dict):
+                # The client hands on what is no JSON, such as a proxy's error, as text.
+                raise ApiException(status=0, reason=f"no event: {event!r:.200}")
             for export in valid_models(BackupExport, [event["raw_object"]]):
                 yield event["type"], export
 
-    async def _list(self, group: str, version: str, plural: str, **selectors: str) -> Any:
+    async def _list(self, group: str, version: str, plural: str, **options: Any) -> Any:
         return await self._custom.list_namespaced_custom_object(
-            group, version, self._namespace, plural, _request_timeout=REQUEST_TIMEOUT, **selectors
+            group, version, self._namespace, plural, _request_timeout=REQUEST_TIMEOUT, **options
         )
 
     async def _get(self, group: str, version: str, plural: str, name: str) -> Any:
@@ -163,6 +173,11 @@ class ClusterReader:
         async with pods as response:
             items: list[dict[str, Any]] = json.loads(await response.read())["items"]
         return items
+
+
+def _of_export(uid: str) -> str:
+    """What the watches would tell of: no more, or the two could never agree."""
+    return f"{OURS},{names.LABEL_EXPORT_UID}={uid}"
 
 
 def valid_models(model: type[Resource], items: Iterable[dict[str, Any]]) -> Iterator[Resource]:

@@ -46,9 +46,10 @@ class ClusterWriter:
             return found
         return job_facts(job)
 
-    async def delete_job(self, name: str) -> None:
-        """Delete the Job and, by the garbage collector, its pods."""
-        await self._delete("batch", "v1", "jobs", name, {"propagationPolicy": "Background"})
+    async def delete_job(self, job: JobFacts) -> None:
+        """Delete this Job, and no other of its name, and by the garbage collector its pods."""
+        options = {"propagationPolicy": "Background", "preconditions": {"uid": job.uid}}
+        await self._delete("batch", "v1", "jobs", job.name, options)
 
     async def delete_export(self, export: BackupExport) -> None:
         """Delete this BackupExport, and no other of its name."""

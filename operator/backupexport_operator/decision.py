@@ -22,6 +22,7 @@ from backupexport_operator.pod_verdict import (
     with_aside,
 )
 from backupexport_operator.volume_state import (
+    CLEANUP_PAUSE,
     NODE_GRACE,
     CleanupState,
     cleanup_outcome,
@@ -34,6 +35,7 @@ TARGET_GRACE = timedelta(seconds=10)
 
 # The garbage collector takes its time with the Job of an export that was deleted and made anew.
 FOREIGN_JOB_GRACE = timedelta(seconds=60)
+FOREIGN_JOB_PATIENCE = timedelta(minutes=10)
 # Pulling an image takes its time; a pod or a Job this old that tells nothing is stuck.
 START_GRACE = timedelta(seconds=120)
 # Where neither tells anything, Events may: not at once, and then not all the time.
@@ -60,6 +62,11 @@ def decide(seen: Observation) -> Plan:
     """The next step; deciding twice on the same observation changes nothing more."""
     if seen.export.phase.is_finished:
         return Plan(seen.export.status)
+    if seen.job is not None and _is_own(seen, seen.job) and not seen.export.status.job_name:
+        # Made just now, or before a crash: without its name in the status another one would be
+        # made when it is deleted, and nobody would look for what it left.
+        status = next_status.accepted(seen)
+        seen = replace(seen, export=seen.export.model_copy(update={"status": status}))
     if seen.export.metadata.deletion_timestamp:
         return _deleted(seen)
     artifact = _made_artifact(seen)
@@ -85,7 +92,7 @@ def decide_departed(seen: Observation) -> Plan:
 
 def _made_artifact(seen: Observation) -> Artifact | None:
     reported = next(filter(None, map(end_artifact, seen.attempts)), None)
-    return reported or cleanup_outcome(seen.tidying).artifact
+    return reported or cleanup_outcome(seen.tidying, seen.now).artifact
 
 
 def _is_own(seen: Observation, job: JobFacts) -> bool:
@@ -101,7 +108,7 @@ def _deleted(seen: Observation) -> Plan:
         return Plan(status, recheck_after=NODE_GRACE)
     if FINALIZER not in seen.export.metadata.finalizers:
         return Plan(status)
-    if status.job_name is None:
+    if status.job_name is None and seen.lost_job is None and not seen.attempts:
         return Plan(status, remove_finalizer=True)
     step, recheck_after = removal_step(seen.removal, seen.now)
     return Plan(
@@ -149,18 +156,13 @@ def _without_target(seen: Observation) -> Plan:
 
 def _foreign_job(seen: Observation, job: JobFacts) -> Plan:
     age = seen.now - timestamps.from_text(seen.export.metadata.creation_timestamp)
-    if job.deleting or age < FOREIGN_JOB_GRACE:
+    if age < FOREIGN_JOB_GRACE or (job.deleting and age < FOREIGN_JOB_PATIENCE):
         status = next_status.waiting(seen, _FOREIGN_JOB)
         return Plan(status, recheck_after=timedelta(seconds=2))
     return Plan(next_status.ended(seen, Phase.FAILED, _FOREIGN_JOB), is_verdict=True)
 
 
 def _with_job(seen: Observation, job: JobFacts) -> Plan:
-    if seen.export.status.job_name is None:
-        # Made just before a crash, or before a write that failed: without its name in the status
-        # another one would be made when it is deleted.
-        status = next_status.accepted(seen)
-        seen = replace(seen, export=seen.export.model_copy(update={"status": status}))
     newest = seen.attempts[-1] if seen.attempts else None
     troubles = [trouble for pod in seen.attempts if (trouble := _attempt_trouble(seen, pod))]
     fatal = next((trouble for trouble in troubles if trouble.is_fatal), None)
@@ -176,7 +178,7 @@ def _with_job(seen: Observation, job: JobFacts) -> Plan:
     cannot_start = start_trouble(newest) if newest in seen.pods and newest else None
     if cannot_start is not None:
         return Plan(next_status.waiting(seen, cannot_start))
-    if troubles:
+    if troubles and not job.suspended:
         return Plan(next_status.waiting(seen, _tried_again(seen, newest, troubles[-1])))
     return _not_started(seen, job, newest)
 
@@ -203,19 +205,18 @@ def _not_started(seen: Observation, job: JobFacts, pod: PodFacts | None) -> Plan
         message = f"Job {job.name} is suspended: `kubectl describe job {job.name}` says why."
         return Plan(next_status.queued(seen, message))
     age = seen.now - timestamps.from_text(pod.created_at if pod else job.created_at)
-    if seen.warning or age >= START_GRACE:
+    wants_warning = age >= WARNING_PAUSE and seen.warning is None
+    if seen.warning or (age >= START_GRACE and not wants_warning):
         stuck = stuck_trouble(job.name, pod, seen.warning)
         return Plan(next_status.waiting(seen, stuck), recheck_after=WARNING_PAUSE)
     known = None if pod else _remembered(seen.export.status)
-    return Plan(
-        next_status.waiting(seen, known),
-        wants_warning=age >= WARNING_PAUSE and seen.warning is None,
-        recheck_after=WARNING_PAUSE,
-    )
+    status = next_status.waiting(seen, known)
+    return Plan(status, wants_warning=wants_warning, recheck_after=WARNING_PAUSE)
 
 
 def _job_deleted(seen: Observation) -> Trouble:
-    message = "The export's Job was deleted before it was done: start the export again."
+    by = "" if seen.lost_job else ", or cleared away while no operator ran,"
+    message = f"The export's Job was deleted{by} before it was done: start the export again."
     # Being stopped is what the deletion did to it.
     before = (end_trouble(p) for p in seen.attempts if p.exit_code != ExitCode.INTERRUPTED)
     last = next(filter(None, before), None)
@@ -274,13 +275,13 @@ def _end(seen: Observation, phase: Phase, trouble: Trouble, meanwhile: BackupExp
     if _is_still_written(seen):
         return Plan(meanwhile, is_verdict=True, recheck_after=NODE_GRACE)
     if not is_clean(seen):
-        tidied = cleanup_outcome(seen.tidying).state
+        tidied = cleanup_outcome(seen.tidying, seen.now).state
         if tidied is CleanupState.MISSING:
             return Plan(meanwhile, is_verdict=True, create_cleanup=TASK_TIDY)
         if tidied is CleanupState.LOST:
             return Plan(meanwhile, is_verdict=True, delete_cleanup=TASK_TIDY)
         if tidied is CleanupState.UNDER_WAY:
-            return Plan(meanwhile, is_verdict=True)
+            return Plan(meanwhile, is_verdict=True, recheck_after=CLEANUP_PAUSE)
         # Done, or failed for good: what it could not remove, the project's next export does.
     return Plan(
         next_status.ended(seen, phase, trouble),

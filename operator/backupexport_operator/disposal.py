@@ -38,19 +38,18 @@ class Disposal:
 
 def removal_step(removal: Cleanup, now: datetime) -> tuple[RemovalStep, timedelta | None]:
     """The next step, and when to look again; a Job that failed is made anew after a pause."""
-    outcome = cleanup_outcome(removal)
+    outcome = cleanup_outcome(removal, now)
     if outcome.state is CleanupState.MISSING:
         return RemovalStep.CREATE, None
-    if outcome.state is CleanupState.DONE:
+    if outcome.state in (CleanupState.DONE, CleanupState.LOST):
+        # That it is complete says it all: nothing is read from a removal's report.
         return RemovalStep.DONE, None
-    if outcome.state is CleanupState.LOST:
-        return RemovalStep.DELETE, None
     if outcome.state is CleanupState.FAILED and removal.job is not None:
         left = timestamps.from_text(removal.job.created_at) + CLEANUP_PAUSE - now
         if left <= timedelta():
             return RemovalStep.DELETE, None
         return RemovalStep.WAIT, left
-    return RemovalStep.WAIT, None
+    return RemovalStep.WAIT, CLEANUP_PAUSE
 
 
 def dispose(export: BackupExport, removal: Cleanup, now: datetime) -> Disposal:
@@ -70,4 +69,6 @@ def dispose(export: BackupExport, removal: Cleanup, now: datetime) -> Disposal:
         step, recheck_after = removal_step(removal, now)
     if step is RemovalStep.DONE:
         return Disposal(step, remove_finalizer=holds, delete_export=not deleting)
-    return Disposal(step, recheck_after=recheck_after, trouble=cleanup_outcome(removal).message)
+    return Disposal(
+        step, recheck_after=recheck_after, trouble=cleanup_outcome(removal, now).message
+    )

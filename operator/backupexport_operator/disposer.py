@@ -18,12 +18,15 @@ from backupexport_operator.disposal import RemovalStep, dispose
 from backupexport_operator.event_poster import EventPoster
 from backupexport_operator.keyed_tasks import KeyedTasks
 from backupexport_operator.kubernetes_client import SERVER_AWAY, brief
-from backupexport_operator.sightings import Sightings
+from backupexport_operator.observation import Cleanup
+from backupexport_operator.sightings import Sightings, all_of
 from backupexport_operator.transition import EventFact
 
 _logger = logging.getLogger(__name__)
 
 _PARALLEL = 4
+# A thousand exports that expire together, or are deleted together, take their time.
+_MOST_REMOVALS = 10
 _PAUSE_SECONDS = 5.0
 # A timer that waits for years is no good; it asks again when it has waited this long.
 _LONGEST_DELAY_SECONDS = 24 * 3600.0
@@ -77,33 +80,49 @@ class Disposer:
         self._exports = {export.metadata.uid: export for export in exports}
         for uid in self._exports:
             self._work.ask(uid)
-        async for kind, export in self._reader.watch_finished(version):
-            uid = export.metadata.uid
-            if kind == "DELETED":
-                self._exports.pop(uid, None)
-            else:
-                self._exports[uid] = export
-                self._work.ask(uid)
+        while True:
+            async for kind, export in self._reader.watch_finished(version):
+                uid, version = export.metadata.uid, export.metadata.resource_version
+                if kind == "DELETED":
+                    self._exports.pop(uid, None)
+                else:
+                    self._exports[uid] = export
+                    self._work.ask(uid)
+            # It ends every few minutes; where it ends at once, not in a hot loop.
+            await asyncio.sleep(1)
+
+    async def _take(self, step: RemovalStep, export: BackupExport, removal: Cleanup) -> bool:
+        """Whether nothing will ever remove the file, because the whole namespace goes."""
+        if step is RemovalStep.DELETE:
+            await self._cleaner.delete(removal)
+        if step is not RemovalStep.CREATE:
+            return False
+        if self._removals() >= _MOST_REMOVALS:
+            self._work.ask(export.metadata.uid, delay=_PAUSE_SECONDS)
+            return False
+        try:
+            await self._cleaner.create(export, TASK_REMOVE)
+        except CleanupRefusedError as refusal:
+            if refusal.namespace_is_ending:
+                return True
+            raise
+        return False
+
+    def _removals(self) -> int:
+        """How many removals are under way."""
+        jobs = (job for job in all_of(self._sightings.world.jobs) if job.task == TASK_REMOVE)
+        return sum(1 for job in jobs if not (job.complete or job.failure))
 
     async def _dispose(self, uid: str) -> None:
         export = self._exports.get(uid)
         if export is None:
             return
-        plan = dispose(export, self._sightings.observe(export).removal, timestamps.now())
+        removal = self._sightings.observe(export).removal
+        plan = dispose(export, removal, timestamps.now())
         if plan.trouble:
             message = f"The file can't be removed yet: {plan.trouble}"
             self._poster.post(export, EventFact("Warning", "RemovalFailed", message))
-        remove_finalizer = plan.remove_finalizer
-        if plan.step is RemovalStep.CREATE:
-            try:
-                await self._cleaner.create(export, TASK_REMOVE)
-            except CleanupRefusedError as refusal:
-                if not refusal.namespace_is_ending:
-                    raise
-                remove_finalizer = True
-        elif plan.step is RemovalStep.DELETE:
-            await self._cleaner.delete(export, TASK_REMOVE)
-        if remove_finalizer:
+        if plan.remove_finalizer or await self._take(plan.step, export, removal):
             await self._cleaner.release(export)
         if plan.delete_export:
             _logger.info("export %s: kept long enough, removed", export.job_id)

@@ -23,6 +23,7 @@ _logger = logging.getLogger(__name__)
 _POSTERS = 4
 # At a restart of the API server; more than that are nobody's reading.
 _MOST_WAITING = 10_000
+# In bytes: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 _LONGEST_NOTE = 1024
 _SECONDS_TO_EMPTY = 5.0
 
@@ -81,13 +82,13 @@ class EventPoster:
 def _manifest(export: BackupExport, event: EventFact, namespace: str) -> dict[str, Any]:
     """An events.k8s.io/v1 Event; its name follows from its content, so a repeat is one Event."""
     text = f"{export.metadata.uid}\n{event.type}\n{event.reason}\n{event.message}"
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
     now = timestamps.now().isoformat(timespec="microseconds").replace("+00:00", "Z")
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
         "metadata": {
-            "name": f"{export.metadata.name[:200]}.{digest}",
+            "name": f"{export.metadata.name[:200].rstrip('-.')}.{digest}",
             "namespace": namespace,
         },
         "regarding": {
@@ -100,7 +101,7 @@ def _manifest(export: BackupExport, event: EventFact, namespace: str) -> dict[st
         "type": event.type,
         "reason": event.reason,
         "action": event.reason,
-        "note": event.message[:_LONGEST_NOTE],
+        "note": event.message.encode(errors="replace")[:_LONGEST_NOTE].decode(errors="ignore"),
         "reportingController": names.MANAGED_BY,
         "reportingInstance": names.MANAGED_BY,
         "eventTime": now,

@@ -25,6 +25,7 @@ class JobFacts:
 
     name: str
     owner_uid: str
+    uid: str = ""
     export_uid: str = ""
     task: str = TASK_EXPORT
     created_at: str = ""
@@ -44,14 +45,16 @@ class PodFacts:
     `phase`, `reason` and `message` are the pod's own: a node that refuses or evicts a pod tells
     it there alone.  `waiting` is the reason why the container hasn't started
     (`ImagePullBackOff`, …), `unschedulable` the scheduler's message, `exit_code` is None until
-    the container ended.  `node` is empty until the scheduler chose one, `deletes_at` is when the
-    grace period of a pod that is being deleted ends.  `never_made` is true of a pod that ended
-    before its node made the container: nothing of it ever ran, though it has an exit code.
+    the container ended.  `job` is the name of the Job that made it, `node` is empty until the
+    scheduler chose one, `deletes_at` is when the grace period of a pod that is being deleted
+    ends.  `never_made` is true of a pod that ended before its node made the container: nothing of
+    it ever ran, though it has an exit code.
     """
 
     name: str
     created_at: str
     task: str = TASK_EXPORT
+    job: str = ""
     node: str = ""
     deletes_at: str | None = None
     phase: str = ""
@@ -95,6 +98,7 @@ def job_facts(manifest: Manifest) -> JobFacts:
     return JobFacts(
         name=metadata["name"],
         owner_uid=next((owner["uid"] for owner in owners if owner.get("controller")), ""),
+        uid=metadata.get("uid", ""),
         export_uid=export_uid_of(manifest) or "",
         task=_task(metadata),
         suspended=bool((manifest.get("spec") or {}).get("suspend")),
@@ -118,10 +122,12 @@ def pod_facts(manifest: Manifest) -> PodFacts:
     waiting = state.get("waiting") or {}
     ended = state.get("terminated") or {}
     running = state.get("running") or {}
+    owners = metadata.get("ownerReferences") or ()
     return PodFacts(
         name=metadata["name"],
         created_at=metadata.get("creationTimestamp", ""),
         task=_task(metadata),
+        job=next((o["name"] for o in owners if o.get("controller") and o["kind"] == "Job"), ""),
         node=(manifest.get("spec") or {}).get("nodeName") or "",
         deletes_at=metadata.get("deletionTimestamp"),
         phase=status.get("phase", ""),
@@ -139,12 +145,17 @@ def pod_facts(manifest: Manifest) -> PodFacts:
         ),
         waiting=waiting.get("reason"),
         waiting_message=waiting.get("message", ""),
-        started_at=running.get("startedAt") or ended.get("startedAt"),
+        started_at=_moment(running.get("startedAt") or ended.get("startedAt")),
         finished_at=ended.get("finishedAt"),
         exit_code=ended.get("exitCode"),
         ended_by=ended.get("reason", ""),
         termination_message=ended.get("message", ""),
     )
+
+
+def _moment(text: str | None) -> str | None:
+    """None also for the beginning of all time, as a container that never started has it."""
+    return None if text is None or text.startswith("1970-01-01") else text
 
 
 def _task(metadata: Mapping[str, Any]) -> str:

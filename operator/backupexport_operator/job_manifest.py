@@ -38,8 +38,7 @@ def job_manifest(
 ) -> dict[str, Any]:
     """A batch/v1 Job whose name and content follow from its arguments alone."""
     labels = task_labels(export, runner_protocol.TASK_EXPORT)
-    queue_name = target.spec.queue_name or defaults.queue_name
-    queue = {_KUEUE_LABEL: queue_name} if queue_name else {}
+    queue = queue_label(target.spec.queue_name or defaults.queue_name)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -66,6 +65,11 @@ def job_manifest(
             },
         },
     }
+
+
+def queue_label(queue_name: str | None) -> dict[str, str]:
+    """What hands a Job to Kueue's LocalQueue of this name."""
+    return {_KUEUE_LABEL: queue_name} if queue_name else {}
 
 
 def owner_reference(export: BackupExport) -> dict[str, Any]:

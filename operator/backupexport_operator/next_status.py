@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from backupexport_contract import names, timestamps
 from backupexport_contract.kubernetes_model import Condition
-from backupexport_contract.reasons import Phase
+from backupexport_contract.reasons import Phase, Reason
 from backupexport_contract.resources import ArtifactStatus, BackupExportStatus, ProgressStatus
 from backupexport_contract.runner_protocol import Artifact, Progress
 
@@ -28,6 +28,15 @@ def waiting(seen: Observation, trouble: Trouble | None) -> BackupExportStatus:
 def queued(seen: Observation, place: str) -> BackupExportStatus:
     """Waiting for its turn: a message and no reason, because nothing is wrong."""
     return _next(seen, phase=seen.export.phase, reason=None, message=place)
+
+
+def refused(seen: Observation, why: str) -> BackupExportStatus:
+    """The API server will not have the Job, for now."""
+    message = (
+        f"The Job can't be created ({why}): ask the cluster's administrators; the operator's log "
+        "says more and it goes on trying."
+    )
+    return waiting(seen, Trouble(Reason.INTERNAL, message))
 
 
 def accepted(seen: Observation) -> BackupExportStatus:

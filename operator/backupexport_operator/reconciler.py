@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from backupexport_contract import names, timestamps
-from backupexport_contract.reasons import Reason
 from backupexport_contract.resources import BackupExport, BackupExportStatus
 from backupexport_contract.runner_protocol import TASK_TIDY, Progress
 from kubernetes.aio.client.exceptions import ApiException
 
+from backupexport_operator import next_status
 from backupexport_operator.cleaner import Cleaner, CleanupRefusedError
 from backupexport_operator.cluster_reader import ClusterReader, Snapshot
 from backupexport_operator.cluster_writer import ClusterWriter
@@ -106,12 +106,11 @@ class Reconciler:
         if departed is not None or export is None:
             self._forget(uid)
             return
-        is_doubted = uid in self._doubted
-        seen = self._turns.with_turn(self._sightings.observe(export), tell_place=is_doubted)
+        seen = self._turns.with_turn(self._sightings.observe(export))
         plan = decide(seen)
         # Watches of different kinds run apart: a Job's end may be seen before its pod's.  Success
         # rests on a report that only a finished runner writes, so that needs no second look.
-        if is_doubted or plan.is_verdict:
+        if uid in self._doubted or plan.is_verdict:
             fresh = await self._look_again(seen)
             if fresh is None:
                 self._doubted.discard(uid)
@@ -123,7 +122,7 @@ class Reconciler:
             self._sightings.note_written(fresh.export)
             if self._sightings.agrees_with(fresh):
                 self._doubted.discard(uid)
-            seen = self._turns.with_turn(fresh, tell_place=is_doubted)
+            seen = self._turns.with_turn(fresh)
             plan = decide(seen)
         if plan.wants_warning:
             seen = replace(seen, warning=await self._warning(seen))
@@ -153,19 +152,19 @@ class Reconciler:
         if plan.create_job:
             await self._start(seen, plan)
             return
-        if plan.delete_job:
-            await self._writer.delete_job(names.job_name(seen.export.metadata.name))
-        plan = await self._clean(seen, plan)
         if plan.remove_finalizer:
             export = await self._cleaner.release(seen.export)
         if export is not None:
             await self._write_status(export, old, plan.status)
+        if plan.delete_job and seen.job is not None:
+            await self._writer.delete_job(seen.job)
         if plan.follow_pod is not None:
             self._follower.follow(uid, plan.follow_pod)
         else:
             self._follower.forget(uid)
         if plan.recheck_after is not None:
             self.exports.ask(uid, delay=plan.recheck_after.total_seconds())
+        await self._clean(seen, plan)
 
     async def _start(self, seen: Observation, plan: Plan) -> None:
         """Make the Job, held by our finalizer if need be.
@@ -184,29 +183,31 @@ class Reconciler:
         job = await self._create_job(seen)
         if job.owner_uid != uid:
             # Another's Job has the name, so ours was not made: decide on that instead.
+            self._turns.leave(uid)
             await self._apply(seen, decide(replace(seen, job=job)))
             return
         self._metrics.job_created(seen.export.age(timestamps.now()))
         self._sightings.note_made_job(uid, job)
         self.exports.ask(uid)
 
-    async def _clean(self, seen: Observation, plan: Plan) -> Plan:
+    async def _clean(self, seen: Observation, plan: Plan) -> None:
         if plan.delete_cleanup is not None:
-            await self._cleaner.delete(seen.export, plan.delete_cleanup)
-        if plan.create_cleanup is not None:
-            try:
-                await self._cleaner.create(seen.export, plan.create_cleanup)
-            except CleanupRefusedError as refusal:
-                return self._without_cleanup(seen, plan, refusal)
-        return plan
-
-    def _without_cleanup(self, seen: Observation, plan: Plan, refusal: CleanupRefusedError) -> Plan:
-        """The API server will have no such Job."""
-        if plan.create_cleanup == TASK_TIDY:
-            return decide(replace(seen, tidying=Cleanup(refusal.as_failed_job)))
-        if refusal.namespace_is_ending:
-            return replace(plan, remove_finalizer=True)
-        raise refusal
+            is_tidying = plan.delete_cleanup == TASK_TIDY
+            await self._cleaner.delete(seen.tidying if is_tidying else seen.removal)
+        if plan.create_cleanup is None:
+            return
+        try:
+            await self._cleaner.create(seen.export, plan.create_cleanup)
+        except CleanupRefusedError as refusal:
+            newest = self._sightings.export(seen.export.metadata.uid) or seen.export
+            seen = replace(seen, export=newest)
+            if plan.create_cleanup == TASK_TIDY:
+                seen = replace(seen, tidying=Cleanup(refusal.as_failed_job))
+                await self._apply(seen, decide(seen))
+            elif refusal.namespace_is_ending:
+                await self._cleaner.release(newest)
+            else:
+                raise
 
     async def _create_job(self, seen: Observation) -> JobFacts:
         if seen.target is None:
@@ -215,10 +216,10 @@ class Reconciler:
         try:
             return await self._writer.create_job(manifest)
         except ApiException as error:
-            self._turns.leave(seen.export.metadata.uid)
+            self._turns.step_back(seen.export.metadata.uid)
             if error.status in (400, 403, 422):
                 why = f"{error.status} {error.reason}"
-                refused = _refused(seen.export, why)
+                refused = next_status.refused(seen, why)
                 await self._write_status(seen.export, seen.export.status, refused)
             raise
 
@@ -287,15 +288,4 @@ def _count_end(metrics: OperatorMetrics, export: BackupExport) -> None:
         status.reason,
         duration_seconds=seconds,
         artifact_bytes=status.artifact.size_bytes if status.artifact else None,
-    )
-
-
-def _refused(export: BackupExport, why: str) -> BackupExportStatus:
-    return export.status.model_copy(
-        update={
-            "phase": export.phase,
-            "reason": Reason.INTERNAL,
-            "message": f"The Job can't be created ({why}): ask the "
-            "cluster's administrators; the operator's log says more and it goes on trying.",
-        }
     )

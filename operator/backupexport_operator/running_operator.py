@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from backupexport_contract import timestamps
@@ -33,6 +34,7 @@ _logger = logging.getLogger(__name__)
 WATCHED = ("exports", "targets", "jobs", "pods")
 
 _FIRST_RESYNC_SECONDS = 0.5
+_FIRST_LISTS_SECONDS = 60.0
 _POOL_SIZE = 100
 # One connection for each running export, besides the pool for requests.
 _LOG_STREAMS = 1000
@@ -166,12 +168,15 @@ class RunningOperator:
 
     async def _resync_for_ever(self) -> None:
         # At once, too: whether the watches are complete is what readiness asks.
+        patience = time.monotonic() + _FIRST_LISTS_SECONDS
         while True:
             try:
                 snapshot = await self._reader.snapshot()
                 self._compare(snapshot)
-                self.reconciler.resync(snapshot)
-                self._targets.resync()
+                # Before the watches' first lists are in, everything would seem to be missed.
+                if self._watches.complete or time.monotonic() > patience:
+                    self.reconciler.resync(snapshot)
+                    self._targets.resync()
             except SERVER_AWAY as error:
                 _logger.warning("the resync has to wait: %s", brief(error))
             except Exception:

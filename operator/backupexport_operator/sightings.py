@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
-from backupexport_contract import timestamps
+from backupexport_contract import names, timestamps
 from backupexport_contract.resources import BackupExport
 from backupexport_contract.runner_protocol import (
     TASK_EXPORT,
@@ -120,10 +120,11 @@ class Sightings:
             progress=self._progress_to_show(memory),
         )
         jobs = list(values(self.world.jobs, uid))
-        if any(job.task == TASK_EXPORT for job in jobs):
-            memory.made_job = None
-        elif memory.made_job is not None:
-            jobs.append(memory.made_job)
+        if memory.made_job is not None:
+            if any(job.name == memory.made_job.name for job in jobs):
+                memory.made_job = None
+            else:
+                jobs.append(memory.made_job)
         return with_jobs_and_pods(seen, jobs, values(self.world.pods, uid))
 
     def note_written(self, export: BackupExport) -> None:
@@ -178,7 +179,9 @@ class Sightings:
 
     def agrees_with(self, fresh: Observation) -> bool:
         """Whether the watches have by now told of the Jobs and Pods that were read afresh."""
-        told = self.observe(fresh.export)
+        uid = fresh.export.metadata.uid
+        jobs, pods = values(self.world.jobs, uid), values(self.world.pods, uid)
+        told = with_jobs_and_pods(fresh, jobs, pods)
         return all(
             (mine.job, frozenset(mine.pods)) == (theirs.job, frozenset(theirs.pods))
             for mine, theirs in (
@@ -229,17 +232,23 @@ def all_of(index: Index[Value_co]) -> Iterator[Value_co]:
 def with_jobs_and_pods(
     seen: Observation, jobs: Iterable[JobFacts], pods: Iterable[PodFacts]
 ) -> Observation:
-    """`seen` with these Jobs and Pods of the export, each at its task."""
-    job_of = {job.task: job for job in jobs}
+    """`seen` with these Jobs and Pods of the export, each at its task.
+
+    A Job of another name and a pod of no such Job are copies that somebody made, labels and all.
+    """
+    job_of = {job.name: job for job in jobs}
     pods_of: dict[str, list[PodFacts]] = {}
     for pod in pods:
-        pods_of.setdefault(pod.task, []).append(pod)
+        pods_of.setdefault(pod.job, []).append(pod)
+    name = seen.export.metadata.name
+    own = names.job_name(name)
+    tidying, removal = (names.cleanup_job_name(name, task) for task in (TASK_TIDY, TASK_REMOVE))
     return replace(
         seen,
-        job=job_of.get(TASK_EXPORT),
-        pods=pods_of.get(TASK_EXPORT, []),
-        tidying=Cleanup(job_of.get(TASK_TIDY), pods_of.get(TASK_TIDY, [])),
-        removal=Cleanup(job_of.get(TASK_REMOVE), pods_of.get(TASK_REMOVE, [])),
+        job=job_of.get(own),
+        pods=pods_of.get(own, []),
+        tidying=Cleanup(job_of.get(tidying), pods_of.get(tidying, [])),
+        removal=Cleanup(job_of.get(removal), pods_of.get(removal, [])),
     )
 
 

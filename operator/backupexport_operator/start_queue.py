@@ -16,6 +16,14 @@ from dataclasses import dataclass, field
 Arrival = tuple[str, str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How many wait before an export, and all of it in words."""
+
+    before: int
+    words: str
+
+
 @dataclass(slots=True)
 class _Project:
     limit: int = 1
@@ -55,20 +63,16 @@ class StartQueue:
             self._arrival_of[uid] = arrival
         return uid in self._next()
 
-    def place(self, uid: str) -> str:
-        """The place of an export that waits, in words."""
+    def place(self, uid: str) -> Place:
+        """The place of an export that waits."""
         project, arrival = self._projects[self._project_of[uid]], self._arrival_of[uid]
         before = bisect_left(project.waiting, arrival)
         if len(project.active) + before >= project.limit:
-            return (
-                f"Waiting for its turn: {_count(len(project.active))} of this project running "
-                f"(maxConcurrent is {project.limit}), {_count(before)} waiting before it."
-            )
+            running = f"of this project running (maxConcurrent is {project.limit})"
+            return Place(before, _words(len(project.active), running, before))
         before = sum(bisect_left(other.waiting, arrival) for other in self._projects.values())
-        return (
-            f"Waiting for its turn: {_count(self._active)} running (the operator runs at most "
-            f"{self._limit} at once), {_count(before)} waiting before it."
-        )
+        running = f"running (the operator runs at most {self._limit} at once)"
+        return Place(before, _words(self._active, running, before))
 
     def start(self, uid: str, project_id: str) -> None:
         """The export has a Job, or is about to."""
@@ -132,6 +136,10 @@ class StartQueue:
         running = len(project.active) + position
         if running < project.limit and position < len(project.waiting):
             heapq.heappush(heap, (running, project.waiting[position], position, project_id))
+
+
+def _words(active: int, running: str, before: int) -> str:
+    return f"Waiting for its turn: {_count(active)} {running}, {_count(before)} waiting before it."
 
 
 def _count(number: int) -> str:

@@ -23,29 +23,39 @@ class Turns:
         self._queue = queue
         self._ask_all = ask_all
         self._is_filled = False
+        # How many waited before each when that was told.
+        self._told: dict[str, int] = {}
 
-    def with_turn(self, seen: Observation, *, tell_place: bool) -> Observation:
+    def with_turn(self, seen: Observation) -> Observation:
         """`seen`, and whether it is the export's turn.
 
-        Its place is told when it comes, and from then on only with `tell_place`: not each time
-        that one before it goes, which would be a write for each of a thousand.
+        Its place is told when it comes and when it has halved: not each time that one before it
+        goes, which would be a write for each of a thousand.
         """
         if not self._is_filled:
             self._fill()
         if self._may_start(seen):
             return seen
-        status = seen.export.status
+        uid, status = seen.export.metadata.uid, seen.export.status
+        place = self._queue.place(uid)
         told = status.message if status.reason is None else None
-        if told is None or tell_place:
-            told = self._queue.place(seen.export.metadata.uid)
+        if told is None or place.before <= self._told.get(uid, place.before) // 2:
+            self._told[uid] = place.before
+            told = place.words
         return replace(seen, turn=Turn(may_start=False, place=told))
 
     def start(self, export: BackupExport) -> None:
         """The export is about to get its Job."""
+        self._told.pop(export.metadata.uid, None)
         self._queue.start(export.metadata.uid, export.spec.project_id)
+
+    def step_back(self, uid: str) -> None:
+        """The export can't start just now, for a reason that the next one would meet as well."""
+        self._queue.leave(uid)
 
     def leave(self, uid: str) -> None:
         """The export has ended, is gone, or can't start."""
+        self._told.pop(uid, None)
         self._ask_all(self._queue.leave(uid))
 
     def _fill(self) -> None:

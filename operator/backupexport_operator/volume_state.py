@@ -17,7 +17,8 @@ from backupexport_operator.observation import Cleanup, Observation
 
 # A node that has not ended a pod this long after its grace period doesn't answer.
 NODE_GRACE = timedelta(seconds=60)
-# A cleanup that failed is tried anew at most this often.
+# A cleanup that failed is tried anew at most this often, and one that takes longer (somebody
+# suspended it, or no controller works on it) counts as failed.
 CLEANUP_PAUSE = timedelta(minutes=5)
 
 
@@ -58,7 +59,7 @@ def is_clean(seen: Observation) -> bool:
     return started >= (seen.export.status.attempts or 0) and all(map(_left_clean, attempts))
 
 
-def cleanup_outcome(cleanup: Cleanup) -> CleanupOutcome:
+def cleanup_outcome(cleanup: Cleanup, now: datetime) -> CleanupOutcome:
     """What a cleanup Job and its pods say."""
     if cleanup.job is None:
         return CleanupOutcome(CleanupState.MISSING)
@@ -72,6 +73,8 @@ def cleanup_outcome(cleanup: Cleanup) -> CleanupOutcome:
         return CleanupOutcome(CleanupState.FAILED, message=message)
     if cleanup.job.complete:
         return CleanupOutcome(CleanupState.LOST)
+    if now > timestamps.from_text(cleanup.job.created_at) + CLEANUP_PAUSE:
+        return CleanupOutcome(CleanupState.FAILED, message="its Job doesn't end")
     return CleanupOutcome(CleanupState.UNDER_WAY)
 
 

@@ -26,13 +26,17 @@ from backupexport_operator.transition import EventFact
 from kubernetes.aio.client.exceptions import ApiException
 
 UID = "uid-1"
+# Old enough for whoever waits a moment for a target.
+CREATED = timestamps.to_text(timestamps.now() - timedelta(seconds=30))
 # Always young, however long the tests take.
 JOB = JobFacts(
     name=job_name("nightly"),
     owner_uid=UID,
     created_at=timestamps.to_text(timestamps.now() + timedelta(hours=1)),
 )
-RUNNING = PodFacts(name="pod-a", created_at="t", node="node-1", started_at="2026-01-29T15:30:01Z")
+RUNNING = PodFacts(
+    name="pod-a", created_at="t", job=JOB.name, node="node-1", started_at="2026-01-29T15:30:01Z"
+)
 ARTIFACT = Artifact("p/f", 1, 2, "ab", "17.5", "17.6")
 DONE = replace(RUNNING, exit_code=0, termination_message=outcome_text(Outcome(ARTIFACT)))
 
@@ -45,7 +49,7 @@ def export(**status: Any) -> BackupExport:
                 "namespace": "ns",
                 "uid": UID,
                 "resourceVersion": "1",
-                "creationTimestamp": "2026-01-29T15:30:00Z",
+                "creationTimestamp": CREATED,
             },
             "spec": {"projectId": "p"},
             "status": status,
@@ -93,9 +97,9 @@ class Cluster:
         unfinished = {e.metadata.uid: e for e in self.exports.values() if not e.phase.is_finished}
         return Snapshot(unfinished, {}, {UID: jobs} if jobs else {}, {UID: pods} if pods else {})
 
-    async def delete_job(self, name: str) -> None:
+    async def delete_job(self, job: JobFacts) -> None:
         self.requests.append("delete job")
-        self.jobs.pop(name, None)
+        self.jobs.pop(job.name, None)
 
     async def list_pods(self, _uid: str) -> list[PodFacts]:
         self.requests.append("list pods")
@@ -402,7 +406,7 @@ async def test_a_verdict_waits_for_the_cleanup_of_what_was_killed(
     assert f"tidy-{JOB.name}" in cluster.jobs
     tidied = cluster.jobs[f"tidy-{JOB.name}"]
     cluster.jobs[tidied.name] = replace(tidied, complete=True)
-    report = PodFacts("tidier", "t", task="tidy", exit_code=0, termination_message="{}")
+    report = PodFacts("tidier", "t", job=tidied.name, exit_code=0, termination_message="{}")
     cluster.pods = [KILLED, report]
     operator.look()
     status = (await operator.reconcile()).status
@@ -415,7 +419,24 @@ async def test_a_cleanup_that_is_refused_does_not_keep_the_verdict(
     failed = replace(JOB, failure="BackoffLimitExceeded", pods_made=1)
     cluster = Cluster(jobs={JOB.name: failed}, pods=[KILLED], refuse_jobs=403)
     operator = watched(cluster, phase="Running", jobName=JOB.name)
+    with pytest.raises(ApiException):
+        await operator.reconcile()
+    assert cluster.exports["nightly"].phase == Phase.RUNNING, "a quota may pass"
+    cluster.refuse_jobs = 422
     assert (await operator.reconcile()).phase == Phase.FAILED
+
+
+async def test_a_copy_of_the_job_with_all_its_labels_is_not_taken_for_it(
+    watched: Callable[..., Watched],
+) -> None:
+    copy = replace(JOB, name="a-copy", owner_uid="")
+    stray = replace(RUNNING, name="a-copy-1", job="a-copy", exit_code=29)
+    operator = watched(
+        Cluster(jobs={JOB.name: JOB, "a-copy": copy}, pods=[RUNNING, stray]),
+        phase="Running",
+        jobName=JOB.name,
+    )
+    assert (await operator.reconcile()).phase == Phase.RUNNING
 
 
 async def test_a_running_export_that_is_deleted_leaves_no_partial_file(

@@ -14,6 +14,7 @@ from backupexport_contract.runner_protocol import Artifact, Outcome, Progress, o
 from backupexport_contract.target_resource import ExportTarget
 from backupexport_operator.decision import (
     FOREIGN_JOB_GRACE,
+    FOREIGN_JOB_PATIENCE,
     START_GRACE,
     TARGET_GRACE,
     decide,
@@ -21,7 +22,7 @@ from backupexport_operator.decision import (
 )
 from backupexport_operator.facts import JobFacts, PodFacts
 from backupexport_operator.observation import Cleanup, Observation, Plan, Turn
-from backupexport_operator.volume_state import NODE_GRACE
+from backupexport_operator.volume_state import CLEANUP_PAUSE, NODE_GRACE
 
 CREATED = "2026-01-29T15:30:00Z"
 NOW = datetime(2026, 1, 29, 15, 31, 0, tzinfo=UTC)
@@ -472,7 +473,7 @@ def test_deleted_while_it_runs_stops_the_job_removes_the_file_and_lets_go() -> N
     gone = seen(of, job=None, lost_pods=[replace(DONE)])
     assert decide(gone).create_cleanup == "remove"
     going = Cleanup(replace(TIDY, task="remove"))
-    assert decide(replace(gone, removal=going)) == Plan(of.status)
+    assert decide(replace(gone, removal=going)) == Plan(of.status, recheck_after=CLEANUP_PAUSE)
     assert decide(replace(gone, removal=TIDIED)) == Plan(of.status, remove_finalizer=True)
 
 
@@ -599,3 +600,34 @@ def test_a_pod_that_vanished_on_its_node_may_have_begun() -> None:
     cancelled = export({"cancel": True}, jobName=JOB.name)
     plan = decide(seen(cancelled, job=None, lost_job=JOB, lost_pods=[lost]))
     assert plan.create_cleanup == "tidy"
+
+
+def test_a_cleanup_that_does_not_end_does_not_keep_the_verdict() -> None:
+    """Suspended by Kueue, say: its deadline doesn't run then."""
+    observation = seen(RUNNING, KILLED, job=GIVEN_UP, tidying=Cleanup(TIDY))
+    assert decide(observation).status.phase == Phase.RUNNING
+    late = replace(observation, now=NOW + CLEANUP_PAUSE)
+    assert decide(late).status.phase == Phase.FAILED
+
+
+def test_deleted_right_after_its_job_was_made_it_is_still_cleaned_up_after() -> None:
+    """The status had not told of the Job yet."""
+    of = held(export({"artifactPolicy": "Delete"}), deletion_timestamp=LATER)
+    stopping = decide(seen(of))
+    assert stopping.delete_job
+    assert stopping.status.job_name == JOB.name
+    lost = seen(of, job=None, lost_job=JOB, lost_pods=[KILLED])
+    assert decide(lost).create_cleanup == "remove"
+
+
+def test_a_foreign_job_that_never_goes_is_not_waited_for_for_ever() -> None:
+    foreign = replace(JOB, owner_uid="uid-0", deleting=True)
+    plan = decide(seen(export(), job=foreign, now=NOW + FOREIGN_JOB_PATIENCE))
+    assert plan.status.phase == Phase.FAILED
+
+
+def test_a_suspended_jobs_lost_pod_is_no_failed_attempt() -> None:
+    stopped = replace(JOB, suspended=True)
+    plan = decide(seen(RUNNING, job=stopped, lost_pods=[replace(POD, started_at=CREATED)]))
+    assert "suspended" in (plan.status.message or "")
+    assert plan.status.phase == Phase.RUNNING

@@ -151,7 +151,10 @@ def check_progress(seen: Observation, phase: Phase | None) -> None:
     if seen.export.phase == Phase.RUNNING:
         assert phase != Phase.PENDING
     if phase == Phase.SUCCEEDED and seen.export.phase != Phase.SUCCEEDED:
-        reported = [*map(end_artifact, seen.attempts), cleanup_outcome(seen.tidying).artifact]
+        reported = [
+            *map(end_artifact, seen.attempts),
+            cleanup_outcome(seen.tidying, seen.now).artifact,
+        ]
         assert any(reported), "no success without a file"
 
 

@@ -55,7 +55,7 @@ EXPIRED = export(expirationTime=PAST)
         (export(deleted=True), Cleanup(), Disposal()),
         (export(expirationTime=FUTURE), Cleanup(), Disposal(recheck_after=timedelta(seconds=30))),
         (HELD_AND_DELETED, Cleanup(), Disposal(RemovalStep.CREATE)),
-        (HELD_AND_DELETED, Cleanup(JOB), Disposal(RemovalStep.WAIT)),
+        (HELD_AND_DELETED, Cleanup(JOB), Disposal(recheck_after=CLEANUP_PAUSE)),
         (HELD_AND_DELETED, GONE, Disposal(RemovalStep.DONE, remove_finalizer=True)),
         (EXPIRED, Cleanup(), Disposal(RemovalStep.CREATE)),
         (EXPIRED, GONE, Disposal(RemovalStep.DONE, delete_export=True)),
@@ -74,12 +74,21 @@ EXPIRED = export(expirationTime=PAST)
             Cleanup(),
             Disposal(RemovalStep.DONE, remove_finalizer=True),
         ),
-        (HELD_AND_DELETED, Cleanup(replace(JOB, complete=True)), Disposal(RemovalStep.DELETE)),
+        (
+            HELD_AND_DELETED,
+            Cleanup(replace(JOB, complete=True)),
+            Disposal(RemovalStep.DONE, remove_finalizer=True),
+        ),
+        (
+            HELD_AND_DELETED,
+            Cleanup(replace(JOB, created_at="2026-01-29T15:20:00Z")),
+            Disposal(RemovalStep.DELETE, trouble="its Job doesn't end"),
+        ),
     ],
     ids=[
         "kept while it is there", "nothing to do", "not yet", "deleted", "being removed",
         "removed, let go", "expired", "expired and removed", "expired, removed, held",
-        "expired without a file", "deleted without a file", "the report is lost",
+        "expired without a file", "deleted without a file", "the report is lost", "suspended",
     ],
 )  # fmt: skip
 def test_the_next_step(of: BackupExport, removal: Cleanup, expected: Disposal) -> None:
