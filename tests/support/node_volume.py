@@ -36,7 +36,7 @@ class SmallVolume:
         self.claim = claim
 
     def set_read_only(self, read_only: bool) -> None:
-        """For everybody, also for pods that have it mounted already."""
+        """For everybody; a pod that mounted it read-only keeps it so."""
         _mount("-o", f"remount,{'ro' if read_only else 'rw'}", str(self.root))
 
     def files(self) -> list[str]:
