@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,11 +32,11 @@ def holder(namespace: str) -> str:
 def test_a_leader_outlives_every_outage_as_the_same_process(namespace: str, tmp_path: Path) -> None:
     log, port = tmp_path / "operator.log", free_port()
 
-    def times_led() -> int:
-        return log.read_text().count(" leads\n")
+    def led(times: int) -> bool:
+        return log.read_text().count(" leads\n") == times
 
-    def times_lost() -> int:
-        return log.read_text().count("leads no more")
+    def lost(times: int) -> bool:
+        return log.read_text().count("leads no more") == times
 
     with gate(api_server_address()) as api_server:
         settings = {
@@ -49,12 +50,12 @@ def test_a_leader_outlives_every_outage_as_the_same_process(namespace: str, tmp_
         }
         with running("-m", "backupexport_operator", settings=settings, log=log) as process:
             wait_until_served(process, f"http://127.0.0.1:{port}/readyz", log)
-            wait_for(lambda: times_led() == 1, "the first time of leading", 10)
+            wait_for(partial(led, 1), "the first time of leading", 10)
             for outages, way in enumerate((api_server.shut, api_server.stall), start=1):
                 way()
-                wait_for(lambda n=outages: times_lost() == n, "the insight", 12)
+                wait_for(partial(lost, outages), "the insight", 12)
                 api_server.open()
-                wait_for(lambda n=outages: times_led() == n + 1, "the next time of leading", 40)
+                wait_for(partial(led, outages + 1), "the next time of leading", 40)
                 wait_until_served(process, f"http://127.0.0.1:{port}/readyz", log)
             process.terminate()
             assert process.wait(20) == 0
