@@ -11,6 +11,7 @@ from backupexport_operator.cleanup_manifest import cleanup_manifest
 from backupexport_operator.cluster_writer import ClusterWriter
 from backupexport_operator.facts import JobFacts
 from backupexport_operator.job_manifest import RunnerDefaults
+from backupexport_operator.kubernetes_client import brief
 from backupexport_operator.observation import Cleanup
 
 # How long a refusal that may pass (a quota, a webhook) is tried again.
@@ -21,7 +22,7 @@ class CleanupRefusedError(Exception):
     """The API server will have no such Job."""
 
     def __init__(self, manifest: dict[str, Any], error: ApiException) -> None:
-        super().__init__(f"a cleanup can't be created: {error.status} {error.reason}")
+        super().__init__(f"a cleanup can't be created: {brief(error)}")
         self.namespace_is_ending = _namespace_is_ending(error)
         self.as_failed_job = JobFacts(
             name=manifest["metadata"]["name"],
@@ -46,14 +47,14 @@ class Cleaner:
         try:
             job = await self._writer.create_job(manifest)
         except ApiException as error:
-            since = self._refused_since.setdefault(name, time.monotonic())
-            may_pass = error.status == 403 and not _namespace_is_ending(error)
-            if may_pass and time.monotonic() - since < _PATIENCE_SECONDS:
+            if error.status not in (400, 403, 422):
                 raise
-            if error.status in (400, 403, 422):
-                self._refused_since.pop(name)
-                raise CleanupRefusedError(manifest, error) from error
-            raise
+            if error.status == 403 and not _namespace_is_ending(error):
+                since = self._refused_since.setdefault(name, time.monotonic())
+                if time.monotonic() - since < _PATIENCE_SECONDS:
+                    raise
+            self._refused_since.pop(name, None)
+            raise CleanupRefusedError(manifest, error) from error
         self._refused_since.pop(name, None)
         owner = export.metadata.uid if is_owned else ""
         if (job.export_uid, job.owner_uid) == (export.metadata.uid, owner):

@@ -5,11 +5,11 @@ from datetime import timedelta
 
 from backupexport_contract import timestamps
 from backupexport_contract.names import FINALIZER
-from backupexport_contract.reasons import ExitCode, Phase, Reason
-from backupexport_contract.resources import BackupExportStatus, readable_size
+from backupexport_contract.reasons import Phase, Reason
+from backupexport_contract.resources import BackupExportStatus
 from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY, Artifact
 
-from backupexport_operator import next_status
+from backupexport_operator import next_status, verdict
 from backupexport_operator.disposal import RemovalStep, removal_step
 from backupexport_operator.facts import JobFacts, PodFacts
 from backupexport_operator.observation import Observation, Plan
@@ -67,12 +67,20 @@ def decide(seen: Observation) -> Plan:
         # made when it is deleted, and nobody would look for what it left.
         status = next_status.accepted(seen)
         seen = replace(seen, export=seen.export.model_copy(update={"status": status}))
+    job = seen.job
+    if job and job.deleting and _is_own(seen, job) and not _is_still_written(seen):
+        # Deleted in the foreground it stays for as long as its pod does, on a dead node for ever.
+        seen = replace(seen, job=None, lost_job=job)
     if seen.export.metadata.deletion_timestamp:
         return _deleted(seen)
     artifact = _made_artifact(seen)
     if artifact is not None:
         # Before anything else: a file that is there is there, whatever happened since.
-        return Plan(next_status.succeeded(seen, artifact))
+        return Plan(
+            next_status.succeeded(seen, artifact),
+            # Whoever makes an export may have put it there; then nothing would take it off.
+            remove_finalizer=seen.export.spec.artifact_policy != "Delete" and _is_held(seen),
+        )
     if seen.export.spec.cancel:
         return _cancel(seen)
     if seen.job is None:
@@ -106,15 +114,18 @@ def _deleted(seen: Observation) -> Plan:
         return Plan(status, delete_job=not seen.job.deleting)
     if _is_still_written(seen):
         return Plan(status, recheck_after=NODE_GRACE)
-    if FINALIZER not in seen.export.metadata.finalizers:
+    if not _is_held(seen):
         return Plan(status)
     if status.job_name is None and seen.lost_job is None and not seen.attempts:
         return Plan(status, remove_finalizer=True)
-    step, recheck_after = removal_step(seen.removal, seen.now)
+    task, cleanup = TASK_REMOVE, seen.removal
+    if seen.export.spec.artifact_policy != "Delete":
+        task, cleanup = TASK_TIDY, seen.tidying
+    step, recheck_after = removal_step(cleanup, seen.now)
     return Plan(
         status,
-        create_cleanup=TASK_REMOVE if step is RemovalStep.CREATE else None,
-        delete_cleanup=TASK_REMOVE if step is RemovalStep.DELETE else None,
+        create_cleanup=task if step is RemovalStep.CREATE else None,
+        delete_cleanup=task if step is RemovalStep.DELETE else None,
         remove_finalizer=step is RemovalStep.DONE,
         recheck_after=recheck_after,
     )
@@ -128,17 +139,14 @@ def _cancel(seen: Observation) -> Plan:
 
 def _without_job(seen: Observation) -> Plan:
     if seen.export.status.job_name:
-        return _fail(seen, _job_deleted(seen))
+        return _fail(seen, verdict.job_deleted(seen))
     if seen.target is None:
         return _without_target(seen)
     if seen.target.spec.suspend:
         return Plan(next_status.waiting(seen, _SUSPENDED))
     if not seen.turn.may_start:
         return Plan(next_status.queued(seen, seen.turn.place))
-    needs_finalizer = (
-        seen.export.spec.artifact_policy == "Delete"
-        and FINALIZER not in seen.export.metadata.finalizers
-    )
+    needs_finalizer = seen.export.spec.artifact_policy == "Delete" and not _is_held(seen)
     return Plan(next_status.accepted(seen), create_job=True, add_finalizer=needs_finalizer)
 
 
@@ -168,9 +176,9 @@ def _with_job(seen: Observation, job: JobFacts) -> Plan:
     fatal = next((trouble for trouble in troubles if trouble.is_fatal), None)
     if fatal is not None:
         return _fail(seen, fatal)
-    last = troubles[-1] if troubles else _remembered(seen.export.status)
+    last = troubles[-1] if troubles else verdict.remembered(seen.export.status)
     if job.failure is not None:
-        return _fail(seen, _job_failure(seen, job, last))
+        return _fail(seen, verdict.job_failure(seen, job, last))
     if job.complete:
         return _fail(seen, _LOST_REPORT)
     if newest is not None and newest.is_running and newest in seen.pods:
@@ -209,61 +217,9 @@ def _not_started(seen: Observation, job: JobFacts, pod: PodFacts | None) -> Plan
     if seen.warning or (age >= START_GRACE and not wants_warning):
         stuck = stuck_trouble(job.name, pod, seen.warning)
         return Plan(next_status.waiting(seen, stuck), recheck_after=WARNING_PAUSE)
-    known = None if pod else _remembered(seen.export.status)
+    known = None if pod else verdict.remembered(seen.export.status)
     status = next_status.waiting(seen, known)
     return Plan(status, wants_warning=wants_warning, recheck_after=WARNING_PAUSE)
-
-
-def _job_deleted(seen: Observation) -> Trouble:
-    by = "" if seen.lost_job else ", or cleared away while no operator ran,"
-    message = f"The export's Job was deleted{by} before it was done: start the export again."
-    # Being stopped is what the deletion did to it.
-    before = (end_trouble(p) for p in seen.attempts if p.exit_code != ExitCode.INTERRUPTED)
-    last = next(filter(None, before), None)
-    return _with_history(seen, Trouble(Reason.JOB_DELETED, message), last)
-
-
-def _job_failure(seen: Observation, job: JobFacts, last: Trouble | None) -> Trouble:
-    if job.failure == "DeadlineExceeded":
-        message = (
-            f"The export took longer than activeDeadlineSeconds, {_done_so_far(seen)}: raise it "
-            "on the BackupExport or the ExportTarget."
-        )
-        return _with_history(seen, Trouble(Reason.DEADLINE_EXCEEDED, message), last)
-    if last is not None:
-        return last
-    return Trouble(
-        Reason.INTERNAL,
-        f"The export's Job failed ({job.failure}): {job.failure_message}".strip(),
-    )
-
-
-def _done_so_far(seen: Observation) -> str:
-    progress = seen.export.status.progress
-    if not any(pod.started_at for pod in seen.attempts) and seen.export.status.start_time is None:
-        return "and its pod never started"
-    if progress is None or not progress.dumped_bytes:
-        return "and had dumped nothing yet (often it waits for a lock: pg_stat_activity tells)"
-    dumped, estimated = map(readable_size, (progress.dumped_bytes, progress.estimated_bytes))
-    return f"and had dumped {dumped} of about {estimated}"
-
-
-def _with_history(seen: Observation, trouble: Trouble, last: Trouble | None) -> Trouble:
-    """`trouble` with what went before it; told once, it stays as it was told."""
-    remembered = _remembered(seen.export.status)
-    if remembered is not None and remembered.reason == trouble.reason:
-        return remembered
-    last = last or remembered
-    if last is None or last.reason == trouble.reason:
-        return trouble
-    history = f"before that: {last.message.rstrip('.')}"
-    return Trouble(trouble.reason, with_aside(trouble.message, history))
-
-
-def _remembered(status: BackupExportStatus) -> Trouble | None:
-    if status.reason is None:
-        return None
-    return Trouble(status.reason, status.message or "")
 
 
 def _fail(seen: Observation, trouble: Trouble) -> Plan:
@@ -286,8 +242,12 @@ def _end(seen: Observation, phase: Phase, trouble: Trouble, meanwhile: BackupExp
     return Plan(
         next_status.ended(seen, phase, trouble),
         is_verdict=True,
-        remove_finalizer=FINALIZER in seen.export.metadata.finalizers,
+        remove_finalizer=_is_held(seen),
     )
+
+
+def _is_held(seen: Observation) -> bool:
+    return FINALIZER in seen.export.metadata.finalizers
 
 
 def _is_still_written(seen: Observation) -> bool:

@@ -44,6 +44,9 @@ def removal_step(removal: Cleanup, now: datetime) -> tuple[RemovalStep, timedelt
     if outcome.state in (CleanupState.DONE, CleanupState.LOST):
         # That it is complete says it all: nothing is read from a removal's report.
         return RemovalStep.DONE, None
+    if removal.job is not None and removal.job.suspended:
+        # Made anew it would only go to the end of the queue that holds it.
+        return RemovalStep.WAIT, CLEANUP_PAUSE
     if outcome.state is CleanupState.FAILED and removal.job is not None:
         left = timestamps.from_text(removal.job.created_at) + CLEANUP_PAUSE - now
         if left <= timedelta():

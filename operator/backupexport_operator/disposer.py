@@ -19,7 +19,7 @@ from backupexport_operator.event_poster import EventPoster
 from backupexport_operator.keyed_tasks import KeyedTasks
 from backupexport_operator.kubernetes_client import SERVER_AWAY, brief
 from backupexport_operator.observation import Cleanup
-from backupexport_operator.sightings import Sightings, all_of
+from backupexport_operator.sightings import Sightings
 from backupexport_operator.transition import EventFact
 
 _logger = logging.getLogger(__name__)
@@ -49,6 +49,9 @@ class Disposer:
         self._cleaner = cleaner
         self._poster = poster
         self._exports: dict[str, BackupExport] = {}
+        # Whose removal this process has begun, and who waits for one of these to end.
+        self._removing: set[str] = set()
+        self._in_line: dict[str, None] = {}
         self._work: KeyedTasks[str] = KeyedTasks(
             self._dispose, _PARALLEL, (*SERVER_AWAY, CleanupRefusedError), brief
         )
@@ -85,6 +88,7 @@ class Disposer:
                 uid, version = export.metadata.uid, export.metadata.resource_version
                 if kind == "DELETED":
                     self._exports.pop(uid, None)
+                    self._removal_is_over(uid)
                 else:
                     self._exports[uid] = export
                     self._work.ask(uid)
@@ -97,9 +101,11 @@ class Disposer:
             await self._cleaner.delete(removal)
         if step is not RemovalStep.CREATE:
             return False
-        if self._removals() >= _MOST_REMOVALS:
-            self._work.ask(export.metadata.uid, delay=_PAUSE_SECONDS)
+        uid = export.metadata.uid
+        if uid not in self._removing and len(self._removing) >= _MOST_REMOVALS:
+            self._in_line[uid] = None
             return False
+        self._removing.add(uid)
         try:
             await self._cleaner.create(export, TASK_REMOVE)
         except CleanupRefusedError as refusal:
@@ -108,10 +114,13 @@ class Disposer:
             raise
         return False
 
-    def _removals(self) -> int:
-        """How many removals are under way."""
-        jobs = (job for job in all_of(self._sightings.world.jobs) if job.task == TASK_REMOVE)
-        return sum(1 for job in jobs if not (job.complete or job.failure))
+    def _removal_is_over(self, uid: str) -> None:
+        """Done, failed for now, or no longer needed: the next in line may begin."""
+        self._removing.discard(uid)
+        if self._in_line:
+            following = next(iter(self._in_line))
+            del self._in_line[following]
+            self._work.ask(following)
 
     async def _dispose(self, uid: str) -> None:
         export = self._exports.get(uid)
@@ -119,6 +128,8 @@ class Disposer:
             return
         removal = self._sightings.observe(export).removal
         plan = dispose(export, removal, timestamps.now())
+        if plan.trouble or plan.step not in (RemovalStep.CREATE, RemovalStep.WAIT):
+            self._removal_is_over(uid)
         if plan.trouble:
             message = f"The file can't be removed yet: {plan.trouble}"
             self._poster.post(export, EventFact("Warning", "RemovalFailed", message))

@@ -42,6 +42,7 @@ class KeyedTasks(Generic[Key]):
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._asked_again: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._is_stopped = False
 
     @property
     def length(self) -> int:
@@ -50,6 +51,8 @@ class KeyedTasks(Generic[Key]):
 
     def ask(self, key: Key, delay: float = 0.0) -> None:
         """Run `work(key)` soon, or after `delay` seconds; an earlier ask wins."""
+        if self._is_stopped:
+            return
         if delay > 0:
             self._ask_later(key, delay)
             return
@@ -62,7 +65,8 @@ class KeyedTasks(Generic[Key]):
             self._tasks[key] = asyncio.create_task(self._run(key))
 
     async def stop(self) -> None:
-        """Cancel what runs and what waits; returns when nothing runs any more."""
+        """Cancel what runs and what waits, take nothing more; returns when nothing runs."""
+        self._is_stopped = True
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

@@ -1,5 +1,6 @@
 """The connection to the Kubernetes API, besides kopf's own, and what calls end with."""
 
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 # The whole request, in seconds; the client hands a (connect, read) pair to aiohttp unread.
 REQUEST_TIMEOUT = 15.0
+_LONGEST_SAYING = 300
 
 
 class NotLeadingError(Exception):
@@ -27,7 +29,7 @@ CountRequest = Callable[[str, str, int | None], None]
 def brief(error: Exception) -> str:
     """An error of `SERVER_AWAY` in one line; the client's own text has all headers in it."""
     if isinstance(error, ApiException):
-        return f"{error.status} {error.reason}"
+        return f"{error.status} {error.reason}{_said(error)}"
     return str(error) or type(error).__name__
 
 
@@ -76,6 +78,15 @@ async def connect(
     # Else aiohttp asks two threads before each request, for .netrc and for a proxy.
     configuration.client_session_kwargs = {"trust_env": False}
     return _GuardedClient(configuration, seconds_to_write, count)
+
+
+def _said(error: ApiException) -> str:
+    """What the API server says, such as which quota is used up."""
+    try:
+        message = str(json.loads(error.body)["message"])
+    except (TypeError, ValueError, KeyError):
+        return ""
+    return f": {' '.join(message.split())[:_LONGEST_SAYING]}"
 
 
 @asynccontextmanager

@@ -33,8 +33,8 @@ def queued(seen: Observation, place: str) -> BackupExportStatus:
 def refused(seen: Observation, why: str) -> BackupExportStatus:
     """The API server will not have the Job, for now."""
     message = (
-        f"The Job can't be created ({why}): ask the cluster's administrators; the operator's log "
-        "says more and it goes on trying."
+        "The Job can't be created: ask the cluster's administrators, the operator goes on trying "
+        f"({why})."
     )
     return waiting(seen, Trouble(Reason.INTERNAL, message))
 

@@ -216,10 +216,13 @@ class Reconciler:
         try:
             return await self._writer.create_job(manifest)
         except ApiException as error:
-            self._turns.step_back(seen.export.metadata.uid)
+            uid = seen.export.metadata.uid
+            if error.status in (400, 422):
+                self._turns.leave(uid)
+            else:
+                self._turns.step_back(uid)
             if error.status in (400, 403, 422):
-                why = f"{error.status} {error.reason}"
-                refused = next_status.refused(seen, why)
+                refused = next_status.refused(seen, brief(error))
                 await self._write_status(seen.export, seen.export.status, refused)
             raise
 

@@ -90,10 +90,10 @@ class RunningOperator:
         ]
         # The last ones are what the first ones still need.
         self._closers: list[Callable[[], Awaitable[None]]] = [
+            follower.stop,
             self.reconciler.stop,
             self._disposer.stop,
             self._targets.projects.stop,
-            follower.stop,
             poster.stop,
             requests.close,
             streams.close,

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from backupexport_operator.job_manifest import RunnerDefaults
 from backupexport_operator.lease_decision import Timings
 
-PositiveSeconds = Annotated[int, Field(ge=1)]
+PositiveSeconds = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class Settings(BaseSettings):

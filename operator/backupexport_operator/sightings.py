@@ -13,7 +13,6 @@ from typing import Protocol, TypeVar
 from backupexport_contract import names, timestamps
 from backupexport_contract.resources import BackupExport
 from backupexport_contract.runner_protocol import (
-    TASK_EXPORT,
     TASK_REMOVE,
     TASK_TIDY,
     Progress,
@@ -137,13 +136,13 @@ class Sightings:
 
     def note_lost_job(self, uid: str, job: JobFacts) -> None:
         """A Job is gone, and looked like that when it went."""
-        if job.task == TASK_EXPORT and self._is_unfinished(uid):
+        if self._is_of(uid, job.name):
             memory = self._of(uid)
             memory.made_job, memory.lost_job = None, job
 
     def note_lost_pod(self, uid: str, pod: PodFacts) -> None:
         """A pod is gone, and looked like that when it went."""
-        if pod.task == TASK_EXPORT and self._is_unfinished(uid):
+        if self._is_of(uid, pod.job):
             self._of(uid).lost_pods[pod.name] = pod
 
     def note_progress(self, uid: str, progress: Progress) -> float | None:
@@ -206,8 +205,10 @@ class Sightings:
             values(self.world.pods, uid)
         ) != snapshot.pods.get(uid, none)
 
-    def _is_unfinished(self, uid: str) -> bool:
-        return uid in self.world.exports or uid in self._memories
+    def _is_of(self, uid: str, job_name: str) -> bool:
+        """Whether that is the Job of an unfinished export, and no copy of it."""
+        export = self.export(uid)
+        return export is not None and job_name == names.job_name(export.metadata.name)
 
     def _of(self, uid: str) -> _Memory:
         return self._memories.setdefault(uid, _Memory())

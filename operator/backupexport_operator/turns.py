@@ -8,6 +8,7 @@ from backupexport_contract.resources import BackupExport
 from backupexport_operator.observation import Observation, Turn
 from backupexport_operator.sightings import Sightings
 from backupexport_operator.start_queue import StartQueue
+from backupexport_operator.volume_state import is_at_work
 
 
 class Turns:
@@ -42,6 +43,8 @@ class Turns:
         if told is None or place.before <= self._told.get(uid, place.before) // 2:
             self._told[uid] = place.before
             told = place.words
+        else:
+            self._told.setdefault(uid, place.before)
         return replace(seen, turn=Turn(may_start=False, place=told))
 
     def start(self, export: BackupExport) -> None:
@@ -67,19 +70,18 @@ class Turns:
                 self._may_start(self._sightings.observe(export))
 
     def _may_start(self, seen: Observation) -> bool:
+        """Whether nothing about the queue keeps the export from its Job."""
         export, target = seen.export, seen.target
         uid, project_id = export.metadata.uid, export.spec.project_id
-        is_over = export.phase.is_finished
-        if not is_over and (seen.job is not None or export.status.job_name):
+        has_job = seen.job is not None or export.status.job_name is not None
+        # What somebody else's finalizer holds may stay for ever, and needs no slot for it.
+        is_over = export.phase.is_finished or (
+            export.metadata.deletion_timestamp is not None and not is_at_work(seen)
+        )
+        if has_job and not is_over:
             self._queue.start(uid, project_id)
             return True
-        if (
-            is_over
-            or target is None
-            or target.spec.suspend
-            or export.spec.cancel
-            or export.metadata.deletion_timestamp
-        ):
+        if is_over or target is None or target.spec.suspend or export.spec.cancel:
             self.leave(uid)
             return True
         arrival = (export.metadata.creation_timestamp, export.created_at, uid)

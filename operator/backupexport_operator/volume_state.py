@@ -48,6 +48,11 @@ def may_still_write(pod: PodFacts, now: datetime) -> bool:
     return pod.deletes_at is None or now < timestamps.from_text(pod.deletes_at) + NODE_GRACE
 
 
+def is_at_work(seen: Observation) -> bool:
+    """Whether the export has a Job, or a pod that may still write."""
+    return seen.job is not None or any(may_still_write(pod, seen.now) for pod in seen.pods)
+
+
 def is_clean(seen: Observation) -> bool:
     """Whether every attempt is known to have left no partial file."""
     job, attempts = seen.job or seen.lost_job, seen.attempts

@@ -80,7 +80,9 @@ class Cluster:
     async def create_job(self, manifest: dict[str, Any]) -> JobFacts:
         self.requests.append("create job")
         if self.refuse_jobs is not None:
-            raise ApiException(status=self.refuse_jobs, reason="Refused")
+            refusal = ApiException(status=self.refuse_jobs, reason="Refused")
+            refusal.body = '{"message": "exceeded quota: count/jobs.batch"}'
+            raise refusal
         name = manifest["metadata"]["name"]
         task = manifest["metadata"]["labels"]["backupexport.dev/task"]
         owner = UID if "ownerReferences" in manifest["metadata"] else ""
@@ -568,3 +570,22 @@ async def test_a_restarted_operator_counts_who_runs_before_it_lets_anyone_in() -
     status = (await operator.reconcile()).status
     assert status.job_name is None
     assert "Waiting for its turn" in (status.message or "")
+
+
+async def test_what_anothers_finalizer_holds_needs_no_slot() -> None:
+    cluster = Cluster()
+    cluster.exports["nightly"] = export()
+    operator = Watched(cluster)
+    other = export(jobName="bex-other", phase="Running")
+    changes = {"uid": "uid-2", "name": "other", "deletion_timestamp": CREATED}
+    other = other.model_copy(update={"metadata": other.metadata.model_copy(update=changes)})
+    operator.indexes["exports"]["uid-2"] = [other]
+    assert (await operator.reconcile()).status.job_name == JOB.name
+
+
+async def test_a_refusal_says_what_the_api_server_said(watched: Callable[..., Watched]) -> None:
+    operator = watched(Cluster(refuse_jobs=403))
+    with pytest.raises(ApiException):
+        await operator.reconcile()
+    message = operator.cluster.exports["nightly"].status.message or ""
+    assert "exceeded quota: count/jobs.batch" in message

@@ -631,3 +631,24 @@ def test_a_suspended_jobs_lost_pod_is_no_failed_attempt() -> None:
     plan = decide(seen(RUNNING, job=stopped, lost_pods=[replace(POD, started_at=CREATED)]))
     assert "suspended" in (plan.status.message or "")
     assert plan.status.phase == Phase.RUNNING
+
+
+def test_a_finalizer_that_somebody_put_on_a_retained_export_does_not_stay() -> None:
+    plan = decide(seen(held(RUNNING), DONE))
+    assert (plan.status.phase, plan.remove_finalizer) == (Phase.SUCCEEDED, True)
+    kept = held(export({"artifactPolicy": "Delete"}, jobName=JOB.name, phase="Running"))
+    assert not decide(seen(kept, DONE)).remove_finalizer
+
+
+def test_the_file_of_a_retained_export_is_not_removed_whatever_holds_it() -> None:
+    deleted = held(RUNNING, deletion_timestamp=LATER)
+    assert decide(seen(deleted, job=None, lost_job=JOB, lost_pods=[DONE])).create_cleanup == "tidy"
+
+
+def test_a_job_in_foreground_deletion_whose_pod_does_not_go_is_gone() -> None:
+    deleting = replace(JOB, deleting=True)
+    stuck = replace(POD, started_at=CREATED, deletes_at=CREATED)
+    at = timestamps.from_text(CREATED) + NODE_GRACE
+    plan = decide(seen(RUNNING, stuck, job=deleting, now=at))
+    assert plan.status.reason == Reason.JOB_DELETED
+    assert plan.create_cleanup == "tidy"
