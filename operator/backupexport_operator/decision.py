@@ -27,6 +27,7 @@ from backupexport_operator.volume_state import (
     CleanupState,
     cleanup_outcome,
     is_clean,
+    is_overdue,
     may_still_write,
 )
 
@@ -134,6 +135,9 @@ def _deleted(seen: Observation) -> Plan:
 def _cancel(seen: Observation) -> Plan:
     if seen.job is not None and _is_own(seen, seen.job):
         return Plan(seen.export.status, delete_job=not seen.job.deleting)
+    if not all(is_overdue(pod, seen.now) for pod in seen.pods):
+        # Who is told that it is cancelled finds nothing of it.
+        return Plan(seen.export.status, recheck_after=NODE_GRACE)
     return _end(seen, Phase.CANCELLED, _CANCELLED, meanwhile=seen.export.status)
 
 

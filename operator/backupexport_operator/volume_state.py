@@ -45,7 +45,12 @@ def may_still_write(pod: PodFacts, now: datetime) -> bool:
     """Whether the pod may still be at work: it got a node, and that has not ended it."""
     if not pod.node or pod.has_ended:
         return False
-    return pod.deletes_at is None or now < timestamps.from_text(pod.deletes_at) + NODE_GRACE
+    return not is_overdue(pod, now)
+
+
+def is_overdue(pod: PodFacts, now: datetime) -> bool:
+    """Whether the pod should long be gone, so that its node seems to be dead."""
+    return pod.deletes_at is not None and now >= timestamps.from_text(pod.deletes_at) + NODE_GRACE
 
 
 def is_at_work(seen: Observation) -> bool:

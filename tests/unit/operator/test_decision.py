@@ -333,8 +333,10 @@ def test_cancelling_deletes_the_job_then_waits_for_the_pod_then_ends() -> None:
     running = replace(POD, started_at=CREATED)
     assert decide(seen(cancelled, running)).delete_job
     waiting = decide(seen(cancelled, running, job=None, lost_job=JOB))
-    assert waiting == Plan(cancelled.status, is_verdict=True, recheck_after=NODE_GRACE)
-    over = decide(seen(cancelled, ended(143, "Stopped."), job=None, lost_job=JOB))
+    assert waiting == Plan(cancelled.status, recheck_after=NODE_GRACE)
+    stopped = ended(143, "Stopped.")
+    assert decide(seen(cancelled, stopped, job=None, lost_job=JOB)).status.phase == Phase.RUNNING
+    over = decide(seen(cancelled, job=None, lost_job=JOB, lost_pods=[stopped]))
     assert outcome(over) == (Phase.CANCELLED, Reason.CANCELLED)
 
 
