@@ -143,7 +143,8 @@ def _cancel(seen: Observation) -> Plan:
 
 def _without_job(seen: Observation) -> Plan:
     if seen.export.status.job_name:
-        return _fail(seen, verdict.job_deleted(seen))
+        fatal = next((t for t in map(end_trouble, seen.attempts) if t and t.is_fatal), None)
+        return _fail(seen, fatal or verdict.job_deleted(seen))
     if seen.target is None:
         return _without_target(seen)
     if seen.target.spec.suspend:

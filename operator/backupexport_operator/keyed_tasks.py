@@ -11,6 +11,8 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from backupexport_operator.slots import Slots
+
 _logger = logging.getLogger(__name__)
 
 Key = TypeVar("Key", bound=Hashable)
@@ -23,7 +25,8 @@ class KeyedTasks(Generic[Key]):
     """At most `parallel` runs of `work` at once, never two of one key.
 
     Errors of `expected_errors` (a server that is away) are logged without a traceback, all of
-    them as `describe` puts them.  `measure` gets each run's seconds, and its error.
+    them as `describe` puts them.  `measure` gets each run's seconds, and its error.  Keys that
+    are urgent wait in a line of their own.
     """
 
     def __init__(
@@ -33,12 +36,14 @@ class KeyedTasks(Generic[Key]):
         expected_errors: tuple[type[Exception], ...] = (),
         describe: Callable[[Exception], str] = str,
         measure: Callable[[float, Exception | None], None] = lambda *_: None,
+        is_urgent: Callable[[Key], bool] = lambda _: False,
     ) -> None:
         self._work = work
         self._describe = describe
         self._measure = measure
+        self._is_urgent = is_urgent
         self._expected_errors = expected_errors
-        self._slots = asyncio.Semaphore(parallel)
+        self._slots = Slots(parallel)
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._asked_again: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
@@ -92,7 +97,7 @@ class KeyedTasks(Generic[Key]):
                 self._asked_again.discard(key)
                 began = time.monotonic()
                 try:
-                    async with self._slots:
+                    async with self._slots.one(urgent=self._is_urgent(key)):
                         began = time.monotonic()
                         await self._work(key)
                     self._measure(time.monotonic() - began, None)

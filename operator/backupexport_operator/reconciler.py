@@ -67,6 +67,7 @@ class Reconciler:
             (*SERVER_AWAY, CleanupRefusedError),
             brief,
             metrics.reconciled,
+            sightings.is_new,
         )
 
     def resync(self, snapshot: Snapshot) -> None:

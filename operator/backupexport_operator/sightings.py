@@ -102,6 +102,12 @@ class Sightings:
             memory.written = None
         return seen
 
+    def is_new(self, uid: str) -> bool:
+        """Whether nothing has been done for the export yet."""
+        export, memory = self.export(uid), self._memories.get(uid)
+        is_untouched = export is not None and export.status.phase is None
+        return is_untouched and (memory is None or memory.made_job is None)
+
     def observe(self, export: BackupExport) -> Observation:
         """What is known around `export`."""
         uid = export.metadata.uid

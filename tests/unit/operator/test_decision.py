@@ -654,3 +654,9 @@ def test_a_job_in_foreground_deletion_whose_pod_does_not_go_is_gone() -> None:
     plan = decide(seen(RUNNING, stuck, job=deleting, now=at))
     assert plan.status.reason == Reason.JOB_DELETED
     assert plan.create_cleanup == "tidy"
+
+
+def test_what_could_not_heal_stays_the_reason_though_the_job_is_gone() -> None:
+    wrong = ended(ExitCode.AUTHENTICATION_FAILED, "Correct the password.")
+    plan = decide(seen(RUNNING, job=None, lost_job=JOB, lost_pods=[wrong]))
+    assert outcome(plan) == (Phase.FAILED, Reason.AUTHENTICATION_FAILED)
