@@ -16,7 +16,7 @@ from backupexport_operator.job_manifest import (
 )
 
 _ATTEMPTS = 3
-# An export's verdict waits for its cleanup: not longer than this, whatever the cluster does.
+# An export's verdict waits for its cleanup (see also volume_state.CLEANUP_PAUSE).
 _DEADLINE_SECONDS = 180
 _TTL_SECONDS = 600
 # It lists a directory; the chart's resources are for dumps.

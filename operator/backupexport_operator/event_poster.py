@@ -21,7 +21,7 @@ from backupexport_operator.transition import EventFact
 _logger = logging.getLogger(__name__)
 
 _POSTERS = 4
-# At a restart of the API server; more than that are nobody's reading.
+# While the API server is away they pile up, and nobody would read more than that.
 _MOST_WAITING = 10_000
 # In bytes: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 _LONGEST_NOTE = 1024

@@ -26,7 +26,7 @@ def waiting(seen: Observation, trouble: Trouble | None) -> BackupExportStatus:
 
 
 def queued(seen: Observation, place: str) -> BackupExportStatus:
-    """Waiting for its turn: a message and no reason, because nothing is wrong."""
+    """Waiting for a turn, ours or Kueue's: a message and no reason, because nothing is wrong."""
     return _next(seen, phase=seen.export.phase, reason=None, message=place)
 
 

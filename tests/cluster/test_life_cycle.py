@@ -173,3 +173,26 @@ def test_a_whole_file_is_a_success_though_nobody_saw_the_job_end(
     assert installation.volume.sha256(artifact["path"]) == artifact["sha256"]
     manifest = json.loads(installation.volume.text(f"{artifact['path']}.json"))
     assert manifest["sha256"] == artifact["sha256"]
+
+
+def metrics_of(installation: Installation, pod: str) -> str:
+    path = f"/api/v1/namespaces/{installation.namespace}/pods/{pod}:8081/proxy/metrics"
+    return kubectl("get", "--raw", path)
+
+
+def test_one_operator_leads_and_counts(installation: Installation, api: Api) -> None:
+    job = api.finished(api.export(project_id=SMALL).body["data"]["job_id"])
+    assert job["status"] == "completed"
+    pods = kubectl(
+        "-n", installation.namespace, "get", "pods", "-o", "jsonpath={.items[*].metadata.name}",
+        "-l", "app.kubernetes.io/component=operator",
+    ).split()  # fmt: skip
+    told = [metrics_of(installation, pod) for pod in pods]
+    leading = [text for text in told if "backupexport_operator_leader 1.0" in text]
+    assert (len(told), len(leading)) == (2, 1)
+    counted = f'backupexport_exports_finished_total{{phase="Succeeded",project="{SMALL}"'
+    assert counted in leading[0]
+    assert (
+        'backupexport_operator_kubernetes_requests_total{resource="jobs",status="201"'
+        in (leading[0])
+    )
