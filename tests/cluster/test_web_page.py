@@ -483,11 +483,12 @@ def test_the_narrowest_screen_needs_no_sideways_scrolling(
     assert not page.evaluate(too_wide)
 
 
-def test_a_page_that_came_in_part_is_loaded_once_more(open_page: OpenPage) -> None:
+@pytest.mark.parametrize("times", [1, 4])
+def test_a_page_that_came_in_part_is_loaded_again(open_page: OpenPage, times: int) -> None:
     page = open_page("/docs").page
-    page.route("**/assets/format.js", lambda route: route.abort(), times=1)
+    page.route("**/assets/format.js", lambda route: route.abort(), times=times)
     page.goto("/")
-    expect(page.get_by_role("button", name="Sign in")).to_be_enabled()
+    expect(page.get_by_role("button", name="Sign in")).to_be_enabled(timeout=PATIENT)
 
 
 def test_a_page_that_comes_in_part_only_says_so(open_page: OpenPage) -> None:
@@ -495,7 +496,8 @@ def test_a_page_that_comes_in_part_only_says_so(open_page: OpenPage) -> None:
     page = watched.page
     page.route("**/assets/format.js", lambda route: route.abort())
     page.goto("/")
-    expect(page.get_by_role("alert")).to_have_text("A part of this page did not arrive. Reload it.")
+    told = "A part of this page did not arrive. Reload it."
+    expect(page.get_by_role("alert")).to_have_text(told, timeout=PATIENT)
     expect(page.get_by_role("button", name="Sign in")).to_be_disabled()
     assert "Failed to fetch dynamically imported module" in watched.complaints.pop()
 

@@ -1,9 +1,15 @@
-// Starts the page. Where a part of it did not arrive, as happens when a machine changes networks,
-// the page is loaded once more; without this it would look well and do nothing.
+// Starts the page. Where a part of it did not arrive, as happens when a machine changes networks or
+// the API's pod is replaced, the page is loaded again, a few times and later each time; without this
+// it would look well and do nothing.
+
+const MOST_LOADS = 4;
+const FIRST_PAUSE_MS = 300;
 
 import("./app.js").catch((error) => {
-  if (performance.getEntriesByType("navigation")[0]?.type !== "reload") {
-    location.reload();
+  const loads = history.state?.loads ?? 0;
+  if (loads < MOST_LOADS) {
+    history.replaceState({ loads: loads + 1 }, "");
+    setTimeout(() => location.reload(), FIRST_PAUSE_MS * 2 ** loads);
     return;
   }
   document.getElementById("sign-in-error").textContent =
