@@ -81,6 +81,8 @@ class Disposer:
     async def _watch(self) -> None:
         exports, version = await self._reader.list_finished()
         self._exports = {export.metadata.uid: export for export in exports}
+        for uid in self._removing - self._exports.keys():
+            self._removal_is_over(uid)
         for uid in self._exports:
             self._work.ask(uid)
         while True:
@@ -116,7 +118,10 @@ class Disposer:
 
     def _removal_is_over(self, uid: str) -> None:
         """Done, failed for now, or no longer needed: the next in line may begin."""
-        self._removing.discard(uid)
+        self._in_line.pop(uid, None)
+        if uid not in self._removing:
+            return
+        self._removing.remove(uid)
         if self._in_line:
             following = next(iter(self._in_line))
             del self._in_line[following]
