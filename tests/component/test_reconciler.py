@@ -589,3 +589,15 @@ async def test_a_refusal_says_what_the_api_server_said(watched: Callable[..., Wa
         await operator.reconcile()
     message = operator.cluster.exports["nightly"].status.message or ""
     assert "exceeded quota: count/jobs.batch" in message
+
+
+async def test_a_job_whose_coming_and_going_no_watch_told_of_is_missed(
+    watched: Callable[..., Watched],
+) -> None:
+    operator = watched()
+    await operator.reconcile()
+    operator.cluster.jobs.clear()
+    operator.indexes["jobs"].clear()
+    operator.reconciler.resync(await operator.cluster.snapshot())
+    assert (await operator.reconcile()).status.reason == Reason.JOB_DELETED
+    await operator.reconciler.stop()

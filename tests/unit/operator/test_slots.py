@@ -51,22 +51,16 @@ async def test_no_more_than_the_number_are_in_at_once() -> None:
 
 async def test_a_slot_that_comes_in_the_moment_of_a_cancellation_is_passed_on() -> None:
     slots = Slots(1)
-    gate = asyncio.Event()
-
-    async def hold() -> None:
-        async with slots.one(urgent=True):
-            await gate.wait()
 
     async def wait() -> str:
         async with slots.one(urgent=False):
             return "in"
 
-    holder = asyncio.create_task(hold())
-    await settle()
+    held = slots.one(urgent=True)
+    await held.__aenter__()
     gone, stays = asyncio.create_task(wait()), asyncio.create_task(wait())
     await settle()
-    gate.set()
-    await holder
+    await held.__aexit__(None, None, None)
     gone.cancel()
     with suppress(asyncio.CancelledError):
         await gone
