@@ -126,14 +126,16 @@ def _stop(pid: int) -> None:
 def main() -> int:
     """Forward until the cluster is gone."""
     namespace, service, port = sys.argv[1:4]
-    reached = time.monotonic()
-    while time.monotonic() - reached < _GIVE_UP_SECONDS:
+    away_since: float | None = None
+    while away_since is None or time.monotonic() - away_since < _GIVE_UP_SECONDS:
         command = [str(STATE / "bin" / "kubectl"), "-n", namespace, "port-forward"]
         command += ["--address=127.0.0.1", f"service/{service}", f"{port}:http"]
         subprocess.run(command, env=environment(), check=False)
-        with contextlib.suppress(ToolError, subprocess.TimeoutExpired):
+        try:
             kubectl("get", "--raw", "/readyz", timeout=10)
-            reached = time.monotonic()
+            away_since = None
+        except (ToolError, subprocess.TimeoutExpired):
+            away_since = away_since or time.monotonic()
         time.sleep(0.5)
     return 0
 
