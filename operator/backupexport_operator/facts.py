@@ -164,6 +164,7 @@ def _task(metadata: Mapping[str, Any]) -> str:
 
 def _runner_container(status: Mapping[str, Any]) -> Mapping[str, Any]:
     for container in status.get("containerStatuses") or ():
-        if container["name"] == RUNNER_CONTAINER and isinstance(container, Mapping):
-            return container
+        if container["name"] == RUNNER_CONTAINER:
+            found: Mapping[str, Any] = container
+            return found
     return {}
