@@ -28,6 +28,7 @@ from backupexport_runner.log import Log
 from backupexport_runner.request import read_request, read_task
 from backupexport_runner.scrubbing import Scrubber
 
+_SECONDS_TO_NOTICE = 0.25
 _SECONDS_TO_STOP = 1.5
 # Files are for the owner and the group (the pod's fsGroup), for nobody else.
 _UMASK = 0o027
@@ -61,7 +62,7 @@ def run(
         happened.put(_outcome(exporter, environment))
 
     threading.Thread(target=work, name="task", daemon=True).start()
-    outcome = happened.get()
+    outcome = _first(happened)
     if outcome is None:
         interruption.request()
         outcome = _last_outcome(happened)
@@ -89,6 +90,19 @@ def _outcome(exporter: Exporter, environment: Mapping[str, str]) -> Outcome | Ru
             "The runner failed in a way nobody foresaw: start the export again, and report the "
             "traceback in the pod's log if it repeats.",
         )
+
+
+def _first(
+    happened: "queue.SimpleQueue[Outcome | RunnerFailure | None]",
+) -> Outcome | RunnerFailure | None:
+    """What happens first, None for a signal.
+
+    A signal that comes just as the wait begins doesn't end it: its handler runs when the thread
+    wakes up, so it wakes up often.
+    """
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return happened.get(timeout=_SECONDS_TO_NOTICE)
 
 
 def _last_outcome(
