@@ -27,6 +27,7 @@ def test_an_export_by_hand_is_carried_out_and_served(installation: Installation,
     made = read_export(namespace, "by-hand")
     assert made["spec"] == {
         "projectId": SMALL, "format": "sql", "compress": True, "cancel": False,
+        "artifactPolicy": "Retain",
     }  # fmt: skip
     job = wait_for(lambda: _completed(api, made["metadata"]["uid"]), "the cache to see it", 10)
     assert job["compression"] == "zstd"
