@@ -15,7 +15,12 @@ from kubernetes.aio.client.exceptions import ApiException
 from pydantic import ValidationError
 
 from backupexport_operator.facts import JobFacts, PodFacts, export_uid_of, job_facts, pod_facts
-from backupexport_operator.kubernetes_client import REQUEST_TIMEOUT, opened
+from backupexport_operator.kubernetes_client import (
+    REQUEST_TIMEOUT,
+    list_pages,
+    opened,
+    read_or_none,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -25,7 +30,6 @@ OURS = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
 UNFINISHED = ",".join(f"status.phase!={phase}" for phase in Phase if phase.is_finished)
 AWAITING_DISPOSAL = "status.disposalPending=true"
 _WATCH_SECONDS = 300
-_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class ClusterReader:
         self._namespace = namespace
         self._api_client = api_client
         self._custom = client.CustomObjectsApi(api_client)
+        self._exports = (names.GROUP, names.VERSION, namespace, names.EXPORT_PLURAL)
 
     async def snapshot(self) -> Snapshot:
         """Four lists, however many exports there are."""
@@ -73,7 +78,7 @@ class ClusterReader:
 
     async def read_job(self, name: str) -> JobFacts | None:
         """The Job as the API server has it now, or None."""
-        job = await self._get("batch", "v1", "jobs", name)
+        job = await read_or_none(self._custom, "batch", "v1", self._namespace, "jobs", name)
         return None if job is None else job_facts(job)
 
     async def list_jobs(self, export_uid: str) -> list[JobFacts]:
@@ -99,7 +104,7 @@ class ClusterReader:
 
     async def read_export(self, name: str) -> BackupExport | None:
         """The BackupExport as the API server has it now, or None."""
-        body = await self._get(names.GROUP, names.VERSION, names.EXPORT_PLURAL, name)
+        body = await read_or_none(self._custom, *self._exports, name)
         return None if body is None else BackupExport.model_validate(body)
 
     async def list_targets(self, project_id: str) -> list[ExportTarget]:
@@ -115,27 +120,18 @@ class ClusterReader:
     async def list_finished(self) -> tuple[list[BackupExport], str]:
         """The finished ones that await disposal, and the version from which to watch them."""
         exports: list[BackupExport] = []
-        page: dict[str, Any] = {}
-        while not page or page["metadata"].get("continue"):
-            page = await self._list(
-                names.GROUP,
-                names.VERSION,
-                names.EXPORT_PLURAL,
-                field_selector=AWAITING_DISPOSAL,
-                limit=_PAGE,
-                _continue=page.get("metadata", {}).get("continue", ""),
-            )
+        version = ""
+        pages = list_pages(self._custom, *self._exports, field_selector=AWAITING_DISPOSAL)
+        async for page in pages:
             exports += valid_models(BackupExport, page["items"])
-        return exports, page["metadata"]["resourceVersion"]
+            version = page["metadata"]["resourceVersion"]
+        return exports, version
 
     async def watch_finished(self, version: str) -> AsyncIterator[tuple[str, BackupExport]]:
         """(event type, export) for each change since `version`; ends after some minutes."""
         stream = watch.Watch().stream(
             self._custom.list_namespaced_custom_object,
-            names.GROUP,
-            names.VERSION,
-            self._namespace,
-            names.EXPORT_PLURAL,
+            *self._exports,
             field_selector=AWAITING_DISPOSAL,
             resource_version=version,
             timeout_seconds=_WATCH_SECONDS,
@@ -152,16 +148,6 @@ class ClusterReader:
         return await self._custom.list_namespaced_custom_object(
             group, version, self._namespace, plural, _request_timeout=REQUEST_TIMEOUT, **options
         )
-
-    async def _get(self, group: str, version: str, plural: str, name: str) -> Any:
-        try:
-            return await self._custom.get_namespaced_custom_object(
-                group, version, self._namespace, plural, name, _request_timeout=REQUEST_TIMEOUT
-            )
-        except ApiException as error:
-            if error.status == 404:
-                return None
-            raise
 
     async def _list_pods(self, label_selector: str) -> list[dict[str, Any]]:
         pods = opened(

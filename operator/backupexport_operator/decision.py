@@ -26,9 +26,10 @@ from backupexport_operator.volume_state import (
     NODE_GRACE,
     CleanupState,
     cleanup_outcome,
+    is_at_work,
     is_clean,
     is_overdue,
-    may_still_write,
+    is_still_written,
 )
 
 # A target that is applied in the same breath as its export may be seen a moment later.
@@ -63,15 +64,15 @@ def decide(seen: Observation) -> Plan:
     """The next step; deciding twice on the same observation changes nothing more."""
     if seen.export.phase.is_finished:
         return Plan(seen.export.status)
-    if seen.job is not None and _is_own(seen, seen.job) and not seen.export.status.job_name:
+    own = _own_job(seen)
+    if own is not None and not seen.export.status.job_name:
         # Made just now, or before a crash: without its name in the status another one would be
         # made when it is deleted, and nobody would look for what it left.
         status = next_status.accepted(seen)
         seen = replace(seen, export=seen.export.model_copy(update={"status": status}))
-    job = seen.job
-    if job and job.deleting and _is_own(seen, job) and not _is_still_written(seen):
+    if own is not None and own.deleting and not is_still_written(seen):
         # Deleted in the foreground it stays for as long as its pod does, on a dead node for ever.
-        seen = replace(seen, job=None, lost_job=job)
+        seen = replace(seen, job=None, lost_job=own)
     if seen.export.metadata.deletion_timestamp:
         return _deleted(seen)
     artifact = _made_artifact(seen)
@@ -86,7 +87,7 @@ def decide(seen: Observation) -> Plan:
         return _cancel(seen)
     if seen.job is None:
         return _without_job(seen)
-    if not _is_own(seen, seen.job):
+    if _own_job(seen) is None:
         return _foreign_job(seen, seen.job)
     return _with_job(seen, seen.job)
 
@@ -94,7 +95,7 @@ def decide(seen: Observation) -> Plan:
 def decide_departed(seen: Observation) -> Plan:
     """What is left to do for an export that was deleted before its end, and that nothing held."""
     status = seen.export.status
-    if seen.job is not None or _is_still_written(seen):
+    if is_at_work(seen):
         return Plan(status, recheck_after=NODE_GRACE)
     return Plan(status, create_cleanup=None if is_clean(seen) else TASK_TIDY)
 
@@ -104,16 +105,18 @@ def _made_artifact(seen: Observation) -> Artifact | None:
     return reported or cleanup_outcome(seen.tidying, seen.now).artifact
 
 
-def _is_own(seen: Observation, job: JobFacts) -> bool:
-    return job.owner_uid == seen.export.metadata.uid
+def _own_job(seen: Observation) -> JobFacts | None:
+    """The Job, unless it is another's of the same name."""
+    job = seen.job
+    return job if job is not None and job.owner_uid == seen.export.metadata.uid else None
 
 
 def _deleted(seen: Observation) -> Plan:
     """Deleted while unfinished, and something holds it: our finalizer, or another's."""
     status = seen.export.status
-    if seen.job is not None and _is_own(seen, seen.job):
-        return Plan(status, delete_job=not seen.job.deleting)
-    if _is_still_written(seen):
+    if (job := _own_job(seen)) is not None:
+        return Plan(status, delete_job=not job.deleting)
+    if is_still_written(seen):
         return Plan(status, recheck_after=NODE_GRACE)
     if not _is_held(seen):
         return Plan(status)
@@ -133,8 +136,8 @@ def _deleted(seen: Observation) -> Plan:
 
 
 def _cancel(seen: Observation) -> Plan:
-    if seen.job is not None and _is_own(seen, seen.job):
-        return Plan(seen.export.status, delete_job=not seen.job.deleting)
+    if (job := _own_job(seen)) is not None:
+        return Plan(seen.export.status, delete_job=not job.deleting)
     if not all(is_overdue(pod, seen.now) for pod in seen.pods):
         # Who is told that it is cancelled finds nothing of it.
         return Plan(seen.export.status, recheck_after=NODE_GRACE)
@@ -233,7 +236,7 @@ def _fail(seen: Observation, trouble: Trouble) -> Plan:
 
 def _end(seen: Observation, phase: Phase, trouble: Trouble, meanwhile: BackupExportStatus) -> Plan:
     """The end without an artifact, once it is known that no partial file is left."""
-    if _is_still_written(seen):
+    if is_still_written(seen):
         return Plan(meanwhile, is_verdict=True, recheck_after=NODE_GRACE)
     if not is_clean(seen):
         tidied = cleanup_outcome(seen.tidying, seen.now).state
@@ -253,7 +256,3 @@ def _end(seen: Observation, phase: Phase, trouble: Trouble, meanwhile: BackupExp
 
 def _is_held(seen: Observation) -> bool:
     return FINALIZER in seen.export.metadata.finalizers
-
-
-def _is_still_written(seen: Observation) -> bool:
-    return any(may_still_write(pod, seen.now) for pod in seen.pods)

@@ -11,13 +11,17 @@ from typing import Any
 
 from backupexport_contract import names
 from kubernetes.aio import client
-from kubernetes.aio.client.exceptions import ApiException
 
-from backupexport_operator.kubernetes_client import REQUEST_TIMEOUT, SERVER_AWAY, opened
+from backupexport_operator.kubernetes_client import (
+    REQUEST_TIMEOUT,
+    SERVER_AWAY,
+    list_pages,
+    opened,
+    read_or_none,
+)
 
 _logger = logging.getLogger(__name__)
 
-_PAGE = 500
 _PARALLEL = 8
 _ATTEMPTS = 5
 _FIRST_PAUSE = 0.2
@@ -38,16 +42,7 @@ async def release_finalizers(api_client: client.ApiClient, namespace: str) -> in
     api = client.CustomObjectsApi(api_client)
     slots = asyncio.Semaphore(_PARALLEL)
     released = 0
-    page: dict[str, Any] = {}
-    while not page or page["metadata"].get("continue"):
-        page = await api.list_namespaced_custom_object(
-            *_EXPORTS,
-            namespace,
-            names.EXPORT_PLURAL,
-            limit=_PAGE,
-            _continue=page.get("metadata", {}).get("continue", ""),
-            _request_timeout=REQUEST_TIMEOUT,
-        )
+    async for page in list_pages(api, *_EXPORTS, namespace, names.EXPORT_PLURAL):
         bodies = [body for body in page["items"] if finalizer_position(body) is not None]
         await asyncio.gather(*(_release(api, namespace, body, slots) for body in bodies))
         released += len(bodies)
@@ -92,22 +87,10 @@ async def _release(
                     raise
                 await asyncio.sleep(_FIRST_PAUSE * 2**attempt)
                 # A failed test is a 422: somebody else changed the list meanwhile.
-                found = await _read(api, where)
+                found = await read_or_none(api, *where)
                 if found is None:
                     return
                 body = found
             else:
                 _logger.info("took the finalizer off %s", body["metadata"]["name"])
                 return
-
-
-async def _read(api: client.CustomObjectsApi, where: tuple[str, ...]) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = await api.get_namespaced_custom_object(
-            *where, _request_timeout=REQUEST_TIMEOUT
-        )
-    except ApiException as error:
-        if error.status == 404:
-            return None
-        raise
-    return found

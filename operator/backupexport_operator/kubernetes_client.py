@@ -4,15 +4,17 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 from backupexport_contract import names
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
+from backupexport_operator.request_trace import CountRequest, request_trace
+
 # The whole request, in seconds; the client hands a (connect, read) pair to aiohttp unread.
 REQUEST_TIMEOUT = 15.0
+_PAGE = 500
 _LONGEST_SAYING = 300
 
 
@@ -22,8 +24,6 @@ class NotLeadingError(Exception):
 
 # What a request ends with while the API server is away, refuses, or is slow, or we may not write.
 SERVER_AWAY = (ApiException, aiohttp.ClientError, TimeoutError, NotLeadingError)
-# (method, path, status; None where no answer came)
-CountRequest = Callable[[str, str, int | None], None]
 
 
 def brief(error: Exception) -> str:
@@ -34,30 +34,20 @@ def brief(error: Exception) -> str:
 
 
 class _GuardedClient(client.ApiClient):  # type: ignore[misc] # a generated, untyped class
-    """Asks before each write for how long it may take, and counts every request."""
+    """Asks before each write for how long it may take."""
 
     def __init__(
-        self,
-        configuration: client.Configuration,
-        seconds_to_write: Callable[[], float],
-        count: CountRequest,
+        self, configuration: client.Configuration, seconds_to_write: Callable[[], float]
     ) -> None:
         super().__init__(configuration)
         self._seconds_to_write = seconds_to_write
-        self._count = count
 
     async def call_api(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
         if method != "GET":
             # A request that came through after its time could meet another replica's.
             seconds = kwargs.get("_request_timeout") or REQUEST_TIMEOUT
             kwargs["_request_timeout"] = min(seconds, self._seconds_to_write())
-        status = None
-        try:
-            response = await super().call_api(method, url, *args, **kwargs)
-            status = response.status
-        finally:
-            self._count(method, urlsplit(url).path, status)
-        return response
+        return await super().call_api(method, url, *args, **kwargs)
 
 
 async def connect(
@@ -77,7 +67,8 @@ async def connect(
     configuration.connection_pool_maxsize = pool_size
     # Else aiohttp asks two threads before each request, for .netrc and for a proxy.
     configuration.client_session_kwargs = {"trust_env": False}
-    return _GuardedClient(configuration, seconds_to_write, count)
+    configuration.trace_configs = [request_trace(count)]
+    return _GuardedClient(configuration, seconds_to_write)
 
 
 def _said(error: ApiException) -> str:
@@ -112,6 +103,34 @@ async def opened(
         yield response
     finally:
         response.close()
+
+
+async def list_pages(
+    api: client.CustomObjectsApi, *where: str, **options: Any
+) -> AsyncIterator[dict[str, Any]]:
+    """A list in pages, so that one of any length takes little memory at a time."""
+    following = ""
+    while True:
+        page: dict[str, Any] = await api.list_namespaced_custom_object(
+            *where, limit=_PAGE, _continue=following, _request_timeout=REQUEST_TIMEOUT, **options
+        )
+        yield page
+        following = page["metadata"].get("continue", "")
+        if not following:
+            return
+
+
+async def read_or_none(api: client.CustomObjectsApi, *where: str) -> dict[str, Any] | None:
+    """One object, or None where there is none."""
+    try:
+        found: dict[str, Any] = await api.get_namespaced_custom_object(
+            *where, _request_timeout=REQUEST_TIMEOUT
+        )
+    except ApiException as error:
+        if error.status == 404:
+            return None
+        raise
+    return found
 
 
 async def kinds_are_served(api_client: client.ApiClient) -> bool:

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import chain
 
 from backupexport_contract import timestamps
 from backupexport_contract.resources import BackupExport
@@ -189,21 +190,19 @@ class RunningOperator:
         world, compare = self._world, self._watches.compare
         compare("exports", _versions(snapshot.exports.values()), _versions(all_of(world.exports)))
         compare("targets", snapshot.targets, _versions(all_of(world.targets)))
-        compare("jobs", _names(snapshot.jobs), _names({"": all_of(world.jobs)}))
-        compare("pods", _names(snapshot.pods), _names({"": all_of(world.pods)}))
+        compare(
+            "jobs", _names(chain.from_iterable(snapshot.jobs.values())), _names(all_of(world.jobs))
+        )
+        compare(
+            "pods", _names(chain.from_iterable(snapshot.pods.values())), _names(all_of(world.pods))
+        )
 
     def _state(self) -> OperatorState:
         now = timestamps.now()
         exports = filter(None, map(self.sightings.export, self.sightings.uids()))
         return OperatorState(
             exports=[
-                UnfinishedExport(
-                    export.phase,
-                    export.status.reason,
-                    (
-                        now - timestamps.from_text(export.metadata.creation_timestamp)
-                    ).total_seconds(),
-                )
+                UnfinishedExport(export.phase, export.status.reason, export.age(now))
                 for export in exports
             ],
             waiting_for_turn=self._queue.waiting,
@@ -219,5 +218,5 @@ def _versions(resources: Iterable[BackupExport | ExportTarget]) -> dict[str, int
     }
 
 
-def _names(facts: Mapping[str, Iterable[JobFacts | PodFacts]]) -> dict[str, int]:
-    return {fact.name: 0 for of_export in facts.values() for fact in of_export}
+def _names(facts: Iterable[JobFacts | PodFacts]) -> dict[str, int]:
+    return dict.fromkeys((fact.name for fact in facts), 0)

@@ -53,9 +53,14 @@ def is_overdue(pod: PodFacts, now: datetime) -> bool:
     return pod.deletes_at is not None and now >= timestamps.from_text(pod.deletes_at) + NODE_GRACE
 
 
+def is_still_written(seen: Observation) -> bool:
+    """Whether any pod of the export may still be at work."""
+    return any(may_still_write(pod, seen.now) for pod in seen.pods)
+
+
 def is_at_work(seen: Observation) -> bool:
     """Whether the export has a Job, or a pod that may still write."""
-    return seen.job is not None or any(may_still_write(pod, seen.now) for pod in seen.pods)
+    return seen.job is not None or is_still_written(seen)
 
 
 def is_clean(seen: Observation) -> bool:

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterator
 
 import pytest
+from failing_exports import small_connection
 from installation import LARGE, SMALL, Installation
 from playground import demo_database
 from playground.forward import forwarded
@@ -60,3 +61,9 @@ def installation() -> Iterator[Installation]:
 def api(installation: Installation) -> Api:
     """A caller of the test's own."""
     return installation.caller()
+
+
+@pytest.fixture(scope="session")
+def connection(installation: Installation) -> dict[str, str]:
+    """What the Secret of the small database's target holds."""
+    return small_connection(installation)

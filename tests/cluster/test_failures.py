@@ -11,7 +11,6 @@ from failing_exports import (
     assert_tried_again_and_failed,
     begin,
     files_of,
-    small_connection,
 )
 from installation import Installation
 from playground import demo_database
@@ -34,11 +33,6 @@ ALTER TABLE rows ENABLE ROW LEVEL SECURITY;
 CREATE ROLE half_blind LOGIN PASSWORD 'half-blind';
 GRANT pg_read_all_data TO half_blind;
 """
-
-
-@pytest.fixture(scope="module")
-def connection(installation: Installation) -> dict[str, str]:
-    return small_connection(installation)
 
 
 @pytest.fixture(scope="module")

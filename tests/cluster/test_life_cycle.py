@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from failing_exports import MODEST, small_connection
+from failing_exports import MODEST
 from installation import LARGE, SMALL, Installation
 from playground.rest import Api
 from playground.targets import export_manifest, make_target, read_export
@@ -14,11 +14,6 @@ from playground.tools import apply, get, kubectl, wait_for
 pytestmark = pytest.mark.cluster
 
 FINALIZER = "backupexport.dev/artifact"
-
-
-@pytest.fixture(scope="module")
-def connection(installation: Installation) -> dict[str, str]:
-    return small_connection(installation)
 
 
 def make_export(installation: Installation, name: str, **spec: Any) -> None:

@@ -14,7 +14,6 @@ from failing_exports import (
     assert_explained,
     assert_nothing_leaked,
     begin,
-    small_connection,
 )
 from installation import Installation
 from playground import demo_database
@@ -61,11 +60,6 @@ class Held:
 def is_running(pod: dict[str, Any]) -> bool:
     """Whether it runs and nobody has asked it to end."""
     return pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]
-
-
-@pytest.fixture(scope="module")
-def connection(installation: Installation) -> dict[str, str]:
-    return small_connection(installation)
 
 
 @pytest.fixture(scope="module")

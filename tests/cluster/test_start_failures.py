@@ -12,7 +12,6 @@ from failing_exports import (
     assert_failed_at_once,
     assert_tried_again_and_failed,
     begin,
-    small_connection,
 )
 from installation import Installation
 from playground.release import Release
@@ -23,11 +22,6 @@ pytestmark = pytest.mark.cluster
 
 # pg_dump holds a whole row, as text: 120 MB.
 _WIDE_ROW = "CREATE TABLE wide AS SELECT decode(repeat('00', 60000000), 'hex') AS data"
-
-
-@pytest.fixture(scope="module")
-def connection(installation: Installation) -> dict[str, str]:
-    return small_connection(installation)
 
 
 @pytest.fixture(scope="module")

@@ -136,13 +136,13 @@ def test_a_lost_lease_ends_kopf_and_not_the_process() -> None:
     run(tell())
 
 
+async def broken(_: Term) -> None:
+    raise ValueError("a bug at the start")
+
+
 def test_kopf_that_ends_by_an_error_gives_another_replica_a_chance_and_comes_back() -> None:
     async def tell() -> None:
         async with running() as (process, task):
-
-            async def broken(_: Term) -> None:
-                raise ValueError("a bug at the start")
-
             process.kopf = broken
             process.election.free.set()
             await asyncio.sleep(0.1)
@@ -177,10 +177,6 @@ def test_kopf_that_ends_without_an_error_comes_back_too() -> None:
 def test_a_signal_during_a_pause_is_heard() -> None:
     async def tell() -> None:
         async with running() as (process, task):
-
-            async def broken(_: Term) -> None:
-                raise ValueError("a bug at the start")
-
             process.kopf = broken
             process.election.free.set()
             await asyncio.sleep(200)
