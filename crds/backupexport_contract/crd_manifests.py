@@ -53,7 +53,12 @@ def manifests() -> dict[str, dict[str, Any]]:
             "bex",
             _schema(BackupExport, export_spec, structural_schema(BackupExportStatus)),
             _EXPORT_COLUMNS,
-            [".spec.projectId", ".status.phase", ".status.disposalPending"],
+            [
+                ".spec.projectId",
+                ".status.phase",
+                ".status.disposalPending",
+                ".status.deliveryPending",
+            ],
         ),
         "exporttargets.yaml": _crd(
             ExportTarget,

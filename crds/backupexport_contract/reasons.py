@@ -50,6 +50,23 @@ class Reason(StrEnum):
     INTERNAL = "Internal"
 
 
+class DeliveryReason(StrEnum):
+    """The reason of a delivery's condition, while it is under way and when it has ended."""
+
+    PENDING = "Pending"
+    IN_PROGRESS = "InProgress"
+    SUCCEEDED = "Succeeded"
+    NOT_CONFIGURED = "NotConfigured"
+    SECRET_INVALID = "SecretInvalid"
+    CONNECTION_FAILED = "ConnectionFailed"
+    AUTHENTICATION_FAILED = "AuthenticationFailed"
+    REFUSED = "Refused"
+    DEFERRED = "Deferred"
+    FILE_MISSING = "FileMissing"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    INTERNAL = "Internal"
+
+
 class ExitCode(IntEnum):
     """What the runner's process ends with.
 
@@ -69,6 +86,9 @@ class ExitCode(IntEnum):
     STORAGE_FULL = 28
     STORAGE_UNWRITABLE = 29
     INTERNAL = 30
+    DELIVERY_REFUSED = 31
+    DELIVERY_DEFERRED = 32
+    FILE_MISSING = 33
     INTERRUPTED = 143
 
 
@@ -86,6 +106,19 @@ REASON_OF_EXIT_CODE = {
     ExitCode.INTERNAL: Reason.INTERNAL,
 }
 
+DELIVERY_REASON_OF_EXIT_CODE = {
+    ExitCode.BAD_REQUEST: DeliveryReason.INTERNAL,
+    ExitCode.SECRET_INVALID: DeliveryReason.SECRET_INVALID,
+    ExitCode.CONNECTION_FAILED: DeliveryReason.CONNECTION_FAILED,
+    ExitCode.AUTHENTICATION_FAILED: DeliveryReason.AUTHENTICATION_FAILED,
+    ExitCode.STORAGE_FULL: DeliveryReason.DEFERRED,
+    ExitCode.STORAGE_UNWRITABLE: DeliveryReason.DEFERRED,
+    ExitCode.INTERNAL: DeliveryReason.INTERNAL,
+    ExitCode.DELIVERY_REFUSED: DeliveryReason.REFUSED,
+    ExitCode.DELIVERY_DEFERRED: DeliveryReason.DEFERRED,
+    ExitCode.FILE_MISSING: DeliveryReason.FILE_MISSING,
+}
+
 # What a second attempt can't mend.  Everything else counts against the Job's backoffLimit:
 # a server that restarts, a dump cut by a lost connection, a crash of the runner.
 FATAL_EXIT_CODES = (
@@ -97,4 +130,13 @@ FATAL_EXIT_CODES = (
     ExitCode.SERVER_VERSION_UNSUPPORTED,
     ExitCode.STORAGE_FULL,
     ExitCode.STORAGE_UNWRITABLE,
+)
+
+# The same for a delivery; everything else is tried again until it is given up.
+FATAL_DELIVERY_EXIT_CODES = (
+    ExitCode.BAD_REQUEST,
+    ExitCode.SECRET_INVALID,
+    ExitCode.AUTHENTICATION_FAILED,
+    ExitCode.DELIVERY_REFUSED,
+    ExitCode.FILE_MISSING,
 )

@@ -62,7 +62,7 @@ class ExportOptions(BaseModel):
     storage_path: StoragePath | None = None
     """A directory below the project's own, relative, in which the file is placed."""
     notify_email: EmailAddress | None = None
-    """An address to notify when the export ends."""
+    """An address that gets a mail when the export ends, well or not."""
 
 
 class BackupExportSpec(ExportOptions, KubernetesModel):
@@ -168,9 +168,11 @@ class BackupExportStatus(KubernetesModel):
     expiration_time: Timestamp | None = None
     """When the file and this resource are removed, once the export has ended."""
     disposal_pending: bool | None = None
-    """Whether the operator has work left after the end: an expirationTime, or artifactPolicy."""
+    """Whether the file or this resource is still to go: an expirationTime, or artifactPolicy."""
+    delivery_pending: bool | None = None
+    """Whether a delivery is still to be made, once the export has ended."""
     conditions: list[Condition] = Field(default_factory=list)
-    """Accepted, Complete and Failed."""
+    """Accepted, Complete and Failed; Notified and Delivered tell of deliveries."""
 
 
 class BackupExport(KubernetesModel):

@@ -22,13 +22,20 @@ ENV_SECRET_NAME = "EXPORT_SECRET_NAME"
 ENV_SSLMODE = "EXPORT_SSLMODE"
 ENV_SSLROOTCERT = "EXPORT_SSLROOTCERT"
 
+# A delivery's: an `ExportEnd`, and the kind's settings, both as JSON.
+ENV_EXPORT_END = "EXPORT_END"
+ENV_DELIVERY_SETTINGS = "EXPORT_DELIVERY_SETTINGS"
+
 # What a Job's container is to do, in ENV_TASK and in the label `names.LABEL_TASK`.  An export's
-# other values come with every task, its Secret only with the first.
+# other values come with every task, the target's Secret only with the first, a delivery's own
+# Secret with the delivery.
 TASK_EXPORT = "export"
 # Remove what attempts of the export left unfinished; report its artifact where one is whole.
 TASK_TIDY = "tidy"
 # Remove that, and the export's artifact with its manifest.
 TASK_REMOVE = "remove"
+# Bring what became of the export to its owner, in the way whose name follows.
+_TASK_DELIVER = "deliver-"
 
 # The whole Secret arrives under one prefix (envFrom, which also makes the kubelet wait, and
 # say so, while the Secret is missing); keys that `spec.keys` renames arrive under the other.
@@ -89,10 +96,61 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The termination message: an artifact, or one sentence that says what to do."""
+    """The termination message: an artifact, or one sentence.
+
+    The sentence says what to do, or what a delivery has done.
+    """
 
     artifact: Artifact | None = None
     message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExportEnd:
+    """How an export ended, for whoever is told; times are RFC 3339 text.
+
+    `api_url` is where people reach the api, `has_downloads` whether they get files from it.
+    """
+
+    phase: str
+    reason: str | None = None
+    message: str | None = None
+    started_at: str | None = None
+    completed_at: str | None = None
+    expires_at: str | None = None
+    requested_by: str | None = None
+    notify_email: str | None = None
+    api_url: str | None = None
+    has_downloads: bool = False
+    artifact: Artifact | None = None
+
+
+def delivery_task(kind: str) -> str:
+    """The task that delivers in the way that `kind` names."""
+    return _TASK_DELIVER + kind
+
+
+def delivery_kind(task: str) -> str | None:
+    """The kind whose delivery the task is, None for any other task."""
+    return task.removeprefix(_TASK_DELIVER) if task.startswith(_TASK_DELIVER) else None
+
+
+def export_end_text(end: ExportEnd) -> str:
+    """One line of JSON."""
+    return json.dumps(asdict(end))
+
+
+def read_export_end(text: str) -> ExportEnd | None:
+    """What `export_end_text` wrote, or None."""
+    fields = _json_object(text)
+    if fields is None:
+        return None
+    artifact = fields.pop("artifact", None)
+    whole = _artifact(artifact) if isinstance(artifact, dict) else None
+    try:
+        return ExportEnd(**fields, artifact=whole)
+    except TypeError:
+        return None
 
 
 def progress_line(progress: Progress, time: str | None = None) -> str:

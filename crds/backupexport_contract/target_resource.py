@@ -5,17 +5,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.config import JsonDict
 
+from backupexport_contract.delivery_settings import Deliveries, SecretReference
 from backupexport_contract.fields import ProjectId, Seconds
 from backupexport_contract.kubernetes_model import Condition, KubernetesModel, ObjectMeta
 
 _DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-
-
-class SecretReference(KubernetesModel):
-    """A Secret in the same namespace."""
-
-    name: str = Field(min_length=1, max_length=253)
-    """The Secret's name."""
 
 
 class SecretKeys(KubernetesModel):
@@ -87,6 +81,8 @@ class ExportTargetSpec(KubernetesModel):
     """How long this project's finished exports are kept, in seconds, unless the export says."""
     resources: ResourceRequirements | None = None
     """Resources of this project's runner containers; the chart's unless given."""
+    deliveries: Deliveries | None = None
+    """How this project's exports reach their owners; each kind is the chart's unless given."""
 
 
 class ExportTargetStatus(KubernetesModel):

@@ -1,4 +1,4 @@
-"""`backupexport-runner`: the process around one export, or around the cleanup after one.
+"""`backupexport-runner`: the process around one export, or around what comes after one.
 
 The task runs in a thread of its own, so that the main thread can answer SIGTERM at once,
 whatever C code the task is in (see `interruption`).
@@ -14,13 +14,25 @@ import traceback
 from collections.abc import Mapping
 
 from backupexport_contract.reasons import ExitCode
-from backupexport_contract.runner_protocol import ENV_TASK, TASK_EXPORT, Outcome, outcome_text
+from backupexport_contract.runner_protocol import (
+    ENV_TASK,
+    TASK_EXPORT,
+    Outcome,
+    delivery_kind,
+    outcome_text,
+)
 
 from backupexport_runner.cleanup import clean_up
 from backupexport_runner.configuration import Configuration
 from backupexport_runner.connection import secret_values
+from backupexport_runner.delivery import deliver, kinds
 from backupexport_runner.export import Exporter, ServerQuestions
-from backupexport_runner.failures import RunnerFailure, cleanup_interrupted, interrupted
+from backupexport_runner.failures import (
+    RunnerFailure,
+    cleanup_interrupted,
+    delivery_interrupted,
+    interrupted,
+)
 from backupexport_runner.interruption import Interruption
 from backupexport_runner.libpq import parse_uri
 from backupexport_runner.libpq_parameters import SYSTEM_CERTIFICATES_VARIABLE
@@ -59,7 +71,7 @@ def run(
         signal.signal(signal_number, lambda *_: happened.put(None))
 
     def work() -> None:
-        happened.put(_outcome(exporter, environment))
+        happened.put(_outcome(exporter, environment, scrubber))
 
     threading.Thread(target=work, name="task", daemon=True).start()
     outcome = _first(happened)
@@ -74,17 +86,23 @@ def run(
     return _report_success(outcome, configuration, log)
 
 
-def _outcome(exporter: Exporter, environment: Mapping[str, str]) -> Outcome | RunnerFailure:
+def _outcome(
+    exporter: Exporter, environment: Mapping[str, str], scrubber: Scrubber
+) -> Outcome | RunnerFailure:
+    log, interruption = exporter.log, exporter.interruption
+    exports = exporter.configuration.exports
     try:
-        task = read_task(environment)
+        task = read_task(environment, kinds())
         if task == TASK_EXPORT:
             return Outcome(exporter.run(environment))
-        exports = exporter.configuration.exports
-        return clean_up(task, exports, read_request(environment), exporter.log)
+        kind = delivery_kind(task)
+        if kind is not None:
+            return deliver(kind, environment, exports, log, scrubber, interruption)
+        return clean_up(task, exports, read_request(environment), log)
     except RunnerFailure as failure:
-        return _stopped(environment) if exporter.interruption.requested else failure
+        return _stopped(environment) if interruption.requested else failure
     except Exception:  # noqa: BLE001 - whatever it is, the task must end with a report
-        exporter.log.event("unexpected", traceback=traceback.format_exc())
+        log.event("unexpected", traceback=traceback.format_exc())
         return RunnerFailure(
             ExitCode.INTERNAL,
             "The runner failed in a way nobody foresaw: start the export again, and report the "
@@ -120,16 +138,20 @@ def _last_outcome(
 
 
 def _stopped(environment: Mapping[str, str]) -> RunnerFailure:
-    is_export = environment.get(ENV_TASK, TASK_EXPORT) == TASK_EXPORT
-    return interrupted() if is_export else cleanup_interrupted()
+    task = environment.get(ENV_TASK, TASK_EXPORT)
+    if delivery_kind(task) is not None:
+        return delivery_interrupted()
+    return interrupted() if task == TASK_EXPORT else cleanup_interrupted()
 
 
 def _report_success(outcome: Outcome, configuration: Configuration, log: Log) -> int:
     artifact = outcome.artifact
-    if artifact is None:
-        log.event("nothing_left")
-    else:
+    if artifact is not None:
         log.event("completed", path=artifact.path, size_bytes=artifact.size_bytes)
+    elif outcome.message is not None:
+        log.event("delivered", message=outcome.message)
+    else:
+        log.event("nothing_left")
     _write_termination_message(outcome, configuration, log)
     return int(ExitCode.SUCCESS)
 

@@ -30,3 +30,11 @@ def cleanup_interrupted() -> RunnerFailure:
         ExitCode.INTERRUPTED,
         "The cleanup was stopped before it was complete; it has to run again.",
     )
+
+
+def delivery_interrupted() -> RunnerFailure:
+    """The end of a delivery that SIGTERM came before."""
+    return RunnerFailure(
+        ExitCode.INTERRUPTED,
+        "The delivery was stopped before it was done; it is tried again.",
+    )

@@ -35,11 +35,12 @@ class Request:
         return names.artifact_path(self.project_id, self.storage_path, self.file_name)
 
 
-def read_task(environment: Mapping[str, str]) -> str:
+def read_task(environment: Mapping[str, str], delivery_kinds: frozenset[str]) -> str:
     """One of the protocol's tasks, or RunnerFailure(BAD_REQUEST)."""
     task = environment.get(protocol.ENV_TASK, protocol.TASK_EXPORT)
-    if task not in _TASKS:
-        raise _bad(protocol.ENV_TASK, f"must be one of {', '.join(_TASKS)}")
+    known = (*_TASKS, *map(protocol.delivery_task, sorted(delivery_kinds)))
+    if task not in known:
+        raise _bad(protocol.ENV_TASK, f"must be one of {', '.join(known)}")
     return task
 
 
