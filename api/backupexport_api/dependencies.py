@@ -3,7 +3,8 @@
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import Depends, Request
+from backupexport_contract.names import is_uuid
+from fastapi import Depends, Path, Request
 from pydantic import ValidationError
 
 from backupexport_api import idempotency, problems
@@ -16,6 +17,7 @@ from backupexport_api.job_store import JobStore
 from backupexport_api.json_body import MalformedJsonError, strict_json
 from backupexport_api.problems import FieldError
 from backupexport_api.rate_limit import RateLimits
+from backupexport_api.records import Job
 
 
 async def _store(request: Request) -> JobStore:
@@ -50,6 +52,18 @@ reading_caller = _Reading()
 exporting_caller = _Exporting()
 ReadingCaller = Annotated[Caller, Depends(reading_caller)]
 ExportingCaller = Annotated[Caller, Depends(exporting_caller)]
+
+# Said, not enforced: whatever is no UUID is simply not found.
+JobId = Annotated[str, Path(json_schema_extra={"format": "uuid"})]
+
+
+async def found_job(job_id: str, caller: Caller, store: JobStore) -> Job:
+    """Find a job that the caller may see; ProblemError (404)."""
+    job = await store.find_job(job_id, caller.access) if is_uuid(job_id) else None
+    if job is None:
+        # One answer for both, so that nobody learns of other projects' jobs.
+        raise problems.job_not_found()
+    return job
 
 
 # FastAPI would parse a declared body before it is known who calls: 400 before 401.

@@ -3,15 +3,13 @@
 import json
 from typing import Annotated
 
-from backupexport_contract.names import is_uuid
 from backupexport_contract.reasons import Phase
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
 from backupexport_api import problems
-from backupexport_api.dependencies import ReadingCaller, Store, reading_caller
+from backupexport_api.dependencies import JobId, ReadingCaller, Store, found_job, reading_caller
 from backupexport_api.job_query import JobQuery, cursor_after
-from backupexport_api.job_store import JobStore
 from backupexport_api.job_view import JobView
 from backupexport_api.openapi import job_links, problem_responses
 from backupexport_api.records import Job
@@ -19,9 +17,6 @@ from backupexport_api.routes.direct_route import called_by
 from backupexport_api.routes.envelope import Envelope, json_response
 
 router = APIRouter(prefix="/api/jobs", tags=["jobs"])
-
-# Said, not enforced: whatever is no UUID is simply not found.
-JobId = Annotated[str, Path(json_schema_extra={"format": "uuid"})]
 
 
 class JobList(BaseModel):
@@ -55,7 +50,7 @@ async def list_jobs(
 
 async def show_job(job_id: JobId, caller: ReadingCaller, store: Store) -> Response:
     """Show how a job is doing. Polling is cheap."""
-    return _envelope(await _found(job_id, caller, store))
+    return _envelope(await found_job(job_id, caller, store))
 
 
 async def _call_show_job(request: Request) -> Response:
@@ -88,7 +83,7 @@ router.add_api_route(
 )
 async def cancel_job(job_id: JobId, caller: ReadingCaller, store: Store) -> Response:
     """Stop a job and remove its partial file. Repeating it is harmless."""
-    job = await _found(job_id, caller, store)
+    job = await found_job(job_id, caller, store)
     if not job.cancel_requested and not job.phase.is_finished:
         cancelled = await store.cancel_job(job)
         if cancelled is None:
@@ -98,14 +93,6 @@ async def cancel_job(job_id: JobId, caller: ReadingCaller, store: Store) -> Resp
     if job.phase in (Phase.SUCCEEDED, Phase.FAILED):
         raise problems.job_finished()
     return _envelope(job, status=202)
-
-
-async def _found(job_id: str, caller: ReadingCaller, store: JobStore) -> Job:
-    job = await store.find_job(job_id, caller.access) if is_uuid(job_id) else None
-    if job is None:
-        # One answer for both, so that nobody learns of other projects' jobs.
-        raise problems.job_not_found()
-    return job
 
 
 def _envelope(job: Job, status: int = 200) -> Response:

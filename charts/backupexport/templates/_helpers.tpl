@@ -140,6 +140,17 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
+{{/* Where users find the api, without a slash at the end; empty where the chart can't know. */}}
+{{- define "backupexport.publicUrl" -}}
+{{- $named := list -}}
+{{- range .Values.ingress.hosts }}{{ if not (hasPrefix "*" .) }}{{ $named = append $named . }}{{ end }}{{ end -}}
+{{- if .Values.publicUrl -}}
+{{- trimSuffix "/" .Values.publicUrl -}}
+{{- else if and .Values.ingress.enabled $named -}}
+{{- ternary "https" "http" (ne (len .Values.ingress.tls) 0) }}://{{ first $named -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "backupexport.leaseName" -}}
 {{ include "backupexport.fullname" . }}-operator
 {{- end -}}
