@@ -1,11 +1,16 @@
 """A BackupExport as REST shows it."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from backupexport_contract import names, timestamps
+from backupexport_contract.delivery_conditions import conditions_by_kind
+from backupexport_contract.kubernetes_model import Condition
 from backupexport_contract.reasons import REST_STATUS
 from backupexport_contract.resources import BackupExport
 from pydantic import BaseModel, ConfigDict
+
+_EMAIL = "email"
+_DELIVERY_STATUS = {"True": "sent", "False": "failed", "Unknown": "pending"}
 
 JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 
@@ -64,6 +69,26 @@ class ErrorView(_View):
     """One sentence that says what to do."""
 
 
+class NotificationView(_View):
+    """Whether the export's owner was told."""
+
+    status: Literal["pending", "sent", "failed"]
+    """pending while it is tried; sent and failed are final."""
+    reason: str
+    """One word, for programs."""
+    message: str
+    """One sentence; where it failed it says what to do."""
+    at: str
+    """When `status` last changed; UTC."""
+
+
+class DeliveryView(NotificationView):
+    """Whether the file was brought to where its owner wants it."""
+
+    kind: str
+    """The way it goes, such as telegram."""
+
+
 class JobView(AcceptedView):
     """A job. Parts that don't exist yet are null."""
 
@@ -89,6 +114,10 @@ class JobView(AcceptedView):
     """The finished file."""
     error: ErrorView | None
     """Why the job has failed, or can't go on for now."""
+    notification: NotificationView | None
+    """The mail to notify_email; null where none was asked for, or the job has not ended."""
+    deliveries: list[DeliveryView]
+    """What else becomes of the finished file; never why a job has failed."""
 
 
 def accepted_view(export: BackupExport) -> AcceptedView:
@@ -105,6 +134,7 @@ def job_view(export: BackupExport) -> JobView:
     """Show a job."""
     spec, status = export.spec, export.status
     progress, artifact = status.progress, status.artifact
+    told = conditions_by_kind(status)
     return JobView(
         job_id=export.job_id,
         status=REST_STATUS[export.phase],
@@ -120,7 +150,22 @@ def job_view(export: BackupExport) -> JobView:
         progress=progress and ProgressView.model_validate(progress, from_attributes=True),
         artifact=artifact and ArtifactView.model_validate(artifact, from_attributes=True),
         error=status.reason and ErrorView(reason=status.reason, message=status.message or ""),
+        notification=told.get(_EMAIL) and NotificationView(**_outcome(told[_EMAIL])),
+        deliveries=[
+            DeliveryView(kind=kind, **_outcome(condition))
+            for kind, condition in told.items()
+            if kind != _EMAIL
+        ],
     )
+
+
+def _outcome(condition: Condition) -> dict[str, Any]:
+    return {
+        "status": _DELIVERY_STATUS[condition.status],
+        "reason": condition.reason,
+        "message": condition.message,
+        "at": _normalised(condition.last_transition_time),
+    }
 
 
 def _created_at(export: BackupExport) -> str:

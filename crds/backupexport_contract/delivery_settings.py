@@ -4,6 +4,7 @@ An attribute of `Deliveries` is a kind: the runner has a module of its name, the
 Jobs for it, and an ExportTarget and the chart have its settings.  Nothing else knows the kinds.
 """
 
+import functools
 from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import ConfigDict, Field, model_validator
@@ -146,6 +147,7 @@ class Deliveries(KubernetesModel):
     """The finished files to a Telegram chat."""
 
     @classmethod
+    @functools.cache
     def kinds(cls) -> dict[str, type[Delivery]]:
         """Every kind and the class of its settings."""
         return {

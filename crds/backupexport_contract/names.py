@@ -55,8 +55,8 @@ def job_name(export_name: str) -> str:
     return _short_name(_JOB_NAME_PREFIX, export_name)
 
 
-def cleanup_job_name(export_name: str, task: str) -> str:
-    """The name of the Job that cleans up after an export; never that of another's export Job."""
+def task_job_name(export_name: str, task: str) -> str:
+    """The name of a Job beside an export's own; never that of another's export Job."""
     return _short_name(f"{task}-{_JOB_NAME_PREFIX}", export_name)
 
 

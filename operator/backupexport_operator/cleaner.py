@@ -12,7 +12,7 @@ from backupexport_operator.cluster_writer import ClusterWriter
 from backupexport_operator.facts import JobFacts
 from backupexport_operator.job_manifest import RunnerDefaults
 from backupexport_operator.kubernetes_client import brief
-from backupexport_operator.observation import Cleanup
+from backupexport_operator.observation import TaskRun
 
 # How long a refusal that may pass (a quota, a webhook) is tried again.
 _PATIENCE_SECONDS = 300.0
@@ -65,7 +65,7 @@ class Cleaner:
             await self._writer.delete_job(job)
         raise ApiException(status=409, reason=f"another cleanup is called {job.name}")
 
-    async def delete(self, cleanup: Cleanup) -> None:
+    async def delete(self, cleanup: TaskRun) -> None:
         """Delete the cleanup's Job, so that it can be made anew."""
         if cleanup.job is not None:
             await self._writer.delete_job(cleanup.job)

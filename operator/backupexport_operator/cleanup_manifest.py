@@ -42,7 +42,7 @@ def cleanup_manifest(
     ]
     container = runner_container(env, export.spec.project_id, _RESOURCES, defaults)
     metadata: dict[str, Any] = {
-        "name": names.cleanup_job_name(export.metadata.name, task),
+        "name": names.task_job_name(export.metadata.name, task),
         "namespace": export.metadata.namespace,
         "labels": labels | queue,
     }

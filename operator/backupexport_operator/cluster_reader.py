@@ -29,6 +29,7 @@ Resource = TypeVar("Resource", BackupExport, ExportTarget)
 OURS = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
 UNFINISHED = ",".join(f"status.phase!={phase}" for phase in Phase if phase.is_finished)
 AWAITING_DISPOSAL = "status.disposalPending=true"
+AWAITING_DELIVERY = "status.deliveryPending=true"
 _WATCH_SECONDS = 300
 
 
@@ -117,22 +118,24 @@ class ClusterReader:
         )
         return list(valid_models(ExportTarget, answer["items"]))
 
-    async def list_finished(self) -> tuple[list[BackupExport], str]:
-        """The finished ones that await disposal, and the version from which to watch them."""
+    async def list_finished(self, awaiting: str) -> tuple[list[BackupExport], str]:
+        """Those that the field selector finds, and the version from which to watch them."""
         exports: list[BackupExport] = []
         version = ""
-        pages = list_pages(self._custom, *self._exports, field_selector=AWAITING_DISPOSAL)
+        pages = list_pages(self._custom, *self._exports, field_selector=awaiting)
         async for page in pages:
             exports += valid_models(BackupExport, page["items"])
             version = page["metadata"]["resourceVersion"]
         return exports, version
 
-    async def watch_finished(self, version: str) -> AsyncIterator[tuple[str, BackupExport]]:
+    async def watch_finished(
+        self, awaiting: str, version: str
+    ) -> AsyncIterator[tuple[str, BackupExport]]:
         """(event type, export) for each change since `version`; ends after some minutes."""
         stream = watch.Watch().stream(
             self._custom.list_namespaced_custom_object,
             *self._exports,
-            field_selector=AWAITING_DISPOSAL,
+            field_selector=awaiting,
             resource_version=version,
             timeout_seconds=_WATCH_SECONDS,
             _request_timeout=_WATCH_SECONDS + REQUEST_TIMEOUT,

@@ -12,7 +12,7 @@ from backupexport_contract import timestamps
 from backupexport_contract.names import FINALIZER
 from backupexport_contract.resources import BackupExport
 
-from backupexport_operator.observation import Cleanup
+from backupexport_operator.observation import TaskRun
 from backupexport_operator.volume_state import CLEANUP_PAUSE, CleanupState, cleanup_outcome
 
 
@@ -36,7 +36,7 @@ class Disposal:
     trouble: str = ""
 
 
-def removal_step(removal: Cleanup, now: datetime) -> tuple[RemovalStep, timedelta | None]:
+def removal_step(removal: TaskRun, now: datetime) -> tuple[RemovalStep, timedelta | None]:
     """The next step, and when to look again; a Job that failed is made anew after a pause."""
     outcome = cleanup_outcome(removal, now)
     if outcome.state is CleanupState.MISSING:
@@ -55,7 +55,7 @@ def removal_step(removal: Cleanup, now: datetime) -> tuple[RemovalStep, timedelt
     return RemovalStep.WAIT, CLEANUP_PAUSE
 
 
-def dispose(export: BackupExport, removal: Cleanup, now: datetime) -> Disposal:
+def dispose(export: BackupExport, removal: TaskRun, now: datetime) -> Disposal:
     """The next step for an export that has ended; doing it twice is harmless."""
     deleting = export.metadata.deletion_timestamp is not None
     holds = FINALIZER in export.metadata.finalizers
@@ -65,6 +65,9 @@ def dispose(export: BackupExport, removal: Cleanup, now: datetime) -> Disposal:
         left = timestamps.from_text(export.status.expiration_time) - now
         if left > timedelta():
             return Disposal(recheck_after=left)
+        if export.status.delivery_pending:
+            # Its owner is promised the file; that ends, well or not, and the watch tells.
+            return Disposal(recheck_after=CLEANUP_PAUSE)
     elif not holds:
         return Disposal()
     step, recheck_after = RemovalStep.DONE, None

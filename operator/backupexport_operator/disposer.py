@@ -1,10 +1,5 @@
-"""Carries out what is left to do for BackupExports that have ended, see `disposal`.
+"""Carries out what is left to do for BackupExports that have ended, see `disposal`."""
 
-They are watched apart from the unfinished ones, and only those that await something: what has
-ended and is kept for good costs nothing.
-"""
-
-import asyncio
 import logging
 
 from backupexport_contract import timestamps
@@ -12,13 +7,14 @@ from backupexport_contract.resources import BackupExport
 from backupexport_contract.runner_protocol import TASK_REMOVE
 
 from backupexport_operator.cleaner import Cleaner, CleanupRefusedError
-from backupexport_operator.cluster_reader import ClusterReader
+from backupexport_operator.cluster_reader import AWAITING_DISPOSAL, ClusterReader
 from backupexport_operator.cluster_writer import ClusterWriter
 from backupexport_operator.disposal import RemovalStep, dispose
 from backupexport_operator.event_poster import EventPoster
+from backupexport_operator.finished_exports import FinishedExports
 from backupexport_operator.keyed_tasks import KeyedTasks
 from backupexport_operator.kubernetes_client import SERVER_AWAY, brief
-from backupexport_operator.observation import Cleanup
+from backupexport_operator.observation import TaskRun
 from backupexport_operator.sightings import Sightings
 from backupexport_operator.transition import EventFact
 
@@ -27,7 +23,6 @@ _logger = logging.getLogger(__name__)
 _PARALLEL = 4
 # A thousand exports that expire together, or are deleted together, take their time.
 _MOST_REMOVALS = 10
-_PAUSE_SECONDS = 5.0
 # A timer that waits for years is no good; it asks again when it has waited this long.
 _LONGEST_DELAY_SECONDS = 24 * 3600.0
 
@@ -44,60 +39,27 @@ class Disposer:
         poster: EventPoster,
     ) -> None:
         self._sightings = sightings
-        self._reader = reader
         self._writer = writer
         self._cleaner = cleaner
         self._poster = poster
-        self._exports: dict[str, BackupExport] = {}
         # Whose removal this process has begun, and who waits for one of these to end.
         self._removing: set[str] = set()
         self._in_line: dict[str, None] = {}
         self._work: KeyedTasks[str] = KeyedTasks(
             self._dispose, _PARALLEL, (*SERVER_AWAY, CleanupRefusedError), brief
         )
+        self._exports = FinishedExports(
+            reader, AWAITING_DISPOSAL, self._work.ask, self._removal_is_over
+        )
+        self.watch_for_ever = self._exports.watch_for_ever
+        self.stop = self._work.stop
 
     def ask(self, uid: str) -> None:
         """A Job or Pod of the export changed."""
-        if uid in self._exports:
+        if self._exports.get(uid) is not None:
             self._work.ask(uid)
 
-    async def watch_for_ever(self) -> None:
-        """Follow the finished exports until cancelled."""
-        while True:
-            try:
-                await self._watch()
-            except SERVER_AWAY as error:
-                _logger.warning("the watch of finished exports ended: %s", brief(error))
-                await asyncio.sleep(_PAUSE_SECONDS)
-            except Exception:
-                # A line too long for the client, say: no reason to stop watching.
-                _logger.exception("the watch of finished exports ended")
-                await asyncio.sleep(_PAUSE_SECONDS)
-
-    async def stop(self) -> None:
-        """Stop working; what was under way is picked up by the next process."""
-        await self._work.stop()
-
-    async def _watch(self) -> None:
-        exports, version = await self._reader.list_finished()
-        self._exports = {export.metadata.uid: export for export in exports}
-        for uid in self._removing - self._exports.keys():
-            self._removal_is_over(uid)
-        for uid in self._exports:
-            self._work.ask(uid)
-        while True:
-            async for kind, export in self._reader.watch_finished(version):
-                uid, version = export.metadata.uid, export.metadata.resource_version
-                if kind == "DELETED":
-                    self._exports.pop(uid, None)
-                    self._removal_is_over(uid)
-                else:
-                    self._exports[uid] = export
-                    self._work.ask(uid)
-            # It ends every few minutes; where it ends at once, not in a hot loop.
-            await asyncio.sleep(1)
-
-    async def _take(self, step: RemovalStep, export: BackupExport, removal: Cleanup) -> bool:
+    async def _take(self, step: RemovalStep, export: BackupExport, removal: TaskRun) -> bool:
         """Whether nothing will ever remove the file, because the whole namespace goes."""
         if step is RemovalStep.DELETE:
             await self._cleaner.delete(removal)

@@ -34,6 +34,7 @@ class JobFacts:
     complete: bool = False
     failure: str | None = None
     failure_message: str = ""
+    failed_at: str = ""
     failed_pods: int = 0
     pods_made: int = 0
 
@@ -107,6 +108,7 @@ def job_facts(manifest: Manifest) -> JobFacts:
         complete="Complete" in holding,
         failure=failure.get("reason", "") if failure else None,
         failure_message=failure.get("message", "") if failure else "",
+        failed_at=failure.get("lastTransitionTime", "") if failure else "",
         failed_pods=status.get("failed") or 0,
         pods_made=sum(status.get(count) or 0 for count in ("active", "failed", "succeeded")),
     )

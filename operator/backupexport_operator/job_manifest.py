@@ -85,9 +85,10 @@ def owner_reference(export: BackupExport) -> dict[str, Any]:
 
 # https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failure-policy: the first
 # rule that matches wins, and what none matches counts against backoffLimit.
+IGNORE_DISRUPTIONS = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
 _POD_FAILURE_POLICY = {
     "rules": [
-        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+        IGNORE_DISRUPTIONS,
         {
             "action": "FailJob",
             "onExitCodes": {
@@ -114,8 +115,11 @@ def task_labels(export: BackupExport, task: str) -> dict[str, str]:
     }
 
 
-def pod_spec(container: dict[str, Any], defaults: RunnerDefaults) -> dict[str, Any]:
-    """A pod that the Pod Security level `restricted` admits, with the exports' volume."""
+def pod_spec(
+    container: dict[str, Any], defaults: RunnerDefaults, *, has_volume: bool = True
+) -> dict[str, Any]:
+    """A pod that the Pod Security level `restricted` admits, with the exports' volume or not."""
+    exports = {"name": _VOLUME, "persistentVolumeClaim": {"claimName": defaults.claim_name}}
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "serviceAccountName": defaults.service_account,
@@ -133,10 +137,7 @@ def pod_spec(container: dict[str, Any], defaults: RunnerDefaults) -> dict[str, A
         },
         "containers": [container],
         "volumes": [
-            {
-                "name": _VOLUME,
-                "persistentVolumeClaim": {"claimName": defaults.claim_name},
-            },
+            *([exports] if has_volume else []),
             {"name": _SCRATCH, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
         ],
     }
@@ -155,14 +156,12 @@ def _container(
     own = target.spec.resources
     project = export.spec.project_id
     container = runner_container(
-        _environment(export, target), project, own.to_manifest() if own else {}, defaults
+        _environment(export, target),
+        project,
+        own.to_manifest() if own else {},
+        defaults,
+        secret_name=target.spec.secret_ref.name,
     )
-    container["envFrom"] = [
-        {
-            "prefix": runner_protocol.SECRET_ENV_PREFIX,
-            "secretRef": {"name": target.spec.secret_ref.name},
-        }
-    ]
     if export.spec.format == "tar":
         spool = f"{project}/{runner_protocol.SPOOL_DIRECTORY}"
         container["volumeMounts"].append(
@@ -176,13 +175,26 @@ def runner_container(
     project_id: str,
     resources: dict[str, Any],
     defaults: RunnerDefaults,
+    *,
+    secret_name: str | None = None,
+    has_volume: bool = True,
 ) -> dict[str, Any]:
     """The runner's container, which sees nothing of the volume but the project's directory."""
+    exports = {
+        "name": _VOLUME,
+        "mountPath": runner_protocol.EXPORTS_MOUNT,
+        "subPath": project_id,
+    }
+    secret = {
+        "prefix": runner_protocol.SECRET_ENV_PREFIX,
+        "secretRef": {"name": secret_name},
+    }
     return {
         "name": names.RUNNER_CONTAINER,
         "image": defaults.image,
         "imagePullPolicy": defaults.image_pull_policy,
         "env": env,
+        **({"envFrom": [secret]} if secret_name else {}),
         "resources": _with_text_quantities(resources or defaults.resources),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -192,7 +204,7 @@ def runner_container(
         "terminationMessagePath": runner_protocol.TERMINATION_MESSAGE_PATH,
         "terminationMessagePolicy": "File",
         "volumeMounts": [
-            {"name": _VOLUME, "mountPath": runner_protocol.EXPORTS_MOUNT, "subPath": project_id},
+            *([exports] if has_volume else []),
             {"name": _SCRATCH, "mountPath": runner_protocol.SCRATCH_MOUNT},
         ],
     }
@@ -217,7 +229,7 @@ def _environment(export: BackupExport, target: ExportTarget) -> list[dict[str, A
     renamed = target.spec.keys.to_manifest() if target.spec.keys else {}
     return (
         request_environment(export)
-        + _literals(values)
+        + literals(values)
         + [
             {
                 "name": runner_protocol.KEY_ENV_PREFIX + key.upper(),
@@ -234,7 +246,7 @@ def request_environment(export: BackupExport) -> list[dict[str, Any]]:
     """What the runner needs to know of the export itself."""
     spec = export.spec
     created = timestamps.from_text(export.metadata.creation_timestamp)
-    return _literals(
+    return literals(
         {
             runner_protocol.ENV_JOB_ID: export.job_id,
             runner_protocol.ENV_PROJECT_ID: spec.project_id,
@@ -253,7 +265,7 @@ def _file_name(export: BackupExport, created: datetime) -> str:
     )
 
 
-def _literals(values: dict[str, str | None]) -> list[dict[str, Any]]:
+def literals(values: dict[str, str | None]) -> list[dict[str, Any]]:
     """Environment entries; the kubelet expands $(NAME) in a value, and $$ is a dollar sign."""
     return [
         {"name": name, "value": value.replace("$", "$$")} for name, value in values.items() if value

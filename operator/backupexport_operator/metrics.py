@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import ParamSpec
 
 import aiohttp
-from backupexport_contract.reasons import Phase, Reason
+from backupexport_contract.delivery_settings import Deliveries
+from backupexport_contract.reasons import DeliveryReason, Phase, Reason
 from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY
 from kubernetes.aio.client.exceptions import ApiException
 from prometheus_client import (
@@ -25,6 +26,7 @@ from prometheus_client import (
     ProcessCollector,
 )
 
+from backupexport_operator.delivery_choice import UNTROUBLED
 from backupexport_operator.kubernetes_calls import call_of
 from backupexport_operator.operator_state import NONE, OperatorState, StateCollector
 
@@ -114,6 +116,11 @@ class OperatorMetrics:
             "Jobs that ended of those that remove what exports left on the volume.",
             ("task", "outcome"),
         )
+        self._deliveries = self._counter(
+            "backupexport_deliveries_total",
+            "Deliveries of exports that ended, well (Succeeded) or not, by kind.",
+            ("kind", "reason"),
+        )
         self._reconciles = self._histogram(
             "backupexport_operator_reconcile_duration_seconds",
             "How long reconciles took.",
@@ -140,6 +147,10 @@ class OperatorMetrics:
         for task in _TASKS:
             for outcome in _OUTCOMES:
                 self._cleanups.labels(task, outcome)
+        for kind in Deliveries.kinds():
+            for reason in DeliveryReason:
+                if reason not in UNTROUBLED:
+                    self._deliveries.labels(kind, reason)
         self._duration_of = {
             phase: self._durations.labels(phase) for phase in Phase if phase.is_finished
         }
@@ -180,6 +191,11 @@ class OperatorMetrics:
         """Count a cleanup's Job that has ended."""
         known = task if task in _TASKS else OTHER
         self._cleanups.labels(known, _OUTCOMES[0] if succeeded else _OUTCOMES[1]).inc()
+
+    @_harmless
+    def delivery_finished(self, kind: str, reason: str) -> None:
+        """Count a delivery that was made, or that will not be made any more."""
+        self._deliveries.labels(kind, reason).inc()
 
     @_harmless
     def reconciled(self, seconds: float, error: BaseException | None = None) -> None:

@@ -1,13 +1,16 @@
 """The statuses that decisions lead to: waiting, running, succeeded, or ended otherwise."""
 
 from datetime import timedelta
+from typing import Any
 
 from backupexport_contract import names, timestamps
+from backupexport_contract.delivery_conditions import is_pending
 from backupexport_contract.kubernetes_model import Condition
 from backupexport_contract.reasons import Phase, Reason
 from backupexport_contract.resources import ArtifactStatus, BackupExportStatus, ProgressStatus
 from backupexport_contract.runner_protocol import Artifact, Progress
 
+from backupexport_operator.delivery_choice import first_conditions
 from backupexport_operator.facts import PodFacts
 from backupexport_operator.observation import Observation
 from backupexport_operator.pod_verdict import Trouble, end_artifact
@@ -79,8 +82,7 @@ def succeeded(seen: Observation, artifact: Artifact) -> BackupExportStatus:
         attempts=attempts(seen),
         progress=ProgressStatus.of(Progress(100, size, size)),
         artifact=ArtifactStatus.of(artifact),
-        conditions=with_condition(seen.export.status.conditions, complete),
-        **_afterwards(seen, completed_at, has_artifact=True),
+        **_afterwards(seen, Phase.SUCCEEDED, complete, completed_at),
     )
 
 
@@ -97,15 +99,14 @@ def ended(seen: Observation, phase: Phase, trouble: Trouble) -> BackupExportStat
         start_time=seen.export.status.start_time or _text(started),
         completion_time=completed_at,
         attempts=attempts(seen),
-        conditions=with_condition(seen.export.status.conditions, failed),
-        **_afterwards(seen, completed_at, has_artifact=False),
+        **_afterwards(seen, phase, failed, completed_at),
     )
 
 
 def _afterwards(
-    seen: Observation, completed_at: str, *, has_artifact: bool
-) -> dict[str, str | bool | None]:
-    """What is left to do once the export has ended; see `disposal`."""
+    seen: Observation, phase: Phase, ending: Condition, completed_at: str
+) -> dict[str, Any]:
+    """What is left to do once the export has ended; see `disposal` and `delivery_decision`."""
     spec, target = seen.export.spec, seen.target
     seconds = (
         spec.retention_seconds
@@ -117,8 +118,17 @@ def _afterwards(
         if seconds
         else None
     )
-    pending = expires is not None or (has_artifact and spec.artifact_policy == "Delete")
-    return {"expiration_time": expires, "disposal_pending": pending or None}
+    goes_with_it = phase is Phase.SUCCEEDED and spec.artifact_policy == "Delete"
+    deliveries = first_conditions(seen, phase)
+    conditions = seen.export.status.conditions
+    for condition in (ending, *deliveries):
+        conditions = with_condition(conditions, condition)
+    return {
+        "expiration_time": expires,
+        "disposal_pending": (expires is not None or goes_with_it) or None,
+        "delivery_pending": any(map(is_pending, deliveries)) or None,
+        "conditions": conditions,
+    }
 
 
 def _next(seen: Observation, **changes: object) -> BackupExportStatus:

@@ -1,9 +1,10 @@
 """What a decision about one BackupExport rests on, and what it may ask for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from backupexport_contract.delivery_settings import Deliveries
 from backupexport_contract.resources import BackupExport, BackupExportStatus
 from backupexport_contract.runner_protocol import Progress
 from backupexport_contract.target_resource import ExportTarget
@@ -12,8 +13,11 @@ from backupexport_operator.facts import JobFacts, PodFacts
 
 
 @dataclass(frozen=True, slots=True)
-class Cleanup:
-    """A Job that cleans up after an export, and its pods; without `job` there is none."""
+class TaskRun:
+    """A Job beside the export's own, a cleanup's or a delivery's, and its pods.
+
+    Without `job` there is none.
+    """
 
     job: JobFacts | None = None
     pods: Sequence[PodFacts] = ()
@@ -33,8 +37,9 @@ class Observation:
 
     `lost_job` and `lost_pods` are how those looked last that are gone by now; after a restart of
     the operator nothing is known of them.  `progress` is the newest that the runner's log told.
-    `retention_seconds` is the chart's, None to keep exports for good.  `warning` is the newest of
-    Kubernetes' own about the pod, or about the Job while it has none; None where nobody looked.
+    `retention_seconds` is the chart's, None to keep exports for good, and so are `deliveries`, by
+    whose kinds `delivery_runs` are named.  `warning` is the newest of Kubernetes' own about the
+    pod, or about the Job while it has none; None where nobody looked.
     """
 
     export: BackupExport
@@ -45,9 +50,11 @@ class Observation:
     backoff_limit: int
     lost_job: JobFacts | None = None
     lost_pods: Sequence[PodFacts] = ()
-    tidying: Cleanup = field(default_factory=Cleanup)
-    removal: Cleanup = field(default_factory=Cleanup)
+    tidying: TaskRun = field(default_factory=TaskRun)
+    removal: TaskRun = field(default_factory=TaskRun)
     turn: Turn = field(default_factory=Turn)
+    delivery_runs: Mapping[str, TaskRun] = field(default_factory=dict)
+    deliveries: Deliveries = field(default_factory=Deliveries)
     retention_seconds: int | None = None
     warning: str | None = None
     progress: Progress | None = None

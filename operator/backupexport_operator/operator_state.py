@@ -29,13 +29,14 @@ class OperatorState:
 
     `waiting_for_turn` exports have no Job yet because of a limit; `queue_length` keys run or wait
     in the work queue; `watch_lateness_seconds` is, for each kind, how long its watch has missed
-    something.
+    something.  `pending_deliveries` are those of each kind that are still to be made.
     """
 
     exports: Iterable[UnfinishedExport]
     waiting_for_turn: int
     queue_length: int
     watch_lateness_seconds: Mapping[str, float]
+    pending_deliveries: Mapping[str, int]
 
 
 class StateCollector(Collector):
@@ -92,6 +93,12 @@ def _families(state: OperatorState) -> Iterator[Metric]:
         "How long a watch has missed something that a list has; 0 where it is up to date.",
         ("resource",),
         {(resource,): age for resource, age in state.watch_lateness_seconds.items()},
+    )
+    yield _gauge(
+        "backupexport_deliveries_pending",
+        "Deliveries of exports that have ended which are still to be made.",
+        ("kind",),
+        {(kind,): count for kind, count in state.pending_deliveries.items()},
     )
 
 

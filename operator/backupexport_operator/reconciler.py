@@ -15,6 +15,7 @@ from backupexport_operator.cleaner import Cleaner, CleanupRefusedError
 from backupexport_operator.cluster_reader import ClusterReader, Snapshot
 from backupexport_operator.cluster_writer import ClusterWriter
 from backupexport_operator.decision import decide, decide_departed
+from backupexport_operator.delivery_choice import settled_between
 from backupexport_operator.event_poster import EventPoster
 from backupexport_operator.facts import JobFacts
 from backupexport_operator.job_manifest import RunnerDefaults, job_manifest
@@ -22,7 +23,7 @@ from backupexport_operator.keyed_tasks import KeyedTasks
 from backupexport_operator.kubernetes_client import SERVER_AWAY, brief
 from backupexport_operator.log_follower import LogFollower
 from backupexport_operator.metrics import OperatorMetrics
-from backupexport_operator.observation import Cleanup, Observation, Plan
+from backupexport_operator.observation import Observation, Plan, TaskRun
 from backupexport_operator.sightings import Sightings, with_jobs_and_pods
 from backupexport_operator.start_queue import StartQueue
 from backupexport_operator.targets import serving_target
@@ -203,7 +204,7 @@ class Reconciler:
             newest = self._sightings.export(seen.export.metadata.uid) or seen.export
             seen = replace(seen, export=newest)
             if plan.create_cleanup == TASK_TIDY:
-                seen = replace(seen, tidying=Cleanup(refusal.as_failed_job))
+                seen = replace(seen, tidying=TaskRun(refusal.as_failed_job))
                 await self._apply(seen, decide(seen))
             elif refusal.namespace_is_ending:
                 await self._cleaner.release(newest)
@@ -249,6 +250,8 @@ class Reconciler:
             self._turns.leave(export.metadata.uid)
             if not old.phase or not old.phase.is_finished:
                 _count_end(self._metrics, updated)
+                for kind, condition in settled_between(old, status):
+                    self._metrics.delivery_finished(kind, condition.reason)
         for event in events_between(old, status):
             self._poster.post(export, event)
 

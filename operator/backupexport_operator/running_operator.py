@@ -9,13 +9,14 @@ from itertools import chain
 
 from backupexport_contract import timestamps
 from backupexport_contract.resources import BackupExport
-from backupexport_contract.runner_protocol import TASK_EXPORT, Progress
+from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY, Progress
 from backupexport_contract.target_resource import ExportTarget
 from kubernetes.aio import client
 
 from backupexport_operator.cleaner import Cleaner
 from backupexport_operator.cluster_reader import ClusterReader, Snapshot
 from backupexport_operator.cluster_writer import ClusterWriter
+from backupexport_operator.deliverer import Deliverer
 from backupexport_operator.disposer import Disposer
 from backupexport_operator.event_poster import EventPoster
 from backupexport_operator.facts import JobFacts, PodFacts
@@ -67,7 +68,11 @@ class RunningOperator:
         poster = EventPoster(requests, namespace)
         follower = LogFollower(streams, namespace, self._told_progress)
         self.sightings = Sightings(
-            world, defaults.backoff_limit, settings.retention_seconds, settings.progress_seconds
+            world,
+            defaults.backoff_limit,
+            settings.retention_seconds,
+            settings.progress_seconds,
+            settings.deliveries,
         )
         self._queue = StartQueue(settings.max_concurrent)
         self.reconciler = Reconciler(
@@ -83,10 +88,14 @@ class RunningOperator:
         )
         self._targets = TargetReconciler(world.targets, writer)
         self._disposer = Disposer(self.sightings, reader, writer, cleaner, poster)
+        self._deliverer = Deliverer(
+            self.sightings, reader, writer, poster, defaults, settings.public_api, metrics
+        )
         self._resync_seconds = settings.resync_seconds
         self._open_cleanups: set[str] = set()
         self._tasks = [
             asyncio.create_task(self._disposer.watch_for_ever()),
+            asyncio.create_task(self._deliverer.watch_for_ever()),
             asyncio.create_task(self._resync_for_ever()),
         ]
         # The last ones are what the first ones still need.
@@ -94,6 +103,7 @@ class RunningOperator:
             follower.stop,
             self.reconciler.stop,
             self._disposer.stop,
+            self._deliverer.stop,
             self._targets.projects.stop,
             poster.stop,
             requests.close,
@@ -124,6 +134,7 @@ class RunningOperator:
         """Something about the export has changed."""
         self.reconciler.exports.ask(uid)
         self._disposer.ask(uid)
+        self._deliverer.ask(uid)
 
     def project_changed(self, project_id: str) -> None:
         """A target of the project came, changed or went."""
@@ -133,7 +144,7 @@ class RunningOperator:
     def job_changed(self, uid: str, job: JobFacts) -> None:
         """A Job of the export came or changed."""
         self.ask(uid)
-        if job.task == TASK_EXPORT:
+        if job.task not in (TASK_TIDY, TASK_REMOVE):
             return
         # Only ends that were seen to happen: a new leader finds many that have ended.
         if not (job.complete or job.failure):
@@ -208,6 +219,7 @@ class RunningOperator:
             waiting_for_turn=self._queue.waiting,
             queue_length=self.reconciler.exports.length,
             watch_lateness_seconds=self._watches.lateness(),
+            pending_deliveries=self._deliverer.pending(),
         )
 
 

@@ -4,9 +4,11 @@ import socket
 import uuid
 from typing import Annotated, Any, Literal
 
+from backupexport_contract.delivery_settings import Deliveries
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from backupexport_operator.delivery_manifest import PublicApi
 from backupexport_operator.job_manifest import RunnerDefaults
 from backupexport_operator.lease_decision import Timings
 
@@ -50,6 +52,12 @@ class Settings(BaseSettings):
     """How long finished exports are kept, in seconds, unless they or their target say."""
     kueue_queue_name: str | None = None
     """Kueue's LocalQueue for the Jobs, unless the ExportTarget names one."""
+    deliveries: Deliveries = Deliveries()
+    """How exports reach their owners, as in an ExportTarget's spec.deliveries, which wins."""
+    public_url: str | None = None
+    """Where people reach the api, for the mails; they say it in words unless given."""
+    downloads: bool = False
+    """Whether people get files from the api, for the mails."""
     resync_seconds: PositiveSeconds = 60
     """How often everything unfinished is looked at again without an event, in seconds."""
     progress_seconds: float = Field(default=2, ge=0.1)
@@ -96,6 +104,11 @@ class Settings(BaseSettings):
             renew_deadline=self.lease_renew_deadline_seconds,
             retry=self.lease_retry_seconds,
         )
+
+    @property
+    def public_api(self) -> PublicApi:
+        """What people are told of the api."""
+        return PublicApi(self.public_url, has_downloads=self.downloads)
 
     @property
     def identity(self) -> str:

@@ -11,17 +11,19 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from backupexport_contract import names, timestamps
+from backupexport_contract.delivery_settings import Deliveries
 from backupexport_contract.resources import BackupExport
 from backupexport_contract.runner_protocol import (
     TASK_REMOVE,
     TASK_TIDY,
     Progress,
+    delivery_task,
 )
 from backupexport_contract.target_resource import ExportTarget
 
 from backupexport_operator.cluster_reader import Snapshot
 from backupexport_operator.facts import JobFacts, PodFacts
-from backupexport_operator.observation import Cleanup, Observation
+from backupexport_operator.observation import Observation, TaskRun
 from backupexport_operator.targets import serving_target
 
 Value_co = TypeVar("Value_co", covariant=True)
@@ -75,11 +77,13 @@ class Sightings:
         backoff_limit: int,
         retention_seconds: int | None,
         progress_seconds: float,
+        deliveries: Deliveries | None = None,
     ) -> None:
         self.world = world
         self._backoff_limit = backoff_limit
         self._retention_seconds = retention_seconds
         self._progress_seconds = progress_seconds
+        self._deliveries = deliveries or Deliveries()
         self._memories: dict[str, _Memory] = {}
         # A watch that had to list anew doesn't tell what vanished meanwhile.
         self._gone: set[str] = set()
@@ -121,6 +125,7 @@ class Sightings:
             backoff_limit=self._backoff_limit,
             lost_job=memory.lost_job,
             lost_pods=tuple(memory.lost_pods.values()),
+            deliveries=self._deliveries,
             retention_seconds=self._retention_seconds,
             progress=self._progress_to_show(memory),
         )
@@ -249,13 +254,18 @@ def with_jobs_and_pods(
         pods_of.setdefault(pod.job, []).append(pod)
     name = seen.export.metadata.name
     own = names.job_name(name)
-    tidying, removal = (names.cleanup_job_name(name, task) for task in (TASK_TIDY, TASK_REMOVE))
+
+    def run_of(task: str) -> TaskRun:
+        job_name = names.task_job_name(name, task)
+        return TaskRun(job_of.get(job_name), pods_of.get(job_name, []))
+
     return replace(
         seen,
         job=job_of.get(own),
         pods=pods_of.get(own, []),
-        tidying=Cleanup(job_of.get(tidying), pods_of.get(tidying, [])),
-        removal=Cleanup(job_of.get(removal), pods_of.get(removal, [])),
+        tidying=run_of(TASK_TIDY),
+        removal=run_of(TASK_REMOVE),
+        delivery_runs={kind: run_of(delivery_task(kind)) for kind in Deliveries.kinds()},
     )
 
 

@@ -7,6 +7,8 @@ from backupexport_contract.kubernetes_model import Condition, KubernetesModel
 from backupexport_contract.reasons import Phase
 from backupexport_contract.resources import BackupExportStatus
 
+from backupexport_operator.delivery_choice import delayed_between, settled_between
+
 
 @dataclass(frozen=True, slots=True)
 class EventFact:
@@ -53,4 +55,17 @@ def events_between(old: BackupExportStatus, new: BackupExportStatus) -> list[Eve
         old.phase,
     ):
         events.append(EventFact("Warning", new.reason, new.message or ""))
+    return events + _delivery_events(old, new)
+
+
+def _delivery_events(old: BackupExportStatus, new: BackupExportStatus) -> list[EventFact]:
+    events = [
+        EventFact("Warning", "DeliveryDelayed", f"{kind}: {condition.message}")
+        for kind, condition in delayed_between(old, new)
+    ]
+    for kind, condition in settled_between(old, new):
+        went_well = condition.status == "True"
+        severity = "Normal" if went_well else "Warning"
+        reason = condition.type if went_well else "DeliveryFailed"
+        events.append(EventFact(severity, reason, f"{kind}: {condition.message}"))
     return events

@@ -13,7 +13,7 @@ from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import Artifact, read_outcome
 
 from backupexport_operator.facts import PodFacts
-from backupexport_operator.observation import Cleanup, Observation
+from backupexport_operator.observation import Observation, TaskRun
 
 # A node that has not ended a pod this long after its grace period doesn't answer.
 NODE_GRACE = timedelta(seconds=60)
@@ -74,7 +74,7 @@ def is_clean(seen: Observation) -> bool:
     return started >= (seen.export.status.attempts or 0) and all(map(_left_clean, attempts))
 
 
-def cleanup_outcome(cleanup: Cleanup, now: datetime) -> CleanupOutcome:
+def cleanup_outcome(cleanup: TaskRun, now: datetime) -> CleanupOutcome:
     """What a cleanup Job and its pods say."""
     if cleanup.job is None:
         return CleanupOutcome(CleanupState.MISSING)

@@ -54,11 +54,13 @@ class Cluster:
         self.refusal: ApiException | None = None
         self.lists = 0
 
-    async def list_finished(self) -> tuple[list[BackupExport], str]:
+    async def list_finished(self, _awaiting: str) -> tuple[list[BackupExport], str]:
         self.lists += 1
         return self.exports, "1"
 
-    async def watch_finished(self, _version: str) -> AsyncIterator[tuple[str, BackupExport]]:
+    async def watch_finished(
+        self, _awaiting: str, _version: str
+    ) -> AsyncIterator[tuple[str, BackupExport]]:
         while True:
             change = await self.changes.get()
             if isinstance(change, Exception):
@@ -169,7 +171,7 @@ async def test_in_a_namespace_that_ends_it_lets_go() -> None:
 async def test_a_watch_that_breaks_begins_anew(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backupexport_operator.disposer._PAUSE_SECONDS", 0)
+    monkeypatch.setattr("backupexport_operator.finished_exports._PAUSE_SECONDS", 0)
     cluster = Cluster()
     running = Running(cluster)
     await running.until(lambda: cluster.lists == 1)

@@ -38,6 +38,7 @@ def state() -> OperatorState:
         waiting_for_turn=1,
         queue_length=3,
         watch_lateness_seconds={"backupexports": 1.5, "jobs": 61.0},
+        pending_deliveries={"email": 2, "telegram": 0},
     )
 
 
@@ -52,6 +53,7 @@ def busy_operator() -> OperatorMetrics:
     )
     metrics.export_finished("proj-1", Phase.FAILED, Reason.STORAGE_FULL, duration_seconds=3.0)
     metrics.cleanup_finished("tidy", succeeded=True)
+    metrics.delivery_finished("email", "Succeeded")
     metrics.reconciled(0.004)
     metrics.count_request("POST", JOBS_PATH, 201)
     return metrics

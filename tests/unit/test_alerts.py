@@ -195,6 +195,20 @@ CASES = {
         },
         30,
     ),
+    "a delivery was given up": Case(
+        "BackupExportDeliveryFailing",
+        {name("backupexport_deliveries_total", kind="email", reason="Refused"): "0x10 1x60"},
+        30,
+        ({"namespace": NAMESPACE, "kind": "email", "reason": "Refused"} | WARNING,),
+    ),
+    "deliveries went well": Case(
+        "BackupExportDeliveryFailing",
+        {
+            name("backupexport_deliveries_total", kind="email", reason="Refused"): "3x70",
+            name("backupexport_deliveries_total", kind="email", reason="Succeeded"): "0+1x70",
+        },
+        30,
+    ),
     "no operator at all": Case(
         "BackupExportNoLeader", {}, 3, ({"namespace": NAMESPACE} | CRITICAL,)
     ),

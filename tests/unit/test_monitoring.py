@@ -7,7 +7,7 @@ from typing import Any
 
 import promql
 import pytest
-from backupexport_contract.reasons import Phase, Reason
+from backupexport_contract.reasons import DeliveryReason, Phase, Reason
 from expositions import api_exposition, operator_exposition
 from prometheus_client.parser import text_string_to_metric_families
 from rendered_chart import CHART, EVERYTHING, Manifest, of_kind, render, template
@@ -94,7 +94,9 @@ def check_names(expression: str) -> None:
 
 def check_value(matcher: promql.Matcher) -> None:
     """A value that nobody ever sets makes an alert that never fires."""
-    possible = {"phase": set(Phase), "reason": {*Reason, "(none)"}}.get(matcher.label)
+    possible = {"phase": set(Phase), "reason": {*Reason, *DeliveryReason, "(none)"}}.get(
+        matcher.label
+    )
     if matcher.label in ("kind", "outcome", "task"):
         possible = exposed()[matcher.metric][matcher.label]
     if possible is not None:

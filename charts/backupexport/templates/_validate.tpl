@@ -42,6 +42,21 @@
 {{- fail "operator.lease: retrySeconds must be at most half of renewDeadlineSeconds" }}
 {{- end }}
 {{- end }}
+{{- /* The CRD knows the kinds of delivery and their fields; a mistyped one would mean nothing. */}}
+{{- $crd := .Files.Get "files/crds/exporttargets.yaml" | fromYaml }}
+{{- $spec := (index $crd.spec.versions 0).schema.openAPIV3Schema.properties.spec }}
+{{- $kinds := $spec.properties.deliveries.properties }}
+{{- range $kind, $settings := .Values.deliveries }}
+{{- if not (hasKey $kinds $kind) }}
+{{- fail (printf "deliveries.%s: there is no such kind, but %s" $kind (keys $kinds | sortAlpha | join ", ")) }}
+{{- end }}
+{{- $fields := (get $kinds $kind).properties }}
+{{- range $field, $value := $settings }}
+{{- if not (hasKey $fields $field) }}
+{{- fail (printf "deliveries.%s.%s: there is no such field, but %s" $kind $field (keys $fields | sortAlpha | join ", ")) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if not .Values.api.service.enabled }}
 {{- if .Values.ingress.enabled }}{{ fail "ingress.enabled: needs api.service.enabled" }}{{ end }}
 {{- if .Values.metrics.serviceMonitor.enabled }}{{ fail "metrics.serviceMonitor.enabled: needs api.service.enabled" }}{{ end }}

@@ -56,7 +56,37 @@ def test_a_new_job() -> None:
         "progress": None,
         "artifact": None,
         "error": None,
+        "notification": None,
+        "deliveries": [],
     }
+
+
+def told(kind: str, status: str, reason: str) -> dict[str, str]:
+    time = "2026-01-29T15:31:00Z"
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": "So.",
+        "lastTransitionTime": time,
+    }
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"), [("Unknown", "pending"), ("True", "sent"), ("False", "failed")]
+)
+def test_what_became_of_deliveries(condition: str, expected: str) -> None:
+    outcome = {
+        "status": expected,
+        "reason": "Why",
+        "message": "So.",
+        "at": "2026-01-29T15:31:00.000Z",
+    }
+    mail, file = told("Notified", condition, "Why"), told("Delivered", condition, "Why")
+    assert view(status={"conditions": [mail]})["notification"] == outcome
+    assert view(status={"conditions": [mail]})["deliveries"] == []
+    assert view(status={"conditions": [file]})["notification"] is None
+    assert view(status={"conditions": [file]})["deliveries"] == [outcome | {"kind": "telegram"}]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from backupexport_operator.decision import (
     decide_departed,
 )
 from backupexport_operator.facts import JobFacts, PodFacts
-from backupexport_operator.observation import Cleanup, Observation, Plan, Turn
+from backupexport_operator.observation import Observation, Plan, TaskRun, Turn
 from backupexport_operator.volume_state import CLEANUP_PAUSE, NODE_GRACE
 
 CREATED = "2026-01-29T15:30:00Z"
@@ -42,7 +42,7 @@ TARGET = ExportTarget.model_validate(
 )
 
 TIDY = JobFacts(name="tidy-bex-nightly", owner_uid="uid-1", task="tidy", created_at=CREATED)
-TIDIED = Cleanup(
+TIDIED = TaskRun(
     replace(TIDY, complete=True),
     [replace(POD, task="tidy", exit_code=0, termination_message=outcome_text(Outcome()))],
 )
@@ -367,20 +367,20 @@ def test_where_nobody_knows_what_an_attempt_left_a_cleanup_looks_before_the_end(
     plan = decide(observation)
     assert plan.create_cleanup == "tidy"
     assert plan.status.phase == Phase.RUNNING
-    waiting = replace(observation, tidying=Cleanup(TIDY))
+    waiting = replace(observation, tidying=TaskRun(TIDY))
     assert decide(waiting).create_cleanup is None
     assert decide(waiting).status.phase == Phase.RUNNING
     assert decide(replace(observation, tidying=TIDIED)).status.phase == Phase.FAILED
 
 
 def test_a_cleanup_that_fails_does_not_keep_the_verdict() -> None:
-    failed = Cleanup(replace(TIDY, failure="DeadlineExceeded"))
+    failed = TaskRun(replace(TIDY, failure="DeadlineExceeded"))
     plan = decide(seen(RUNNING, KILLED, job=GIVEN_UP, tidying=failed))
     assert plan.status.phase == Phase.FAILED
 
 
 def test_a_cleanup_whose_report_is_lost_is_made_anew() -> None:
-    lost = Cleanup(replace(TIDY, complete=True))
+    lost = TaskRun(replace(TIDY, complete=True))
     plan = decide(seen(RUNNING, KILLED, job=GIVEN_UP, tidying=lost))
     assert (plan.delete_cleanup, plan.status.phase) == ("tidy", Phase.RUNNING)
 
@@ -399,7 +399,7 @@ def test_a_file_that_a_cleanup_finds_whole_is_a_success(facts: dict[str, Any]) -
     observation = replace(seen(RUNNING), **facts)
     assert decide(observation).create_cleanup == "tidy"
     found = replace(TIDIED.pods[0], termination_message=outcome_text(Outcome(ARTIFACT)))
-    plan = decide(replace(observation, tidying=Cleanup(TIDIED.job, [found])))
+    plan = decide(replace(observation, tidying=TaskRun(TIDIED.job, [found])))
     assert plan.status.phase == Phase.SUCCEEDED
     assert plan.status.artifact is not None
     assert plan.status.artifact.sha256 == ARTIFACT.sha256
@@ -474,7 +474,7 @@ def test_deleted_while_it_runs_stops_the_job_removes_the_file_and_lets_go() -> N
     assert decide(seen(of, running, job=None)).create_cleanup is None
     gone = seen(of, job=None, lost_pods=[replace(DONE)])
     assert decide(gone).create_cleanup == "remove"
-    going = Cleanup(replace(TIDY, task="remove"))
+    going = TaskRun(replace(TIDY, task="remove"))
     assert decide(replace(gone, removal=going)) == Plan(of.status, recheck_after=CLEANUP_PAUSE)
     assert decide(replace(gone, removal=TIDIED)) == Plan(of.status, remove_finalizer=True)
 
@@ -606,7 +606,7 @@ def test_a_pod_that_vanished_on_its_node_may_have_begun() -> None:
 
 def test_a_cleanup_that_does_not_end_does_not_keep_the_verdict() -> None:
     """Suspended by Kueue, say: its deadline doesn't run then."""
-    observation = seen(RUNNING, KILLED, job=GIVEN_UP, tidying=Cleanup(TIDY))
+    observation = seen(RUNNING, KILLED, job=GIVEN_UP, tidying=TaskRun(TIDY))
     assert decide(observation).status.phase == Phase.RUNNING
     late = replace(observation, now=NOW + CLEANUP_PAUSE)
     assert decide(late).status.phase == Phase.FAILED

@@ -11,7 +11,7 @@ from backupexport_contract.runner_protocol import Artifact, Outcome, outcome_tex
 from backupexport_contract.target_resource import ExportTarget
 from backupexport_operator.decision import decide
 from backupexport_operator.facts import JobFacts, PodFacts
-from backupexport_operator.observation import Cleanup, Observation, Plan, Turn
+from backupexport_operator.observation import Observation, Plan, TaskRun, Turn
 from backupexport_operator.pod_verdict import end_artifact, end_trouble
 from backupexport_operator.volume_state import cleanup_outcome
 from hypothesis import example, given
@@ -71,7 +71,7 @@ jobs = st.builds(
     pods_made=st.integers(0, 3),
 )
 cleanups = st.builds(
-    Cleanup, job=mostly(None, JOB, replace(JOB, complete=True)), pods=st.lists(pods, max_size=1)
+    TaskRun, job=mostly(None, JOB, replace(JOB, complete=True)), pods=st.lists(pods, max_size=1)
 )
 observations = st.fixed_dictionaries(
     {
@@ -193,7 +193,7 @@ def test_what_can_not_heal_fails_whatever_else_is_seen(code: int, others: list[P
     )  # fmt: skip
     whole = any(map(end_artifact, others))
     export = new_export("Retain")
-    failed = Cleanup(replace(JOB, failure="DeadlineExceeded"))
+    failed = TaskRun(replace(JOB, failure="DeadlineExceeded"))
     plan = decide(
         Observation(export, TARGET, JOB, [fatal], START, 4, lost_pods=others, tidying=failed)
     )

@@ -9,14 +9,14 @@ from backupexport_contract.resources import BackupExport
 from backupexport_contract.runner_protocol import Outcome, outcome_text
 from backupexport_operator.disposal import Disposal, RemovalStep, dispose
 from backupexport_operator.facts import JobFacts, PodFacts
-from backupexport_operator.observation import Cleanup
+from backupexport_operator.observation import TaskRun
 from backupexport_operator.volume_state import CLEANUP_PAUSE
 
 NOW = datetime(2026, 1, 29, 15, 31, 0, tzinfo=UTC)
 PAST, FUTURE = "2026-01-29T15:30:59Z", "2026-01-29T15:31:30Z"
 JOB = JobFacts("remove-bex-nightly", "uid-1", task="remove", created_at=PAST)
 REPORT = PodFacts("r", PAST, exit_code=0, termination_message=outcome_text(Outcome()))
-GONE = Cleanup(replace(JOB, complete=True), [REPORT])
+GONE = TaskRun(replace(JOB, complete=True), [REPORT])
 ARTIFACT = {
     "path": "p/f", "sizeBytes": 1, "uncompressedBytes": 1, "sha256": "ab",
     "serverVersion": "17.5", "dumpVersion": "17.6", "displaySize": "1 B",
@@ -51,13 +51,13 @@ EXPIRED = export(expirationTime=PAST)
 @pytest.mark.parametrize(
     ("of", "removal", "expected"),
     [
-        (export(held=True), Cleanup(), Disposal()),
-        (export(deleted=True), Cleanup(), Disposal()),
-        (export(expirationTime=FUTURE), Cleanup(), Disposal(recheck_after=timedelta(seconds=30))),
-        (HELD_AND_DELETED, Cleanup(), Disposal(RemovalStep.CREATE)),
-        (HELD_AND_DELETED, Cleanup(JOB), Disposal(recheck_after=CLEANUP_PAUSE)),
+        (export(held=True), TaskRun(), Disposal()),
+        (export(deleted=True), TaskRun(), Disposal()),
+        (export(expirationTime=FUTURE), TaskRun(), Disposal(recheck_after=timedelta(seconds=30))),
+        (HELD_AND_DELETED, TaskRun(), Disposal(RemovalStep.CREATE)),
+        (HELD_AND_DELETED, TaskRun(JOB), Disposal(recheck_after=CLEANUP_PAUSE)),
         (HELD_AND_DELETED, GONE, Disposal(RemovalStep.DONE, remove_finalizer=True)),
-        (EXPIRED, Cleanup(), Disposal(RemovalStep.CREATE)),
+        (EXPIRED, TaskRun(), Disposal(RemovalStep.CREATE)),
         (EXPIRED, GONE, Disposal(RemovalStep.DONE, delete_export=True)),
         (
             export(held=True, expirationTime=PAST),
@@ -66,22 +66,22 @@ EXPIRED = export(expirationTime=PAST)
         ),
         (
             export(artifact=False, expirationTime=PAST),
-            Cleanup(),
+            TaskRun(),
             Disposal(RemovalStep.DONE, delete_export=True),
         ),
         (
             export(held=True, deleted=True, artifact=False),
-            Cleanup(),
+            TaskRun(),
             Disposal(RemovalStep.DONE, remove_finalizer=True),
         ),
         (
             HELD_AND_DELETED,
-            Cleanup(replace(JOB, complete=True)),
+            TaskRun(replace(JOB, complete=True)),
             Disposal(RemovalStep.DONE, remove_finalizer=True),
         ),
         (
             HELD_AND_DELETED,
-            Cleanup(replace(JOB, created_at="2026-01-29T15:20:00Z")),
+            TaskRun(replace(JOB, created_at="2026-01-29T15:20:00Z")),
             Disposal(RemovalStep.DELETE, trouble="its Job doesn't end"),
         ),
     ],
@@ -91,13 +91,13 @@ EXPIRED = export(expirationTime=PAST)
         "expired without a file", "deleted without a file", "the report is lost", "suspended",
     ],
 )  # fmt: skip
-def test_the_next_step(of: BackupExport, removal: Cleanup, expected: Disposal) -> None:
+def test_the_next_step(of: BackupExport, removal: TaskRun, expected: Disposal) -> None:
     assert dispose(of, removal, NOW) == expected
 
 
 def test_a_removal_that_failed_says_why_and_is_made_anew_after_a_pause() -> None:
     said = outcome_text(Outcome(message="The export volume is mounted read-only."))
-    failed = Cleanup(
+    failed = TaskRun(
         replace(JOB, failure="BackoffLimitExceeded"),
         [replace(REPORT, exit_code=29, termination_message=said)],
     )

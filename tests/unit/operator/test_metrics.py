@@ -42,12 +42,19 @@ def test_exports_now() -> None:
     assert value(registry, "backupexport_exports_waiting") == 1
     assert value(registry, "backupexport_operator_queue_length") == 3
     assert value(registry, "backupexport_operator_watch_lateness_seconds", resource="jobs") == 61
+    assert value(registry, "backupexport_deliveries_pending", kind="email") == 2
+
+
+def test_deliveries_by_kind_and_outcome() -> None:
+    registry, name = busy_operator().registry, "backupexport_deliveries_total"
+    assert value(registry, name, kind="email", reason="Succeeded") == 1
+    assert value(registry, name, kind="telegram", reason="Refused") == 0
 
 
 def test_the_state_is_read_at_each_scrape() -> None:
     metrics = OperatorMetrics()
     now: list[UnfinishedExport] = []
-    metrics.tell_of(lambda: OperatorState(now, 0, 0, {}))
+    metrics.tell_of(lambda: OperatorState(now, 0, 0, {}, {}))
     exports, age = "backupexport_exports", "backupexport_oldest_export_age_seconds"
     for phase in ("Pending", "Running"):
         assert value(metrics.registry, exports, phase=phase, reason="(none)") == 0

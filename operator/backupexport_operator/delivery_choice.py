@@ -1,0 +1,87 @@
+"""Which deliveries an export gets when it ends, and what their conditions say at first."""
+
+from collections.abc import Iterator
+
+from backupexport_contract import timestamps
+from backupexport_contract.delivery_conditions import conditions_by_kind, is_pending
+from backupexport_contract.delivery_settings import Deliveries, Delivery
+from backupexport_contract.kubernetes_model import Condition
+from backupexport_contract.reasons import DeliveryReason, Phase
+from backupexport_contract.resources import BackupExportStatus
+from backupexport_contract.target_resource import ExportTarget
+
+from backupexport_operator.observation import Observation
+
+NOT_CONFIGURED = (
+    "No {kind} delivery is set up here: ask the cluster's administrators for deliveries.{kind} in "
+    "the chart or on the ExportTarget."
+)
+
+
+# Nothing is in the way.
+UNTROUBLED = (DeliveryReason.PENDING, DeliveryReason.IN_PROGRESS)
+
+
+def settings_for(kind: str, target: ExportTarget | None, of_chart: Deliveries) -> Delivery | None:
+    """The target's settings of `kind`, else the chart's; None where it is not to be made."""
+    of_target = target.spec.deliveries if target is not None else None
+    settings = (of_target.settings_of(kind) if of_target else None) or of_chart.settings_of(kind)
+    return settings if settings is not None and settings.enabled else None
+
+
+def first_conditions(seen: Observation, phase: Phase) -> list[Condition]:
+    """One for each delivery that an export which has just ended in `phase` gets, or asked for."""
+    return list(_first_conditions(seen, phase))
+
+
+def _first_conditions(seen: Observation, phase: Phase) -> Iterator[Condition]:
+    for kind, form in Deliveries.kinds().items():
+        if not form.concerns(seen.export.spec, phase):
+            continue
+        if settings_for(kind, seen.target, seen.deliveries) is not None:
+            yield delivery_condition(
+                seen, form, "Unknown", DeliveryReason.PENDING, "It is made as soon as possible."
+            )
+        elif form.is_asked_for(seen.export.spec):
+            message = NOT_CONFIGURED.format(kind=kind)
+            yield delivery_condition(seen, form, "False", DeliveryReason.NOT_CONFIGURED, message)
+
+
+def settled_between(
+    old: BackupExportStatus, new: BackupExportStatus
+) -> list[tuple[str, Condition]]:
+    """The deliveries that have come to an end from `old` to `new`, and how."""
+    before = conditions_by_kind(old)
+    return [
+        (kind, condition)
+        for kind, condition in conditions_by_kind(new).items()
+        if not is_pending(condition) and (kind not in before or is_pending(before[kind]))
+    ]
+
+
+def delayed_between(
+    old: BackupExportStatus, new: BackupExportStatus
+) -> list[tuple[str, Condition]]:
+    """The deliveries that something new is in the way of, though not for good."""
+    before = conditions_by_kind(old)
+    return [
+        (kind, condition)
+        for kind, condition in conditions_by_kind(new).items()
+        if is_pending(condition)
+        and condition.reason not in UNTROUBLED
+        and (kind not in before or before[kind].reason != condition.reason)
+    ]
+
+
+def delivery_condition(
+    seen: Observation, form: type[Delivery], status: str, reason: str, message: str
+) -> Condition:
+    """What is told of the delivery from now on."""
+    return Condition(
+        type=form.condition_type,
+        status=status,
+        reason=reason,
+        message=message,
+        last_transition_time=timestamps.to_text(seen.now),
+        observed_generation=seen.export.metadata.generation,
+    )

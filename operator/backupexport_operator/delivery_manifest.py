@@ -1,0 +1,116 @@
+"""The Job that is one attempt at a delivery: a pure function of the export and settings."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from backupexport_contract import names, runner_protocol
+from backupexport_contract.delivery_settings import Delivery
+from backupexport_contract.resources import ArtifactStatus, BackupExport
+from backupexport_contract.runner_protocol import Artifact, ExportEnd
+
+from backupexport_operator.job_manifest import (
+    IGNORE_DISRUPTIONS,
+    RunnerDefaults,
+    literals,
+    owner_reference,
+    pod_spec,
+    queue_label,
+    request_environment,
+    runner_container,
+    task_labels,
+)
+
+# It passes a file on, or a mail; the chart's resources are for dumps.
+_RESOURCES = {
+    "requests": {"cpu": "10m", "memory": "48Mi"},
+    "limits": {"memory": "192Mi"},
+}
+# Of the settings, what the operator itself acts on.
+_NOT_FOR_THE_RUNNER = {"enabled", "secretRef", "giveUpSeconds"}
+
+
+@dataclass(frozen=True, slots=True)
+class PublicApi:
+    """Where people reach the api, None where nobody said, and whether it hands out files."""
+
+    url: str | None = None
+    has_downloads: bool = False
+
+
+def delivery_manifest(
+    export: BackupExport,
+    kind: str,
+    settings: Delivery,
+    defaults: RunnerDefaults,
+    public_api: PublicApi,
+) -> dict[str, Any]:
+    """A batch/v1 Job; it alone gets the delivery's Secret, and never the target's."""
+    task = runner_protocol.delivery_task(kind)
+    labels = task_labels(export, task)
+    manifest = settings.to_manifest()
+    for_runner = {key: manifest[key] for key in manifest if key not in _NOT_FOR_THE_RUNNER}
+    env = [
+        {"name": runner_protocol.ENV_TASK, "value": task},
+        *request_environment(export),
+        *literals(
+            {
+                runner_protocol.ENV_EXPORT_END: runner_protocol.export_end_text(
+                    _export_end(export, public_api)
+                ),
+                runner_protocol.ENV_DELIVERY_SETTINGS: json.dumps(for_runner),
+            }
+        ),
+    ]
+    container = runner_container(
+        env,
+        export.spec.project_id,
+        _RESOURCES,
+        defaults,
+        secret_name=settings.secret_ref.name if settings.secret_ref else None,
+        has_volume=settings.reads_file,
+    )
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": names.task_job_name(export.metadata.name, task),
+            "namespace": export.metadata.namespace,
+            "labels": labels | queue_label(defaults.queue_name),
+            "ownerReferences": [owner_reference(export)],
+        },
+        "spec": {
+            # The operator makes the next attempt, when its time has come.
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": settings.attempt_seconds or settings.give_up_seconds,
+            "ttlSecondsAfterFinished": defaults.ttl_seconds_after_finished,
+            "podFailurePolicy": {"rules": [IGNORE_DISRUPTIONS]},
+            # Two pods of one delivery would send everything twice.
+            "podReplacementPolicy": "Failed",
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": pod_spec(container, defaults, has_volume=settings.reads_file),
+            },
+        },
+    }
+
+
+def _export_end(export: BackupExport, public_api: PublicApi) -> ExportEnd:
+    status = export.status
+    return ExportEnd(
+        phase=export.phase,
+        reason=status.reason,
+        message=status.message,
+        started_at=status.start_time,
+        completed_at=status.completion_time,
+        expires_at=status.expiration_time,
+        requested_by=export.metadata.annotations.get(names.ANNOTATION_REQUESTED_BY),
+        notify_email=export.spec.notify_email,
+        api_url=public_api.url,
+        has_downloads=public_api.has_downloads,
+        artifact=_artifact(status.artifact) if status.artifact else None,
+    )
+
+
+def _artifact(artifact: ArtifactStatus) -> Artifact:
+    return Artifact(**{name: getattr(artifact, name) for name in Artifact.__slots__})

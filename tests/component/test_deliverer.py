@@ -1,0 +1,275 @@
+"""Deliveries of finished exports, over a watch that the test feeds."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from backupexport_contract import names, timestamps
+from backupexport_contract.delivery_settings import Deliveries
+from backupexport_contract.reasons import ExitCode
+from backupexport_contract.resources import BackupExport
+from backupexport_contract.runner_protocol import Outcome, outcome_text
+from backupexport_operator.deliverer import Deliverer
+from backupexport_operator.delivery_manifest import PublicApi
+from backupexport_operator.facts import JobFacts, PodFacts
+from backupexport_operator.job_manifest import RunnerDefaults
+from backupexport_operator.metrics import OperatorMetrics
+from backupexport_operator.sightings import Sightings, World
+from backupexport_operator.transition import EventFact
+from expositions import value
+from kubernetes.aio.client.exceptions import ApiException
+
+CHART = Deliveries.model_validate(
+    {
+        "email": {"host": "mail", "from": "exports@example.com"},
+        "telegram": {"secretRef": {"name": "bot"}},
+    }
+)
+
+
+def finished(number: int = 1, project_id: str = "p", *kinds: str, **metadata: Any) -> BackupExport:
+    now = timestamps.to_text(timestamps.now())
+    told = [
+        {
+            "type": Deliveries.kinds()[kind].condition_type,
+            "status": "Unknown",
+            "reason": "Pending",
+            "message": "Soon.",
+            "lastTransitionTime": now,
+        }
+        for kind in kinds or ("email",)
+    ]
+    return BackupExport.model_validate(
+        {
+            "metadata": {
+                "name": f"e{number}",
+                "namespace": "ns",
+                "uid": f"uid-{number}",
+                "resourceVersion": "1",
+                "creationTimestamp": now,
+                **metadata,
+            },
+            "spec": {"projectId": project_id, "notifyEmail": "a@example.com"},
+            "status": {
+                "phase": "Succeeded",
+                "completionTime": now,
+                "conditions": told,
+                "deliveryPending": True,
+            },
+        }
+    )
+
+
+class Cluster:
+    """What the deliverer reads, writes and posts; `changes` is what its watch tells next."""
+
+    def __init__(self, *exports: BackupExport) -> None:
+        self.exports = {export.metadata.uid: export for export in exports}
+        self.changes: asyncio.Queue[Any] = asyncio.Queue()
+        self.jobs: dict[str, list[JobFacts]] = {}
+        self.pods: dict[str, list[PodFacts]] = {}
+        self.made: list[str] = []
+        self.deleted: list[str] = []
+        self.events: list[EventFact] = []
+        self.refusals: list[ApiException] = []
+
+    async def list_finished(self, _awaiting: str) -> tuple[list[BackupExport], str]:
+        return list(self.exports.values()), "1"
+
+    async def watch_finished(
+        self, _awaiting: str, _version: str
+    ) -> AsyncIterator[tuple[str, BackupExport]]:
+        while True:
+            yield await self.changes.get()
+
+    async def create_job(self, manifest: dict[str, Any]) -> JobFacts:
+        if self.refusals:
+            raise self.refusals.pop()
+        labels = manifest["metadata"]["labels"]
+        uid = labels["backupexport.dev/export-uid"]
+        job = JobFacts(
+            manifest["metadata"]["name"],
+            uid,
+            export_uid=uid,
+            task=labels["backupexport.dev/task"],
+            created_at=timestamps.to_text(timestamps.now()),
+        )
+        if job.name not in [known.name for known in self.jobs.get(uid, [])]:
+            self.made.append(job.name)
+            self.jobs.setdefault(uid, []).append(job)
+        return job
+
+    async def delete_job(self, job: JobFacts) -> None:
+        self.deleted.append(job.name)
+        self.jobs[job.owner_uid].remove(job)
+
+    async def patch_export_status(
+        self, export: BackupExport, patch: dict[str, Any]
+    ) -> BackupExport | None:
+        status = export.status.to_manifest() | patch
+        data = export.to_manifest() | {"status": {k: v for k, v in status.items() if v is not None}}
+        updated = BackupExport.model_validate(data)
+        self.exports[export.metadata.uid] = updated
+        return updated
+
+    def post(self, _export: BackupExport, event: EventFact) -> None:
+        self.events.append(event)
+
+    def end(self, number: int, kind: str, code: int, message: str, ago: float = 0) -> None:
+        """The attempt's Job ends."""
+        uid = f"uid-{number}"
+        name = names.task_job_name(f"e{number}", f"deliver-{kind}")
+        (job,) = [job for job in self.jobs[uid] if job.name == name]
+        self.jobs[uid].remove(job)
+        failed_at = timestamps.to_text(
+            timestamps.from_text(job.created_at).fromtimestamp(
+                timestamps.from_text(job.created_at).timestamp() - ago, tz=timestamps.UTC
+            )
+        )
+        ended = JobFacts(
+            job.name,
+            uid,
+            export_uid=uid,
+            task=job.task,
+            created_at=job.created_at,
+            complete=code == 0,
+            failure=None if code == 0 else "BackoffLimitExceeded",
+            failed_at=failed_at,
+        )
+        self.jobs[uid].append(ended)
+        self.pods[uid] = [
+            PodFacts(
+                f"pod-{len(self.made)}",
+                job.created_at,
+                job=name,
+                exit_code=code,
+                termination_message=outcome_text(Outcome(message=message)),
+            )
+        ]
+
+    def told(self, number: int = 1) -> dict[str, tuple[str, str]]:
+        conditions = self.exports[f"uid-{number}"].status.conditions
+        return {condition.type: (condition.status, condition.reason) for condition in conditions}
+
+
+class Running:
+    """A deliverer at work."""
+
+    def __init__(self, cluster: Cluster, chart: Deliveries = CHART) -> None:
+        double: Any = cluster
+        world = World(exports={}, targets={}, jobs=cluster.jobs, pods=cluster.pods)
+        self.metrics = OperatorMetrics()
+        self.deliverer = Deliverer(
+            Sightings(world, 4, None, 2, chart),
+            double,
+            double,
+            double,
+            RunnerDefaults(image="i", claim_name="c"),
+            PublicApi(),
+            self.metrics,
+        )
+        self.task = asyncio.create_task(self.deliverer.watch_for_ever())
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not condition():
+                await asyncio.sleep(0.005)
+
+    async def stop(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        await self.deliverer.stop()
+
+
+async def test_a_mail_from_its_job_to_its_end() -> None:
+    cluster = Cluster(finished())
+    running = Running(cluster)
+    await running.until(lambda: cluster.made == ["deliver-email-bex-e1"])
+    assert running.deliverer.pending() == {"email": 1, "telegram": 0}
+    cluster.end(1, "email", 0, "The mail server took it.")
+    running.deliverer.ask("uid-1")
+    await running.until(lambda: cluster.told() == {"Notified": ("True", "Succeeded")})
+    assert cluster.exports["uid-1"].status.delivery_pending is None
+    assert cluster.events == [EventFact("Normal", "Notified", "email: The mail server took it.")]
+    total = "backupexport_deliveries_total"
+    assert value(running.metrics.registry, total, kind="email", reason="Succeeded") == 1
+    assert running.deliverer.pending() == {"email": 0, "telegram": 0}
+    await running.stop()
+
+
+async def test_one_kind_fails_and_the_other_goes_on() -> None:
+    cluster = Cluster(finished(1, "p", "email", "telegram"))
+    running = Running(cluster)
+    await running.until(lambda: len(cluster.made) == 2)
+    cluster.end(1, "email", ExitCode.DELIVERY_REFUSED, "No such mailbox.")
+    running.deliverer.ask("uid-1")
+    await running.until(lambda: cluster.told()["Notified"] == ("False", "Refused"))
+    assert cluster.exports["uid-1"].status.delivery_pending
+    assert cluster.exports["uid-1"].phase == "Succeeded"
+    cluster.end(1, "telegram", 0, "Sent.")
+    running.deliverer.ask("uid-1")
+    await running.until(lambda: cluster.told()["Delivered"] == ("True", "Succeeded"))
+    assert cluster.exports["uid-1"].status.delivery_pending is None
+    assert sorted(cluster.made) == ["deliver-email-bex-e1", "deliver-telegram-bex-e1"]
+    await running.stop()
+
+
+async def test_what_may_heal_gets_another_job() -> None:
+    cluster = Cluster(finished())
+    running = Running(cluster)
+    await running.until(lambda: len(cluster.made) == 1)
+    cluster.end(1, "email", ExitCode.CONNECTION_FAILED, "Away.", ago=10)
+    running.deliverer.ask("uid-1")
+    await running.until(lambda: len(cluster.made) == 2)
+    assert cluster.deleted == ["deliver-email-bex-e1"]
+    assert cluster.told() == {"Notified": ("Unknown", "Pending")}
+    await running.stop()
+
+
+async def test_one_delivery_of_a_project_at_a_time() -> None:
+    cluster = Cluster(finished(1, "a"), finished(2, "a"), finished(3, "b"))
+    running = Running(cluster)
+    await running.until(lambda: len(cluster.made) == 2)
+    first = cluster.made[0]
+    assert first == "deliver-email-bex-e1"
+    assert cluster.made[1] == "deliver-email-bex-e3"
+    cluster.end(1, "email", 0, "Sent.")
+    running.deliverer.ask("uid-1")
+    await running.until(lambda: len(cluster.made) == 3)
+    await running.stop()
+
+
+async def test_a_restart_finds_what_is_under_way() -> None:
+    cluster = Cluster(finished(1, "a"), finished(2, "a"))
+    running = Running(cluster)
+    await running.until(lambda: len(cluster.made) == 1)
+    await running.stop()
+    running = Running(cluster)
+    cluster.end(1, "email", 0, "Sent.")
+    running.deliverer.ask("uid-1")
+    await running.until(lambda: len(cluster.made) == 2)
+    assert cluster.made == ["deliver-email-bex-e1", "deliver-email-bex-e2"]
+    await running.stop()
+
+
+async def test_a_refused_job_is_told_and_tried_again() -> None:
+    cluster = Cluster(finished())
+    cluster.refusals = [ApiException(status=403, reason="exceeded quota")]
+    running = Running(cluster)
+    await running.until(lambda: cluster.told() == {"Notified": ("Unknown", "Internal")})
+    assert cluster.events[0].reason == "DeliveryDelayed"
+    assert "exceeded quota" in cluster.events[0].message
+    running.deliverer.ask("uid-1")
+    await running.until(lambda: len(cluster.made) == 1)
+    await running.stop()
+
+
+async def test_an_export_that_is_deleted_is_left_alone() -> None:
+    cluster = Cluster(
+        finished(1, "a", deletionTimestamp="2026-01-29T15:30:00Z", finalizers=["x"]),
+        finished(2, "a"),
+    )
+    running = Running(cluster)
+    await running.until(lambda: len(cluster.made) == 1)
+    assert cluster.made == ["deliver-email-bex-e2"]
+    await running.stop()

@@ -1,0 +1,339 @@
+"""What is done next to have an export that has ended delivered."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from backupexport_contract import names, timestamps
+from backupexport_contract.delivery_conditions import conditions_by_kind
+from backupexport_contract.delivery_settings import Deliveries
+from backupexport_contract.reasons import ExitCode, Phase
+from backupexport_contract.resources import BackupExport
+from backupexport_contract.runner_protocol import Outcome, delivery_task, outcome_text
+from backupexport_contract.target_resource import ExportTarget
+from backupexport_operator.delivery_choice import (
+    delayed_between,
+    first_conditions,
+    settings_for,
+    settled_between,
+)
+from backupexport_operator.delivery_decision import (
+    DeliveryPlan,
+    DeliveryStep,
+    decide_delivery,
+    refused_delivery,
+)
+from backupexport_operator.facts import JobFacts, PodFacts
+from backupexport_operator.observation import Observation, TaskRun
+from backupexport_operator.transition import events_between
+
+ENDED = timestamps.from_text("2026-01-29T15:30:00Z")
+MAIL: dict[str, Any] = {"host": "mail", "from": "exports@example.com"}
+CHAT: dict[str, Any] = {"secretRef": {"name": "bot"}}
+CHART = Deliveries.model_validate({"email": MAIL, "telegram": CHAT})
+NAMES = {kind: names.task_job_name("e1", delivery_task(kind)) for kind in Deliveries.kinds()}
+
+
+def at(seconds: float) -> datetime:
+    return ENDED + timedelta(seconds=seconds)
+
+
+def export(conditions: Sequence[dict[str, Any]] = (), **spec: Any) -> BackupExport:
+    return BackupExport.model_validate(
+        {
+            "metadata": {"name": "e1", "uid": "u1", "creationTimestamp": "2026-01-29T15:00:00Z"},
+            "spec": {"projectId": "p", **spec},
+            "status": {
+                "phase": "Succeeded",
+                "completionTime": timestamps.to_text(ENDED),
+                "conditions": list(conditions),
+            },
+        }
+    )
+
+
+def told(
+    kind: str, reason: str = "Pending", message: str = "Soon.", status: str = "Unknown"
+) -> Any:
+    return {
+        "type": Deliveries.kinds()[kind].condition_type,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": "2026-01-29T15:30:00Z",
+    }
+
+
+def target(**deliveries: Any) -> ExportTarget:
+    return ExportTarget.model_validate(
+        {
+            "metadata": {"name": "t"},
+            "spec": {"projectId": "p", "secretRef": {"name": "s"}, "deliveries": deliveries},
+        }
+    )
+
+
+def seen(
+    *pods: PodFacts,
+    job: JobFacts | None = None,
+    now: float = 1,
+    of: BackupExport | None = None,
+    kind: str = "email",
+    served_by: ExportTarget | None = None,
+    chart: Deliveries = CHART,
+) -> Observation:
+    runs = {name: TaskRun() for name in NAMES} | {kind: TaskRun(job, pods)}
+    return Observation(
+        export=of or export([told("email"), told("telegram")], notifyEmail="a@example.com"),
+        target=served_by,
+        job=None,
+        pods=(),
+        now=at(now),
+        backoff_limit=4,
+        delivery_runs=runs,
+        deliveries=chart,
+    )
+
+
+JOB = JobFacts(NAMES["email"], "u1", created_at=timestamps.to_text(at(1)))
+POD = PodFacts("pod", timestamps.to_text(at(1)), job=JOB.name, node="n")
+COMPLETE = replace(JOB, complete=True)
+
+
+def failed(seconds: float, reason: str = "BackoffLimitExceeded") -> JobFacts:
+    return replace(JOB, failure=reason, failed_at=timestamps.to_text(at(seconds)))
+
+
+def ended(code: int, message: str = "", **more: Any) -> PodFacts:
+    text = outcome_text(Outcome(message=message)) if message else ""
+    return replace(POD, exit_code=code, termination_message=text, **more)
+
+
+def verdict(plan: DeliveryPlan) -> tuple[str, str]:
+    return plan.condition.status, plan.condition.reason
+
+
+def test_without_a_job_one_is_made() -> None:
+    plan = decide_delivery(seen(), "email")
+    assert (plan.step, verdict(plan)) == (DeliveryStep.CREATE, ("Unknown", "Pending"))
+
+
+def test_an_attempt_that_works_is_waited_for() -> None:
+    plan = decide_delivery(seen(POD, job=JOB), "email")
+    assert (plan.step, verdict(plan)) == (DeliveryStep.WAIT, ("Unknown", "InProgress"))
+    assert JOB.name in plan.condition.message
+    assert plan.recheck_after
+
+
+@pytest.mark.parametrize("pods", [(), (ended(0, "The mail server took it."),)])
+def test_a_complete_job_is_a_delivery(pods: tuple[PodFacts, ...]) -> None:
+    plan = decide_delivery(seen(*pods, job=COMPLETE), "email")
+    assert (plan.step, verdict(plan)) == (DeliveryStep.WAIT, ("True", "Succeeded"))
+    assert plan.condition.message == ("The mail server took it." if pods else "It was made.")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (ExitCode.BAD_REQUEST, "Internal"),
+        (ExitCode.SECRET_INVALID, "SecretInvalid"),
+        (ExitCode.AUTHENTICATION_FAILED, "AuthenticationFailed"),
+        (ExitCode.DELIVERY_REFUSED, "Refused"),
+        (ExitCode.FILE_MISSING, "FileMissing"),
+    ],
+)
+def test_what_cannot_heal_is_given_up_at_once(code: ExitCode, reason: str) -> None:
+    plan = decide_delivery(seen(ended(code, "No."), job=failed(2)), "email")
+    assert (plan.step, verdict(plan)) == (DeliveryStep.WAIT, ("False", reason))
+    assert plan.condition.message == "No."
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (ExitCode.CONNECTION_FAILED, "ConnectionFailed"),
+        (ExitCode.DELIVERY_DEFERRED, "Deferred"),
+        (ExitCode.STORAGE_FULL, "Deferred"),
+        (ExitCode.INTERRUPTED, "Internal"),
+        (137, "Internal"),
+    ],
+)
+def test_what_may_heal_is_tried_again(code: int, reason: str) -> None:
+    plan = decide_delivery(seen(ended(code, "Away."), job=failed(2), now=3), "email")
+    assert (plan.step, verdict(plan)) == (DeliveryStep.WAIT, ("Unknown", reason))
+    assert plan.condition.message == "Away (tried again at 15:30:12 UTC)."
+    assert plan.recheck_after == timedelta(seconds=9)
+
+
+def test_a_disruption_is_no_verdict() -> None:
+    pod = ended(ExitCode.DELIVERY_REFUSED, "No.", disrupted=True)
+    assert verdict(decide_delivery(seen(pod, job=failed(2)), "email"))[0] == "Unknown"
+
+
+@pytest.mark.parametrize(
+    ("since_end", "pause"), [(0, 10), (20, 10), (60, 30), (1000, 500), (3600, 900), (80000, 900)]
+)
+def test_attempts_come_more_and_more_seldom(since_end: float, pause: float) -> None:
+    """Half of the time since the end, but at least 10 s and at most 15 min."""
+    pod = ended(ExitCode.CONNECTION_FAILED, "Away.")
+    job = failed(since_end)
+    before = decide_delivery(seen(pod, job=job, now=since_end + pause - 0.5), "email")
+    assert before.step is DeliveryStep.WAIT
+    assert before.recheck_after == timedelta(seconds=0.5)
+    after = decide_delivery(seen(pod, job=job, now=since_end + pause), "email")
+    assert after.step is DeliveryStep.DELETE
+
+
+def test_it_is_given_up_when_its_time_is_over() -> None:
+    pod = ended(ExitCode.CONNECTION_FAILED, "Away.")
+    chart = Deliveries.model_validate({"email": MAIL | {"giveUpSeconds": 60}})
+    assert verdict(decide_delivery(seen(pod, job=failed(40), chart=chart), "email"))[0] == "Unknown"
+    plan = decide_delivery(seen(pod, job=failed(41), chart=chart), "email")
+    assert verdict(plan) == ("False", "ConnectionFailed")
+    assert plan.condition.message == "Away (given up 0:01:00 after the export's end)."
+
+
+def test_the_first_attempt_may_come_late() -> None:
+    """No operator ran for longer than the time to give up."""
+    chart = Deliveries.model_validate({"email": MAIL | {"giveUpSeconds": 60}})
+    assert decide_delivery(seen(now=9999, chart=chart), "email").step is DeliveryStep.CREATE
+
+
+def test_a_pod_of_the_attempt_before_says_nothing_of_this_one() -> None:
+    job = replace(JOB, created_at=timestamps.to_text(at(30)))
+    plan = decide_delivery(seen(ended(ExitCode.DELIVERY_REFUSED, "No."), job=job, now=31), "email")
+    assert verdict(plan) == ("Unknown", "InProgress")
+
+
+def test_what_the_last_attempt_said_stays_until_the_next_has_ended() -> None:
+    known = export([told("email", "ConnectionFailed", "Away.")], notifyEmail="a@example.com")
+    plan = decide_delivery(seen(POD, job=JOB, of=known), "email")
+    assert (plan.condition.reason, plan.condition.message) == ("ConnectionFailed", "Away.")
+    late = decide_delivery(seen(job=failed(2, "DeadlineExceeded"), of=known), "email")
+    assert late.condition.reason == "DeadlineExceeded"
+    assert "before that: Away" in late.condition.message
+
+
+def test_a_missing_secret_is_told_while_the_pod_waits() -> None:
+    pod = replace(POD, waiting="CreateContainerConfigError", waiting_message='secret "x" not found')
+    plan = decide_delivery(seen(pod, job=JOB), "email")
+    assert verdict(plan) == ("Unknown", "SecretInvalid")
+    assert "deliveries.email" in plan.condition.message
+    assert 'secret "x" not found' in plan.condition.message
+
+
+def test_an_image_that_cannot_be_pulled_is_told() -> None:
+    pod = replace(POD, waiting="ImagePullBackOff")
+    assert verdict(decide_delivery(seen(pod, job=JOB), "email")) == ("Unknown", "ImageUnavailable")
+
+
+def test_another_exports_job_is_in_the_way_for_a_while() -> None:
+    other = replace(JOB, owner_uid="u0", complete=True)
+    assert verdict(decide_delivery(seen(job=other), "email")) == ("Unknown", "Pending")
+    late = decide_delivery(seen(job=other, now=601), "email")
+    assert verdict(late) == ("False", "Internal")
+
+
+def test_a_job_that_goes_is_waited_for() -> None:
+    plan = decide_delivery(seen(job=replace(failed(2), deleting=True)), "email")
+    assert (plan.step, verdict(plan)) == (DeliveryStep.WAIT, ("Unknown", "Pending"))
+    assert plan.recheck_after
+
+
+def test_settings_that_have_gone() -> None:
+    plan = decide_delivery(seen(chart=Deliveries()), "email")
+    assert verdict(plan) == ("False", "NotConfigured")
+    # A delivery that was made is one all the same.
+    assert verdict(decide_delivery(seen(job=COMPLETE, chart=Deliveries()), "email"))[0] == "True"
+
+
+def test_a_job_that_is_refused_is_tried_again_and_given_up() -> None:
+    settings = CHART.settings_of("email")
+    assert settings
+    plan = refused_delivery(seen(), "email", settings, "exceeded quota")
+    assert verdict(plan) == ("Unknown", "Internal")
+    assert "exceeded quota" in plan.condition.message
+    assert plan.recheck_after
+    late = refused_delivery(seen(now=86400), "email", settings, "exceeded quota")
+    assert verdict(late) == ("False", "Internal")
+
+
+def test_deciding_twice_changes_nothing_more() -> None:
+    first = decide_delivery(seen(ended(22, "Away."), job=failed(2), now=3), "email")
+    known = seen().export.model_copy(
+        update={"status": seen().export.status.model_copy(update={"conditions": [first.condition]})}
+    )
+    again = decide_delivery(seen(ended(22, "Away."), job=failed(2), now=4, of=known), "email")
+    assert again.condition == first.condition
+
+
+# Which deliveries there are.
+
+
+@pytest.mark.parametrize(
+    ("phase", "spec", "chart", "expected"),
+    [
+        (Phase.SUCCEEDED, {}, {}, {}),
+        (Phase.SUCCEEDED, {}, {"email": MAIL}, {}),
+        (Phase.SUCCEEDED, {"notifyEmail": "a@b.example"}, {}, {"Notified": "NotConfigured"}),
+        (Phase.SUCCEEDED, {"notifyEmail": "a@b.example"}, {"email": MAIL}, {"Notified": "Pending"}),
+        (Phase.FAILED, {"notifyEmail": "a@b.example"}, {"email": MAIL}, {"Notified": "Pending"}),
+        (Phase.CANCELLED, {"notifyEmail": "a@b.example"}, {"email": MAIL}, {"Notified": "Pending"}),
+        (Phase.SUCCEEDED, {}, {"telegram": CHAT}, {"Delivered": "Pending"}),
+        (Phase.FAILED, {}, {"telegram": CHAT}, {}),
+        (Phase.CANCELLED, {}, {"telegram": CHAT}, {}),
+    ],
+)  # fmt: skip
+def test_which_deliveries_an_end_leads_to(
+    phase: Phase, spec: Any, chart: Any, expected: dict[str, str]
+) -> None:
+    observation = seen(of=export(**spec), chart=Deliveries.model_validate(chart))
+    told = first_conditions(observation, phase)
+    assert {condition.type: condition.reason for condition in told} == expected
+    assert all((c.status == "Unknown") == (c.reason == "Pending") for c in told)
+
+
+def test_the_target_wins_over_the_chart() -> None:
+    own = target(email=MAIL | {"host": "mine"}, telegram={"enabled": False})
+    email = settings_for("email", own, CHART)
+    assert email
+    assert email.to_manifest()["host"] == "mine"
+    assert settings_for("telegram", own, CHART) is None
+    assert settings_for("telegram", target(), CHART) == CHART.telegram
+    assert settings_for("telegram", None, CHART) == CHART.telegram
+
+
+# What is told of it.
+
+
+def test_events() -> None:
+    before = export([told("email"), told("telegram")]).status
+    delayed = export([told("email", "ConnectionFailed", "Away."), told("telegram")]).status
+    (event,) = events_between(before, delayed)
+    assert (event.type, event.reason, event.message) == (
+        "Warning", "DeliveryDelayed", "email: Away.",
+    )  # fmt: skip
+    still = export([told("email", "ConnectionFailed", "Still away."), told("telegram")]).status
+    assert events_between(delayed, still) == []
+    over = export(
+        [
+            told("email", "ConnectionFailed", "Given up.", "False"),
+            told("telegram", "Succeeded", "Sent.", "True"),
+        ]
+    ).status
+    assert [(e.type, e.reason, e.message) for e in events_between(still, over)] == [
+        ("Warning", "DeliveryFailed", "email: Given up."),
+        ("Normal", "Delivered", "telegram: Sent."),
+    ]
+    assert [kind for kind, _ in settled_between(still, over)] == ["email", "telegram"]
+    assert settled_between(over, over) == delayed_between(over, over) == []
+
+
+def test_a_mail_that_is_not_configured_is_told_at_the_end_of_the_export() -> None:
+    before = export().status
+    after = export([told("email", "NotConfigured", "Ask.", "False")]).status
+    (event,) = events_between(before, after)
+    assert (event.reason, event.message) == ("DeliveryFailed", "email: Ask.")
+    assert conditions_by_kind(after)["email"].reason == "NotConfigured"
