@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 
 from backupexport_contract import names, timestamps
@@ -72,6 +73,7 @@ class Cluster:
         self.deleted: list[str] = []
         self.events: list[EventFact] = []
         self.refusals: list[ApiException] = []
+        self.on_delete: Callable[[str], None] = lambda _: None
 
     async def list_finished(self, _awaiting: str) -> tuple[list[BackupExport], str]:
         return list(self.exports.values()), "1"
@@ -102,6 +104,7 @@ class Cluster:
     async def delete_job(self, job: JobFacts) -> None:
         self.deleted.append(job.name)
         self.jobs[job.owner_uid].remove(job)
+        self.on_delete(job.owner_uid)
 
     async def patch_export_status(
         self, export: BackupExport, patch: dict[str, Any]
@@ -122,9 +125,7 @@ class Cluster:
         (job,) = [job for job in self.jobs[uid] if job.name == name]
         self.jobs[uid].remove(job)
         failed_at = timestamps.to_text(
-            timestamps.from_text(job.created_at).fromtimestamp(
-                timestamps.from_text(job.created_at).timestamp() - ago, tz=timestamps.UTC
-            )
+            timestamps.from_text(job.created_at) - timedelta(seconds=ago)
         )
         ended = JobFacts(
             job.name,
@@ -168,6 +169,8 @@ class Running:
             PublicApi(),
             self.metrics,
         )
+        # As the watch of Jobs does.
+        cluster.on_delete = self.deliverer.ask
         self.task = asyncio.create_task(self.deliverer.watch_for_ever())
 
     async def until(self, condition: Callable[[], bool]) -> None:
