@@ -1,10 +1,11 @@
 """Deliveries of finished exports, over a watch that the test feeds."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
+import pytest
 from backupexport_contract import names, timestamps
 from backupexport_contract.delivery_settings import Deliveries
 from backupexport_contract.reasons import ExitCode
@@ -19,6 +20,8 @@ from backupexport_operator.sightings import Sightings, World
 from backupexport_operator.transition import EventFact
 from expositions import value
 from kubernetes.aio.client.exceptions import ApiException
+
+Answer = TypeVar("Answer")
 
 CHART = Deliveries.model_validate(
     {
@@ -276,3 +279,66 @@ async def test_an_export_that_is_deleted_is_left_alone() -> None:
     await running.until(lambda: len(cluster.made) == 1)
     assert cluster.made == ["deliver-email-bex-e2"]
     await running.stop()
+
+
+class Dying(Cluster):
+    """The operator dies at its n-th write: just before the API server gets it, or just after."""
+
+    def __init__(self, *exports: BackupExport, at: int, before: bool) -> None:
+        super().__init__(*exports)
+        self.at = at
+        self.before = before
+        self.writes = 0
+        self.died = asyncio.Event()
+
+    async def create_job(self, manifest: dict[str, Any]) -> JobFacts:
+        return await self.write(super().create_job(manifest))
+
+    async def delete_job(self, job: JobFacts) -> None:
+        await self.write(super().delete_job(job))
+
+    async def patch_export_status(
+        self, export: BackupExport, patch: dict[str, Any]
+    ) -> BackupExport | None:
+        return await self.write(super().patch_export_status(export, patch))
+
+    async def write(self, effect: Coroutine[Any, Any, Answer]) -> Answer:
+        self.writes += 1
+        if self.writes != self.at:
+            return await effect
+        if self.before:
+            effect.close()
+        else:
+            await effect
+        self.died.set()
+        await asyncio.sleep(3600)
+        raise AssertionError("nobody stopped it")
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("at", range(1, 6))
+async def test_the_operators_death_at_any_write(at: int, before: bool) -> None:
+    """A first attempt fails, a second goes well, and the operator dies somewhere on the way."""
+    cluster = Dying(finished(), at=at, before=before)
+    running = [Running(cluster)]
+
+    async def until(condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not condition():
+                if cluster.died.is_set():
+                    cluster.died.clear()
+                    await running.pop().stop()
+                    running.append(Running(cluster))
+                running[0].deliverer.ask("uid-1")
+                await asyncio.sleep(0.005)
+
+    await until(lambda: len(cluster.made) == 1)
+    cluster.end(1, "email", ExitCode.CONNECTION_FAILED, "Away.", ago=10)
+    await until(lambda: len(cluster.made) == 2)
+    cluster.end(1, "email", 0, "Sent.")
+    await until(lambda: cluster.told() == {"Notified": ("True", "Succeeded")})
+    assert cluster.exports["uid-1"].status.delivery_pending is None
+    assert len(cluster.made) == 2
+    assert cluster.deleted.count("deliver-email-bex-e1") in (1, 2)
+    await running[0].stop()
+    assert cluster.writes >= 4
