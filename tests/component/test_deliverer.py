@@ -251,6 +251,11 @@ async def test_a_restart_finds_what_is_under_way() -> None:
     await running.until(lambda: len(cluster.made) == 1)
     await running.stop()
     running = Running(cluster)
+    running.deliverer.ask("uid-2")
+    await running.until(lambda: running.deliverer.pending()["email"] == 2)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(cluster.made) == 1
     cluster.end(1, "email", 0, "Sent.")
     running.deliverer.ask("uid-1")
     await running.until(lambda: len(cluster.made) == 2)

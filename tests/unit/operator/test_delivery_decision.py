@@ -9,10 +9,11 @@ import pytest
 from backupexport_contract import names, timestamps
 from backupexport_contract.delivery_conditions import conditions_by_kind
 from backupexport_contract.delivery_settings import Deliveries
-from backupexport_contract.reasons import ExitCode, Phase
+from backupexport_contract.reasons import ExitCode, Phase, Reason
 from backupexport_contract.resources import BackupExport
 from backupexport_contract.runner_protocol import Outcome, delivery_task, outcome_text
 from backupexport_contract.target_resource import ExportTarget
+from backupexport_operator import next_status
 from backupexport_operator.delivery_choice import (
     delayed_between,
     first_conditions,
@@ -27,6 +28,7 @@ from backupexport_operator.delivery_decision import (
 )
 from backupexport_operator.facts import JobFacts, PodFacts
 from backupexport_operator.observation import Observation, TaskRun
+from backupexport_operator.pod_verdict import Trouble
 from backupexport_operator.transition import events_between
 
 ENDED = timestamps.from_text("2026-01-29T15:30:00Z")
@@ -205,6 +207,9 @@ def test_a_pod_of_the_attempt_before_says_nothing_of_this_one() -> None:
     job = replace(JOB, created_at=timestamps.to_text(at(30)))
     plan = decide_delivery(seen(ended(ExitCode.DELIVERY_REFUSED, "No."), job=job, now=31), "email")
     assert verdict(plan) == ("Unknown", "InProgress")
+    gone = replace(job, failure="BackoffLimitExceeded", failed_at=timestamps.to_text(at(31)))
+    plan = decide_delivery(seen(ended(ExitCode.DELIVERY_REFUSED, "No."), job=gone, now=31), "email")
+    assert verdict(plan) == ("Unknown", "Internal")
 
 
 def test_what_the_last_attempt_said_stays_until_the_next_has_ended() -> None:
@@ -293,6 +298,20 @@ def test_which_deliveries_an_end_leads_to(
     told = first_conditions(observation, phase)
     assert {condition.type: condition.reason for condition in told} == expected
     assert all((c.status == "Unknown") == (c.reason == "Pending") for c in told)
+
+
+@pytest.mark.parametrize(("chart", "pending"), [({"email": MAIL}, True), ({}, None)])
+def test_the_end_of_an_export_says_what_is_still_to_be_delivered(
+    chart: dict[str, Any], pending: bool | None
+) -> None:
+    running = export(notifyEmail="a@example.com")
+    running = running.model_copy(
+        update={"status": running.status.model_copy(update={"phase": Phase.RUNNING})}
+    )
+    ending = seen(of=running, chart=Deliveries.model_validate(chart))
+    status = next_status.ended(ending, Phase.FAILED, Trouble(Reason.DUMP_FAILED, "No."))
+    assert status.delivery_pending is pending
+    assert [condition.type for condition in status.conditions] == ["Failed", "Notified"]
 
 
 def test_the_target_wins_over_the_chart() -> None:

@@ -108,3 +108,11 @@ def test_a_removal_that_failed_says_why_and_is_made_anew_after_a_pause() -> None
     assert not waiting.remove_finalizer
     again = dispose(HELD_AND_DELETED, failed, NOW + CLEANUP_PAUSE)
     assert again.step is RemovalStep.DELETE
+
+
+def test_a_file_that_is_still_to_be_delivered_is_kept() -> None:
+    awaited = export(expirationTime=PAST, deliveryPending=True)
+    assert dispose(awaited, TaskRun(), NOW) == Disposal(recheck_after=CLEANUP_PAUSE)
+    # Whoever deletes the export wants no delivery any more.
+    deleted = export(held=True, deleted=True, expirationTime=PAST, deliveryPending=True)
+    assert dispose(deleted, TaskRun(), NOW).step is RemovalStep.CREATE
