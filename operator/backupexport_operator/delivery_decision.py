@@ -36,6 +36,7 @@ LONGEST_PAUSE = timedelta(minutes=15)
 FOREIGN_JOB_PATIENCE = timedelta(minutes=10)
 _LOOK_AGAIN = timedelta(minutes=1)
 _SOON = timedelta(seconds=5)
+_AGAIN = "tried again at "
 
 
 class DeliveryStep(Enum):
@@ -102,6 +103,8 @@ class _Decision:
             return DeliveryPlan(self._known, recheck_after=_SOON)
         if job.failure is not None:
             return self._failed(job, settings)
+        if job.suspended:
+            return self._suspended(job, settings)
         return self._under_way(job)
 
     def _behind_another(self, job: JobFacts) -> DeliveryPlan:
@@ -125,7 +128,7 @@ class _Decision:
         if self._since_end(retry_at) > give_up_after:
             aside = f"given up {give_up_after} after the export's end"
             return self._told("False", failure.reason, with_aside(failure.message, aside))
-        again = f"tried again at {retry_at:%H:%M:%S} UTC"
+        again = f"{_AGAIN}{retry_at:%H:%M:%S} UTC"
         condition = self._condition("Unknown", failure.reason, with_aside(failure.message, again))
         left = retry_at - self._seen.now
         if left <= timedelta():
@@ -136,7 +139,8 @@ class _Decision:
         if job.failure == "DeadlineExceeded":
             message = "The attempt took too long"
             if self._known.reason not in UNTROUBLED:
-                message += f", before that: {self._known.message}"
+                before, _, _ = self._known.message.partition(f" ({_AGAIN}")
+                message += f", before that: {before}"
             return _Failure(DeliveryReason.DEADLINE_EXCEEDED, message)
         pod = _newest_pod(self._run, job)
         if pod is None or pod.exit_code is None:
@@ -147,6 +151,14 @@ class _Decision:
         said = _said(pod) or f"The attempt's pod was stopped ({ended})."
         is_fatal = pod.exit_code in FATAL_DELIVERY_EXIT_CODES and not pod.disrupted
         return _Failure(reason, said, is_fatal)
+
+    def _suspended(self, job: JobFacts, settings: Delivery) -> DeliveryPlan:
+        """By Kueue, or by hand: no deadline of the Job's own ends it then."""
+        message = f"Job {job.name} is suspended: `kubectl describe job {job.name}` says why."
+        if self._since_end(self._seen.now) > timedelta(seconds=settings.give_up_seconds):
+            return self._told("False", DeliveryReason.DEADLINE_EXCEEDED, message)
+        condition = self._condition("Unknown", DeliveryReason.IN_PROGRESS, message)
+        return DeliveryPlan(condition, recheck_after=_LOOK_AGAIN)
 
     def _under_way(self, job: JobFacts) -> DeliveryPlan:
         pod = _newest_pod(self._run, job)

@@ -216,9 +216,13 @@ def test_what_the_last_attempt_said_stays_until_the_next_has_ended() -> None:
     known = export([told("email", "ConnectionFailed", "Away.")], notifyEmail="a@example.com")
     plan = decide_delivery(seen(POD, job=JOB, of=known), "email")
     assert (plan.condition.reason, plan.condition.message) == ("ConnectionFailed", "Away.")
-    late = decide_delivery(seen(job=failed(2, "DeadlineExceeded"), of=known), "email")
+    message = "Away (tried again at 15:30:12 UTC)."
+    known = export([told("email", "ConnectionFailed", message)], notifyEmail="a@example.com")
+    late = decide_delivery(seen(job=failed(20, "DeadlineExceeded"), of=known), "email")
     assert late.condition.reason == "DeadlineExceeded"
-    assert "before that: Away" in late.condition.message
+    assert late.condition.message == (
+        "The attempt took too long, before that: Away (tried again at 15:30:30 UTC)."
+    )
 
 
 def test_a_missing_secret_is_told_while_the_pod_waits() -> None:
@@ -232,6 +236,14 @@ def test_a_missing_secret_is_told_while_the_pod_waits() -> None:
 def test_an_image_that_cannot_be_pulled_is_told() -> None:
     pod = replace(POD, waiting="ImagePullBackOff")
     assert verdict(decide_delivery(seen(pod, job=JOB), "email")) == ("Unknown", "ImageUnavailable")
+
+
+def test_a_suspended_job_is_waited_for_and_given_up() -> None:
+    held = replace(JOB, suspended=True)
+    plan = decide_delivery(seen(job=held), "email")
+    assert verdict(plan) == ("Unknown", "InProgress")
+    assert "is suspended" in plan.condition.message
+    assert verdict(decide_delivery(seen(job=held, now=86401), "email"))[0] == "False"
 
 
 def test_another_exports_job_is_in_the_way_for_a_while() -> None:
