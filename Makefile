@@ -11,7 +11,7 @@ export CLUSTER REGISTRY
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-unit test-cluster test-chaos browser promtool lint \
 	cluster-up cluster-down cluster-status images \
-	bench-dump bench-api bench-operator crds docs lock schemathesis
+	bench-dump bench-api bench-operator bench-download crds docs lock schemathesis
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -69,6 +69,9 @@ bench-api: $(VENV)/ready cluster-up ## the API against a bare FastAPI route and 
 
 bench-operator: $(VENV)/ready cluster-up ## the operator against a bare kopf handler, and with 10,000 exports
 	@PYTHONPATH=crds:demo:bench $(BIN)/python bench/bench_operator.py
+
+bench-download: $(VENV)/ready images ## an export's download from the API against nginx's
+	@PYTHONPATH=api:crds:demo:bench:cluster $(BIN)/python bench/bench_download.py
 
 crds: $(VENV)/ready ## write the CRDs from the models
 	PYTHONPATH=crds $(BIN)/python -m backupexport_contract.crd_manifests

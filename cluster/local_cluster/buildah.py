@@ -10,7 +10,7 @@ BASE = "docker.io/library/debian:trixie-slim"
 RUN_ROOT = Path("/run/backupexport-buildah")
 # Where a package index is, and whom to trust, is the machine's affair: a Dockerfile that declares
 # these as ARG gets them, and nothing of them stays in the image.
-PASSED_ON = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
+PASSED_ON = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "GOPROXY")
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 

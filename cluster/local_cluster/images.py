@@ -36,6 +36,7 @@ class Image:
 
 POSTGRES = CLONE / "cluster" / "postgres"
 VALKEY = CLONE / "cluster" / "valkey"
+MAIL = CLONE / "cluster" / "mail"
 IMAGES = (
     Image("IMAGE", "backupexport", CLONE, CLONE / "Dockerfile", "controller"),
     Image("RUNNER_IMAGE", "backupexport-runner", CLONE, CLONE / "Dockerfile", "runner"),
@@ -44,6 +45,7 @@ IMAGES = (
         "POSTGRES_15_IMAGE", "backupexport-postgres-15", POSTGRES, POSTGRES / "Dockerfile", "older"
     ),
     Image("VALKEY_IMAGE", "backupexport-valkey", VALKEY, VALKEY / "Dockerfile"),
+    Image("MAIL_IMAGE", "backupexport-mail", MAIL, MAIL / "Dockerfile"),
 )
 
 

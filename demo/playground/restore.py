@@ -1,9 +1,11 @@
 """A pod that sees the exports' volume, to check and restore what lies there."""
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 from playground.postgres import CONTAINER_SECURITY, POD_SECURITY, Postgres
-from playground.tools import apply, images, kubectl
+from playground.tools import STATE, ToolError, apply, environment, images, kubectl
 
 _RUNNERS_USER = 65532
 _MOUNT = "/exports"
@@ -45,6 +47,10 @@ class ExportsVolume:
             "--timeout=120s",
         )  # fmt: skip
 
+    def close(self) -> None:
+        """Remove the pod."""
+        kubectl("-n", self._namespace, "delete", "pod", self._pod, "--wait=false")
+
     def run(self, *command: str, timeout: float = 600) -> str:
         """What a command prints there; artifacts lie below the working directory."""
         return kubectl(
@@ -67,6 +73,20 @@ class ExportsVolume:
     def text(self, path: str) -> str:
         """A small text file."""
         return self.run("cat", "--", path)
+
+    def copy(self, path: str, target: Path) -> None:
+        """Copy a file of any size to this machine."""
+        command = [str(STATE / "bin" / "kubectl"), "-n", self._namespace, "exec", self._pod]
+        with target.open("wb") as file:
+            done = subprocess.run(
+                [*command, "--", "cat", "--", path],
+                stdout=file,
+                stderr=subprocess.PIPE,
+                env=environment(),
+                check=False,
+            )
+        if done.returncode != 0:
+            raise ToolError(f"{path}: {done.stderr.decode().strip()}")
 
     def restore(self, path: str, database: str) -> None:
         """Restore an artifact into a new, empty database of the server."""

@@ -1,0 +1,265 @@
+"""A mail server in a pod that keeps what it gets: STARTTLS, implicit TLS, and a login to both.
+
+A Mailpit speaks only one of the two, so there is one for each in the pod; their mail is read
+as one, through the API server, over their HTTP.
+"""
+
+import base64
+import json
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from playground.certificates import server_certificate
+from playground.postgres import CONTAINER_SECURITY, POD_SECURITY
+from playground.tools import apply, get, images, kubectl
+
+STARTTLS_PORT = 587
+TLS_PORT = 465
+# Each kind's port of the Service, its ports in the pod for mail and for HTTP, and its option.
+_KINDS = {
+    "starttls": (STARTTLS_PORT, 1587, 8587, "--smtp-require-starttls"),
+    "tls": (TLS_PORT, 1465, 8465, "--smtp-require-tls"),
+}
+_USER = 65532
+_TLS = "/tls"
+_DATA = "/data"
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A mail in the list; `id` is the server's own, `message_id` the sender's."""
+
+    id: str
+    message_id: str
+    created: str
+    sender: str
+    recipients: tuple[str, ...]
+    subject: str
+
+
+@dataclass(frozen=True)
+class Message:
+    """A mail as it came; `headers` maps names to all their values."""
+
+    text: str
+    html: str
+    headers: dict[str, list[str]]
+    raw: str
+
+
+class MailServer:
+    """A server named `name` in `namespace`; its mail outlives `stop` and the pod."""
+
+    starttls_port = STARTTLS_PORT
+    tls_port = TLS_PORT
+
+    def __init__(self, namespace: str, name: str = "mail") -> None:
+        self.namespace = namespace
+        self.name = name
+        self.login_secret = f"{name}-login"
+        self._tls_secret = f"{name}-tls"
+
+    @property
+    def host(self) -> str:
+        """The server's name in the cluster's DNS, and in its certificate."""
+        return f"{self.name}.{self.namespace}.svc"
+
+    @property
+    def authority(self) -> str:
+        """The PEM of the authority that a client has to trust."""
+        return self._secret_value(self._tls_secret, "ca.crt")
+
+    @property
+    def login(self) -> tuple[str, str]:
+        """User name and password, as in the Secret `login_secret`."""
+        username, password = (
+            self._secret_value(self.login_secret, key) for key in ("username", "password")
+        )
+        return username, password
+
+    def start(self) -> None:
+        """Create the server, or bring it back, and wait until it answers.
+
+        Other pods reach its Service a moment later, when the nodes have heard of it.
+        """
+        for secret, make in (
+            (self._tls_secret, self._certificate),
+            (self.login_secret, self._login),
+        ):
+            if not kubectl("-n", self.namespace, "get", "secret", secret, "--ignore-not-found"):
+                apply(make())
+        apply(self._claim(), self._service(), self._deployment())
+        kubectl(
+            "-n", self.namespace, "rollout", "status", f"deployment/{self.name}",
+            "--timeout=120s",
+        )  # fmt: skip
+
+    def stop(self) -> None:
+        """Take the server away, so that connections are refused; `start` brings it back."""
+        kubectl("-n", self.namespace, "scale", f"deployment/{self.name}", "--replicas=0")
+        self._wait_until_gone()
+
+    def remove(self) -> None:
+        """Remove the server and all its mail."""
+        kubectl(
+            "-n", self.namespace, "delete", "--ignore-not-found",
+            f"deployment/{self.name}", f"service/{self.name}", f"pvc/{self.name}",
+            f"secret/{self.login_secret}", f"secret/{self._tls_secret}",
+        )  # fmt: skip
+        self._wait_until_gone()
+
+    def messages(self) -> list[Heading]:
+        """All that has come, the oldest first."""
+        found = [
+            Heading(
+                id=f"{kind}/{one['ID']}",
+                message_id=one["MessageID"],
+                created=one["Created"],
+                sender=(one["From"] or {}).get("Address", ""),
+                recipients=tuple(to["Address"] for to in one["To"] or ()),
+                subject=one["Subject"],
+            )
+            for kind in _KINDS
+            for one in json.loads(self._get(kind, "messages?limit=1000"))["messages"]
+        ]
+        return sorted(found, key=lambda one: one.created)
+
+    def message(self, message: str) -> Message:
+        """The mail with that `id`."""
+        kind, _, name = message.partition("/")
+        whole = json.loads(self._get(kind, f"message/{name}"))
+        return Message(
+            text=whole["Text"],
+            html=whole["HTML"],
+            headers=json.loads(self._get(kind, f"message/{name}/headers")),
+            raw=self._get(kind, f"message/{name}/raw"),
+        )
+
+    def _get(self, kind: str, path: str) -> str:
+        service = f"/api/v1/namespaces/{self.namespace}/services/http:{self.name}:http-{kind}"
+        return kubectl("get", "--raw", f"{service}/proxy/api/v1/{path}")
+
+    def _wait_until_gone(self) -> None:
+        kubectl(
+            "-n", self.namespace, "wait", "--for=delete", "pod",
+            "-l", f"app.kubernetes.io/name={self.name}", "--timeout=60s",
+        )  # fmt: skip
+
+    def _secret_value(self, secret: str, key: str) -> str:
+        data = get("-n", self.namespace, "secret", secret)["data"]
+        return base64.b64decode(data[key]).decode()
+
+    def _certificate(self) -> dict[str, Any]:
+        short = f"{self.name}.{self.namespace}"
+        made = server_certificate([self.name, short, self.host, f"{self.host}.cluster.local"])
+        return {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": self._metadata(self._tls_secret),
+            "type": "kubernetes.io/tls",
+            "stringData": {
+                "ca.crt": made.authority,
+                "tls.crt": made.certificate,
+                "tls.key": made.key,
+            },
+        }
+
+    def _login(self) -> dict[str, Any]:
+        return {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": self._metadata(self.login_secret),
+            "stringData": {"username": "backupexport", "password": secrets.token_urlsafe(24)},
+        }
+
+    def _claim(self) -> dict[str, Any]:
+        return {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": self._metadata(self.name),
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "resources": {"requests": {"storage": "100Mi"}},
+            },
+        }
+
+    def _service(self) -> dict[str, Any]:
+        ports: list[dict[str, Any]] = []
+        for kind, (port, smtp, http, _) in _KINDS.items():
+            ports += [
+                {"name": f"smtp-{kind}", "port": port, "targetPort": smtp},
+                {"name": f"http-{kind}", "port": http},
+            ]
+        return {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": self._metadata(self.name),
+            "spec": {"selector": {"app.kubernetes.io/name": self.name}, "ports": ports},
+        }
+
+    def _deployment(self) -> dict[str, Any]:
+        labels = {"app.kubernetes.io/name": self.name}
+        return {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": self._metadata(self.name),
+            "spec": {
+                "replicas": 1,
+                "strategy": {"type": "Recreate"},
+                "selector": {"matchLabels": labels},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {
+                        "automountServiceAccountToken": False,
+                        "enableServiceLinks": False,
+                        "terminationGracePeriodSeconds": 5,
+                        "securityContext": {
+                            **POD_SECURITY, "runAsUser": _USER, "runAsGroup": _USER,
+                            "fsGroup": _USER,
+                        },
+                        "containers": [self._container(kind) for kind in _KINDS],
+                        "volumes": [
+                            {"name": "tls", "secret": {"secretName": self._tls_secret}},
+                            {"name": "data", "persistentVolumeClaim": {"claimName": self.name}},
+                        ],
+                    },
+                },
+            },
+        }  # fmt: skip
+
+    def _container(self, kind: str) -> dict[str, Any]:
+        _, smtp, http, option = _KINDS[kind]
+        return {
+            "name": kind,
+            "image": images()["MAIL_IMAGE"],
+            "args": [
+                f"--smtp=[::]:{smtp}", f"--listen=[::]:{http}", option,
+                f"--smtp-tls-cert={_TLS}/tls.crt", f"--smtp-tls-key={_TLS}/tls.key",
+                f"--database={_DATA}/{kind}.db", "--max=0",
+                "--disable-version-check", "--smtp-disable-rdns",
+            ],
+            "env": [
+                *(
+                    {
+                        "name": f"LOGIN_{key.upper()}",
+                        "valueFrom": {"secretKeyRef": {"name": self.login_secret, "key": key}},
+                    }
+                    for key in ("username", "password")
+                ),
+                {"name": "MP_SMTP_AUTH", "value": "$(LOGIN_USERNAME):$(LOGIN_PASSWORD)"},
+            ],
+            "ports": [{"containerPort": smtp}, {"containerPort": http}],
+            "readinessProbe": {
+                "httpGet": {"path": "/readyz", "port": http},
+                "periodSeconds": 1,
+            },
+            "securityContext": CONTAINER_SECURITY,
+            "volumeMounts": [
+                {"name": "tls", "mountPath": _TLS, "readOnly": True},
+                {"name": "data", "mountPath": _DATA},
+            ],
+        }  # fmt: skip
+
+    def _metadata(self, name: str) -> dict[str, Any]:
+        return {"name": name, "namespace": self.namespace}
