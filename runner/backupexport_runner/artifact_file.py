@@ -49,6 +49,15 @@ def manifest_name(file_name: str) -> str:
     return f"{file_name}.json"
 
 
+def delivery_journal_name(file_name: str, kind: str) -> str:
+    """The hidden name, beside the artifact, of what a kind of delivery notes about it."""
+    return f"{_journal_prefix(file_name)}{kind}"
+
+
+def _journal_prefix(file_name: str) -> str:
+    return f".{file_name}.deliver-"
+
+
 class PartialFile:
     """One file while it is written; without `publish` nothing of it stays, nor after an error.
 
@@ -200,6 +209,16 @@ def remove_stale_partials(directory: int, job_id: str) -> list[str]:
     """Remove what earlier attempts of this job left in the directory; their names."""
     try:
         left = [name for name in os.listdir(directory) if job_id in (_of_partial(name) or "")]
+    except OSError as error:
+        raise storage_failure(error) from error
+    return [name for name in left if remove_file(directory, name)]
+
+
+def remove_delivery_journals(directory: int, file_name: str) -> list[str]:
+    """Remove what deliveries of every kind noted about the artifact; their names."""
+    prefix = _journal_prefix(file_name)
+    try:
+        left = [name for name in os.listdir(directory) if name.startswith(prefix)]
     except OSError as error:
         raise storage_failure(error) from error
     return [name for name in left if remove_file(directory, name)]

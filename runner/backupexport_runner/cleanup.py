@@ -13,6 +13,8 @@ was there before is left alone.
 `remove` takes the manifest first, and the file once that is on the disk: whatever dies on the
 way, no manifest tells of a file that isn't there, and `tidy` and `remove` find the rest.
 
+What deliveries noted about the artifact stays as long as that does, and goes after it.
+
 Both are for repeating.  They touch names that hold the job's id, in the one directory of the
 request, and follow no link: a link of such a name goes, what it leads to stays, and a directory
 of such a name is left alone.
@@ -28,6 +30,7 @@ from backupexport_contract.runner_protocol import TASK_REMOVE, Artifact, Outcome
 from backupexport_runner.artifact_file import (
     manifest_name,
     read_manifest,
+    remove_delivery_journals,
     remove_file,
     remove_stale_partials,
 )
@@ -60,6 +63,7 @@ def tidy(mount: Path, request: Request, log: Log) -> Artifact | None:
             for name, identity in zip(finals, before, strict=True):
                 if identity is not None and identity == _identity(directory, name):
                     _remove_final(directory, name, "unproven_file_removed", log)
+            _remove_journals(directory, request, log)
         return artifact
 
 
@@ -71,6 +75,7 @@ def remove(mount: Path, request: Request, log: Log) -> None:
         _remove_partials(directory, request, log)
         for name in _final_names(request):
             _remove_final(directory, name, "file_removed", log)
+        _remove_journals(directory, request, log)
 
 
 def _final_names(request: Request) -> tuple[str, str]:
@@ -87,6 +92,12 @@ def _remove_partials(directory: int, request: Request, log: Log) -> None:
 def _remove_final(directory: int, name: str, event: str, log: Log) -> None:
     if remove_file(directory, name):
         log.event(event, name=name)
+    os.fsync(directory)
+
+
+def _remove_journals(directory: int, request: Request, log: Log) -> None:
+    for name in remove_delivery_journals(directory, request.file_name):
+        log.event("delivery_journal_removed", name=name)
     os.fsync(directory)
 
 

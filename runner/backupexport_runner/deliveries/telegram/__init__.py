@@ -1,0 +1,158 @@
+"""The finished file as documents in a Telegram chat, in parts where it is too large for one.
+
+The file is read twice: once for its checksums, before anything is sent, so that the chat never
+gets a damaged or swapped file as a good one, and once to send it.
+"""
+
+import re
+import ssl
+from dataclasses import dataclass
+
+from backupexport_contract.reasons import ExitCode
+from backupexport_contract.runner_protocol import Artifact
+
+from backupexport_runner.artifact_file import delivery_journal_name
+from backupexport_runner.deliveries.telegram import texts
+from backupexport_runner.deliveries.telegram.answers import Moved
+from backupexport_runner.deliveries.telegram.bot_api import BotApi
+from backupexport_runner.deliveries.telegram.file_parts import (
+    checksums,
+    file_changed,
+    file_missing,
+    opened_artifact,
+)
+from backupexport_runner.deliveries.telegram.journal import (
+    Journal,
+    Plan,
+    chat_hash,
+    forget,
+    has_sent_parts,
+)
+from backupexport_runner.deliveries.telegram.parts import MOST_PARTS, part_count, plan_parts
+from backupexport_runner.deliveries.telegram.sending import Sender
+from backupexport_runner.delivery import Parcel
+from backupexport_runner.directories import existing_directory
+from backupexport_runner.failures import RunnerFailure
+
+_KIND = "telegram"
+_TOKEN = re.compile(r"[0-9]{1,32}:[A-Za-z0-9_-]{1,256}")
+_CHAT_ID = re.compile(r"-?[0-9]{1,32}|@[A-Za-z][A-Za-z0-9_]{1,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    api_url: str
+    part_bytes: int
+    token: str
+    chat_id: str
+    tls: ssl.SSLContext
+
+
+def deliver(parcel: Parcel) -> str:
+    """Send what isn't in the chat yet."""
+    settings = _settings(parcel)
+    artifact = parcel.end.artifact
+    if artifact is None:
+        raise file_missing()
+    count = part_count(artifact.size_bytes, settings.part_bytes)
+    if count > MOST_PARTS:
+        raise RunnerFailure(
+            ExitCode.DELIVERY_REFUSED,
+            f"The file would go in {count} parts, and a chat is no place for more than "
+            f"{MOST_PARTS}: raise partBytes with a Bot API server of your own, or fetch the file "
+            "in another way.",
+        )
+    with existing_directory(parcel.exports, parcel.request.storage_path) as directory:
+        if directory is None:
+            raise file_missing()
+        try:
+            with opened_artifact(directory, parcel.request.file_name, artifact) as file:
+                _send(parcel, settings, artifact, directory, file)
+        except RunnerFailure as failure:
+            if failure.exit_code == ExitCode.FILE_MISSING:
+                _disown_parts(parcel, settings, directory)
+            raise
+    return texts.success_sentence(artifact.size_bytes, count)
+
+
+def _send(
+    parcel: Parcel, settings: _Settings, artifact: Artifact, directory: int, file: int
+) -> None:
+    request = parcel.request
+    parts = plan_parts(request.file_name, artifact.size_bytes, settings.part_bytes)
+    sha256s, whole = checksums(file, parts, parcel.check)
+    if whole != artifact.sha256:
+        raise file_changed()
+    messages = texts.closing_messages(request, parts, sha256s, whole) if len(parts) > 1 else ()
+    journal = Journal(
+        directory,
+        delivery_journal_name(request.file_name, _KIND),
+        Plan(whole, settings.part_bytes, chat_hash(settings.chat_id)),
+        parts,
+        sha256s,
+        len(messages),
+    )
+    sent = journal.parts_sent
+    if sent == len(parts) and journal.messages_sent == len(messages):
+        return
+    journal.begin()
+    parcel.log.event("sending", parts=len(parts), parts_sent=sent)
+    with BotApi(settings.api_url, settings.token, settings.tls) as api:
+        sender = Sender(api, settings.chat_id, journal, parcel.log, parcel.check)
+        for part, sha256 in tuple(zip(parts, sha256s, strict=True))[sent:]:
+            caption = texts.caption(request, part, len(parts), sha256)
+            sender.send_part(file, part, sha256, caption)
+            parcel.log.event("part_sent", part=part.number, parts=len(parts), size_bytes=part.size)
+        for index, message in enumerate(messages):
+            if index >= journal.messages_sent:
+                sender.send_message(index, message)
+
+
+def _disown_parts(parcel: Parcel, settings: _Settings, directory: int) -> None:
+    """Say so in the chat where it has parts of a file that is no more."""
+    name = delivery_journal_name(parcel.request.file_name, _KIND)
+    if not has_sent_parts(directory, name):
+        return
+    with BotApi(settings.api_url, settings.token, settings.tls) as api:
+        text = texts.damaged_file_message(parcel.request)
+        answer = api.send_message(settings.chat_id, text)
+        if isinstance(answer, Moved):
+            api.send_message(answer.chat_id, text)
+    forget(directory, name)
+
+
+def _settings(parcel: Parcel) -> _Settings:
+    api_url, part_bytes = parcel.settings.get("apiUrl"), parcel.settings.get("partBytes")
+    if not isinstance(api_url, str) or type(part_bytes) is not int or part_bytes < 1:
+        raise RunnerFailure(
+            ExitCode.BAD_REQUEST,
+            "The delivery's Job is not as the operator makes it: apiUrl or partBytes is wrong; "
+            "report a bug.",
+        )
+    return _Settings(
+        api_url=api_url,
+        part_bytes=part_bytes,
+        token=_credential(parcel, "token", _TOKEN, "123456:ABC-DEF, as BotFather gives it"),
+        chat_id=_credential(parcel, "chat_id", _CHAT_ID, "a number or @name"),
+        tls=_tls(parcel.settings.get("caCertificates")),
+    )
+
+
+def _credential(parcel: Parcel, key: str, shape: re.Pattern[str], words: str) -> str:
+    value = parcel.credential(key)
+    if shape.fullmatch(value) is None:
+        raise RunnerFailure(
+            ExitCode.SECRET_INVALID,
+            f"The delivery's Secret has a {key} of a wrong shape: it must look like {words}.",
+        )
+    return value
+
+
+def _tls(certificates: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cadata=certificates)
+    except (ssl.SSLError, ValueError):
+        raise RunnerFailure(
+            ExitCode.DELIVERY_REFUSED,
+            "caCertificates of the delivery are no certificates in PEM: correct them.",
+        ) from None

@@ -1,0 +1,136 @@
+"""The export's file, opened once, and read part by part."""
+
+import contextlib
+import errno
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+
+from backupexport_contract.reasons import ExitCode
+from backupexport_contract.runner_protocol import Artifact
+
+from backupexport_runner.deliveries.telegram.parts import Part
+from backupexport_runner.failures import RunnerFailure
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_MISSING = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENODEV)
+_PIECE = 256 * 1024
+
+
+@contextlib.contextmanager
+def opened_artifact(directory: int, file_name: str, artifact: Artifact) -> Iterator[int]:
+    """A descriptor of the regular file of this name and size, or RunnerFailure(FILE_MISSING)."""
+    with _volume_errors():
+        try:
+            file = os.open(file_name, _READ, dir_fd=directory)
+        except OSError as error:
+            if error.errno in _MISSING:
+                raise file_missing() from None
+            raise
+    try:
+        there = os.fstat(file)
+        if not stat.S_ISREG(there.st_mode):
+            raise file_missing()
+        if there.st_size != artifact.size_bytes:
+            raise file_changed()
+        yield file
+    finally:
+        os.close(file)
+
+
+def checksums(
+    file: int, parts: Sequence[Part], check: Callable[[], None]
+) -> tuple[tuple[str, ...], str]:
+    """The SHA-256 of each part, and that of the whole, in one pass."""
+    whole = hashlib.sha256()
+    of_parts = []
+    for part in parts:
+        view = PartView(file, part, check)
+        while piece := view.read(_PIECE):
+            whole.update(piece)
+        of_parts.append(view.sha256)
+    return tuple(of_parts), whole.hexdigest()
+
+
+class PartView(io.RawIOBase):
+    """A part as a file of its own, which knows the checksum of what has been read of it.
+
+    `check` is called before every piece.  RunnerFailure where the file has become shorter.
+    """
+
+    def __init__(self, file: int, part: Part, check: Callable[[], None]) -> None:
+        super().__init__()
+        self._file = file
+        self._part = part
+        self._check = check
+        self._position = 0
+        self._hash = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        """In hex, once all has been read from the beginning."""
+        return self._hash.hexdigest()
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Yes."""
+        return True
+
+    def tell(self) -> int:
+        """The position in the part."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a position; only a reading from the beginning makes a checksum."""
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._part.size}
+        self._position = start[whence] + offset
+        if self._position == 0:
+            self._hash = hashlib.sha256()
+        return self._position
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes."""
+        self._check()
+        left = self._part.size - self._position
+        wanted = left if size < 0 else min(size, left)
+        with _volume_errors():
+            piece = os.pread(self._file, wanted, self._part.offset + self._position)
+        if wanted and not piece:
+            raise file_changed()
+        self._position += len(piece)
+        self._hash.update(piece)
+        return piece
+
+
+def file_missing() -> RunnerFailure:
+    """The verdict where there is no such file."""
+    return RunnerFailure(
+        ExitCode.FILE_MISSING,
+        "The export's file is not on the volume any more: start the export again.",
+    )
+
+
+def file_changed() -> RunnerFailure:
+    """The verdict where there is another one."""
+    return RunnerFailure(
+        ExitCode.FILE_MISSING,
+        "The file on the volume is not the one that was exported, its size or checksum differs: "
+        "find out who changed it, and start the export again.",
+    )
+
+
+@contextlib.contextmanager
+def _volume_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        system = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise RunnerFailure(
+            ExitCode.DELIVERY_DEFERRED,
+            f"The export's file can't be read: check the export volume's storage ({system}).",
+        ) from error

@@ -1,0 +1,219 @@
+"""What Telegram has answered for, noted beside the file, so that an attempt goes on where one died.
+
+Nothing is noted before a request: Telegram can't be asked whether it has a document, so a note
+that one was about to be sent would tell nothing.  The one window is between Telegram's answer
+and the fsync that follows it; who dies there sends that part again.
+
+The first note has every part already, and later ones only fill in numbers: a volume without room
+for them refuses before anything is sent.  A journal that can't be read, or is of another plan, is
+as good as none.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from backupexport_contract.reasons import ExitCode
+
+from backupexport_runner.deliveries.telegram.parts import Part
+from backupexport_runner.failures import RunnerFailure
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE_MODE = 0o640
+_LARGEST = 1024 * 1024
+# As wide as Telegram's numbers get, so that filling one in needs no more room.
+_UNSENT = -(10**12)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What makes an earlier attempt's parts fit to those of this one."""
+
+    artifact_sha256: str
+    part_bytes: int
+    chat_hash: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields by their names."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def chat_hash(chat_id: str) -> str:
+    """What stands for the chat in the journal, which others may read."""
+    return hashlib.sha256(b"telegram chat " + chat_id.encode()).hexdigest()
+
+
+class Journal:
+    """The notes of one delivery; every change is on the disk when its method returns.
+
+    `directory` is a descriptor that must stay open as long.  RunnerFailure(DELIVERY_DEFERRED)
+    where the volume refuses.
+    """
+
+    def __init__(
+        self,
+        directory: int,
+        name: str,
+        plan: Plan,
+        parts: Sequence[Part],
+        sha256s: Sequence[str],
+        messages: int,
+    ) -> None:
+        self._directory = directory
+        self._name = name
+        self._notes: dict[str, Any] = {
+            "plan": plan.as_json(),
+            "moved_to": None,
+            "parts": [
+                {"name": part.name, "sha256": sha256, "message_id": _UNSENT}
+                for part, sha256 in zip(parts, sha256s, strict=True)
+            ],
+            "messages": [_UNSENT] * messages,
+            "damaged": False,
+        }
+        earlier = _read(directory, name)
+        if earlier is not None and _continues(earlier, self._notes):
+            self._notes = earlier
+
+    @property
+    def parts_sent(self) -> int:
+        """How many parts Telegram has answered for, from the first on."""
+        return _leading(part["message_id"] for part in self._notes["parts"])
+
+    @property
+    def messages_sent(self) -> int:
+        """How many of the messages after the parts Telegram has answered for."""
+        return _leading(self._notes["messages"])
+
+    @property
+    def moved_to(self) -> str | None:
+        """The chat that took the place of the configured one, when the group became a supergroup.
+
+        It is as it is, for requests need it; without the token it opens nothing.
+        """
+        moved_to: str | None = self._notes["moved_to"]
+        return moved_to
+
+    def begin(self) -> None:
+        """Write what is known, before anything is sent."""
+        self._write()
+
+    def note_damage(self, number: int, message_id: int) -> None:
+        """Note that the chat has a part that isn't of the file; nothing goes on from there."""
+        self._notes["damaged"] = True
+        self.note_part(number, message_id)
+
+    def note_part(self, number: int, message_id: int) -> None:
+        """Note Telegram's answer for the part."""
+        self._notes["parts"][number - 1]["message_id"] = message_id
+        self._write()
+
+    def note_message(self, index: int, message_id: int) -> None:
+        """Note Telegram's answer for a message after the parts."""
+        self._notes["messages"][index] = message_id
+        self._write()
+
+    def note_move(self, chat_id: str) -> None:
+        """Note the chat that Telegram says to use from now on."""
+        self._notes["moved_to"] = chat_id
+        self._write()
+
+    def _write(self) -> None:
+        new = f"{self._name}.new"
+        data = json.dumps(self._notes).encode()
+        with _volume_errors():
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(new, dir_fd=self._directory)
+            file = os.open(new, _CREATE, _FILE_MODE, dir_fd=self._directory)
+            try:
+                left = memoryview(data)
+                while left:
+                    left = left[os.write(file, left) :]
+                os.fsync(file)
+            finally:
+                os.close(file)
+            os.rename(new, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+            os.fsync(self._directory)
+
+
+def has_sent_parts(directory: int, name: str) -> bool:
+    """Whether the chat has parts, of whatever plan."""
+    notes = _read(directory, name)
+    parts = notes.get("parts") if notes else None
+    return isinstance(parts, list) and any(
+        isinstance(part, dict) and part.get("message_id") != _UNSENT for part in parts
+    )
+
+
+def forget(directory: int, name: str) -> None:
+    """Begin anew next time: what was sent is of a file that is no more."""
+    with _volume_errors():
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=directory)
+        os.fsync(directory)
+
+
+def _leading(message_ids: Iterable[int]) -> int:
+    count = 0
+    for message_id in message_ids:
+        if message_id == _UNSENT:
+            break
+        count += 1
+    return count
+
+
+def _read(directory: int, name: str) -> dict[str, Any] | None:
+    try:
+        file = os.open(name, _READ, dir_fd=directory)
+    except OSError:
+        return None
+    with os.fdopen(file, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            return None
+        try:
+            notes = json.loads(stream.read(_LARGEST))
+        except (OSError, ValueError):
+            return None
+    return notes if isinstance(notes, dict) else None
+
+
+def _continues(earlier: dict[str, Any], fresh: dict[str, Any]) -> bool:
+    """Whether `earlier` is `fresh` with nothing but answers filled in."""
+    parts, messages = earlier.get("parts"), earlier.get("messages")
+    moved_to = earlier.get("moved_to")
+    return (
+        earlier.keys() == fresh.keys()
+        and earlier["plan"] == fresh["plan"]
+        and earlier["damaged"] is False
+        and (moved_to is None or isinstance(moved_to, str))
+        and isinstance(parts, list)
+        and isinstance(messages, list)
+        and len(parts) == len(fresh["parts"])
+        and len(messages) == len(fresh["messages"])
+        and all(
+            isinstance(part, dict)
+            and part | {"message_id": _UNSENT} == expected
+            and type(part.get("message_id")) is int
+            for part, expected in zip(parts, fresh["parts"], strict=True)
+        )
+        and all(type(message_id) is int for message_id in messages)
+    )
+
+
+@contextlib.contextmanager
+def _volume_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        system = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise RunnerFailure(
+            ExitCode.DELIVERY_DEFERRED,
+            "The delivery's progress can't be noted on the export volume, and without that the "
+            f"chat might get parts twice: make the volume writable or free space ({system}).",
+        ) from error

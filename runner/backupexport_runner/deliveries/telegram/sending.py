@@ -1,0 +1,103 @@
+"""Sends parts and messages, again where that helps, and notes every answer."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from backupexport_contract.reasons import ExitCode
+
+from backupexport_runner.deliveries.telegram.answers import Answer, Moved, Refused, Sent, Wait
+from backupexport_runner.deliveries.telegram.bot_api import BotApi
+from backupexport_runner.deliveries.telegram.file_parts import PartView, file_changed
+from backupexport_runner.deliveries.telegram.journal import Journal
+from backupexport_runner.deliveries.telegram.parts import Part
+from backupexport_runner.failures import RunnerFailure
+from backupexport_runner.log import Log
+
+# How long is waited after an answer that is none; after the last it is for a later attempt.
+PAUSES = (1.0, 3.0, 9.0)
+# Longer than this isn't waited for here: the Job would only hold its memory.
+LONGEST_WAIT_SECONDS = 900
+_SECONDS_TO_NOTICE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A chat, and what it takes to send to it."""
+
+    api: BotApi
+    chat_id: str
+    journal: Journal
+    log: Log
+    check: Callable[[], None]
+
+    def send_part(self, file: int, part: Part, sha256: str, caption: str) -> None:
+        """Send the part and note it; RunnerFailure where it isn't in the chat."""
+        view = PartView(file, part, self.check)
+
+        def send(chat_id: str) -> Answer:
+            return self.api.send_document(chat_id, part.name, view, part.size, caption)
+
+        sent = self._send(send)
+        if view.sha256 != sha256:
+            self.journal.note_damage(part.number, sent.message_id)
+            raise file_changed()
+        self.journal.note_part(part.number, sent.message_id)
+
+    def send_message(self, index: int, text: str) -> None:
+        """Send the message that comes `index`-th after the parts, and note it."""
+        sent = self._send(lambda chat_id: self.api.send_message(chat_id, text))
+        self.journal.note_message(index, sent.message_id)
+
+    def _current_chat(self) -> str:
+        return self.journal.moved_to or self.chat_id
+
+    def _send(self, send: Callable[[str], Answer]) -> Sent:
+        pauses = iter(PAUSES)
+        waited = 0
+        while True:
+            self.check()
+            answer = send(self._current_chat())
+            if isinstance(answer, Sent):
+                return answer
+            if isinstance(answer, Refused):
+                raise RunnerFailure(answer.exit_code, answer.message)
+            if isinstance(answer, Moved):
+                self._follow(answer)
+                continue
+            if isinstance(answer, Wait):
+                waited += answer.seconds
+                if waited > LONGEST_WAIT_SECONDS:
+                    raise _too_busy(answer.seconds)
+                self.log.event("waiting_for_telegram", seconds=answer.seconds)
+                self._pause(answer.seconds)
+                continue
+            pause = next(pauses, None)
+            if pause is None:
+                raise RunnerFailure(answer.exit_code, answer.message)
+            self.log.event("sending_again", seconds=pause, message=answer.message)
+            self._pause(pause)
+
+    def _follow(self, moved: Moved) -> None:
+        if moved.chat_id == self._current_chat() or self.journal.moved_to is not None:
+            # A group becomes a supergroup once.
+            raise RunnerFailure(
+                ExitCode.DELIVERY_DEFERRED,
+                "Telegram sends from chat to chat: put the chat's current chat_id into the "
+                "delivery's Secret.",
+            )
+        self.log.event("chat_moved")
+        self.journal.note_move(moved.chat_id)
+
+    def _pause(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.check()
+            time.sleep(min(left, _SECONDS_TO_NOTICE))
+
+
+def _too_busy(seconds: int) -> RunnerFailure:
+    return RunnerFailure(
+        ExitCode.DELIVERY_DEFERRED,
+        f"Telegram asks for a pause of {seconds} seconds.",
+    )
