@@ -13,7 +13,7 @@ from typing import Any
 
 import load_client
 from backupexport_contract import names, timestamps
-from backupexport_contract.resources import readable_size
+from backupexport_contract.readable import readable_size
 from playground.tools import STATE, ToolError, apply, environment
 
 PROJECTS = tuple(f"proj-{number:02}" for number in range(50))

@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers as people read them, alike in every component."""
 
 
 def readable_size(size: int) -> str:

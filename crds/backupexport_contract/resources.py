@@ -27,6 +27,7 @@ from backupexport_contract.kubernetes_model import (
     ObjectMeta,
     Timestamp,
 )
+from backupexport_contract.readable import readable_size
 from backupexport_contract.reasons import Phase, Reason
 
 _PHASE_IS_FINAL: JsonDict = {
@@ -210,13 +211,3 @@ class BackupExport(KubernetesModel):
         if timedelta() <= noted - created < timedelta(seconds=1):
             created = noted
         return (now - created).total_seconds()
-
-
-def readable_size(size: int) -> str:
-    """Bytes in the binary unit that leaves one to four digits: `164.2 MiB`."""
-    value = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024:
-            return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} PiB"
