@@ -6,6 +6,7 @@ password to be safe, can't take one beyond ASCII, and raise errors with addresse
 
 import contextlib
 import queue
+import re
 import smtplib
 import ssl
 import threading
@@ -55,7 +56,7 @@ class Envelope:
 class Patience:
     """Seconds: for a connection, for an answer, for the answer to the mail, for everything."""
 
-    connect: float = 15
+    connect: float = 30
     answer: float = 30
     mail: float = 80
     whole: float = 110
@@ -119,7 +120,7 @@ class _Conversation:
         try:
             # Verifies the chain and the host's name.
             context = ssl.create_default_context(cadata=self._server.ca_certificates)
-        except (ssl.SSLError, ValueError):
+        except (ssl.SSLError, TypeError, ValueError):
             raise smtp_verdicts.bad_certificates() from None
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         return context
@@ -175,10 +176,11 @@ class _Conversation:
     def _hand_over(self, smtp: smtplib.SMTP, check: Callable[[], None]) -> None:
         self._step("MAIL", lambda: smtp.mail(self._envelope.sender))
         self._step("RCPT", lambda: smtp.rcpt(self._envelope.recipient))
-        check()
         if smtp.sock is not None:
             smtp.sock.settimeout(self._patience.mail)
-        self._step("DATA", lambda: _data(smtp, self._envelope.content))
+        check()
+        self._step("DATA", lambda: smtp.docmd("DATA"), expected=3)
+        self._step("the mail", lambda: _transfer(smtp, self._envelope.content))
 
     def _step(self, name: str, command: Callable[[], tuple[int, bytes]], expected: int = 2) -> None:
         """One command; `expected` is the first digit of its answer."""
@@ -209,12 +211,10 @@ def _say_goodbye(smtp: smtplib.SMTP) -> None:
     smtp.close()
 
 
-def _data(smtp: smtplib.SMTP, content: bytes) -> tuple[int, bytes]:
-    try:
-        return smtp.data(content)
-    except smtplib.SMTPDataError as error:
-        reply = error.smtp_error
-        return error.smtp_code, reply if isinstance(reply, bytes) else reply.encode()
+def _transfer(smtp: smtplib.SMTP, content: bytes) -> tuple[int, bytes]:
+    # RFC 5321, 4.5.2.
+    smtp.send(re.sub(rb"(?m)^\.", b"..", content) + b".\r\n")
+    return smtp.getreply()
 
 
 def _base64(text: str) -> str:

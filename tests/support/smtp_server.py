@@ -50,7 +50,6 @@ class SmtpServer:
     logins: dict[str, str] = field(default_factory=dict)
     mechanisms: str = "PLAIN LOGIN"
     replies: dict[str, str] = field(default_factory=dict)
-    offers_starttls: bool = True
     on_step: Callable[[str], None] = lambda _: None
     taken: list[Taken] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
@@ -131,8 +130,7 @@ class _Talk:
             self._wrong(f"EHLO {name}")
         self._server.hellos.append(name)
         lines = ["mail.test", "SIZE 1000000", "PIPELINING"]
-        has_starttls = self._server.tls == "starttls" and not self._is_encrypted
-        if has_starttls and self._server.offers_starttls:
+        if self._server.tls == "starttls" and not self._is_encrypted:
             lines.append("STARTTLS")
         if self._server.logins and (self._is_encrypted or self._server.tls == "none"):
             lines.append(f"AUTH {self._server.mechanisms}")
@@ -224,8 +222,9 @@ class _Talk:
         if reply != good:
             # A refusal's other steps are not for this client to come to.
             verb = self._line()
-            if verb != "QUIT":
+            if verb.upper() != "QUIT":
                 self._wrong(f"{verb} after {reply}")
+            self._connection.sendall(b"221 bye\r\n")
             raise _EndOfConversationError
 
     def _line(self) -> str:
