@@ -9,3 +9,17 @@ def readable_size(size: int) -> str:
             return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.1f} PiB"
+
+
+def readable_duration(seconds: float) -> str:
+    """A time in the one or two units that matter: `42 s`, `1 min 15 s`, `2 h 5 min`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return _two_parts(whole // 60, "min", whole % 60, "s")
+    return _two_parts(whole // 3600, "h", whole // 60 % 60, "min")
+
+
+def _two_parts(large: int, large_unit: str, small: int, small_unit: str) -> str:
+    return f"{large} {large_unit}" + (f" {small} {small_unit}" if small else "")

@@ -1,0 +1,46 @@
+"""A mail about the export's end, to the address that the export names."""
+
+from backupexport_contract.reasons import ExitCode
+
+from backupexport_runner.delivery import Parcel
+from backupexport_runner.failures import RunnerFailure
+from backupexport_runner.mail_message import mail, wire_bytes
+from backupexport_runner.smtp_conversation import Envelope, Login, MailServer, Patience, send
+
+_PORTS = {"starttls": 587, "tls": 465, "none": 25}
+_PATIENCE = Patience()
+
+
+def deliver(parcel: Parcel) -> str:
+    """Hand the mail to the server; twice is the same mail."""
+    server = mail_server(parcel)
+    sender = str(parcel.settings.get("from", ""))
+    content = wire_bytes(mail(parcel.request, parcel.end, sender))
+    recipient = parcel.end.notify_email or ""
+    send(Envelope(sender, recipient, content), server, parcel.check, _PATIENCE)
+    return f"The mail server {server} took the mail."
+
+
+def mail_server(parcel: Parcel) -> MailServer:
+    """The server that the settings name, or RunnerFailure(BAD_REQUEST or SECRET_INVALID)."""
+    settings = parcel.settings
+    tls = settings.get("tls", "starttls")
+    host, port = settings.get("host"), settings.get("port") or _PORTS.get(tls)
+    if not isinstance(host, str) or not host or type(port) is not int:
+        raise _bad("host, port and tls must say where the mail server is")
+    # A Secret without one of the keys is a mistake, not a wish for no login.
+    login = (
+        Login(parcel.credential("username"), parcel.credential("password"))
+        if parcel.secret
+        else None
+    )
+    if login is not None and tls == "none":
+        raise _bad("a login needs tls: starttls or tls")
+    return MailServer(host, port, tls, settings.get("caCertificates"), login)
+
+
+def _bad(problem: str) -> RunnerFailure:
+    return RunnerFailure(
+        ExitCode.BAD_REQUEST,
+        f"The settings deliveries.email are not as the operator checks them: {problem}.",
+    )

@@ -1,0 +1,29 @@
+"""The shell commands that check a finished file and restore it, as the web page prints them."""
+
+import re
+import shlex
+
+_DECOMPRESSORS = {"zstd": "zstd", "gzip": "gzip"}
+
+
+def file_name(path: str) -> str:
+    """The file's own name."""
+    return path.rpartition("/")[2]
+
+
+def check_command(path: str, sha256: str) -> str:
+    """What compares the file in the current directory with its checksum."""
+    return f"echo {shlex.quote(f'{sha256}  {file_name(path)}')} | sha256sum --check"
+
+
+def restore_command(path: str, dump_format: str, compression: str) -> str:
+    """What brings the file in the current directory into DATABASE."""
+    file = shlex.quote(file_name(path))
+    decompressor = _DECOMPRESSORS.get(compression)
+    if dump_format == "tar":
+        # pg_restore seeks in a tar, so it can't read one from a pipe.
+        plain = shlex.quote(re.sub(r"\.\w+$", "", file_name(path))) if decompressor else file
+        unpack = f"{decompressor} -dc {file} > {plain} && " if decompressor else ""
+        return f"{unpack}pg_restore --exit-on-error -d DATABASE {plain}"
+    psql = "psql -X -v ON_ERROR_STOP=1 -d DATABASE"
+    return f"{decompressor} -dc {file} | {psql}" if decompressor else f"{psql} -f {file}"

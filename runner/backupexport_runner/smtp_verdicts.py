@@ -1,0 +1,178 @@
+"""What goes wrong with a mail server, as the runner's verdict: pure, and careful with its words.
+
+Replies and errors may repeat the address and the login in any spelling; nothing of them gets
+into a verdict.
+"""
+
+import re
+import smtplib
+import socket
+import ssl
+from base64 import b64encode
+from dataclasses import dataclass
+
+from backupexport_contract.reasons import ExitCode
+
+from backupexport_runner.failures import RunnerFailure
+
+_HIDDEN = "[hidden]"
+_LONGEST_REPLY = 200
+# A piece of a credential in base64 that is long enough not to be an ordinary word by chance.
+_SHORTEST_PIECE = 6
+
+_LOGIN = "AUTH"
+_LOGIN_REFUSED = (530, 534, 535, 538)
+_SERVICE_GONE = 421
+
+
+@dataclass(frozen=True, slots=True)
+class Private:
+    """What a verdict must not repeat."""
+
+    address: str
+    username: str | None = None
+    password: str | None = None
+
+    def hide(self, reply: str) -> str:
+        """One line of printable ASCII without any of it."""
+        line = " ".join(re.sub(r"[^\x20-\x7e]", " ", reply).split())
+        for credential in filter(None, (self.password, self.username)):
+            line = re.sub(re.escape(credential), _HIDDEN, line, flags=re.IGNORECASE)
+        line = " ".join(_HIDDEN if self._is_piece(word) else word for word in line.split(" "))
+        # Any address: the recipient's after an alias is no less private.
+        line = re.sub(r"[^\s<>(),;:\"]+@[^\s<>(),;:\"]+", _HIDDEN, line)
+        mailbox = re.escape(self.address.partition("@")[0])
+        line = re.sub(rf"(?<!\w){mailbox}(?!\w)", _HIDDEN, line, flags=re.IGNORECASE)
+        return line if len(line) <= _LONGEST_REPLY else line[:_LONGEST_REPLY] + "..."
+
+    def _is_piece(self, word: str) -> bool:
+        username, password = self.username or "", self.password or ""
+        encoded = (plain_login(username, password), _base64(username), _base64(password))
+        stripped = word.strip("'\"<>()[]:;,.")
+        return len(stripped) >= _SHORTEST_PIECE and any(stripped in text for text in encoded)
+
+
+def plain_login(username: str, password: str) -> str:
+    """RFC 4616's one message, in base64."""
+    return _base64(f"\0{username}\0{password}")
+
+
+def of_reply(step: str, code: int, reply: str, server: str, private: Private) -> RunnerFailure:
+    """The verdict on a reply that is none of success; `step` is the command it answers."""
+    if code < 400:
+        return RunnerFailure(
+            ExitCode.CONNECTION_FAILED,
+            f"What answers at {server} doesn't speak as a mail server does: check host, port and "
+            "tls of deliveries.email.",
+        )
+    said = f"{code} {private.hide(reply)}".strip()
+    if code == _SERVICE_GONE or code < 500:
+        return RunnerFailure(
+            ExitCode.DELIVERY_DEFERRED,
+            f"The mail server {server} doesn't take the mail now and answers {step} with: {said}; "
+            "it is tried again.",
+        )
+    if step == _LOGIN:
+        return RunnerFailure(
+            ExitCode.AUTHENTICATION_FAILED,
+            f"The mail server {server} refuses the login with: {said}; correct username and "
+            "password in the Secret of deliveries.email.",
+        )
+    if code in _LOGIN_REFUSED:
+        return RunnerFailure(
+            ExitCode.AUTHENTICATION_FAILED,
+            f"The mail server {server} wants a login and answers {step} with: {said}; set "
+            "secretRef and tls of deliveries.email as it asks.",
+        )
+    return RunnerFailure(
+        ExitCode.DELIVERY_REFUSED,
+        f"The mail server {server} refuses the mail and answers {step} with: {said}; check "
+        "notifyEmail, and what the server lets deliveries.email.from send.",
+    )
+
+
+def of_error(error: Exception, server: str, step: str | None) -> RunnerFailure:
+    """The verdict on an error of the connection; `step` is the command it cut, None before any.
+
+    The error's own text is not repeated where smtplib or the server wrote it.
+    """
+    cause = _cause(error)
+    when = f"before it answered {step}" if step else "before it was ready"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        problem = (
+            f"the certificate of {server} is not trusted ({cause.verify_message.rstrip('.')}): "
+            "deliveries.email.host must be a name in it, and caCertificates must hold its "
+            "authority where the system's don't"
+        )
+    elif isinstance(cause, ssl.SSLError):
+        problem = (
+            f"no TLS with {server} ({(cause.reason or 'broken off').replace('_', ' ').lower()}): "
+            "check port and tls of deliveries.email"
+        )
+    elif isinstance(cause, socket.gaierror):
+        problem = f"the name in {server} is not found: check deliveries.email.host and DNS"
+    elif isinstance(cause, ConnectionRefusedError):
+        problem = f"nothing listens at {server}: check host and port of deliveries.email"
+    elif isinstance(cause, TimeoutError):
+        problem = (
+            f"{server} let the time run out {when}: check host, port and tls of deliveries.email, "
+            "and that no network policy is in the way"
+        )
+    elif isinstance(cause, smtplib.SMTPException | ConnectionError):
+        problem = f"{server} cut the connection {when}"
+    elif isinstance(cause, OSError) and cause.strerror:
+        problem = f"{server} can't be reached ({cause.strerror})"
+    else:
+        problem = f"the conversation with {server} broke off {when}"
+    return _not_connected(problem)
+
+
+def no_starttls(server: str) -> RunnerFailure:
+    """The verdict on a server that offers no STARTTLS, or someone between who takes it away."""
+    return _not_connected(
+        f"{server} offers no STARTTLS and nothing was sent: set tls of deliveries.email to what "
+        "the server speaks, or find who removes the offer"
+    )
+
+
+def starttls_refused(server: str, code: int) -> RunnerFailure:
+    """The verdict on a server that offers STARTTLS and then doesn't do it."""
+    return _not_connected(f"{server} refuses STARTTLS with {code} and nothing was sent")
+
+
+def no_known_login(server: str) -> RunnerFailure:
+    """The verdict on a server that takes no name and password."""
+    return RunnerFailure(
+        ExitCode.AUTHENTICATION_FAILED,
+        f"The mail server {server} offers neither AUTH PLAIN nor AUTH LOGIN: give it another way "
+        "to log in, or take secretRef from deliveries.email where it needs none.",
+    )
+
+
+def bad_certificates() -> RunnerFailure:
+    """The verdict on `caCertificates` that hold none.
+
+    Tried again like a certificate that isn't trusted: each attempt has the settings of its time.
+    """
+    return _not_connected("caCertificates of deliveries.email holds no certificate in PEM")
+
+
+def too_slow(server: str, seconds: float) -> RunnerFailure:
+    """The verdict on a server that always says something, and never the end."""
+    return _not_connected(f"the conversation with {server} was not over in {seconds:g} seconds")
+
+
+def _not_connected(problem: str) -> RunnerFailure:
+    return RunnerFailure(ExitCode.CONNECTION_FAILED, f"No mail yet: {problem}; it is tried again.")
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What smtplib's own error stands for."""
+    context = error.__cause__ or error.__context__
+    if isinstance(error, smtplib.SMTPServerDisconnected) and isinstance(context, OSError):
+        return context
+    return error
+
+
+def _base64(text: str) -> str:
+    return b64encode(text.encode()).decode()
