@@ -1,7 +1,7 @@
 """Why an export ended without an artifact, with what went before it."""
 
-from backupexport_contract.reasons import ExitCode, Reason
 from backupexport_contract.readable import readable_size
+from backupexport_contract.reasons import ExitCode, Reason
 from backupexport_contract.resources import BackupExportStatus
 
 from backupexport_operator.facts import JobFacts

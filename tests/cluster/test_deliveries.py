@@ -361,9 +361,9 @@ def test_a_missing_secret_is_told_and_the_delivery_made_when_it_comes(
     )  # fmt: skip
     job_id = request(api, project)
     told = wait_for(
-        lambda: (found := api.job(job_id)["deliveries"])
-        and found[0]["reason"] == "SecretInvalid"
-        and found[0],
+        lambda: next(
+            (one for one in api.job(job_id)["deliveries"] if one["reason"] == "SecretInvalid"), None
+        ),
         "the missing Secret", 60,
     )  # fmt: skip
     assert told["status"] == "pending"
