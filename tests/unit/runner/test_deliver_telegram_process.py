@@ -95,8 +95,9 @@ def test_sigterm_ends_a_wait_for_an_answer_within_the_grace(tmp_path: Path) -> N
         bot.script.clear()
         bot.received.clear()
         assert attempts.run(bench.environment()) == 0
-        names = [document["name"][-11:-5] for document in bot.documents]
-        assert names == ["part002"[-6:], "part003"[-6:]] or len(names) == 2
+        names = [document["name"].rpartition(".")[2] for document in bot.documents]
+        # The stand-in still answers, and has, the document that nobody waits for any more.
+        assert sorted(set(names)) == ["part002of003", "part003of003"]
         assert TOKEN not in attempts.output.read_text()
 
 
