@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import ssl
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -553,3 +554,40 @@ def test_tls_with_certificates_of_ones_own(
     failure = _failure(bench)
     assert failure.exit_code == ExitCode.CONNECTION_FAILED
     assert "isn't trusted" in failure.message
+
+
+def test_messages_go_on_after_the_last_that_was_answered(make: Make, bot: BotApiServer) -> None:
+    bench = make(size=60 * PART_BYTES)
+    dead = {"fail": "status", "status": 500}
+    bot.script = [{}] * 61 + [dead, dead, dead]
+    _failure(bench)
+    assert (len(bot.documents), len(bot.texts)) == (60, 1)
+    bench.deliver()
+    assert (len(bot.documents), len(set(bot.texts)), len(bot.texts)) == (60, 3, 3)
+
+
+def test_every_answer_is_on_the_disk_before_the_next_request(
+    make: Make, bot: BotApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make()
+    calls: list[str] = []
+    fsync, rename, post = os.fsync, os.rename, bot_api.BotApi._post
+
+    def noted_fsync(descriptor: int) -> None:
+        calls.append("sync directory" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "sync")
+        fsync(descriptor)
+
+    def noted_rename(*arguments: Any, **options: Any) -> None:
+        calls.append("rename")
+        rename(*arguments, **options)
+
+    def noted_post(*arguments: Any) -> Any:
+        calls.append("request")
+        return post(*arguments)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "rename", noted_rename)
+    monkeypatch.setattr(bot_api.BotApi, "_post", noted_post)
+    bench.deliver()
+    note = ["sync", "rename", "sync directory"]
+    assert calls == note + ["request", *note] * 4
