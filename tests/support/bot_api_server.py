@@ -34,7 +34,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO, Self, cast
 from urllib.parse import parse_qsl
 
 LONGEST_CAPTION = 1024
@@ -77,7 +77,7 @@ class Cut(Exception):  # noqa: N818 - an end, not an error
 class Body:
     """A request's body, read as its headers say it comes."""
 
-    def __init__(self, stream: IO[bytes], headers: Any) -> None:
+    def __init__(self, stream: BinaryIO, headers: Any) -> None:
         self.stream = stream
         encoding = headers.get("Transfer-Encoding")
         length = headers.get("Content-Length")
@@ -191,7 +191,7 @@ class BotApiServer:
         self.http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
 
-    def __enter__(self) -> "BotApiServer":
+    def __enter__(self) -> Self:
         threading.Thread(target=self.http.serve_forever, args=(0.05,), daemon=True).start()
         return self
 
@@ -223,7 +223,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 60
 
-    def log_message(self, format: str, *arguments: object) -> None:
+    def log_message(self, *arguments: object) -> None:
         pass
 
     def do_GET(self) -> None:
@@ -238,7 +238,7 @@ class Handler(BaseHTTPRequestHandler):
         body: Body | None = None
         with contextlib.suppress(Cut, ConnectionError, TimeoutError):
             try:
-                body = Body(self.rfile, self.headers)
+                body = Body(cast("BinaryIO", self.rfile), self.headers)
                 if self.path.startswith("/control/"):
                     self._control(body)
                     return
@@ -361,7 +361,7 @@ class Handler(BaseHTTPRequestHandler):
                 raise BotApiError(400, "a malformed part, or a field twice")
             if disposition[2] is None:
                 pieces = iter(content)
-                text = _whole(lambda pieces=pieces: next(pieces, b""), LARGEST_FIELD)  # type: ignore[misc]
+                text = _whole(lambda pieces=pieces: next(pieces, b""), LARGEST_FIELD)
                 fields[disposition[1]] = text
             elif disposition[1] != "document" or document is not None:
                 raise BotApiError(400, "a file where none belongs")
@@ -373,7 +373,7 @@ class Handler(BaseHTTPRequestHandler):
         digest, size = hashlib.sha256(), 0
         keep = self.bot.keep
         part = keep / f"{threading.get_ident()}.part" if keep else None
-        with open(part, "wb") if part else contextlib.nullcontext() as file:
+        with part.open("wb") if part else contextlib.nullcontext() as file:
             for piece in content:
                 digest.update(piece)
                 size += len(piece)

@@ -37,7 +37,7 @@ class BotApi:
 
     def __init__(self, api_url: str, token: str, tls: ssl.SSLContext) -> None:
         for name in ("httpx", "httpcore"):
-            logging.getLogger(name).disabled = True
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self._base = f"{api_url.rstrip('/')}/bot{token}/"
         self._client = httpx.Client(
             verify=tls,

@@ -178,7 +178,7 @@ def _read(directory: int, name: str) -> dict[str, Any] | None:
             return None
         try:
             notes = json.loads(stream.read(_LARGEST))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
     return notes if isinstance(notes, dict) else None
 
