@@ -9,13 +9,15 @@ from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import ConfigDict, Field, model_validator
 
-from backupexport_contract.fields import CEL_KEY, EmailAddress, Seconds
+from backupexport_contract.fields import CEL_KEY, EmailAddress
 from backupexport_contract.kubernetes_model import KubernetesModel
 from backupexport_contract.reasons import Phase
 from backupexport_contract.resources import BackupExportSpec
 
 _HOST = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$|^[0-9A-Fa-f:]*:[0-9A-Fa-f:]*$"
-_URL = r"^https?://[^/?#@\s]+(/[^?#@\s]*)?$"
+# ASCII alone, which Go's regular expressions and Rust's read alike.
+_URL = r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~!$&'()*+,;=:%/-]*)?$"
+_SECRET_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -23,7 +25,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 class SecretReference(KubernetesModel):
     """A Secret in the same namespace."""
 
-    name: str = Field(min_length=1, max_length=253)
+    name: str = Field(min_length=1, max_length=253, pattern=_SECRET_NAME)
     """The Secret's name."""
 
 
@@ -43,7 +45,7 @@ class Delivery(KubernetesModel):
     """The Secret with the credentials; only the delivery's own pod sees it."""
     ca_certificates: str | None = Field(default=None, max_length=65536)
     """Certificates in PEM that the server's must descend from; the system's unless given."""
-    give_up_seconds: Seconds = 24 * 3600
+    give_up_seconds: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 24 * 3600
     """How long after the export's end it is tried again, in seconds."""
 
     @classmethod

@@ -63,6 +63,9 @@ class DeliveryReason(StrEnum):
     REFUSED = "Refused"
     DEFERRED = "Deferred"
     FILE_MISSING = "FileMissing"
+    IMAGE_UNAVAILABLE = "ImageUnavailable"
+    UNSCHEDULABLE = "Unschedulable"
+    STORAGE_UNWRITABLE = "StorageUnwritable"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     INTERNAL = "Internal"
 

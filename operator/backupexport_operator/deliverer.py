@@ -2,7 +2,10 @@
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import timedelta
 
+from backupexport_contract import timestamps
 from backupexport_contract.delivery_conditions import conditions_by_kind, is_pending
 from backupexport_contract.delivery_settings import Deliveries
 from backupexport_contract.kubernetes_model import Condition
@@ -24,13 +27,17 @@ from backupexport_operator.delivery_decision import (
 from backupexport_operator.delivery_manifest import PublicApi, delivery_manifest
 from backupexport_operator.delivery_slots import DeliverySlots
 from backupexport_operator.event_poster import EventPoster
+from backupexport_operator.facts import JobFacts
 from backupexport_operator.finished_exports import FinishedExports
 from backupexport_operator.job_manifest import RunnerDefaults
 from backupexport_operator.keyed_tasks import KeyedTasks
 from backupexport_operator.kubernetes_client import SERVER_AWAY, brief
 from backupexport_operator.metrics import OperatorMetrics
-from backupexport_operator.observation import Observation
-from backupexport_operator.sightings import Sightings
+from backupexport_operator.observation import Observation, TaskRun
+from backupexport_operator.operator_state import PendingDeliveries
+from backupexport_operator.pauses import Pauses
+from backupexport_operator.sightings import Sightings, with_jobs_and_pods
+from backupexport_operator.targets import serving_target
 from backupexport_operator.transition import events_between, merge_patch, with_condition
 
 _logger = logging.getLogger(__name__)
@@ -38,6 +45,9 @@ _logger = logging.getLogger(__name__)
 _PARALLEL = 4
 # Of one kind; each is a pod.
 _MOST_DELIVERIES = 20
+_SHORTEST_DELAY_SECONDS = 0.1
+# In the place of an export's uid: a pause for all of a kind.
+_EVERYBODY = ""
 
 
 class Deliverer:
@@ -54,24 +64,34 @@ class Deliverer:
         metrics: OperatorMetrics,
     ) -> None:
         self._sightings = sightings
+        self._reader = reader
         self._writer = writer
         self._poster = poster
         self._defaults = defaults
         self._public_api = public_api
         self._metrics = metrics
         self._slots = {kind: DeliverySlots(_MOST_DELIVERIES) for kind in Deliveries.kinds()}
+        self._pauses: Pauses[tuple[str, str]] = Pauses()
+        self._is_filled = False
         self._work: KeyedTasks[str] = KeyedTasks(self._deliver, _PARALLEL, SERVER_AWAY, brief)
         self._exports = FinishedExports(reader, AWAITING_DELIVERY, self._work.ask, self._forget)
         self.watch_for_ever = self._exports.watch_for_ever
         self.stop = self._work.stop
 
-    def pending(self) -> Mapping[str, int]:
-        """How many deliveries of each kind are still to be made."""
-        counts = dict.fromkeys(Deliveries.kinds(), 0)
+    def pending(self) -> Mapping[str, PendingDeliveries]:
+        """What of each kind is still to be made."""
+        now = timestamps.now()
+        ages: dict[str, list[float]] = {kind: [] for kind in Deliveries.kinds()}
         for export in self._exports.all():
-            for kind, condition in conditions_by_kind(export.status).items():
-                counts[kind] += is_pending(condition)
-        return counts
+            ended = export.status.completion_time
+            age = (now - timestamps.from_text(ended)).total_seconds() if ended else 0.0
+            for kind, told in conditions_by_kind(export.status).items():
+                if is_pending(told):
+                    ages[kind].append(age)
+        return {
+            kind: PendingDeliveries(len(of_kind), max(of_kind, default=0.0))
+            for kind, of_kind in ages.items()
+        }
 
     def ask(self, uid: str) -> None:
         """A Job or Pod of the export changed."""
@@ -79,49 +99,97 @@ class Deliverer:
             self._work.ask(uid)
 
     async def _deliver(self, uid: str) -> None:
+        self._fill()
         export = self._exports.get(uid)
         if export is None or export.metadata.deletion_timestamp is not None:
             self._forget(uid)
             return
         seen = self._sightings.observe(export)
-        pending = [
-            kind for kind, told in conditions_by_kind(export.status).items() if is_pending(told)
+        plans = [
+            await self._advance(seen, kind)
+            for kind, told in conditions_by_kind(export.status).items()
+            if is_pending(told)
         ]
-        plans = {kind: decide_delivery(seen, kind) for kind in pending}
-        for kind, plan in plans.items():
-            plans[kind] = await self._take(seen, kind, plan)
-        await self._write(export, [plan.condition for plan in plans.values()])
-        delays = [plan.recheck_after for plan in plans.values() if plan.recheck_after is not None]
+        await self._write(export, [plan.condition for plan in plans])
+        delays = [plan.recheck_after for plan in plans if plan.recheck_after is not None]
         if delays:
-            self._work.ask(uid, delay=min(delays).total_seconds())
+            self._work.ask(uid, delay=max(min(delays).total_seconds(), _SHORTEST_DELAY_SECONDS))
 
-    async def _take(self, seen: Observation, kind: str, plan: DeliveryPlan) -> DeliveryPlan:
-        """Take the step; another plan where the API server will have no such Job."""
-        uid, project_id = seen.export.metadata.uid, seen.export.spec.project_id
-        job = seen.delivery_runs[kind].job
+    def _fill(self) -> None:
+        """Count everybody who delivers already before anybody else may, after a restart."""
+        if self._is_filled:
+            return
+        self._is_filled = True
+        for export in self._exports.all():
+            seen = self._sightings.observe(export)
+            for kind, told in conditions_by_kind(export.status).items():
+                if is_pending(told) and _is_at_work(seen.delivery_runs[kind].job):
+                    self._slots[kind].hold(export.metadata.uid, export.spec.project_id)
+
+    async def _advance(self, seen: Observation, kind: str) -> DeliveryPlan:
+        """Take the next step, and tell what is to be written of it."""
+        uid = seen.export.metadata.uid
+        plan = decide_delivery(seen, kind)
+        if plan.step is DeliveryStep.CREATE and (held := self._held_back(seen, kind, plan)):
+            return held
+        if plan.step is not DeliveryStep.WAIT or not is_pending(plan.condition):
+            # Targets, Jobs and pods are watched apart: what can't be taken back rests on all three.
+            seen = await self._look_again(seen)
+            plan = decide_delivery(seen, kind)
         if plan.step is DeliveryStep.CREATE:
-            if self._slots[kind].take(uid, project_id):
-                return await self._create(seen, kind, plan)
-        elif job is not None and not job.complete and job.failure is None:
-            self._slots[kind].hold(uid, project_id)
+            return self._held_back(seen, kind, plan) or await self._create(seen, kind, plan)
+        job = seen.delivery_runs[kind].job
+        if is_pending(plan.condition) and plan.step is DeliveryStep.WAIT and _is_at_work(job):
+            self._slots[kind].hold(uid, seen.export.spec.project_id)
         else:
             self._leave(kind, uid)
         if plan.step is DeliveryStep.DELETE and job is not None:
+            if plan.pause is not None:
+                self._pauses.begin((kind, uid), plan.pause.total_seconds())
             await self._writer.delete_job(job)
         return plan
+
+    def _held_back(self, seen: Observation, kind: str, plan: DeliveryPlan) -> DeliveryPlan | None:
+        """The plan for now of a delivery that may not have its Job yet, or None."""
+        uid = seen.export.metadata.uid
+        left = max(self._pauses.left((kind, uid)), self._pauses.left((kind, _EVERYBODY)))
+        if left > 0:
+            self._leave(kind, uid)
+            return DeliveryPlan(plan.condition, recheck_after=timedelta(seconds=left))
+        if self._slots[kind].take(uid, seen.export.spec.project_id):
+            return None
+        # Whoever leaves a slot wakes the next one up.
+        return DeliveryPlan(plan.condition)
+
+    async def _look_again(self, seen: Observation) -> Observation:
+        uid, project_id = seen.export.metadata.uid, seen.export.spec.project_id
+        targets = await self._reader.list_targets(project_id)
+        jobs = await self._reader.list_jobs(uid)
+        pods = await self._reader.list_pods(uid)
+        return with_jobs_and_pods(replace(seen, target=serving_target(targets)), jobs, pods)
 
     async def _create(self, seen: Observation, kind: str, plan: DeliveryPlan) -> DeliveryPlan:
         settings = settings_for(kind, seen.target, seen.deliveries)
         if settings is None:
             raise AssertionError("a Job is planned only for a delivery with settings")
-        manifest = delivery_manifest(seen.export, kind, settings, self._defaults, self._public_api)
+        uid = seen.export.metadata.uid
+        manifest = delivery_manifest(seen, kind, settings, self._defaults, self._public_api)
         try:
-            await self._writer.create_job(manifest)
+            job = await self._writer.create_job(manifest)
         except ApiException as error:
             if error.status not in (400, 403, 422):
                 raise
-            self._leave(kind, seen.export.metadata.uid)
-            return refused_delivery(seen, kind, settings, brief(error))
+            plan = refused_delivery(seen, kind, brief(error))
+            # A quota or a webhook refuses the next one, too.
+            refused = _EVERYBODY if error.status == 403 else uid
+            pause = plan.pause or timedelta()
+            self._pauses.begin((kind, refused), pause.total_seconds())
+            self._leave(kind, uid)
+            return plan
+        if job.owner_uid != uid:
+            self._leave(kind, uid)
+            runs = {**seen.delivery_runs, kind: TaskRun(job)}
+            return decide_delivery(replace(seen, delivery_runs=runs), kind)
         return plan
 
     async def _write(self, export: BackupExport, told: Iterable[Condition]) -> None:
@@ -147,9 +215,17 @@ class Deliverer:
 
     def _forget(self, uid: str) -> None:
         for kind in self._slots:
+            self._pauses.forget((kind, uid))
             self._leave(kind, uid)
 
     def _leave(self, kind: str, uid: str) -> None:
         following = self._slots[kind].leave(uid)
         if following is not None:
             self._work.ask(following)
+
+
+def _is_at_work(job: JobFacts | None) -> bool:
+    """Whether the Job has a pod, or will have one."""
+    if job is None or job.complete or job.failure is not None:
+        return False
+    return not job.suspended and not job.deleting

@@ -1,10 +1,10 @@
 """The Job that is one attempt at a delivery: a pure function of the export and settings."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from backupexport_contract import names, runner_protocol
+from backupexport_contract import names, runner_protocol, timestamps
 from backupexport_contract.delivery_settings import Delivery
 from backupexport_contract.resources import ArtifactStatus, BackupExport
 from backupexport_contract.runner_protocol import Artifact, ExportEnd
@@ -20,12 +20,15 @@ from backupexport_operator.job_manifest import (
     runner_container,
     task_labels,
 )
+from backupexport_operator.observation import Observation
 
 # It passes a file on, or a mail; the chart's resources are for dumps.
 _RESOURCES = {
     "requests": {"cpu": "10m", "memory": "48Mi"},
     "limits": {"memory": "192Mi"},
 }
+_SHORTEST_DEADLINE_SECONDS = 60
+_LEAST_TTL_SECONDS = 2 * 3600
 # Of the settings, what the operator itself acts on.
 _NOT_FOR_THE_RUNNER = {"enabled", "secretRef", "giveUpSeconds"}
 
@@ -39,13 +42,16 @@ class PublicApi:
 
 
 def delivery_manifest(
-    export: BackupExport,
+    seen: Observation,
     kind: str,
     settings: Delivery,
     defaults: RunnerDefaults,
     public_api: PublicApi,
 ) -> dict[str, Any]:
     """A batch/v1 Job; it alone gets the delivery's Secret, and never the target's."""
+    export = seen.export
+    if seen.target is not None and seen.target.spec.queue_name:
+        defaults = replace(defaults, queue_name=seen.target.spec.queue_name)
     task = runner_protocol.delivery_task(kind)
     labels = task_labels(export, task)
     manifest = settings.to_manifest()
@@ -82,8 +88,9 @@ def delivery_manifest(
         "spec": {
             # The operator makes the next attempt, when its time has come.
             "backoffLimit": 0,
-            "activeDeadlineSeconds": settings.attempt_seconds or settings.give_up_seconds,
-            "ttlSecondsAfterFinished": defaults.ttl_seconds_after_finished,
+            "activeDeadlineSeconds": _deadline_seconds(seen, settings),
+            # The next attempt looks at when it failed, and its success must be seen.
+            "ttlSecondsAfterFinished": max(defaults.ttl_seconds_after_finished, _LEAST_TTL_SECONDS),
             "podFailurePolicy": {"rules": [IGNORE_DISRUPTIONS]},
             # Two pods of one delivery would send everything twice.
             "podReplacementPolicy": "Failed",
@@ -93,6 +100,14 @@ def delivery_manifest(
             },
         },
     }
+
+
+def _deadline_seconds(seen: Observation, settings: Delivery) -> int:
+    """What is left of the time to give up, at least a minute and at most an attempt's own."""
+    ended = timestamps.from_text(seen.export.status.completion_time or seen.export.created_at)
+    left = settings.give_up_seconds - int((seen.now - ended).total_seconds())
+    left = max(left, _SHORTEST_DEADLINE_SECONDS)
+    return min(left, settings.attempt_seconds or left)
 
 
 def _export_end(export: BackupExport, public_api: PublicApi) -> ExportEnd:

@@ -133,14 +133,25 @@ async def read_or_none(api: client.CustomObjectsApi, *where: str) -> dict[str, A
     return found
 
 
-async def kinds_are_served(api_client: client.ApiClient) -> bool:
-    """Whether the API server knows both of our kinds by now."""
+async def kinds_are_served(api_client: client.ApiClient, namespace: str, selector: str) -> bool:
+    """Whether the API server knows both of our kinds, and this selector of exports, by now."""
+    api = client.CustomObjectsApi(api_client)
     try:
-        served = await client.CustomObjectsApi(api_client).get_api_resources(
+        served = await api.get_api_resources(
             names.GROUP, names.VERSION, _request_timeout=REQUEST_TIMEOUT
         )
+        # It refuses a selector by a field that only a later version of the CRD has.
+        await api.list_namespaced_custom_object(
+            names.GROUP,
+            names.VERSION,
+            namespace,
+            names.EXPORT_PLURAL,
+            field_selector=selector,
+            limit=1,
+            _request_timeout=REQUEST_TIMEOUT,
+        )
     except ApiException as error:
-        if error.status == 404:
+        if error.status in (400, 404):
             return False
         raise
     return {names.EXPORT_PLURAL, names.TARGET_PLURAL} <= {kind.name for kind in served.resources}

@@ -24,19 +24,27 @@ class UnfinishedExport:
 
 
 @dataclass(frozen=True, slots=True)
+class PendingDeliveries:
+    """Deliveries still to be made; `oldest_seconds` since the end of the oldest one's export."""
+
+    count: int
+    oldest_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class OperatorState:
     """What the leader knows when Prometheus asks.
 
     `waiting_for_turn` exports have no Job yet because of a limit; `queue_length` keys run or wait
     in the work queue; `watch_lateness_seconds` is, for each kind, how long its watch has missed
-    something.  `pending_deliveries` are those of each kind that are still to be made.
+    something.  `pending_deliveries` are under their kinds.
     """
 
     exports: Iterable[UnfinishedExport]
     waiting_for_turn: int
     queue_length: int
     watch_lateness_seconds: Mapping[str, float]
-    pending_deliveries: Mapping[str, int]
+    pending_deliveries: Mapping[str, PendingDeliveries]
 
 
 class StateCollector(Collector):
@@ -98,7 +106,13 @@ def _families(state: OperatorState) -> Iterator[Metric]:
         "backupexport_deliveries_pending",
         "Deliveries of exports that have ended which are still to be made.",
         ("kind",),
-        {(kind,): count for kind, count in state.pending_deliveries.items()},
+        {(kind,): pending.count for kind, pending in state.pending_deliveries.items()},
+    )
+    yield _gauge(
+        "backupexport_oldest_pending_delivery_age_seconds",
+        "Time since the end of the oldest export with a delivery still to be made; 0 without one.",
+        ("kind",),
+        {(kind,): pending.oldest_seconds for kind, pending in state.pending_deliveries.items()},
     )
 
 

@@ -14,7 +14,7 @@ from backupexport_contract.target_resource import ExportTarget
 from kubernetes.aio import client
 
 from backupexport_operator.cleaner import Cleaner
-from backupexport_operator.cluster_reader import ClusterReader, Snapshot
+from backupexport_operator.cluster_reader import AWAITING_DELIVERY, ClusterReader, Snapshot
 from backupexport_operator.cluster_writer import ClusterWriter
 from backupexport_operator.deliverer import Deliverer
 from backupexport_operator.disposer import Disposer
@@ -93,9 +93,10 @@ class RunningOperator:
         )
         self._resync_seconds = settings.resync_seconds
         self._open_cleanups: set[str] = set()
+        self._first_lists_are_in = asyncio.Event()
         self._tasks = [
             asyncio.create_task(self._disposer.watch_for_ever()),
-            asyncio.create_task(self._deliverer.watch_for_ever()),
+            asyncio.create_task(self._deliver_for_ever()),
             asyncio.create_task(self._resync_for_ever()),
         ]
         # The last ones are what the first ones still need.
@@ -124,9 +125,11 @@ class RunningOperator:
     ) -> "RunningOperator":
         """Connect and begin; KindsNotServedError where the CRDs are missing."""
         requests = await connect(_POOL_SIZE, seconds_to_write, metrics.count_request)
-        if not await kinds_are_served(requests):
+        if not await kinds_are_served(requests, settings.namespace, AWAITING_DELIVERY):
             await requests.close()
-            raise KindsNotServedError("the CRDs are not served yet")
+            raise KindsNotServedError(
+                "the CRDs are not served yet, or older than this operator: bring them up to date"
+            )
         streams = await connect(_LOG_STREAMS, seconds_to_write, metrics.count_request)
         return cls(world, settings, requests, streams, metrics, watches)
 
@@ -178,6 +181,11 @@ class RunningOperator:
     def _told_progress(self, uid: str, progress: Progress) -> None:
         self.reconciler.told_progress(uid, progress)
 
+    async def _deliver_for_ever(self) -> None:
+        """Only with a whole picture: an empty one would have no target and no Job of anybody's."""
+        await self._first_lists_are_in.wait()
+        await self._deliverer.watch_for_ever()
+
     async def _resync_for_ever(self) -> None:
         # At once, too: whether the watches are complete is what readiness asks.
         patience = time.monotonic() + _FIRST_LISTS_SECONDS
@@ -187,6 +195,7 @@ class RunningOperator:
                 self._compare(snapshot)
                 # Before the watches' first lists are in, everything would seem to be missed.
                 if self._watches.complete or time.monotonic() > patience:
+                    self._first_lists_are_in.set()
                     self.reconciler.resync(snapshot)
                     self._targets.resync()
             except SERVER_AWAY as error:

@@ -66,7 +66,9 @@ def deliver(
 ) -> Outcome:
     """Make the attempt; an Outcome with a sentence, or RunnerFailure."""
     parcel = _parcel(environment, exports, log, interruption)
-    scrubber.learn(value for value in parcel.secret.values() if len(value) >= _SHORTEST_SECRET)
+    # `credential` strips them.
+    values = [text for value in parcel.secret.values() for text in (value, value.strip())]
+    scrubber.learn(value for value in values if len(value) >= _SHORTEST_SECRET)
     if parcel.end.notify_email:
         scrubber.learn([parcel.end.notify_email])
     module = importlib.import_module(f"{deliveries.__name__}.{kind}")

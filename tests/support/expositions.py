@@ -6,7 +6,7 @@ from backupexport_api.job_store import Cached, JobStore
 from backupexport_api.metrics import Metrics
 from backupexport_contract.reasons import Phase, Reason
 from backupexport_operator.metrics import OperatorMetrics
-from backupexport_operator.operator_state import OperatorState, UnfinishedExport
+from backupexport_operator.operator_state import OperatorState, PendingDeliveries, UnfinishedExport
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -38,7 +38,10 @@ def state() -> OperatorState:
         waiting_for_turn=1,
         queue_length=3,
         watch_lateness_seconds={"backupexports": 1.5, "jobs": 61.0},
-        pending_deliveries={"email": 2, "telegram": 0},
+        pending_deliveries={
+            "email": PendingDeliveries(2, 90.5),
+            "telegram": PendingDeliveries(0, 0.0),
+        },
     )
 
 

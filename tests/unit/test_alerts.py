@@ -209,6 +209,22 @@ CASES = {
         },
         30,
     ),
+    "nobody set up a mail server": Case(
+        "BackupExportDeliveryFailing",
+        {name("backupexport_deliveries_total", kind="email", reason="NotConfigured"): "0x10 1x60"},
+        30,
+    ),
+    "a delivery is pending for long": Case(
+        "BackupExportDeliveryPendingTooLong",
+        {name("backupexport_oldest_pending_delivery_age_seconds", kind="email"): "3500+60x30"},
+        20,
+        ({"namespace": NAMESPACE, "kind": "email"} | WARNING,),
+    ),
+    "a delivery is pending for a while": Case(
+        "BackupExportDeliveryPendingTooLong",
+        {name("backupexport_oldest_pending_delivery_age_seconds", kind="email"): "0+60x40"},
+        30,
+    ),
     "no operator at all": Case(
         "BackupExportNoLeader", {}, 3, ({"namespace": NAMESPACE} | CRITICAL,)
     ),

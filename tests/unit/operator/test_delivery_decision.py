@@ -101,6 +101,7 @@ def seen(
 
 JOB = JobFacts(NAMES["email"], "u1", created_at=timestamps.to_text(at(1)))
 POD = PodFacts("pod", timestamps.to_text(at(1)), job=JOB.name, node="n")
+AT_WORK = replace(POD, started_at=timestamps.to_text(at(1)))
 COMPLETE = replace(JOB, complete=True)
 
 
@@ -123,7 +124,7 @@ def test_without_a_job_one_is_made() -> None:
 
 
 def test_an_attempt_that_works_is_waited_for() -> None:
-    plan = decide_delivery(seen(POD, job=JOB), "email")
+    plan = decide_delivery(seen(AT_WORK, job=JOB), "email")
     assert (plan.step, verdict(plan)) == (DeliveryStep.WAIT, ("Unknown", "InProgress"))
     assert JOB.name in plan.condition.message
     assert plan.recheck_after
@@ -216,13 +217,61 @@ def test_what_the_last_attempt_said_stays_until_the_next_has_ended() -> None:
     known = export([told("email", "ConnectionFailed", "Away.")], notifyEmail="a@example.com")
     plan = decide_delivery(seen(POD, job=JOB, of=known), "email")
     assert (plan.condition.reason, plan.condition.message) == ("ConnectionFailed", "Away.")
+
+
+def test_an_attempt_that_takes_too_long_keeps_what_was_told_before() -> None:
+    """Told once, it stays as it was told: our own patch comes back and asks again."""
+    job = failed(20, "DeadlineExceeded")
     message = "Away (tried again at 15:30:12 UTC)."
     known = export([told("email", "ConnectionFailed", message)], notifyEmail="a@example.com")
-    late = decide_delivery(seen(job=failed(20, "DeadlineExceeded"), of=known), "email")
-    assert late.condition.reason == "DeadlineExceeded"
-    assert late.condition.message == (
-        "The attempt took too long, before that: Away (tried again at 15:30:30 UTC)."
+    first = decide_delivery(seen(job=job, of=known, now=21), "email")
+    assert first.condition.reason == "DeadlineExceeded"
+    assert first.condition.message == (
+        "The attempt took too long (before that: Away) (tried again at 15:30:30 UTC)."
     )
+    known = known_as(first)
+    for now in (22, 23):
+        assert decide_delivery(seen(job=job, of=known, now=now), "email") == replace(
+            first, recheck_after=at(30) - at(now), pause=at(30) - at(now)
+        )
+
+
+def known_as(plan: DeliveryPlan) -> BackupExport:
+    """The export once `plan` is written."""
+    of = export(notifyEmail="a@example.com")
+    status = of.status.model_copy(update={"conditions": [plan.condition]})
+    return of.model_copy(update={"status": status})
+
+
+JOBS = [
+    None, JOB, COMPLETE, failed(2), failed(2, "DeadlineExceeded"), replace(JOB, suspended=True),
+    replace(JOB, deleting=True), replace(JOB, owner_uid="another"),
+]  # fmt: skip
+PODS: list[list[PodFacts]] = [
+    [], [POD], [AT_WORK], [replace(POD, unschedulable="no room")],
+    [replace(POD, waiting="CreateContainerConfigError", waiting_message='secret "x" not found')],
+    [ended(0, "Sent.")], [ended(22, "Away.")], [ended(31, "No.")], [ended(137)],
+    [replace(POD, phase="Failed", reason="Evicted")],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("pods", PODS)
+@pytest.mark.parametrize("now", [3, 400, 90000])
+@pytest.mark.parametrize("known", [
+    ("Pending", "Soon."), ("ConnectionFailed", "Away (tried again at 15:30:12 UTC)."),
+    ("DeadlineExceeded", "The attempt took too long (tried again at 15:30:12 UTC)."),
+])  # fmt: skip
+def test_what_is_decided_and_written_is_decided_again(
+    job: JobFacts | None, pods: list[PodFacts], now: float, known: tuple[str, str]
+) -> None:
+    """Else the operator would go on writing, woken by what it has just written."""
+    of = export([told("email", *known)], notifyEmail="a@example.com")
+    first = decide_delivery(seen(*pods, job=job, of=of, now=now), "email")
+    if first.condition.status != "Unknown" or first.step is DeliveryStep.DELETE:
+        return
+    second = decide_delivery(seen(*pods, job=job, of=known_as(first), now=now), "email")
+    assert second == first
 
 
 def test_a_missing_secret_is_told_while_the_pod_waits() -> None:
@@ -243,7 +292,50 @@ def test_a_suspended_job_is_waited_for_and_given_up() -> None:
     plan = decide_delivery(seen(job=held), "email")
     assert verdict(plan) == ("Unknown", "InProgress")
     assert "is suspended" in plan.condition.message
-    assert verdict(decide_delivery(seen(job=held, now=86401), "email"))[0] == "False"
+    over = decide_delivery(seen(job=held, now=86401), "email")
+    assert (over.step, over.condition.status) == (DeliveryStep.DELETE, "False")
+
+
+@pytest.mark.parametrize("pods", [(), (POD,), (replace(POD, unschedulable="no room"),)])
+def test_a_pod_that_does_not_start_makes_room_for_others(pods: tuple[PodFacts, ...]) -> None:
+    early = decide_delivery(seen(*pods, job=JOB, now=299), "email")
+    assert early.step is DeliveryStep.WAIT
+    late = decide_delivery(seen(*pods, job=JOB, now=301), "email")
+    assert (late.step, late.condition.status) == (DeliveryStep.DELETE, "Unknown")
+    assert late.pause == timedelta(seconds=150.5)
+    assert "tried again at" in late.condition.message
+    over = decide_delivery(seen(*pods, job=JOB, now=90000), "email")
+    assert (over.step, over.condition.status) == (DeliveryStep.DELETE, "False")
+
+
+def test_a_subpath_that_cannot_be_mounted_is_not_called_a_secret() -> None:
+    text = "failed to prepare subPath for volumeMount"
+    pod = replace(POD, waiting="CreateContainerConfigError", waiting_message=text)
+    assert verdict(decide_delivery(seen(pod, job=JOB), "email"))[1] == "StorageUnwritable"
+    busy = replace(pod, waiting_message="failed to sync secret cache: timed out")
+    assert verdict(decide_delivery(seen(busy, job=JOB), "email"))[1] == "InProgress"
+
+
+def test_what_was_sent_just_before_the_deadline_is_sent() -> None:
+    job = failed(2, "DeadlineExceeded")
+    plan = decide_delivery(seen(ended(0, "The mail server took it."), job=job), "email")
+    assert verdict(plan) == ("True", "Succeeded")
+
+
+def test_an_evicted_pod_says_so() -> None:
+    pod = replace(POD, phase="Failed", reason="Evicted", message="low on memory")
+    plan = decide_delivery(seen(pod, job=failed(2)), "email")
+    assert verdict(plan) == ("Unknown", "Internal")
+    assert "Evicted: low on memory" in plan.condition.message
+
+
+def test_a_troubled_delivery_without_a_job_ends_with_its_time() -> None:
+    of = export([told("email", "ConnectionFailed", "Away.")], notifyEmail="a@example.com")
+    assert decide_delivery(seen(of=of, now=86399), "email").step is DeliveryStep.CREATE
+    assert verdict(decide_delivery(seen(of=of, now=86401), "email")) == (
+        "False",
+        "ConnectionFailed",
+    )
 
 
 def test_another_exports_job_is_in_the_way_for_a_while() -> None:
@@ -260,30 +352,30 @@ def test_a_job_that_goes_is_waited_for() -> None:
 
 
 def test_settings_that_have_gone() -> None:
-    plan = decide_delivery(seen(chart=Deliveries()), "email")
-    assert verdict(plan) == ("False", "NotConfigured")
-    # A delivery that was made is one all the same.
-    assert verdict(decide_delivery(seen(job=COMPLETE, chart=Deliveries()), "email"))[0] == "True"
+    gone: dict[str, Any] = {"chart": Deliveries(), "served_by": target()}
+    plan = decide_delivery(seen(**gone), "email")
+    assert (verdict(plan), plan.step) == (("False", "NotConfigured"), DeliveryStep.WAIT)
+    # What is under way is ended; a delivery that was made is one all the same.
+    plan = decide_delivery(seen(AT_WORK, job=JOB, **gone), "email")
+    assert (verdict(plan), plan.step) == (("False", "NotConfigured"), DeliveryStep.DELETE)
+    assert verdict(decide_delivery(seen(job=COMPLETE, **gone), "email"))[0] == "True"
+
+
+def test_a_target_that_is_gone_may_come_back() -> None:
+    gone: dict[str, Any] = {"chart": Deliveries(), "served_by": None}
+    plan = decide_delivery(seen(**gone), "email")
+    assert (verdict(plan), plan.step) == (("Unknown", "NotConfigured"), DeliveryStep.WAIT)
+    assert plan.recheck_after
+    assert verdict(decide_delivery(seen(now=86401, **gone), "email"))[0] == "False"
 
 
 def test_a_job_that_is_refused_is_tried_again_and_given_up() -> None:
-    settings = CHART.settings_of("email")
-    assert settings
-    plan = refused_delivery(seen(), "email", settings, "exceeded quota")
+    plan = refused_delivery(seen(now=60), "email", "exceeded quota")
     assert verdict(plan) == ("Unknown", "Internal")
     assert "exceeded quota" in plan.condition.message
-    assert plan.recheck_after
-    late = refused_delivery(seen(now=86400), "email", settings, "exceeded quota")
+    assert plan.pause == timedelta(seconds=30)
+    late = refused_delivery(seen(now=86400), "email", "exceeded quota")
     assert verdict(late) == ("False", "Internal")
-
-
-def test_deciding_twice_changes_nothing_more() -> None:
-    first = decide_delivery(seen(ended(22, "Away."), job=failed(2), now=3), "email")
-    known = seen().export.model_copy(
-        update={"status": seen().export.status.model_copy(update={"conditions": [first.condition]})}
-    )
-    again = decide_delivery(seen(ended(22, "Away."), job=failed(2), now=4, of=known), "email")
-    assert again.condition == first.condition
 
 
 # Which deliveries there are.

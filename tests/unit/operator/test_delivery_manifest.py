@@ -1,14 +1,17 @@
 """The Job that is one attempt at a delivery."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from backupexport_contract import runner_protocol
+from backupexport_contract import runner_protocol, timestamps
 from backupexport_contract.delivery_settings import Deliveries
 from backupexport_contract.resources import BackupExport
+from backupexport_contract.target_resource import ExportTarget
 from backupexport_operator.delivery_manifest import PublicApi, delivery_manifest
 from backupexport_operator.job_manifest import RunnerDefaults
+from backupexport_operator.observation import Observation
 from kubernetes.client import V1Job
 from pydantic import ValidationError
 
@@ -36,18 +39,29 @@ SETTINGS = Deliveries.model_validate(
             "host": "mail",
             "from": "exports@example.com",
             "secretRef": {"name": "login"},
-            "giveUpSeconds": 99,
+            "giveUpSeconds": 999,
         },
-        "telegram": {"secretRef": {"name": "bot"}, "giveUpSeconds": 99},
+        "telegram": {"secretRef": {"name": "bot"}, "giveUpSeconds": 999},
     }
 )
 
 
-def job(kind: str, *, of: BackupExport = EXPORT) -> dict[str, Any]:
+def seen(of: BackupExport = EXPORT, since_end: float = 1, **target: Any) -> Observation:
+    served_by = ExportTarget.model_validate(
+        {
+            "metadata": {"name": "t"},
+            "spec": {"projectId": "p-1", "secretRef": {"name": "s"}, **target},
+        }
+    )
+    now = timestamps.from_text("2026-01-29T15:30:00Z") + timedelta(seconds=since_end)
+    return Observation(export=of, target=served_by, job=None, pods=(), now=now, backoff_limit=4)
+
+
+def job(kind: str, **more: Any) -> dict[str, Any]:
     settings = SETTINGS.settings_of(kind)
     assert settings
     api = PublicApi("https://exports.example.com", has_downloads=True)
-    return delivery_manifest(of, kind, settings, DEFAULTS, api)
+    return delivery_manifest(seen(**more), kind, settings, DEFAULTS, api)
 
 
 def container(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +84,8 @@ def test_it_is_a_job_of_the_export(kind: str) -> None:
     assert labels["backupexport.dev/task"] == f"deliver-{kind}"
     assert labels["backupexport.dev/export-uid"] == "u1"
     assert manifest["spec"]["backoffLimit"] == 0
-    assert manifest["spec"]["ttlSecondsAfterFinished"] == 77
+    # Longer than the longest pause between two attempts, whatever the chart says.
+    assert manifest["spec"]["ttlSecondsAfterFinished"] == 7200
     assert manifest["metadata"]["name"] == f"deliver-{kind}-bex-{EXPORT.metadata.name}"
 
 
@@ -84,7 +99,7 @@ def test_a_mail_without_a_login_gets_no_secret() -> None:
         {"email": {"host": "mail", "from": "e@example.com"}}
     ).settings_of("email")
     assert settings
-    manifest = delivery_manifest(EXPORT, "email", settings, DEFAULTS, PublicApi())
+    manifest = delivery_manifest(seen(), "email", settings, DEFAULTS, PublicApi())
     assert "envFrom" not in container(manifest)
 
 
@@ -98,9 +113,20 @@ def test_only_what_needs_the_file_sees_the_volume(kind: str, expected: bool) -> 
         assert mounts["exports"]["subPath"] == EXPORT.spec.project_id
 
 
-@pytest.mark.parametrize(("kind", "seconds"), [("email", 300), ("telegram", 99)])
-def test_an_attempt_has_an_end(kind: str, seconds: int) -> None:
-    assert job(kind)["spec"]["activeDeadlineSeconds"] == seconds
+@pytest.mark.parametrize(
+    ("kind", "since_end", "seconds"),
+    [("email", 0, 300), ("email", 800, 199), ("telegram", 0, 999), ("telegram", 9000, 60)],
+)
+def test_an_attempt_ends_with_the_time_to_give_up(
+    kind: str, since_end: float, seconds: int
+) -> None:
+    assert job(kind, since_end=since_end)["spec"]["activeDeadlineSeconds"] == seconds
+
+
+def test_the_projects_queue_is_the_deliverys_too() -> None:
+    assert "kueue.x-k8s.io/queue-name" not in job("email")["metadata"]["labels"]
+    labels = job("email", queueName="team")["metadata"]["labels"]
+    assert labels["kueue.x-k8s.io/queue-name"] == "team"
 
 
 def test_the_runner_is_told_how_the_export_ended() -> None:
