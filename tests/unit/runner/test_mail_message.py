@@ -314,11 +314,7 @@ def test_an_address_that_is_none(address: Any) -> None:
 )
 def test_an_end_that_is_none(values: dict[str, Any]) -> None:
     with pytest.raises(RunnerFailure) as caught:
-        mail(
-            request_of(),
-            ExportEnd(**asdict(end_of()) | {"artifact": artifact_of(request_of())} | values),
-            SENDER,
-        )
+        mail(request_of(), replace(end_of(), **values), SENDER)
     assert caught.value.exit_code == ExitCode.BAD_REQUEST
 
 
