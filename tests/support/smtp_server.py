@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
 
 HANG = "hang"
 CUT = "cut"
@@ -239,7 +239,7 @@ class _Talk:
             self._wrong(f"a line that is none: {line!r}")
         return line[:-1].decode("ascii", "replace")
 
-    def _wrong(self, what: str) -> None:
+    def _wrong(self, what: str) -> NoReturn:
         self._server.violations.append(what)
         raise _EndOfConversationError
 
