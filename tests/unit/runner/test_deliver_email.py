@@ -17,7 +17,7 @@ from backupexport_runner.failures import RunnerFailure
 from backupexport_runner.interruption import Interruption
 from backupexport_runner.log import Log
 from backupexport_runner.scrubbing import Scrubber
-from backupexport_runner.smtp_conversation import Patience
+from backupexport_runner.smtp_conversation import Envelope, MailServer, Patience, send
 from certificate_authority import Authority
 from mails import ADDRESS, SENDER, delivery_environment
 from runner_bench import JOB_ID
@@ -433,3 +433,10 @@ def test_no_end_is_no_mail(clear: SmtpServer) -> None:
         failure = failure_of(settings_for(clear), EXPORT_END=text)
         assert failure.exit_code == ExitCode.BAD_REQUEST
     assert clear.steps == []
+
+
+def test_lines_that_begin_with_a_dot(clear: SmtpServer) -> None:
+    content = b"Subject: x\r\n\r\n.\r\n..a\r\nb.\r\n"
+    server = MailServer("127.0.0.1", clear.port, "none")
+    send(Envelope(SENDER, ADDRESS, content), server, lambda: None, Patience())
+    assert [mail.content for mail in clear.taken] == [content]
