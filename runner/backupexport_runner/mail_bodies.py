@@ -32,8 +32,8 @@ _STYLE = """
   .page { padding: 0 !important; }
   .card { padding: 20px 16px !important; border: 0 !important; border-radius: 0 !important; }
   td.label, td.value { display: block !important; width: auto !important; }
-  td.label { padding-bottom: 0 !important; border: 0 !important; }
-  td.value { padding-top: 0 !important; }
+  td.label { padding-bottom: 0 !important; }
+  td.value { padding-top: 0 !important; border: 0 !important; }
 }
 """
 _FONT = "font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"

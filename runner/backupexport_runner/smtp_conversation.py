@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from backupexport_runner import smtp_verdicts
 from backupexport_runner.failures import RunnerFailure
-from backupexport_runner.smtp_verdicts import Private
+from backupexport_runner.smtp_verdicts import LOGIN
 
 _SECONDS_FOR_GOODBYE = 3
 
@@ -92,12 +92,6 @@ def send(
 class _Conversation:
     def __init__(self, envelope: Envelope, server: MailServer, patience: Patience) -> None:
         self._envelope, self._server, self._patience = envelope, server, patience
-        login = server.login
-        self._private = Private(
-            envelope.recipient,
-            login.username if login else None,
-            login.password if login else None,
-        )
 
     def run(self, check: Callable[[], None]) -> None:
         context = self._context()
@@ -164,12 +158,13 @@ class _Conversation:
     def _log_in(self, smtp: smtplib.SMTP, login: Login) -> None:
         offered = smtp.esmtp_features.get("auth", "").upper().split()
         if "PLAIN" in offered:
-            plain = smtp_verdicts.plain_login(login.username, login.password)
-            self._step("AUTH", lambda: smtp.docmd("AUTH", f"PLAIN {plain}"))
+            # RFC 4616.
+            plain = _base64(f"\0{login.username}\0{login.password}")
+            self._step(LOGIN, lambda: smtp.docmd("AUTH", f"PLAIN {plain}"))
         elif "LOGIN" in offered:
-            self._step("AUTH", lambda: smtp.docmd("AUTH", "LOGIN"), expected=3)
-            self._step("AUTH", lambda: smtp.docmd(_base64(login.username)), expected=3)
-            self._step("AUTH", lambda: smtp.docmd(_base64(login.password)))
+            self._step(LOGIN, lambda: smtp.docmd("AUTH", "LOGIN"), expected=3)
+            self._step(LOGIN, lambda: smtp.docmd(_base64(login.username)), expected=3)
+            self._step(LOGIN, lambda: smtp.docmd(_base64(login.password)))
         else:
             raise smtp_verdicts.no_known_login(str(self._server))
 
@@ -199,7 +194,7 @@ class _Conversation:
 
     def _refusal(self, step: str, code: int, reply: bytes | str) -> RunnerFailure:
         text = reply.decode("ascii", "replace") if isinstance(reply, bytes) else reply
-        return smtp_verdicts.of_reply(step, code, text, str(self._server), self._private)
+        return smtp_verdicts.of_reply(step, code, text, str(self._server), self._envelope.recipient)
 
 
 def _say_goodbye(smtp: smtplib.SMTP) -> None:

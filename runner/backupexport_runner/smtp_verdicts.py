@@ -8,8 +8,6 @@ import re
 import smtplib
 import socket
 import ssl
-from base64 import b64encode
-from dataclasses import dataclass
 
 from backupexport_contract.reasons import ExitCode
 
@@ -17,47 +15,13 @@ from backupexport_runner.failures import RunnerFailure
 
 _HIDDEN = "[hidden]"
 _LONGEST_REPLY = 200
-# A piece of a credential in base64 that is long enough not to be an ordinary word by chance.
-_SHORTEST_PIECE = 6
+LOGIN = "AUTH"
 
-_LOGIN = "AUTH"
 _LOGIN_REFUSED = (530, 534, 535, 538)
 _SERVICE_GONE = 421
 
 
-@dataclass(frozen=True, slots=True)
-class Private:
-    """What a verdict must not repeat."""
-
-    address: str
-    username: str | None = None
-    password: str | None = None
-
-    def hide(self, reply: str) -> str:
-        """One line of printable ASCII without any of it."""
-        line = " ".join(re.sub(r"[^\x20-\x7e]", " ", reply).split())
-        for credential in filter(None, (self.password, self.username)):
-            line = re.sub(re.escape(credential), _HIDDEN, line, flags=re.IGNORECASE)
-        line = " ".join(_HIDDEN if self._is_piece(word) else word for word in line.split(" "))
-        # Any address: the recipient's after an alias is no less private.
-        line = re.sub(r"[^\s<>(),;:\"]+@[^\s<>(),;:\"]+", _HIDDEN, line)
-        mailbox = re.escape(self.address.partition("@")[0])
-        line = re.sub(rf"(?<!\w){mailbox}(?!\w)", _HIDDEN, line, flags=re.IGNORECASE)
-        return line if len(line) <= _LONGEST_REPLY else line[:_LONGEST_REPLY] + "..."
-
-    def _is_piece(self, word: str) -> bool:
-        username, password = self.username or "", self.password or ""
-        encoded = (plain_login(username, password), _base64(username), _base64(password))
-        stripped = word.strip("'\"<>()[]:;,.")
-        return len(stripped) >= _SHORTEST_PIECE and any(stripped in text for text in encoded)
-
-
-def plain_login(username: str, password: str) -> str:
-    """RFC 4616's one message, in base64."""
-    return _base64(f"\0{username}\0{password}")
-
-
-def of_reply(step: str, code: int, reply: str, server: str, private: Private) -> RunnerFailure:
+def of_reply(step: str, code: int, reply: str, server: str, address: str) -> RunnerFailure:
     """The verdict on a reply that is none of success; `step` is the command it answers."""
     if code < 400:
         return RunnerFailure(
@@ -65,14 +29,15 @@ def of_reply(step: str, code: int, reply: str, server: str, private: Private) ->
             f"What answers at {server} doesn't speak as a mail server does: check host, port and "
             "tls of deliveries.email.",
         )
-    said = f"{code} {private.hide(reply)}".strip()
+    # A server that repeats a login in its own spelling can't be kept from it but by silence.
+    said = f"{code} {_status(reply) if step == LOGIN else _public(reply, address)}".strip()
     if code == _SERVICE_GONE or code < 500:
         return RunnerFailure(
             ExitCode.DELIVERY_DEFERRED,
             f"The mail server {server} doesn't take the mail now and answers {step} with: {said}; "
             "it is tried again.",
         )
-    if step == _LOGIN:
+    if step == LOGIN:
         return RunnerFailure(
             ExitCode.AUTHENTICATION_FAILED,
             f"The mail server {server} refuses the login with: {said}; correct username and "
@@ -174,5 +139,16 @@ def _cause(error: BaseException) -> BaseException:
     return error
 
 
-def _base64(text: str) -> str:
-    return b64encode(text.encode()).decode()
+def _status(reply: str) -> str:
+    """RFC 2034's code at the reply's begin."""
+    found = re.match(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}(?![0-9.])", reply)
+    return found[0] if found else ""
+
+
+def _public(reply: str, address: str) -> str:
+    """One line of printable ASCII without the address or any other."""
+    line = " ".join(re.sub(r"[^\x20-\x7e]", " ", reply).split())
+    line = re.sub(r"[^\s<>(),;:\"]+@[^\s<>(),;:\"]+", _HIDDEN, line)
+    mailbox = re.escape(address.partition("@")[0])
+    line = re.sub(rf"(?<!\w){mailbox}(?!\w)", _HIDDEN, line, flags=re.IGNORECASE)
+    return line if len(line) <= _LONGEST_REPLY else line[:_LONGEST_REPLY] + "..."

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
 
 HANG = "hang"
 CUT = "cut"
@@ -70,6 +70,7 @@ class SmtpServer:
         # A thread in accept holds the socket until something comes.
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
             pass
+        self._threads[0].join(timeout=5)
         self._listener.close()
         for connection in list(self._connections):
             _close(connection)
@@ -92,7 +93,12 @@ class SmtpServer:
         with suppress(OSError, _EndOfConversationError):
             if self.tls == "tls":
                 connection = self._encrypt(connection)
-            _Talk(self, connection).run()
+            talk = _Talk(self, connection)
+            try:
+                talk.run()
+            finally:
+                # STARTTLS has put another in its place.
+                _close(talk.connection)
         _close(connection)
 
     def _encrypt(self, connection: socket.socket) -> ssl.SSLSocket:
@@ -108,7 +114,7 @@ class _Talk:
     """One connection."""
 
     def __init__(self, server: SmtpServer, connection: socket.socket) -> None:
-        self._server, self._connection = server, connection
+        self._server, self.connection = server, connection
         self._buffer = b""
         self._is_encrypted = server.tls == "tls"
         self._username: str | None = None
@@ -144,7 +150,7 @@ class _Talk:
         self._answer("STARTTLS", "220 go ahead")
         if self._buffer:
             self._wrong("something in the clear after STARTTLS")
-        self._connection = self._server._encrypt(self._connection)
+        self.connection = self._server._encrypt(self.connection)
         self._is_encrypted, self._has_said_hello = True, False
 
     def _auth(self, rest: str) -> None:
@@ -215,21 +221,21 @@ class _Talk:
             server._stopped.wait()
             raise _EndOfConversationError
         while reply == DRIP:
-            self._connection.sendall(b"2")
+            self.connection.sendall(b"2")
             if server._stopped.wait(0.02):
                 raise _EndOfConversationError
-        self._connection.sendall(reply.encode() + b"\r\n")
+        self.connection.sendall(reply.encode() + b"\r\n")
         if reply != good:
             # A refusal's other steps are not for this client to come to.
             verb = self._line()
             if verb.upper() != "QUIT":
                 self._wrong(f"{verb} after {reply}")
-            self._connection.sendall(b"221 bye\r\n")
+            self.connection.sendall(b"221 bye\r\n")
             raise _EndOfConversationError
 
     def _line(self) -> str:
         while b"\n" not in self._buffer:
-            received = self._connection.recv(65536)
+            received = self.connection.recv(65536)
             if not received:
                 raise _EndOfConversationError
             self._buffer += received
@@ -238,7 +244,7 @@ class _Talk:
             self._wrong(f"a line that is none: {line!r}")
         return line[:-1].decode("ascii", "replace")
 
-    def _wrong(self, what: str) -> None:
+    def _wrong(self, what: str) -> NoReturn:
         self._server.violations.append(what)
         raise _EndOfConversationError
 

@@ -289,12 +289,9 @@ def test_one_line(text: str, line: str) -> None:
      "x <a@b.example>", "-f@b.example", "é@b.example", "a@b.example\n", f"{'a' * 250}@b.example"],
 )  # fmt: skip
 def test_an_address_that_is_none(address: Any) -> None:
-    for attempt in (
-        lambda: mail(request_of(), end_of(notify_email=address), SENDER),
-        lambda: mail(request_of(), end_of(), address),
-    ):
+    for recipient, sender in ((address, SENDER), (ADDRESS, address)):
         with pytest.raises(RunnerFailure) as caught:
-            attempt()
+            mail(request_of(), end_of(notify_email=recipient), sender)
         assert caught.value.exit_code == ExitCode.BAD_REQUEST
         assert "example" not in caught.value.message
 
@@ -314,11 +311,7 @@ def test_an_address_that_is_none(address: Any) -> None:
 )
 def test_an_end_that_is_none(values: dict[str, Any]) -> None:
     with pytest.raises(RunnerFailure) as caught:
-        mail(
-            request_of(),
-            ExportEnd(**asdict(end_of()) | {"artifact": artifact_of(request_of())} | values),
-            SENDER,
-        )
+        mail(request_of(), replace(end_of(), **values), SENDER)
     assert caught.value.exit_code == ExitCode.BAD_REQUEST
 
 
