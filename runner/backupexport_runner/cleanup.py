@@ -96,9 +96,12 @@ def _remove_final(directory: int, name: str, event: str, log: Log) -> None:
 
 
 def _remove_journals(directory: int, request: Request, log: Log) -> None:
-    for name in remove_delivery_journals(directory, request.file_name):
+    removed = remove_delivery_journals(directory, request.file_name)
+    for name in removed:
         log.event("delivery_journal_removed", name=name)
-    os.fsync(directory)
+    # Who dies before this is repeated, and begins with an fsync.
+    if removed:
+        os.fsync(directory)
 
 
 def _identity(directory: int, name: str) -> tuple[int, int, int] | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 PROGRAM = """
-import json, os, signal, sys
+import json, os, signal, ssl, sys
 from pathlib import Path
 from httpcore._backends import sync as network
 from backupexport_runner import __main__ as runner
@@ -20,6 +20,9 @@ from backupexport_runner.configuration import Configuration
 from backupexport_runner.deliveries.telegram import sending
 
 sending.PAUSES = (0.01,)
+# Reading the system's certificates takes longer than all of an attempt.
+context = ssl.create_default_context()
+ssl.create_default_context = lambda **options: context
 
 def attempt(root, values, kill_at):
     steps = 0

@@ -21,7 +21,6 @@ from backupexport_runner.deliveries.telegram.answers import (
 )
 from backupexport_runner.deliveries.telegram.parts import MOST_PARTS, part_count, plan_parts
 from backupexport_runner.request import Request, read_request
-from backupexport_runner.restoring import restore_command
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,7 +90,7 @@ def test_closing_messages_fit_and_tell_every_part(request_of: Request, count: in
         assert lines.count(f"{digest}  {part.name}") == 1
     assert f"cat {NAME}.part* > {NAME}" in messages[-1]
     assert f"{'f' * 64}  {NAME}" in messages[-1]
-    assert messages[-1].endswith(restore_command(request_of))
+    assert messages[-1].endswith(f"zstd -dc {NAME} | psql -X -v ON_ERROR_STOP=1 -d DATABASE")
 
 
 @pytest.mark.parametrize("count", [2, 60])
@@ -115,28 +114,6 @@ def test_the_commands_of_the_closing_messages_work(
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(": OK") == count + 1
     assert (tmp_path / NAME).read_bytes() == content
-
-
-@pytest.mark.parametrize(
-    ("dump_format", "compression", "command"),
-    [
-        ("sql", "zstd", "zstd -dc {} | psql -X -v ON_ERROR_STOP=1 -d DATABASE"),
-        ("sql", "gzip", "gzip -dc {} | psql -X -v ON_ERROR_STOP=1 -d DATABASE"),
-        ("sql", "none", "psql -X -v ON_ERROR_STOP=1 -d DATABASE -f {}"),
-        ("tar", "none", "pg_restore --exit-on-error -d DATABASE {}"),
-    ],
-)
-def test_the_command_that_restores(dump_format: str, compression: str, command: str) -> None:
-    request = read_request(runner_bench.environment(dump_format, compression))
-    assert restore_command(request) == command.format(request.file_name)
-
-
-def test_a_packed_tar_is_unpacked_first() -> None:
-    request = read_request(runner_bench.environment("tar", "gzip"))
-    plain = request.file_name.removesuffix(".gz")
-    assert restore_command(request) == (
-        f"gzip -dc {plain}.gz > {plain} && pg_restore --exit-on-error -d DATABASE {plain}"
-    )
 
 
 def test_the_success_sentence() -> None:

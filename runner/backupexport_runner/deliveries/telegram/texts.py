@@ -6,7 +6,7 @@ from backupexport_contract.readable import readable_size
 
 from backupexport_runner.deliveries.telegram.parts import Part
 from backupexport_runner.request import Request
-from backupexport_runner.restoring import restore_command
+from backupexport_runner.restore_commands import check_command, restore_command
 
 # https://core.telegram.org/bots/api#senddocument and #sendmessage
 LONGEST_CAPTION = 1024
@@ -26,7 +26,7 @@ def caption(request: Request, part: Part, count: int, sha256: str) -> str:
         f"Job: {request.job_id}",
     ]
     if count == 1:
-        lines.append(f"Restore: {restore_command(request)}")
+        lines.append(f"Restore: {_restore(request)}")
     return "\n".join(lines)
 
 
@@ -46,11 +46,11 @@ def closing_messages(
     tail = (
         f"Join the {count} parts, check the whole file and restore it:\n"
         f"cat {name}.part* > {name}\n"
-        f"echo '{sha256}  {name}' | sha256sum -c\n"
-        f"{restore_command(request)}"
+        f"{check_command(name, sha256)}\n"
+        f"{_restore(request)}"
     )
     lines = [f"{digest}  {part.name}" for part, digest in zip(parts, part_sha256s, strict=True)]
-    lists = [_check_command(chunk) for chunk in _chunks(lines, LONGEST_MESSAGE - len(head) - 64)]
+    lists = [_list_command(chunk) for chunk in _chunks(lines, LONGEST_MESSAGE - len(head) - 64)]
     messages = [head + lists[0], *lists[1:]]
     if len(messages[-1]) + len(tail) + 2 <= LONGEST_MESSAGE:
         messages[-1] += "\n\n" + tail
@@ -73,7 +73,11 @@ def success_sentence(size: int, count: int) -> str:
     return f"Sent to the Telegram chat{parts} ({readable_size(size)})."
 
 
-def _check_command(lines: Sequence[str]) -> str:
+def _restore(request: Request) -> str:
+    return restore_command(request.file_name, request.format, request.compression)
+
+
+def _list_command(lines: Sequence[str]) -> str:
     return "\n".join((f"sha256sum -c <<'{_LIST_END}'", *lines, _LIST_END))
 
 
