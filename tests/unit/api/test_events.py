@@ -507,17 +507,19 @@ async def test_a_thousand_listeners_are_told_once_for_all(
     store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = asyncio.get_running_loop()
-    calls: list[Any] = []
-    real = loop.call_soon_threadsafe
-    monkeypatch.setattr(
-        loop, "call_soon_threadsafe", lambda *call: (calls.append(call), real(*call))
-    )
+    crossed: list[Any] = []
+    cross = loop.call_soon_threadsafe
+
+    def note(callback: Any, *arguments: Any) -> None:
+        crossed.append(callback)
+        cross(callback, *arguments)
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", note)
     with ExitStack() as watching:
         watches = [watching.enter_context(store.watch_job(JOB)) for _ in range(1000)]
         job = await asyncio.to_thread(store.put, manifest(), **RUNNING)
         await until(lambda: all(watch.peek() for watch in watches))
-        told = [call for call in calls if call[0] == store.watches._tell_all]
-        assert len(told) == 1
+        assert crossed.count(store.watches._tell_all) == 1
         assert {watch.take().job for watch in watches} == {job}
         assert not any(watch.take() for watch in watches)
 
