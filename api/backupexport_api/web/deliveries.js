@@ -20,5 +20,5 @@ export function showDeliveries(list, deliveries) {
 }
 
 function emptyLine() {
-  return element("li", {}, element("span", { "aria-hidden": "true" }), " ", element("span"));
+  return element("li", {}, element("span", { "aria-hidden": "true" }), element("span"));
 }

@@ -7,7 +7,7 @@ const LABEL = "Download";
 
 /** A button that downloads the file of the job that `job()` gives, and the line with a refusal. */
 export function downloadControl(job) {
-  const button = element("button", { type: "button", class: "primary" });
+  const button = element("button", { type: "button", class: "download" });
   const refusal = element("p", { class: "error" });
   show(LABEL, "");
   button.addEventListener("click", async () => {
