@@ -125,11 +125,8 @@ async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[str]:
         yield (await reader.readexactly(size + 2))[:-2].decode()
 
 
-async def listen(
-    host: str, port: int, path: str, count: int, seconds: float, tokens: list[str]
-) -> list[Listener]:
-    """Have `count` listeners for `seconds` at most."""
-    listeners = [Listener(host, port, path, tokens[i % len(tokens)]) for i in range(count)]
+async def listen(listeners: list[Listener], seconds: float) -> None:
+    """Have them listen for `seconds` at most."""
     tasks = [asyncio.create_task(listener.listen()) for listener in listeners]
     await asyncio.wait(tasks, timeout=seconds)
     for task in tasks:
@@ -138,16 +135,18 @@ async def listen(
     for failure in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(failure, Exception):
             raise failure
-    return listeners
 
 
 def main() -> None:
     """Listen, then tell."""
     host, port, path, count, seconds, *tokens = sys.argv[1:]
-    listeners = asyncio.run(listen(host, int(port), path, int(count), float(seconds), tokens))
-    json.dump(
-        [{k: v for k, v in asdict(one).items() if k != "token"} for one in listeners], sys.stdout
-    )
+    listeners = [
+        Listener(host, int(port), path, tokens[number % len(tokens)])
+        for number in range(int(count))
+    ]
+    asyncio.run(listen(listeners, float(seconds)))
+    fared = [{**asdict(listener), "token": ""} for listener in listeners]
+    sys.stdout.write(json.dumps(fared))
 
 
 if __name__ == "__main__":
