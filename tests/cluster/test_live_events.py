@@ -10,11 +10,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import api_pods
 import event_listeners
 import pytest
+from backupexport_contract.reasons import REST_STATUS
 from cluster_api import EXPORTS, ClusterApi, cluster_api
 from counting_proxy import CountingProxy, proxy_of
 from event_listeners import Listener, listen
@@ -31,21 +33,18 @@ pytestmark = pytest.mark.cluster
 
 LISTENERS = 200
 LONGEST_DELAY = 2.0
+
+
+def _step(phase: str, percent: int) -> dict[str, Any]:
+    sizes = {"dumpedBytes": percent, "estimatedBytes": 100, "display": f"{percent}%"}
+    return {"phase": phase, "progress": {"percent": percent, **sizes}}
+
+
 STEPS = [
-    {"phase": "Pending"},
-    {"phase": "Running"},
-    *(
-        {
-            "phase": "Running",
-            "progress": {
-                "percent": percent, "dumpedBytes": percent, "estimatedBytes": 100,
-                "display": f"{percent}%",
-            },
-        }
-        for percent in (20, 60, 90)
-    ),
-    {"phase": "Succeeded"},
-]  # fmt: skip
+    _step("Pending", 0),
+    *(_step("Running", percent) for percent in (0, 20, 60, 90)),
+    _step("Succeeded", 100),
+]
 
 
 @pytest.fixture
@@ -123,7 +122,7 @@ async def test_each_sees_every_change_soon_and_the_kubernetes_api_sees_none_of_t
             await until(lambda: all(listener.seen for listener in listeners), 20)
 
             async def heard(number: int) -> None:
-                await until(lambda: all(len(one.seen) > number for one in listeners), 20)
+                await until(lambda: all(len(one.seen) > number + 1 for one in listeners), 20)
 
             times = await go_through(cluster, namespace, names["heard"], heard)
             await listening
@@ -131,8 +130,7 @@ async def test_each_sees_every_change_soon_and_the_kubernetes_api_sees_none_of_t
     delays = [
         came - times[number]
         for listener in listeners
-        for number, (came, _, _) in enumerate(listener.seen)
-        if number > 0
+        for number, (came, _, _) in enumerate(listener.seen[1:])
     ]
     with capsys.disabled():
         sys.stdout.write(
@@ -141,7 +139,7 @@ async def test_each_sees_every_change_soon_and_the_kubernetes_api_sees_none_of_t
         )
     for listener in listeners:
         assert [status for _, _, status in listener.seen] == [
-            "pending", "running", "running", "running", "running", "completed",
+            *["pending"] * 2, *["running"] * 4, "completed",
         ]  # fmt: skip
         assert listener.ended
         assert listener.statuses == [200, 204]
@@ -150,11 +148,15 @@ async def test_each_sees_every_change_soon_and_the_kubernetes_api_sees_none_of_t
 
 
 def _wait_for_step(caller: Api, job_id: str, number: int) -> None:
-    percent = STEPS[number].get("progress", {}).get("percent")
+    phase, percent = STEPS[number]["phase"], STEPS[number]["progress"]["percent"]
 
     def look() -> bool:
         job = caller.job(job_id)
-        return (job["progress"] or {}).get("percent") == percent
+        wanted = {"status": REST_STATUS[phase], "percent": percent}
+        return wanted == {
+            "status": job["status"],
+            "percent": (job["progress"] or {}).get("percent"),
+        }
 
     wait_for(look, f"step {number}", 20)
 
@@ -229,9 +231,8 @@ def _open_streams(namespace: str) -> int:
 def _streams_of(namespace: str, pod: str) -> int:
     """Zero where the pod doesn't answer, because it has just begun or ended."""
     try:
-        text = kubectl(
-            "get", "--raw", f"/api/v1/namespaces/{namespace}/pods/{pod}:8080/proxy/metrics"
-        )
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}:8080/proxy/metrics"
+        text = kubectl("get", "--raw", path)
     except ToolError:
         return 0
     values = re.findall(r"^backupexport_event_streams (\S+)$", text, re.MULTILINE)

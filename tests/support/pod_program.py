@@ -4,6 +4,7 @@ import json
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 
 from playground.tools import images, kubectl
@@ -13,8 +14,7 @@ from playground.tools import images, kubectl
 def in_pod(namespace: str, module: ModuleType, *arguments: str) -> Iterator[str]:
     """Run `module` with `arguments`; the pod's name. The pod is gone after the context."""
     name = f"{module.__name__.replace('_', '-')}-{secrets.token_hex(3)}"
-    with open(str(module.__file__), encoding="utf-8") as file:
-        program = file.read()
+    program = Path(str(module.__file__)).read_text(encoding="utf-8")
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
