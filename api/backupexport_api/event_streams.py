@@ -1,5 +1,6 @@
 """The event streams that are open: how many there may be, and the end of all of them."""
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,10 +16,18 @@ class EventStreams:
     def __init__(self, settings: Settings, open_now: Gauge) -> None:
         """`open_now` shows how many there are."""
         self.heartbeat_seconds = settings.event_heartbeat_seconds
+        self._longest_seconds = settings.event_stream_seconds
         self._most = settings.most_event_streams
         self._open_now = open_now
         self._ends: set[Callable[[], None]] = set()
         self._all_have_ended = False
+
+    def lifetime(self) -> float:
+        """How many seconds the next stream may last.
+
+        Not the same for all, so that those that began together don't come back together.
+        """
+        return self._longest_seconds * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
     @contextmanager
     def place(self, end: Callable[[], None]) -> Iterator[None]:

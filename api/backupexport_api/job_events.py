@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from backupexport_api.authentication import Caller
+from backupexport_api.authorization import ProjectAccess
 from backupexport_api.job_watch import Change, JobWatch
 from backupexport_api.records import Job
 
@@ -59,16 +59,19 @@ class JobEvents:
         self,
         watch: JobWatch,
         sent: Sent,
-        caller: Caller,
+        access: ProjectAccess,
         is_still_welcome: Callable[[], Awaitable[bool]],
+        *,
         heartbeat_seconds: float,
+        ends_at: float,
     ) -> None:
-        """`is_still_welcome` is asked at each heartbeat."""
+        """`ends_at` is in seconds since 1970; `is_still_welcome` is asked at each heartbeat."""
         self._watch = watch
         self._sent = sent
-        self._caller = caller
+        self._access = access
         self._is_still_welcome = is_still_welcome
         self._heartbeat_seconds = heartbeat_seconds
+        self._ends_at = ends_at
         self._has_ended = False
         self._held_back: Change | None = None
 
@@ -85,7 +88,7 @@ class JobEvents:
             piece = self._piece(is_due=is_due)
             if piece is not None:
                 yield piece
-            left = self._caller.expires_at - time.time()
+            left = self._ends_at - time.time()
             if self._has_ended or left <= 0:
                 return
             is_due = not await self._watch.woken_within(min(left, self._heartbeat_seconds))
@@ -101,7 +104,7 @@ class JobEvents:
             return heartbeat
         job = change.job
         # Another project's resource may have taken the name.
-        if job is None or not self._caller.access.allows(job.project_id):
+        if job is None or not self._access.allows(job.project_id):
             self._has_ended = True
             return _GONE % self._watch.job_id.encode()
         # A heartbeat later no cache is behind: the cluster was restored, or the id is made up.

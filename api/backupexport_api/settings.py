@@ -200,6 +200,13 @@ class Settings(JwtSettings):
         le=300,
         description="After how long a silence an event stream shows that it lives.",
     )
+    event_stream_seconds: float = Field(
+        default=3600,
+        ge=0.05,
+        le=86400,
+        description="After how long, or after a part of that, an event stream ends and its client"
+        " comes back, maybe to another replica.",
+    )
     rate_limit_storage_url: SecretStr = Field(
         default=SecretStr("memory://"),
         description="Where exports are counted: memory:// for one replica, else redis:// or"

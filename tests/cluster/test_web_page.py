@@ -771,8 +771,8 @@ RESTORE = "pg_restore --exit-on-error -d DATABASE"
           "pigeon: sent"]),
         ("format", "[{}, {notification: null, deliveries: []}].map(m.deliveriesOf)", [[], []]),
         ("event_parser", "((p) => [...['id: 7\\nda', 'ta:a\\ndata: b\\n',"
-         " '\\n:\\n\\nevent: gone\\nda', 'ta: c\\nretry: 5\\n\\n'].map((text) => p.feed(text)), p.lastEventId,"
-         " p.retryMilliseconds])(new m.EventParser())",
+         " '\\n:\\n\\nevent: gone\\nda', 'ta: c\\nretry: 5\\n\\n'].map((text) => p.feed(text)),"
+         " p.lastEventId, p.retryMilliseconds])(new m.EventParser())",
          [[], [], [{"type": "message", "data": "a\nb"}], [{"type": "gone", "data": "c"}], "7", 5]),
         ("claims", "['', '  Bearer a.b ', 'a b', 'ä'].map(m.tokenIn)", [None, "a.b", None, None]),
         ("claims", "['x', 'x.bnVsbA.y', 'x.eyJzdWIiOiLDpCJ9.y'].map(m.readClaims)",

@@ -1,5 +1,6 @@
 """GET /api/jobs/{job_id}/events."""
 
+import time
 from contextlib import ExitStack
 from typing import Annotated
 
@@ -25,7 +26,7 @@ state, not each one. An event `gone` ends the stream of a job that was deleted.
 
 With the last event's id in Last-Event-ID, which EventSource sends by itself, a stream goes on
 where it was cut, on any replica; after the last event the answer is 204. The stream ends when its
-token expires and when its replica is restarted."""
+token expires, when its replica is restarted, and after an hour in any case."""
 
 LastEventId = Annotated[
     str | None, Header(alias=_HEADER, description="The id of the last event that was received.")
@@ -52,9 +53,10 @@ async def watch_job(
         events = JobEvents(
             watch,
             sent,
-            caller,
+            caller.access,
             lambda: _is_still_welcome(request),
-            streams.heartbeat_seconds,
+            heartbeat_seconds=streams.heartbeat_seconds,
+            ends_at=min(caller.expires_at, time.time() + streams.lifetime()),
         )
         return EventStream(events, streams, watching.pop_all())
 

@@ -353,6 +353,17 @@ async def test_a_token_that_expires_ends_it(serve: Make, store: Any, bearer: Mak
     assert stream.parser.comments == 0
 
 
+async def test_none_lasts_for_ever(serve: Make, store: Any, bearer: Make) -> None:
+    served = await serve(EVENT_STREAM_SECONDS="0.1")
+    store.put(manifest(), **RUNNING)
+    async with served.stream(bearer()) as stream:
+        await stream.end()
+    assert await stream.statuses(1) == ["running"]
+    lifetimes = {served.app.state.event_streams.lifetime() for _ in range(100)}
+    assert len(lifetimes) > 1
+    assert all(0.05 <= seconds <= 0.1 for seconds in lifetimes)
+
+
 async def test_a_token_that_is_good_no_more_ends_it(
     serve: Make, store: Any, bearer: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
