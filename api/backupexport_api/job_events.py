@@ -28,12 +28,17 @@ class Sent:
         self._version = last_event_id
         self._json: bytes | None = None
 
+    @property
+    def is_hearsay(self) -> bool:
+        """Whether what the client has is only what it says it has."""
+        return self._json is None
+
     def has(self, job: Job) -> bool:
         """Whether the client has got just this."""
         return job.resource_version == self._version
 
     def is_newer_than(self, job: Job) -> bool:
-        """Whether the client was at a replica whose cache was quicker than ours is now.
+        """Whether the client has heard of a state to which our cache has yet to come.
 
         Versions of one resource can be compared as numbers:
         https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
@@ -108,8 +113,9 @@ class JobEvents:
             self._has_ended = True
             return _GONE % self._watch.job_id.encode()
         # A heartbeat later no cache is behind: the cluster was restored, or the id is made up.
-        if self._sent.is_newer_than(job) and not is_due:
+        is_believed = not (is_due and self._sent.is_hearsay)
+        if self._sent.is_newer_than(job) and is_believed:
             self._held_back = change
-            return None
+            return heartbeat
         self._has_ended |= job.is_settled
         return self._sent.event_of(job) or heartbeat

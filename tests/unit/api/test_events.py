@@ -229,6 +229,21 @@ async def test_a_replica_that_is_behind_shows_nothing_older(
         assert json.loads(stream.events[0].data)["progress"]["percent"] == 4
 
 
+async def test_a_cache_that_is_behind_a_direct_read_shows_nothing_older(
+    serve: Make, store: Any, bearer: Make
+) -> None:
+    served = await serve(EVENT_HEARTBEAT_SECONDS="0.05")
+    older = store.put(manifest(), **at(1))
+    store.put(manifest(), **at(2))
+    async with served.stream(bearer()) as stream:
+        await stream.statuses(1)
+        store.index.put(older)
+        await until(lambda: stream.parser.comments >= 3)
+        store.put(manifest(), **at(3))
+        await stream.statuses(2)
+    assert [json.loads(event.data)["progress"]["percent"] for event in stream.events] == [2, 3]
+
+
 async def test_an_id_that_never_was_holds_the_state_back_for_one_heartbeat(
     serve: Make, store: Any, bearer: Make
 ) -> None:
