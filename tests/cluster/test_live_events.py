@@ -22,7 +22,6 @@ from counting_proxy import CountingProxy, proxy_of
 from event_listeners import Listener, listen
 from installation import Installation
 from local_api import LocalApi, local_api
-from playground import demo_database
 from playground.rest import Api
 from playground.targets import export_manifest, make_target
 from playground.tools import ToolError, environment, get, kubectl, make_namespace, wait_for
@@ -169,13 +168,14 @@ def _listener(api: LocalApi, job_id: str) -> Listener:
 
 
 def test_a_rolling_restart_leaves_none_hanging(
-    installation: Installation, capsys: pytest.CaptureFixture[str]
+    installation: Installation,
+    connection: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     namespace, api = installation.namespace, f"{installation.release.name}-api"
     server, project = installation.server, f"live-{secrets.token_hex(3)}"
     server.psql("CREATE DATABASE live")
     server.psql("CREATE TABLE held AS SELECT 1 AS id", "live")
-    connection = demo_database.exporter_connection(server, "large")
     make_target(namespace, project, {**connection, "database": "live"})
     tokens = [installation.release.token(f"{project}-{number}") for number in range(10)]
     with ExitStack() as lock:

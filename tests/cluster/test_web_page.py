@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from browser import Watched, chromium, watched_page
 from installation import LARGE, SMALL, Installation
-from playground import demo_database
 from playground.rest import Api
 from playground.targets import export_manifest, make_target
 from playground.tools import apply, kubectl, wait_for
@@ -534,11 +533,10 @@ def test_a_job_that_is_deleted_while_it_is_open_is_told(
 
 
 def test_no_stream_is_open_while_nobody_looks(
-    open_page: OpenPage, installation: Installation, token: str
+    open_page: OpenPage, installation: Installation, connection: dict[str, str], token: str
 ) -> None:
     installation.server.psql("CREATE DATABASE page")
     installation.server.psql("CREATE TABLE held AS SELECT 1 AS id", "page")
-    connection = demo_database.exporter_connection(installation.server, "large")
     make_target(installation.namespace, "page-held", {**connection, "database": "page"})
     with locked(installation.server, "page", "held"):
         job_id = installation.everything.export(project_id="page-held").body["data"]["job_id"]
