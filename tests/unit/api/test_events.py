@@ -187,6 +187,25 @@ async def test_what_does_not_show_is_no_event(serve: Make, store: Any, bearer: M
         assert [json.loads(event.data)["progress"]["percent"] for event in stream.events] == [1, 2]
 
 
+async def test_a_change_while_the_job_is_looked_up_is_not_missed(
+    serve: Make, store: Any, bearer: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = await serve()
+    store.put(manifest(), **RUNNING)
+    find_job = store.find_job
+
+    async def find_late(*arguments: Any) -> Job:
+        found: Job = await find_job(*arguments)
+        store.put(manifest(), **DONE)
+        await asyncio.sleep(0.01)
+        return found
+
+    monkeypatch.setattr(store, "find_job", find_late)
+    async with served.stream(bearer()) as stream:
+        await stream.end()
+    assert (await stream.statuses(1))[-1] == "completed"
+
+
 async def test_it_goes_on_where_it_was_cut(serve: Make, store: Any, bearer: Make) -> None:
     first, second = await serve(), await serve()
     store.put(manifest(), **RUNNING)
