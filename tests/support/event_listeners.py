@@ -32,6 +32,7 @@ class Parser:
     retry_milliseconds: int | None = None
     comments: int = 0
     _rest: str = ""
+    _id: str = ""
     _type: str = ""
     _data: list[str] = field(default_factory=list)
 
@@ -42,9 +43,14 @@ class Parser:
             if line:
                 self._take(line)
                 continue
+            self.last_event_id = self._id
             if self._data:
                 yield Event(self.last_event_id, self._type or "message", "\n".join(self._data))
             self._type, self._data = "", []
+
+    def cut(self) -> None:
+        """Forget an event that has come in part."""
+        self._rest, self._id, self._type, self._data = "", self.last_event_id, "", []
 
     def _take(self, line: str) -> None:
         name, _, value = line.partition(":")
@@ -52,7 +58,7 @@ class Parser:
         if name == "":
             self.comments += 1
         elif name == "id":
-            self.last_event_id = value
+            self._id = value
         elif name == "event":
             self._type = value
         elif name == "data":
@@ -104,6 +110,7 @@ class Listener:
                 for event in parser.feed(text):
                     self._saw(event)
         finally:
+            parser.cut()
             writer.close()
 
     def _request(self, last_event_id: str) -> bytes:

@@ -5,6 +5,7 @@ export class EventParser {
   lastEventId = "";
   retryMilliseconds = null;
   #rest = "";
+  #id = "";
   #type = "";
   #data = [];
 
@@ -21,6 +22,8 @@ export class EventParser {
       if (this.#data.length > 0) {
         events.push({ type: this.#type || "message", data: this.#data.join("\n") });
       }
+      // Not before the whole event is there: after a cut it has to come again.
+      this.lastEventId = this.#id;
       this.#type = "";
       this.#data = [];
     }
@@ -30,6 +33,7 @@ export class EventParser {
   /** Forget an event that was cut in the middle. */
   cut() {
     this.#rest = "";
+    this.#id = this.lastEventId;
     this.#type = "";
     this.#data = [];
   }
@@ -41,7 +45,7 @@ export class EventParser {
     } else if (name === "event") {
       this.#type = value;
     } else if (name === "id") {
-      this.lastEventId = value;
+      this.#id = value;
     } else if (name === "retry" && /^\d+$/.test(value)) {
       this.retryMilliseconds = Number(value);
     }
