@@ -6,6 +6,7 @@ import re
 import secrets
 import sys
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from itertools import pairwise
@@ -126,6 +127,10 @@ async def test_each_sees_every_change_soon_and_the_kubernetes_api_sees_none_of_t
             times = await go_through(cluster, namespace, names["heard"], heard)
             await listening
             with_listeners = len(proxy.requests) - before
+            # What is counted are really the API's requests: it asks for a job that it doesn't know.
+            unknown = await asyncio.to_thread(caller.call, "GET", f"/api/jobs/{uuid.uuid4()}")
+            assert unknown.status == 404
+            assert len(proxy.requests) - before == with_listeners + 1
     delays = [
         came - times[number]
         for listener in listeners
