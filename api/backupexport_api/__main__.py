@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from backupexport_api import logs
 from backupexport_api.app import create_app
+from backupexport_api.connection import Connection
 from backupexport_api.draining import DrainingServer
 from backupexport_api.kubernetes_errors import CONFIGURATION_ERRORS
 from backupexport_api.kubernetes_lists import KubernetesLists
@@ -46,6 +47,7 @@ def main() -> int:
             app,
             host=settings.host,
             port=settings.port,
+            http=Connection,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -55,6 +57,7 @@ def main() -> int:
             timeout_graceful_shutdown=_GRACE_SECONDS,
         ),
         settings.drain_seconds,
+        app.state.event_streams.end_all,
     )
     # Until the server listens, and for what it raises again when it has ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -59,6 +59,8 @@ class Caller:
 
     subject: str
     access: ProjectAccess
+    expires_at: float
+    """When the token stops being good, in seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,6 @@ class _Remembered:
     """A token that was found good: it stays so until it expires or the keys change."""
 
     caller: Caller
-    expires_at: float
     source: KeySource
     keys: KeySet
 
@@ -161,7 +162,6 @@ class Authenticator:
             raise problems.token_invalid("it was signed with a key that is not known")
         claims = self._claims_of(token, matching)
         try:
-            expires_at = expiry_of(claims) + _LEEWAY_SECONDS
             caller = Caller(
                 subject_of(claims),
                 ProjectAccess.of(
@@ -169,10 +169,11 @@ class Authenticator:
                     self._settings.jwt_projects_claim,
                     self._settings.tokens_without_projects,
                 ),
+                expiry_of(claims) + _LEEWAY_SECONDS,
             )
         except (BadClaimsError, MalformedClaimError) as error:
             raise problems.token_invalid(str(error)) from None
-        return _Remembered(caller, expires_at, source, keys)
+        return _Remembered(caller, source, keys)
 
     def _claims_of(self, token: str, keys: Sequence[SigningKey]) -> dict[str, Any]:
         """The claims of `token`, if one of `keys` has signed it."""
@@ -206,7 +207,7 @@ class Authenticator:
 
 
 def _is_still_good(known: _Remembered) -> bool:
-    return known.source.current() is known.keys and time.time() < known.expires_at
+    return known.source.current() is known.keys and time.time() < known.caller.expires_at
 
 
 def _header_of(token: str) -> tuple[str, str | None]:

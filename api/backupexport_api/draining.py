@@ -7,6 +7,7 @@ it has, because nothing moves them to another pod but their end.
 import logging
 import signal
 import time
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
@@ -22,9 +23,17 @@ class DrainingServer(uvicorn.Server):
     After the drain uvicorn stops listening and finishes what it has begun.
     """
 
-    def __init__(self, config: uvicorn.Config, drain_seconds: float) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        drain_seconds: float,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_end` is called once, on the event loop, as soon as the end has begun."""
         super().__init__(config)
         self._drain_seconds = drain_seconds
+        self._on_end = on_end
+        self._ending = False
         self._signalled = False
         self._drained_at: float | None = None
 
@@ -40,6 +49,9 @@ class DrainingServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Begin and end the drain; called by uvicorn ten times a second."""
+        if self._signalled and not self._ending:
+            self._ending = True
+            self._on_end()
         if self._drained_at is None:
             return await super().on_tick(counter)
         if _CLOSE not in self.config.encoded_headers:

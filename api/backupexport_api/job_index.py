@@ -9,7 +9,7 @@ import heapq
 import itertools
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from backupexport_contract.reasons import Phase
 
@@ -21,7 +21,12 @@ from backupexport_api.records import Job
 class JobIndex:
     """Jobs, newest first."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_change: Callable[[str, Job | None], None] = lambda *_: None) -> None:
+        """`on_change` hears the id of each job that has changed, and its new state if any.
+
+        It is called by whoever fills the index, in the order of the changes.
+        """
+        self._on_change = on_change
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._ids_of_names: dict[str, str] = {}
@@ -32,23 +37,15 @@ class JobIndex:
     def put(self, job: Job) -> None:
         """Add a job, or take its new version."""
         with self._lock:
-            self._remove(job.name)
-            namesake = self._jobs.get(job.job_id)
-            if namesake is not None:
-                # Somebody has named a resource after another one's uid, which has the older right.
-                if namesake.uid == job.job_id:
-                    return
-                self._remove(namesake.name)
-            self._jobs[job.job_id] = job
-            self._ids_of_names[job.name] = job.job_id
-            self._phases[job.phase] += 1
-            for order in self._orders_of(job):
-                bisect.insort(order, job.position)
+            changed = {self._remove(job.name), job.job_id}
+            self._add(job)
+        self._tell(changed)
 
     def discard(self, name: str) -> None:
         """Forget a job by its resource's name."""
         with self._lock:
-            self._remove(name)
+            changed = {self._remove(name)}
+        self._tell(changed)
 
     def get(self, job_id: str) -> Job | None:
         """Find a job by its id."""
@@ -69,6 +66,24 @@ class JobIndex:
         """How many jobs there are in each phase."""
         return {phase: self._phases[phase] for phase in Phase}
 
+    def _tell(self, changed: set[str | None]) -> None:
+        for job_id in changed:
+            if job_id is not None:
+                self._on_change(job_id, self._jobs.get(job_id))
+
+    def _add(self, job: Job) -> None:
+        namesake = self._jobs.get(job.job_id)
+        if namesake is not None:
+            # Somebody has named a resource after another one's uid, which has the older right.
+            if namesake.uid == job.job_id:
+                return
+            self._remove(namesake.name)
+        self._jobs[job.job_id] = job
+        self._ids_of_names[job.name] = job.job_id
+        self._phases[job.phase] += 1
+        for order in self._orders_of(job):
+            bisect.insort(order, job.position)
+
     def _newest_first(self, query: JobQuery, access: ProjectAccess) -> Iterable[Position]:
         if query.project_id is not None:
             allowed = access.allows(query.project_id)
@@ -82,16 +97,18 @@ class JobIndex:
     def _orders_of(self, job: Job) -> tuple[list[Position], list[Position]]:
         return self._order, self._order_of_project[job.project_id]
 
-    def _remove(self, name: str) -> None:
+    def _remove(self, name: str) -> str | None:
+        """Take a resource out; the id of its job, if there is one."""
         job_id = self._ids_of_names.pop(name, None)
         if job_id is None:
-            return
+            return None
         job = self._jobs.pop(job_id)
         self._phases[job.phase] -= 1
         for order in self._orders_of(job):
             del order[bisect.bisect_left(order, job.position)]
         if not self._order_of_project[job.project_id]:
             del self._order_of_project[job.project_id]
+        return job_id
 
 
 def _from(order: list[Position], after: Position | None) -> Iterator[Position]:

@@ -1,5 +1,6 @@
 """What the routes need from whatever keeps the jobs."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -8,6 +9,7 @@ from backupexport_contract.resources import BackupExport
 
 from backupexport_api.authorization import ProjectAccess
 from backupexport_api.job_query import JobQuery
+from backupexport_api.job_watch import JobWatch
 from backupexport_api.records import Job
 
 
@@ -53,6 +55,9 @@ class JobStore(Protocol):
 
         Both take the same time.
         """
+
+    def watch_job(self, job_id: str) -> AbstractContextManager[JobWatch]:
+        """Hear of a job's changes, whoever may see it, from now on; it costs the store nothing."""
 
     async def list_jobs(self, query: JobQuery, access: ProjectAccess) -> tuple[list[Job], bool]:
         """The allowed jobs that `query` asks for, newest first, and whether there are more."""

@@ -4,6 +4,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from backupexport_contract import names
@@ -15,6 +16,7 @@ from backupexport_api.informer_source import InformerSource
 from backupexport_api.job_index import JobIndex
 from backupexport_api.job_query import JobQuery
 from backupexport_api.job_store import Cached, Stored, StoreRefusedError, StoreUnavailableError
+from backupexport_api.job_watch import JobWatch, JobWatches
 from backupexport_api.kubernetes_errors import CALL_ERRORS, UNREACHABLE, summary, translated
 from backupexport_api.kubernetes_lists import KubernetesLists
 from backupexport_api.kubernetes_objects import KubernetesObjects
@@ -54,7 +56,8 @@ class KubernetesJobStore:
         """`observe_call` is told of each call's verb, its outcome and how many seconds it took."""
         self._objects = objects
         self._observe_call = observe_call
-        self._index = JobIndex()
+        self._watches = JobWatches()
+        self._index = JobIndex(self._watches.publish)
         self._exports = InformerSource(
             lists, names.EXPORT_PLURAL, Job.of, self._index.put, self._index.discard
         )
@@ -93,6 +96,10 @@ class KubernetesJobStore:
         if not self._exports.is_synced:
             raise StoreUnavailableError(_NOT_SYNCED, "the cache is not synced")
         return None
+
+    def watch_job(self, job_id: str) -> AbstractContextManager[JobWatch]:
+        """Hear what the cache hears."""
+        return self._watches.watch(job_id)
 
     async def list_jobs(self, query: JobQuery, access: ProjectAccess) -> tuple[list[Job], bool]:
         """List from the cache."""

@@ -10,6 +10,7 @@ from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
+    Gauge,
     GCCollector,
     Histogram,
     PlatformCollector,
@@ -53,6 +54,11 @@ class Metrics:
             "backupexport_rate_limit_refusals_total",
             "Requests that were answered 429.",
             ("limit",),
+            registry=self._registry,
+        )
+        self.event_streams = Gauge(
+            "backupexport_event_streams",
+            "Streams of a job's events that are open.",
             registry=self._registry,
         )
         # A series that is there from the start can be seen to rise from 0 to 1.

@@ -163,6 +163,13 @@ def idempotency_key_reused() -> ProblemError:
     )
 
 
+def too_many_streams() -> ProblemError:
+    """503: a stream takes a place for long, and a poll takes none."""
+    return unavailable(
+        "Too many event streams are open. Poll the job for now.", code="too_many_streams"
+    )
+
+
 def unavailable(detail: str, code: str = "kubernetes_unavailable") -> ProblemError:
     """503: worth trying again."""
     return ProblemError(503, code, detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})

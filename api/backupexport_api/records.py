@@ -37,6 +37,8 @@ class Job(Record):
     project_id: str
     phase: Phase
     cancel_requested: bool
+    is_settled: bool
+    """Whether it has ended, and every delivery with it: nothing more will come of it."""
     created_ms: int
     """Since 1970, in milliseconds."""
     json: bytes
@@ -56,6 +58,7 @@ class Job(Record):
             project_id=sys.intern(export.spec.project_id),
             phase=export.phase,
             cancel_requested=export.spec.cancel,
+            is_settled=export.phase.is_finished and not export.status.delivery_pending,
             created_ms=_milliseconds(view.created_at),
             json=view.model_dump_json().encode(),
         )

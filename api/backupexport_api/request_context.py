@@ -23,6 +23,7 @@ _SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # What asks every few seconds, and is of interest only when the answer is bad.
 _ROUTINE = ("/healthz", "/readyz", "/metrics")
 _NO_ROUTE = "(none)"
+_IS_STREAM = "is_stream"
 
 
 class RequestContextMiddleware:
@@ -50,11 +51,13 @@ class RequestContextMiddleware:
         headers: dict[str, str] = {HEADER: state["request_id"]}
         state["response_headers"] = headers
         status: int | None = None
+        answered = 0.0
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered
             if message["type"] == "http.response.start":
                 status = message["status"]
+                answered = time.monotonic()
                 message["headers"] = [*message["headers"], *_raw(headers)]
             await send(message)
 
@@ -73,8 +76,9 @@ class RequestContextMiddleware:
         finally:
             seconds = time.monotonic() - started
             route = getattr(scope.get("route"), "path", _NO_ROUTE)
+            taken = answered - started if state.get(_IS_STREAM) and answered else seconds
             # Without a status the client had gone before there was one.
-            self._observe(scope["method"], route, status or 0, seconds)
+            self._observe(scope["method"], route, status or 0, taken)
             _log_request(scope, route, status, seconds)
             request_id.reset(token)
 
@@ -82,6 +86,11 @@ class RequestContextMiddleware:
 def add_response_headers(request: Request, headers: dict[str, str]) -> None:
     """Send `headers` with the answer to `request`, be it a success or an error."""
     request.state.response_headers.update(headers)
+
+
+def mark_as_stream(scope: Scope) -> None:
+    """Have the request measured until its answer begins: how long a stream lasts is no delay."""
+    scope["state"][_IS_STREAM] = True
 
 
 def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:

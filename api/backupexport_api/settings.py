@@ -188,6 +188,25 @@ class Settings(JwtSettings):
         default="600/minute",
         description="How many other requests each sub may make of one replica.",
     )
+    most_event_streams: int = Field(
+        default=1000,
+        ge=0,
+        le=100_000,
+        description="How many streams of events one replica serves at once.",
+    )
+    event_heartbeat_seconds: float = Field(
+        default=15,
+        ge=0.05,
+        le=300,
+        description="After how long a silence an event stream shows that it lives.",
+    )
+    event_stream_seconds: float = Field(
+        default=3600,
+        ge=0.05,
+        le=86400,
+        description="After how long, or after a part of that, an event stream ends and its client"
+        " comes back, maybe to another replica.",
+    )
     rate_limit_storage_url: SecretStr = Field(
         default=SecretStr("memory://"),
         description="Where exports are counted: memory:// for one replica, else redis:// or"

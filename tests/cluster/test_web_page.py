@@ -3,6 +3,7 @@
 import json
 import re
 import secrets
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,8 +12,9 @@ from browser import Watched, chromium, watched_page
 from installation import LARGE, SMALL, Installation
 from playground.rest import Api
 from playground.targets import export_manifest, make_target
-from playground.tools import apply, wait_for
+from playground.tools import apply, kubectl, wait_for
 from playwright.sync_api import Browser, Locator, Page, Route, ViewportSize, expect
+from table_locks import locked
 
 pytestmark = pytest.mark.cluster
 
@@ -404,22 +406,250 @@ def test_nobody_is_asked_while_nobody_looks(open_page: OpenPage, token: str) -> 
             page.clock.run_for(1000)
         return watched.asked_for("/api/jobs") - before
 
-    def become(state: str) -> None:
-        page.evaluate(
-            """(value) => {
-              Object.defineProperty(document, "visibilityState", { value, configurable: true });
-              document.dispatchEvent(new Event("visibilitychange"));
-            }""",
-            state,
-        )
-
     expect(page.locator("#freshness")).to_contain_text("Live.")
     assert 2 <= looks_within(40) <= 4
-    become("hidden")
+    become(page, "hidden")
     assert looks_within(120) == 0
     before = watched.asked_for("/api/jobs")
-    become("visible")
+    become(page, "visible")
     wait_for(lambda: page.title() and watched.asked_for("/api/jobs") > before, "a look", 5)
+
+
+def become(page: Page, state: str) -> None:
+    """Have the page seen by somebody, or by nobody."""
+    page.evaluate(
+        """(value) => {
+          Object.defineProperty(document, "visibilityState", { value, configurable: true });
+          document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        state,
+    )
+
+
+def show_job(page: Page, job_id: str) -> Locator:
+    """Go to the page of one job."""
+    page.evaluate("(id) => { location.hash = `#/jobs/${id}`; }", job_id)
+    return page.locator("#job")
+
+
+def events_of(job_id: str) -> str:
+    return f"/api/jobs/{job_id}/events"
+
+
+def stream_of(*events: str) -> dict[str, Any]:
+    """An answer with these events, which ends as a connection does that is cut."""
+    body = "".join(f"{event}\n\n" for event in ("retry: 100", *events))
+    return {"status": 200, "content_type": "text/event-stream", "body": body}
+
+
+def test_an_open_job_is_followed_by_its_events(
+    open_page: OpenPage, installation: Installation, token: str
+) -> None:
+    watched = open_page()
+    page = watched.page
+    sign_in(page, token)
+    job_id = installation.caller().export(project_id=SMALL).body["data"]["job_id"]
+    shown = show_job(page, job_id)
+    expect(shown).to_contain_text("Completed", timeout=PATIENT)
+    expect(page.get_by_role("status")).to_contain_text(f"Export of {SMALL}: completed.")
+    expect(page.locator("#job-freshness")).to_contain_text("Live.")
+    # Nobody has asked for the job itself.
+    assert watched.asked_for(f"/api/jobs/{job_id}") == 0
+    assert watched.asked_for(events_of(job_id)) >= 1
+
+
+def test_where_no_stream_gets_through_the_job_is_polled(
+    open_page: OpenPage, installation: Installation, token: str
+) -> None:
+    watched = open_page()
+    page = watched.page
+    page.route("**/events", lambda route: route.abort())
+    sign_in(page, token)
+    job_id = installation.caller().export(project_id=SMALL).body["data"]["job_id"]
+    expect(show_job(page, job_id)).to_contain_text("Completed", timeout=PATIENT)
+    assert watched.asked_for(f"/api/jobs/{job_id}") >= 2
+    assert watched.asked_for(events_of(job_id)) == 1
+
+
+@pytest.mark.parametrize("status", [404, 429, 503])
+def test_a_stream_that_is_refused_is_no_failure(
+    page: Page, installation: Installation, token: str, status: int
+) -> None:
+    job_id = installation.caller().export(project_id=SMALL).body["data"]["job_id"]
+    page.route("**/events", lambda route: route.fulfill(status=status, body="no stream"))
+    sign_in(page, token)
+    expect(show_job(page, job_id)).to_contain_text("Completed", timeout=PATIENT)
+    expect(page.locator("#job-freshness")).to_contain_text("Live.")
+
+
+def test_a_stream_that_is_held_back_on_its_way_is_given_up(
+    page: Page, installation: Installation, token: str
+) -> None:
+    job_id = installation.caller().export(project_id=SMALL).body["data"]["job_id"]
+    held: list[Route] = []
+    page.route("**/events", lambda route: held.append(route))  # noqa: PLW0108 - it looks inside
+    sign_in(page, token)
+    expect(show_job(page, job_id)).to_contain_text("Completed", timeout=PATIENT)
+    assert len(held) == 1
+
+
+def test_a_stream_that_was_cut_goes_on_where_it_was(
+    open_page: OpenPage, installation: Installation, token: str
+) -> None:
+    job_id = installation.caller().export(project_id=SMALL).body["data"]["job_id"]
+    job = installation.everything.finished(job_id)
+    running = {**job, "status": "running", "artifact": None, "completed_at": None}
+    watched = open_page()
+    page = watched.page
+    asked_after: list[str | None] = []
+
+    def cut_twice(route: Route) -> None:
+        asked_after.append(route.request.headers.get("last-event-id"))
+        if len(asked_after) == 1:
+            answer = stream_of(f"id: 1\ndata: {json.dumps(running)}")
+            # In the middle of the second event.
+            route.fulfill(**{**answer, "body": answer["body"] + 'id: 2\ndata: {"'})
+        elif len(asked_after) == 2:
+            route.fulfill(**stream_of())
+        else:
+            route.continue_()
+
+    page.route("**/events", cut_twice)
+    sign_in(page, token)
+    expect(show_job(page, job_id)).to_contain_text("Completed", timeout=PATIENT)
+    assert asked_after[:3] == [None, "1", "1"]
+    assert watched.asked_for(f"/api/jobs/{job_id}") == 0
+
+
+def test_a_job_that_is_deleted_while_it_is_open_is_told(
+    page: Page, installation: Installation, token: str
+) -> None:
+    job_id = str(uuid.uuid4())
+    apply(export_manifest(installation.namespace, job_id, projectId="nobody-knows-it"))
+    sign_in(page, token)
+    shown = show_job(page, job_id)
+    expect(shown).to_contain_text("nobody-knows-it", timeout=PATIENT)
+    kubectl("-n", installation.namespace, "delete", "backupexport", job_id)
+    expect(page.locator("#job-freshness")).to_contain_text("No such job.", timeout=PATIENT)
+
+
+def test_no_stream_is_open_while_nobody_looks(
+    open_page: OpenPage, installation: Installation, connection: dict[str, str], token: str
+) -> None:
+    installation.server.psql("CREATE DATABASE page")
+    installation.server.psql("CREATE TABLE held AS SELECT 1 AS id", "page")
+    make_target(installation.namespace, "page-held", {**connection, "database": "page"})
+    with locked(installation.server, "page", "held"):
+        job_id = installation.everything.export(project_id="page-held").body["data"]["job_id"]
+        watched = open_page()
+        page = watched.page
+        sign_in(page, token)
+        expect(show_job(page, job_id)).to_contain_text("Running", timeout=PATIENT)
+        become(page, "hidden")
+        wait_for(
+            lambda: page.title() and any(events_of(job_id) in each for each in watched.broken),
+            "the end of the stream",
+            5,
+        )
+        before = watched.asked_for(events_of(job_id))
+    installation.everything.finished(job_id)
+    assert watched.asked_for(events_of(job_id)) == before
+    become(page, "visible")
+    expect(page.locator("#job")).to_contain_text("Completed", timeout=5000)
+
+
+def test_a_file_is_downloaded_by_a_link(page: Page, installation: Installation, token: str) -> None:
+    job_id = installation.caller().export(project_id=SMALL).body["data"]["job_id"]
+    installation.everything.finished(job_id)
+    asked: list[Any] = []
+
+    def link(route: Route) -> None:
+        asked.append((route.request.post_data_json, route.request.headers["authorization"]))
+        route.fulfill(
+            status=201, json={"data": {"url": "/assets/icon.svg?by=link", "expires_at": "soon"}}
+        )
+
+    page.route(f"**/api/jobs/{job_id}/link", link)
+    sign_in(page, token)
+    row = row_of(page, job_id)
+    with page.expect_download() as download:
+        row.get_by_role("button", name=f"Download {SMALL}").click()
+    assert download.value.url.endswith("/assets/icon.svg?by=link")
+    assert b"<svg" in download.value.path().read_bytes()
+    assert asked == [({"lifetime_seconds": 60}, f"Bearer {token}")]
+    expect(page.get_by_role("status")).to_contain_text(f"The download of {SMALL} begins.")
+    # The page is where it was.
+    expect(row.get_by_role("button", name=f"Download {SMALL}")).to_be_focused()
+
+
+@pytest.mark.parametrize(
+    ("status", "detail"),
+    [
+        (501, "Downloads are off here: the volume can't be shared between nodes."),
+        (410, "The file was removed when its time was over."),
+        (409, "The job has not finished."),
+    ],
+)
+def test_a_file_that_can_t_be_had_is_told_in_words(
+    page: Page, installation: Installation, token: str, status: int, detail: str
+) -> None:
+    job_id = installation.caller().export(project_id=SMALL).body["data"]["job_id"]
+    installation.everything.finished(job_id)
+    body = json.dumps({"status": status, "code": "no_file", "detail": detail})
+    page.route(
+        "**/link",
+        lambda route: route.fulfill(
+            status=status, body=body, content_type="application/problem+json"
+        ),
+    )
+    sign_in(page, token)
+    row = row_of(page, job_id)
+    row.get_by_role("button", name=f"Download {SMALL}").click()
+    expect(row.get_by_text(detail)).to_be_visible()
+    expect(page.get_by_role("status")).to_contain_text(detail)
+
+
+def test_only_a_job_that_has_a_file_can_be_downloaded(page: Page, token: str) -> None:
+    sign_in(page, token)
+    start_export(page, LARGE)
+    row = row_of(page, accepted_job(page))
+    expect(row).to_contain_text("Running", timeout=PATIENT)
+    expect(row.get_by_role("button", name=re.compile("Download"))).to_be_hidden()
+    row.get_by_role("button", name=f"Cancel {LARGE}").click()
+    page.get_by_role("button", name="Cancel the export").click()
+    expect(row).to_contain_text("Cancelled", timeout=PATIENT)
+    expect(row.get_by_role("button", name=re.compile("Download"))).to_be_hidden()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_became_of_deliveries_is_told(
+    open_page: OpenPage, installation: Installation, token: str, scheme: str
+) -> None:
+    job_id = installation.caller().export(project_id=SMALL).body["data"]["job_id"]
+    installation.everything.finished(job_id)
+    page = open_page(color_scheme=scheme, viewport=NARROWEST).page
+    refused = "The mail server refused the address."
+
+    def with_deliveries(route: Route) -> None:
+        answer = route.fetch()
+        body = answer.json()
+        for job in body["data"]:
+            failed = {"status": "failed", "reason": "Refused", "message": refused, "at": None}
+            job["notification"] = failed
+            sent = {"status": "sent", "reason": "Succeeded", "message": "", "at": job["created_at"]}
+            job["deliveries"] = [{**sent, "kind": "telegram"}]
+        route.fulfill(response=answer, json=body)
+
+    page.route("**/api/jobs?*", with_deliveries)
+    sign_in(page, token)
+    told = row_of(page, job_id).locator(".deliveries li")
+    expect(told.nth(0)).to_contain_text(f"E-mail: not sent. Refused. {refused}")
+    expect(told.nth(1)).to_contain_text("Telegram: sent, ")
+    assert page.evaluate(FAINT_TEXTS) == []
+    assert not page.evaluate("() => document.documentElement.scrollWidth > innerWidth")
+    page.unroute("**/api/jobs?*")
+    page.evaluate("dispatchEvent(new Event('online'))")
+    expect(row_of(page, job_id).locator(".deliveries")).to_be_hidden()
 
 
 def test_older_jobs_come_on_request_and_filters_narrow_the_list(
@@ -527,6 +757,16 @@ RESTORE = "pg_restore --exit-on-error -d DATABASE"
          f"echo 'ff  b c.tar' | sha256sum --check\n{RESTORE} 'b c.tar'"),
         ("format", """["-d", "a'b", "$(id)", "a/b.c"].map(m.quoted)""",
          ["'-d'", r"'a'\''b'", "'$(id)'", "a/b.c"]),
+        ("format", "[{kind: 'email', status: 'pending', message: 'Next try at 9.'},"
+         " {kind: 'telegram', status: 'failed', reason: 'NotConfigured', message: 'Set it.'},"
+         " {kind: 'pigeon', status: 'sent', at: null}].map(m.deliveryWords)",
+         ["E-mail: on its way. Next try at 9.", "Telegram: not sent. Not configured. Set it.",
+          "pigeon: sent"]),
+        ("format", "[{}, {notification: null, deliveries: []}].map(m.deliveriesOf)", [[], []]),
+        ("event_parser", "((p) => [...['id: 7\\nda', 'ta:a\\ndata: b\\n',"
+         " '\\n:\\n\\nevent: gone\\nda', 'ta: c\\nretry: 5\\n\\n'].map((text) => p.feed(text)),"
+         " p.lastEventId, p.retryMilliseconds])(new m.EventParser())",
+         [[], [], [{"type": "message", "data": "a\nb"}], [{"type": "gone", "data": "c"}], "7", 5]),
         ("claims", "['', '  Bearer a.b ', 'a b', 'ä'].map(m.tokenIn)", [None, "a.b", None, None]),
         ("claims", "['x', 'x.bnVsbA.y', 'x.eyJzdWIiOiLDpCJ9.y'].map(m.readClaims)",
          [{}, {}, {"sub": "ä"}]),
@@ -590,6 +830,7 @@ def test_the_docs_show_every_operation_from_our_own_host(open_page: OpenPage) ->
         "post /api/backup/export",
         "get /api/jobs",
         "get /api/jobs/{job_id}",
+        "get /api/jobs/{job_id}/events",
         "post /api/jobs/{job_id}/cancel",
     ):
         expect(page.get_by_role("button", name=operation, exact=True)).to_be_visible()

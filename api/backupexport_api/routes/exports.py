@@ -86,6 +86,11 @@ router.add_api_route(
     response_model=Envelope[AcceptedView],
     responses=problem_responses(400, 401, 403, 404, 409, 413, 415, 429, 503)
     | job_links(
-        202, "$response.body#/data/job_id", "show_job", "cancel_job", headers=("Location",)
+        202,
+        "$response.body#/data/job_id",
+        "show_job",
+        "watch_job",
+        "cancel_job",
+        headers=("Location",),
     ),
 )

@@ -4,6 +4,9 @@ import { retryAfterSeconds } from "./pace.js";
 import * as session from "./session.js";
 
 const TIMEOUT_MILLISECONDS = 15_000;
+// The browser follows it at once.
+const LINK_SECONDS = 60;
+const FETCHING = { credentials: "omit", cache: "no-store", redirect: "error" };
 
 /** The server said no. */
 export class Problem extends Error {
@@ -53,6 +56,36 @@ export async function cancelJob(jobId) {
   await call("POST", `api/jobs/${encodeURIComponent(jobId)}/cancel`);
 }
 
+/** A link to the job's file that works without a token for a moment. */
+export async function linkToFile(jobId) {
+  const { body } = await call("POST", `api/jobs/${encodeURIComponent(jobId)}/link`, {
+    body: JSON.stringify({ lifetime_seconds: LINK_SECONDS }),
+    headers: { "Content-Type": "application/json" },
+  });
+  return body.data.url;
+}
+
+/**
+ * The job's events after `lastEventId` ("" for all) as they come, as pieces of text; null where
+ * there are none to come. Throws where the server has none to give.
+ */
+export async function openEvents(jobId, lastEventId, signal) {
+  const asked = session.authorization();
+  const headers = { Authorization: asked };
+  if (lastEventId) {
+    headers["Last-Event-ID"] = lastEventId;
+  }
+  const url = new URL(`api/jobs/${encodeURIComponent(jobId)}/events`, document.baseURI);
+  const answer = await fetch(url, { ...FETCHING, headers, signal });
+  if (answer.status === 204) {
+    return null;
+  }
+  if (!answer.ok || !answer.headers.get("Content-Type")?.startsWith("text/event-stream")) {
+    throw problemOf(answer, await answer.text(), asked);
+  }
+  return answer.body.pipeThrough(new TextDecoderStream()).getReader();
+}
+
 async function call(method, path, { body, headers, signal } = {}) {
   const asked = session.authorization();
   const options = { method, body, headers: { ...headers, Authorization: asked } };
@@ -63,13 +96,18 @@ async function call(method, path, { body, headers, signal } = {}) {
   if (answer.ok && parsed !== null) {
     return { body: parsed, headers: answer.headers };
   }
+  throw problemOf(answer, text, asked);
+}
+
+/** Why `answer` is no success; a session whose token is refused is over. */
+function problemOf(answer, text, asked) {
   const retryAfter = retryAfterSeconds(answer.headers.get("Retry-After"));
   // A proxy's error page is no JSON, and neither is what it may send for a success.
-  const problem = new Problem(answer.ok ? 502 : answer.status, parsed ?? {}, retryAfter);
+  const problem = new Problem(answer.ok ? 502 : answer.status, parse(text) ?? {}, retryAfter);
   if (problem.status === 401 && session.isOpen() && asked === session.authorization()) {
     session.end(problem.message);
   }
-  throw problem;
+  return problem;
 }
 
 async function answered(url, options, signal, tries) {
@@ -77,10 +115,8 @@ async function answered(url, options, signal, tries) {
   try {
     const answer = await fetch(url, {
       ...options,
+      ...FETCHING,
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
-      credentials: "omit",
-      cache: "no-store",
-      redirect: "error",
     });
     return { answer, text: await answer.text() };
   } catch (error) {

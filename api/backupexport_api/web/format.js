@@ -8,6 +8,7 @@ const STATUS_WORDS = {
   failed: "Failed",
   cancelled: "Cancelled",
 };
+const DELIVERY_NAMES = { email: "E-mail", telegram: "Telegram" };
 const DECOMPRESSORS = { zstd: "zstd", gzip: "gzip" };
 
 /** 1234567 → "1.23 MB". */
@@ -94,6 +95,25 @@ export function progressWords(job) {
 /** How far the bar goes, 0 to 100. */
 export function progressValue(job) {
   return job.status === "completed" ? 100 : (job.progress?.percent ?? 0);
+}
+
+/** Everything that was to be sent when the job had ended, the mail first. */
+export function deliveriesOf(job) {
+  const mail = job.notification ? [{ ...job.notification, kind: "email" }] : [];
+  return [...mail, ...(job.deliveries ?? [])];
+}
+
+/** What has become of a delivery: "E-mail: sent at …". */
+export function deliveryWords({ kind, status, reason, message, at }) {
+  const name = DELIVERY_NAMES[kind] ?? kind;
+  if (status === "sent") {
+    return at ? `${name}: sent, ${localTime(new Date(at))}` : `${name}: sent`;
+  }
+  if (status === "pending") {
+    return [`${name}: on its way.`, message].filter(Boolean).join(" ");
+  }
+  const why = reason ? `${reasonWords(reason)}.` : "";
+  return [`${name}: not sent.`, why, message].filter(Boolean).join(" ");
 }
 
 /** The file's own name. */

@@ -2,7 +2,9 @@
 // selection and opened details stay.
 
 import { cancelAfterAsking, isCancelling, refusal } from "./cancelling.js";
+import { showDeliveries } from "./deliveries.js";
 import { copyButton, element, setHidden, setText } from "./dom.js";
+import { downloadControl } from "./download.js";
 import * as format from "./format.js";
 import { isFinished } from "./jobs.js";
 
@@ -25,8 +27,11 @@ export class JobCard {
         cancelAfterAsking(this.#job, changed);
       }
     });
+    const download = downloadControl(() => this.#job);
     this.#parts = {
       link,
+      download: download.button,
+      noDownload: download.refusal,
       cancel,
       symbol: element("span", { "aria-hidden": "true" }),
       status: element("span"),
@@ -40,6 +45,7 @@ export class JobCard {
       message: element("span"),
       error: element("p", { class: "error" }),
       refusal: element("p", { class: "error" }),
+      deliveries: element("ul", { class: "deliveries", role: "list", hidden: "" }),
       details: element("details"),
       facts: element("dl"),
       restore: element("section", { class: "restore" }),
@@ -64,6 +70,8 @@ export class JobCard {
     parts.bar.value = format.progressValue(job);
     setText(parts.progress, format.progressWords(job));
     this.#showError(job);
+    showDeliveries(parts.deliveries, format.deliveriesOf(job));
+    this.#showDownload(job);
     setText(parts.cancel, cancelling ? "Cancelling…" : "Cancel");
     parts.cancel.setAttribute("aria-label", `${parts.cancel.textContent} ${job.project_id}`);
     parts.cancel.setAttribute("aria-disabled", String(cancelling));
@@ -106,11 +114,14 @@ export class JobCard {
         element(heading, { class: "job-title" }, parts.link),
         parts.badge,
         parts.cancel,
+        parts.download,
       ),
       element("p", { class: "about" }, parts.kind, parts.created, parts.time),
       element("div", { class: "progress" }, parts.bar, parts.progress),
       parts.error,
       parts.refusal,
+      parts.noDownload,
+      parts.deliveries,
       parts.details,
     );
   }
@@ -124,6 +135,11 @@ export class JobCard {
     const refused = isFinished(job) ? "" : refusal(job.job_id);
     setText(parts.refusal, refused);
     setHidden(parts.refusal, refused === "");
+  }
+
+  #showDownload(job) {
+    const { download, link } = this.#parts;
+    setHidden(download, job.status !== "completed" || !job.artifact, link);
   }
 
   #showFacts(job) {

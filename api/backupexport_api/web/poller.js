@@ -13,8 +13,9 @@ export class Poller {
   #failures = 0;
 
   /**
-   * `look(signal)` asks the server and says `{unfinished, requests}`; `report` hears how each
-   * look went: `{}`, or `{error, retrySeconds}`.
+   * `look(signal)` asks the server and says `{unfinished, requests}`, and with `pause` how many
+   * seconds to wait where it knows better; `report` hears how each look went: `{}`, or
+   * `{error, retrySeconds}`.
    */
   constructor(look, report) {
     this.#look = look;
@@ -31,9 +32,7 @@ export class Poller {
 
   stop() {
     this.#running = false;
-    clearTimeout(this.#timer);
-    this.#current?.abort();
-    this.#current = null;
+    this.#drop();
   }
 
   /** Look at once; a look that is under way would bring older news, so it is dropped. */
@@ -41,8 +40,7 @@ export class Poller {
     if (!this.#running) {
       return;
     }
-    clearTimeout(this.#timer);
-    this.#current?.abort();
+    this.#drop();
     const current = new AbortController();
     this.#current = current;
     let seconds;
@@ -52,7 +50,7 @@ export class Poller {
         return;
       }
       this.#failures = 0;
-      seconds = pauseSeconds(result);
+      seconds = result.pause ?? pauseSeconds(result);
       this.#report({});
     } catch (error) {
       if (this.#current !== current) {
@@ -74,9 +72,16 @@ export class Poller {
   }
 
   #visibilityChanged() {
-    clearTimeout(this.#timer);
+    this.#drop();
     if (document.visibilityState === "visible") {
       this.now();
     }
+  }
+
+  /** Forget the next look, and the one that is under way, which may last for hours. */
+  #drop() {
+    clearTimeout(this.#timer);
+    this.#current?.abort();
+    this.#current = null;
   }
 }

@@ -1,8 +1,10 @@
 """An app over a store in memory, a client for it, and a maker of tokens."""
 
+import itertools
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
@@ -13,6 +15,7 @@ from backupexport_api.authorization import ProjectAccess
 from backupexport_api.job_index import JobIndex
 from backupexport_api.job_query import JobQuery
 from backupexport_api.job_store import Cached, Stored
+from backupexport_api.job_watch import JobWatch, JobWatches
 from backupexport_api.metrics import Metrics
 from backupexport_api.records import Job
 from backupexport_api.settings import Settings
@@ -29,7 +32,9 @@ class FakeStore:
         self.projects = {"proj-123", "other"}
         self.manifests: list[dict[str, Any]] = []
         self.resources: dict[str, dict[str, Any]] = {}
-        self.index = JobIndex()
+        self.watches = JobWatches()
+        self.index = JobIndex(self.watches.publish)
+        self._versions = itertools.count(7)
         self.failure: Exception | None = None
         self.not_ready: list[str] = []
         self.looked_up: list[str] = []
@@ -45,6 +50,7 @@ class FakeStore:
             "uid": str(uuid.uuid5(uuid.NAMESPACE_URL, name)),
             "creationTimestamp": "2026-01-29T15:30:00Z",
             **manifest["metadata"],
+            "resourceVersion": str(next(self._versions)),
         }
         self.resources[name] = {**manifest, "metadata": metadata, "status": status}
         job = Job.of(self.resources[name])
@@ -56,6 +62,9 @@ class FakeStore:
         self.looked_up.append(job_id)
         job = self.index.get(job_id)
         return job if job and access.allows(job.project_id) else None
+
+    def watch_job(self, job_id: str) -> AbstractContextManager[JobWatch]:
+        return self.watches.watch(job_id)
 
     async def list_jobs(self, query: JobQuery, access: ProjectAccess) -> tuple[list[Job], bool]:
         self._answer()
