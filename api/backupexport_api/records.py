@@ -11,6 +11,7 @@ from backupexport_contract import timestamps
 from backupexport_contract.reasons import Phase
 from backupexport_contract.resources import BackupExport
 
+from backupexport_api.finished_file import FinishedFile
 from backupexport_api.job_query import Position
 from backupexport_api.job_view import job_view
 
@@ -39,6 +40,8 @@ class Job(Record):
     cancel_requested: bool
     created_ms: int
     """Since 1970, in milliseconds."""
+    file: FinishedFile | None
+    """What it has left, once it is completed."""
     json: bytes
     """The JobView."""
 
@@ -57,6 +60,7 @@ class Job(Record):
             phase=export.phase,
             cancel_requested=export.spec.cancel,
             created_ms=_milliseconds(view.created_at),
+            file=FinishedFile.of(export),
             json=view.model_dump_json().encode(),
         )
 

@@ -57,6 +57,10 @@ class FakeStore:
         job = self.index.get(job_id)
         return job if job and access.allows(job.project_id) else None
 
+    def known_job(self, job_id: str) -> Job | None:
+        self._answer()
+        return self.index.get(job_id)
+
     async def list_jobs(self, query: JobQuery, access: ProjectAccess) -> tuple[list[Job], bool]:
         self._answer()
         return self.index.page(query, access)

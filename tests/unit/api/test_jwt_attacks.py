@@ -94,6 +94,9 @@ def _target(way: str, at_the_end: contextlib.ExitStack) -> Target:
         "JWT_ALGORITHMS": issuer.algorithm,
         "JWT_ISSUER": ISSUER,
         "JWT_AUDIENCE": AUDIENCE,
+        # Or downloads and links would be refused whoever asks.
+        "EXPORTS_DIRECTORY": "/nowhere",
+        "LINK_SECRET": "l" * 32,
     }
     if way in WITH_KEY_IDS:
         server = JwksServer(issuer.jwk())

@@ -1,0 +1,46 @@
+"""The connection that a request came by, for those who send much.
+
+ASGI has no word for cutting a connection, nor for how much of an answer still waits to be sent.
+"""
+
+import asyncio
+from typing import Any, Protocol
+
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+_EXTENSION = "backupexport.connection"
+
+
+class Connection(Protocol):
+    """The part of asyncio's transports that is of use."""
+
+    def is_closing(self) -> bool:
+        """Whether the client has gone, or we have."""
+
+    def get_write_buffer_size(self) -> int:
+        """How many bytes the system has not yet taken."""
+
+    def abort(self) -> None:
+        """Close it now; what waits to be sent is dropped."""
+
+
+def connection_of(scope: Scope) -> Connection | None:
+    """The connection, where the server tells of it."""
+    found: Connection | None = scope.get("extensions", {}).get(_EXTENSION)
+    return found
+
+
+class HttpProtocol(H11Protocol):
+    """uvicorn's, which tells each request of its connection."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection; called by asyncio."""
+        super().connection_made(transport)
+        app: Any = self.app
+
+        async def app_with_connection(scope: Scope, receive: Receive, send: Send) -> None:
+            scope["extensions"] = {**scope.get("extensions", {}), _EXTENSION: transport}
+            await app(scope, receive, send)
+
+        self.app = app_with_connection
