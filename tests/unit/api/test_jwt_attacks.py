@@ -426,7 +426,8 @@ async def test_a_good_token_gets_through(
         # Not remembered from the operation before.
         token = target.issuer.token(claims=target.issuer.claims(jti=method + path))
         headers = {"Authorization": f"{scheme} {token}"}
-        await client.request(method, path, headers=headers, json=body if method == "POST" else None)
+        is_export = path == "/api/backup/export"
+        await client.request(method, path, headers=headers, json=body if is_export else None)
         assert target.store.touched, f"{method} {path}"
 
 
@@ -436,6 +437,8 @@ def test_all_routes_are_attacked(target: Target) -> None:
         ("GET", "/api/jobs"),
         ("GET", f"/api/jobs/{JOB_ID}"),
         ("POST", f"/api/jobs/{JOB_ID}/cancel"),
+        ("GET", f"/api/jobs/{JOB_ID}/download"),
+        ("POST", f"/api/jobs/{JOB_ID}/link"),
     } <= set(target.operations())
 
 
