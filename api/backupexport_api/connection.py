@@ -21,6 +21,9 @@ class Connection(Protocol):
     def get_write_buffer_size(self) -> int:
         """How many bytes the system has not yet taken."""
 
+    def set_write_buffer_limits(self, high: int) -> None:
+        """More than `high` such bytes are waited for."""
+
     def abort(self) -> None:
         """Close it now; what waits to be sent is dropped."""
 
