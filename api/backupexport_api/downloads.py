@@ -22,7 +22,7 @@ from backupexport_api.export_volume import (
 from backupexport_api.file_streaming import DownloadResponse, Sending
 from backupexport_api.finished_file import FinishedFile, why_unfetchable
 from backupexport_api.job_store import JobStore
-from backupexport_api.link_request import LinkView
+from backupexport_api.link_request import LinkRequest, LinkView
 from backupexport_api.metrics import Metrics
 from backupexport_api.rate_limit import RateLimits
 from backupexport_api.records import Job
@@ -80,8 +80,9 @@ class Downloads:
         limits.check_link(request, key)
         return job, f"link {key}"
 
-    def link(self, job: Job, lifetime_seconds: int) -> LinkView:
+    def link(self, job: Job, asked: LinkRequest) -> LinkView:
         """Make a link to the job's file; ProblemError (400)."""
+        lifetime_seconds = asked.seconds(self._link_max_seconds)
         if lifetime_seconds > self._link_max_seconds:
             raise download_problems.link_too_long(self._link_max_seconds)
         expires = timestamps.now().replace(microsecond=0) + timedelta(seconds=lifetime_seconds)

@@ -52,11 +52,12 @@ class DownloadResponse(Response):
         finally:
             self._file.close()
             self._sending.on_end(outcome)
-        if outcome != "complete" and connection is not None:
-            # Closing would first wait for the client to take what is left.
-            connection.abort()
-            # uvicorn takes a connection that it has not heard the end of for a mistake of ours.
-            await asyncio.sleep(0)
+            if outcome != "complete" and connection is not None:
+                # Closing would first wait for the client to take what is left.
+                connection.abort()
+        # uvicorn takes an answer that is not whole for a mistake of ours, until it has heard that
+        # the connection has ended.
+        await asyncio.sleep(0)
 
     async def _send(self, send: Send, connection: Connection | None) -> Outcome:
         if connection is not None:

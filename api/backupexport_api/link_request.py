@@ -20,6 +20,11 @@ class LinkRequest(BaseModel):
     lifetime_seconds: int = Field(default=DEFAULT_SECONDS, ge=LEAST_SECONDS, le=MOST_SECONDS)
     """In seconds; an installation may allow less than the most."""
 
+    def seconds(self, most: int) -> int:
+        """The lifetime where `most` is allowed; the default yields, what is asked for does not."""
+        given = "lifetime_seconds" in self.model_fields_set
+        return self.lifetime_seconds if given else min(self.lifetime_seconds, most)
+
 
 class LinkView(BaseModel):
     """A link to a job's file, which needs no token."""

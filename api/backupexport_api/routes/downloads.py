@@ -77,7 +77,7 @@ async def link(
     downloads: Downloads = request.app.state.downloads
     job = await found_job(job_id, caller, request.app.state.store)
     await downloads.fetchable(job)
-    made = downloads.link(job, body.lifetime_seconds)
+    made = downloads.link(job, body)
     return json_response(
         b'{"data":%b}' % made.model_dump_json().encode(), 201, {"Cache-Control": "no-store"}
     )
