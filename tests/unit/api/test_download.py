@@ -8,13 +8,13 @@ import os
 import re
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from email.message import Message
 from email.parser import BytesParser
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from backupexport_api import export_volume
 from backupexport_contract import timestamps
 from exported_files import CONTENT, LAST_MODIFIED, Exported, another_id, export, times_open
 from hypothesis import HealthCheck, given, settings
@@ -120,10 +120,16 @@ def parts_of(answer: httpx.Response) -> list[tuple[str, str, bytes]]:
     message = BytesParser().parsebytes(head + answer.content)
     assert not message.defects
     return [
-        (part["Content-Type"], part["Content-Range"], part.get_payload(decode=True))
+        (str(part["Content-Type"]), str(part["Content-Range"]), _payload(part))
         for part in message.walk()
         if not part.is_multipart()
     ]
+
+
+def _payload(part: Message) -> bytes:
+    payload = part.get_payload(decode=True)
+    assert isinstance(payload, bytes)
+    return payload
 
 
 async def test_several_ranges(client: Client, store: Any, tmp_path: Path) -> None:
@@ -250,7 +256,7 @@ async def test_the_file_is_read_where_the_system_can_t_tell_what_is_in_memory(
     def refuse(*_: Any) -> int:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(export_volume.os, "preadv", refuse)
+    monkeypatch.setattr(os, "preadv", refuse)
     assert (await client.get(exported.url)).content == CONTENT
 
 

@@ -20,6 +20,7 @@ from backupexport_api.connection import HttpProtocol
 from backupexport_api.draining import DrainingServer
 from backupexport_api.file_streaming import CHUNK_BYTES
 from backupexport_api.metrics import Metrics
+from backupexport_contract import volume
 from exported_files import Exported, export, times_open
 
 # More than the system's buffers of a connection take.
@@ -254,7 +255,7 @@ async def test_a_volume_that_hangs_holds_up_nobody(
     serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     comes_back = threading.Event()
-    true_open = export_volume.volume.open_file
+    true_open = volume.open_file
     entered = threading.Semaphore(0)
 
     def hanging(*arguments: Any) -> int:
@@ -262,7 +263,7 @@ async def test_a_volume_that_hangs_holds_up_nobody(
         comes_back.wait()
         return true_open(*arguments)
 
-    monkeypatch.setattr(export_volume.volume, "open_file", hanging)
+    monkeypatch.setattr(volume, "open_file", hanging)
     monkeypatch.setattr(export_volume, "_OPEN_SECONDS", 0.3)
     async with serve() as api:
         # More than there are threads.
@@ -295,8 +296,8 @@ async def test_a_volume_that_hangs_in_the_middle(
             comes_back.wait()
         return bytes(min(count, SIZE - start))
 
-    monkeypatch.setattr(export_volume.os, "preadv", not_in_memory)
-    monkeypatch.setattr(export_volume.os, "pread", hanging)
+    monkeypatch.setattr(os, "preadv", not_in_memory)
+    monkeypatch.setattr(os, "pread", hanging)
     monkeypatch.setattr(export_volume, "_READ_SECONDS", 0.2)
     async with serve() as api:
         with pytest.raises(httpx.RemoteProtocolError):
@@ -319,7 +320,7 @@ async def test_a_file_that_becomes_shorter_is_no_whole_answer(
         def not_in_memory(*_: Any) -> int:
             raise BlockingIOError
 
-        monkeypatch.setattr(export_volume.os, "preadv", not_in_memory)
+        monkeypatch.setattr(os, "preadv", not_in_memory)
     async with serve() as api:
         reader, _ = await api.begin()
         os.truncate(api.exported.file, 1024 * 1024)

@@ -12,7 +12,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from backupexport_api import downloads
 from backupexport_api.download_links import is_good, link_query, read_link
 from backupexport_contract import timestamps
 from exported_files import CONTENT, JOB_ID, Exported, another_id, export
@@ -162,7 +161,7 @@ async def test_every_refusal_is_the_same(
     answers["with a token"] = told(await client.get(urls["twice"], headers=asker))
     with monkeypatch.context() as patch:
         later = datetime.now(UTC) + timedelta(seconds=901)
-        patch.setattr(downloads.timestamps, "now", lambda: later)
+        patch.setattr(timestamps, "now", lambda: later)
         answers["expired"] = told(await client.get(good))
     store.projects.discard("proj-123")
     answers["a project that is gone"] = told(await client.get(good))
