@@ -54,7 +54,12 @@ def served(installation: Installation, tmp_path: Path) -> Iterator[LocalApi]:
                 "spec": {"projectId": _PROJECT, "secretRef": {"name": "nobody-reads-it"}},
             }
         )
-        with local_api(namespace, tmp_path) as api:
+        # Without these downloads and links would be errors of the server, said in words.
+        with_downloads = {
+            "BACKUPEXPORT_EXPORTS_DIRECTORY": str(tmp_path),
+            "BACKUPEXPORT_LINK_SECRET": secrets.token_urlsafe(48),
+        }
+        with local_api(namespace, tmp_path, with_downloads) as api:
             yield api
     finally:
         kubectl("delete", "namespace", namespace, "--wait=false")

@@ -17,8 +17,7 @@
 {{/* Whether the api mounts the volume: said, or where pods on several nodes can mount it at once. */}}
 {{- define "backupexport.downloadsEnabled" -}}
 {{- $said := .Values.api.downloads.enabled -}}
-{{- $modes := .Values.storage.accessModes -}}
-{{- $shared := and (not .Values.storage.existingClaim) (or (has "ReadWriteMany" $modes) (has "ReadOnlyMany" $modes)) -}}
+{{- $shared := and (not .Values.storage.existingClaim) (has "ReadWriteMany" .Values.storage.accessModes) -}}
 {{- if ternary $shared $said (kindIs "invalid" $said) -}}yes{{- end -}}
 {{- end -}}
 
