@@ -1,4 +1,4 @@
-"""Downloads in the chart: whether there are any, the volume, the secret of links, the public URL."""
+"""Downloads in the chart: whether there are any, volume, secret of links, public URL."""
 
 from pathlib import Path
 from typing import Any
