@@ -4,6 +4,9 @@ ASGI has no word for cutting a connection, nor for how much of an answer still w
 """
 
 import asyncio
+import fcntl
+import sys
+import termios
 from typing import Any, Protocol
 
 from starlette.types import Receive, Scope, Send
@@ -24,6 +27,9 @@ class Connection(Protocol):
     def set_write_buffer_limits(self, high: int) -> None:
         """More than `high` such bytes are waited for."""
 
+    def get_extra_info(self, name: str) -> Any:
+        """Its socket, among others."""
+
     def abort(self) -> None:
         """Close it now; what waits to be sent is dropped."""
 
@@ -32,6 +38,17 @@ def connection_of(scope: Scope) -> Connection | None:
     """The connection, where the server tells of it."""
     found: Connection | None = scope.get("extensions", {}).get(_EXTENSION)
     return found
+
+
+def untaken_bytes(connection: Connection) -> int:
+    """How many bytes of what was sent the client has not yet taken."""
+    try:
+        # What the system still holds: it says that there is room again only once there is much.
+        held = fcntl.ioctl(connection.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        # The connection has just ended.
+        return 0
+    return connection.get_write_buffer_size() + int.from_bytes(held, sys.byteorder)
 
 
 class HttpProtocol(H11Protocol):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from backupexport_api.connection import Connection, connection_of
+from backupexport_api.connection import Connection, connection_of, untaken_bytes
 from backupexport_api.download_answer import DownloadAnswer
 from backupexport_api.download_outcomes import Outcome
 from backupexport_api.export_volume import ExportFile, VolumeUnavailableError
@@ -104,7 +104,7 @@ class DownloadResponse(Response):
 
     async def _is_taken(self, message: Message, send: Send, connection: Connection | None) -> bool:
         """Send a message; False where the client has taken nothing for too long."""
-        if connection is None or not (waiting := connection.get_write_buffer_size()):
+        if connection is None or not connection.get_write_buffer_size():
             # Nothing waits to be sent, so it is not waited for either.
             await send(message)
             # Nor would anybody else have a turn while a client reads as fast as we send.
@@ -112,9 +112,10 @@ class DownloadResponse(Response):
             return True
         task = asyncio.ensure_future(send(message))
         try:
+            untaken = untaken_bytes(connection)
             while not (await asyncio.wait({task}, timeout=self._stall_seconds))[0]:
-                waited_for, waiting = waiting, connection.get_write_buffer_size()
-                if waiting >= waited_for:
+                before, untaken = untaken, untaken_bytes(connection)
+                if untaken >= before:
                     return False
             await task
         finally:

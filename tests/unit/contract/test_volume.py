@@ -118,6 +118,12 @@ def test_nothing_else_is_opened(mount: Path, do: Callable[[Path], None]) -> None
     assert opened() == before
 
 
+def test_a_pipe_is_no_empty_file(mount: Path) -> None:
+    _pipe(mount)
+    with pytest.raises(NotTheFileError, match="regular"):
+        read(mount, size=0)
+
+
 def test_a_project_s_directory_swapped_while_the_path_is_walked(
     mount: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
