@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from backupexport_api import logs
 from backupexport_api.app import create_app
-from backupexport_api.connection import Connection
+from backupexport_api.connection import HttpProtocol
 from backupexport_api.draining import DrainingServer
 from backupexport_api.kubernetes_errors import CONFIGURATION_ERRORS
 from backupexport_api.kubernetes_lists import KubernetesLists
@@ -47,7 +47,7 @@ def main() -> int:
             app,
             host=settings.host,
             port=settings.port,
-            http=Connection,
+            http=HttpProtocol,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -8,12 +8,13 @@ from fastapi import FastAPI
 
 from backupexport_api import openapi, problem_handlers
 from backupexport_api.authentication import Authenticator
+from backupexport_api.downloads import Downloads
 from backupexport_api.event_streams import EventStreams
 from backupexport_api.job_store import JobStore
 from backupexport_api.metrics import Metrics
 from backupexport_api.rate_limit import RateLimits
 from backupexport_api.request_context import RequestContextMiddleware
-from backupexport_api.routes import events, exports, health, jobs, metrics, pages
+from backupexport_api.routes import downloads, events, exports, health, jobs, metrics, pages
 from backupexport_api.settings import Settings
 
 
@@ -35,11 +36,12 @@ def create_app(settings: Settings, store: JobStore, measured: Metrics) -> FastAP
     app.state.store = store
     app.state.authenticator = Authenticator(settings)
     app.state.event_streams = EventStreams(settings, measured.event_streams)
+    app.state.downloads = Downloads(settings, store, measured)
     app.state.rate_limits = RateLimits(settings, measured.count_refusal)
     app.add_middleware(RequestContextMiddleware, observe=measured.observe_request)
     problem_handlers.install(app)
     # Not include_router: that puts a router around each module's, which every request has to pass.
-    for module in (jobs, events, exports, health, metrics, pages):
+    for module in (jobs, events, downloads, exports, health, metrics, pages):
         app.router.routes.extend(module.router.routes)
     openapi.install(app)
     return app

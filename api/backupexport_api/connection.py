@@ -1,12 +1,16 @@
-"""The server's side of one connection, and what a route may do to it beyond HTTP.
+"""The connection that a request came by, for those who send much or for long.
 
-A stream can be open for hours to somebody who reads nothing, and ASGI has no word for that.
+ASGI has no word for cutting a connection, nor for how much of an answer still waits to be sent.
 """
 
 import asyncio
+import fcntl
 import socket
-from typing import Any
+import sys
+import termios
+from typing import Any, Protocol
 
+from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _TRANSPORT = "transport"
@@ -14,28 +18,62 @@ _TRANSPORT = "transport"
 _SEND_BUFFER_BYTES = 8192
 
 
-class Connection(H11Protocol):
-    """uvicorn's, with its transport in the state of each request's scope."""
+class Connection(Protocol):
+    """The part of asyncio's transports that is of use."""
+
+    def is_closing(self) -> bool:
+        """Whether the client has gone, or we have."""
+
+    def get_write_buffer_size(self) -> int:
+        """How many bytes the system has not yet taken."""
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        """More than `high` such bytes are waited for."""
+
+    def get_extra_info(self, name: str) -> Any:
+        """Its socket, among others."""
+
+    def abort(self) -> None:
+        """Close it now; what waits to be sent is dropped."""
+
+
+def connection_of(scope: Scope) -> Connection | None:
+    """The connection, where the server tells of it."""
+    found: Connection | None = scope.get("state", {}).get(_TRANSPORT)
+    return found
+
+
+def untaken_bytes(connection: Connection) -> int:
+    """How many bytes of what was sent the client has not yet taken."""
+    try:
+        # What the system still holds: it says that there is room again only once there is much.
+        held = fcntl.ioctl(connection.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        # The connection has just ended.
+        return 0
+    return connection.get_write_buffer_size() + int.from_bytes(held, sys.byteorder)
+
+
+def hold_little(connection: Connection) -> None:
+    """From now on keep next to nothing that the client doesn't read: sending waits instead."""
+    connection.set_write_buffer_limits(high=0)
+    opened: socket.socket = connection.get_extra_info("socket")
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+
+
+async def cut(connection: Connection) -> None:
+    """End the connection at once, with all that it holds."""
+    # Closing would first wait for the client to take what is left.
+    connection.abort()
+    # uvicorn takes an answer that is not whole for a mistake of ours, until it has heard that the
+    # connection has ended.
+    await asyncio.sleep(0)
+
+
+class HttpProtocol(H11Protocol):
+    """uvicorn's, which tells each request of its connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Called by the event loop."""
+        """Take a connection; called by asyncio."""
         super().connection_made(transport)
         self.app_state = {**self.app_state, _TRANSPORT: transport}
-
-
-def hold_little(state: dict[str, Any]) -> None:
-    """From now on keep next to nothing that the client doesn't read: sending waits instead."""
-    transport: asyncio.Transport | None = state.get(_TRANSPORT)
-    if transport is not None:
-        transport.set_write_buffer_limits(high=0)
-        opened: socket.socket = transport.get_extra_info("socket")
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-
-
-async def cut(state: dict[str, Any]) -> None:
-    """End the connection at once, with all that it holds."""
-    transport: asyncio.Transport | None = state.get(_TRANSPORT)
-    if transport is not None:
-        transport.abort()
-        # The loop tells uvicorn of it in its next round.
-        await asyncio.sleep(0)

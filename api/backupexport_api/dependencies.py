@@ -1,23 +1,27 @@
 """What routes ask of a request: who calls, within which limit, and what is asked."""
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from anyio import to_thread
 from backupexport_contract.names import is_uuid
 from fastapi import Depends, Path, Request
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from backupexport_api import idempotency, problems
 from backupexport_api.authentication import Caller
 from backupexport_api.bearer_token import BearerToken
 from backupexport_api.body_limit import limited_body
+from backupexport_api.download_links import is_link
 from backupexport_api.export_request import ExportRequest
 from backupexport_api.field_errors import field_errors
 from backupexport_api.job_store import JobStore
 from backupexport_api.json_body import MalformedJsonError, strict_json
+from backupexport_api.link_request import LinkRequest
 from backupexport_api.problems import FieldError
 from backupexport_api.rate_limit import RateLimits
 from backupexport_api.records import Job
+
+Body = TypeVar("Body", bound=BaseModel)
 
 
 async def _store(request: Request) -> JobStore:
@@ -53,6 +57,16 @@ exporting_caller = _Exporting()
 ReadingCaller = Annotated[Caller, Depends(reading_caller)]
 ExportingCaller = Annotated[Caller, Depends(exporting_caller)]
 
+
+async def fetching_caller(request: Request) -> Caller | None:
+    """Tell who is calling, as for reading; None where the request comes by a link instead."""
+    if is_link(request.query_params.multi_items()):
+        return None
+    return await reading_caller(request)
+
+
+FetchingCaller = Annotated[Caller | None, Depends(fetching_caller)]
+
 # Said, not enforced: whatever is no UUID is simply not found.
 JobId = Annotated[str, Path(json_schema_extra={"format": "uuid"})]
 
@@ -69,13 +83,29 @@ async def found_job(job_id: str, caller: Caller, store: JobStore) -> Job:
 # FastAPI would parse a declared body before it is known who calls: 400 before 401.
 async def export_body(request: Request) -> ExportRequest:
     """Read the body of a request for an export; ProblemError (415, 413, 400)."""
+    _require_json(request)
+    return _parsed(await limited_body(request), ExportRequest)
+
+
+async def link_body(request: Request) -> LinkRequest:
+    """Read the body of a request for a link, which may be missing; ProblemError as above."""
+    body = await limited_body(request)
+    if not body:
+        return LinkRequest()
+    _require_json(request)
+    return _parsed(body, LinkRequest)
+
+
+def _require_json(request: Request) -> None:
     if not _is_json(request.headers.get("Content-Type", "")):
         raise problems.ProblemError(
             415, "not_json", "Send the body as JSON: Content-Type: application/json."
         )
-    body = await limited_body(request)
+
+
+def _parsed(body: bytes, model: type[Body]) -> Body:
     try:
-        return ExportRequest.model_validate(strict_json(body))
+        return model.model_validate(strict_json(body))
     except MalformedJsonError as error:
         raise problems.malformed_body(str(error)) from None
     except ValidationError as error:

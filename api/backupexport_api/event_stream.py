@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, aclosing
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
-from backupexport_api import connection, request_context
+from backupexport_api import request_context
+from backupexport_api.connection import connection_of, cut, hold_little
 from backupexport_api.event_streams import EventStreams
 from backupexport_api.job_events import JobEvents
 
@@ -48,12 +49,15 @@ class EventStream(Response):
         """Serve the client; ProblemError (503) before that where there are too many."""
         with self._watching, self._streams.place(self._end):
             request_context.mark_as_stream(scope)
-            connection.hold_little(scope["state"])
+            connection = connection_of(scope)
+            if connection is not None:
+                hold_little(connection)
             leaving = asyncio.create_task(_call_when_gone(receive, self._events.end))
             try:
                 await self._send_all(send)
             except TimeoutError:
-                await connection.cut(scope["state"])
+                if connection is not None:
+                    await cut(connection)
             finally:
                 leaving.cancel()
 

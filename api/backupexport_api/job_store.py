@@ -59,6 +59,9 @@ class JobStore(Protocol):
     def watch_job(self, job_id: str) -> AbstractContextManager[JobWatch]:
         """Hear of a job's changes, whoever may see it, from now on; it costs the store nothing."""
 
+    def known_job(self, job_id: str) -> Job | None:
+        """Find a job, whosever it is, at no cost: without asking the Kubernetes API."""
+
     async def list_jobs(self, query: JobQuery, access: ProjectAccess) -> tuple[list[Job], bool]:
         """The allowed jobs that `query` asks for, newest first, and whether there are more."""
 

@@ -101,6 +101,12 @@ class KubernetesJobStore:
         """Hear what the cache hears."""
         return self._watches.watch(job_id)
 
+    def known_job(self, job_id: str) -> Job | None:
+        """Find a job in the cache alone."""
+        if not self._exports.is_synced:
+            raise StoreUnavailableError(_NOT_SYNCED, "the cache is not synced")
+        return self._index.get(job_id)
+
     async def list_jobs(self, query: JobQuery, access: ProjectAccess) -> tuple[list[Job], bool]:
         """List from the cache."""
         if not self._exports.is_synced:

@@ -20,6 +20,7 @@ from prometheus_client import (
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from backupexport_api.download_outcomes import OUTCOMES, Outcome
 from backupexport_api.job_store import JobStore
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -61,8 +62,26 @@ class Metrics:
             "Streams of a job's events that are open.",
             registry=self._registry,
         )
+        self._downloads = Counter(
+            "backupexport_downloads_total",
+            "Downloads that have ended, and how.",
+            ("outcome",),
+            registry=self._registry,
+        )
+        self._sent = Counter(
+            "backupexport_download_sent_bytes_total",
+            "Bytes of bodies of downloads.",
+            registry=self._registry,
+        )
+        self._under_way = Gauge(
+            "backupexport_downloads_under_way",
+            "Downloads that are being sent.",
+            registry=self._registry,
+        )
         # A series that is there from the start can be seen to rise from 0 to 1.
-        for limit in ("export", "read"):
+        for outcome in OUTCOMES:
+            self._downloads.labels(outcome)
+        for limit in ("export", "read", "link"):
             self._refusals.labels(limit)
 
     def watch(self, store: JobStore) -> None:
@@ -81,6 +100,19 @@ class Metrics:
     def count_refusal(self, limit: str) -> None:
         """Count one 429."""
         self._refusals.labels(limit).inc()
+
+    def count_download_start(self) -> None:
+        """Count a download that begins."""
+        self._under_way.inc()
+
+    def count_sent(self, amount: int) -> None:
+        """Count bytes of a download."""
+        self._sent.inc(amount)
+
+    def count_download_end(self, outcome: Outcome) -> None:
+        """Count a download that has begun and ended."""
+        self._under_way.dec()
+        self._downloads.labels(outcome).inc()
 
     def exposition(self) -> bytes:
         """All of it in Prometheus' text format."""

@@ -22,14 +22,14 @@ from backupexport_api.rate_limit_storage import FallbackStorage, QuietMemory
 from backupexport_api.request_context import add_response_headers
 from backupexport_api.settings import Settings
 
-Kind = Literal["export", "read"]
+Kind = Literal["export", "read", "link"]
 
 
 class RateLimits:
-    """The limits of one app; `check_export` and `check_read` raise ProblemError (429).
+    """The limits of one app; each `check_…` raises ProblemError (429).
 
-    They expect `request.state.subject`, which authentication sets.  `on_refused` is told of every
-    refusal.
+    `check_export` and `check_read` expect `request.state.subject`, which authentication sets.
+    `on_refused` is told of every refusal.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class RateLimits:
         # Reads cost next to nothing, so each replica counts its own; one number for each subject,
         # where a moving window would be a list of times.
         self._reads = FixedWindow(self._read_limit.amount, self._read_limit.get_expiry())
+        self._links = FixedWindow(self._read_limit.amount, self._read_limit.get_expiry())
 
     def check_export(self, request: Request) -> None:
         """Count a request for an export; with a storage elsewhere it blocks while that is asked."""
@@ -72,6 +73,11 @@ class RateLimits:
         """Count anything else; quick enough for the event loop."""
         exceeded, remaining, reset = self._reads.hit(request.state.subject)
         self._answer("read", request, self._read_limit, exceeded, reset, remaining)
+
+    def check_link(self, request: Request, link: str) -> None:
+        """Count a request by a link that is good, in place of a subject."""
+        exceeded, remaining, reset = self._links.hit(link)
+        self._answer("link", request, self._read_limit, exceeded, reset, remaining)
 
     def _answer(
         self,

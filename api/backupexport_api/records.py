@@ -11,6 +11,7 @@ from backupexport_contract import timestamps
 from backupexport_contract.reasons import Phase
 from backupexport_contract.resources import BackupExport
 
+from backupexport_api.finished_file import FinishedFile
 from backupexport_api.job_query import Position
 from backupexport_api.job_view import job_view
 
@@ -41,6 +42,8 @@ class Job(Record):
     """Whether it has ended, and every delivery with it: nothing more will come of it."""
     created_ms: int
     """Since 1970, in milliseconds."""
+    file: FinishedFile | None
+    """What it has left, once it is completed."""
     json: bytes
     """The JobView."""
 
@@ -60,6 +63,7 @@ class Job(Record):
             cancel_requested=export.spec.cancel,
             is_settled=export.phase.is_finished and not export.status.delivery_pending,
             created_ms=_milliseconds(view.created_at),
+            file=FinishedFile.of(export),
             json=view.model_dump_json().encode(),
         )
 

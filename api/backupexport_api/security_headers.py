@@ -37,6 +37,11 @@ def for_asset() -> dict[str, str]:
     return _with_policy({"default-src": "'none'", "frame-ancestors": "'none'"})
 
 
+def for_download() -> dict[str, str]:
+    """For a file of somebody's: saved, never shown, and its link told to nobody."""
+    return _with_policy({"default-src": "'none'", "sandbox": "", "frame-ancestors": "'none'"})
+
+
 def _with_policy(policy: dict[str, str]) -> dict[str, str]:
-    joined = "; ".join(f"{name} {value}" for name, value in policy.items())
+    joined = "; ".join(f"{name} {value}".strip() for name, value in policy.items())
     return {"Content-Security-Policy": joined, **_COMMON}

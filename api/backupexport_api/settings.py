@@ -9,6 +9,7 @@ import urllib3
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from backupexport_api.download_settings import DownloadSettings
 from backupexport_api.signing_keys import (
     Algorithm,
     keys_of_pem,
@@ -168,7 +169,8 @@ def _check_url(text: str) -> None:
         raise ValueError("must not hold a user name or password")
 
 
-class Settings(JwtSettings):
+# The keys of tokens come first, because the secret of links must be another one.
+class Settings(DownloadSettings, JwtSettings):
     """What the API's process is told."""
 
     namespace: str = Field(

@@ -6,6 +6,8 @@ from typing import Any
 from playground.tools import ROOT, get, images, kubectl, run
 
 CHART = ROOT / "charts" / "backupexport"
+# The volume can't be shared between nodes, and the cluster has one.
+_DOWNLOADS = {"api": {"downloads": {"enabled": True}}}
 
 
 class Release:
@@ -24,7 +26,7 @@ class Release:
         run(
             "helm", "upgrade", "--install", self.name, str(CHART),
             "--namespace", self.namespace, "--wait", "--timeout", "3m", "--values", "-",
-            stdin=json.dumps(_merged(_images_as_values() | crds, values or {})),
+            stdin=json.dumps(_merged(_images_as_values() | _DOWNLOADS | crds, values or {})),
         )  # fmt: skip
 
     def _crds_belong_to_another(self) -> bool:

@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from backupexport_contract import volume
+
 from backupexport_runner.storage_errors import storage_failure
 
-_DIRECTORY_MODE = 0o750
-_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_DIRECTORY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
@@ -23,7 +23,7 @@ def made_directory(mount: Path, storage_path: str | None) -> Iterator[int]:
     descriptor = -1
     try:
         try:
-            descriptor = _walk(mount, storage_path, make=True)
+            descriptor = volume.open_directory(mount, storage_path, make=True)
         except OSError as error:
             raise storage_failure(error) from error
         yield descriptor
@@ -39,7 +39,7 @@ def existing_directory(mount: Path, storage_path: str | None) -> Iterator[int | 
     A link or a file in the way is none.  RunnerFailure where the volume can't tell.
     """
     try:
-        descriptor = _walk(mount, storage_path, make=False)
+        descriptor = volume.open_directory(mount, storage_path)
     except OSError as error:
         if error.errno not in _NO_DIRECTORY:
             raise storage_failure(error) from error
@@ -49,26 +49,3 @@ def existing_directory(mount: Path, storage_path: str | None) -> Iterator[int | 
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _walk(mount: Path, storage_path: str | None, *, make: bool) -> int:
-    current = os.open(mount, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for segment in storage_path.split("/") if storage_path else ():
-            if make:
-                _make(segment, current)
-            below = os.open(segment, _FLAGS, dir_fd=current)
-            os.close(current)
-            current = below
-    except BaseException:
-        os.close(current)
-        raise
-    return current
-
-
-def _make(name: str, parent: int) -> None:
-    try:
-        os.mkdir(name, _DIRECTORY_MODE, dir_fd=parent)
-    except FileExistsError:
-        return
-    os.fsync(parent)

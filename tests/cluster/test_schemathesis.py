@@ -54,9 +54,14 @@ def served(installation: Installation, tmp_path: Path) -> Iterator[LocalApi]:
                 "spec": {"projectId": _PROJECT, "secretRef": {"name": "nobody-reads-it"}},
             }
         )
-        # No job here ever ends, and an answer that doesn't end either can't be checked.
-        brief = {"BACKUPEXPORT_EVENT_STREAM_SECONDS": "0.1"}
-        with local_api(namespace, tmp_path, brief) as api:
+        settings = {
+            # No job here ever ends, and an answer that doesn't end either can't be checked.
+            "BACKUPEXPORT_EVENT_STREAM_SECONDS": "0.1",
+            # Without these downloads and links would be errors of the server, said in words.
+            "BACKUPEXPORT_EXPORTS_DIRECTORY": str(tmp_path),
+            "BACKUPEXPORT_LINK_SECRET": secrets.token_urlsafe(48),
+        }
+        with local_api(namespace, tmp_path, settings) as api:
             yield api
     finally:
         kubectl("delete", "namespace", namespace, "--wait=false")

@@ -149,6 +149,22 @@ def render(values: dict[str, Any] | None = None, release: str = "r") -> list[Man
     return [manifest for manifest in yaml.safe_load_all(text) if manifest]
 
 
+def rendered_notes(values: dict[str, Any], folder: Path) -> str:
+    """Helm shows notes only where it installs: here they are rendered into a ConfigMap."""
+    chart = folder / "backupexport"
+    shutil.copytree(CHART, chart)
+    (chart / "templates" / "NOTES.txt").rename(chart / "files" / "notes")
+    (chart / "templates" / "notes.yaml").write_text(
+        "kind: ConfigMap\nmetadata: {name: notes}\n"
+        'data: {notes: {{ tpl (.Files.Get "files/notes") . | toJson }}}\n',
+        encoding="utf-8",
+    )
+    done = run_helm(values, "template", "r", str(chart), "-n", "n", "-s", "templates/notes.yaml")
+    assert done.returncode == 0, done.stderr
+    notes: str = yaml.safe_load(done.stdout)["data"]["notes"]
+    return notes
+
+
 def of_kind(manifests: list[Manifest], kind: str, end: str = "") -> list[Manifest]:
     return [m for m in manifests if m["kind"] == kind and m["metadata"]["name"].endswith(end)]
 

@@ -3,7 +3,6 @@
 import base64
 import itertools
 import json
-import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from rendered_chart import (
     of_kind,
     pod_specs,
     render,
+    rendered_notes,
     run_helm,
 )
 
@@ -299,18 +299,7 @@ def test_labels_and_annotations_of_the_user() -> None:
 
 @every_combination
 def test_the_notes_show_the_first_export(values: dict[str, Any], tmp_path: Path) -> None:
-    """Helm shows notes only where it installs: here they are rendered into a ConfigMap."""
-    chart = tmp_path / "backupexport"
-    shutil.copytree(CHART, chart)
-    (chart / "templates" / "NOTES.txt").rename(chart / "files" / "notes")
-    (chart / "templates" / "notes.yaml").write_text(
-        "kind: ConfigMap\nmetadata: {name: notes}\n"
-        'data: {notes: {{ tpl (.Files.Get "files/notes") . | toJson }}}\n',
-        encoding="utf-8",
-    )
-    done = run_helm(values, "template", "r", str(chart), "-n", "n", "-s", "templates/notes.yaml")
-    assert done.returncode == 0, done.stderr
-    notes = yaml.safe_load(done.stdout)["data"]["notes"]
+    notes = rendered_notes(values, tmp_path)
     assert "kubectl -n n port-forward " in notes
     project = "a" if values is EVERYTHING else "my-project"
     # Without the shared secret the pod can't make one.

@@ -14,10 +14,22 @@
 {{- join ", " $names -}}
 {{- end -}}
 
+{{/* Whether the api mounts the volume: said, or where pods on several nodes can mount it at once. */}}
+{{- define "backupexport.downloadsEnabled" -}}
+{{- $said := .Values.api.downloads.enabled -}}
+{{- $shared := and (not .Values.storage.existingClaim) (has "ReadWriteMany" .Values.storage.accessModes) -}}
+{{- if ternary $shared $said (kindIs "invalid" $said) -}}yes{{- end -}}
+{{- end -}}
+
+{{- define "backupexport.linksSecretName" -}}
+{{- default (printf "%s-links" (include "backupexport.fullname" .)) .Values.api.links.existingSecret -}}
+{{- end -}}
+
 {{/* Enough to see a change by, too little to guess a secret by. */}}
 {{- define "backupexport.apiChecksums" -}}
 {{- $sums := dict -}}
 {{- with .Values.auth.jwt.secret }}{{ $_ := set $sums "checksum/jwt" (sha256sum . | trunc 6) }}{{ end -}}
+{{- with .Values.api.links.secret }}{{ $_ := set $sums "checksum/links" (sha256sum . | trunc 6) }}{{ end -}}
 {{- with .Values.auth.jwt.publicKey }}{{ $_ := set $sums "checksum/jwt-public" (sha256sum . | trunc 16) }}{{ end -}}
 {{- if and (include "backupexport.usesValkey" .) (not .Values.valkey.existingSecret) -}}
 {{- $_ := set $sums "checksum/valkey" (sha256sum (include "backupexport.valkeyPassword" .) | trunc 6) -}}

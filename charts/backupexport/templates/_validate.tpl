@@ -14,6 +14,14 @@
 {{- if and (or $jwt.publicKey $jwt.jwksUrl) (not $public) }}
 {{- fail "auth.jwt: publicKey and jwksUrl need an algorithm such as RS256 in algorithms" }}
 {{- end }}
+{{- with .Values.api.links }}
+{{- if and .secret .existingSecret }}
+{{- fail "api.links: give secret or existingSecret, not both" }}
+{{- end }}
+{{- if and .secret (eq .secret $jwt.secret) }}
+{{- fail "api.links.secret: must be another one than auth.jwt.secret" }}
+{{- end }}
+{{- end }}
 {{- $limits := .Values.api.rateLimit }}
 {{- if and $limits.storageUrl $limits.storageUrlSecret.name }}
 {{- fail "api.rateLimit: give storageUrl or storageUrlSecret, not both" }}

@@ -66,6 +66,10 @@ class FakeStore:
     def watch_job(self, job_id: str) -> AbstractContextManager[JobWatch]:
         return self.watches.watch(job_id)
 
+    def known_job(self, job_id: str) -> Job | None:
+        self._answer()
+        return self.index.get(job_id)
+
     async def list_jobs(self, query: JobQuery, access: ProjectAccess) -> tuple[list[Job], bool]:
         self._answer()
         return self.index.page(query, access)

@@ -94,6 +94,9 @@ def _target(way: str, at_the_end: contextlib.ExitStack) -> Target:
         "JWT_ALGORITHMS": issuer.algorithm,
         "JWT_ISSUER": ISSUER,
         "JWT_AUDIENCE": AUDIENCE,
+        # Or downloads and links would be refused whoever asks.
+        "EXPORTS_DIRECTORY": "/nowhere",
+        "LINK_SECRET": "l" * 32,
     }
     if way in WITH_KEY_IDS:
         server = JwksServer(issuer.jwk())
@@ -423,7 +426,8 @@ async def test_a_good_token_gets_through(
         # Not remembered from the operation before.
         token = target.issuer.token(claims=target.issuer.claims(jti=method + path))
         headers = {"Authorization": f"{scheme} {token}"}
-        await client.request(method, path, headers=headers, json=body if method == "POST" else None)
+        is_export = path == "/api/backup/export"
+        await client.request(method, path, headers=headers, json=body if is_export else None)
         assert target.store.touched, f"{method} {path}"
 
 
@@ -433,6 +437,8 @@ def test_all_routes_are_attacked(target: Target) -> None:
         ("GET", "/api/jobs"),
         ("GET", f"/api/jobs/{JOB_ID}"),
         ("POST", f"/api/jobs/{JOB_ID}/cancel"),
+        ("GET", f"/api/jobs/{JOB_ID}/download"),
+        ("POST", f"/api/jobs/{JOB_ID}/link"),
     } <= set(target.operations())
 
 

@@ -1,0 +1,87 @@
+"""Which bytes a Range header asks for (RFC 9110, 14)."""
+
+import re
+from dataclasses import dataclass
+
+# More would be a broken client, or one that means harm (RFC 9110, 14.2): it gets the whole file.
+MOST_RANGES = 20
+# Further than any file reaches, and no more digits than that are ever made a number.
+_FAR = 10**18
+_RANGES = re.compile(r"[ \t]*bytes=(?P<set>[-0-9, \t]*)", re.IGNORECASE)
+_RANGE = re.compile(r"(?P<first>[0-9]*)-(?P<last>[0-9]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """The bytes from `start` up to, not including, `end`; never empty."""
+
+    start: int
+    end: int
+
+    def content_range(self, size: int) -> str:
+        """The value of Content-Range."""
+        return f"bytes {self.start}-{self.end - 1}/{size}"
+
+
+class UnsatisfiableError(Exception):
+    """None of the ranges has a byte of the file in it."""
+
+
+def requested(header: str, size: int) -> list[ByteRange]:
+    """The ranges of a file of `size` that `header` asks for, in its order, none overlapping.
+
+    Empty where the header is to be ignored; UnsatisfiableError where all ranges miss the file.
+    """
+    match = _RANGES.fullmatch(header)
+    # A sender must not make empty elements, and a receiver has to bear a few (RFC 9110, 5.6.1.2).
+    elements = [part.strip(" \t") for part in match["set"].split(",")] if match else []
+    bounds = [_bounds(element, size) for element in elements if element]
+    if not bounds or len(elements) > MOST_RANGES:
+        return []
+    satisfiable = []
+    for found in bounds:
+        if found is None:
+            return []
+        start, end = found
+        if start < end:
+            satisfiable.append(ByteRange(start, end))
+    if not satisfiable:
+        raise UnsatisfiableError
+    return _joined(satisfiable)
+
+
+def _bounds(element: str, size: int) -> tuple[int, int] | None:
+    """Where a range begins and ends, the former behind the latter where it misses the file.
+
+    None where it is malformed.
+    """
+    match = _RANGE.fullmatch(element)
+    if match is None:
+        return None
+    first, last = _number(match["first"]), _number(match["last"])
+    if first is None:
+        return None if last is None else (max(0, size - last), size)
+    if last is None:
+        return first, size
+    return None if last < first else (first, min(last + 1, size))
+
+
+def _number(digits: str) -> int | None:
+    if not digits:
+        return None
+    stripped = digits.lstrip("0")
+    return _FAR if len(stripped) > 18 else int(stripped or "0")
+
+
+def _joined(ranges: list[ByteRange]) -> list[ByteRange]:
+    """Join what overlaps or adjoins, so that no byte is sent twice; each at its first place."""
+    joined: list[ByteRange] = []
+    for one in ranges:
+        current, place = one, len(joined)
+        for other in list(joined):
+            if other.start <= current.end and current.start <= other.end:
+                place = min(place, joined.index(other))
+                joined.remove(other)
+                current = ByteRange(min(current.start, other.start), max(current.end, other.end))
+        joined.insert(place, current)
+    return joined

@@ -1,0 +1,34 @@
+"""How many downloads there may be at once: each holds memory for as long as its client reads."""
+
+from collections import Counter
+from typing import Literal
+
+
+class DownloadSlots:
+    """Places for downloads, in all and of each caller."""
+
+    def __init__(self, most: int, most_each: int) -> None:
+        self.most_each = most_each
+        self._most = most
+        self._taken: Counter[str] = Counter()
+
+    @property
+    def taken(self) -> int:
+        """How many downloads are under way."""
+        return self._taken.total()
+
+    def take(self, caller: str) -> Literal["taken", "caller_full", "full"]:
+        """Take a place, if there is one; `release` it."""
+        # get: counting must not leave a zero for everybody who was ever refused.
+        if self._taken.get(caller, 0) >= self.most_each:
+            return "caller_full"
+        if self.taken >= self._most:
+            return "full"
+        self._taken[caller] += 1
+        return "taken"
+
+    def release(self, caller: str) -> None:
+        """Give a place back."""
+        self._taken[caller] -= 1
+        if not self._taken[caller]:
+            del self._taken[caller]

@@ -1,0 +1,83 @@
+"""Whether a request's conditions hold (RFC 9110, 13): for a file that never changes."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+from typing import Literal
+
+Verdict = Literal["send", "not_modified", "failed"]
+
+_ETAG = re.compile(r'[ \t]*(?P<weak>W/)?(?P<tag>"[\x21\x23-\x7e\x80-\xff]*")[ \t]*')
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What tells one file from another."""
+
+    etag: str
+    """A strong one, in quotes."""
+    modified: datetime
+
+    @property
+    def last_modified(self) -> str:
+        """The value of Last-Modified."""
+        return format_datetime(self.modified.astimezone(UTC), usegmt=True)
+
+
+def verdict(headers: Mapping[str, str], validators: Validators) -> Verdict:
+    """What a GET or HEAD with these headers (lower-case names, each once) is to be answered.
+
+    The order is that of RFC 9110, 13.2.2.
+    """
+    if (if_match := headers.get("if-match")) is not None:
+        if not _lists(if_match, validators.etag, weak=False):
+            return "failed"
+    elif (since := _date(headers.get("if-unmodified-since"))) and validators.modified > since:
+        return "failed"
+    if (if_none_match := headers.get("if-none-match")) is not None:
+        if _lists(if_none_match, validators.etag, weak=True):
+            return "not_modified"
+    elif (since := _date(headers.get("if-modified-since"))) and validators.modified <= since:
+        return "not_modified"
+    return "send"
+
+
+def range_counts(if_range: str | None, validators: Validators) -> bool:
+    """Whether Range is to be heeded: the client's part is one of this file."""
+    if if_range is None:
+        return True
+    return if_range.strip(" \t") in (validators.etag, validators.last_modified)
+
+
+def _lists(header: str, etag: str, *, weak: bool) -> bool:
+    """Whether a list of entity tags has ours; anything but such a list has not."""
+    if header.strip(" \t") == "*":
+        return True
+    position, found = 0, False
+    while position < len(header):
+        match = _ETAG.match(header, position)
+        if match:
+            found = found or (match["tag"] == etag and (weak or not match["weak"]))
+            position = match.end()
+        elif header[position] in " \t":
+            position += 1
+            continue
+        if position < len(header):
+            if header[position] != ",":
+                return False
+            position += 1
+    return found
+
+
+def _date(text: str | None) -> datetime | None:
+    """A date; None where it is to be ignored, because it is no date."""
+    if text is None:
+        return None
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    # The format knows no other zone.
+    return date.replace(tzinfo=UTC) if date.tzinfo is None else date
