@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from backupexport_contract.delivery_settings import Deliveries
+from backupexport_operator.delivery_manifest import PublicApi
 from backupexport_operator.settings import Settings
 from rendered_chart import EVERYTHING, environment, every_combination, of_kind, render
 
@@ -38,6 +40,27 @@ def test_the_operator_accepts_what_the_chart_gives_it(
         if rule["resources"] == ["leases"] and "resourceNames" in rule
     ]
     assert named == [[settings.lease_name]]
+
+
+def test_deliveries_reach_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    deliveries = {
+        "email": {"host": "m", "from": "e@example.com", "giveUpSeconds": 86400},
+        "telegram": {"secretRef": {"name": "bot"}, "partBytes": 2_000_000_000},
+    }
+    values = {
+        "deliveries": deliveries,
+        "publicUrl": "https://exports.example.com",
+        "api": {"downloads": {"enabled": True}},
+    }
+    settings = settings_of(render(values), monkeypatch)
+    assert settings.deliveries == Deliveries.model_validate(deliveries)
+    assert settings.public_api == PublicApi("https://exports.example.com", has_downloads=True)
+
+
+def test_nobody_is_told_of_downloads_that_are_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of(render({"api": {"downloads": {"enabled": False}}}), monkeypatch)
+    assert settings.public_api == PublicApi(None, has_downloads=False)
+    assert settings.deliveries == Deliveries()
 
 
 def test_a_rollout_takes_no_pod_away_before_another_can_take_over() -> None:

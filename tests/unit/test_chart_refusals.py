@@ -82,6 +82,30 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no time to hand over": ({"operator": {"terminationGracePeriodSeconds": 29}}, "want 30"),
     "no pod for a drain": ({"api": {"podDisruptionBudget": {"maxUnavailable": 0}}}, "want 1"),
+    "an unknown kind of delivery": (
+        {"deliveries": {"emial": {}}},
+        "deliveries.emial: there is no such field, but email, telegram",
+    ),
+    "an unknown field of a delivery": (
+        {"deliveries": {"email": {"hots": "x"}}},
+        "deliveries.email.hots: there is no such field",
+    ),
+    "an unknown field below one": (
+        {"deliveries": {"email": {"secretRef": {"nmae": "x"}}}},
+        "deliveries.email.secretRef.nmae: there is no such field, but name",
+    ),
+    "an unknown field of a target's delivery": (
+        {
+            "exportTargets": [
+                {
+                    "projectId": "p",
+                    "secretRef": {"name": "s"},
+                    "deliveries": {"telegram": {"prtBytes": 3}},
+                }
+            ]
+        },
+        "exportTargets of p: deliveries.telegram.prtBytes: there is no such field",
+    ),
     "no time at all": ({"runner": {"activeDeadlineSeconds": 0}}, "want 1"),
 }
 

@@ -53,17 +53,10 @@
 {{- /* The CRD knows the kinds of delivery and their fields; a mistyped one would mean nothing. */}}
 {{- $crd := .Files.Get "files/crds/exporttargets.yaml" | fromYaml }}
 {{- $spec := (index $crd.spec.versions 0).schema.openAPIV3Schema.properties.spec }}
-{{- $kinds := $spec.properties.deliveries.properties }}
-{{- range $kind, $settings := .Values.deliveries }}
-{{- if not (hasKey $kinds $kind) }}
-{{- fail (printf "deliveries.%s: there is no such kind, but %s" $kind (keys $kinds | sortAlpha | join ", ")) }}
-{{- end }}
-{{- $fields := (get $kinds $kind).properties }}
-{{- range $field, $value := $settings }}
-{{- if not (hasKey $fields $field) }}
-{{- fail (printf "deliveries.%s.%s: there is no such field, but %s" $kind $field (keys $fields | sortAlpha | join ", ")) }}
-{{- end }}
-{{- end }}
+{{- include "backupexport.checkFields" (list "deliveries" .Values.deliveries $spec.properties.deliveries) }}
+{{- range .Values.exportTargets }}
+{{- $where := printf "exportTargets of %s: deliveries" .projectId }}
+{{- include "backupexport.checkFields" (list $where .deliveries $spec.properties.deliveries) }}
 {{- end }}
 {{- if not .Values.api.service.enabled }}
 {{- if .Values.ingress.enabled }}{{ fail "ingress.enabled: needs api.service.enabled" }}{{ end }}
@@ -71,5 +64,20 @@
 {{- end }}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) }}
 {{- fail "ingress.hosts: name at least one host" }}
+{{- end }}
+{{- end -}}
+
+{{/* That an object has only the fields of a schema, at any depth; of (list path object schema). */}}
+{{- define "backupexport.checkFields" -}}
+{{- $path := index . 0 }}
+{{- $schema := index . 2 }}
+{{- range $field, $value := index . 1 }}
+{{- if not (hasKey $schema.properties $field) }}
+{{- fail (printf "%s.%s: there is no such field, but %s" $path $field (keys $schema.properties | sortAlpha | join ", ")) }}
+{{- end }}
+{{- $below := get $schema.properties $field }}
+{{- if and (kindIs "map" $value) (hasKey $below "properties") }}
+{{- include "backupexport.checkFields" (list (printf "%s.%s" $path $field) $value $below) }}
+{{- end }}
 {{- end }}
 {{- end -}}

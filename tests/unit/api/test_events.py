@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 from backupexport_api import event_stream, problems
 from backupexport_api.app import create_app
-from backupexport_api.connection import Connection
+from backupexport_api.connection import HttpProtocol
 from backupexport_api.draining import DrainingServer
 from backupexport_api.job_events import Sent
 from backupexport_api.metrics import Metrics
@@ -117,7 +117,7 @@ async def serve(store: Any, make_settings: Make) -> AsyncIterator[Make]:
             app,
             host="127.0.0.1",
             port=0,
-            http=Connection,
+            http=HttpProtocol,
             log_config=None,
             timeout_graceful_shutdown=5,
         )
