@@ -62,8 +62,9 @@ class Api:
         )
         if answer.status != 201:
             raise RuntimeError(f"POST of a link to job {job_id}: {answer.status} {answer.body}")
+        url: str = answer.body["data"]["url"]
         # A path where the API has not been told where it is reached.
-        return urllib.parse.urljoin(self.url, answer.body["data"]["url"])
+        return urllib.parse.urljoin(self.url, url)
 
     def _call_or_none(self, method: str, path: str) -> Answer | None:
         """None where the connection broke, as it does when the API's pod is replaced."""
