@@ -26,13 +26,15 @@ from exported_file import ExportedFile, demo_export
 from measures import Rounds
 from playground.forward import free_port
 from playground.processes import running, wait_until_served
-from processors import cpu_seconds, memory, pinned, processors
+from processors import cpu_seconds, idle_seconds, memory, pinned, processors
 
 # Many short ones: what else the machine does then hits all alike.
 ROUNDS = 15
 SECONDS = 0.7
 # A token's rate limit is the API's own; so many callers stay within it.
 SUBJECTS = 50
+# The server's, and the reader's.
+PROCESSORS = processors()
 API, NGINX = "API", "nginx"
 READERS: dict[str, Callable[[Source], Download]] = {"discarding": discard, "curl": curl}
 JUDGED = "discarding"
@@ -55,18 +57,30 @@ class Server:
 
 @dataclass
 class Work:
-    """Seconds of all rounds together, and those a server and its reader had a processor for."""
+    """All rounds together: their seconds, and those of the processors.
 
-    seconds: float = 0.0
-    server: float = 0.0
-    reader: float = 0.0
+    What the kernel does for a connection is nobody's time, but no idling either.
+    """
+
     gigabytes: float = 0.0
+    seconds: float = 0.0
+    server_cpu: float = 0.0
+    server_side_idle: float = 0.0
+    reader_side_idle: float = 0.0
+
+    def add(self, gigabytes: float, seconds: float, cpu: float, *idle: float) -> None:
+        """Take in a round; `idle` are the seconds of the server's processor and the reader's."""
+        self.gigabytes += gigabytes
+        self.seconds += seconds
+        self.server_cpu += cpu
+        self.server_side_idle += idle[0]
+        self.reader_side_idle += idle[1]
 
 
 def main() -> int:
     """Print the table and the bench line."""
     program = nginx.install()
-    measured, generator = processors()
+    measured, generator = PROCESSORS
     with ExitStack() as stack:
         # Nginx is another user, who has to get at the file.
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -147,18 +161,15 @@ def _measure(servers: dict[str, Server]) -> float:
         # Every second round goes backwards, so that none is always first.
         for name in reversed(order) if turn % 2 else order:
             server, read = contenders[name]
-            before, began = cpu_seconds(server.pid), time.perf_counter()
+            before = _clocks(server.pid)
             downloads = _read_on(server.asked, read)
-            taken = time.perf_counter() - began
+            taken = [after - one for one, after in zip(before, _clocks(server.pid), strict=True)]
             # Round 0 only warms up.
             if turn:
                 seconds = [download.seconds for download in downloads]
                 size = sum(download.size for download in downloads)
                 rounds[name].add(size / sum(seconds) / 1e6, seconds)
-                work[name].seconds += taken
-                work[name].server += cpu_seconds(server.pid) - before
-                work[name].reader += sum(download.reader_cpu for download in downloads)
-                work[name].gigabytes += size / 1e9
+                work[name].add(size / 1e9, *taken)
     baselines = {name: f"{name.partition(':')[0]}: {NGINX}" for name in rounds}
     print(f"\n{ROUNDS} rounds of {SECONDS:g} s: median (min-max)")
     print(measures.table(rounds, baselines, "of nginx", "MB/s"))
@@ -166,11 +177,15 @@ def _measure(servers: dict[str, Server]) -> float:
         print("UNSTEADY, don't trust the ratios: the machine was busy")
     for name, done in work.items():
         print(
-            f"{name}: {done.server / done.gigabytes:.2f} s of its processor for a GB; the server "
-            f"had its own for {done.server / done.seconds:.0%} of the time, "
-            f"the reader for {done.reader / done.seconds:.0%}"
+            f"{name}: a GB took the server {done.server_cpu / done.gigabytes:.2f} s of its "
+            f"processor, which idled for {done.server_side_idle / done.seconds:.0%} of the time; "
+            f"the reader's idled for {done.reader_side_idle / done.seconds:.0%}"
         )
     return rounds[f"{JUDGED}: {API}"].rate / rounds[f"{JUDGED}: {NGINX}"].rate
+
+
+def _clocks(pid: int) -> tuple[float, ...]:
+    return (time.perf_counter(), cpu_seconds(pid), *(idle_seconds(one) for one in PROCESSORS))
 
 
 def _read_on(asked: Asked, read: Callable[[Source], Download]) -> list[Download]:
