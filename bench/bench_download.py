@@ -9,14 +9,13 @@ for.  The bench line has the latter's ratio.  Then twenty slow readers of a fres
 
 import hashlib
 import secrets
-import statistics
 import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import measures
@@ -27,12 +26,15 @@ from exported_file import ExportedFile, demo_export
 from measures import Rounds
 from playground.forward import free_port
 from playground.processes import running, wait_until_served
-from processors import cpu_seconds, memory, pinned, processors
+from processors import cpu_seconds, idle_seconds, memory, pinned, processors
 
-ROUNDS = 7
-SECONDS = 1.5
+# Many short ones: what else the machine does then hits all alike.
+ROUNDS = 15
+SECONDS = 0.7
 # A token's rate limit is the API's own; so many callers stay within it.
 SUBJECTS = 50
+# The server's, and the reader's.
+PROCESSORS = processors()
 API, NGINX = "API", "nginx"
 READERS: dict[str, Callable[[Source], Download]] = {"discarding": discard, "curl": curl}
 JUDGED = "discarding"
@@ -54,17 +56,31 @@ class Server:
 
 
 @dataclass
-class Processors:
-    """What part of the time a server and its reader had their processor, round by round."""
+class Work:
+    """All rounds together: their seconds, and those of the processors.
 
-    server: list[float] = field(default_factory=list)
-    reader: list[float] = field(default_factory=list)
+    What the kernel does for a connection is nobody's time, but no idling either.
+    """
+
+    gigabytes: float = 0.0
+    seconds: float = 0.0
+    server_cpu: float = 0.0
+    server_side_idle: float = 0.0
+    reader_side_idle: float = 0.0
+
+    def add(self, gigabytes: float, seconds: float, cpu: float, *idle: float) -> None:
+        """Take in a round; `idle` are the seconds of the server's processor and the reader's."""
+        self.gigabytes += gigabytes
+        self.seconds += seconds
+        self.server_cpu += cpu
+        self.server_side_idle += idle[0]
+        self.reader_side_idle += idle[1]
 
 
 def main() -> int:
     """Print the table and the bench line."""
     program = nginx.install()
-    measured, generator = processors()
+    measured, generator = PROCESSORS
     with ExitStack() as stack:
         # Nginx is another user, who has to get at the file.
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -138,35 +154,38 @@ def _measure(servers: dict[str, Server]) -> float:
         for name, server in servers.items()
     }
     rounds = {name: Rounds() for name in contenders}
-    busy = {name: Processors() for name in contenders}
+    work = {name: Work() for name in contenders}
     for turn in range(ROUNDS + 1):
         _say(f"round {turn}")
         order = list(contenders)
         # Every second round goes backwards, so that none is always first.
         for name in reversed(order) if turn % 2 else order:
             server, read = contenders[name]
-            before, began = cpu_seconds(server.pid), time.perf_counter()
+            before = _clocks(server.pid)
             downloads = _read_on(server.asked, read)
-            taken = time.perf_counter() - began
+            taken = [after - one for one, after in zip(before, _clocks(server.pid), strict=True)]
             # Round 0 only warms up.
             if turn:
                 seconds = [download.seconds for download in downloads]
-                rate = sum(download.size for download in downloads) / sum(seconds) / 1e6
-                rounds[name].add(rate, seconds)
-                busy[name].server.append((cpu_seconds(server.pid) - before) / taken)
-                busy[name].reader.append(sum(one.reader_cpu for one in downloads) / taken)
+                size = sum(download.size for download in downloads)
+                rounds[name].add(size / sum(seconds) / 1e6, seconds)
+                work[name].add(size / 1e9, *taken)
     baselines = {name: f"{name.partition(':')[0]}: {NGINX}" for name in rounds}
     print(f"\n{ROUNDS} rounds of {SECONDS:g} s: median (min-max)")
     print(measures.table(rounds, baselines, "of nginx", "MB/s"))
     if measures.unsteady(rounds):
         print("UNSTEADY, don't trust the ratios: the machine was busy")
-    for name, shares in busy.items():
-        server_share, reader_share = map(statistics.median, (shares.server, shares.reader))
+    for name, done in work.items():
         print(
-            f"{name}: the server had its processor for {server_share:.0%} of the time, "
-            f"the reader had its own for {reader_share:.0%}"
+            f"{name}: a GB took the server {done.server_cpu / done.gigabytes:.2f} s of its "
+            f"processor, which idled for {done.server_side_idle / done.seconds:.0%} of the time; "
+            f"the reader's idled for {done.reader_side_idle / done.seconds:.0%}"
         )
     return rounds[f"{JUDGED}: {API}"].rate / rounds[f"{JUDGED}: {NGINX}"].rate
+
+
+def _clocks(pid: int) -> tuple[float, ...]:
+    return (time.perf_counter(), cpu_seconds(pid), *(idle_seconds(one) for one in PROCESSORS))
 
 
 def _read_on(asked: Asked, read: Callable[[Source], Download]) -> list[Download]:

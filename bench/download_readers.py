@@ -1,6 +1,5 @@
 """Readers of downloads that cost next to nothing, and slow ones."""
 
-import resource
 import socket
 import subprocess
 import time
@@ -19,11 +18,10 @@ class UnexpectedDownloadError(RuntimeError):
 
 @dataclass(frozen=True)
 class Download:
-    """One whole download: its bytes, its seconds, and those its reader had a processor for."""
+    """One whole download: its bytes, and its seconds."""
 
     size: int
     seconds: float
-    reader_cpu: float
 
 
 @dataclass(frozen=True)
@@ -57,12 +55,12 @@ class Source:
 def discard(source: Source) -> Download:
     """Read a file without looking at it: the kernel drops what has come, and copies nothing."""
     buffer = bytearray(_PIECE)
-    cpu, began = time.process_time(), time.perf_counter()
+    began = time.perf_counter()
     connection, size = source.connect()
     with connection:
         while read := connection.recv_into(buffer, _PIECE, socket.MSG_TRUNC):
             size += read
-    return _whole(source, size, time.perf_counter() - began, time.process_time() - cpu)
+    return _whole(source, size, time.perf_counter() - began)
 
 
 def curl(source: Source) -> Download:
@@ -72,12 +70,11 @@ def curl(source: Source) -> Download:
     command += [f"http://127.0.0.1:{source.port}{source.path}"]
     # The token on standard input, which no other user of the machine sees.
     headers = "".join(f'header = "{name}: {value}"\n' for name, value in source.headers.items())
-    before = _children_cpu()
     done = subprocess.run(command, input=headers, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise UnexpectedDownloadError(done.stderr)
     size, seconds = done.stdout.split()
-    return _whole(source, int(size), float(seconds), _children_cpu() - before)
+    return _whole(source, int(size), float(seconds))
 
 
 class SlowReader:
@@ -104,12 +101,7 @@ class SlowReader:
         self._connection.close()
 
 
-def _whole(source: Source, size: int, seconds: float, cpu: float) -> Download:
+def _whole(source: Source, size: int, seconds: float) -> Download:
     if size != source.size:
         raise UnexpectedDownloadError(f"{size} bytes of {source.size} came")
-    return Download(size, seconds, cpu)
-
-
-def _children_cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return Download(size, seconds)

@@ -35,3 +35,11 @@ def cpu_seconds(pid: int) -> float:
     stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     user, system = stat.rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def idle_seconds(processor: int) -> float:
+    """How long a processor has had nothing to do so far; the kernel's own work is no idling."""
+    lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
+    [line] = [line for line in lines if line.startswith(f"cpu{processor} ")]
+    idle, waiting = line.split()[4:6]
+    return (int(idle) + int(waiting)) / os.sysconf("SC_CLK_TCK")

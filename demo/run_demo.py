@@ -1,16 +1,21 @@
-"""`make demo`: the main job from nothing to a restored database, shown step by step.
+"""`make demo`: from nothing to a mail, a fetched file and restored databases, step by step.
 
 Needs a cluster and images (`make cluster-up images`); running it again works.
 """
 
+import hashlib
 import json
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from playground import demo_database, forward
+from playground.mail_server import MailServer
 from playground.postgres import Postgres
 from playground.release import Release
 from playground.rest import FINISHED, Api
@@ -28,6 +33,11 @@ PROJECT = "demo-shop"
 PORT = 18080
 CLAIM = "backupexport-exports"
 FORMATS = ("sql", "tar")
+# Its owner gets a mail, and fetches the file by a link.
+FETCHED = FORMATS[0]
+OWNER = "owner@example.com"
+SENDER = "exports@example.com"
+LINK_SECONDS = 600
 
 _began = time.monotonic()
 
@@ -43,7 +53,7 @@ def step(text: str) -> None:
 
 
 def main() -> int:
-    """0 where both exports restore to equal databases."""
+    """0 where the mail came and both exports restore to equal databases."""
     try:
         demo()
     except (RuntimeError, OSError) as error:
@@ -62,9 +72,21 @@ def demo() -> None:
     size = server.psql("SELECT pg_size_pretty(pg_database_size('demo'))")
     print(f"database demo: {size}{'' if fresh else ' (still there from an earlier run)'}")
 
+    step("A mail server in a pod, with TLS and a login")
+    mail = MailServer(NAMESPACE)
+    mail.start()
+    print(f"{mail.host}:{mail.starttls_port}, the login in the Secret {mail.login_secret}")
+
     step("The project, installed by its own chart")
+    port = forward.port_to_leave_forwarded(PORT)
     release = Release(NAMESPACE)
-    release.install({"storage": {"size": "5Gi"}})
+    release.install(
+        {
+            "storage": {"size": "5Gi"},
+            "publicUrl": f"http://127.0.0.1:{port}",
+            "deliveries": {"email": _mail_settings(mail)},
+        }
+    )
     print(kubectl("-n", NAMESPACE, "get", "deployments,pods,pvc").rstrip())
 
     step(f"An ExportTarget: where the database of project {PROJECT} is")
@@ -74,21 +96,35 @@ def demo() -> None:
 
     step("A token, and the API on 127.0.0.1")
     token = release.token("demo", "--project", PROJECT, "--ttl", "24h")
-    url = forward.leave_forwarded(NAMESPACE, f"{release.name}-api", PORT)
+    url = forward.leave_forwarded(NAMESPACE, f"{release.name}-api", port)
     _write_environment(url, token)
     api = Api(url, token)
     print(url)
 
-    jobs = [_export(api, dump_format) for dump_format in FORMATS]
+    jobs = {dump_format: _export(api, dump_format) for dump_format in FORMATS}
+    _show_mail(mail, api, jobs[FETCHED]["job_id"])
 
     step("The same story in kubectl")
     print(kubectl("-n", NAMESPACE, "get", "backupexports", "-o", "wide").rstrip())
 
     volume = ExportsVolume(NAMESPACE, CLAIM, server)
     volume.open()
-    for job in jobs:
-        _prove(volume, server, job)
-    _summary(url, jobs)
+    with tempfile.TemporaryDirectory(prefix="backupexport-demo-") as folder:
+        file = _fetch(api, jobs[FETCHED], Path(folder))
+        for dump_format, job in jobs.items():
+            _prove(volume, server, job, file if dump_format == FETCHED else None)
+    _summary(url, list(jobs.values()))
+
+
+def _mail_settings(mail: MailServer) -> dict[str, Any]:
+    return {
+        "host": mail.host,
+        "port": mail.starttls_port,
+        "tls": "starttls",
+        "from": SENDER,
+        "caCertificates": mail.authority,
+        "secretRef": {"name": mail.login_secret},
+    }
 
 
 def _target_ready() -> bool:
@@ -99,6 +135,8 @@ def _target_ready() -> bool:
 def _export(api: Api, dump_format: str) -> dict[str, Any]:
     step(f"An export as {dump_format}, over REST")
     body = {"project_id": PROJECT, "format": dump_format}
+    if dump_format == FETCHED:
+        body["notify_email"] = OWNER
     print(f"$ curl -X POST {api.url}/api/backup/export -H 'Authorization: Bearer '\"$TOKEN\" \\")
     print(f"    -H 'Content-Type: application/json' -d '{json.dumps(body)}'")
     answer = api.export(**body)
@@ -133,16 +171,72 @@ def _watch(api: Api, job_id: str) -> dict[str, Any]:
     return wait_for(look, f"the end of job {job_id}", 300, every=0.25)
 
 
-def _prove(volume: ExportsVolume, server: Postgres, job: dict[str, Any]) -> None:
+def _show_mail(server: MailServer, api: Api, job_id: str) -> None:
+    step(f"The mail that {OWNER} got")
+    heading = wait_for(
+        lambda: next(
+            (one for one in server.messages() if one.message_id.partition("@")[0] == job_id), None
+        ),
+        f"the mail about job {job_id}",
+        60,
+    )
+    print(f"From: {heading.sender}\nTo: {', '.join(heading.recipients)}")
+    print(f"Subject: {heading.subject}\nMessage-ID: <{heading.message_id}>\n")
+    print(server.message(heading.id).text.strip())
+    told = wait_for(
+        lambda: _ended(api.job(job_id)["notification"]), "the outcome of the mail in the API", 30
+    )
+    print(f"\nnotification of the job: {json.dumps(told)}")
+    _must(told["status"] == "sent", "the API says that the mail is sent")
+
+
+def _ended(notification: dict[str, Any] | None) -> dict[str, Any] | None:
+    """None while it is not known what became of the mail."""
+    return None if notification is None or notification["status"] == "pending" else notification
+
+
+def _fetch(api: Api, job: dict[str, Any], folder: Path) -> Path:
+    """Download by a link, without a token, and compare."""
+    artifact = job["artifact"]
+    step(f"The {job['format']} export, fetched by a link that needs no token")
+    asked = {"lifetime_seconds": LINK_SECONDS}
+    print(f"$ curl -X POST {api.url}/api/jobs/{job['job_id']}/link \\")
+    print("    -H 'Authorization: Bearer '\"$TOKEN\" -H 'Content-Type: application/json' \\")
+    print(f"    -d '{json.dumps(asked)}'")
+    link = api.link(job["job_id"], LINK_SECONDS)
+    print(f"$ curl --fail --remote-name --remote-header-name '{link}'", flush=True)
+    began = time.monotonic()
+    with urllib.request.urlopen(link, timeout=30) as response:
+        file = folder / (response.headers.get_filename() or "")
+        for name in ("Content-Type", "Content-Length", "Content-Disposition", "Repr-Digest"):
+            print(f"{name}: {response.headers[name]}", flush=True)
+        digest = hashlib.sha256()
+        with file.open("wb") as target:
+            while piece := response.read(1 << 20):
+                target.write(piece)
+                digest.update(piece)
+    print(f"{file.stat().st_size / 1e6:.1f} MB in {time.monotonic() - began:.0f} s")
+    _must(file.name == Path(artifact["path"]).name, "its name is the recorded one")
+    _must(file.stat().st_size == artifact["size_bytes"], "its size is the recorded one")
+    _must(digest.hexdigest() == artifact["sha256"], "its SHA-256 is the recorded one")
+    return file
+
+
+def _prove(
+    volume: ExportsVolume, server: Postgres, job: dict[str, Any], downloaded: Path | None
+) -> None:
     artifact, dump_format = job["artifact"], job["format"]
-    path = artifact["path"]
-    step(f"The {dump_format} export: checked, restored into an empty database, compared")
-    _must(volume.size(path) == artifact["size_bytes"], "the size is the recorded one")
-    _must(volume.sha256(path) == artifact["sha256"], "the SHA-256 is the recorded one")
+    path, database = artifact["path"], f"restored_{dump_format}"
+    where = "the downloaded file" if downloaded else "the file on the volume"
+    step(f"The {dump_format} export: {where}, restored into an empty database, compared")
     manifest = json.loads(volume.text(f"{path}.json"))
     _must({key: manifest[key] for key in artifact} == artifact, "the manifest beside it agrees")
-    database = f"restored_{dump_format}"
-    seconds = _timed(lambda: volume.restore(path, database))
+    if downloaded is None:
+        _must(volume.size(path) == artifact["size_bytes"], "the size is the recorded one")
+        _must(volume.sha256(path) == artifact["sha256"], "the SHA-256 is the recorded one")
+        seconds = _timed(lambda: volume.restore(path, database))
+    else:
+        seconds = _timed(lambda: volume.restore_copy(downloaded, database))
     tool = "psql -v ON_ERROR_STOP=1" if dump_format == "sql" else "pg_restore --exit-on-error"
     print(f"restored with {tool} in {seconds:.0f} s")
     compared = subprocess.run(demo_database.comparison(server, "demo", database), check=False)

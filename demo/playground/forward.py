@@ -62,14 +62,17 @@ def forwarded(namespace: str, service: str) -> Iterator[str]:
         process.wait()
 
 
-def leave_forwarded(namespace: str, service: str, port: int) -> str:
-    """The URL of a Service, still there when this process has ended; replaces an earlier one."""
+def port_to_leave_forwarded(preferred: int) -> int:
+    """A port for `leave_forwarded`, whose earlier forward it ends: `preferred` where it is free."""
     if stop_left_forwarded():
         with contextlib.suppress(NeverHappenedError):
-            wait_for(lambda: not _is_taken(port), f"port {port} to be free", 5)
-    if _is_taken(port):
-        # By another program, or by another clone: its forward may lead elsewhere.
-        port = free_port()
+            wait_for(lambda: not _is_taken(preferred), f"port {preferred} to be free", 5)
+    # By another program, or by another clone: its forward may lead elsewhere.
+    return free_port() if _is_taken(preferred) else preferred
+
+
+def leave_forwarded(namespace: str, service: str, port: int) -> str:
+    """The URL of a Service, still there when this process has ended."""
     process = _start(namespace, service, port)
     _PID_FILE.write_text(f"{process.pid} {_started(process.pid)}", encoding="utf-8")
     return _answering(port)

@@ -2,6 +2,7 @@
 
 import json
 import urllib.error
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,17 @@ class Api:
         except urllib.error.HTTPError as error:
             with error:
                 return _answer(error.code, error.headers, error.read())
+
+    def link(self, job_id: str, lifetime_seconds: int) -> str:
+        """A link to the job's file that needs no token."""
+        answer = self.call(
+            "POST", f"/api/jobs/{job_id}/link", {"lifetime_seconds": lifetime_seconds}
+        )
+        if answer.status != 201:
+            raise RuntimeError(f"POST of a link to job {job_id}: {answer.status} {answer.body}")
+        url: str = answer.body["data"]["url"]
+        # A path where the API has not been told where it is reached.
+        return urllib.parse.urljoin(self.url, url)
 
     def _call_or_none(self, method: str, path: str) -> Answer | None:
         """None where the connection broke, as it does when the API's pod is replaced."""

@@ -2,7 +2,7 @@
 
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from playground.postgres import CONTAINER_SECURITY, POD_SECURITY, Postgres
 from playground.tools import STATE, ToolError, apply, environment, images, kubectl
@@ -11,11 +11,12 @@ _RUNNERS_USER = 65532
 _MOUNT = "/exports"
 
 # What the README tells a person to type, as one pipeline that fails where any part of it does.
+# It reads standard input; its arguments are the file's name and the database.
 _UNPACK = """
 case "$1" in
-    *.zst) zstd -q -d -c -- "$1" ;;
-    *.gz) gzip -d -c -- "$1" ;;
-    *) cat -- "$1" ;;
+    *.zst) zstd -q -d -c ;;
+    *.gz) gzip -d -c ;;
+    *) cat ;;
 esac
 """
 _RESTORE_SQL = (
@@ -26,6 +27,7 @@ _RESTORE_TAR = (
     f"set -e -o pipefail; trap 'rm -f /scratch/archive' EXIT; ({_UNPACK}) > /scratch/archive; "
     'pg_restore --exit-on-error -d "$2" /scratch/archive'
 )
+_FROM_THE_VOLUME = 'exec < "$1"; '
 
 
 class ExportsVolume:
@@ -76,24 +78,41 @@ class ExportsVolume:
 
     def copy(self, path: str, target: Path) -> None:
         """Copy a file of any size to this machine."""
-        command = [str(STATE / "bin" / "kubectl"), "-n", self._namespace, "exec", self._pod]
         with target.open("wb") as file:
-            done = subprocess.run(
-                [*command, "--", "cat", "--", path],
-                stdout=file,
-                stderr=subprocess.PIPE,
-                env=environment(),
-                check=False,
-            )
-        if done.returncode != 0:
-            raise ToolError(f"{path}: {done.stderr.decode().strip()}")
+            self._stream("cat", "--", path, stdout=file)
 
     def restore(self, path: str, database: str) -> None:
         """Restore an artifact into a new, empty database of the server."""
+        self._make_empty(database)
+        self.run("bash", "-c", _FROM_THE_VOLUME + _script(path), "restore", path, database)
+
+    def restore_copy(self, file: Path, database: str) -> None:
+        """Restore a file of this machine, with an artifact's name, instead of the volume's."""
+        self._make_empty(database)
+        with file.open("rb") as stream:
+            self._stream(
+                "bash", "-c", _script(file.name), "restore", file.name, database, stdin=stream
+            )
+
+    def _make_empty(self, database: str) -> None:
         self._server.psql(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
         self._server.psql(f'CREATE DATABASE "{database}" TEMPLATE template0')
-        script = _RESTORE_TAR if ".tar" in path else _RESTORE_SQL
-        self.run("bash", "-c", script, "restore", path, database)
+
+    def _stream(
+        self, *command: str, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None
+    ) -> None:
+        """Run a command there whose input or output is too large for memory."""
+        kubectl_exec = [str(STATE / "bin" / "kubectl"), "-n", self._namespace, "exec", "-i"]
+        done = subprocess.run(
+            [*kubectl_exec, self._pod, "--", *command],
+            stdin=stdin or subprocess.DEVNULL,
+            stdout=stdout or subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            check=False,
+        )
+        if done.returncode != 0:
+            raise ToolError(f"{' '.join(command)}\n{done.stderr.decode().strip()}")
 
     def _manifest(self) -> dict[str, Any]:
         return {
@@ -145,3 +164,7 @@ class ExportsVolume:
                 ],
             },
         }
+
+
+def _script(path: str) -> str:
+    return _RESTORE_TAR if ".tar" in path else _RESTORE_SQL
