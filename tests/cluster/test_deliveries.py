@@ -158,7 +158,7 @@ def test_a_failed_export_is_told_too(
     (heading,) = mails_of(mail, job["job_id"])
     message: Message = mail.message(heading.id)
     for text in (message.text, message.html):
-        assert "DatabaseNotFound" in text
+        assert "Database not found" in text
     assert job["error"]["message"].split(":")[0] in message.text
 
 
@@ -396,7 +396,7 @@ def test_deliveries_survive_kills_of_their_pods_and_of_the_operator(
     project: str,
 ) -> None:
     """Some of both kinds, while whatever makes them is killed again and again."""
-    slow = [{"fail": "slow", "seconds": 0.5} for _ in range(30)]
+    slow = [{"fail": "slow", "seconds": 3} for _ in range(30)]
     bot.script(*slow)
     both = by_mail(mail) | {"telegram": bot.settings(partBytes=1024)}
     deliver(installation, project, connection, both)
