@@ -17,6 +17,7 @@ _MESSAGES = {
     "extra_forbidden": ("unknown_field", "is not a known field"),
     "string_type": ("not_a_string", "must be a string"),
     "bool_type": ("not_a_boolean", "must be true or false, without quotes"),
+    "int_type": ("not_an_integer", "must be a whole number"),
     "int_parsing": ("not_an_integer", "must be a whole number"),
     "int_parsing_size": ("not_an_integer", "must be a whole number"),
     "string_pattern_mismatch": ("not_allowed", "must be visible ASCII characters"),

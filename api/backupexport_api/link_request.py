@@ -1,6 +1,8 @@
 """The body of POST /api/jobs/{job_id}/link, and what answers it."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from backupexport_api.download_links import DEFAULT_SECONDS, LEAST_SECONDS, MOST_SECONDS
 
@@ -19,6 +21,12 @@ class LinkRequest(BaseModel):
 
     lifetime_seconds: int = Field(default=DEFAULT_SECONDS, ge=LEAST_SECONDS, le=MOST_SECONDS)
     """In seconds; an installation may allow less than the most."""
+
+    @field_validator("lifetime_seconds", mode="before")
+    @classmethod
+    def _whole_number(cls, value: Any) -> Any:
+        """JSON has one kind of numbers: to a reader of the OpenAPI document 60.0 is an integer."""
+        return int(value) if isinstance(value, float) and value.is_integer() else value
 
     def seconds(self, most: int) -> int:
         """The lifetime where `most` is allowed; the default yields, what is asked for does not."""

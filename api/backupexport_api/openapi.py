@@ -1,5 +1,6 @@
 """The OpenAPI document: FastAPI's, with what it can't know and without what is not for clients."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -101,11 +102,17 @@ def _complete(operation: dict[str, Any]) -> None:
     responses.pop("422", None)
     for status, response in responses.items():
         names = ["X-Request-ID", *_HEADERS_OF_STATUS.get(status, ())]
-        # The limit is counted once it is known who calls.
-        if "security" in operation and status not in ("401", "503"):
+        if _is_counted(operation.get("security", ()), status):
             names += _LIMIT_HEADERS
         headers = response.setdefault("headers", {})
         headers.update({name: {"$ref": _HEADER.format(name)} for name in names})
+
+
+def _is_counted(security: Sequence[dict[str, Any]], status: str) -> bool:
+    """Whether a request with this answer counts against a limit: once it is known who calls."""
+    # By a link nobody is known until it is found good.
+    unknown = ("401", "403", "501", "503") if {} in security else ("401", "503")
+    return bool(security) and status not in unknown
 
 
 def _without_kubernetes_keys(node: Any) -> Any:

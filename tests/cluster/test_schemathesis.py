@@ -24,7 +24,7 @@ from playground.tools import ROOT, apply, kubectl, make_namespace
 pytestmark = pytest.mark.cluster
 
 _SEED = 1
-_EXAMPLES = 40
+_EXAMPLES = 60
 _LONGEST_SECONDS = 300
 
 # The document's examples name this project, and half of all valid requests are for it: a
