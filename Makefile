@@ -29,7 +29,7 @@ lint: $(VENV)/ready ## style, types, import rules
 	PYTHONPATH=api:crds:operator:runner $(BIN)/lint-imports
 
 test-unit: $(VENV)/ready promtool ## what needs no cluster, in a minute
-	$(BIN)/pytest -q tests/unit tests/component
+	$(BIN)/pytest -q -n 4 tests/unit tests/component
 
 test-cluster: $(VENV)/ready images browser ## on a real cluster, with real PostgreSQL and real pods
 	$(BIN)/pytest tests/cluster

@@ -342,6 +342,11 @@ CASES = {
         },
         20,
     ),
+    "downloads are turned off, which is no error": Case(
+        "BackupExportApiErrors",
+        {name(REQUESTS, route="/api/jobs/{job_id}/download", status="501"): "0+9x60"},
+        20,
+    ),
     "an old cache": Case(
         "BackupExportApiCacheStale",
         {name("backupexport_cache_age_seconds", pod="a", resource="exporttargets"): "0+30x60"},

@@ -23,6 +23,9 @@ from mails import ADDRESS, SENDER, delivery_environment
 from runner_bench import JOB_ID
 from smtp_server import CUT, DRIP, HANG, PASSWORD, TAKE_AND_CUT, USERNAME, SmtpServer
 
+# Python leaves the socket of a handshake open whose client has just been killed.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 LOGIN = {"username": USERNAME, "password": PASSWORD}
 
 

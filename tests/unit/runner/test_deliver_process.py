@@ -18,6 +18,9 @@ from runner_bench import JOB_ID, Bench
 from runner_process import start, wait_for
 from smtp_server import CUT, HANG, PASSWORD, USERNAME, SmtpServer
 
+# Python leaves the socket of a handshake open whose client has just been killed.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 STEPS = (
     "greeting", "EHLO", "STARTTLS", "EHLO", "AUTH", "MAIL", "RCPT", "DATA", "content", "QUIT",
 )  # fmt: skip
