@@ -14,10 +14,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from backupexport_operator.cluster_reader import AWAITING_DELIVERY, ClusterReader
 from backupexport_operator.cluster_writer import ClusterWriter
-from backupexport_operator.delivery_choice import (
-    settings_for,
-    settled_between,
-)
+from backupexport_operator.delivery_choice import settings_for, settled_between
 from backupexport_operator.delivery_decision import (
     DeliveryPlan,
     DeliveryStep,
@@ -48,6 +45,7 @@ _MOST_DELIVERIES = 20
 _SHORTEST_DELAY_SECONDS = 0.1
 # In the place of an export's uid: a pause for all of a kind.
 _EVERYBODY = ""
+_QUOTA_REFUSES = "exceeded quota"
 
 
 class Deliverer:
@@ -158,8 +156,8 @@ class Deliverer:
             return DeliveryPlan(plan.condition, recheck_after=timedelta(seconds=left))
         if self._slots[kind].take(uid, seen.export.spec.project_id):
             return None
-        # Whoever leaves a slot wakes the next one up.
-        return DeliveryPlan(plan.condition)
+        # Whoever leaves a slot wakes the next one up; time does what a lost call doesn't.
+        return DeliveryPlan(plan.condition, recheck_after=plan.recheck_after)
 
     async def _look_again(self, seen: Observation) -> Observation:
         uid, project_id = seen.export.metadata.uid, seen.export.spec.project_id
@@ -180,8 +178,8 @@ class Deliverer:
             if error.status not in (400, 403, 422):
                 raise
             plan = refused_delivery(seen, kind, brief(error))
-            # A quota or a webhook refuses the next one, too.
-            refused = _EVERYBODY if error.status == 403 else uid
+            # A quota that is used up refuses the next one, too.
+            refused = _EVERYBODY if _QUOTA_REFUSES in str(error.body) else uid
             pause = plan.pause or timedelta()
             self._pauses.begin((kind, refused), pause.total_seconds())
             self._leave(kind, uid)

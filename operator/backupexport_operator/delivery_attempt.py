@@ -77,7 +77,7 @@ def _starting(job: JobFacts, pod: PodFacts | None, kind: str) -> Attempt:
         message = f"No pod of Job {job.name} runs yet: `kubectl describe job {job.name}` says why."
         return Attempt(AttemptState.STARTING, message)
     message = trouble.message
-    # The others' words fit here, too.
+    # Its own words are about the export's Job; those of the image fit here, too.
     if trouble.reason is Reason.SECRET_INVALID:
         message = (
             f"The Secret of deliveries.{kind} can't be used: create or correct it "
@@ -85,6 +85,11 @@ def _starting(job: JobFacts, pod: PodFacts | None, kind: str) -> Attempt:
         )
     elif trouble.reason is Reason.UNSCHEDULABLE:
         message = f"No node can take the delivery's pod: make room ({pod.unschedulable})."
+    elif trouble.reason is Reason.STORAGE_UNWRITABLE:
+        detail = pod.unschedulable or pod.waiting_message
+        message = (
+            f"The exports' volume can't be mounted for the delivery's pod: check it ({detail})."
+        )
     return Attempt(AttemptState.STARTING, message, trouble.reason)
 
 

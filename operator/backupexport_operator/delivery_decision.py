@@ -181,8 +181,8 @@ class _Decision:
 
     def _given_up(self, attempt: Attempt, step: DeliveryStep = DeliveryStep.WAIT) -> DeliveryPlan:
         reason = attempt.reason or DeliveryReason.DEADLINE_EXCEEDED
-        after = timedelta(seconds=self._settings.give_up_seconds) if self._settings else ""
-        message = with_aside(attempt.message, f"given up {after} after the export's end")
+        seconds = self._settings.give_up_seconds if self._settings else 0
+        message = with_aside(attempt.message, f"given up, as giveUpSeconds is {seconds}")
         return self._told("False", reason, message, step)
 
     def _told(

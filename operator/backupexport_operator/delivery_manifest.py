@@ -62,7 +62,7 @@ def delivery_manifest(
         *literals(
             {
                 runner_protocol.ENV_EXPORT_END: runner_protocol.export_end_text(
-                    _export_end(export, public_api)
+                    _export_end(export, settings, public_api)
                 ),
                 runner_protocol.ENV_DELIVERY_SETTINGS: json.dumps(for_runner),
             }
@@ -110,8 +110,10 @@ def _deadline_seconds(seen: Observation, settings: Delivery) -> int:
     return min(left, settings.attempt_seconds or left)
 
 
-def _export_end(export: BackupExport, public_api: PublicApi) -> ExportEnd:
+def _export_end(export: BackupExport, settings: Delivery, public_api: PublicApi) -> ExportEnd:
     status = export.status
+    # The address is nobody's business but the mail's.
+    is_asked_for = settings.is_asked_for(export.spec)
     return ExportEnd(
         phase=export.phase,
         reason=status.reason,
@@ -120,7 +122,7 @@ def _export_end(export: BackupExport, public_api: PublicApi) -> ExportEnd:
         completed_at=status.completion_time,
         expires_at=status.expiration_time,
         requested_by=export.metadata.annotations.get(names.ANNOTATION_REQUESTED_BY),
-        notify_email=export.spec.notify_email,
+        notify_email=export.spec.notify_email if is_asked_for else None,
         api_url=public_api.url,
         has_downloads=public_api.has_downloads,
         artifact=_artifact(status.artifact) if status.artifact else None,

@@ -28,10 +28,12 @@ class DeliverySlots:
         self._holders[uid] = project_id
 
     def leave(self, uid: str) -> str | None:
-        """The export delivers no more, for now or for good; the uid of who may do so instead."""
+        """The export delivers no more, for now or for good; the uid of who may do so instead.
+
+        Also where it had no slot: it may have been woken to take one that it doesn't need any more.
+        """
         self._waiting.pop(uid, None)
-        if self._holders.pop(uid, None) is None:
-            return None
+        self._holders.pop(uid, None)
         for waiting, project_id in self._waiting.items():
             if self._has_room(project_id):
                 return waiting

@@ -290,9 +290,15 @@ async def test_a_restart_finds_what_is_under_way() -> None:
     await running.stop()
 
 
+def quota_refusal() -> ApiException:
+    error = ApiException(status=403, reason="Forbidden")
+    error.body = '{"message": "jobs is forbidden: exceeded quota: team"}'
+    return error
+
+
 async def test_a_refused_job_is_told_and_not_asked_for_again_at_once() -> None:
     cluster = Cluster(finished(1, "a"), finished(2, "b"))
-    cluster.refusals = [ApiException(status=403, reason="exceeded quota")] * 50
+    cluster.refusals = [quota_refusal()] * 50
     running = Running(cluster)
     await running.until(lambda: cluster.told() == {"Notified": ("Unknown", "Internal")})
     assert cluster.events[0].reason == "DeliveryDelayed"
@@ -306,9 +312,30 @@ async def test_a_refused_job_is_told_and_not_asked_for_again_at_once() -> None:
     await running.stop()
 
 
+async def test_all_that_wait_come_to_an_end_when_it_is_turned_off() -> None:
+    """Each is woken in vain: none of them needs the place any more."""
+    cluster = Cluster(*(finished(number, "p") for number in range(1, 6)))
+    running = Running(cluster)
+    await running.until(lambda: len(cluster.made) == 1)
+    target = {"projectId": "p", "secretRef": {"name": "s"}}
+    off = target | {"deliveries": {"email": {"enabled": False}}}
+    cluster.targets = {
+        "p": [ExportTarget.model_validate({"metadata": {"name": "t", "uid": "t"}, "spec": off})]
+    }
+    running.targets.update(cluster.targets)
+    running.deliverer.ask("uid-1")
+    await running.until(
+        lambda: all(
+            cluster.told(number) == {"Notified": ("False", "NotConfigured")}
+            for number in range(1, 6)
+        )
+    )
+    await running.stop()
+
+
 async def test_a_job_that_is_refused_for_itself_keeps_nobody_else_waiting() -> None:
     cluster = Cluster(finished(1, "a"), finished(2, "b"))
-    cluster.refusals = [ApiException(status=422, reason="no such name")]
+    cluster.refusals = [ApiException(status=403, reason="a webhook says no")]
     running = Running(cluster)
     await running.until(lambda: len(cluster.made) == 1)
     assert cluster.made == ["deliver-email-bex-e2"]

@@ -195,7 +195,7 @@ def test_it_is_given_up_when_its_time_is_over() -> None:
     assert verdict(decide_delivery(seen(pod, job=failed(40), chart=chart), "email"))[0] == "Unknown"
     plan = decide_delivery(seen(pod, job=failed(41), chart=chart), "email")
     assert verdict(plan) == ("False", "ConnectionFailed")
-    assert plan.condition.message == "Away (given up 0:01:00 after the export's end)."
+    assert plan.condition.message == "Away (given up, as giveUpSeconds is 60)."
 
 
 def test_the_first_attempt_may_come_late() -> None:
@@ -311,7 +311,10 @@ def test_a_pod_that_does_not_start_makes_room_for_others(pods: tuple[PodFacts, .
 def test_a_subpath_that_cannot_be_mounted_is_not_called_a_secret() -> None:
     text = "failed to prepare subPath for volumeMount"
     pod = replace(POD, waiting="CreateContainerConfigError", waiting_message=text)
-    assert verdict(decide_delivery(seen(pod, job=JOB), "email"))[1] == "StorageUnwritable"
+    plan = decide_delivery(seen(pod, job=JOB), "email")
+    assert plan.condition.reason == "StorageUnwritable"
+    assert "the delivery's pod" in plan.condition.message
+    assert text in plan.condition.message
     busy = replace(pod, waiting_message="failed to sync secret cache: timed out")
     assert verdict(decide_delivery(seen(busy, job=JOB), "email"))[1] == "InProgress"
 

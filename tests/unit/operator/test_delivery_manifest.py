@@ -145,6 +145,11 @@ def test_the_runner_is_told_how_the_export_ended() -> None:
     )
 
 
+def test_the_address_goes_with_the_mail_alone() -> None:
+    text = environment(job("telegram"))[runner_protocol.ENV_EXPORT_END]
+    assert "a@b.example" not in text
+
+
 def test_the_runner_gets_the_settings_of_its_kind() -> None:
     settings = json.loads(environment(job("email"))[runner_protocol.ENV_DELIVERY_SETTINGS])
     assert settings == {"host": "mail", "tls": "starttls", "from": "exports@example.com"}

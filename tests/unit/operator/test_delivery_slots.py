@@ -32,9 +32,20 @@ def test_who_delivers_already_counts() -> None:
     assert slots.leave("a1") == "b1"
 
 
-def test_who_gives_up_waiting_is_forgotten() -> None:
+def test_who_was_woken_in_vain_wakes_the_next_one() -> None:
+    slots = DeliverySlots(1)
+    assert slots.take("a1", "a")
+    assert not slots.take("a2", "a")
+    assert not slots.take("a3", "a")
+    assert slots.leave("a1") == "a2"
+    assert slots.leave("a2") == "a3"
+    assert slots.leave("a3") is None
+
+
+def test_who_waits_no_more_wakes_nobody_while_there_is_no_room() -> None:
     slots = DeliverySlots(1)
     assert slots.take("a1", "a")
     assert not slots.take("b1", "b")
+    assert not slots.take("c1", "c")
     assert slots.leave("b1") is None
-    assert slots.leave("a1") is None
+    assert slots.leave("a1") == "c1"
