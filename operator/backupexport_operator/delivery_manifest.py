@@ -112,7 +112,8 @@ def _deadline_seconds(seen: Observation, settings: Delivery) -> int:
 
 def _export_end(export: BackupExport, settings: Delivery, public_api: PublicApi) -> ExportEnd:
     status = export.status
-    # The address is nobody's business but the mail's.
+    requested_by = export.metadata.annotations.get(names.ANNOTATION_REQUESTED_BY)
+    # Who asked, and the address, are nobody's business but the mail's.
     is_asked_for = settings.is_asked_for(export.spec)
     return ExportEnd(
         phase=export.phase,
@@ -121,7 +122,7 @@ def _export_end(export: BackupExport, settings: Delivery, public_api: PublicApi)
         started_at=status.start_time,
         completed_at=status.completion_time,
         expires_at=status.expiration_time,
-        requested_by=export.metadata.annotations.get(names.ANNOTATION_REQUESTED_BY),
+        requested_by=requested_by if is_asked_for else None,
         notify_email=export.spec.notify_email if is_asked_for else None,
         api_url=public_api.url,
         has_downloads=public_api.has_downloads,
