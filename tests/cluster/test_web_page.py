@@ -521,6 +521,21 @@ def test_a_stream_that_was_cut_goes_on_where_it_was(
     assert watched.asked_for(f"/api/jobs/{job_id}") == 0
 
 
+@pytest.mark.parametrize("nonsense", ['{"', '{"status": "running", "error": {}}'])
+def test_events_that_make_no_sense_are_no_cut_and_the_job_is_polled(
+    open_page: OpenPage, installation: Installation, token: str, nonsense: str
+) -> None:
+    job_id = installation.caller().export(project_id=SMALL).body["data"]["job_id"]
+    installation.everything.finished(job_id)
+    watched = open_page()
+    page = watched.page
+    page.route("**/events", lambda route: route.fulfill(**stream_of(f"data: {nonsense}")))
+    sign_in(page, token)
+    expect(show_job(page, job_id)).to_contain_text("Completed", timeout=PATIENT)
+    assert watched.asked_for(f"/api/jobs/{job_id}") >= 1
+    assert watched.asked_for(events_of(job_id)) == 1
+
+
 def test_a_job_that_is_deleted_while_it_is_open_is_told(
     page: Page, installation: Installation, token: str
 ) -> None:
@@ -767,6 +782,9 @@ RESTORE = "pg_restore --exit-on-error -d DATABASE"
          " '\\n:\\n\\nevent: gone\\nda', 'ta: c\\nretry: 5\\n\\n'].map((text) => p.feed(text)),"
          " p.lastEventId, p.retryMilliseconds])(new m.EventParser())",
          [[], [], [{"type": "message", "data": "a\nb"}], [{"type": "gone", "data": "c"}], "7", 5]),
+        ("event_parser", "new m.EventParser()"
+         ".feed('data: a\\u2028b:\\u2029c\\ndata:  d\\ndata\\n\\n')",
+         [{"type": "message", "data": "a\u2028b:\u2029c\n d\n"}]),
         ("claims", "['', '  Bearer a.b ', 'a b', 'ä'].map(m.tokenIn)", [None, "a.b", None, None]),
         ("claims", "['x', 'x.bnVsbA.y', 'x.eyJzdWIiOiLDpCJ9.y'].map(m.readClaims)",
          [{}, {}, {"sub": "ä"}]),

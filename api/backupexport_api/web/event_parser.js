@@ -39,7 +39,10 @@ export class EventParser {
   }
 
   #take(line) {
-    const [, name, value] = /^([^:]*):? ?(.*)$/.exec(line);
+    const colon = line.indexOf(":");
+    const name = colon < 0 ? line : line.slice(0, colon);
+    // Not by a regular expression's dot, which stops at U+2028: JSON may hold it as it is.
+    const value = colon < 0 ? "" : line.slice(colon + (line[colon + 1] === " " ? 2 : 1));
     if (name === "data") {
       this.#data.push(value);
     } else if (name === "event") {

@@ -27,7 +27,7 @@ export class JobStream {
    * it, and with null for a mere sign of life.
    *
    * "done": nothing more is to come; "cut": it goes on with the next connection; "gone": the job
-   * was deleted. Throws where there is no stream to be had.
+   * was deleted. Throws where there is no stream to be had, or none that makes sense.
    */
   async follow(signal, heard) {
     const silence = new AbortController();
@@ -42,22 +42,27 @@ export class JobStream {
         return "done";
       }
       for (;;) {
-        const { done, value } = await reader.read();
-        if (done) {
+        // This alone may be a cut: what we fail to read or to show fails the next time, too.
+        const piece = await reader.read().catch((error) => {
+          if (signal.aborted || !begun) {
+            throw error;
+          }
+          return { done: true };
+        });
+        if (piece.done) {
           return "cut";
         }
         begun = true;
         watchdog.expect(SILENCE_MILLISECONDS);
-        if (this.#tell(this.#parser.feed(value), heard)) {
+        if (this.#tell(this.#parser.feed(piece.value), heard)) {
           silence.abort();
           return "gone";
         }
       }
     } catch (error) {
-      if (signal.aborted || !begun) {
-        throw error;
-      }
-      return "cut";
+      // What is not read any more must not stay open.
+      silence.abort();
+      throw error;
     } finally {
       watchdog.stop();
       this.#parser.cut();
