@@ -8,6 +8,7 @@ import fcntl
 import socket
 import sys
 import termios
+from contextlib import suppress
 from typing import Any, Protocol
 
 from starlette.types import Scope
@@ -48,8 +49,8 @@ def untaken_bytes(connection: Connection) -> int:
     try:
         # What the system still holds: it says that there is room again only once there is much.
         held = fcntl.ioctl(connection.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
-    except OSError:
-        # The connection has just ended.
+    except (OSError, ValueError):
+        # The connection has just ended; a closed socket's number is -1, which is no number at all.
         return 0
     return connection.get_write_buffer_size() + int.from_bytes(held, sys.byteorder)
 
@@ -58,7 +59,9 @@ def hold_little(connection: Connection) -> None:
     """From now on keep next to nothing that the client doesn't read: sending waits instead."""
     connection.set_write_buffer_limits(high=0)
     opened: socket.socket = connection.get_extra_info("socket")
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+    # The client may just have gone.
+    with suppress(OSError):
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
 
 
 async def cut(connection: Connection) -> None:
