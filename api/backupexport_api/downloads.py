@@ -10,9 +10,9 @@ from fastapi import Request, Response
 
 from backupexport_api import download_answer, download_links, download_problems
 from backupexport_api.byte_ranges import UnsatisfiableError
+from backupexport_api.caller_slots import CallerSlots
 from backupexport_api.download_answer import DownloadAnswer, PreconditionFailedError
 from backupexport_api.download_outcomes import Outcome
-from backupexport_api.download_slots import DownloadSlots
 from backupexport_api.export_volume import (
     ExportFile,
     ExportVolume,
@@ -44,7 +44,7 @@ class Downloads:
         self._link_max_seconds = settings.link_max_seconds
         self._public_url = settings.public_url
         self._stall_seconds = settings.download_stall_seconds
-        self._slots = DownloadSlots(settings.most_downloads, settings.most_downloads_each)
+        self._slots = CallerSlots(settings.most_downloads, settings.most_downloads_each)
         self._store = store
         self._measured = measured
 

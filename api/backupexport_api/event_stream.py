@@ -23,7 +23,11 @@ class EventStream(Response):
     """The answer to one client; no more than one event waits for it to take the one before."""
 
     def __init__(
-        self, events: JobEvents, streams: EventStreams, watching: AbstractContextManager[object]
+        self,
+        events: JobEvents,
+        streams: EventStreams,
+        subject: str,
+        watching: AbstractContextManager[object],
     ) -> None:
         """`watching` is what the events come from; it is left when the stream ends."""
         self.status_code = 200
@@ -41,13 +45,14 @@ class EventStream(Response):
         )
         self._events = events
         self._streams = streams
+        self._subject = subject
         self._watching = watching
         self._patience_seconds = _PATIENCE_SECONDS
         self._sending: asyncio.Timeout | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the client; ProblemError (503) before that where there are too many."""
-        with self._watching, self._streams.place(self._end):
+        """Serve the client; ProblemError (429, 503) before that where there are too many."""
+        with self._watching, self._streams.place(self._subject, self._end):
             request_context.mark_as_stream(scope)
             connection = connection_of(scope)
             if connection is not None:

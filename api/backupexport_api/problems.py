@@ -163,6 +163,16 @@ def idempotency_key_reused() -> ProblemError:
     )
 
 
+def too_many_streams_of_yours(most: int) -> ProblemError:
+    """429: the caller has enough open."""
+    return ProblemError(
+        429,
+        "too_many_streams",
+        f"You have {most} event streams open already. Poll the job for now.",
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
+
+
 def too_many_streams() -> ProblemError:
     """503: a stream takes a place for long, and a poll takes none."""
     return unavailable(

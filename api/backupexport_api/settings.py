@@ -196,6 +196,11 @@ class Settings(DownloadSettings, JwtSettings):
         le=100_000,
         description="How many streams of events one replica serves at once.",
     )
+    # All who watch one job may come with one service's token, hundreds of them; that service must
+    # still leave places for others.
+    most_event_streams_each: int = Field(
+        default=500, ge=1, le=100_000, description="How many of them each sub may have."
+    )
     event_heartbeat_seconds: float = Field(
         default=15,
         ge=0.05,

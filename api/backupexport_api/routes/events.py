@@ -74,7 +74,7 @@ async def watch_job(
             heartbeat_seconds=streams.heartbeat_seconds,
             ends_at=min(caller.expires_at, time.time() + streams.lifetime()),
         )
-        return EventStream(events, streams, watching.pop_all())
+        return EventStream(events, streams, caller.subject, watching.pop_all())
 
 
 async def _is_still_welcome(request: Request) -> bool:

@@ -446,6 +446,29 @@ async def test_there_are_only_so_many(serve: Make, store: Any, bearer: Make) -> 
         await stream.statuses(1)
 
 
+async def test_a_caller_has_a_share_of_them(serve: Make, store: Any, bearer: Make) -> None:
+    served = await serve(MOST_EVENT_STREAMS="3", MOST_EVENT_STREAMS_EACH="2")
+    store.put(manifest(), **RUNNING)
+    async with served.stream(bearer()) as one, served.stream(bearer()) as two:
+        await one.statuses(1)
+        await two.statuses(1)
+        mine = await served.client.get(f"/api/jobs/{JOB}/events", headers=bearer())
+        assert (mine.status_code, mine.json()["code"]) == (429, "too_many_streams")
+        assert mine.headers["Retry-After"] == "5"
+        async with served.stream(bearer(sub="bob")) as other:
+            await other.statuses(1)
+            others = await served.client.get(f"/api/jobs/{JOB}/events", headers=bearer(sub="carol"))
+            assert (others.status_code, others.json()["code"]) == (503, "too_many_streams")
+    await until(lambda: served.open_streams() == 0)
+    async with served.stream(bearer()) as stream:
+        await stream.statuses(1)
+
+
+def test_two_hundred_may_watch_a_job_with_one_token(make_settings: Make) -> None:
+    assert make_settings().most_event_streams_each >= 200
+    assert make_settings().most_event_streams_each < make_settings().most_event_streams
+
+
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 async def test_a_server_that_ends_ends_its_streams_first(
     serve: Make, store: Any, bearer: Make, sent: int

@@ -1,11 +1,11 @@
-"""How many downloads there may be at once: each holds memory for as long as its client reads."""
+"""How many there may be at once of what holds memory for as long as its client reads."""
 
 from collections import Counter
 from typing import Literal
 
 
-class DownloadSlots:
-    """Places for downloads, in all and of each caller."""
+class CallerSlots:
+    """Places, in all and of each caller."""
 
     def __init__(self, most: int, most_each: int) -> None:
         self.most_each = most_each
@@ -14,7 +14,7 @@ class DownloadSlots:
 
     @property
     def taken(self) -> int:
-        """How many downloads are under way."""
+        """How many places are taken."""
         return self._taken.total()
 
     def take(self, caller: str) -> Literal["taken", "caller_full", "full"]:
