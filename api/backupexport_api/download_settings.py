@@ -24,7 +24,7 @@ class DownloadSettings(BaseSettings):
         default=40,
         ge=1,
         le=10000,
-        description="How many of them each sub, or each link, may have.",
+        description="How many of them each sub may have, and all links of one job together.",
     )
     download_stall_seconds: float = Field(
         default=120,

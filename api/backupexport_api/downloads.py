@@ -75,10 +75,10 @@ class Downloads:
             raise download_problems.link_refused()
         if not await self._store.project_exists(job.project_id):
             raise download_problems.link_refused()
-        key = f"{job.job_id} {link.expires_s}"
         limits: RateLimits = request.app.state.rate_limits
-        limits.check_link(request, key)
-        return job, f"link {key}"
+        limits.check_link(request, f"{job.job_id} {link.expires_s}")
+        # A job has as many links as anybody cares to make: apart, they could take all places.
+        return job, f"links {job.job_id}"
 
     def link(self, job: Job, asked: LinkRequest) -> LinkView:
         """Make a link to the job's file; ProblemError (400)."""

@@ -78,23 +78,34 @@ class Served:
         await self.count(f'backupexport_downloads_total{{outcome="{outcome}"}}', expected)
         await self.count("backupexport_downloads_under_way", 0)
 
-    async def begin(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def begin(
+        self, url: str | None = None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A download whose client has read the headers, and reads no more by itself."""
+        reader, writer = await self.connect()
+        self.ask(writer, url or self.exported.url)
+        head = await reader.readuntil(b"\r\n")
+        assert b" 200 " in head
+        while await reader.readuntil(b"\r\n") != b"\r\n":
+            pass
+        return reader, writer
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection of which little is held on the client's side."""
         plain = socket.socket()
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
         plain.setblocking(False)
         await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", self.port))
         reader, writer = await asyncio.open_connection(sock=plain, limit=1024)
-        writer.write(
-            f"GET {self.exported.url} HTTP/1.1\r\nHost: api\r\n"
-            f"Authorization: {self.headers['Authorization']}\r\n\r\n".encode()
-        )
-        head = await reader.readuntil(b"\r\n")
-        assert b" 200 " in head
-        while await reader.readuntil(b"\r\n") != b"\r\n":
-            pass
         self._writers.append(writer)
         return reader, writer
+
+    def ask(self, writer: asyncio.StreamWriter, url: str) -> None:
+        """Send a request, and read nothing of its answer."""
+        writer.write(
+            f"GET {url} HTTP/1.1\r\nHost: api\r\n"
+            f"Authorization: {self.headers['Authorization']}\r\n\r\n".encode()
+        )
 
     def open_files(self) -> int:
         """How often the export's file is open in this process."""
@@ -271,6 +282,24 @@ async def test_a_caller_has_a_share_of_the_places(
         await api.ended("vanished", 3)
         assert (await api.get()).status_code == 200
         assert api.open_files() == 0
+
+
+async def test_all_links_of_a_job_have_one_share(
+    serve: Callable[..., Any], bearer: Callable[..., dict[str, str]]
+) -> None:
+    async with serve(MOST_DOWNLOADS_EACH="1", LINK_SECRET="of-links-" + "x" * 32) as api:
+        links = []
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{api.port}") as client:
+            for seconds in (60, 120):
+                made = await client.post(
+                    api.exported.link_url, headers=bearer(), json={"lifetime_seconds": seconds}
+                )
+                links.append(made.json()["data"]["url"])
+            await api.begin(links[0])
+            another = await client.get(links[1])
+        assert (another.status_code, another.json()["code"]) == (429, "too_many_downloads")
+        # Whoever has a token has a share as well.
+        await api.begin()
 
 
 async def test_a_volume_that_hangs_holds_up_nobody(
