@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, aclosing
 
 from fastapi import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from backupexport_api import request_context
 from backupexport_api.connection import connection_of, cut, hold_little
@@ -72,16 +72,17 @@ class EventStream(Response):
             "status": self.status_code,
             "headers": self.raw_headers,
         }
-        await send(start)
+        # Even that may wait, for the client to take the connection's answer before.
+        await self._send(send, start)
         async with aclosing(self._events.frames()) as frames:
             async for frame in frames:
-                await self._send(send, frame, more=True)
-        await self._send(send, b"", more=False)
+                await self._send(send, _body(frame, more=True))
+        await self._send(send, _body(b"", more=False))
 
-    async def _send(self, send: Send, body: bytes, *, more: bool) -> None:
+    async def _send(self, send: Send, message: Message) -> None:
         try:
             async with asyncio.timeout(self._patience_seconds) as self._sending:
-                await send({"type": "http.response.body", "body": body, "more_body": more})
+                await send(message)
         finally:
             self._sending = None
 
@@ -90,6 +91,10 @@ class EventStream(Response):
         self._patience_seconds = _LAST_PATIENCE_SECONDS
         if self._sending is not None and not self._sending.expired():
             self._sending.reschedule(asyncio.get_running_loop().time() + _LAST_PATIENCE_SECONDS)
+
+
+def _body(frame: bytes, *, more: bool) -> Message:
+    return {"type": "http.response.body", "body": frame, "more_body": more}
 
 
 async def _call_when_gone(receive: Receive, gone: Callable[[], None]) -> None:

@@ -64,13 +64,14 @@ class DownloadResponse(Response):
             # Then a piece is waited for until the system has all of it: what is complete is so
             # for the client as well, and no more than one piece waits in memory.
             connection.set_write_buffer_limits(0)
-        await send(
-            {
-                "type": "http.response.start",
-                "status": self.status_code,
-                "headers": self.raw_headers,
-            }
-        )
+        start = {
+            "type": "http.response.start",
+            "status": self.status_code,
+            "headers": self.raw_headers,
+        }
+        # Even that may wait, for the client to take the connection's answer before.
+        if not await self._is_taken(start, send, connection):
+            return "stalled"
         try:
             async for chunk in self._chunks():
                 if not await self._is_taken(_body(chunk, more=True), send, connection):

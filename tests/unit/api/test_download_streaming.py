@@ -302,6 +302,30 @@ async def test_all_links_of_a_job_have_one_share(
         await api.begin()
 
 
+async def test_a_client_that_has_not_read_the_answer_before_is_cut_off(
+    serve: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve(DOWNLOAD_STALL_SECONDS="1") as api:
+        _, writer = await api.connect()
+        async with asyncio.timeout(5):
+            while not api.server.server_state.connections:
+                await asyncio.sleep(0.01)
+        (connection,) = api.server.server_state.connections
+        connection.transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDBUF, 4096
+        )
+        connection.transport.set_write_buffer_limits(1024 * 1024)
+        async with asyncio.timeout(5):
+            while not connection.transport.get_write_buffer_size():
+                api.ask(writer, "/openapi.json")
+                await asyncio.sleep(0.01)
+        api.ask(writer, api.exported.url)
+        await api.count("backupexport_downloads_under_way", 1)
+        await api.ended("stalled")
+        assert api.open_files() == 0
+    assert "ASGI" not in caplog.text
+
+
 async def test_a_volume_that_hangs_holds_up_nobody(
     serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

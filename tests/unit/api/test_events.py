@@ -493,16 +493,28 @@ async def test_a_server_that_ends_ends_its_streams_first(
 @asynccontextmanager
 async def stalled(served: Served, headers: dict[str, str]) -> AsyncIterator[asyncio.StreamReader]:
     """A client that reads nothing but what the reader is asked for."""
+    async with unread(served) as (reader, writer):
+        ask(writer, f"/api/jobs/{JOB}/events", headers)
+        yield reader
+
+
+@asynccontextmanager
+async def unread(
+    served: Served,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     opened = socket.create_connection(("127.0.0.1", served.port))
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     opened.setblocking(False)
     reader, writer = await asyncio.open_connection(sock=opened, limit=64)
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    writer.write(f"GET /api/jobs/{JOB}/events HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode())
     try:
-        yield reader
+        yield reader, writer
     finally:
         writer.transport.abort()
+
+
+def ask(writer: asyncio.StreamWriter, path: str, headers: dict[str, str]) -> None:
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode())
 
 
 def large(percent: int) -> dict[str, Any]:
@@ -534,6 +546,34 @@ async def test_a_listener_that_takes_nothing_holds_next_to_nothing_and_is_cut(
         # Not closed, which would wait for the client to take what is left.
         assert len(served.server.server_state.connections) == 1
     assert len(other.events) == 100
+    assert caplog.records == []
+
+
+async def test_a_listener_that_has_not_read_the_answer_before_is_cut(
+    serve: Make,
+    store: Any,
+    bearer: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("WARNING")
+    monkeypatch.setattr(event_stream, "_PATIENCE_SECONDS", 1.0)
+    served = await serve()
+    store.put(manifest(), **large(0))
+    async with unread(served) as (_, writer):
+        await until(lambda: bool(served.server.server_state.connections))
+        (connection,) = served.server.server_state.connections
+        transport = connection.transport
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        transport.set_write_buffer_limits(1024 * 1024)
+        async with asyncio.timeout(5):
+            while not transport.get_write_buffer_size():
+                ask(writer, f"/api/jobs/{JOB}", bearer())
+                await asyncio.sleep(0.01)
+        ask(writer, f"/api/jobs/{JOB}/events", bearer())
+        await until(lambda: served.open_streams() == 1)
+        await until(lambda: served.open_streams() == 0)
+        await until(lambda: not served.server.server_state.connections)
     assert caplog.records == []
 
 
