@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from backupexport_api.connection import Connection, connection_of, untaken_bytes
+from backupexport_api.connection import Connection, connection_of, cut, untaken_bytes
 from backupexport_api.download_answer import DownloadAnswer
 from backupexport_api.download_outcomes import Outcome
 from backupexport_api.export_volume import ExportFile, VolumeUnavailableError
@@ -53,11 +53,7 @@ class DownloadResponse(Response):
             self._file.close()
             self._sending.on_end(outcome)
             if outcome != "complete" and connection is not None:
-                # Closing would first wait for the client to take what is left.
-                connection.abort()
-        # uvicorn takes an answer that is not whole for a mistake of ours, until it has heard that
-        # the connection has ended.
-        await asyncio.sleep(0)
+                await cut(connection)
 
     async def _send(self, send: Send, connection: Connection | None) -> Outcome:
         if connection is not None:
