@@ -20,7 +20,7 @@ _UNFETCHABLE: dict[Unfetchable, tuple[int, str, str]] = {
     "expired": (
         410,
         "artifact_gone",
-        "The file's retention is over, so it has been removed. Request a new export.",
+        "The file's retention is over: it is removed, or about to be. Request a new export.",
     ),
 }
 

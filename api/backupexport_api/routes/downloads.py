@@ -30,6 +30,9 @@ async def download(job_id: JobId, request: Request, caller: FetchingCaller) -> R
 
     With a token, or with a link that `POST /api/jobs/{job_id}/link` has made. An interrupted
     download goes on with Range. HEAD answers the same without the file.
+
+    409 while there is no file; 410 once its retention is over, or it is gone from the volume.
+    Retention removes the job as well: from then on it is 404, or 403 by a link.
     """
     downloads: Downloads = request.app.state.downloads
     downloads.require(links=caller is None)

@@ -294,6 +294,9 @@ async def test_retention_is_over(client: Client, store: Any, exported: Exported)
         answer = await client.get(exported.url)
         assert answer.status_code == status
     assert answer.json()["code"] == "artifact_gone"
+    # The file is still there: it outlasts its retention while a delivery is pending.
+    assert exported.file.exists()
+    assert "it is removed, or about to be" in answer.json()["detail"]
 
 
 async def test_the_file_has_been_removed(client: Client, exported: Exported) -> None:
