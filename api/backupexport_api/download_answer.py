@@ -1,4 +1,4 @@
-"""What a download is answered: status, headers and which bytes, before any file is opened."""
+"""What a download is answered, decided without the file: status, headers and which bytes."""
 
 import base64
 from collections.abc import Mapping
