@@ -11,7 +11,7 @@ from backupexport_api.settings import Settings as ApiSettings
 from backupexport_contract.crd_manifests import manifests
 from backupexport_contract.reasons import FATAL_EXIT_CODES, REASON_OF_EXIT_CODE
 from backupexport_operator.settings import Settings as OperatorSettings
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic_settings import BaseSettings
 
 FILE = Path(__file__).parent / "reference.md"
@@ -83,6 +83,9 @@ def _default(value: Any) -> str:
         value = value.get_secret_value()
     if isinstance(value, tuple):
         value = ",".join(value)
+    if isinstance(value, BaseModel):
+        # As it is written in the environment.
+        value = value.model_dump_json(by_alias=True, exclude_defaults=True)
     return "" if value in (None, "", [], {}) else f"`{_shown(value)}`"
 
 

@@ -7,3 +7,10 @@ def test_the_reference_is_fresh() -> None:
     assert generate_reference.FILE.read_text(encoding="utf-8") == generate_reference.text(), (
         "run `make docs`"
     )
+
+
+def test_a_default_is_written_as_in_the_environment() -> None:
+    (line,) = [
+        x for x in generate_reference.text().splitlines() if "`BACKUPEXPORT_DELIVERIES`" in x
+    ]
+    assert line.split(" | ")[1] == "`{}`"
