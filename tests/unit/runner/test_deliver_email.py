@@ -419,6 +419,14 @@ def test_settings_that_are_none(settings: dict[str, Any]) -> None:
     assert failure_of({"from": SENDER} | settings).exit_code == ExitCode.BAD_REQUEST
 
 
+@pytest.mark.parametrize("tls", ["ssl", "STARTTLS", "", None, ["tls"]])
+def test_tls_that_nobody_knows_is_not_no_tls(clear: SmtpServer, tls: Any) -> None:
+    failure = failure_of(settings_for(clear, tls=tls))
+    assert failure.exit_code == ExitCode.BAD_REQUEST
+    assert "tls" in failure.message
+    assert clear.steps == []
+
+
 @pytest.mark.parametrize(
     ("tls", "port"), [("starttls", 587), ("tls", 465), ("none", 25), (None, 587)]
 )
