@@ -15,7 +15,10 @@ from typing import Any
 import pytest
 from backupexport_contract.reasons import ExitCode
 from backupexport_runner.deliveries.telegram import bot_api, sending
+from backupexport_runner.delivery import deliver
 from backupexport_runner.failures import RunnerFailure
+from backupexport_runner.log import Log
+from backupexport_runner.scrubbing import Scrubber
 from bot_api_server import BotApiServer
 from telegram_bench import CHAT, PART_BYTES, TOKEN, TelegramBench, joined
 
@@ -222,6 +225,20 @@ def test_a_secret_of_a_wrong_shape_is_told_without_its_value(
     assert key in failure.message
     assert not value or value not in failure.message
     assert bot.requests == 0
+
+
+def test_the_chat_is_hidden_in_what_is_told(make: Make, bot: BotApiServer) -> None:
+    scrubber = Scrubber()
+    bench = make()
+    deliver(
+        "telegram",
+        bench.environment(),
+        bench.exports,
+        Log(scrubber, bench.output),
+        scrubber,
+        bench.interruption,
+    )
+    assert scrubber.clean(f"chat {CHAT} of {TOKEN}") == "chat [hidden] of [hidden]"
 
 
 def test_an_unknown_chat_is_refused_in_telegrams_words(make: Make) -> None:
