@@ -318,10 +318,11 @@ def test_a_server_that_is_no_tls_server(tmp_path: Path, bot: BotApiServer) -> No
     assert _failure(bench).exit_code == ExitCode.CONNECTION_FAILED
 
 
-def test_certificates_that_are_none(make: Make) -> None:
-    failure = _failure(make(more={"caCertificates": "none"}))
+@pytest.mark.parametrize("pem", ["none", "-----BEGIN CERTIFICATE-----\nAAAA\n", "é", " "])
+def test_certificates_that_are_none(make: Make, pem: str) -> None:
+    failure = _failure(make(more={"caCertificates": pem}))
     assert failure.exit_code == ExitCode.DELIVERY_REFUSED
-    assert "caCertificates" in failure.message
+    assert "no certificate in PEM" in failure.message
 
 
 def test_too_many_parts_are_refused_before_anything_is_sent(make: Make, bot: BotApiServer) -> None:
@@ -562,7 +563,7 @@ def test_tls_with_certificates_of_ones_own(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     bot.http.socket = context.wrap_socket(bot.http.socket, server_side=True)
-    bench = make(more={"caCertificates": pem})
+    bench = make(more={"caCertificates": f"# AC Raíz\n{pem}"})
     bench.api_url = bot.url.replace("http:", "https:")
     bench.deliver()
     assert _names(bot) == ALL

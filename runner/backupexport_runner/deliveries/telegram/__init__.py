@@ -33,6 +33,7 @@ from backupexport_runner.deliveries.telegram.sending import Sender
 from backupexport_runner.delivery import Parcel
 from backupexport_runner.directories import existing_directory
 from backupexport_runner.failures import RunnerFailure
+from backupexport_runner.tls import tls_context
 
 _KIND = "telegram"
 _TOKEN = re.compile(r"[0-9]{1,32}:[A-Za-z0-9_-]{1,256}")
@@ -134,7 +135,7 @@ def _settings(parcel: Parcel) -> _Settings:
         part_bytes=part_bytes,
         token=_credential(parcel, "token", _TOKEN, "123456:ABC-DEF, as BotFather gives it"),
         chat_id=_credential(parcel, "chat_id", _CHAT_ID, "a number or @name"),
-        tls=_tls(parcel.settings.get("caCertificates")),
+        tls=tls_context(parcel.settings.get("caCertificates")),
     )
 
 
@@ -146,13 +147,3 @@ def _credential(parcel: Parcel, key: str, shape: re.Pattern[str], words: str) ->
             f"The delivery's Secret has a {key} of a wrong shape: it must look like {words}.",
         )
     return value
-
-
-def _tls(certificates: str | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cadata=certificates)
-    except (ssl.SSLError, ValueError):
-        raise RunnerFailure(
-            ExitCode.DELIVERY_REFUSED,
-            "caCertificates of the delivery are no certificates in PEM: correct them.",
-        ) from None
