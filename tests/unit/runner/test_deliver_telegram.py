@@ -337,6 +337,12 @@ def _replace_by_link(bench: TelegramBench) -> None:
     bench.file.symlink_to(bench.root / "elsewhere")
 
 
+def _replace_by_second_name(bench: TelegramBench) -> None:
+    other = bench.root / "of another project"
+    bench.file.rename(other)
+    bench.file.hardlink_to(other)
+
+
 def _replace_by_pipe(bench: TelegramBench) -> None:
     bench.file.unlink()
     os.mkfifo(bench.file)
@@ -361,6 +367,7 @@ SWAPS: list[Callable[[TelegramBench], object]] = [
     lambda bench: os.truncate(bench.file, bench.size - 1),
     lambda bench: os.truncate(bench.file, bench.size + 1),
     _replace_by_link,
+    _replace_by_second_name,
     _replace_by_pipe,
     _replace_by_directory,
     _replace_directory_by_link,
