@@ -399,6 +399,71 @@ def test_a_file_swapped_between_two_attempts_is_told_in_the_chat(
     assert not bench.journal.exists()
 
 
+def test_a_file_that_is_gone_is_not_called_changed(make: Make, bot: BotApiServer) -> None:
+    bench = make()
+    _one_part_sent(bench, bot)
+    bench.file.unlink()
+    assert _failure(bench).exit_code == ExitCode.FILE_MISSING
+    (text,) = bot.texts
+    assert "1 of 3 were sent" in text
+    assert "Don't use" not in text
+    assert not bench.journal.exists()
+
+
+def test_nothing_is_said_of_a_file_that_is_gone_after_all_was_sent(
+    make: Make, bot: BotApiServer
+) -> None:
+    bench = make()
+    bench.deliver()
+    bench.file.unlink()
+    assert _failure(bench).exit_code == ExitCode.FILE_MISSING
+    assert len(bot.received) == 4
+    assert bench.journal.exists()
+
+
+def test_a_damaged_part_is_told_also_where_the_file_is_gone_by_then(
+    make: Make, bot: BotApiServer
+) -> None:
+    bench = make()
+    _one_part_sent(bench, bot)
+    notes = json.loads(bench.journal.read_text())
+    bench.journal.write_text(json.dumps(notes | {"damaged": True}))
+    bench.file.unlink()
+    assert _failure(bench).exit_code == ExitCode.FILE_MISSING
+    assert "Don't use the parts" in bot.texts[0]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"fail": "status", "status": 502},
+        {"fail": "429", "retry_after": 5},
+        {"fail": "cut", "at": "received"},
+    ],
+)
+def test_a_chat_that_could_not_be_told_is_told_by_a_later_attempt(
+    make: Make, bot: BotApiServer, step: dict[str, Any]
+) -> None:
+    bench = make()
+    _one_part_sent(bench, bot)
+    _swap_content(bench)
+    bot.script = [step]
+    assert _failure(bench).exit_code == ExitCode.DELIVERY_DEFERRED
+    assert bench.journal.exists()
+    assert _failure(bench).exit_code == ExitCode.FILE_MISSING
+    assert len(bot.texts) == 1
+    assert not bench.journal.exists()
+
+
+def test_a_chat_that_cannot_be_told_is_in_the_log(make: Make, bot: BotApiServer) -> None:
+    bench = make()
+    _one_part_sent(bench, bot)
+    _swap_content(bench)
+    bot.script = [{"fail": "status", "status": 403, "description": "Forbidden: bot was kicked"}]
+    assert _failure(bench).exit_code == ExitCode.FILE_MISSING
+    assert "bot was kicked" in bench.events("chat_not_told")[0]["message"]
+
+
 @pytest.mark.parametrize("swap", [_swap_content, lambda bench: os.truncate(bench.file, 1)])
 def test_a_file_swapped_while_it_is_sent_is_told_in_the_chat(
     make: Make,

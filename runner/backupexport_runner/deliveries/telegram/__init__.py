@@ -13,9 +13,10 @@ from backupexport_contract.runner_protocol import Artifact
 
 from backupexport_runner.artifact_file import delivery_journal_name
 from backupexport_runner.deliveries.telegram import texts
-from backupexport_runner.deliveries.telegram.answers import Moved
+from backupexport_runner.deliveries.telegram.answers import Moved, Refused, Sent
 from backupexport_runner.deliveries.telegram.bot_api import BotApi
 from backupexport_runner.deliveries.telegram.file_parts import (
+    FileChangedError,
     checksums,
     file_changed,
     file_missing,
@@ -26,7 +27,7 @@ from backupexport_runner.deliveries.telegram.journal import (
     Plan,
     chat_hash,
     forget,
-    has_sent_parts,
+    parts_in_chat,
 )
 from backupexport_runner.deliveries.telegram.parts import MOST_PARTS, part_count, plan_parts
 from backupexport_runner.deliveries.telegram.sending import Sender
@@ -71,7 +72,8 @@ def deliver(parcel: Parcel) -> str:
                 _send(parcel, settings, artifact, directory, file)
         except RunnerFailure as failure:
             if failure.exit_code == ExitCode.FILE_MISSING:
-                _disown_parts(parcel, settings, directory)
+                is_changed = isinstance(failure, FileChangedError)
+                _disown_parts(parcel, settings, directory, is_changed=is_changed)
             raise
     return texts.success_sentence(artifact.size_bytes, count)
 
@@ -109,17 +111,35 @@ def _send(
                 sender.send_message(index, message)
 
 
-def _disown_parts(parcel: Parcel, settings: _Settings, directory: int) -> None:
-    """Say so in the chat where it has parts of a file that is no more."""
+def _disown_parts(
+    parcel: Parcel, settings: _Settings, directory: int, *, is_changed: bool
+) -> None:
+    """Say so in the chat where it has parts that nobody can use.
+
+    RunnerFailure(DELIVERY_DEFERRED) where that is for a later attempt.
+    """
     name = delivery_journal_name(parcel.request.file_name, _KIND)
-    if not has_sent_parts(directory, name):
+    there = parts_in_chat(directory, name)
+    if there.sent and (is_changed or there.is_damaged):
+        text = texts.damaged_file_message(parcel.request)
+    elif 0 < there.sent < there.planned:
+        text = texts.incomplete_parts_message(parcel.request, there.sent, there.planned)
+    else:
         return
     with BotApi(settings.api_url, settings.token, settings.tls) as api:
-        text = texts.damaged_file_message(parcel.request)
         answer = api.send_message(settings.chat_id, text)
         if isinstance(answer, Moved):
-            api.send_message(answer.chat_id, text)
-    forget(directory, name)
+            answer = api.send_message(answer.chat_id, text)
+    if isinstance(answer, Sent):
+        forget(directory, name)
+    elif isinstance(answer, Refused):
+        parcel.log.event("chat_not_told", message=answer.message)
+    else:
+        raise RunnerFailure(
+            ExitCode.DELIVERY_DEFERRED,
+            "The export's file is gone or changed, and the chat, which has parts of it, can't be "
+            "told yet; it is tried again.",
+        )
 
 
 def _settings(parcel: Parcel) -> _Settings:

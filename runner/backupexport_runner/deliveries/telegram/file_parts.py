@@ -20,6 +20,10 @@ _SOMETHING_ELSE = (errno.ELOOP, errno.ENXIO, errno.ENODEV)
 _PIECE = 256 * 1024
 
 
+class FileChangedError(RunnerFailure):
+    """What is on the volume is not what was exported; else FILE_MISSING is no more than that."""
+
+
 @contextlib.contextmanager
 def opened_artifact(directory: int, file_name: str, artifact: Artifact) -> Iterator[int]:
     """A descriptor of the one file of this name and size, or RunnerFailure(FILE_MISSING)."""
@@ -115,9 +119,9 @@ def file_missing() -> RunnerFailure:
     )
 
 
-def file_changed() -> RunnerFailure:
+def file_changed() -> FileChangedError:
     """The verdict where there is another one."""
-    return RunnerFailure(
+    return FileChangedError(
         ExitCode.FILE_MISSING,
         "What is on the volume under the file's name is not what was exported, its size, checksum "
         "or names differ: find out who changed it, and start the export again.",

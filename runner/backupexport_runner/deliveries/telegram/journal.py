@@ -142,13 +142,23 @@ class Journal:
             os.fsync(self._directory)
 
 
-def has_sent_parts(directory: int, name: str) -> bool:
-    """Whether the chat has parts, of whatever plan."""
-    notes = _read(directory, name)
-    parts = notes.get("parts") if notes else None
-    return isinstance(parts, list) and any(
-        isinstance(part, dict) and part.get("message_id") != _UNSENT for part in parts
-    )
+@dataclass(frozen=True, slots=True)
+class PartsInChat:
+    """What a chat has of a file, of whatever plan."""
+
+    sent: int = 0
+    planned: int = 0
+    is_damaged: bool = False
+
+
+def parts_in_chat(directory: int, name: str) -> PartsInChat:
+    """What the journal of this name tells."""
+    notes = _read(directory, name) or {}
+    parts = notes.get("parts")
+    if not isinstance(parts, list):
+        return PartsInChat()
+    sent = [part for part in parts if isinstance(part, dict) and part.get("message_id") != _UNSENT]
+    return PartsInChat(len(sent), len(parts), notes.get("damaged") is not False)
 
 
 def forget(directory: int, name: str) -> None:
