@@ -139,6 +139,69 @@ def test_a_part_whose_answer_is_lost_is_sent_again(
     assert joined(list(unique.values()), kept) == bench.sha256
 
 
+LOST: list[dict[str, Any]] = [
+    {"fail": "lost", "status": 504, "body": "<html>"},
+    {"fail": "lost", "status": 200, "body": "<html>"},
+    {"fail": "cut", "at": "answer"},
+    {"fail": "wrong_size"},
+]
+
+
+@pytest.mark.parametrize("step", LOST)
+def test_a_part_whose_answer_is_always_lost_ends_it(
+    make: Make, bot: BotApiServer, step: dict[str, Any]
+) -> None:
+    bench = make()
+    bot.script = [{}, *[step] * 50]
+    first = _failure(bench)
+    assert first.exit_code in (ExitCode.DELIVERY_DEFERRED, ExitCode.CONNECTION_FAILED)
+    for _ in range(2):
+        last = _failure(bench)
+        assert last.exit_code == ExitCode.DELIVERY_REFUSED
+        assert "Part 2 was sent 5 times and Telegram's answer never arrived" in last.message
+        assert _names(bot) == [ALL[0], *[ALL[1]] * 5]
+
+
+def test_each_part_has_a_count_of_its_own(make: Make, bot: BotApiServer) -> None:
+    bench = make()
+    for _ in range(3):
+        bot.script = [{"fail": "cut", "at": "answer"}] * 2
+        bench.deliver()
+        bench.journal.unlink()
+    bot.received.clear()
+    bot.script = [*[LOST[0]] * 2, {}] * 3
+    bench.deliver()
+    assert _names(bot) == [name for name in ALL for _ in range(3)]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"fail": "status", "status": 500},
+        {"fail": "status", "status": 502, "body": "<html>"},
+        {"fail": "status", "status": 503},
+    ],
+)
+def test_an_outage_is_waited_out(make: Make, bot: BotApiServer, step: dict[str, Any]) -> None:
+    bench = make()
+    bot.script = [step] * 12
+    for _ in range(4):
+        assert _failure(bench).exit_code == ExitCode.DELIVERY_DEFERRED
+    bench.deliver()
+    assert _names(bot) == ALL
+
+
+def test_nobody_at_the_address_never_ends_it(make: Make, bot: BotApiServer, tmp_path: Path) -> None:
+    bench = make()
+    bot.script = [{}, *[LOST[0]] * 3]
+    assert _failure(bench).exit_code == ExitCode.DELIVERY_DEFERRED
+    bench.api_url, url = "http://127.0.0.1:9", bench.api_url
+    for _ in range(3):
+        assert _failure(bench).exit_code == ExitCode.CONNECTION_FAILED
+    bench.api_url = url
+    bench.deliver()
+
+
 def test_a_document_of_another_size_is_a_failed_one(make: Make, bot: BotApiServer) -> None:
     bot.script = [{"fail": "wrong_size"}]
     make().deliver()
@@ -568,6 +631,8 @@ def test_a_broken_journal_is_none(make: Make, bot: BotApiServer, content: bytes)
     [
         lambda notes: notes["parts"][0].update(sha256="0"),
         lambda notes: notes["parts"][0].update(message_id="1"),
+        lambda notes: notes["parts"][0].update(unanswered="1"),
+        lambda notes: notes["parts"][0].pop("unanswered"),
         lambda notes: notes["parts"].pop(),
         lambda notes: notes["messages"].append(1),
         lambda notes: notes.update(moved_to=7),

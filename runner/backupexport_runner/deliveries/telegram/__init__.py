@@ -111,9 +111,7 @@ def _send(
                 sender.send_message(index, message)
 
 
-def _disown_parts(
-    parcel: Parcel, settings: _Settings, directory: int, *, is_changed: bool
-) -> None:
+def _disown_parts(parcel: Parcel, settings: _Settings, directory: int, *, is_changed: bool) -> None:
     """Say so in the chat where it has parts that nobody can use.
 
     RunnerFailure(DELIVERY_DEFERRED) where that is for a later attempt.

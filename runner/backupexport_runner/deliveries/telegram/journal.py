@@ -1,8 +1,9 @@
 """What Telegram has answered for, noted beside the file, so that an attempt goes on where one died.
 
 Nothing is noted before a request: Telegram can't be asked whether it has a document, so a note
-that one was about to be sent would tell nothing.  The one window is between Telegram's answer
-and the fsync that follows it; who dies there sends that part again.
+that one was about to be sent would tell nothing.  A part is sent again where Telegram's answer did
+not arrive, or was not noted: who dies between it and the end of the fsync that follows.  Answers
+that did not arrive are counted, or a proxy that loses each of them would fill the chat.
 
 The first note has every part already, and later ones only fill in numbers: a volume without room
 for them refuses before anything is sent.  A journal that can't be read, or is of another plan, is
@@ -71,7 +72,7 @@ class Journal:
             "plan": plan.as_json(),
             "moved_to": None,
             "parts": [
-                {"name": part.name, "sha256": sha256, "message_id": _UNSENT}
+                {"name": part.name, "sha256": sha256, "message_id": _UNSENT, "unanswered": 0}
                 for part, sha256 in zip(parts, sha256s, strict=True)
             ],
             "messages": [_UNSENT] * messages,
@@ -112,6 +113,16 @@ class Journal:
     def note_part(self, number: int, message_id: int) -> None:
         """Note Telegram's answer for the part."""
         self._notes["parts"][number - 1]["message_id"] = message_id
+        self._write()
+
+    def unanswered(self, number: int) -> int:
+        """How often the part was sent as a whole without an answer."""
+        count: int = self._notes["parts"][number - 1]["unanswered"]
+        return count
+
+    def note_unanswered(self, number: int) -> None:
+        """Note that the part was sent as a whole, and the answer is lost."""
+        self._notes["parts"][number - 1]["unanswered"] += 1
         self._write()
 
     def note_message(self, index: int, message_id: int) -> None:
@@ -208,8 +219,9 @@ def _continues(earlier: dict[str, Any], fresh: dict[str, Any]) -> bool:
         and len(messages) == len(fresh["messages"])
         and all(
             isinstance(part, dict)
-            and part | {"message_id": _UNSENT} == expected
+            and part | {"message_id": _UNSENT, "unanswered": 0} == expected
             and type(part.get("message_id")) is int
+            and type(part.get("unanswered")) is int
             for part, expected in zip(parts, fresh["parts"], strict=True)
         )
         and all(type(message_id) is int for message_id in messages)

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.deliveries.telegram.answers import Answer, Moved, Refused, Sent, Wait
+from backupexport_runner.deliveries.telegram.answers import (
+    Answer,
+    Moved,
+    Refused,
+    Sent,
+    Unclear,
+    Wait,
+)
 from backupexport_runner.deliveries.telegram.bot_api import BotApi
 from backupexport_runner.deliveries.telegram.file_parts import PartView, file_changed
 from backupexport_runner.deliveries.telegram.journal import Journal
@@ -18,6 +25,8 @@ from backupexport_runner.log import Log
 PAUSES = (1.0, 3.0, 9.0)
 # Longer than this isn't waited for here: the Job would only hold its memory.
 LONGEST_WAIT_SECONDS = 900
+# How often a part is sent whose answer is always lost; it may be in the chat each time.
+MOST_UNANSWERED = 5
 _SECONDS_TO_NOTICE = 0.2
 
 
@@ -36,7 +45,16 @@ class Sender:
         view = PartView(file, part, self.check)
 
         def send(chat_id: str) -> Answer:
-            return self.api.send_document(chat_id, part.name, view, part.size, caption)
+            if self.journal.unanswered(part.number) >= MOST_UNANSWERED:
+                return _never_answered(part)
+            view.seek(0)
+            answer = self.api.send_document(chat_id, part.name, view, part.size, caption)
+            is_whole = view.tell() == part.size
+            if isinstance(answer, Unclear) and answer.is_lost and is_whole:
+                self.journal.note_unanswered(part.number)
+                if self.journal.unanswered(part.number) >= MOST_UNANSWERED:
+                    return _never_answered(part)
+            return answer
 
         sent = self._send(send)
         if view.sha256 != sha256:
@@ -94,6 +112,15 @@ class Sender:
         while (left := end - time.monotonic()) > 0:
             self.check()
             time.sleep(min(left, _SECONDS_TO_NOTICE))
+
+
+def _never_answered(part: Part) -> Refused:
+    return Refused(
+        ExitCode.DELIVERY_REFUSED,
+        f"Part {part.number} was sent {MOST_UNANSWERED} times and Telegram's answer never arrived: "
+        "look into the chat, where it may be as often, and find out what on the way to apiUrl cuts "
+        "long requests; a lower partBytes makes them shorter.",
+    )
 
 
 def _too_busy(seconds: int) -> RunnerFailure:
