@@ -8,6 +8,7 @@ import socket
 import ssl
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from backupexport_contract.reasons import ExitCode
 from backupexport_runner.deliveries.telegram import bot_api, sending
 from backupexport_runner.delivery import deliver
 from backupexport_runner.failures import RunnerFailure
+from backupexport_runner.interruption import Interruption
 from backupexport_runner.log import Log
 from backupexport_runner.scrubbing import Scrubber
 from bot_api_server import BotApiServer
@@ -164,11 +166,6 @@ def test_a_part_whose_answer_is_always_lost_ends_it(
 
 def test_each_part_has_a_count_of_its_own(make: Make, bot: BotApiServer) -> None:
     bench = make()
-    for _ in range(3):
-        bot.script = [{"fail": "cut", "at": "answer"}] * 2
-        bench.deliver()
-        bench.journal.unlink()
-    bot.received.clear()
     bot.script = [*[LOST[0]] * 2, {}] * 3
     bench.deliver()
     assert _names(bot) == [name for name in ALL for _ in range(3)]
@@ -191,7 +188,7 @@ def test_an_outage_is_waited_out(make: Make, bot: BotApiServer, step: dict[str, 
     assert _names(bot) == ALL
 
 
-def test_nobody_at_the_address_never_ends_it(make: Make, bot: BotApiServer, tmp_path: Path) -> None:
+def test_nobody_at_the_address_never_ends_it(make: Make, bot: BotApiServer) -> None:
     bench = make()
     bot.script = [{}, *[LOST[0]] * 3]
     assert _failure(bench).exit_code == ExitCode.DELIVERY_DEFERRED
@@ -200,6 +197,66 @@ def test_nobody_at_the_address_never_ends_it(make: Make, bot: BotApiServer, tmp_
         assert _failure(bench).exit_code == ExitCode.CONNECTION_FAILED
     bench.api_url = url
     bench.deliver()
+
+
+class Clock:
+    """A wall clock that a pause moves on at once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1_800_000_000.5
+        self.paused: list[float] = []
+        monkeypatch.setattr(time, "time", lambda: self.now)
+        monkeypatch.setattr(sending.Sender, "_pause", lambda _, seconds: self._pass(seconds))
+
+    def _pass(self, seconds: float) -> None:
+        self.paused.append(seconds)
+        self.now += seconds
+
+
+def test_a_long_pause_is_kept_by_the_attempts_that_follow(
+    make: Make, bot: BotApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, bench = Clock(monkeypatch), make()
+    bot.script = [{}, {"fail": "429", "retry_after": 3000}]
+    assert _failure(bench).exit_code == ExitCode.DELIVERY_DEFERRED
+    clock.now += 2000
+    failure = _failure(bench)
+    assert (failure.exit_code, clock.paused) == (ExitCode.DELIVERY_DEFERRED, [])
+    assert "1001 seconds" in failure.message
+    assert bot.requests == 2
+    clock.now += 500
+    bench.deliver()
+    assert clock.paused == [500.5]
+    assert _names(bot) == ALL
+    bench.deliver()
+    assert clock.paused == [500.5]
+
+
+def test_a_pause_that_a_restart_cuts_short_goes_on(
+    make: Make, bot: BotApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, bench = Clock(monkeypatch), make()
+    bot.script = [{}, {"fail": "429", "retry_after": 60}]
+    with monkeypatch.context() as patch:
+        patch.setattr(sending.Sender, "_pause", lambda *_: bench.interruption.request())
+        assert _failure(bench).exit_code == ExitCode.INTERRUPTED
+    bench.interruption = Interruption()
+    clock.now += 20
+    bench.deliver()
+    assert clock.paused == [40.5]
+    assert _names(bot) == ALL
+
+
+def test_a_pause_without_end_needs_no_more_room(make: Make, bot: BotApiServer) -> None:
+    bench = make()
+    dead = {"fail": "status", "status": 500}
+    bot.script = [dead, dead, dead, {"fail": "429", "retry_after": 10**30}]
+    _failure(bench)
+    size = bench.journal.stat().st_size
+    assert _failure(bench).exit_code == ExitCode.DELIVERY_DEFERRED
+    assert bench.journal.stat().st_size <= size
+    assert _failure(bench).exit_code == ExitCode.DELIVERY_DEFERRED
+    assert bot.requests == 4
 
 
 def test_a_document_of_another_size_is_a_failed_one(make: Make, bot: BotApiServer) -> None:
@@ -216,7 +273,6 @@ def test_a_document_of_another_size_is_a_failed_one(make: Make, bot: BotApiServe
         ({"fail": "cut", "at": "body"}, ExitCode.CONNECTION_FAILED),
         ({"fail": "cut", "at": "received"}, ExitCode.CONNECTION_FAILED),
         ({"fail": "wrong_size"}, ExitCode.DELIVERY_DEFERRED),
-        ({"fail": "429", "retry_after": 100_000}, ExitCode.DELIVERY_DEFERRED),
     ],
 )
 def test_what_stays_is_for_a_later_attempt_which_goes_on(
@@ -636,6 +692,7 @@ def test_a_broken_journal_is_none(make: Make, bot: BotApiServer, content: bytes)
         lambda notes: notes["parts"].pop(),
         lambda notes: notes["messages"].append(1),
         lambda notes: notes.update(moved_to=7),
+        lambda notes: notes.update(not_before="7"),
         lambda notes: notes.pop("damaged"),
     ],
 )

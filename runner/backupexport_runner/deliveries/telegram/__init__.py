@@ -102,6 +102,7 @@ def _send(
     parcel.log.event("sending", parts=len(parts), parts_sent=sent)
     with BotApi(settings.api_url, settings.token, settings.tls) as api:
         sender = Sender(api, settings.chat_id, journal, parcel.log, parcel.check)
+        sender.wait_out()
         for part, sha256 in tuple(zip(parts, sha256s, strict=True))[sent:]:
             caption = texts.caption(request, part, len(parts), sha256)
             sender.send_part(file, part, sha256, caption)

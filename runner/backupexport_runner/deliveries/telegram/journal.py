@@ -71,6 +71,7 @@ class Journal:
         self._notes: dict[str, Any] = {
             "plan": plan.as_json(),
             "moved_to": None,
+            "not_before": _UNSENT,
             "parts": [
                 {"name": part.name, "sha256": sha256, "message_id": _UNSENT, "unanswered": 0}
                 for part, sha256 in zip(parts, sha256s, strict=True)
@@ -100,6 +101,12 @@ class Journal:
         """
         moved_to: str | None = self._notes["moved_to"]
         return moved_to
+
+    @property
+    def not_before(self) -> int:
+        """The time, in seconds since 1970, that Telegram wants nothing before."""
+        not_before: int = self._notes["not_before"]
+        return not_before
 
     def begin(self) -> None:
         """Write what is known, before anything is sent."""
@@ -133,6 +140,12 @@ class Journal:
     def note_move(self, chat_id: str) -> None:
         """Note the chat that Telegram says to use from now on."""
         self._notes["moved_to"] = chat_id
+        self._write()
+
+    def note_pause(self, not_before: int) -> None:
+        """Note when Telegram's pause is over, which may be in a later attempt."""
+        # An odd server's number must not be wider than what there is room for.
+        self._notes["not_before"] = min(not_before, -_UNSENT)
         self._write()
 
     def _write(self) -> None:
@@ -213,6 +226,7 @@ def _continues(earlier: dict[str, Any], fresh: dict[str, Any]) -> bool:
         and earlier["plan"] == fresh["plan"]
         and earlier["damaged"] is False
         and (moved_to is None or isinstance(moved_to, str))
+        and type(earlier["not_before"]) is int
         and isinstance(parts, list)
         and isinstance(messages, list)
         and len(parts) == len(fresh["parts"])

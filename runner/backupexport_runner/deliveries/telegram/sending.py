@@ -1,5 +1,6 @@
 """Sends parts and messages, again where that helps, and notes every answer."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,6 +40,15 @@ class Sender:
     journal: Journal
     log: Log
     check: Callable[[], None]
+
+    def wait_out(self) -> None:
+        """The pause that an earlier attempt was asked for; RunnerFailure where it is too long."""
+        left = self.journal.not_before - time.time()
+        if left > LONGEST_WAIT_SECONDS:
+            raise _too_busy(math.ceil(left))
+        if left > 0:
+            self.log.event("waiting_for_telegram", seconds=math.ceil(left))
+            self._pause(left)
 
     def send_part(self, file: int, part: Part, sha256: str, caption: str) -> None:
         """Send the part and note it; RunnerFailure where it isn't in the chat."""
@@ -84,6 +94,7 @@ class Sender:
                 self._follow(answer)
                 continue
             if isinstance(answer, Wait):
+                self.journal.note_pause(math.ceil(time.time()) + answer.seconds)
                 waited += answer.seconds
                 if waited > LONGEST_WAIT_SECONDS:
                     raise _too_busy(answer.seconds)
