@@ -4,6 +4,7 @@ The runner writes there and the api reads: whoever else can write to the volume 
 of them elsewhere, nor make one wait for ever.
 """
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -46,9 +47,14 @@ def open_file(mount: Path, path: str, size: int) -> int:
     directory_path, _, name = path.rpartition("/")
     directory = open_directory(mount, directory_path)
     try:
-        file = os.open(name, _FILE, dir_fd=directory)
+        return open_file_in(directory, name, size)
     finally:
         os.close(directory)
+
+
+def open_file_in(directory: int, name: str, size: int) -> int:
+    """The same for a file in the directory of this descriptor."""
+    file = os.open(name, _FILE, dir_fd=directory)
     try:
         _check(os.fstat(file), size)
     except BaseException:
@@ -60,9 +66,11 @@ def open_file(mount: Path, path: str, size: int) -> int:
 def _check(found: os.stat_result, size: int) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise NotTheFileError("it is no regular file")
+    if found.st_nlink == 0:
+        raise FileNotFoundError(errno.ENOENT, "it has just been removed")
     # A second name may be one in another project's directory.
     if found.st_nlink != 1:
-        raise NotTheFileError("it has other names, too, or has just been removed")
+        raise NotTheFileError("it has other names, too")
     if found.st_size != size:
         raise NotTheFileError("it has another size")
 

@@ -21,6 +21,8 @@ from backupexport_runner.scrubbing import Scrubber
 
 # A shorter one is in every other word.
 _SHORTEST_SECRET = 4
+# An ordinary word as often as not, without which no sentence can be read.
+_NO_SECRET = "username"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,12 @@ def deliver(
     """Make the attempt; an Outcome with a sentence, or RunnerFailure."""
     parcel = _parcel(environment, exports, log, interruption)
     # `credential` strips them.
-    values = [text for value in parcel.secret.values() for text in (value, value.strip())]
+    values = [
+        text
+        for key, value in parcel.secret.items()
+        if key != _NO_SECRET
+        for text in (value, value.strip())
+    ]
     scrubber.learn(value for value in values if len(value) >= _SHORTEST_SECRET)
     if parcel.end.notify_email:
         scrubber.learn([parcel.end.notify_email])

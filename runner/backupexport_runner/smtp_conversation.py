@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from backupexport_runner import smtp_verdicts
 from backupexport_runner.failures import RunnerFailure
 from backupexport_runner.smtp_verdicts import LOGIN
+from backupexport_runner.tls import tls_context
 
 _SECONDS_FOR_GOODBYE = 3
 
@@ -94,7 +95,7 @@ class _Conversation:
         self._envelope, self._server, self._patience = envelope, server, patience
 
     def run(self, check: Callable[[], None]) -> None:
-        context = self._context()
+        context = tls_context(self._server.ca_certificates)
         check()
         with self._errors(None):
             smtp = self._connect(context)
@@ -109,15 +110,6 @@ class _Conversation:
             self._hand_over(smtp, check)
         finally:
             _say_goodbye(smtp)
-
-    def _context(self) -> ssl.SSLContext:
-        try:
-            # Verifies the chain and the host's name.
-            context = ssl.create_default_context(cadata=self._server.ca_certificates)
-        except (ssl.SSLError, TypeError, ValueError):
-            raise smtp_verdicts.bad_certificates() from None
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        return context
 
     def _connect(self, context: ssl.SSLContext) -> smtplib.SMTP:
         server, seconds = self._server, self._patience.connect

@@ -114,14 +114,6 @@ def no_known_login(server: str) -> RunnerFailure:
     )
 
 
-def bad_certificates() -> RunnerFailure:
-    """The verdict on `caCertificates` that hold none.
-
-    Tried again like a certificate that isn't trusted: each attempt has the settings of its time.
-    """
-    return _not_connected("caCertificates of deliveries.email holds no certificate in PEM")
-
-
 def too_slow(server: str, seconds: float) -> RunnerFailure:
     """The verdict on a server that always says something, and never the end."""
     return _not_connected(f"the conversation with {server} was not over in {seconds:g} seconds")

@@ -17,6 +17,7 @@ A step is one of:
     {"fail": "migrate", "chat_id": -100123}     the group became a supergroup
     {"fail": "redirect", "location": "http://..."}
     {"fail": "garbage", "body": "..."}          status 200, and something else than the Bot API's
+    {"fail": "lost", "status": 504, "body": "<html>"}        a proxy's, and it is in the chat
     {"fail": "wrong_size"}                      says ok, and that it has one byte less
     {"fail": "slow", "seconds": 3}              answers late
     {"fail": "cut", "at": "headers" | "body" | "received" | "answer" | "half_answer"}
@@ -291,6 +292,9 @@ class Handler(BaseHTTPRequestHandler):
             raise BotApiError(400, "Bad Request: chat not found")
         message_id = self.bot.take(message)
         if cut == "answer":
+            raise Cut
+        if failure == "lost":
+            self._write(step["status"], step["body"].encode())
             raise Cut
         result: dict[str, Any] = {"message_id": message_id, "chat": {"id": message["chat_id"]}}
         if "name" in message:

@@ -25,7 +25,10 @@ def mail_server(parcel: Parcel) -> MailServer:
     """The server that the settings name, or RunnerFailure(BAD_REQUEST or SECRET_INVALID)."""
     settings = parcel.settings
     tls = settings.get("tls", "starttls")
-    host, port = settings.get("host"), settings.get("port") or _PORTS.get(tls)
+    # What isn't known must not end up as no TLS at all.
+    if not isinstance(tls, str) or tls not in _PORTS:
+        raise _bad(f"tls must be one of {', '.join(_PORTS)}")
+    host, port = settings.get("host"), settings.get("port") or _PORTS[tls]
     if not isinstance(host, str) or not host or type(port) is not int:
         raise _bad("host, port and tls must say where the mail server is")
     # A Secret without one of the keys is a mistake, not a wish for no login.

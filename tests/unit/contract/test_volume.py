@@ -6,7 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from backupexport_contract.volume import NotTheFileError, open_directory, open_file
+from backupexport_contract.volume import (
+    NotTheFileError,
+    open_directory,
+    open_file,
+    open_file_in,
+)
 
 SECRET = b"of another project"
 
@@ -116,6 +121,32 @@ def test_nothing_else_is_opened(mount: Path, do: Callable[[Path], None]) -> None
     with pytest.raises((OSError, NotTheFileError)):
         read(mount)
     assert opened() == before
+
+
+def test_a_file_removed_while_it_is_opened_is_gone(
+    mount: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true_fstat = os.fstat
+
+    def removing(descriptor: int) -> os.stat_result:
+        (mount / "project/sub/file").unlink(missing_ok=True)
+        return true_fstat(descriptor)
+
+    monkeypatch.setattr(os, "fstat", removing)
+    with pytest.raises(FileNotFoundError, match="removed"):
+        read(mount)
+
+
+def test_a_file_of_a_directory_s_descriptor(mount: Path) -> None:
+    directory = os.open(mount / "project/sub", os.O_RDONLY)
+    try:
+        with pytest.raises(NotTheFileError, match="size"):
+            open_file_in(directory, "file", 5)
+        descriptor = open_file_in(directory, "file", 4)
+    finally:
+        os.close(directory)
+    assert os.read(descriptor, 100) == b"mine"
+    os.close(descriptor)
 
 
 def test_a_pipe_is_no_empty_file(mount: Path) -> None:

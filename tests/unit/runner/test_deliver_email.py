@@ -326,9 +326,17 @@ def test_an_unknown_authority(
 @pytest.mark.parametrize("pem", ["rubbish", "-----BEGIN CERTIFICATE-----\nAAAA\n", "é", " "])
 def test_certificates_that_are_none(clear: SmtpServer, pem: str) -> None:
     failure = failure_of(settings_for(clear, caCertificates=pem, tls="starttls"))
-    assert failure.exit_code == ExitCode.CONNECTION_FAILED
+    assert failure.exit_code == ExitCode.DELIVERY_REFUSED
     assert "no certificate in PEM" in failure.message
     assert clear.steps == []
+
+
+def test_a_comment_in_any_language_is_no_part_of_a_certificate(
+    encrypted: SmtpServer, authority: Authority
+) -> None:
+    pem = f"# AC Raíz, до 2030\n{authority.pem}"
+    deliver(settings_for(encrypted, caCertificates=pem), LOGIN)
+    assert len(encrypted.taken) == 1
 
 
 def test_the_system_has_certificates_of_its_own(
@@ -417,6 +425,14 @@ def test_a_stop_before_the_mail(clear: SmtpServer) -> None:
 )
 def test_settings_that_are_none(settings: dict[str, Any]) -> None:
     assert failure_of({"from": SENDER} | settings).exit_code == ExitCode.BAD_REQUEST
+
+
+@pytest.mark.parametrize("tls", ["ssl", "STARTTLS", "", None, ["tls"]])
+def test_tls_that_nobody_knows_is_not_no_tls(clear: SmtpServer, tls: Any) -> None:
+    failure = failure_of(settings_for(clear, tls=tls))
+    assert failure.exit_code == ExitCode.BAD_REQUEST
+    assert "tls" in failure.message
+    assert clear.steps == []
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,16 @@ def test_a_failure_is_told(
     assert message
 
 
+def test_a_username_that_is_a_word_leaves_the_sentence_readable(
+    bench: Bench, server: SmtpServer, values: dict[str, str]
+) -> None:
+    secret = {"SECRET_username": "mail", "SECRET_password": "canary-wrong"}
+    exit_code, message = finish(bench, start(bench, values | secret))
+    assert exit_code == ExitCode.AUTHENTICATION_FAILED
+    assert str(message).startswith("The mail server ")
+    assert "[hidden]" not in str(message)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -8,6 +8,7 @@ import socket
 import ssl
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,11 @@ from typing import Any
 import pytest
 from backupexport_contract.reasons import ExitCode
 from backupexport_runner.deliveries.telegram import bot_api, sending
+from backupexport_runner.delivery import deliver
 from backupexport_runner.failures import RunnerFailure
+from backupexport_runner.interruption import Interruption
+from backupexport_runner.log import Log
+from backupexport_runner.scrubbing import Scrubber
 from bot_api_server import BotApiServer
 from telegram_bench import CHAT, PART_BYTES, TOKEN, TelegramBench, joined
 
@@ -136,6 +141,124 @@ def test_a_part_whose_answer_is_lost_is_sent_again(
     assert joined(list(unique.values()), kept) == bench.sha256
 
 
+LOST: list[dict[str, Any]] = [
+    {"fail": "lost", "status": 504, "body": "<html>"},
+    {"fail": "lost", "status": 200, "body": "<html>"},
+    {"fail": "cut", "at": "answer"},
+    {"fail": "wrong_size"},
+]
+
+
+@pytest.mark.parametrize("step", LOST)
+def test_a_part_whose_answer_is_always_lost_ends_it(
+    make: Make, bot: BotApiServer, step: dict[str, Any]
+) -> None:
+    bench = make()
+    bot.script = [{}, *[step] * 50]
+    first = _failure(bench)
+    assert first.exit_code in (ExitCode.DELIVERY_DEFERRED, ExitCode.CONNECTION_FAILED)
+    for _ in range(2):
+        last = _failure(bench)
+        assert last.exit_code == ExitCode.DELIVERY_REFUSED
+        assert "Part 2 was sent 5 times and Telegram's answer never arrived" in last.message
+        assert _names(bot) == [ALL[0], *[ALL[1]] * 5]
+
+
+def test_each_part_has_a_count_of_its_own(make: Make, bot: BotApiServer) -> None:
+    bench = make()
+    bot.script = [*[LOST[0]] * 2, {}] * 3
+    bench.deliver()
+    assert _names(bot) == [name for name in ALL for _ in range(3)]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"fail": "status", "status": 500},
+        {"fail": "status", "status": 502, "body": "<html>"},
+        {"fail": "status", "status": 503},
+    ],
+)
+def test_an_outage_is_waited_out(make: Make, bot: BotApiServer, step: dict[str, Any]) -> None:
+    bench = make()
+    bot.script = [step] * 12
+    for _ in range(4):
+        assert _failure(bench).exit_code == ExitCode.DELIVERY_DEFERRED
+    bench.deliver()
+    assert _names(bot) == ALL
+
+
+def test_nobody_at_the_address_never_ends_it(make: Make, bot: BotApiServer) -> None:
+    bench = make()
+    bot.script = [{}, *[LOST[0]] * 3]
+    assert _failure(bench).exit_code == ExitCode.DELIVERY_DEFERRED
+    bench.api_url, url = "http://127.0.0.1:9", bench.api_url
+    for _ in range(3):
+        assert _failure(bench).exit_code == ExitCode.CONNECTION_FAILED
+    bench.api_url = url
+    bench.deliver()
+
+
+class Clock:
+    """A wall clock that a pause moves on at once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1_800_000_000.5
+        self.paused: list[float] = []
+        monkeypatch.setattr(time, "time", lambda: self.now)
+        monkeypatch.setattr(sending.Sender, "_pause", lambda _, seconds: self._pass(seconds))
+
+    def _pass(self, seconds: float) -> None:
+        self.paused.append(seconds)
+        self.now += seconds
+
+
+def test_a_long_pause_is_kept_by_the_attempts_that_follow(
+    make: Make, bot: BotApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, bench = Clock(monkeypatch), make()
+    bot.script = [{}, {"fail": "429", "retry_after": 3000}]
+    assert _failure(bench).exit_code == ExitCode.DELIVERY_DEFERRED
+    clock.now += 2000
+    failure = _failure(bench)
+    assert (failure.exit_code, clock.paused) == (ExitCode.DELIVERY_DEFERRED, [])
+    assert "1001 seconds" in failure.message
+    assert bot.requests == 2
+    clock.now += 500
+    bench.deliver()
+    assert clock.paused == [500.5]
+    assert _names(bot) == ALL
+    bench.deliver()
+    assert clock.paused == [500.5]
+
+
+def test_a_pause_that_a_restart_cuts_short_goes_on(
+    make: Make, bot: BotApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, bench = Clock(monkeypatch), make()
+    bot.script = [{}, {"fail": "429", "retry_after": 60}]
+    with monkeypatch.context() as patch:
+        patch.setattr(sending.Sender, "_pause", lambda *_: bench.interruption.request())
+        assert _failure(bench).exit_code == ExitCode.INTERRUPTED
+    bench.interruption = Interruption()
+    clock.now += 20
+    bench.deliver()
+    assert clock.paused == [40.5]
+    assert _names(bot) == ALL
+
+
+def test_a_pause_without_end_needs_no_more_room(make: Make, bot: BotApiServer) -> None:
+    bench = make()
+    dead = {"fail": "status", "status": 500}
+    bot.script = [dead, dead, dead, {"fail": "429", "retry_after": 10**30}]
+    _failure(bench)
+    size = bench.journal.stat().st_size
+    assert _failure(bench).exit_code == ExitCode.DELIVERY_DEFERRED
+    assert bench.journal.stat().st_size <= size
+    assert _failure(bench).exit_code == ExitCode.DELIVERY_DEFERRED
+    assert bot.requests == 4
+
+
 def test_a_document_of_another_size_is_a_failed_one(make: Make, bot: BotApiServer) -> None:
     bot.script = [{"fail": "wrong_size"}]
     make().deliver()
@@ -150,7 +273,6 @@ def test_a_document_of_another_size_is_a_failed_one(make: Make, bot: BotApiServe
         ({"fail": "cut", "at": "body"}, ExitCode.CONNECTION_FAILED),
         ({"fail": "cut", "at": "received"}, ExitCode.CONNECTION_FAILED),
         ({"fail": "wrong_size"}, ExitCode.DELIVERY_DEFERRED),
-        ({"fail": "429", "retry_after": 100_000}, ExitCode.DELIVERY_DEFERRED),
     ],
 )
 def test_what_stays_is_for_a_later_attempt_which_goes_on(
@@ -222,6 +344,20 @@ def test_a_secret_of_a_wrong_shape_is_told_without_its_value(
     assert key in failure.message
     assert not value or value not in failure.message
     assert bot.requests == 0
+
+
+def test_the_chat_is_hidden_in_what_is_told(make: Make, bot: BotApiServer) -> None:
+    scrubber = Scrubber()
+    bench = make()
+    deliver(
+        "telegram",
+        bench.environment(),
+        bench.exports,
+        Log(scrubber, bench.output),
+        scrubber,
+        bench.interruption,
+    )
+    assert scrubber.clean(f"chat {CHAT} of {TOKEN}") == "chat [hidden] of [hidden]"
 
 
 def test_an_unknown_chat_is_refused_in_telegrams_words(make: Make) -> None:
@@ -301,10 +437,11 @@ def test_a_server_that_is_no_tls_server(tmp_path: Path, bot: BotApiServer) -> No
     assert _failure(bench).exit_code == ExitCode.CONNECTION_FAILED
 
 
-def test_certificates_that_are_none(make: Make) -> None:
-    failure = _failure(make(more={"caCertificates": "none"}))
+@pytest.mark.parametrize("pem", ["none", "-----BEGIN CERTIFICATE-----\nAAAA\n", "é", " "])
+def test_certificates_that_are_none(make: Make, pem: str) -> None:
+    failure = _failure(make(more={"caCertificates": pem}))
     assert failure.exit_code == ExitCode.DELIVERY_REFUSED
-    assert "caCertificates" in failure.message
+    assert "no certificate in PEM" in failure.message
 
 
 def test_too_many_parts_are_refused_before_anything_is_sent(make: Make, bot: BotApiServer) -> None:
@@ -317,6 +454,12 @@ def test_too_many_parts_are_refused_before_anything_is_sent(make: Make, bot: Bot
 def _replace_by_link(bench: TelegramBench) -> None:
     bench.file.rename(bench.root / "elsewhere")
     bench.file.symlink_to(bench.root / "elsewhere")
+
+
+def _replace_by_second_name(bench: TelegramBench) -> None:
+    other = bench.root / "of another project"
+    bench.file.rename(other)
+    bench.file.hardlink_to(other)
 
 
 def _replace_by_pipe(bench: TelegramBench) -> None:
@@ -343,6 +486,7 @@ SWAPS: list[Callable[[TelegramBench], object]] = [
     lambda bench: os.truncate(bench.file, bench.size - 1),
     lambda bench: os.truncate(bench.file, bench.size + 1),
     _replace_by_link,
+    _replace_by_second_name,
     _replace_by_pipe,
     _replace_by_directory,
     _replace_directory_by_link,
@@ -372,6 +516,71 @@ def test_a_file_swapped_between_two_attempts_is_told_in_the_chat(
     assert len(bot.documents) == 1
     assert "Don't use the parts" in bot.texts[0]
     assert not bench.journal.exists()
+
+
+def test_a_file_that_is_gone_is_not_called_changed(make: Make, bot: BotApiServer) -> None:
+    bench = make()
+    _one_part_sent(bench, bot)
+    bench.file.unlink()
+    assert _failure(bench).exit_code == ExitCode.FILE_MISSING
+    (text,) = bot.texts
+    assert "1 of 3 were sent" in text
+    assert "Don't use" not in text
+    assert not bench.journal.exists()
+
+
+def test_nothing_is_said_of_a_file_that_is_gone_after_all_was_sent(
+    make: Make, bot: BotApiServer
+) -> None:
+    bench = make()
+    bench.deliver()
+    bench.file.unlink()
+    assert _failure(bench).exit_code == ExitCode.FILE_MISSING
+    assert len(bot.received) == 4
+    assert bench.journal.exists()
+
+
+def test_a_damaged_part_is_told_also_where_the_file_is_gone_by_then(
+    make: Make, bot: BotApiServer
+) -> None:
+    bench = make()
+    _one_part_sent(bench, bot)
+    notes = json.loads(bench.journal.read_text())
+    bench.journal.write_text(json.dumps(notes | {"damaged": True}))
+    bench.file.unlink()
+    assert _failure(bench).exit_code == ExitCode.FILE_MISSING
+    assert "Don't use the parts" in bot.texts[0]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"fail": "status", "status": 502},
+        {"fail": "429", "retry_after": 5},
+        {"fail": "cut", "at": "received"},
+    ],
+)
+def test_a_chat_that_could_not_be_told_is_told_by_a_later_attempt(
+    make: Make, bot: BotApiServer, step: dict[str, Any]
+) -> None:
+    bench = make()
+    _one_part_sent(bench, bot)
+    _swap_content(bench)
+    bot.script = [step]
+    assert _failure(bench).exit_code == ExitCode.DELIVERY_DEFERRED
+    assert bench.journal.exists()
+    assert _failure(bench).exit_code == ExitCode.FILE_MISSING
+    assert len(bot.texts) == 1
+    assert not bench.journal.exists()
+
+
+def test_a_chat_that_cannot_be_told_is_in_the_log(make: Make, bot: BotApiServer) -> None:
+    bench = make()
+    _one_part_sent(bench, bot)
+    _swap_content(bench)
+    bot.script = [{"fail": "status", "status": 403, "description": "Forbidden: bot was kicked"}]
+    assert _failure(bench).exit_code == ExitCode.FILE_MISSING
+    assert "bot was kicked" in bench.events("chat_not_told")[0]["message"]
 
 
 @pytest.mark.parametrize("swap", [_swap_content, lambda bench: os.truncate(bench.file, 1)])
@@ -478,9 +687,12 @@ def test_a_broken_journal_is_none(make: Make, bot: BotApiServer, content: bytes)
     [
         lambda notes: notes["parts"][0].update(sha256="0"),
         lambda notes: notes["parts"][0].update(message_id="1"),
+        lambda notes: notes["parts"][0].update(unanswered="1"),
+        lambda notes: notes["parts"][0].pop("unanswered"),
         lambda notes: notes["parts"].pop(),
         lambda notes: notes["messages"].append(1),
         lambda notes: notes.update(moved_to=7),
+        lambda notes: notes.update(not_before="7"),
         lambda notes: notes.pop("damaged"),
     ],
 )
@@ -545,7 +757,7 @@ def test_tls_with_certificates_of_ones_own(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     bot.http.socket = context.wrap_socket(bot.http.socket, server_side=True)
-    bench = make(more={"caCertificates": pem})
+    bench = make(more={"caCertificates": f"# AC Raíz\n{pem}"})
     bench.api_url = bot.url.replace("http:", "https:")
     bench.deliver()
     assert _names(bot) == ALL

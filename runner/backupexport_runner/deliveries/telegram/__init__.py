@@ -13,9 +13,10 @@ from backupexport_contract.runner_protocol import Artifact
 
 from backupexport_runner.artifact_file import delivery_journal_name
 from backupexport_runner.deliveries.telegram import texts
-from backupexport_runner.deliveries.telegram.answers import Moved
+from backupexport_runner.deliveries.telegram.answers import Moved, Refused, Sent
 from backupexport_runner.deliveries.telegram.bot_api import BotApi
 from backupexport_runner.deliveries.telegram.file_parts import (
+    FileChangedError,
     checksums,
     file_changed,
     file_missing,
@@ -26,13 +27,14 @@ from backupexport_runner.deliveries.telegram.journal import (
     Plan,
     chat_hash,
     forget,
-    has_sent_parts,
+    parts_in_chat,
 )
 from backupexport_runner.deliveries.telegram.parts import MOST_PARTS, part_count, plan_parts
 from backupexport_runner.deliveries.telegram.sending import Sender
 from backupexport_runner.delivery import Parcel
 from backupexport_runner.directories import existing_directory
 from backupexport_runner.failures import RunnerFailure
+from backupexport_runner.tls import tls_context
 
 _KIND = "telegram"
 _TOKEN = re.compile(r"[0-9]{1,32}:[A-Za-z0-9_-]{1,256}")
@@ -70,7 +72,8 @@ def deliver(parcel: Parcel) -> str:
                 _send(parcel, settings, artifact, directory, file)
         except RunnerFailure as failure:
             if failure.exit_code == ExitCode.FILE_MISSING:
-                _disown_parts(parcel, settings, directory)
+                is_changed = isinstance(failure, FileChangedError)
+                _disown_parts(parcel, settings, directory, is_changed=is_changed)
             raise
     return texts.success_sentence(artifact.size_bytes, count)
 
@@ -99,6 +102,7 @@ def _send(
     parcel.log.event("sending", parts=len(parts), parts_sent=sent)
     with BotApi(settings.api_url, settings.token, settings.tls) as api:
         sender = Sender(api, settings.chat_id, journal, parcel.log, parcel.check)
+        sender.wait_out()
         for part, sha256 in tuple(zip(parts, sha256s, strict=True))[sent:]:
             caption = texts.caption(request, part, len(parts), sha256)
             sender.send_part(file, part, sha256, caption)
@@ -108,17 +112,33 @@ def _send(
                 sender.send_message(index, message)
 
 
-def _disown_parts(parcel: Parcel, settings: _Settings, directory: int) -> None:
-    """Say so in the chat where it has parts of a file that is no more."""
+def _disown_parts(parcel: Parcel, settings: _Settings, directory: int, *, is_changed: bool) -> None:
+    """Say so in the chat where it has parts that nobody can use.
+
+    RunnerFailure(DELIVERY_DEFERRED) where that is for a later attempt.
+    """
     name = delivery_journal_name(parcel.request.file_name, _KIND)
-    if not has_sent_parts(directory, name):
+    there = parts_in_chat(directory, name)
+    if there.sent and (is_changed or there.is_damaged):
+        text = texts.damaged_file_message(parcel.request)
+    elif 0 < there.sent < there.planned:
+        text = texts.incomplete_parts_message(parcel.request, there.sent, there.planned)
+    else:
         return
     with BotApi(settings.api_url, settings.token, settings.tls) as api:
-        text = texts.damaged_file_message(parcel.request)
         answer = api.send_message(settings.chat_id, text)
         if isinstance(answer, Moved):
-            api.send_message(answer.chat_id, text)
-    forget(directory, name)
+            answer = api.send_message(answer.chat_id, text)
+    if isinstance(answer, Sent):
+        forget(directory, name)
+    elif isinstance(answer, Refused):
+        parcel.log.event("chat_not_told", message=answer.message)
+    else:
+        raise RunnerFailure(
+            ExitCode.DELIVERY_DEFERRED,
+            "The export's file is gone or changed, and the chat, which has parts of it, can't be "
+            "told yet; it is tried again.",
+        )
 
 
 def _settings(parcel: Parcel) -> _Settings:
@@ -134,7 +154,7 @@ def _settings(parcel: Parcel) -> _Settings:
         part_bytes=part_bytes,
         token=_credential(parcel, "token", _TOKEN, "123456:ABC-DEF, as BotFather gives it"),
         chat_id=_credential(parcel, "chat_id", _CHAT_ID, "a number or @name"),
-        tls=_tls(parcel.settings.get("caCertificates")),
+        tls=tls_context(parcel.settings.get("caCertificates")),
     )
 
 
@@ -146,13 +166,3 @@ def _credential(parcel: Parcel, key: str, shape: re.Pattern[str], words: str) ->
             f"The delivery's Secret has a {key} of a wrong shape: it must look like {words}.",
         )
     return value
-
-
-def _tls(certificates: str | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cadata=certificates)
-    except (ssl.SSLError, ValueError):
-        raise RunnerFailure(
-            ExitCode.DELIVERY_REFUSED,
-            "caCertificates of the delivery are no certificates in PEM: correct them.",
-        ) from None

@@ -8,6 +8,8 @@ from backupexport_contract.reasons import ExitCode
 
 _LONGEST_DESCRIPTION = 300
 _SECONDS_WITHOUT_A_WORD = 5
+# Who says so has passed the request on, or has not waited for its end.
+_LOST = (408, 504)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,15 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """It may be in the chat or not; the same again, a few times."""
+    """It may be in the chat or not; the same again, a few times.
+
+    `is_lost` unless what answers says itself that it failed: an outage is waited out, however
+    long, but a chat must not get for hours what only the answer to is lost.
+    """
 
     exit_code: ExitCode
     message: str
+    is_lost: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,9 @@ def read_answer(status: int, body: bytes) -> Answer:
         )
     if status >= 500 or status == 408:
         return Unclear(
-            ExitCode.DELIVERY_DEFERRED, f"The Bot API server has a problem of its own ({status})."
+            ExitCode.DELIVERY_DEFERRED,
+            f"The Bot API server has a problem of its own ({status}).",
+            is_lost=status in _LOST,
         )
     if fields is None:
         return Unclear(

@@ -5,36 +5,40 @@ import errno
 import hashlib
 import io
 import os
-import stat
 from collections.abc import Callable, Iterator, Sequence
 
+from backupexport_contract import volume
 from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import Artifact
+from backupexport_contract.volume import NotTheFileError
 
 from backupexport_runner.deliveries.telegram.parts import Part
 from backupexport_runner.failures import RunnerFailure
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_MISSING = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENODEV)
+# A link, a socket, a device.
+_SOMETHING_ELSE = (errno.ELOOP, errno.ENXIO, errno.ENODEV)
 _PIECE = 256 * 1024
+
+
+class FileChangedError(RunnerFailure):
+    """What is on the volume is not what was exported; else FILE_MISSING is no more than that."""
 
 
 @contextlib.contextmanager
 def opened_artifact(directory: int, file_name: str, artifact: Artifact) -> Iterator[int]:
-    """A descriptor of the regular file of this name and size, or RunnerFailure(FILE_MISSING)."""
+    """A descriptor of the one file of this name and size, or RunnerFailure(FILE_MISSING)."""
     with _volume_errors():
         try:
-            file = os.open(file_name, _READ, dir_fd=directory)
+            file = volume.open_file_in(directory, file_name, artifact.size_bytes)
+        except NotTheFileError:
+            raise file_changed() from None
         except OSError as error:
-            if error.errno in _MISSING:
+            if error.errno == errno.ENOENT:
                 raise file_missing() from None
+            if error.errno in _SOMETHING_ELSE:
+                raise file_changed() from None
             raise
     try:
-        there = os.fstat(file)
-        if not stat.S_ISREG(there.st_mode):
-            raise file_missing()
-        if there.st_size != artifact.size_bytes:
-            raise file_changed()
         yield file
     finally:
         os.close(file)
@@ -115,12 +119,12 @@ def file_missing() -> RunnerFailure:
     )
 
 
-def file_changed() -> RunnerFailure:
+def file_changed() -> FileChangedError:
     """The verdict where there is another one."""
-    return RunnerFailure(
+    return FileChangedError(
         ExitCode.FILE_MISSING,
-        "The file on the volume is not the one that was exported, its size or checksum differs: "
-        "find out who changed it, and start the export again.",
+        "What is on the volume under the file's name is not what was exported, its size, checksum "
+        "or names differ: find out who changed it, and start the export again.",
     )
 
 

@@ -1,8 +1,9 @@
 """What Telegram has answered for, noted beside the file, so that an attempt goes on where one died.
 
 Nothing is noted before a request: Telegram can't be asked whether it has a document, so a note
-that one was about to be sent would tell nothing.  The one window is between Telegram's answer
-and the fsync that follows it; who dies there sends that part again.
+that one was about to be sent would tell nothing.  A part is sent again where Telegram's answer did
+not arrive, or was not noted: who dies between it and the end of the fsync that follows.  Answers
+that did not arrive are counted, or a proxy that loses each of them would fill the chat.
 
 The first note has every part already, and later ones only fill in numbers: a volume without room
 for them refuses before anything is sent.  A journal that can't be read, or is of another plan, is
@@ -70,8 +71,9 @@ class Journal:
         self._notes: dict[str, Any] = {
             "plan": plan.as_json(),
             "moved_to": None,
+            "not_before": _UNSENT,
             "parts": [
-                {"name": part.name, "sha256": sha256, "message_id": _UNSENT}
+                {"name": part.name, "sha256": sha256, "message_id": _UNSENT, "unanswered": 0}
                 for part, sha256 in zip(parts, sha256s, strict=True)
             ],
             "messages": [_UNSENT] * messages,
@@ -100,6 +102,12 @@ class Journal:
         moved_to: str | None = self._notes["moved_to"]
         return moved_to
 
+    @property
+    def not_before(self) -> int:
+        """The time, in seconds since 1970, that Telegram wants nothing before."""
+        not_before: int = self._notes["not_before"]
+        return not_before
+
     def begin(self) -> None:
         """Write what is known, before anything is sent."""
         self._write()
@@ -114,6 +122,16 @@ class Journal:
         self._notes["parts"][number - 1]["message_id"] = message_id
         self._write()
 
+    def unanswered(self, number: int) -> int:
+        """How often the part was sent as a whole without an answer."""
+        count: int = self._notes["parts"][number - 1]["unanswered"]
+        return count
+
+    def note_unanswered(self, number: int) -> None:
+        """Note that the part was sent as a whole, and the answer is lost."""
+        self._notes["parts"][number - 1]["unanswered"] += 1
+        self._write()
+
     def note_message(self, index: int, message_id: int) -> None:
         """Note Telegram's answer for a message after the parts."""
         self._notes["messages"][index] = message_id
@@ -122,6 +140,12 @@ class Journal:
     def note_move(self, chat_id: str) -> None:
         """Note the chat that Telegram says to use from now on."""
         self._notes["moved_to"] = chat_id
+        self._write()
+
+    def note_pause(self, not_before: int) -> None:
+        """Note when Telegram's pause is over, which may be in a later attempt."""
+        # An odd server's number must not be wider than what there is room for.
+        self._notes["not_before"] = min(not_before, -_UNSENT)
         self._write()
 
     def _write(self) -> None:
@@ -142,13 +166,23 @@ class Journal:
             os.fsync(self._directory)
 
 
-def has_sent_parts(directory: int, name: str) -> bool:
-    """Whether the chat has parts, of whatever plan."""
-    notes = _read(directory, name)
-    parts = notes.get("parts") if notes else None
-    return isinstance(parts, list) and any(
-        isinstance(part, dict) and part.get("message_id") != _UNSENT for part in parts
-    )
+@dataclass(frozen=True, slots=True)
+class PartsInChat:
+    """What a chat has of a file, of whatever plan."""
+
+    sent: int = 0
+    planned: int = 0
+    is_damaged: bool = False
+
+
+def parts_in_chat(directory: int, name: str) -> PartsInChat:
+    """What the journal of this name tells."""
+    notes = _read(directory, name) or {}
+    parts = notes.get("parts")
+    if not isinstance(parts, list):
+        return PartsInChat()
+    sent = [part for part in parts if isinstance(part, dict) and part.get("message_id") != _UNSENT]
+    return PartsInChat(len(sent), len(parts), notes.get("damaged") is not False)
 
 
 def forget(directory: int, name: str) -> None:
@@ -192,14 +226,16 @@ def _continues(earlier: dict[str, Any], fresh: dict[str, Any]) -> bool:
         and earlier["plan"] == fresh["plan"]
         and earlier["damaged"] is False
         and (moved_to is None or isinstance(moved_to, str))
+        and type(earlier["not_before"]) is int
         and isinstance(parts, list)
         and isinstance(messages, list)
         and len(parts) == len(fresh["parts"])
         and len(messages) == len(fresh["messages"])
         and all(
             isinstance(part, dict)
-            and part | {"message_id": _UNSENT} == expected
+            and part | {"message_id": _UNSENT, "unanswered": 0} == expected
             and type(part.get("message_id")) is int
+            and type(part.get("unanswered")) is int
             for part, expected in zip(parts, fresh["parts"], strict=True)
         )
         and all(type(message_id) is int for message_id in messages)

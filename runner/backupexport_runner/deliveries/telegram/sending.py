@@ -1,12 +1,20 @@
 """Sends parts and messages, again where that helps, and notes every answer."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.deliveries.telegram.answers import Answer, Moved, Refused, Sent, Wait
+from backupexport_runner.deliveries.telegram.answers import (
+    Answer,
+    Moved,
+    Refused,
+    Sent,
+    Unclear,
+    Wait,
+)
 from backupexport_runner.deliveries.telegram.bot_api import BotApi
 from backupexport_runner.deliveries.telegram.file_parts import PartView, file_changed
 from backupexport_runner.deliveries.telegram.journal import Journal
@@ -18,6 +26,8 @@ from backupexport_runner.log import Log
 PAUSES = (1.0, 3.0, 9.0)
 # Longer than this isn't waited for here: the Job would only hold its memory.
 LONGEST_WAIT_SECONDS = 900
+# How often a part is sent whose answer is always lost; it may be in the chat each time.
+MOST_UNANSWERED = 5
 _SECONDS_TO_NOTICE = 0.2
 
 
@@ -31,12 +41,30 @@ class Sender:
     log: Log
     check: Callable[[], None]
 
+    def wait_out(self) -> None:
+        """The pause that an earlier attempt was asked for; RunnerFailure where it is too long."""
+        left = self.journal.not_before - time.time()
+        if left > LONGEST_WAIT_SECONDS:
+            raise _too_busy(math.ceil(left))
+        if left > 0:
+            self.log.event("waiting_for_telegram", seconds=math.ceil(left))
+            self._pause(left)
+
     def send_part(self, file: int, part: Part, sha256: str, caption: str) -> None:
         """Send the part and note it; RunnerFailure where it isn't in the chat."""
         view = PartView(file, part, self.check)
 
         def send(chat_id: str) -> Answer:
-            return self.api.send_document(chat_id, part.name, view, part.size, caption)
+            if self.journal.unanswered(part.number) >= MOST_UNANSWERED:
+                return _never_answered(part)
+            view.seek(0)
+            answer = self.api.send_document(chat_id, part.name, view, part.size, caption)
+            is_whole = view.tell() == part.size
+            if isinstance(answer, Unclear) and answer.is_lost and is_whole:
+                self.journal.note_unanswered(part.number)
+                if self.journal.unanswered(part.number) >= MOST_UNANSWERED:
+                    return _never_answered(part)
+            return answer
 
         sent = self._send(send)
         if view.sha256 != sha256:
@@ -66,6 +94,7 @@ class Sender:
                 self._follow(answer)
                 continue
             if isinstance(answer, Wait):
+                self.journal.note_pause(math.ceil(time.time()) + answer.seconds)
                 waited += answer.seconds
                 if waited > LONGEST_WAIT_SECONDS:
                     raise _too_busy(answer.seconds)
@@ -94,6 +123,15 @@ class Sender:
         while (left := end - time.monotonic()) > 0:
             self.check()
             time.sleep(min(left, _SECONDS_TO_NOTICE))
+
+
+def _never_answered(part: Part) -> Refused:
+    return Refused(
+        ExitCode.DELIVERY_REFUSED,
+        f"Part {part.number} was sent {MOST_UNANSWERED} times and Telegram's answer never arrived: "
+        "look into the chat, where it may be as often, and find out what on the way to apiUrl cuts "
+        "long requests; a lower partBytes makes them shorter.",
+    )
 
 
 def _too_busy(seconds: int) -> RunnerFailure:

@@ -67,6 +67,14 @@ def damaged_file_message(request: Request) -> str:
     )
 
 
+def incomplete_parts_message(request: Request, sent: int, planned: int) -> str:
+    """What is said where the file is gone before all of its parts have been sent."""
+    return (
+        f"The parts of {request.file_name} above are not all there: {sent} of {planned} were "
+        "sent, and the file is not on the export volume any more."
+    )
+
+
 def success_sentence(size: int, count: int) -> str:
     """The delivery's outcome."""
     parts = f" in {count} parts" if count > 1 else ""
