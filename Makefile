@@ -32,7 +32,7 @@ test-unit: $(VENV)/ready promtool ## what needs no cluster, in a minute
 	$(BIN)/pytest -q -n 4 tests/unit tests/component
 
 test-cluster: $(VENV)/ready images browser ## on a real cluster, with real PostgreSQL and real pods
-	$(BIN)/pytest --durations=25 tests/cluster
+	$(BIN)/pytest -n 2 --dist loadfile --durations=25 tests/cluster
 
 SEED ?= 1
 test-chaos: $(VENV)/ready images ## exports while everything is killed; SEED=n, CHAOS_FAULTS=all|pods

@@ -30,7 +30,7 @@ _RESOURCES = {
 _SHORTEST_DEADLINE_SECONDS = 60
 _LEAST_TTL_SECONDS = 2 * 3600
 # Of the settings, what the operator itself acts on.
-_NOT_FOR_THE_RUNNER = {"enabled", "secretRef", "giveUpSeconds"}
+_NOT_FOR_THE_RUNNER = {"enabled", "giveUpSeconds"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class Parcel:
         if not value:
             raise RunnerFailure(
                 ExitCode.SECRET_INVALID,
-                f"The delivery's Secret has no {key}: add the key and start the export again.",
+                f"The delivery's Secret has no {key}: add the key for the next export.",
             )
         return value
 

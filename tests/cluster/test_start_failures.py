@@ -174,7 +174,8 @@ def crippled() -> Iterator[Release]:
         release = Release(namespace)
         release.install(
             {
-                "api": {"replicas": 1},
+                # It could not start without the volume either.
+                "api": {"replicas": 1, "downloads": {"enabled": False}},
                 # Nothing listens there, and no name has to be looked up.
                 "runner": {"image": {"repository": "127.0.0.1:9/nobody/runner", "tag": "none"}},
                 "storage": {"existingClaim": "not-yet"},

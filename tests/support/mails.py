@@ -49,7 +49,9 @@ def delivery_environment(
     given = {
         protocol.ENV_TASK: protocol.delivery_task("email"),
         protocol.ENV_EXPORT_END: protocol.export_end_text(end_of()),
-        protocol.ENV_DELIVERY_SETTINGS: json.dumps(settings),
+        protocol.ENV_DELIVERY_SETTINGS: json.dumps(
+            settings if secret is None else settings | {"secretRef": {"name": "smtp-login"}}
+        ),
     }
     from_secret = {protocol.SECRET_ENV_PREFIX + key: value for key, value in (secret or {}).items()}
     return base | given | from_secret | values

@@ -31,10 +31,10 @@ def mail_server(parcel: Parcel) -> MailServer:
     host, port = settings.get("host"), settings.get("port") or _PORTS[tls]
     if not isinstance(host, str) or not host or type(port) is not int:
         raise _bad("host, port and tls must say where the mail server is")
-    # A Secret without one of the keys is a mistake, not a wish for no login.
+    # A Secret without one of the keys, or with none at all, is a mistake: no wish for no login.
     login = (
         Login(parcel.credential("username"), parcel.credential("password"))
-        if parcel.secret
+        if settings.get("secretRef")
         else None
     )
     if login is not None and tls == "none":

@@ -152,9 +152,18 @@ def test_the_address_goes_with_the_mail_alone() -> None:
 
 def test_the_runner_gets_the_settings_of_its_kind() -> None:
     settings = json.loads(environment(job("email"))[runner_protocol.ENV_DELIVERY_SETTINGS])
-    assert settings == {"host": "mail", "tls": "starttls", "from": "exports@example.com"}
+    assert settings == {
+        "host": "mail",
+        "tls": "starttls",
+        "from": "exports@example.com",
+        "secretRef": {"name": "login"},
+    }
     settings = json.loads(environment(job("telegram"))[runner_protocol.ENV_DELIVERY_SETTINGS])
-    assert settings == {"apiUrl": "https://api.telegram.org", "partBytes": 50_000_000}
+    assert settings == {
+        "apiUrl": "https://api.telegram.org",
+        "partBytes": 50_000_000,
+        "secretRef": {"name": "bot"},
+    }
 
 
 def test_the_artifact_comes_with_it() -> None:

@@ -256,6 +256,12 @@ def test_no_login_that_is_known(encrypted: SmtpServer, authority: Authority) -> 
     assert "neither AUTH PLAIN nor AUTH LOGIN" in failure.message
 
 
+def test_a_secret_with_nothing_in_it(clear: SmtpServer) -> None:
+    failure = failure_of(settings_for(clear, tls="starttls"), {})
+    assert failure.exit_code == ExitCode.SECRET_INVALID
+    assert clear.steps == []
+
+
 @pytest.mark.parametrize("missing", ["username", "password"])
 def test_half_a_login(clear: SmtpServer, missing: str) -> None:
     secret = {key: value for key, value in LOGIN.items() if key != missing}
@@ -270,8 +276,8 @@ def test_no_login_in_the_clear(clear: SmtpServer) -> None:
     assert clear.steps == []
 
 
-@pytest.mark.parametrize("secret", [{}, LOGIN])
-def test_starttls_that_is_taken_away(clear: SmtpServer, secret: dict[str, str]) -> None:
+@pytest.mark.parametrize("secret", [None, LOGIN])
+def test_starttls_that_is_taken_away(clear: SmtpServer, secret: dict[str, str] | None) -> None:
     failure = failure_of(settings_for(clear, tls="starttls"), secret)
     assert failure.exit_code == ExitCode.CONNECTION_FAILED
     assert "offers no STARTTLS" in failure.message
