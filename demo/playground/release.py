@@ -1,9 +1,12 @@
 """The project's own chart, installed with helm."""
 
+import fcntl
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from playground.tools import ROOT, get, images, kubectl, run
+from playground.tools import ROOT, STATE, get, images, kubectl, run
 
 CHART = ROOT / "charts" / "backupexport"
 # The volume can't be shared between nodes, and the cluster has one.
@@ -19,22 +22,23 @@ class Release:
 
     def install(self, values: dict[str, Any] | None = None) -> None:
         """Install or upgrade, and wait until all deployments are ready."""
-        crds: dict[str, Any] = {}
-        if self._crds_belong_to_another():
-            _update_crds()
-            crds = {"crds": {"install": False}}
+        # Of two that find no CRDs, only one may bring them.
+        with _alone():
+            owners = _crd_owners()
+            if not owners:
+                self._install({}, values or {})
+                return
+            if owners != {self.namespace}:
+                _update_crds()
+        ours = {} if owners == {self.namespace} else {"crds": {"install": False}}
+        self._install(ours, values or {})
+
+    def _install(self, crds: dict[str, Any], values: dict[str, Any]) -> None:
         run(
             "helm", "upgrade", "--install", self.name, str(CHART),
             "--namespace", self.namespace, "--wait", "--timeout", "3m", "--values", "-",
-            stdin=json.dumps(_merged(_images_as_values() | _DOWNLOADS | crds, values or {})),
+            stdin=json.dumps(_merged(_images_as_values() | _DOWNLOADS | crds, values)),
         )  # fmt: skip
-
-    def _crds_belong_to_another(self) -> bool:
-        """CRDs are one for the whole cluster, and helm lets one release (or kubectl) own them."""
-        found = get("crds", "-l", "app.kubernetes.io/name=backupexport")["items"]
-        owner = "meta.helm.sh/release-namespace"
-        owners = {crd["metadata"].get("annotations", {}).get(owner) for crd in found}
-        return bool(owners) and owners != {self.namespace}
 
     def test(self) -> str:
         """What the chart's own test prints."""
@@ -46,6 +50,21 @@ class Release:
             "-n", self.namespace, "exec", f"deploy/{self.name}-api", "--",
             "backupexport-token", "--subject", subject, *options,
         ).strip()  # fmt: skip
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One process of this clone at a time."""
+    with (STATE / "crds.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _crd_owners() -> set[str | None]:
+    """CRDs are one for the whole cluster, and helm lets one release (or kubectl) own them."""
+    found = get("crds", "-l", "app.kubernetes.io/name=backupexport")["items"]
+    owner = "meta.helm.sh/release-namespace"
+    return {crd["metadata"].get("annotations", {}).get(owner) for crd in found}
 
 
 def _update_crds() -> None:
