@@ -1,7 +1,8 @@
-"""One installation for all cluster tests of a process (there are two): the chart, a PostgreSQL with the demo database, a token.
+"""One installation for all cluster tests of a process, of which there are two.
 
-Everything lives in a namespace of its own that is removed afterwards, so that a demo can be on
-the same cluster.  Set KEEP_NAMESPACE=1 to look at it when the tests are over.
+It has the chart, a PostgreSQL with the demo database, and a token.  Everything lives in a
+namespace of its own that is removed afterwards, so that a demo can be on the same cluster.  Set
+KEEP_NAMESPACE=1 to look at it when the tests are over.
 """
 
 import os
