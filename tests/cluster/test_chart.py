@@ -5,7 +5,8 @@ import secrets
 import pytest
 from installation import Installation
 from playground.release import Release
-from playground.tools import get, kubectl, namespace, run
+from playground.targets import API_VERSION
+from playground.tools import apply, get, kubectl, namespace, run, wait_for
 
 pytestmark = pytest.mark.cluster
 
@@ -15,13 +16,22 @@ def test_helm_test_passes(installation: Installation) -> None:
 
 
 def test_two_targets_of_one_project_are_told_apart(installation: Installation) -> None:
-    ready = "jsonpath={.items[*].status.conditions[0].reason}"
-    kubectl(
-        "-n", installation.namespace, "wait", "exporttarget", "--all",
-        "--for=condition=Ready", "--timeout=30s",
-    )  # fmt: skip
-    reasons = kubectl("-n", installation.namespace, "get", "exporttargets", "-o", ready)
-    assert set(reasons.split()) == {"Serving"}
+    def reason(name: str) -> str:
+        ready = "jsonpath={.status.conditions[?(@.type=='Ready')].reason}"
+        return kubectl("-n", installation.namespace, "get", "exporttarget", name, "-o", ready)
+
+    spec = {"projectId": "served-twice", "secretRef": {"name": "any"}}
+    for name, expected in (("served-a", "Serving"), ("served-b", "DuplicateProject")):
+        apply(
+            {
+                "apiVersion": API_VERSION,
+                "kind": "ExportTarget",
+                "metadata": {"name": name, "namespace": installation.namespace},
+                "spec": spec,
+            }
+        )
+        wait_for(lambda: reason(name) == expected, f"{expected} of {name}", 30)  # noqa: B023
+    assert reason("served-a") == "Serving"
 
 
 def test_an_upgrade_keeps_the_secret_and_an_uninstall_keeps_the_exports() -> None:
