@@ -90,7 +90,9 @@ def open_page(browser: Browser, installation: Installation) -> Iterator[OpenPage
         if path == "/" and options.get("java_script_enabled", True):
             # Pods come and go on this machine, Chromium takes that for a change of networks and
             # cuts what is under way, and the page loads itself once more.
-            expect(watched.page.get_by_role("button", name="Sign in")).to_be_enabled()
+            # As long as the page itself tries.
+            sign_in = watched.page.get_by_role("button", name="Sign in")
+            expect(sign_in).to_be_enabled(timeout=20_000)
         return watched
 
     yield open_one
