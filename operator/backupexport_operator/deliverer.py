@@ -26,6 +26,7 @@ from backupexport_operator.delivery_slots import DeliverySlots
 from backupexport_operator.event_poster import EventPoster
 from backupexport_operator.facts import JobFacts
 from backupexport_operator.finished_exports import FinishedExports
+from backupexport_operator.fresh_look import look_around
 from backupexport_operator.job_manifest import RunnerDefaults
 from backupexport_operator.keyed_tasks import KeyedTasks
 from backupexport_operator.kubernetes_client import SERVER_AWAY, brief
@@ -33,8 +34,7 @@ from backupexport_operator.metrics import OperatorMetrics
 from backupexport_operator.observation import Observation, TaskRun
 from backupexport_operator.operator_state import PendingDeliveries
 from backupexport_operator.pauses import Pauses
-from backupexport_operator.sightings import Sightings, with_jobs_and_pods
-from backupexport_operator.targets import serving_target
+from backupexport_operator.sightings import Sightings
 from backupexport_operator.transition import events_between, merge_patch, with_condition
 
 _logger = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ class Deliverer:
             return held
         if plan.step is not DeliveryStep.WAIT or not is_pending(plan.condition):
             # Targets, Jobs and pods are watched apart: what can't be taken back rests on all three.
-            seen = await self._look_again(seen)
+            seen = await look_around(self._reader, seen)
             plan = decide_delivery(seen, kind)
         if plan.step is DeliveryStep.CREATE:
             return self._held_back(seen, kind, plan) or await self._create(seen, kind, plan)
@@ -158,13 +158,6 @@ class Deliverer:
             return None
         # Whoever leaves a slot wakes the next one up; time does what a lost call doesn't.
         return DeliveryPlan(plan.condition, recheck_after=plan.recheck_after)
-
-    async def _look_again(self, seen: Observation) -> Observation:
-        uid, project_id = seen.export.metadata.uid, seen.export.spec.project_id
-        targets = await self._reader.list_targets(project_id)
-        jobs = await self._reader.list_jobs(uid)
-        pods = await self._reader.list_pods(uid)
-        return with_jobs_and_pods(replace(seen, target=serving_target(targets)), jobs, pods)
 
     async def _create(self, seen: Observation, kind: str, plan: DeliveryPlan) -> DeliveryPlan:
         settings = settings_for(kind, seen.target, seen.deliveries)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from backupexport_contract import timestamps
 from backupexport_contract.delivery_conditions import conditions_by_kind, is_pending
 from backupexport_contract.delivery_settings import Deliveries, Delivery
 from backupexport_contract.kubernetes_model import Condition
@@ -10,6 +9,7 @@ from backupexport_contract.reasons import DeliveryReason, Phase
 from backupexport_contract.resources import BackupExportStatus
 from backupexport_contract.target_resource import ExportTarget
 
+from backupexport_operator.conditions import condition_now
 from backupexport_operator.observation import Observation
 
 NOT_CONFIGURED = (
@@ -39,12 +39,18 @@ def _first_conditions(seen: Observation, phase: Phase) -> Iterator[Condition]:
         if not form.concerns(seen.export.spec, phase):
             continue
         if settings_for(kind, seen.target, seen.deliveries) is not None:
-            yield delivery_condition(
-                seen, form, "Unknown", DeliveryReason.PENDING, "It is made as soon as possible."
+            yield condition_now(
+                seen,
+                form.condition_type,
+                "Unknown",
+                DeliveryReason.PENDING,
+                "It is made as soon as possible.",
             )
         elif form.is_asked_for(seen.export.spec):
             message = NOT_CONFIGURED.format(kind=kind)
-            yield delivery_condition(seen, form, "False", DeliveryReason.NOT_CONFIGURED, message)
+            yield condition_now(
+                seen, form.condition_type, "False", DeliveryReason.NOT_CONFIGURED, message
+            )
 
 
 def settled_between(
@@ -71,17 +77,3 @@ def delayed_between(
         and condition.reason not in UNTROUBLED
         and (kind not in before or before[kind].reason != condition.reason)
     ]
-
-
-def delivery_condition(
-    seen: Observation, form: type[Delivery], status: str, reason: str, message: str
-) -> Condition:
-    """What is told of the delivery from now on."""
-    return Condition(
-        type=form.condition_type,
-        status=status,
-        reason=reason,
-        message=message,
-        last_transition_time=timestamps.to_text(seen.now),
-        observed_generation=seen.export.metadata.generation,
-    )

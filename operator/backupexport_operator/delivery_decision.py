@@ -4,21 +4,21 @@ A Job is one attempt.  Between two of them lies half of the time since the expor
 they come more and more seldom without anybody counting them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from backupexport_contract import timestamps
 from backupexport_contract.delivery_conditions import conditions_by_kind
-from backupexport_contract.delivery_settings import Deliveries, Delivery
+from backupexport_contract.delivery_settings import Deliveries
 from backupexport_contract.kubernetes_model import Condition
 from backupexport_contract.reasons import DeliveryReason
 
+from backupexport_operator.conditions import ConditionStatus, condition_now
 from backupexport_operator.delivery_attempt import Attempt, AttemptState, attempt_of
 from backupexport_operator.delivery_choice import (
     NOT_CONFIGURED,
     UNTROUBLED,
-    delivery_condition,
     settings_for,
 )
 from backupexport_operator.facts import JobFacts
@@ -75,7 +75,7 @@ class _Decision:
     def __init__(self, seen: Observation, kind: str) -> None:
         self._seen = seen
         self._kind = kind
-        self._form: type[Delivery] = Deliveries.kinds()[kind]
+        self._condition_type = Deliveries.kinds()[kind].condition_type
         self._known = conditions_by_kind(seen.export.status)[kind]
         self._run = seen.delivery_runs[kind]
         self._settings = settings_for(kind, seen.target, seen.deliveries)
@@ -169,7 +169,7 @@ class _Decision:
             message = self._before()
             if self._known.reason != DeliveryReason.DEADLINE_EXCEEDED:
                 message = with_aside(attempt.message, f"before that: {message.rstrip('.')}")
-        attempt = Attempt(attempt.state, message, attempt.reason)
+        attempt = replace(attempt, message=message)
         pause = max(SHORTEST_PAUSE, min(self._since_end(failed_at) / 2, LONGEST_PAUSE))
         retry_at = failed_at + pause
         if self._is_over(retry_at):
@@ -186,12 +186,16 @@ class _Decision:
         return self._told("False", reason, message, step)
 
     def _told(
-        self, status: str, reason: str, message: str, step: DeliveryStep = DeliveryStep.WAIT
+        self,
+        status: ConditionStatus,
+        reason: str,
+        message: str,
+        step: DeliveryStep = DeliveryStep.WAIT,
     ) -> DeliveryPlan:
         return DeliveryPlan(self._condition(status, reason, message), step)
 
-    def _condition(self, status: str, reason: str, message: str) -> Condition:
-        wanted = delivery_condition(self._seen, self._form, status, reason, message)
+    def _condition(self, status: ConditionStatus, reason: str, message: str) -> Condition:
+        wanted = condition_now(self._seen, self._condition_type, status, reason, message)
         shown = (wanted.status, wanted.reason, wanted.message)
         if shown == (self._known.status, self._known.reason, self._known.message):
             return self._known

@@ -10,6 +10,7 @@ from backupexport_contract.reasons import Phase, Reason
 from backupexport_contract.resources import ArtifactStatus, BackupExportStatus, ProgressStatus
 from backupexport_contract.runner_protocol import Artifact, Progress
 
+from backupexport_operator.conditions import condition_now
 from backupexport_operator.delivery_choice import first_conditions
 from backupexport_operator.facts import PodFacts
 from backupexport_operator.observation import Observation
@@ -46,7 +47,9 @@ def accepted(seen: Observation) -> BackupExportStatus:
     """A Job carries the export out."""
     name = names.job_name(seen.export.metadata.name)
     status = waiting(seen, None)
-    condition = _condition(seen, "Accepted", "Accepted", f"Job {name} carries the export out.")
+    condition = condition_now(
+        seen, "Accepted", "True", "Accepted", f"Job {name} carries the export out."
+    )
     return status.model_copy(
         update={"job_name": name, "conditions": with_condition(status.conditions, condition)}
     )
@@ -69,7 +72,9 @@ def running(seen: Observation, pod: PodFacts) -> BackupExportStatus:
 def succeeded(seen: Observation, artifact: Artifact) -> BackupExportStatus:
     """The artifact is whole under its final name."""
     pod = next((pod for pod in seen.attempts if end_artifact(pod) is not None), None)
-    complete = _condition(seen, "Complete", "Succeeded", "The file is whole under its final name.")
+    complete = condition_now(
+        seen, "Complete", "True", "Succeeded", "The file is whole under its final name."
+    )
     size = artifact.uncompressed_bytes
     completed_at = (pod and _text(pod.finished_at)) or timestamps.to_text(seen.now)
     return _next(
@@ -89,7 +94,7 @@ def succeeded(seen: Observation, artifact: Artifact) -> BackupExportStatus:
 def ended(seen: Observation, phase: Phase, trouble: Trouble) -> BackupExportStatus:
     """Failed or cancelled, and why."""
     started = min((pod.started_at for pod in seen.attempts if pod.started_at), default=None)
-    failed = _condition(seen, "Failed", trouble.reason, trouble.message)
+    failed = condition_now(seen, "Failed", "True", trouble.reason, trouble.message)
     completed_at = timestamps.to_text(seen.now)
     return _next(
         seen,
@@ -144,17 +149,6 @@ def attempts(seen: Observation) -> int:
     started = sum(1 for pod in seen.attempts if pod.started_at and not pod.disrupted)
     failed = seen.job.failed_pods if seen.job else 0
     return max(seen.export.status.attempts or 0, started, failed)
-
-
-def _condition(seen: Observation, kind: str, reason: str, message: str) -> Condition:
-    return Condition(
-        type=kind,
-        status="True",
-        reason=reason,
-        message=message,
-        last_transition_time=timestamps.to_text(seen.now),
-        observed_generation=seen.export.metadata.generation,
-    )
 
 
 def _text(moment: str | None) -> str | None:

@@ -18,15 +18,15 @@ from backupexport_operator.decision import decide, decide_departed
 from backupexport_operator.delivery_choice import settled_between
 from backupexport_operator.event_poster import EventPoster
 from backupexport_operator.facts import JobFacts
+from backupexport_operator.fresh_look import look_around
 from backupexport_operator.job_manifest import RunnerDefaults, job_manifest
 from backupexport_operator.keyed_tasks import KeyedTasks
 from backupexport_operator.kubernetes_client import SERVER_AWAY, brief
 from backupexport_operator.log_follower import LogFollower
 from backupexport_operator.metrics import OperatorMetrics
 from backupexport_operator.observation import Observation, Plan, TaskRun
-from backupexport_operator.sightings import Sightings, with_jobs_and_pods
+from backupexport_operator.sightings import Sightings
 from backupexport_operator.start_queue import StartQueue
-from backupexport_operator.targets import serving_target
 from backupexport_operator.transition import events_between, merge_patch
 from backupexport_operator.turns import Turns
 
@@ -141,12 +141,7 @@ class Reconciler:
         export = await self._reader.read_export(seen.export.metadata.name)
         if export is None or export.metadata.uid != seen.export.metadata.uid:
             return None
-        targets = await self._reader.list_targets(export.spec.project_id)
-        jobs = await self._reader.list_jobs(export.metadata.uid)
-        pods = await self._reader.list_pods(export.metadata.uid)
-        return with_jobs_and_pods(
-            replace(seen, export=export, target=serving_target(targets)), jobs, pods
-        )
+        return await look_around(self._reader, replace(seen, export=export))
 
     async def _apply(self, seen: Observation, plan: Plan) -> None:
         export: BackupExport | None = seen.export
