@@ -13,7 +13,7 @@ from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import ExportEnd, Outcome
 
 from backupexport_runner import deliveries
-from backupexport_runner.failures import RunnerFailure
+from backupexport_runner.failures import RunnerFailure, malformed_delivery
 from backupexport_runner.interruption import Interruption
 from backupexport_runner.log import Log
 from backupexport_runner.request import Request, read_request
@@ -87,13 +87,13 @@ def _parcel(
 ) -> Parcel:
     end = protocol.read_export_end(environment.get(protocol.ENV_EXPORT_END, ""))
     if end is None:
-        raise _bad(protocol.ENV_EXPORT_END)
+        raise malformed_delivery(f"{protocol.ENV_EXPORT_END} can't be read")
     try:
         settings = json.loads(environment.get(protocol.ENV_DELIVERY_SETTINGS, ""))
     except ValueError:
-        raise _bad(protocol.ENV_DELIVERY_SETTINGS) from None
+        raise malformed_delivery(f"{protocol.ENV_DELIVERY_SETTINGS} can't be read") from None
     if not isinstance(settings, dict):
-        raise _bad(protocol.ENV_DELIVERY_SETTINGS)
+        raise malformed_delivery(f"{protocol.ENV_DELIVERY_SETTINGS} can't be read")
     prefix = protocol.SECRET_ENV_PREFIX
     return Parcel(
         request=read_request(environment),
@@ -107,11 +107,4 @@ def _parcel(
         exports=exports,
         log=log,
         check=interruption.check,
-    )
-
-
-def _bad(name: str) -> RunnerFailure:
-    return RunnerFailure(
-        ExitCode.BAD_REQUEST,
-        f"The delivery's Job is not as the operator makes it: {name} can't be read; report a bug.",
     )

@@ -38,3 +38,11 @@ def delivery_interrupted() -> RunnerFailure:
         ExitCode.INTERRUPTED,
         "The delivery was stopped before it was done; it is tried again.",
     )
+
+
+def malformed_delivery(problem: str) -> RunnerFailure:
+    """The verdict on a delivery's Job that the operator can't have made."""
+    return RunnerFailure(
+        ExitCode.BAD_REQUEST,
+        f"The delivery's Job is not as the operator makes it: {problem}; report a bug.",
+    )

@@ -9,11 +9,11 @@ from enum import StrEnum
 
 from backupexport_contract import timestamps
 from backupexport_contract.readable import readable_duration, readable_size
-from backupexport_contract.reasons import ExitCode, Phase
+from backupexport_contract.reasons import Phase
 from backupexport_contract.runner_protocol import Artifact, ExportEnd
 
 from backupexport_runner import restore_commands
-from backupexport_runner.failures import RunnerFailure
+from backupexport_runner.failures import malformed_delivery
 from backupexport_runner.request import Request
 
 _LONGEST_TEXT = 2000
@@ -64,24 +64,24 @@ def content(request: Request, end: ExportEnd) -> Content:
     # The operator's, but whether it can be told decides what arrives at people.
     texts = (end.reason, end.message, end.requested_by, end.api_url)
     if not all(text is None or isinstance(text, str) for text in texts):
-        raise _bad("a text is none")
+        raise malformed_delivery("a text is none in EXPORT_END")
     completed = _moment(end.completed_at)
     if completed is None:
-        raise _bad("completed_at is missing")
+        raise malformed_delivery("completed_at is missing in EXPORT_END")
     if end.phase == Phase.SUCCEEDED:
         if end.artifact is None:
-            raise _bad("artifact is missing")
+            raise malformed_delivery("artifact is missing in EXPORT_END")
         return _succeeded(request, end, end.artifact)
     if end.phase in (Phase.FAILED, Phase.CANCELLED):
         return _not_succeeded(request, end, Phase(end.phase))
-    raise _bad("phase is not an end")
+    raise malformed_delivery("phase is not an end in EXPORT_END")
 
 
 def completion_time(end: ExportEnd) -> datetime:
     """When the export ended, or RunnerFailure(BAD_REQUEST)."""
     completed = _moment(end.completed_at)
     if completed is None:
-        raise _bad("completed_at is missing")
+        raise malformed_delivery("completed_at is missing in EXPORT_END")
     return completed
 
 
@@ -262,11 +262,3 @@ def _moment(text: str | None) -> datetime | None:
         return timestamps.from_text(text)
     except (TypeError, ValueError):
         return None
-
-
-def _bad(problem: str) -> RunnerFailure:
-    return RunnerFailure(
-        ExitCode.BAD_REQUEST,
-        f"The delivery's Job is not as the operator makes it: {problem} in EXPORT_END; "
-        "report a bug.",
-    )

@@ -5,10 +5,9 @@ from email.message import EmailMessage
 from email.policy import SMTP
 
 from backupexport_contract import rules
-from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import ExportEnd
 
-from backupexport_runner.failures import RunnerFailure
+from backupexport_runner.failures import malformed_delivery
 from backupexport_runner.mail_bodies import html_part, text_part
 from backupexport_runner.mail_content import completion_time, content
 from backupexport_runner.request import Request
@@ -49,9 +48,5 @@ def wire_bytes(message: EmailMessage) -> bytes:
 def _address(value: object, name: str) -> str:
     if not isinstance(value, str) or rules.first_broken(rules.EMAIL, value) is not None:
         # The value itself is not repeated: it may be anything.
-        raise RunnerFailure(
-            ExitCode.BAD_REQUEST,
-            f"The delivery's Job is not as the operator makes it: {name} is no e-mail address; "
-            "report a bug.",
-        )
+        raise malformed_delivery(f"{name} is no e-mail address")
     return value

@@ -33,7 +33,7 @@ from backupexport_runner.deliveries.telegram.parts import MOST_PARTS, part_count
 from backupexport_runner.deliveries.telegram.sending import Sender
 from backupexport_runner.delivery import Parcel
 from backupexport_runner.directories import existing_directory
-from backupexport_runner.failures import RunnerFailure
+from backupexport_runner.failures import RunnerFailure, malformed_delivery
 from backupexport_runner.tls import tls_context
 
 _KIND = "telegram"
@@ -144,11 +144,7 @@ def _disown_parts(parcel: Parcel, settings: _Settings, directory: int, *, is_cha
 def _settings(parcel: Parcel) -> _Settings:
     api_url, part_bytes = parcel.settings.get("apiUrl"), parcel.settings.get("partBytes")
     if not isinstance(api_url, str) or type(part_bytes) is not int or part_bytes < 1:
-        raise RunnerFailure(
-            ExitCode.BAD_REQUEST,
-            "The delivery's Job is not as the operator makes it: apiUrl or partBytes is wrong; "
-            "report a bug.",
-        )
+        raise malformed_delivery("apiUrl or partBytes is wrong")
     return _Settings(
         api_url=api_url,
         part_bytes=part_bytes,
