@@ -146,8 +146,7 @@ def _cancel(seen: Observation) -> Plan:
 
 def _without_job(seen: Observation) -> Plan:
     if seen.export.status.job_name:
-        fatal = next((t for t in map(end_trouble, seen.attempts) if t and t.is_fatal), None)
-        return _fail(seen, fatal or verdict.job_deleted(seen))
+        return _fail(seen, _verdict_without_job(seen))
     if seen.target is None:
         return _without_target(seen)
     if seen.target.spec.suspend:
@@ -156,6 +155,18 @@ def _without_job(seen: Observation) -> Plan:
         return Plan(next_status.queued(seen, seen.turn.place))
     needs_finalizer = seen.export.spec.artifact_policy == "Delete" and not _is_held(seen)
     return Plan(next_status.accepted(seen), create_job=True, add_finalizer=needs_finalizer)
+
+
+def _verdict_without_job(seen: Observation) -> Trouble:
+    fatal = next((t for t in map(end_trouble, seen.attempts) if t and t.is_fatal), None)
+    if fatal is not None:
+        return fatal
+    if seen.lost_job is not None and seen.lost_job.failure is not None:
+        # Cleared away when it was long over, as Kubernetes does by itself after a time.
+        troubles = _attempt_troubles(seen)
+        last = troubles[-1] if troubles else verdict.remembered(seen.export.status)
+        return verdict.job_failure(seen, seen.lost_job, last)
+    return verdict.job_deleted(seen)
 
 
 def _without_target(seen: Observation) -> Plan:
@@ -180,7 +191,7 @@ def _foreign_job(seen: Observation, job: JobFacts) -> Plan:
 
 def _with_job(seen: Observation, job: JobFacts) -> Plan:
     newest = seen.attempts[-1] if seen.attempts else None
-    troubles = [trouble for pod in seen.attempts if (trouble := _attempt_trouble(seen, pod))]
+    troubles = _attempt_troubles(seen)
     fatal = next((trouble for trouble in troubles if trouble.is_fatal), None)
     if fatal is not None:
         return _fail(seen, fatal)
@@ -206,6 +217,10 @@ def _tried_again(seen: Observation, newest: PodFacts | None, trouble: Trouble) -
         used, allowed = next_status.attempts(seen), seen.backoff_limit + 1
         again = f"attempt {used} of {allowed} failed, trying again"
     return Trouble(trouble.reason, with_aside(trouble.message, again))
+
+
+def _attempt_troubles(seen: Observation) -> list[Trouble]:
+    return [trouble for pod in seen.attempts if (trouble := _attempt_trouble(seen, pod))]
 
 
 def _attempt_trouble(seen: Observation, pod: PodFacts) -> Trouble | None:

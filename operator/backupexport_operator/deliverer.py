@@ -121,7 +121,7 @@ class Deliverer:
         for export in self._exports.all():
             seen = self._sightings.observe(export)
             for kind, told in conditions_by_kind(export.status).items():
-                if is_pending(told) and _is_at_work(seen.delivery_runs[kind].job):
+                if is_pending(told) and _takes_a_slot(seen.delivery_runs[kind].job):
                     self._slots[kind].hold(export.metadata.uid, export.spec.project_id)
 
     async def _advance(self, seen: Observation, kind: str) -> DeliveryPlan:
@@ -137,7 +137,7 @@ class Deliverer:
         if plan.step is DeliveryStep.CREATE:
             return self._held_back(seen, kind, plan) or await self._create(seen, kind, plan)
         job = seen.delivery_runs[kind].job
-        if is_pending(plan.condition) and plan.step is DeliveryStep.WAIT and _is_at_work(job):
+        if is_pending(plan.condition) and plan.step is DeliveryStep.WAIT and _takes_a_slot(job):
             self._slots[kind].hold(uid, seen.export.spec.project_id)
         else:
             self._leave(kind, uid)
@@ -215,7 +215,7 @@ class Deliverer:
             self._work.ask(following)
 
 
-def _is_at_work(job: JobFacts | None) -> bool:
+def _takes_a_slot(job: JobFacts | None) -> bool:
     """Whether the Job has a pod, or will have one."""
     if job is None or job.complete or job.failure is not None:
         return False

@@ -95,7 +95,7 @@ def _starting(job: JobFacts, pod: PodFacts | None, kind: str) -> Attempt:
 
 def _newest_pod(run: TaskRun, job: JobFacts) -> PodFacts | None:
     """The attempt's last pod; one of an earlier attempt, whose Job had the same name, is none."""
-    pods = [pod for pod in run.pods if pod.created_at >= job.created_at]
+    pods = [pod for pod in run.pods if pod.job_uid == job.uid]
     return max(pods, key=lambda pod: (pod.created_at, pod.name), default=None)
 
 

@@ -46,7 +46,7 @@ class PodFacts:
     `phase`, `reason` and `message` are the pod's own: a node that refuses or evicts a pod tells
     it there alone.  `waiting` is the reason why the container hasn't started
     (`ImagePullBackOff`, …), `unschedulable` the scheduler's message, `exit_code` is None until
-    the container ended.  `job` is the name of the Job that made it, `node` is empty until the
+    the container ended.  `job` and `job_uid` are the Job's that made it, `node` is empty until the
     scheduler chose one, `deletes_at` is when the grace period of a pod that is being deleted
     ends.  `never_made` is true of a pod that ended before its node made the container: nothing of
     it ever ran, though it has an exit code.
@@ -56,6 +56,7 @@ class PodFacts:
     created_at: str
     task: str = TASK_EXPORT
     job: str = ""
+    job_uid: str = ""
     node: str = ""
     deletes_at: str | None = None
     phase: str = ""
@@ -95,6 +96,10 @@ def job_facts(manifest: Manifest) -> JobFacts:
     holding = {c["type"]: c for c in status.get("conditions") or () if c["status"] == "True"}
     # FailureTarget comes as soon as the verdict is in, Failed only when the pods are gone too.
     failure = holding.get("Failed") or holding.get("FailureTarget")
+    deleted_at = metadata.get("deletionTimestamp")
+    if failure and deleted_at and failure.get("lastTransitionTime", "") >= deleted_at:
+        # Deleted in the foreground it counts what this takes from it: not its own failure.
+        failure = None
     owners = metadata.get("ownerReferences") or ()
     return JobFacts(
         name=metadata["name"],
@@ -104,7 +109,7 @@ def job_facts(manifest: Manifest) -> JobFacts:
         task=_task(metadata),
         suspended=bool((manifest.get("spec") or {}).get("suspend")),
         created_at=metadata.get("creationTimestamp", ""),
-        deleting="deletionTimestamp" in metadata,
+        deleting=deleted_at is not None,
         complete="Complete" in holding,
         failure=failure.get("reason", "") if failure else None,
         failure_message=failure.get("message", "") if failure else "",
@@ -125,11 +130,15 @@ def pod_facts(manifest: Manifest) -> PodFacts:
     ended = state.get("terminated") or {}
     running = state.get("running") or {}
     owners = metadata.get("ownerReferences") or ()
+    job: Mapping[str, Any] = next(
+        (o for o in owners if o.get("controller") and o["kind"] == "Job"), {}
+    )
     return PodFacts(
         name=metadata["name"],
         created_at=metadata.get("creationTimestamp", ""),
         task=_task(metadata),
-        job=next((o["name"] for o in owners if o.get("controller") and o["kind"] == "Job"), ""),
+        job=job.get("name", ""),
+        job_uid=job.get("uid", ""),
         node=(manifest.get("spec") or {}).get("nodeName") or "",
         deletes_at=metadata.get("deletionTimestamp"),
         phase=status.get("phase", ""),

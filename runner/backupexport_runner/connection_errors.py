@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from backupexport_contract.reasons import ExitCode
 
 from backupexport_runner.failures import RunnerFailure
+from backupexport_runner.one_line import one_line
 
 _AUTHENTICATION = (
     ExitCode.AUTHENTICATION_FAILED,
@@ -82,7 +83,7 @@ _OF_TEXT = (
     (r"too many (clients|connections)|remaining connection slots", _TOO_MANY),
 )
 
-_DETAIL_LENGTH = 500
+_LONGEST_DETAIL = 500
 
 
 def connection_failure(sqlstates: Sequence[str], text: str) -> RunnerFailure:
@@ -91,7 +92,7 @@ def connection_failure(sqlstates: Sequence[str], text: str) -> RunnerFailure:
     A server that may get well counts more than one that won't: the attempt is repeated.
     """
     exit_code, advice = _verdict(sqlstates, text)
-    return RunnerFailure(exit_code, f"{advice} ({one_line(text)}).")
+    return RunnerFailure(exit_code, f"{advice} ({aside(text)}).")
 
 
 def connection_verdict_of_text(text: str) -> tuple[ExitCode, str] | None:
@@ -106,7 +107,6 @@ def _verdict(sqlstates: Sequence[str], text: str) -> tuple[ExitCode, str]:
     return connection_verdict_of_text(text) or _UNREACHABLE
 
 
-def one_line(text: str) -> str:
-    """`text` fit to stand in brackets in a sentence."""
-    flat = " ".join(text.split()).rstrip(".")
-    return flat if len(flat) <= _DETAIL_LENGTH else flat[: _DETAIL_LENGTH - 1] + "…"
+def aside(text: str) -> str:
+    """`text` fit to stand in brackets at the end of a sentence."""
+    return one_line(text, _LONGEST_DETAIL).rstrip(".")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.connection_errors import connection_verdict_of_text, one_line
+from backupexport_runner.connection_errors import aside, connection_verdict_of_text
 from backupexport_runner.failures import EXIT_OUT_OF_MEMORY, RunnerFailure
 
 _READ_GRANT = "grant the user pg_read_all_data or SELECT on it"
@@ -83,7 +83,7 @@ def killed_failure(signal_number: int, memory_kills: int) -> RunnerFailure:
 def read_dump_errors(lines: Sequence[str]) -> RunnerFailure | None:
     """The verdict that pg_dump's English allows, or None."""
     text = "\n".join(lines)
-    detail = f" ({one_line(first_error(lines))})"
+    detail = f" ({aside(first_error(lines))})"
     if permission := _PERMISSION.search(text):
         return permission_failure(Obstacle(permission[1], _quoted(permission[2])))
     if row_security := _ROW_SECURITY.search(text):
@@ -92,7 +92,7 @@ def read_dump_errors(lines: Sequence[str]) -> RunnerFailure | None:
         return RunnerFailure(
             ExitCode.SERVER_VERSION_UNSUPPORTED,
             "pg_dump doesn't support the server's version: use a runner.image with a pg_dump "
-            f"that does ({one_line(_versions(lines))}).",
+            f"that does ({aside(_versions(lines))}).",
         )
     if "could not generate temporary file" in text or "No space left on device" in text:
         return RunnerFailure(
@@ -116,8 +116,8 @@ def read_dump_errors(lines: Sequence[str]) -> RunnerFailure | None:
 def other_dump_failure(lines: Sequence[str], exit_status: int) -> RunnerFailure:
     """DUMP_FAILED in pg_dump's own words, for what nothing else explains."""
     if any("Query was: LOCK TABLE" in line for line in lines):
-        return _lock_failure(f" ({one_line(first_error(lines))})")
-    said = one_line(first_error(lines)) or f"exit status {exit_status}, without a word"
+        return _lock_failure(f" ({aside(first_error(lines))})")
+    said = aside(first_error(lines)) or f"exit status {exit_status}, without a word"
     return RunnerFailure(
         ExitCode.DUMP_FAILED, f"pg_dump failed: {said}; see the runner's log for the rest."
     )

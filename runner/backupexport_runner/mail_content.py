@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -14,6 +13,7 @@ from backupexport_contract.runner_protocol import Artifact, ExportEnd
 
 from backupexport_runner import restore_commands
 from backupexport_runner.failures import malformed_delivery
+from backupexport_runner.one_line import one_line
 from backupexport_runner.request import Request
 
 _LONGEST_TEXT = 2000
@@ -85,15 +85,6 @@ def completion_time(end: ExportEnd) -> datetime:
     return completed
 
 
-def one_line(text: str) -> str:
-    """`text` without what breaks a line or turns it around, and not endless."""
-    visible = "".join(
-        " " if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} else character
-        for character in text[:_LONGEST_TEXT]
-    )
-    return " ".join(visible.split()) + ("…" if len(text) > _LONGEST_TEXT else "")
-
-
 def _succeeded(request: Request, end: ExportEnd, artifact: Artifact) -> Content:
     project = request.project_id
     facts = [
@@ -103,10 +94,10 @@ def _succeeded(request: Request, end: ExportEnd, artifact: Artifact) -> Content:
         *_times(end),
         Fact("Format", request.format),
         Fact("Compression", request.compression),
-        Fact("SHA-256", one_line(artifact.sha256), is_code=True),
-        Fact("PostgreSQL server", one_line(artifact.server_version)),
-        Fact("pg_dump", one_line(artifact.dump_version)),
-        Fact("Path on the volume", one_line(artifact.path), is_code=True),
+        Fact("SHA-256", _line(artifact.sha256), is_code=True),
+        Fact("PostgreSQL server", _line(artifact.server_version)),
+        Fact("pg_dump", _line(artifact.dump_version)),
+        Fact("Path on the volume", _line(artifact.path), is_code=True),
         *_people(request, end),
     ]
     if request.compression == "none":
@@ -117,13 +108,13 @@ def _succeeded(request: Request, end: ExportEnd, artifact: Artifact) -> Content:
         if expires
         else "The file has no date of removal."
     )
-    path = one_line(artifact.path)
+    path = _line(artifact.path)
     steps = (
         _fetch(request, end, path),
         Step(
             "Check it",
             "In the directory with the file. The answer must end in OK.",
-            (restore_commands.check_command(path, one_line(artifact.sha256)),),
+            (restore_commands.check_command(path, _line(artifact.sha256)),),
         ),
         Step(
             "Restore it",
@@ -145,7 +136,7 @@ def _succeeded(request: Request, end: ExportEnd, artifact: Artifact) -> Content:
 
 def _not_succeeded(request: Request, end: ExportEnd, phase: Phase) -> Content:
     project, is_failure = request.project_id, phase is Phase.FAILED
-    message = one_line(end.message or "")
+    message = _line(end.message or "")
     facts = [Fact("Project", project, is_code=True)]
     if is_failure:
         facts.append(Fact("Reason", _reason_words(end.reason)))
@@ -198,7 +189,7 @@ def _fetch(request: Request, end: ExportEnd, path: str) -> Step:
             "the API:",
             (route,),
         )
-    base = one_line(end.api_url).rstrip("/")
+    base = _line(end.api_url).rstrip("/")
     command = (
         f"curl --fail -C - -o {shlex.quote(restore_commands.file_name(path))} "
         f'-H "Authorization: Bearer $TOKEN" {shlex.quote(base + route)}'
@@ -213,7 +204,7 @@ def _fetch(request: Request, end: ExportEnd, path: str) -> Step:
 
 
 def _page(request: Request, end: ExportEnd) -> str | None:
-    base = one_line(end.api_url or "").rstrip("/")
+    base = _line(end.api_url or "").rstrip("/")
     is_web = base.startswith(("https://", "http://"))
     return f"{base}/#/jobs/{request.job_id}" if is_web else None
 
@@ -230,7 +221,7 @@ def _times(end: ExportEnd) -> list[Fact]:
 def _people(request: Request, end: ExportEnd) -> list[Fact]:
     facts = [Fact("Job", request.job_id, is_code=True)]
     if end.requested_by:
-        facts.append(Fact("Requested by", one_line(end.requested_by)))
+        facts.append(Fact("Requested by", _line(end.requested_by)))
     return facts
 
 
@@ -251,7 +242,7 @@ def _time_words(moment: datetime) -> str:
 
 
 def _reason_words(reason: str | None) -> str:
-    words = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", one_line(reason or "Unknown")).split(" ")
+    words = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", _line(reason or "Unknown")).split(" ")
     return " ".join([words[0], *(word.lower() for word in words[1:])])
 
 
@@ -262,3 +253,7 @@ def _moment(text: str | None) -> datetime | None:
         return timestamps.from_text(text)
     except (TypeError, ValueError):
         return None
+
+
+def _line(text: str) -> str:
+    return one_line(text, _LONGEST_TEXT)

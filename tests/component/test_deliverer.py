@@ -105,6 +105,7 @@ class Cluster:
         job = JobFacts(
             manifest["metadata"]["name"],
             uid,
+            uid=f"job-{len(self.made)}",
             export_uid=uid,
             task=labels["backupexport.dev/task"],
             created_at=timestamps.to_text(timestamps.now()),
@@ -156,6 +157,7 @@ class Cluster:
         ended = JobFacts(
             job.name,
             uid,
+            uid=job.uid,
             export_uid=uid,
             task=job.task,
             created_at=job.created_at,
@@ -169,6 +171,7 @@ class Cluster:
                 f"pod-{len(self.made)}",
                 job.created_at,
                 job=name,
+                job_uid=job.uid,
                 exit_code=code,
                 termination_message=outcome_text(Outcome(message=message)),
             )

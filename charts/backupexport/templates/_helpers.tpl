@@ -21,6 +21,17 @@
 {{- default (printf "%s-jwt" (include "backupexport.fullname" .)) .Values.auth.jwt.existingSecret -}}
 {{- end -}}
 
+{{/*
+What (list . name values) has at values.key of the Secret of that name: what values.secret gives,
+or what is there, or a new one. Long enough for HS512.
+*/}}
+{{- define "backupexport.signingSecret" -}}
+{{- $ := index . 0 -}}
+{{- $values := index . 2 -}}
+{{- $kept := dig "data" $values.key "" (lookup "v1" "Secret" $.Release.Namespace (index . 1)) -}}
+{{- with $values.secret }}{{ b64enc . }}{{ else }}{{ default (randAlphaNum 64 | b64enc) $kept }}{{ end -}}
+{{- end -}}
+
 {{/* Of (list . component). */}}
 {{- define "backupexport.selectorLabels" -}}
 {{- $ := index . 0 -}}

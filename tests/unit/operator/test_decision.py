@@ -316,6 +316,16 @@ def test_a_job_deleted_by_hand_is_a_failure_and_not_made_again() -> None:
     assert not plan.create_job
 
 
+def test_a_failed_job_that_was_cleared_away_has_failed() -> None:
+    """Kubernetes deletes it, in the foreground, when its time to live is over."""
+    cleared = replace(JOB, deleting=True, failure="BackoffLimitExceeded")
+    refused = ended(ExitCode.CONNECTION_FAILED, "Refused.")
+    plan = decide(seen(RUNNING, refused, job=cleared))
+    assert outcome(plan) == (Phase.FAILED, Reason.CONNECTION_FAILED)
+    plan = decide(seen(RUNNING, job=None, lost_job=cleared, lost_pods=[refused]))
+    assert outcome(plan) == (Phase.FAILED, Reason.CONNECTION_FAILED)
+
+
 def test_a_job_of_something_else_is_left_alone() -> None:
     foreign = replace(JOB, owner_uid="uid-0")
     plan = decide(seen(export(), job=foreign, now=NOW - timedelta(seconds=1)))

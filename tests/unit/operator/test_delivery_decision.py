@@ -99,8 +99,8 @@ def seen(
     )
 
 
-JOB = JobFacts(NAMES["email"], "u1", created_at=timestamps.to_text(at(1)))
-POD = PodFacts("pod", timestamps.to_text(at(1)), job=JOB.name, node="n")
+JOB = JobFacts(NAMES["email"], "u1", uid="j1", created_at=timestamps.to_text(at(1)))
+POD = PodFacts("pod", timestamps.to_text(at(1)), job=JOB.name, job_uid=JOB.uid, node="n")
 AT_WORK = replace(POD, started_at=timestamps.to_text(at(1)))
 COMPLETE = replace(JOB, complete=True)
 
@@ -205,7 +205,7 @@ def test_the_first_attempt_may_come_late() -> None:
 
 
 def test_a_pod_of_the_attempt_before_says_nothing_of_this_one() -> None:
-    job = replace(JOB, created_at=timestamps.to_text(at(30)))
+    job = replace(JOB, uid="j2")
     plan = decide_delivery(seen(ended(ExitCode.DELIVERY_REFUSED, "No."), job=job, now=31), "email")
     assert verdict(plan) == ("Unknown", "InProgress")
     gone = replace(job, failure="BackoffLimitExceeded", failed_at=timestamps.to_text(at(31)))

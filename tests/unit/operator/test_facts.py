@@ -86,6 +86,35 @@ def test_a_jobs_conditions(conditions: Any, complete: bool, failure: str | None)
     assert (facts.complete, facts.failure, facts.failed_pods) == (complete, failure, 2)
 
 
+@pytest.mark.parametrize(
+    ("failed", "deleted", "failure"),
+    [
+        ("2026-01-29T15:30:00Z", "2026-01-29T16:30:00Z", "BackoffLimitExceeded"),
+        ("2026-01-29T16:30:00Z", "2026-01-29T16:30:00Z", None),
+        ("2026-01-29T16:30:02Z", "2026-01-29T16:30:00Z", None),
+    ],
+)
+def test_what_a_deletion_does_to_a_job_is_no_failure(
+    failed: str, deleted: str, failure: str | None
+) -> None:
+    condition = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}
+    metadata = {"name": "bex-1", "deletionTimestamp": deleted}
+    status = {"conditions": [condition | {"lastTransitionTime": failed}]}
+    facts = job_facts({"metadata": metadata, "status": status})
+    assert (facts.deleting, facts.failure) == (True, failure)
+
+
+def test_a_pods_job_is_its_controller() -> None:
+    owners = [
+        {"kind": "Other", "name": "a", "uid": "1", "controller": True},
+        {"kind": "Job", "name": "b", "uid": "2"},
+        {"kind": "Job", "name": "c", "uid": "3", "controller": True},
+    ]
+    facts = pod(ownerReferences=owners)
+    assert (facts.job, facts.job_uid) == ("c", "3")
+    assert pod().job_uid == ""
+
+
 def test_a_jobs_owner_is_its_controller() -> None:
     owners = [{"uid": "other"}, {"uid": "ours", "controller": True}]
     assert job_facts({"metadata": META | {"ownerReferences": owners}}) == JobFacts(

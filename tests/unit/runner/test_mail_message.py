@@ -12,7 +12,7 @@ from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import ExportEnd
 from backupexport_runner.failures import RunnerFailure
 from backupexport_runner.mail_bodies import html_part, text_part
-from backupexport_runner.mail_content import Content, content, one_line
+from backupexport_runner.mail_content import Content, content
 from backupexport_runner.mail_message import mail, wire_bytes
 from mails import ADDRESS, API, SENDER, artifact_of, end_of, request_of
 from runner_bench import JOB_ID
@@ -268,19 +268,6 @@ def test_a_page_that_is_none() -> None:
     for url in ("javascript:alert(1)", "data:text/html,x"):
         assert content(request_of(), end_of("Failed", api_url=url)).steps[0].link is None
         assert "<a " not in html_part(content(request_of(), end_of("Failed", api_url=url)))
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("a\r\nBcc: x\x00y", "a Bcc: x y"),
-        ("a\u202eb\u2028c\ud800d\u200be", "a b c d e"),
-        ("  Zoë 日本\t", "Zoë 日本"),
-        ("x" * 5000, "x" * 2000 + "…"),
-    ],
-)
-def test_one_line(text: str, line: str) -> None:
-    assert one_line(text) == line
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from typing import Any
 
 from backupexport_contract.reasons import ExitCode
 
+from backupexport_runner.one_line import one_line
+
 _LONGEST_DESCRIPTION = 300
 _SECONDS_WITHOUT_A_WORD = 5
 # Who says so has passed the request on, or has not waited for its end.
@@ -110,7 +112,11 @@ def _error(status: int, fields: dict[str, Any]) -> Answer:
     if 300 <= status < 400:
         return _malformed()
     description = fields.get("description")
-    words = _one_line(description) if isinstance(description, str) else "no description"
+    words = (
+        one_line(description, _LONGEST_DESCRIPTION)
+        if isinstance(description, str)
+        else "no description"
+    )
     return Refused(
         ExitCode.DELIVERY_REFUSED,
         f"Telegram refuses ({status}: {words}): check chat_id, and that the bot is in the chat "
@@ -133,11 +139,6 @@ def _retry_after(fields: dict[str, Any]) -> int:
 def _parameters(fields: dict[str, Any]) -> dict[str, Any]:
     parameters = fields.get("parameters")
     return parameters if isinstance(parameters, dict) else {}
-
-
-def _one_line(text: str) -> str:
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    return " ".join(printable.split())[:_LONGEST_DESCRIPTION]
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:
