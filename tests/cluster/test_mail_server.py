@@ -8,7 +8,7 @@ import pytest
 from mail_client import Outcome, send, start_and_reach, start_client
 from playground.certificates import server_certificate
 from playground.mail_server import MailServer
-from playground.tools import ToolError, namespace
+from playground.tools import ToolError, namespace, wait_for
 
 TLS = ("starttls", "tls")
 SENT = Outcome(250, None)
@@ -91,8 +91,14 @@ def test_it_can_be_taken_away_and_comes_back_with_its_mail(server: MailServer) -
     )
     before = server.messages()
     server.stop()
-    gone = send(server, mail("<no@example.org>"), tls="tls", login=login, authority=authority)
-    assert gone == Outcome(None, "ConnectionRefusedError")
+
+    def is_refused() -> bool:
+        gone = send(server, mail("<no@example.org>"), tls="tls", login=login, authority=authority)
+        assert gone.code is None
+        return gone == Outcome(None, "ConnectionRefusedError")
+
+    # The node goes on leading there, to nobody, for a moment after the pod is gone.
+    wait_for(is_refused, "a refusal", 60)
     with pytest.raises(ToolError):
         server.messages()
     start_and_reach(server)
