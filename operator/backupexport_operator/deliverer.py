@@ -14,6 +14,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from backupexport_operator.cluster_reader import AWAITING_DELIVERY, ClusterReader
 from backupexport_operator.cluster_writer import ClusterWriter
+from backupexport_operator.delivery_attempt import unfinished_jobs
 from backupexport_operator.delivery_choice import settings_for, settled_between
 from backupexport_operator.delivery_decision import (
     DeliveryPlan,
@@ -71,7 +72,9 @@ class Deliverer:
         self._slots = {kind: DeliverySlots(_MOST_DELIVERIES) for kind in Deliveries.kinds()}
         self._pauses: Pauses[tuple[str, str]] = Pauses()
         self._is_filled = False
-        self._work: KeyedTasks[str] = KeyedTasks(self._deliver, _PARALLEL, SERVER_AWAY, brief)
+        self._work: KeyedTasks[str] = KeyedTasks(
+            self._deliver, _PARALLEL, SERVER_AWAY, brief, metrics.reconciled
+        )
         self._exports = FinishedExports(reader, AWAITING_DELIVERY, self._work.ask, self._forget)
         self.watch_for_ever = self._exports.watch_for_ever
         self.stop = self._work.stop
@@ -96,13 +99,25 @@ class Deliverer:
         if self._exports.get(uid) is not None:
             self._work.ask(uid)
 
+    def project_changed(self, project_id: str) -> None:
+        """A target of the project came, changed or went."""
+        for export in self._exports.all():
+            if export.spec.project_id == project_id:
+                self._work.ask(export.metadata.uid)
+
     async def _deliver(self, uid: str) -> None:
         self._fill()
         export = self._exports.get(uid)
-        if export is None or export.metadata.deletion_timestamp is not None:
+        if export is None:
             self._forget(uid)
             return
         seen = self._sightings.observe(export)
+        if export.metadata.deletion_timestamp is not None:
+            # The file may have to go, and is not to be sent while it goes.
+            for job in unfinished_jobs(seen):
+                await self._writer.delete_job(job)
+            self._forget(uid)
+            return
         plans = [
             await self._advance(seen, kind)
             for kind, told in conditions_by_kind(export.status).items()

@@ -1,8 +1,10 @@
 """What an attempt at a delivery has come to: a pure function of its Job and pods."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum, auto
 
+from backupexport_contract.delivery_settings import Deliveries
 from backupexport_contract.reasons import (
     DELIVERY_REASON_OF_EXIT_CODE,
     FATAL_DELIVERY_EXIT_CODES,
@@ -13,8 +15,9 @@ from backupexport_contract.reasons import (
 from backupexport_contract.runner_protocol import read_outcome
 
 from backupexport_operator.facts import JobFacts, PodFacts
-from backupexport_operator.observation import TaskRun
+from backupexport_operator.observation import Observation, TaskRun
 from backupexport_operator.pod_verdict import start_trouble
+from backupexport_operator.volume_state import is_overdue, may_still_write
 
 
 class AttemptState(Enum):
@@ -36,20 +39,45 @@ class Attempt:
     is_fatal: bool = False
 
 
-def attempt_of(run: TaskRun, job: JobFacts, kind: str) -> Attempt:
-    """What `job`, with the pods of `run`, has come to."""
+def attempt_of(run: TaskRun, job: JobFacts, kind: str, now: datetime) -> Attempt:
+    """What `job`, with the pods of `run`, has come to at `now`."""
     pod = _newest_pod(run, job)
     if job.complete or (pod is not None and pod.exit_code == ExitCode.SUCCESS):
         # Also where the Job failed by its deadline just then: what is sent is sent.
         return Attempt(AttemptState.DONE, _said(pod) or "It was made.")
     if job.failure is not None:
         return _failed(job, pod)
+    if pod is not None and is_overdue(pod, now) and not pod.has_ended:
+        # Kubernetes makes no other pod before this one's node has spoken.
+        message = f"The node of the attempt's pod {pod.name} doesn't answer."
+        return Attempt(AttemptState.FAILED, message, DeliveryReason.INTERNAL)
     if job.suspended:
         message = f"Job {job.name} is suspended: `kubectl describe job {job.name}` says why."
         return Attempt(AttemptState.STARTING, message)
     if pod is None or pod.started_at is None:
         return _starting(job, pod, kind)
     return Attempt(AttemptState.WORKING, f"Job {job.name} makes it.")
+
+
+def unfinished_jobs(seen: Observation) -> list[JobFacts]:
+    """The export's own Jobs of deliveries that may have work left."""
+    jobs = [run.job for run in seen.delivery_runs.values() if run.job is not None]
+    return [job for job in jobs if _is_unfinished(seen, job) and not job.deleting]
+
+
+def is_being_sent(seen: Observation) -> bool:
+    """Whether a delivery may still read the export's file."""
+    runs = [run for kind, run in seen.delivery_runs.items() if Deliveries.kinds()[kind].reads_file]
+    return any(
+        (run.job is not None and _is_unfinished(seen, run.job))
+        or any(may_still_write(pod, seen.now) for pod in run.pods)
+        for run in runs
+    )
+
+
+def _is_unfinished(seen: Observation, job: JobFacts) -> bool:
+    is_own = job.owner_uid == seen.export.metadata.uid
+    return is_own and not job.complete and job.failure is None
 
 
 def _failed(job: JobFacts, pod: PodFacts | None) -> Attempt:

@@ -16,17 +16,37 @@ NOT_CONFIGURED = (
     "No {kind} delivery is set up here: ask the cluster's administrators for deliveries.{kind} in "
     "the chart or on the ExportTarget."
 )
-
+TARGET_IS_AWAY = (
+    "The project's ExportTarget is gone, and with it what it says of deliveries.{kind}: create it "
+    "again."
+)
 
 # Nothing is in the way.
 UNTROUBLED = (DeliveryReason.PENDING, DeliveryReason.IN_PROGRESS)
 
 
 def settings_for(kind: str, target: ExportTarget | None, of_chart: Deliveries) -> Delivery | None:
-    """The target's settings of `kind`, else the chart's; None where it is not to be made."""
+    """The target's settings of `kind`, else the chart's; None where it is not to be made.
+
+    A file goes nowhere without the target: that may have forbidden it, or named another receiver.
+    """
+    if awaits_target(kind, target):
+        return None
     of_target = target.spec.deliveries if target is not None else None
     settings = (of_target.settings_of(kind) if of_target else None) or of_chart.settings_of(kind)
     return settings if settings is not None and settings.enabled else None
+
+
+def awaits_target(kind: str, target: ExportTarget | None) -> bool:
+    """Whether only the project's ExportTarget, which is not there, can say if it is to be made."""
+    return target is None and Deliveries.kinds()[kind].reads_file
+
+
+def awaits_file(status: BackupExportStatus) -> bool:
+    """Whether a delivery of the export's file is still to be made."""
+    kinds = Deliveries.kinds()
+    told = conditions_by_kind(status).items()
+    return any(is_pending(condition) and kinds[kind].reads_file for kind, condition in told)
 
 
 def first_conditions(seen: Observation, phase: Phase) -> list[Condition]:
@@ -38,7 +58,7 @@ def _first_conditions(seen: Observation, phase: Phase) -> Iterator[Condition]:
     for kind, form in Deliveries.kinds().items():
         if not form.concerns(seen.export.spec, phase):
             continue
-        if settings_for(kind, seen.target, seen.deliveries) is not None:
+        if awaits_target(kind, seen.target) or settings_for(kind, seen.target, seen.deliveries):
             yield condition_now(
                 seen,
                 form.condition_type,

@@ -18,7 +18,9 @@ from backupexport_operator.conditions import ConditionStatus, condition_now
 from backupexport_operator.delivery_attempt import Attempt, AttemptState, attempt_of
 from backupexport_operator.delivery_choice import (
     NOT_CONFIGURED,
+    TARGET_IS_AWAY,
     UNTROUBLED,
+    awaits_target,
     settings_for,
 )
 from backupexport_operator.facts import JobFacts
@@ -86,16 +88,18 @@ class _Decision:
             return self._without_job()
         if job.owner_uid != self._seen.export.metadata.uid:
             return self._behind_another(job)
-        attempt = attempt_of(self._run, job, self._kind)
+        attempt = attempt_of(self._run, job, self._kind, self._seen.now)
         if attempt.state is AttemptState.DONE:
             return self._told("True", DeliveryReason.SUCCEEDED, attempt.message)
-        if self._settings is None:
+        is_failed = attempt.state is AttemptState.FAILED
+        # What began by the target's word goes on while the target is away.
+        if self._settings is None and (is_failed or not self._may_get_settings):
             return self._not_configured(DeliveryStep.WAIT if job.failure else DeliveryStep.DELETE)
         if job.deleting:
             if self._is_over(self._seen.now):
                 return self._given_up(attempt)
             return DeliveryPlan(self._known, recheck_after=_SOON)
-        if attempt.state is AttemptState.FAILED:
+        if is_failed:
             return self._failed(job, attempt)
         if attempt.state is AttemptState.STARTING:
             return self._starting(job, attempt)
@@ -114,8 +118,9 @@ class _Decision:
         return DeliveryPlan(self._known, DeliveryStep.CREATE, recheck_after=_LOOK_AGAIN)
 
     def _not_configured(self, step: DeliveryStep) -> DeliveryPlan:
-        message = NOT_CONFIGURED.format(kind=self._kind)
-        if self._seen.target is None and self._since_end(self._seen.now) < TARGET_PATIENCE:
+        awaits = awaits_target(self._kind, self._seen.target)
+        message = (TARGET_IS_AWAY if awaits else NOT_CONFIGURED).format(kind=self._kind)
+        if self._may_get_settings:
             condition = self._condition("Unknown", DeliveryReason.NOT_CONFIGURED, message)
             return DeliveryPlan(condition, recheck_after=_LOOK_AGAIN)
         return self._told("False", DeliveryReason.NOT_CONFIGURED, message, step)
@@ -200,6 +205,10 @@ class _Decision:
         if shown == (self._known.status, self._known.reason, self._known.message):
             return self._known
         return wanted
+
+    @property
+    def _may_get_settings(self) -> bool:
+        return self._seen.target is None and self._since_end(self._seen.now) < TARGET_PATIENCE
 
     @property
     def _is_troubled(self) -> bool:

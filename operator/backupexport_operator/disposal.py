@@ -1,7 +1,8 @@
 """What is left to do for a BackupExport that has ended: a pure function of what was seen.
 
 Its file goes with it where spec.artifactPolicy says so (behind a finalizer), and both go when
-status.expirationTime has passed.  A Job in the volume's own mount removes the file.
+status.expirationTime has passed: the file once it is not to be sent any more, the resource once
+no delivery needs it.  A Job in the volume's own mount removes the file.
 """
 
 from dataclasses import dataclass
@@ -12,8 +13,14 @@ from backupexport_contract import timestamps
 from backupexport_contract.names import FINALIZER
 from backupexport_contract.resources import BackupExport
 
+from backupexport_operator.delivery_choice import awaits_file
 from backupexport_operator.observation import TaskRun
-from backupexport_operator.volume_state import CLEANUP_PAUSE, CleanupState, cleanup_outcome
+from backupexport_operator.volume_state import (
+    CLEANUP_PAUSE,
+    NODE_GRACE,
+    CleanupState,
+    cleanup_outcome,
+)
 
 
 class RemovalStep(Enum):
@@ -55,8 +62,13 @@ def removal_step(removal: TaskRun, now: datetime) -> tuple[RemovalStep, timedelt
     return RemovalStep.WAIT, CLEANUP_PAUSE
 
 
-def dispose(export: BackupExport, removal: TaskRun, now: datetime) -> Disposal:
-    """The next step for an export that has ended; doing it twice is harmless."""
+def dispose(
+    export: BackupExport, removal: TaskRun, now: datetime, *, is_being_sent: bool = False
+) -> Disposal:
+    """The next step for an export that has ended; doing it twice is harmless.
+
+    `is_being_sent` is whether a delivery may still read the file.
+    """
     deleting = export.metadata.deletion_timestamp is not None
     holds = FINALIZER in export.metadata.finalizers
     if not deleting:
@@ -65,14 +77,20 @@ def dispose(export: BackupExport, removal: TaskRun, now: datetime) -> Disposal:
         left = timestamps.from_text(export.status.expiration_time) - now
         if left > timedelta():
             return Disposal(recheck_after=left)
-        if export.status.delivery_pending:
+        if awaits_file(export.status):
             # Its owner is promised the file; that ends, well or not, and the watch tells.
             return Disposal(recheck_after=CLEANUP_PAUSE)
     elif not holds:
         return Disposal()
+    if is_being_sent:
+        # It would go on with a file that is gone, and note it beside where that was.
+        return Disposal(recheck_after=NODE_GRACE)
     step, recheck_after = RemovalStep.DONE, None
     if export.status.artifact is not None:
         step, recheck_after = removal_step(removal, now)
+    if step is RemovalStep.DONE and export.status.delivery_pending and not deleting:
+        # The mail that is still to be sent rests on the resource.
+        return Disposal(step, recheck_after=CLEANUP_PAUSE)
     if step is RemovalStep.DONE:
         return Disposal(step, remove_finalizer=holds, delete_export=not deleting)
     return Disposal(

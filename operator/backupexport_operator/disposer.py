@@ -2,18 +2,19 @@
 
 import logging
 
-from backupexport_contract import timestamps
 from backupexport_contract.resources import BackupExport
 from backupexport_contract.runner_protocol import TASK_REMOVE
 
 from backupexport_operator.cleaner import Cleaner, CleanupRefusedError
 from backupexport_operator.cluster_reader import AWAITING_DISPOSAL, ClusterReader
 from backupexport_operator.cluster_writer import ClusterWriter
+from backupexport_operator.delivery_attempt import is_being_sent
 from backupexport_operator.disposal import RemovalStep, dispose
 from backupexport_operator.event_poster import EventPoster
 from backupexport_operator.finished_exports import FinishedExports
 from backupexport_operator.keyed_tasks import KeyedTasks
 from backupexport_operator.kubernetes_client import SERVER_AWAY, brief
+from backupexport_operator.metrics import OperatorMetrics
 from backupexport_operator.observation import TaskRun
 from backupexport_operator.sightings import Sightings
 from backupexport_operator.transition import EventFact
@@ -37,6 +38,7 @@ class Disposer:
         writer: ClusterWriter,
         cleaner: Cleaner,
         poster: EventPoster,
+        metrics: OperatorMetrics,
     ) -> None:
         self._sightings = sightings
         self._writer = writer
@@ -46,7 +48,11 @@ class Disposer:
         self._removing: set[str] = set()
         self._in_line: dict[str, None] = {}
         self._work: KeyedTasks[str] = KeyedTasks(
-            self._dispose, _PARALLEL, (*SERVER_AWAY, CleanupRefusedError), brief
+            self._dispose,
+            _PARALLEL,
+            (*SERVER_AWAY, CleanupRefusedError),
+            brief,
+            metrics.reconciled,
         )
         self._exports = FinishedExports(
             reader, AWAITING_DISPOSAL, self._work.ask, self._removal_is_over
@@ -93,8 +99,9 @@ class Disposer:
         export = self._exports.get(uid)
         if export is None:
             return
-        removal = self._sightings.observe(export).removal
-        plan = dispose(export, removal, timestamps.now())
+        seen = self._sightings.observe(export)
+        removal = seen.removal
+        plan = dispose(export, removal, seen.now, is_being_sent=is_being_sent(seen))
         if plan.trouble or plan.step not in (RemovalStep.CREATE, RemovalStep.WAIT):
             self._removal_is_over(uid)
         if plan.trouble:

@@ -86,8 +86,8 @@ class RunningOperator:
             self._queue,
             metrics,
         )
-        self._targets = TargetReconciler(world.targets, writer)
-        self._disposer = Disposer(self.sightings, reader, writer, cleaner, poster)
+        self._targets = TargetReconciler(world.targets, writer, metrics)
+        self._disposer = Disposer(self.sightings, reader, writer, cleaner, poster, metrics)
         self._deliverer = Deliverer(
             self.sightings, reader, writer, poster, defaults, settings.public_api, metrics
         )
@@ -143,6 +143,7 @@ class RunningOperator:
         """A target of the project came, changed or went."""
         self._targets.projects.ask(project_id)
         self.reconciler.project_changed(project_id)
+        self._deliverer.project_changed(project_id)
 
     def job_changed(self, uid: str, job: JobFacts) -> None:
         """A Job of the export came or changed."""

@@ -7,6 +7,7 @@ from backupexport_contract.target_resource import ExportTarget, ExportTargetStat
 from backupexport_operator.cluster_writer import ClusterWriter
 from backupexport_operator.keyed_tasks import KeyedTasks
 from backupexport_operator.kubernetes_client import SERVER_AWAY, brief
+from backupexport_operator.metrics import OperatorMetrics
 from backupexport_operator.sightings import Index, values
 from backupexport_operator.targets import readiness
 from backupexport_operator.transition import merge_patch, with_condition
@@ -17,10 +18,14 @@ _PARALLEL = 4
 class TargetReconciler:
     """One run for each project, because targets of one project are rivals."""
 
-    def __init__(self, targets: Index[ExportTarget], writer: ClusterWriter) -> None:
+    def __init__(
+        self, targets: Index[ExportTarget], writer: ClusterWriter, metrics: OperatorMetrics
+    ) -> None:
         self._targets = targets
         self._writer = writer
-        self.projects: KeyedTasks[str] = KeyedTasks(self._reconcile, _PARALLEL, SERVER_AWAY, brief)
+        self.projects: KeyedTasks[str] = KeyedTasks(
+            self._reconcile, _PARALLEL, SERVER_AWAY, brief, metrics.reconciled
+        )
 
     def resync(self) -> None:
         """Ask for every project, whether or not an event came."""

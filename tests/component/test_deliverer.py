@@ -66,6 +66,11 @@ def finished(number: int = 1, project_id: str = "p", *kinds: str, **metadata: An
     )
 
 
+def target(project: str, **deliveries: Any) -> ExportTarget:
+    spec = {"projectId": project, "secretRef": {"name": "s"}, "deliveries": deliveries}
+    return ExportTarget.model_validate({"metadata": {"name": "t", "uid": "t"}, "spec": spec})
+
+
 class Cluster:
     """What the deliverer reads, writes and posts; `changes` is what its watch tells next."""
 
@@ -78,7 +83,7 @@ class Cluster:
         self.deleted: list[str] = []
         self.events: list[EventFact] = []
         self.refusals: list[ApiException] = []
-        self.targets: dict[str, list[ExportTarget]] = {}
+        self.targets = {of.spec.project_id: [target(of.spec.project_id)] for of in exports}
         self.patches = 0
         self.refused = 0
         # Jobs that have a delivery's name and are not the export's.
@@ -187,7 +192,8 @@ class Running:
 
     def __init__(self, cluster: Cluster, chart: Deliveries = CHART) -> None:
         double: Any = cluster
-        self.targets: dict[str, list[ExportTarget]] = {}
+        # As the watch told of them.
+        self.targets = dict(cluster.targets)
         world = World(exports={}, targets=self.targets, jobs=cluster.jobs, pods=cluster.pods)
         self.metrics = OperatorMetrics()
         self.deliverer = Deliverer(
@@ -320,11 +326,7 @@ async def test_all_that_wait_come_to_an_end_when_it_is_turned_off() -> None:
     cluster = Cluster(*(finished(number, "p") for number in range(1, 6)))
     running = Running(cluster)
     await running.until(lambda: len(cluster.made) == 1)
-    target = {"projectId": "p", "secretRef": {"name": "s"}}
-    off = target | {"deliveries": {"email": {"enabled": False}}}
-    cluster.targets = {
-        "p": [ExportTarget.model_validate({"metadata": {"name": "t", "uid": "t"}, "spec": off})]
-    }
+    cluster.targets["p"] = [target("p", email={"enabled": False})]
     running.targets.update(cluster.targets)
     running.deliverer.ask("uid-1")
     await running.until(
@@ -364,13 +366,8 @@ async def test_writes_come_to_an_end() -> None:
 
 
 async def test_what_cannot_be_taken_back_rests_on_what_is_read_afresh() -> None:
-    """The watches have not told of the target yet, which has another chat than the chart."""
+    """The watches have not told yet that the target now has another chat than the chart."""
     cluster = Cluster(finished(1, "p", "telegram"))
-    own = {"telegram": {"secretRef": {"name": "own-bot"}}}
-    target = {"projectId": "p", "secretRef": {"name": "s"}, "deliveries": own}
-    cluster.targets = {
-        "p": [ExportTarget.model_validate({"metadata": {"name": "t", "uid": "t"}, "spec": target})]
-    }
     secrets: list[str] = []
     create = cluster.create_job
 
@@ -381,6 +378,7 @@ async def test_what_cannot_be_taken_back_rests_on_what_is_read_afresh() -> None:
 
     cluster.create_job = look  # type: ignore[method-assign]
     running = Running(cluster)
+    cluster.targets["p"] = [target("p", telegram={"secretRef": {"name": "own-bot"}})]
     await running.until(lambda: len(cluster.made) == 1)
     assert secrets == ["own-bot"]
     await running.stop()
@@ -388,16 +386,14 @@ async def test_what_cannot_be_taken_back_rests_on_what_is_read_afresh() -> None:
 
 async def test_settings_of_a_target_alone_are_found_too() -> None:
     cluster = Cluster(finished(1, "p", "telegram"))
-    own = {"telegram": {"secretRef": {"name": "own-bot"}}}
-    target = {"projectId": "p", "secretRef": {"name": "s"}, "deliveries": own}
-    cluster.targets = {
-        "p": [ExportTarget.model_validate({"metadata": {"name": "t", "uid": "t"}, "spec": target})]
-    }
+    cluster.targets.clear()
     running = Running(cluster, Deliveries())
     # The watch tells of the target a little later than of the export.
     await running.until(lambda: cluster.told()["Delivered"] == ("Unknown", "NotConfigured"))
+    cluster.targets["p"] = [target("p", telegram={"secretRef": {"name": "own-bot"}})]
     running.targets.update(cluster.targets)
-    running.deliverer.ask("uid-1")
+    running.deliverer.project_changed("other")
+    running.deliverer.project_changed("p")
     await running.until(lambda: len(cluster.made) == 1)
     await running.stop()
 
@@ -418,11 +414,7 @@ async def test_a_delivery_that_is_turned_off_is_stopped() -> None:
     cluster = Cluster(finished(1, "p", "email", "telegram"), finished(2, "p", "telegram"))
     running = Running(cluster)
     await running.until(lambda: len(cluster.made) == 2)
-    off = {"telegram": {"enabled": False}}
-    target = {"projectId": "p", "secretRef": {"name": "s"}, "deliveries": off}
-    cluster.targets = {
-        "p": [ExportTarget.model_validate({"metadata": {"name": "t", "uid": "t"}, "spec": target})]
-    }
+    cluster.targets["p"] = [target("p", telegram={"enabled": False})]
     running.targets.update(cluster.targets)
     running.deliverer.ask("uid-1")
     await running.until(lambda: cluster.told()["Delivered"] == ("False", "NotConfigured"))
@@ -432,14 +424,19 @@ async def test_a_delivery_that_is_turned_off_is_stopped() -> None:
     await running.stop()
 
 
-async def test_an_export_that_is_deleted_is_left_alone() -> None:
-    cluster = Cluster(
-        finished(1, "a", deletionTimestamp="2026-01-29T15:30:00Z", finalizers=["x"]),
-        finished(2, "a"),
-    )
+async def test_nothing_is_delivered_of_an_export_that_is_deleted() -> None:
+    cluster = Cluster(finished(1, "a", "email", "telegram"), finished(2, "a"))
     running = Running(cluster)
-    await running.until(lambda: len(cluster.made) == 1)
-    assert cluster.made == ["deliver-email-bex-e2"]
+    await running.until(lambda: len(cluster.made) == 2)
+    deleted = finished(1, "a", "email", deletionTimestamp="2026-01-29T15:30:00Z", finalizers=["x"])
+    cluster.exports["uid-1"] = deleted
+    cluster.changes.put_nowait(("MODIFIED", deleted))
+    await running.until(lambda: len(cluster.made) == 3)
+    assert cluster.deleted == ["deliver-email-bex-e1", "deliver-telegram-bex-e1"]
+    assert cluster.made[2] == "deliver-email-bex-e2"
+    running.deliverer.ask("uid-1")
+    await asyncio.sleep(0.02)
+    assert len(cluster.made) == 3
     await running.stop()
 
 

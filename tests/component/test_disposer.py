@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from backupexport_operator.cleaner import Cleaner
 from backupexport_operator.disposer import Disposer
 from backupexport_operator.facts import JobFacts, PodFacts
 from backupexport_operator.job_manifest import RunnerDefaults
+from backupexport_operator.metrics import OperatorMetrics
 from backupexport_operator.sightings import Sightings, World
 from backupexport_operator.transition import EventFact
 from kubernetes.aio.client.exceptions import ApiException
@@ -104,7 +106,7 @@ class Running:
         world = World(exports={}, targets={}, jobs=cluster.jobs, pods=cluster.pods)
         cleaner = Cleaner(double, RunnerDefaults(image="i", claim_name="c"))
         sightings = Sightings(world, 4, None, 2)
-        self.disposer = Disposer(sightings, double, double, cleaner, double)
+        self.disposer = Disposer(sightings, double, double, cleaner, double, OperatorMetrics())
         self.task = asyncio.create_task(self.disposer.watch_for_ever())
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -116,6 +118,22 @@ class Running:
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
         await self.disposer.stop()
+
+
+async def test_a_file_goes_when_nothing_sends_it_any_more() -> None:
+    cluster = Cluster(expired(1), expired(2))
+    sender = PodFacts("s", PAST, job="deliver-telegram-bex-e1", node="n", started_at=PAST)
+    cluster.pods["uid-1"] = [sender]
+    running = Running(cluster)
+    await running.until(lambda: cluster.made == ["uid-2"])
+    running.disposer.ask("uid-1")
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert cluster.made == ["uid-2"]
+    cluster.pods["uid-1"] = [replace(sender, exit_code=0)]
+    running.disposer.ask("uid-1")
+    await running.until(lambda: cluster.made == ["uid-2", "uid-1"])
+    await running.stop()
 
 
 async def test_what_has_expired_loses_its_file_and_then_its_resource() -> None:

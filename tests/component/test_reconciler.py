@@ -388,7 +388,7 @@ async def test_an_export_that_is_gone_is_forgotten(watched: Callable[..., Watche
 async def test_a_targets_condition_is_written_once(watched: Callable[..., Watched]) -> None:
     operator = watched()
     double: Any = operator.cluster
-    targets = TargetReconciler({"p": [TARGET]}, double)
+    targets = TargetReconciler({"p": [TARGET]}, double, OperatorMetrics())
     await targets._reconcile("p")
     assert operator.cluster.requests == ["target Serving"]
 

@@ -14,6 +14,7 @@ from backupexport_contract.resources import BackupExport
 from backupexport_contract.runner_protocol import Outcome, delivery_task, outcome_text
 from backupexport_contract.target_resource import ExportTarget
 from backupexport_operator import next_status
+from backupexport_operator.delivery_attempt import is_being_sent, unfinished_jobs
 from backupexport_operator.delivery_choice import (
     delayed_between,
     first_conditions,
@@ -77,13 +78,16 @@ def target(**deliveries: Any) -> ExportTarget:
     )
 
 
+TARGET = target()
+
+
 def seen(
     *pods: PodFacts,
     job: JobFacts | None = None,
     now: float = 1,
     of: BackupExport | None = None,
     kind: str = "email",
-    served_by: ExportTarget | None = None,
+    served_by: ExportTarget | None = TARGET,
     chart: Deliveries = CHART,
 ) -> Observation:
     runs = {name: TaskRun() for name in NAMES} | {kind: TaskRun(job, pods)}
@@ -102,6 +106,7 @@ def seen(
 JOB = JobFacts(NAMES["email"], "u1", uid="j1", created_at=timestamps.to_text(at(1)))
 POD = PodFacts("pod", timestamps.to_text(at(1)), job=JOB.name, job_uid=JOB.uid, node="n")
 AT_WORK = replace(POD, started_at=timestamps.to_text(at(1)))
+TELEGRAM_JOB = replace(JOB, name=NAMES["telegram"])
 COMPLETE = replace(JOB, complete=True)
 
 
@@ -381,6 +386,32 @@ def test_a_job_that_is_refused_is_tried_again_and_given_up() -> None:
     assert verdict(late) == ("False", "Internal")
 
 
+@pytest.mark.parametrize(
+    ("pods", "job", "unfinished", "sent"),
+    [
+        ([], None, False, False),
+        ([], TELEGRAM_JOB, True, True),
+        ([], replace(TELEGRAM_JOB, owner_uid="u0"), False, False),
+        ([], replace(TELEGRAM_JOB, deleting=True), False, True),
+        ([], replace(TELEGRAM_JOB, complete=True), False, False),
+        ([AT_WORK], replace(TELEGRAM_JOB, failure="DeadlineExceeded"), False, True),
+        ([AT_WORK], None, False, True),
+        ([replace(AT_WORK, exit_code=143)], None, False, False),
+        ([replace(AT_WORK, deletes_at="2026-01-01T00:00:00Z")], None, False, False),
+    ],
+)
+def test_who_may_still_send_a_file(
+    pods: list[PodFacts], job: JobFacts | None, unfinished: bool, sent: bool
+) -> None:
+    observation = seen(*pods, job=job, kind="telegram")
+    assert is_being_sent(observation) is sent
+    assert unfinished_jobs(observation) == ([job] if unfinished else [])
+    # Of a mail's Job the file is not in use.
+    mail = seen(*pods, job=job, kind="email")
+    assert not is_being_sent(mail)
+    assert unfinished_jobs(mail) == ([job] if unfinished else [])
+
+
 # Which deliveries there are.
 
 
@@ -428,7 +459,44 @@ def test_the_target_wins_over_the_chart() -> None:
     assert email.to_manifest()["host"] == "mine"
     assert settings_for("telegram", own, CHART) is None
     assert settings_for("telegram", target(), CHART) == CHART.telegram
-    assert settings_for("telegram", None, CHART) == CHART.telegram
+
+
+@pytest.mark.parametrize("chart", [CHART, Deliveries()])
+def test_a_file_goes_nowhere_while_the_target_is_away(chart: Deliveries) -> None:
+    """It may have named another chat, or forbidden it; a mail goes to who asked for it."""
+    away: dict[str, Any] = {"served_by": None, "chart": chart}
+    assert settings_for("telegram", None, chart) is None
+    assert settings_for("email", None, chart) == chart.email
+    (first,) = first_conditions(seen(of=export(), **away), Phase.SUCCEEDED)
+    assert (first.type, first.status, first.reason) == ("Delivered", "Unknown", "Pending")
+    assert not first_conditions(seen(of=export(), **away), Phase.FAILED)
+    plan = decide_delivery(seen(kind="telegram", **away), "telegram")
+    assert (verdict(plan), plan.step) == (("Unknown", "NotConfigured"), DeliveryStep.WAIT)
+    assert "create it again" in plan.condition.message
+    late = decide_delivery(seen(kind="telegram", now=86401, **away), "telegram")
+    assert verdict(late) == ("False", "NotConfigured")
+
+
+def test_an_attempt_goes_on_while_the_target_is_away() -> None:
+    away: dict[str, Any] = {"served_by": None, "kind": "telegram", "job": TELEGRAM_JOB}
+    plan = decide_delivery(seen(AT_WORK, now=9, **away), "telegram")
+    assert (verdict(plan), plan.step) == (("Unknown", "InProgress"), DeliveryStep.WAIT)
+    late = decide_delivery(seen(AT_WORK, now=86401, **away), "telegram")
+    assert (verdict(late), late.step) == (("False", "NotConfigured"), DeliveryStep.DELETE)
+    failed = replace(
+        TELEGRAM_JOB, failure="BackoffLimitExceeded", failed_at=timestamps.to_text(at(9))
+    )
+    away["job"] = failed
+    plan = decide_delivery(seen(ended(ExitCode.CONNECTION_FAILED), now=99, **away), "telegram")
+    assert (verdict(plan), plan.step) == (("Unknown", "NotConfigured"), DeliveryStep.WAIT)
+
+
+def test_an_attempt_on_a_node_that_does_not_answer_is_made_again() -> None:
+    stuck = replace(AT_WORK, deletes_at=timestamps.to_text(at(100)))
+    plan = decide_delivery(seen(stuck, job=JOB, now=159), "email")
+    assert (verdict(plan), plan.step) == (("Unknown", "InProgress"), DeliveryStep.WAIT)
+    plan = decide_delivery(seen(stuck, job=JOB, now=160), "email")
+    assert plan.step is DeliveryStep.DELETE
 
 
 # What is told of it.

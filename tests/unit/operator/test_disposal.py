@@ -10,7 +10,7 @@ from backupexport_contract.runner_protocol import Outcome, outcome_text
 from backupexport_operator.disposal import Disposal, RemovalStep, dispose
 from backupexport_operator.facts import JobFacts, PodFacts
 from backupexport_operator.observation import TaskRun
-from backupexport_operator.volume_state import CLEANUP_PAUSE
+from backupexport_operator.volume_state import CLEANUP_PAUSE, NODE_GRACE
 
 NOW = datetime(2026, 1, 29, 15, 31, 0, tzinfo=UTC)
 PAST, FUTURE = "2026-01-29T15:30:59Z", "2026-01-29T15:31:30Z"
@@ -42,6 +42,14 @@ def export(
             },
         }
     )
+
+
+def pending(condition_type: str) -> dict[str, Any]:
+    told = {
+        "type": condition_type, "status": "Unknown", "reason": "Pending", "message": "Soon.",
+        "lastTransitionTime": PAST,
+    }  # fmt: skip
+    return {"conditions": [told], "deliveryPending": True}
 
 
 HELD_AND_DELETED = export(held=True, deleted=True)
@@ -111,8 +119,21 @@ def test_a_removal_that_failed_says_why_and_is_made_anew_after_a_pause() -> None
 
 
 def test_a_file_that_is_still_to_be_delivered_is_kept() -> None:
-    awaited = export(expirationTime=PAST, deliveryPending=True)
+    awaited = export(expirationTime=PAST, **pending("Delivered"))
     assert dispose(awaited, TaskRun(), NOW) == Disposal(recheck_after=CLEANUP_PAUSE)
     # Whoever deletes the export wants no delivery any more.
-    deleted = export(held=True, deleted=True, expirationTime=PAST, deliveryPending=True)
+    deleted = export(held=True, deleted=True, expirationTime=PAST, **pending("Delivered"))
     assert dispose(deleted, TaskRun(), NOW).step is RemovalStep.CREATE
+
+
+def test_a_mail_that_is_still_to_be_sent_keeps_the_resource_alone() -> None:
+    awaited = export(held=True, expirationTime=PAST, **pending("Notified"))
+    assert dispose(awaited, TaskRun(), NOW).step is RemovalStep.CREATE
+    assert dispose(awaited, GONE, NOW) == Disposal(RemovalStep.DONE, recheck_after=CLEANUP_PAUSE)
+    deleted = export(held=True, deleted=True, **pending("Notified"))
+    assert dispose(deleted, GONE, NOW).remove_finalizer
+
+
+@pytest.mark.parametrize("of", [HELD_AND_DELETED, EXPIRED])
+def test_no_file_goes_while_it_is_sent(of: BackupExport) -> None:
+    assert dispose(of, TaskRun(), NOW, is_being_sent=True) == Disposal(recheck_after=NODE_GRACE)
