@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from backupexport_contract import names, runner_protocol, timestamps
+from backupexport_contract.delivery_conditions import conditions_by_kind
 from backupexport_contract.delivery_settings import Delivery
+from backupexport_contract.reasons import DeliveryReason
 from backupexport_contract.resources import ArtifactStatus, BackupExport
 from backupexport_contract.runner_protocol import Artifact, ExportEnd
 
@@ -88,7 +90,7 @@ def delivery_manifest(
         "spec": {
             # The operator makes the next attempt, when its time has come.
             "backoffLimit": 0,
-            "activeDeadlineSeconds": _deadline_seconds(seen, settings),
+            "activeDeadlineSeconds": _deadline_seconds(seen, kind, settings),
             # The next attempt looks at when it failed, and its success must be seen.
             "ttlSecondsAfterFinished": max(defaults.ttl_seconds_after_finished, _LEAST_TTL_SECONDS),
             "podFailurePolicy": {"rules": [IGNORE_DISRUPTIONS]},
@@ -102,8 +104,12 @@ def delivery_manifest(
     }
 
 
-def _deadline_seconds(seen: Observation, settings: Delivery) -> int:
+def _deadline_seconds(seen: Observation, kind: str, settings: Delivery) -> int:
     """What is left of the time to give up, at least a minute and at most an attempt's own."""
+    known = conditions_by_kind(seen.export.status).get(kind)
+    if known is not None and known.reason == DeliveryReason.PENDING:
+        # However late it comes, after an outage of the operator, the first one is a whole one.
+        return min(settings.give_up_seconds, settings.attempt_seconds or settings.give_up_seconds)
     ended = timestamps.from_text(seen.export.status.completion_time or seen.export.created_at)
     left = settings.give_up_seconds - int((seen.now - ended).total_seconds())
     left = max(left, _SHORTEST_DEADLINE_SECONDS)

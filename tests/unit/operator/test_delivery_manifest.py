@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from backupexport_contract import runner_protocol, timestamps
 from backupexport_contract.delivery_settings import Deliveries
+from backupexport_contract.kubernetes_model import Condition
 from backupexport_contract.resources import BackupExport
 from backupexport_contract.target_resource import ExportTarget
 from backupexport_operator.delivery_manifest import PublicApi, delivery_manifest
@@ -121,6 +122,16 @@ def test_an_attempt_ends_with_the_time_to_give_up(
     kind: str, since_end: float, seconds: int
 ) -> None:
     assert job(kind, since_end=since_end)["spec"]["activeDeadlineSeconds"] == seconds
+
+
+def test_the_first_attempt_is_a_whole_one_however_late() -> None:
+    told = {
+        "type": "Delivered", "status": "Unknown", "reason": "Pending", "message": "Soon.",
+        "lastTransitionTime": "2026-01-29T15:30:00Z",
+    }  # fmt: skip
+    status = EXPORT.status.model_copy(update={"conditions": [Condition.model_validate(told)]})
+    late = EXPORT.model_copy(update={"status": status})
+    assert job("telegram", of=late, since_end=9000)["spec"]["activeDeadlineSeconds"] == 999
 
 
 def test_the_projects_queue_is_the_deliverys_too() -> None:
