@@ -76,8 +76,6 @@ class Deliverer:
             self._deliver, _PARALLEL, SERVER_AWAY, brief, metrics.reconciled
         )
         self._exports = FinishedExports(reader, AWAITING_DELIVERY, self._work.ask, self._forget)
-        self.watch_for_ever = self._exports.watch_for_ever
-        self.stop = self._work.stop
 
     def pending(self) -> Mapping[str, PendingDeliveries]:
         """What of each kind is still to be made."""
@@ -93,6 +91,14 @@ class Deliverer:
             kind: PendingDeliveries(len(of_kind), max(of_kind, default=0.0))
             for kind, of_kind in ages.items()
         }
+
+    async def watch_for_ever(self) -> None:
+        """Follow them and work on them until it is cancelled."""
+        await self._exports.watch_for_ever()
+
+    async def stop(self) -> None:
+        """Stop working; what was under way is picked up by the next process."""
+        await self._work.stop()
 
     def ask(self, uid: str) -> None:
         """A Job or Pod of the export changed."""

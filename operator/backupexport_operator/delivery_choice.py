@@ -1,7 +1,5 @@
 """Which deliveries an export gets when it ends, and what their conditions say at first."""
 
-from collections.abc import Iterator
-
 from backupexport_contract.delivery_conditions import conditions_by_kind, is_pending
 from backupexport_contract.delivery_settings import Deliveries, Delivery
 from backupexport_contract.kubernetes_model import Condition
@@ -51,26 +49,19 @@ def awaits_file(status: BackupExportStatus) -> bool:
 
 def first_conditions(seen: Observation, phase: Phase) -> list[Condition]:
     """One for each delivery that an export which has just ended in `phase` gets, or asked for."""
-    return list(_first_conditions(seen, phase))
-
-
-def _first_conditions(seen: Observation, phase: Phase) -> Iterator[Condition]:
+    told = []
     for kind, form in Deliveries.kinds().items():
         if not form.concerns(seen.export.spec, phase):
             continue
         if awaits_target(kind, seen.target) or settings_for(kind, seen.target, seen.deliveries):
-            yield condition_now(
-                seen,
-                form.condition_type,
-                "Unknown",
-                DeliveryReason.PENDING,
-                "It is made as soon as possible.",
+            soon = "It is made as soon as possible."
+            told.append(
+                condition_now(seen, form.condition_type, "Unknown", DeliveryReason.PENDING, soon)
             )
         elif form.is_asked_for(seen.export.spec):
-            message = NOT_CONFIGURED.format(kind=kind)
-            yield condition_now(
-                seen, form.condition_type, "False", DeliveryReason.NOT_CONFIGURED, message
-            )
+            never, message = DeliveryReason.NOT_CONFIGURED, NOT_CONFIGURED.format(kind=kind)
+            told.append(condition_now(seen, form.condition_type, "False", never, message))
+    return told
 
 
 def settled_between(

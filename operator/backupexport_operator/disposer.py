@@ -57,8 +57,14 @@ class Disposer:
         self._exports = FinishedExports(
             reader, AWAITING_DISPOSAL, self._work.ask, self._removal_is_over
         )
-        self.watch_for_ever = self._exports.watch_for_ever
-        self.stop = self._work.stop
+
+    async def watch_for_ever(self) -> None:
+        """Follow them and work on them until it is cancelled."""
+        await self._exports.watch_for_ever()
+
+    async def stop(self) -> None:
+        """Stop working; what was under way is picked up by the next process."""
+        await self._work.stop()
 
     def ask(self, uid: str) -> None:
         """A Job or Pod of the export changed."""

@@ -12,7 +12,7 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record with its time, level, logger, message and traceback."""
+        """The record with its time, level, logger, message and exception."""
         fields = {
             "time": timestamps.to_text(timestamps.now()),
             "level": record.levelname.lower(),
@@ -20,7 +20,7 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         if record.exc_info:
-            fields["traceback"] = self.formatException(record.exc_info)
+            fields["exception"] = self.formatException(record.exc_info)
         return json.dumps(fields, ensure_ascii=False)
 
 
