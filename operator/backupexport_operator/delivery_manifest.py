@@ -109,9 +109,10 @@ def _deadline_seconds(seen: Observation, kind: str, settings: Delivery) -> int:
     known = conditions_by_kind(seen.export.status).get(kind)
     if known is not None and known.reason == DeliveryReason.PENDING:
         # However late it comes, after an outage of the operator, the first one is a whole one.
-        return min(settings.give_up_seconds, settings.attempt_seconds or settings.give_up_seconds)
-    ended = timestamps.from_text(seen.export.status.completion_time or seen.export.created_at)
-    left = settings.give_up_seconds - int((seen.now - ended).total_seconds())
+        left = settings.give_up_seconds
+    else:
+        ended = timestamps.from_text(seen.export.status.completion_time or seen.export.created_at)
+        left = settings.give_up_seconds - int((seen.now - ended).total_seconds())
     left = max(left, _SHORTEST_DEADLINE_SECONDS)
     return min(left, settings.attempt_seconds or left)
 
