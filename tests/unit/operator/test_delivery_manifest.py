@@ -40,9 +40,9 @@ SETTINGS = Deliveries.model_validate(
             "host": "mail",
             "from": "exports@example.com",
             "secretRef": {"name": "login"},
-            "giveUpSeconds": 999,
+            "giveUpSeconds": 9999,
         },
-        "telegram": {"secretRef": {"name": "bot"}, "giveUpSeconds": 999},
+        "telegram": {"secretRef": {"name": "bot"}, "giveUpSeconds": 9999},
     }
 )
 
@@ -116,7 +116,13 @@ def test_only_what_needs_the_file_sees_the_volume(kind: str, expected: bool) -> 
 
 @pytest.mark.parametrize(
     ("kind", "since_end", "seconds"),
-    [("email", 0, 300), ("email", 800, 199), ("telegram", 0, 999), ("telegram", 9000, 60)],
+    [
+        ("email", 0, 2400),
+        ("email", 9000, 999),
+        ("telegram", 0, 9999),
+        ("telegram", 9000, 999),
+        ("telegram", 90000, 60),
+    ],
 )
 def test_an_attempt_ends_with_the_time_to_give_up(
     kind: str, since_end: float, seconds: int
