@@ -215,7 +215,7 @@ def test_each_answer_has_a_time_of_its_own(
     clear: SmtpServer, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bounds = {"DATA": "data", "content": "mail"}
-    short = replace(Patience(), **{bounds.get(step, "answer"): 0.2})
+    short = replace(Patience(until_sent=15), **{bounds.get(step, "answer"): 0.2})
     monkeypatch.setattr(email, "_PATIENCE", short)
     clear.replies[step] = HANG
     assert "time run out" in failure_of(settings_for(clear)).message
