@@ -17,6 +17,7 @@ from backupexport_runner import __main__ as runner
 from backupexport_runner.export import Exporter, ServerQuestions
 from backupexport_runner.failures import RunnerFailure
 from backupexport_runner.interruption import Interruption
+from backupexport_runner.libpq import parse_uri
 from backupexport_runner.log import Log
 from backupexport_runner.scrubbing import Scrubber
 from certificate_authority import Authority
@@ -181,7 +182,7 @@ def test_a_bug_in_a_delivery_asks_for_no_other_export(
 ) -> None:
     monkeypatch.setattr(runner, "deliver", lambda *_: 1 // 0)
     scrubber, output = Scrubber(), io.StringIO()
-    questions = ServerQuestions(runner.parse_uri)
+    questions = ServerQuestions(parse_uri)
     exporter = Exporter(
         bench.configuration, questions, Log(scrubber, output), scrubber, Interruption()
     )
