@@ -137,7 +137,7 @@ def test_the_first_attempt_is_a_whole_one_however_late() -> None:
     }  # fmt: skip
     status = EXPORT.status.model_copy(update={"conditions": [Condition.model_validate(told)]})
     late = EXPORT.model_copy(update={"status": status})
-    assert job("telegram", of=late, since_end=9000)["spec"]["activeDeadlineSeconds"] == 999
+    assert job("telegram", of=late, since_end=90000)["spec"]["activeDeadlineSeconds"] == 9999
 
 
 def test_the_projects_queue_is_the_deliverys_too() -> None:
