@@ -77,7 +77,9 @@ class EmailDelivery(Delivery):
         }
     )
     condition_type: ClassVar[str] = "Notified"
-    attempt_seconds: ClassVar[int | None] = 300
+    # The runner waits as long as RFC 5321, 4.5.3.2 wants, which is half an hour at the most; the
+    # rest is for the pod's start.
+    attempt_seconds: ClassVar[int | None] = 2400
 
     secret_ref: SecretReference | None = None
     """A Secret with username and password; without it there is no login."""
@@ -151,11 +153,23 @@ class Deliveries(KubernetesModel):
     @classmethod
     @functools.cache
     def kinds(cls) -> dict[str, type[Delivery]]:
-        """Every kind and the class of its settings."""
-        return {
+        """Every kind and the class of its settings.
+
+        TypeError where one has no condition, or that of another: they would overwrite each other.
+        """
+        kinds = {
             kind: next(part for part in get_args(field.annotation) if issubclass(part, Delivery))
             for kind, field in cls.model_fields.items()
         }
+        kind_of: dict[str, str] = {}
+        for kind, form in kinds.items():
+            condition_type = getattr(form, "condition_type", None)
+            if not condition_type:
+                raise TypeError(f"{form.__name__} has no condition_type")
+            other = kind_of.setdefault(condition_type, kind)
+            if other != kind:
+                raise TypeError(f"{other} and {kind} have one condition_type, {condition_type}")
+        return kinds
 
     def settings_of(self, kind: str) -> Delivery | None:
         """The settings of `kind`, None where there are none."""

@@ -69,8 +69,9 @@ STORAGE_PATH = (
 
 # RFC 5321's dot-string without what sendmail would take for an option, then at least two labels
 # of RFC 1123, because mail to a bare host name leaves no cluster; the last label begins with a
-# letter, because an IPv4 address is no domain.
-_EMAIL_FIRST = "[a-zA-Z0-9!#$%&'*+/=?^_`{|}~]"
+# letter, because an IPv4 address is no domain.  Nor may it begin with `=`: in a header such an
+# address is read as an encoded word (RFC 2047).
+_EMAIL_FIRST = "[a-zA-Z0-9!#$%&'*+/?^_`{|}~]"
 _EMAIL_ATOM = "[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]"
 _LABEL_REST = "(?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 _EMAIL_SHAPE = (

@@ -32,6 +32,8 @@ from backupexport_runner.failures import (
     cleanup_interrupted,
     delivery_interrupted,
     interrupted,
+    unforeseen,
+    unforeseen_in_delivery,
 )
 from backupexport_runner.interruption import Interruption
 from backupexport_runner.libpq import parse_uri
@@ -103,11 +105,7 @@ def _outcome(
         return _stopped(environment) if interruption.requested else failure
     except Exception:  # noqa: BLE001 - whatever it is, the task must end with a report
         log.event("unexpected", traceback=traceback.format_exc())
-        return RunnerFailure(
-            ExitCode.INTERNAL,
-            "The runner failed in a way nobody foresaw: start the export again, and report the "
-            "traceback in the pod's log if it repeats.",
-        )
+        return unforeseen_in_delivery() if _is_delivery(environment) else unforeseen()
 
 
 def _first(
@@ -138,10 +136,14 @@ def _last_outcome(
 
 
 def _stopped(environment: Mapping[str, str]) -> RunnerFailure:
-    task = environment.get(ENV_TASK, TASK_EXPORT)
-    if delivery_kind(task) is not None:
+    if _is_delivery(environment):
         return delivery_interrupted()
-    return interrupted() if task == TASK_EXPORT else cleanup_interrupted()
+    is_export = environment.get(ENV_TASK, TASK_EXPORT) == TASK_EXPORT
+    return interrupted() if is_export else cleanup_interrupted()
+
+
+def _is_delivery(environment: Mapping[str, str]) -> bool:
+    return delivery_kind(environment.get(ENV_TASK, TASK_EXPORT)) is not None
 
 
 def _report_success(outcome: Outcome, configuration: Configuration, log: Log) -> int:

@@ -3,11 +3,12 @@
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from backupexport_contract import volume
 
+from backupexport_runner.failures import RunnerFailure
 from backupexport_runner.storage_errors import storage_failure
 
 _NO_DIRECTORY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
@@ -33,16 +34,20 @@ def made_directory(mount: Path, storage_path: str | None) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def existing_directory(mount: Path, storage_path: str | None) -> Iterator[int | None]:
+def existing_directory(
+    mount: Path,
+    storage_path: str | None,
+    verdict: Callable[[OSError], RunnerFailure] = storage_failure,
+) -> Iterator[int | None]:
     """A descriptor of the directory, or None where there is none.
 
-    A link or a file in the way is none.  RunnerFailure where the volume can't tell.
+    A link or a file in the way is none.  RunnerFailure by `verdict` where the volume can't tell.
     """
     try:
         descriptor = volume.open_directory(mount, storage_path)
     except OSError as error:
         if error.errno not in _NO_DIRECTORY:
-            raise storage_failure(error) from error
+            raise verdict(error) from error
         yield None
         return
     try:

@@ -40,6 +40,24 @@ def delivery_interrupted() -> RunnerFailure:
     )
 
 
+def unforeseen() -> RunnerFailure:
+    """The verdict on an error that is no verdict."""
+    return RunnerFailure(
+        ExitCode.INTERNAL,
+        "The runner failed in a way nobody foresaw: start the export again, and report the "
+        "traceback in the pod's log if it repeats.",
+    )
+
+
+def unforeseen_in_delivery() -> RunnerFailure:
+    """The same in a delivery, whose export is as good as before."""
+    return RunnerFailure(
+        ExitCode.INTERNAL,
+        "The delivery failed in a way nobody foresaw; it is tried again: report the traceback in "
+        "the pod's log if it repeats.",
+    )
+
+
 def malformed_delivery(problem: str) -> RunnerFailure:
     """The verdict on a delivery's Job that the operator can't have made."""
     return RunnerFailure(

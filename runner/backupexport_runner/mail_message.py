@@ -4,7 +4,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 
-from backupexport_contract import rules
+from backupexport_contract import names, rules
 from backupexport_contract.runner_protocol import ExportEnd
 
 from backupexport_runner.failures import malformed_delivery
@@ -26,9 +26,10 @@ def mail(request: Request, end: ExportEnd, sender: str) -> EmailMessage:
     message["Subject"] = said.subject
     message["From"] = Address(_DISPLAY_NAME, addr_spec=sender)
     message["To"] = Address(addr_spec=recipient)
-    # Of the export, not of the attempt: a mail that is sent twice is the same mail.
+    # Of the export, not of the attempt, nor of settings that may change between two: a mail that
+    # is sent twice is the same mail.
     message["Date"] = completion_time(end)
-    message["Message-ID"] = f"<{request.job_id}@{sender.rpartition('@')[2]}>"
+    message["Message-ID"] = f"<{request.job_id}@{names.GROUP}>"
     # RFC 3834; the second is what Exchange's automatic answers obey.
     message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "All"

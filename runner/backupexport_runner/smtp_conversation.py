@@ -8,6 +8,7 @@ import contextlib
 import queue
 import re
 import smtplib
+import socket
 import ssl
 import threading
 from base64 import b64encode
@@ -55,12 +56,18 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds: for a connection, for an answer, for the answer to the mail, for everything."""
+    """Seconds: for a connection, and then what RFC 5321, 4.5.3.2 has clients wait.
+
+    Servers that call the sender back, or have a mail scanned, do take minutes, and who doesn't
+    wait for the answer to a mail sends it twice.  `until_sent` bounds all that comes before that
+    answer together.
+    """
 
     connect: float = 30
-    answer: float = 30
-    mail: float = 80
-    whole: float = 110
+    answer: float = 300
+    data: float = 120
+    mail: float = 600
+    until_sent: float = 1200
 
 
 def send(
@@ -72,10 +79,11 @@ def send(
     and then can be bounded in any other way.  It ends with the process.
     """
     ended: queue.SimpleQueue[RunnerFailure | Exception | None] = queue.SimpleQueue()
+    conversation = _Conversation(envelope, server, patience)
 
     def converse() -> None:
         try:
-            _Conversation(envelope, server, patience).run(check)
+            conversation.run(check)
         except Exception as error:  # noqa: BLE001 - raised again by who waits
             ended.put(error)
         else:
@@ -83,9 +91,16 @@ def send(
 
     threading.Thread(target=converse, name="mail", daemon=True).start()
     try:
-        problem = ended.get(timeout=patience.whole)
+        try:
+            problem = ended.get(timeout=patience.until_sent)
+        except queue.Empty:
+            if not conversation.is_sent:
+                raise
+            problem = ended.get(timeout=patience.mail)
     except queue.Empty:
-        raise smtp_verdicts.too_slow(str(server), patience.whole) from None
+        if conversation.is_sent:
+            raise smtp_verdicts.answer_too_slow(str(server)) from None
+        raise smtp_verdicts.too_slow(str(server), patience.until_sent) from None
     if problem is not None:
         raise problem
 
@@ -93,6 +108,8 @@ def send(
 class _Conversation:
     def __init__(self, envelope: Envelope, server: MailServer, patience: Patience) -> None:
         self._envelope, self._server, self._patience = envelope, server, patience
+        self.is_sent = False
+        """Whether the server may have the whole mail, whatever it answers."""
 
     def run(self, check: Callable[[], None]) -> None:
         context = tls_context(self._server.ca_certificates)
@@ -100,6 +117,7 @@ class _Conversation:
         with self._errors(None):
             smtp = self._connect(context)
         try:
+            self._greet(smtp)
             self._hello(smtp)
             if self._server.tls == "starttls":
                 self._start_tls(smtp, context)
@@ -112,26 +130,30 @@ class _Conversation:
             _say_goodbye(smtp)
 
     def _connect(self, context: ssl.SSLContext) -> smtplib.SMTP:
-        server, seconds = self._server, self._patience.connect
+        # Not by smtplib, which knows one time for the connection and the greeting together.
+        server = self._server
+        connected = socket.create_connection((server.host, server.port), self._patience.connect)
         try:
-            # A name of its own, or smtplib asks DNS for one.
             if server.tls == "tls":
-                smtp: smtplib.SMTP = smtplib.SMTP_SSL(
-                    server.host, server.port, "localhost", timeout=seconds, context=context
-                )
-            else:
-                smtp = smtplib.SMTP(server.host, server.port, "localhost", timeout=seconds)
-        except smtplib.SMTPConnectError as error:
-            raise self._refusal("the connection", error.smtp_code, error.smtp_error) from None
-        connected = smtp.sock
-        if connected is None:
-            raise smtplib.SMTPServerDisconnected
-        connected.settimeout(self._patience.answer)
+                connected = context.wrap_socket(connected, server_hostname=server.host)
+            connected.settimeout(self._patience.answer)
+            address: str = connected.getsockname()[0].partition("%")[0]
+        except BaseException:
+            connected.close()
+            raise
         # RFC 5321, 4.1.3: who has no name that others can look up gives the address; a pod's
         # name is no such name.
-        address: str = connected.getsockname()[0].partition("%")[0]
-        smtp.local_hostname = f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+        smtp = smtplib.SMTP(
+            local_hostname=f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+        )
+        smtp.sock = connected
         return smtp
+
+    def _greet(self, smtp: smtplib.SMTP) -> None:
+        with self._errors(None):
+            code, reply = smtp.getreply()
+        if code != 220:
+            raise self._refusal("the connection", code, reply)
 
     def _hello(self, smtp: smtplib.SMTP) -> None:
         self._step("EHLO", smtp.ehlo)
@@ -140,12 +162,15 @@ class _Conversation:
         if not smtp.has_extn("starttls"):
             raise smtp_verdicts.no_starttls(str(self._server))
         with self._errors("STARTTLS"):
-            try:
-                code, _ = smtp.starttls(context=context)
-            except smtplib.SMTPResponseException as error:
-                code = error.smtp_code
+            code, _ = smtp.docmd("STARTTLS")
         if code != 220:
             raise smtp_verdicts.starttls_refused(str(self._server), code)
+        with self._errors("STARTTLS"):
+            if smtp.sock is None:
+                raise smtplib.SMTPServerDisconnected
+            smtp.sock = context.wrap_socket(smtp.sock, server_hostname=self._server.host)
+            # What came in the clear after that answer, from whomever, is not read.
+            smtp.file = None
 
     def _log_in(self, smtp: smtplib.SMTP, login: Login) -> None:
         offered = smtp.esmtp_features.get("auth", "").upper().split()
@@ -163,11 +188,14 @@ class _Conversation:
     def _hand_over(self, smtp: smtplib.SMTP, check: Callable[[], None]) -> None:
         self._step("MAIL", lambda: smtp.mail(self._envelope.sender))
         self._step("RCPT", lambda: smtp.rcpt(self._envelope.recipient))
-        if smtp.sock is not None:
-            smtp.sock.settimeout(self._patience.mail)
         check()
+        _set_timeout(smtp, self._patience.data)
         self._step("DATA", lambda: smtp.docmd("DATA"), expected=3)
-        self._step("the mail", lambda: _transfer(smtp, self._envelope.content))
+        _set_timeout(smtp, self._patience.mail)
+        with self._errors("the mail"):
+            _transfer(smtp, self._envelope.content)
+        self.is_sent = True
+        self._step("the mail", smtp.getreply)
 
     def _step(self, name: str, command: Callable[[], tuple[int, bytes]], expected: int = 2) -> None:
         """One command; `expected` is the first digit of its answer."""
@@ -182,7 +210,10 @@ class _Conversation:
             yield
         except (OSError, smtplib.SMTPException) as error:
             # Not as its cause: smtplib's errors hold addresses, and a traceback tells them.
-            raise smtp_verdicts.of_error(error, str(self._server), step) from None
+            server = str(self._server)
+            if self.is_sent:
+                raise smtp_verdicts.lost_answer(error, server) from None
+            raise smtp_verdicts.of_error(error, server, step) from None
 
     def _refusal(self, step: str, code: int, reply: bytes | str) -> RunnerFailure:
         text = reply.decode("ascii", "replace") if isinstance(reply, bytes) else reply
@@ -193,15 +224,19 @@ def _say_goodbye(smtp: smtplib.SMTP) -> None:
     """RFC 5321, 4.1.1.10, and no more than that: a mail is the server's before it, or isn't."""
     with contextlib.suppress(OSError, smtplib.SMTPException):
         if smtp.sock is not None:
-            smtp.sock.settimeout(_SECONDS_FOR_GOODBYE)
+            _set_timeout(smtp, _SECONDS_FOR_GOODBYE)
             smtp.quit()
     smtp.close()
 
 
-def _transfer(smtp: smtplib.SMTP, content: bytes) -> tuple[int, bytes]:
+def _set_timeout(smtp: smtplib.SMTP, seconds: float) -> None:
+    if smtp.sock is not None:
+        smtp.sock.settimeout(seconds)
+
+
+def _transfer(smtp: smtplib.SMTP, content: bytes) -> None:
     # RFC 5321, 4.5.2.
     smtp.send(re.sub(rb"(?m)^\.", b"..", content) + b".\r\n")
-    return smtp.getreply()
 
 
 def _base64(text: str) -> str:

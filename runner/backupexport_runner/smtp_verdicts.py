@@ -92,6 +92,18 @@ def of_error(error: Exception, server: str, step: str | None) -> RunnerFailure:
     return _not_connected(problem)
 
 
+def lost_answer(error: Exception, server: str) -> RunnerFailure:
+    """The verdict on an error after the mail's last byte: nobody knows whether it was taken."""
+    if isinstance(_cause(error), TimeoutError):
+        return _may_be_sent(f"{server} let the time run out")
+    return _may_be_sent(f"{server} cut the connection")
+
+
+def answer_too_slow(server: str) -> RunnerFailure:
+    """The verdict on a server whose answer to the mail has no end."""
+    return _may_be_sent(f"{server} came to no end")
+
+
 def no_starttls(server: str) -> RunnerFailure:
     """The verdict on a server that offers no STARTTLS, or someone between who takes it away."""
     return _not_connected(
@@ -121,6 +133,14 @@ def too_slow(server: str, seconds: float) -> RunnerFailure:
 
 def _not_connected(problem: str) -> RunnerFailure:
     return RunnerFailure(ExitCode.CONNECTION_FAILED, f"No mail yet: {problem}; it is tried again.")
+
+
+def _may_be_sent(problem: str) -> RunnerFailure:
+    return RunnerFailure(
+        ExitCode.DELIVERY_DEFERRED,
+        f"The mail may have been sent: {problem} before it said whether it takes it; it is tried "
+        "again, with the same Message-ID.",
+    )
 
 
 def _cause(error: BaseException) -> BaseException:

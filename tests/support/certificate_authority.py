@@ -13,25 +13,31 @@ _DAY = dt.timedelta(days=1)
 
 
 class Authority:
-    """Issues certificates into `directory`."""
+    """Issues certificates into `directory`.
 
-    def __init__(self, directory: Path, name: str = "an authority of the tests") -> None:
-        self._directory = directory
+    One that `is_plain` is what `openssl req -x509` makes unless told more: BasicConstraints, and
+    nothing of what RFC 5280 wants of authorities and their certificates besides.
+    """
+
+    def __init__(
+        self, directory: Path, name: str = "an authority of the tests", *, is_plain: bool = False
+    ) -> None:
+        self._directory, self._is_plain = directory, is_plain
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        certificate = (
-            self._builder(self._name, self._key, days=2)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(
+        builder = self._builder(self._name, self._key, days=2).add_extension(
+            x509.BasicConstraints(ca=True, path_length=0), critical=True
+        )
+        if not is_plain:
+            builder = builder.add_extension(
                 x509.KeyUsage(
                     digital_signature=False, content_commitment=False, key_encipherment=False,
                     data_encipherment=False, key_agreement=False, key_cert_sign=True,
                     crl_sign=True, encipher_only=False, decipher_only=False,
                 ),
                 critical=True,
-            )
-            .sign(self._key, hashes.SHA256())
-        )  # fmt: skip
+            )  # fmt: skip
+        certificate = builder.sign(self._key, hashes.SHA256())
         self.pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def issue(self, host: str, days: int = 1) -> Path:
@@ -42,15 +48,15 @@ class Authority:
         except ValueError:
             name = x509.DNSName(host)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a server of the tests")])
-        certificate = (
-            self._builder(subject, key, days)
-            .add_extension(x509.SubjectAlternativeName([name]), critical=False)
-            .add_extension(
+        builder = self._builder(subject, key, days).add_extension(
+            x509.SubjectAlternativeName([name]), critical=False
+        )
+        if not self._is_plain:
+            builder = builder.add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
                 critical=False,
             )
-            .sign(self._key, hashes.SHA256())
-        )
+        certificate = builder.sign(self._key, hashes.SHA256())
         path = self._directory / f"{host}{days:+}.pem"
         path.write_bytes(
             key.private_bytes(

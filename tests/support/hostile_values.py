@@ -434,6 +434,7 @@ _EMAILS = {
     "folded-header": f"{MARK}@\r\n example.com",
     "angle-brackets": f"<{EMAIL}>",
     "display-name": f"Hunter <{EMAIL}>",
+    "encoded-word": f"=?utf-8?q?{MARK}?=@example.com",
     "encoded-display-name": f"=?utf-8?b?SHVudGVy?= <{EMAIL}>",
     "mailto": f"mailto:{EMAIL}",
     "mailto-bcc": f"{EMAIL}?bcc=all@example.com",

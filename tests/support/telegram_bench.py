@@ -95,7 +95,7 @@ class TelegramBench:
 
 
 def joined(documents: list[dict[str, Any]], kept: Path) -> str:
-    """The SHA-256 of what `cat NAME.part*` makes of the documents."""
+    """The SHA-256 of what `cat NAME.part*of003` makes of the documents."""
     digest = hashlib.sha256()
     for document in sorted(documents, key=_name):
         digest.update((kept / document["sha256"]).read_bytes())

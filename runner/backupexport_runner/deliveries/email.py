@@ -3,7 +3,7 @@
 from backupexport_contract.reasons import ExitCode
 
 from backupexport_runner.delivery import Parcel
-from backupexport_runner.failures import RunnerFailure
+from backupexport_runner.failures import RunnerFailure, malformed_delivery
 from backupexport_runner.mail_message import mail, wire_bytes
 from backupexport_runner.smtp_conversation import Envelope, Login, MailServer, Patience, send
 
@@ -15,10 +15,20 @@ def deliver(parcel: Parcel) -> str:
     """Hand the mail to the server; twice is the same mail."""
     server = mail_server(parcel)
     sender = str(parcel.settings.get("from", ""))
-    content = wire_bytes(mail(parcel.request, parcel.end, sender))
+    content = _content(parcel, sender)
     recipient = parcel.end.notify_email or ""
     send(Envelope(sender, recipient, content), server, parcel.check, _PATIENCE)
     return f"The mail server {server} took the mail."
+
+
+def _content(parcel: Parcel, sender: str) -> bytes:
+    try:
+        return wire_bytes(mail(parcel.request, parcel.end, sender))
+    except RunnerFailure:
+        raise
+    except Exception as error:  # noqa: BLE001 - `email` raises whatever it runs into
+        # The same values make no mail next time either.  Its words, and a traceback, repeat them.
+        raise malformed_delivery(f"no mail can be made of it ({type(error).__name__})") from None
 
 
 def mail_server(parcel: Parcel) -> MailServer:

@@ -39,14 +39,15 @@ NOT_STORAGE_PATHS = {
 
 EMAILS = [
     "ops@example.com", "a.b+c@sub.example.co", "o'hara@example.org", "x@1-2.io",
-    "a" * 64 + "@x.co", "a@" + "a." * 124 + "com", "a-@x.y2",
+    "a" * 64 + "@x.co", "a@" + "a." * 124 + "com", "a-@x.y2", "a=b@x.co", "a.=?utf-8?q?x?=@x.co",
 ]  # fmt: skip
 NOT_EMAILS = [
     "", "ops", "ops@", "@example.com", "ops@localhost", "ops@example.com\n", "a b@example.com",
     "ops@example.com\r\nBcc: all@example.com", "ops@example..com", "ops@-example.com",
     "ops@example.com,two@example.com", "<ops@example.com>", "ops@exämple.com",
     "a" * 65 + "@example.com", "ops@example.com\x00", "a@" + "a." * 126 + "com", ".a@x.co",
-    "a..b@x.co", "a.@x.co", "-oQ/tmp@x.co", "a@127.0.0.1", "a@1.1", "a@b@x.co",
+    "a..b@x.co", "a.@x.co", "-oQ/tmp@x.co", "a@127.0.0.1", "a@1.1", "a@b@x.co", "=a@x.co",
+    "=?utf-8?q?x?=@x.co", "=?utf-8?q?x?=.a@x.co", "=?utf-8?b?eA==?=@x.co",
 ]  # fmt: skip
 
 

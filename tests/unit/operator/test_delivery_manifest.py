@@ -40,9 +40,9 @@ SETTINGS = Deliveries.model_validate(
             "host": "mail",
             "from": "exports@example.com",
             "secretRef": {"name": "login"},
-            "giveUpSeconds": 999,
+            "giveUpSeconds": 9999,
         },
-        "telegram": {"secretRef": {"name": "bot"}, "giveUpSeconds": 999},
+        "telegram": {"secretRef": {"name": "bot"}, "giveUpSeconds": 9999},
     }
 )
 
@@ -116,7 +116,13 @@ def test_only_what_needs_the_file_sees_the_volume(kind: str, expected: bool) -> 
 
 @pytest.mark.parametrize(
     ("kind", "since_end", "seconds"),
-    [("email", 0, 300), ("email", 800, 199), ("telegram", 0, 999), ("telegram", 9000, 60)],
+    [
+        ("email", 0, 2400),
+        ("email", 9000, 999),
+        ("telegram", 0, 9999),
+        ("telegram", 9000, 999),
+        ("telegram", 90000, 60),
+    ],
 )
 def test_an_attempt_ends_with_the_time_to_give_up(
     kind: str, since_end: float, seconds: int
@@ -131,7 +137,7 @@ def test_the_first_attempt_is_a_whole_one_however_late() -> None:
     }  # fmt: skip
     status = EXPORT.status.model_copy(update={"conditions": [Condition.model_validate(told)]})
     late = EXPORT.model_copy(update={"status": status})
-    assert job("telegram", of=late, since_end=9000)["spec"]["activeDeadlineSeconds"] == 999
+    assert job("telegram", of=late, since_end=90000)["spec"]["activeDeadlineSeconds"] == 9999
 
 
 def test_the_projects_queue_is_the_deliverys_too() -> None:

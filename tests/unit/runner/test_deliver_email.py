@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backupexport_contract.reasons import ExitCode
+from backupexport_contract import rules
+from backupexport_contract.delivery_settings import EmailDelivery
+from backupexport_contract.reasons import FATAL_DELIVERY_EXIT_CODES, ExitCode
+from backupexport_contract.runner_protocol import export_end_text
 from backupexport_runner import delivery
 from backupexport_runner.deliveries import email
 from backupexport_runner.failures import RunnerFailure
@@ -19,7 +23,7 @@ from backupexport_runner.log import Log
 from backupexport_runner.scrubbing import Scrubber
 from backupexport_runner.smtp_conversation import Envelope, MailServer, Patience, send
 from certificate_authority import Authority
-from mails import ADDRESS, SENDER, delivery_environment
+from mails import ADDRESS, SENDER, delivery_environment, end_of
 from runner_bench import JOB_ID
 from smtp_server import CUT, DRIP, HANG, PASSWORD, TAKE_AND_CUT, USERNAME, SmtpServer
 
@@ -37,7 +41,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     # Long enough for a busy machine; what hangs is meant to.
-    monkeypatch.setattr(email, "_PATIENCE", Patience(connect=1, answer=1, mail=1, whole=20))
+    monkeypatch.setattr(email, "_PATIENCE", Patience(1, 1, 1, 1, until_sent=20))
 
 
 @pytest.fixture
@@ -106,7 +110,7 @@ def test_a_mail_arrives(clear: SmtpServer) -> None:
     (mail,) = clear.taken
     assert (mail.sender, mail.recipient) == (SENDER, ADDRESS)
     parsed = message_from_bytes(mail.content, policy=policy.default)
-    assert parsed["Message-ID"] == f"<{JOB_ID}@backup.example.com>"
+    assert parsed["Message-ID"] == f"<{JOB_ID}@backupexport.dev>"
     assert parsed["To"] == ADDRESS
     assert clear.hellos == ["[127.0.0.1]"]
     assert clear.steps[-1] == "QUIT"
@@ -178,18 +182,25 @@ def test_a_refusal(
 # The server has the mail after `content`: whoever can't know that must send it again.
 @pytest.mark.parametrize("step", ["greeting", "EHLO", "MAIL", "RCPT", "DATA", "content"])
 @pytest.mark.parametrize(
-    ("action", "words"), [(CUT, "cut the connection"), (HANG, "time run out"), (DRIP, "not over")]
+    ("action", "words"),
+    [(CUT, "cut the connection"), (HANG, "time run out"), (DRIP, "not over|came to no end")],
 )
 def test_a_lost_connection(
     clear: SmtpServer, step: str, action: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if action == DRIP:
-        monkeypatch.setattr(email, "_PATIENCE", Patience(whole=1.5))
+        monkeypatch.setattr(email, "_PATIENCE", Patience(mail=1, until_sent=1))
     clear.replies[step] = action
     failure = failure_of(settings_for(clear))
-    assert failure.exit_code == ExitCode.CONNECTION_FAILED
-    assert words in failure.message
+    assert re.search(words, failure.message)
     assert clear.taken == []
+    if step == "content":
+        assert failure.exit_code == ExitCode.DELIVERY_DEFERRED
+        assert failure.message.startswith("The mail may have been sent: ")
+        assert "with the same Message-ID" in failure.message
+    else:
+        assert failure.exit_code == ExitCode.CONNECTION_FAILED
+        assert failure.message.startswith("No mail yet: ")
 
 
 @pytest.mark.parametrize("action", [CUT, HANG, "500 what?", "421 closing"])
@@ -199,9 +210,63 @@ def test_the_goodbye_changes_nothing(clear: SmtpServer, action: str) -> None:
     assert len(clear.taken) == 1
 
 
+@pytest.mark.parametrize("step", ["greeting", "EHLO", "MAIL", "RCPT", "DATA", "content"])
+def test_each_answer_has_a_time_of_its_own(
+    clear: SmtpServer, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bounds = {"DATA": "data", "content": "mail"}
+    short = replace(Patience(until_sent=15), **{bounds.get(step, "answer"): 0.2})
+    monkeypatch.setattr(email, "_PATIENCE", short)
+    clear.replies[step] = HANG
+    assert "time run out" in failure_of(settings_for(clear)).message
+
+
+@pytest.mark.parametrize("step", ["greeting", "RCPT", "DATA", "content"])
+def test_a_slow_answer_is_waited_for_longer_than_a_connection(
+    clear: SmtpServer, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(email, "_PATIENCE", replace(Patience(), connect=0.2, until_sent=60))
+    clear.on_step = lambda reached: time.sleep(0.5 if reached == step else 0)
+    deliver(settings_for(clear))
+    assert len(clear.taken) == 1
+
+
+def test_the_answer_to_the_mail_is_waited_for_however_long_the_rest_took(
+    clear: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(email, "_PATIENCE", replace(Patience(), until_sent=1))
+    clear.on_step = lambda reached: time.sleep(1.5 if reached == "content" else 0)
+    deliver(settings_for(clear))
+    assert len(clear.taken) == 1
+
+
+def test_the_times_are_those_of_the_standard_and_fit_into_an_attempt() -> None:
+    """RFC 5321, 4.5.3.2."""
+    patience = Patience()
+    assert patience.answer >= 5 * 60
+    assert patience.data >= 2 * 60
+    assert patience.mail >= 10 * 60
+    assert patience.connect <= 30
+    # Someone who waits as long for the greeting, RCPT and DATA is heard out.
+    assert patience.until_sent >= 2 * patience.answer + patience.data
+    # The rest is for the pod, which the operator gives five minutes to start.
+    attempt = EmailDelivery.attempt_seconds
+    assert attempt is not None
+    assert attempt >= patience.until_sent + patience.mail + 5 * 60
+
+
+def test_the_message_id_is_the_same_whatever_the_settings_are_by_then(clear: SmtpServer) -> None:
+    deliver(settings_for(clear))
+    deliver(settings_for(clear, **{"from": "other@moved.example.org"}))
+    ids = [message_from_bytes(mail.content)["Message-ID"] for mail in clear.taken]
+    assert ids == [f"<{JOB_ID}@backupexport.dev>"] * 2
+
+
 def test_a_mail_that_was_taken_in_silence_is_sent_again(clear: SmtpServer) -> None:
     clear.replies["content"] = TAKE_AND_CUT
-    assert failure_of(settings_for(clear)).exit_code == ExitCode.CONNECTION_FAILED
+    failure = failure_of(settings_for(clear))
+    assert failure.exit_code == ExitCode.DELIVERY_DEFERRED
+    assert "may have been sent" in failure.message
     clear.replies.clear()
     deliver(settings_for(clear))
     first, second = clear.taken
@@ -451,6 +516,20 @@ def test_the_usual_ports(tls: str | None, port: int, monkeypatch: pytest.MonkeyP
     (server,) = seen
     assert (server.port, str(server)) == (port, f"mail.test:{port}")
     assert str(replace(server, host="2001:db8::1")) == f"[2001:db8::1]:{port}"
+
+
+def test_what_the_mails_builder_cannot_take_ends_it(
+    clear: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = "=?utf-8?q?canary?=@example.com"
+    assert rules.first_broken(rules.EMAIL, address) is not None
+    monkeypatch.setattr(rules, "EMAIL", ())
+    end = export_end_text(end_of(notify_email=address))
+    failure = failure_of(settings_for(clear), EXPORT_END=end)
+    assert failure.exit_code in FATAL_DELIVERY_EXIT_CODES
+    assert "no mail can be made of it (InvalidHeaderDefect)" in failure.message
+    assert "start the export again" not in failure.message
+    assert clear.steps == []
 
 
 def test_no_end_is_no_mail(clear: SmtpServer) -> None:

@@ -1,5 +1,6 @@
 """A delivery as the Job runs it: killed at every step, stopped, and what the process tells."""
 
+import io
 import json
 import signal
 import subprocess
@@ -10,8 +11,15 @@ from collections.abc import Iterator
 from email import message_from_bytes, policy
 
 import pytest
-from backupexport_contract.reasons import ExitCode
+from backupexport_contract.reasons import FATAL_DELIVERY_EXIT_CODES, ExitCode
 from backupexport_contract.runner_protocol import ENV_TASK, read_outcome
+from backupexport_runner import __main__ as runner
+from backupexport_runner.export import Exporter, ServerQuestions
+from backupexport_runner.failures import RunnerFailure
+from backupexport_runner.interruption import Interruption
+from backupexport_runner.libpq import parse_uri
+from backupexport_runner.log import Log
+from backupexport_runner.scrubbing import Scrubber
 from certificate_authority import Authority
 from mails import ADDRESS, SENDER, delivery_environment
 from runner_bench import JOB_ID, Bench
@@ -99,7 +107,7 @@ def test_killed_at_each_step(bench: Bench, server: SmtpServer, values: dict[str,
         assert len(server.taken) - taken == 1 + (STEPS[kill_at - 1] in {"content", "QUIT"})
     assert len(set(server.taken)) == 1
     parsed = message_from_bytes(server.taken[0].content, policy=policy.default)
-    assert parsed["Message-ID"] == f"<{JOB_ID}@backup.example.com>"
+    assert parsed["Message-ID"] == f"<{JOB_ID}@backupexport.dev>"
 
 
 @pytest.mark.parametrize("step", [step for step in dict.fromkeys(STEPS) if step != "QUIT"])
@@ -141,7 +149,8 @@ def test_sigterm_after_the_mail_is_no_failure(
          ExitCode.AUTHENTICATION_FAILED),
         ("RCPT", f"550 <{ADDRESS.upper()}> unknown", ExitCode.DELIVERY_REFUSED),
         ("RCPT", f"450 {ADDRESS} later", ExitCode.DELIVERY_DEFERRED),
-        ("content", CUT, ExitCode.CONNECTION_FAILED),
+        ("content", CUT, ExitCode.DELIVERY_DEFERRED),
+        ("DATA", CUT, ExitCode.CONNECTION_FAILED),
     ],
 )  # fmt: skip
 def test_a_failure_is_told(
@@ -168,6 +177,24 @@ def test_a_username_that_is_a_word_leaves_the_sentence_readable(
     assert "[hidden]" not in str(message)
 
 
+def test_a_bug_in_a_delivery_asks_for_no_other_export(
+    bench: Bench, values: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "deliver", lambda *_: 1 // 0)
+    scrubber, output = Scrubber(), io.StringIO()
+    questions = ServerQuestions(parse_uri)
+    exporter = Exporter(
+        bench.configuration, questions, Log(scrubber, output), scrubber, Interruption()
+    )
+    failure = runner._outcome(exporter, values, scrubber)
+    assert isinstance(failure, RunnerFailure)
+    assert failure.exit_code == ExitCode.INTERNAL
+    assert failure.exit_code not in FATAL_DELIVERY_EXIT_CODES
+    assert "start the export again" not in failure.message
+    assert "it is tried again" in failure.message
+    assert "ZeroDivisionError" in output.getvalue()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -188,4 +215,5 @@ def test_a_job_that_no_operator_makes(
     exit_code, message = finish(bench, start(bench, values | change))
     assert exit_code == ExitCode.BAD_REQUEST
     assert words in str(message)
+    assert "start the export again" not in str(message)
     assert server.steps == []

@@ -1,6 +1,8 @@
 """Deliveries to a Bot API server that takes nothing but what the Bot API takes."""
 
+import contextlib
 import errno
+import io
 import json
 import logging
 import os
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backupexport_contract import volume
 from backupexport_contract.reasons import ExitCode
 from backupexport_runner.deliveries.telegram import bot_api, sending
 from backupexport_runner.delivery import deliver
@@ -162,6 +165,33 @@ def test_a_part_whose_answer_is_always_lost_ends_it(
         assert last.exit_code == ExitCode.DELIVERY_REFUSED
         assert "Part 2 was sent 5 times and Telegram's answer never arrived" in last.message
         assert _names(bot) == [ALL[0], *[ALL[1]] * 5]
+
+
+@pytest.mark.parametrize("step", LOST[:3])
+def test_a_message_whose_answer_is_always_lost_ends_it(
+    make: Make, bot: BotApiServer, step: dict[str, Any]
+) -> None:
+    bench = make()
+    bot.script = [{}, {}, {}, *[step] * 50]
+    first = _failure(bench)
+    assert first.exit_code in (ExitCode.DELIVERY_DEFERRED, ExitCode.CONNECTION_FAILED)
+    for _ in range(2):
+        last = _failure(bench)
+        assert last.exit_code == ExitCode.DELIVERY_REFUSED
+        assert "was sent 5 times and Telegram's answer never arrived" in last.message
+        assert (_names(bot), len(bot.texts)) == (ALL, 5)
+
+
+def test_an_outage_before_the_message_is_waited_out(make: Make, bot: BotApiServer) -> None:
+    bench = make()
+    bot.script = [{}, {}, {}, *[{"fail": "status", "status": 502}] * 3]
+    assert _failure(bench).exit_code == ExitCode.DELIVERY_DEFERRED
+    bench.api_url, url = "http://127.0.0.1:9", bench.api_url
+    for _ in range(4):
+        assert _failure(bench).exit_code == ExitCode.CONNECTION_FAILED
+    bench.api_url = url
+    bench.deliver()
+    assert (_names(bot), len(bot.texts)) == (ALL, 1)
 
 
 def test_each_part_has_a_count_of_its_own(make: Make, bot: BotApiServer) -> None:
@@ -627,6 +657,121 @@ def test_nothing_is_sent_where_it_cannot_be_noted(
     assert _names(bot) == ALL
 
 
+def test_nothing_is_sent_where_only_one_note_has_room(
+    make: Make, bot: BotApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make()
+    real = os.write
+
+    def write(file: int, data: Any) -> int:
+        # A volume with room for one file.
+        if bench.journal.exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(file, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write)
+        assert _failure(bench).exit_code == ExitCode.DELIVERY_DEFERRED
+    assert bot.requests == 0
+    bench.deliver()
+    assert _names(bot) == ALL
+
+
+def _refuse_open(bench: TelegramBench, patch: pytest.MonkeyPatch, number: int) -> None:
+    real = os.open
+
+    def refuse(path: Any, *arguments: Any, **options: Any) -> int:
+        if path == bench.journal.name:
+            raise OSError(number, os.strerror(number))
+        return real(path, *arguments, **options)
+
+    patch.setattr(os, "open", refuse)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES, errno.EMFILE])
+def test_a_journal_that_cannot_be_opened_is_not_none(
+    make: Make, bot: BotApiServer, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    bench = make()
+    _one_part_sent(bench, bot)
+    before = bench.journal.read_bytes()
+    with monkeypatch.context() as patch:
+        _refuse_open(bench, patch, number)
+        failure = _failure(bench)
+    assert failure.exit_code == ExitCode.DELIVERY_DEFERRED
+    assert os.strerror(number) in failure.message
+    assert (bot.received, bench.journal.read_bytes()) == ([], before)
+    bench.deliver()
+    assert _names(bot) == ALL[1:]
+
+
+def test_a_journal_that_cannot_be_read_is_not_none(
+    make: Make, bot: BotApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make()
+    _one_part_sent(bench, bot)
+    fdopen = os.fdopen
+
+    class Broken(io.RawIOBase):
+        def read(self, size: int = -1, /) -> bytes:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    @contextlib.contextmanager
+    def broken(file: int, *_: Any) -> Iterator[Any]:
+        with fdopen(file, "rb"):
+            yield Broken()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdopen", broken)
+        assert _failure(bench).exit_code == ExitCode.DELIVERY_DEFERRED
+    bench.deliver()
+    assert _names(bot) == ALL[1:]
+
+
+def test_a_chat_is_told_of_damage_once_the_journal_can_be_read(
+    make: Make, bot: BotApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make()
+    _one_part_sent(bench, bot)
+    _swap_content(bench)
+    with monkeypatch.context() as patch:
+        _refuse_open(bench, patch, errno.EIO)
+        assert _failure(bench).exit_code == ExitCode.DELIVERY_DEFERRED
+    assert _failure(bench).exit_code == ExitCode.FILE_MISSING
+    assert "Don't use the parts" in bot.texts[0]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_a_volume_that_fails_does_not_ask_for_another_export(
+    make: Make, bot: BotApiServer, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    bench = make()
+
+    def refuse(*_: Any, **__: Any) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(volume, "open_directory", refuse)
+    failure = _failure(bench)
+    assert failure.exit_code == ExitCode.DELIVERY_DEFERRED
+    assert "start the export again" not in failure.message
+    assert bot.requests == 0
+
+
+@pytest.mark.parametrize("replace", [os.mkfifo, lambda path: path.mkdir()])
+def test_what_is_no_file_is_no_journal(
+    make: Make, bot: BotApiServer, replace: Callable[[Path], object]
+) -> None:
+    bench = make()
+    replace(bench.journal)
+    if bench.journal.is_dir():
+        # It can't be replaced by a file either, and that is told before anything is sent.
+        assert _failure(bench).exit_code == ExitCode.DELIVERY_DEFERRED
+        assert bot.requests == 0
+    else:
+        bench.deliver()
+        assert _names(bot) == ALL
+
+
 def test_a_journal_has_its_size_from_the_first(make: Make, bot: BotApiServer) -> None:
     bench = make()
     dead = {"fail": "status", "status": 500}
@@ -690,7 +835,9 @@ def test_a_broken_journal_is_none(make: Make, bot: BotApiServer, content: bytes)
         lambda notes: notes["parts"][0].update(unanswered="1"),
         lambda notes: notes["parts"][0].pop("unanswered"),
         lambda notes: notes["parts"].pop(),
-        lambda notes: notes["messages"].append(1),
+        lambda notes: notes["messages"].append(dict(notes["messages"][0])),
+        lambda notes: notes.update(messages=[-1]),
+        lambda notes: notes["messages"][0].update(unanswered=True),
         lambda notes: notes.update(moved_to=7),
         lambda notes: notes.update(not_before="7"),
         lambda notes: notes.pop("damaged"),
@@ -804,4 +951,4 @@ def test_every_answer_is_on_the_disk_before_the_next_request(
     monkeypatch.setattr(bot_api.BotApi, "_post", noted_post)
     bench.deliver()
     note = ["sync", "rename", "sync directory"]
-    assert calls == note + ["request", *note] * 4
+    assert calls == note * 2 + ["request", *note] * 4

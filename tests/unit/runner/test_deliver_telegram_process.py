@@ -72,7 +72,7 @@ def test_a_delivery_that_dies_again_and_again_gets_there(tmp_path: Path) -> None
         bench = TelegramBench(tmp_path / "bench", bot.url)
         # Enough for a beginning and one part, not for two.
         deaths = 0
-        while attempts.run(bench.environment(), kill_at=38):
+        while attempts.run(bench.environment(), kill_at=44):
             deaths += 1
             assert deaths < 20
         assert deaths > 0

@@ -88,7 +88,7 @@ def test_closing_messages_fit_and_tell_every_part(request_of: Request, count: in
     lines = "\n".join(messages).splitlines()
     for part, digest in zip(parts, digests, strict=True):
         assert lines.count(f"{digest}  {part.name}") == 1
-    assert f"cat {NAME}.part* > {NAME}" in messages[-1]
+    assert f"cat {NAME}.part*of{count:03} > {NAME}" in messages[-1]
     assert f"{'f' * 64}  {NAME}" in messages[-1]
     assert messages[-1].endswith(f"zstd -dc {NAME} | psql -X -v ON_ERROR_STOP=1 -d DATABASE")
 
@@ -104,6 +104,10 @@ def test_the_commands_of_the_closing_messages_work(
         piece = content[part.offset :][: part.size]
         (tmp_path / part.name).write_bytes(piece)
         digests.append(hashlib.sha256(piece).hexdigest())
+    # Of an attempt with another partBytes, and a second copy as browsers save it.
+    other = plan_parts(NAME, len(content), 150)[0].name
+    for stray in (other, f"{parts[0].name} (1)", f"{parts[0].name}.part"):
+        (tmp_path / stray).write_bytes(b"stray")
     whole = hashlib.sha256(content).hexdigest()
     messages = texts.closing_messages(request_of, parts, digests, whole)
     lines = [line for text in messages for line in text.splitlines() if not line.endswith(":")]

@@ -20,18 +20,19 @@ from backupexport_runner.deliveries.telegram.file_parts import (
     checksums,
     file_changed,
     file_missing,
+    file_unreadable,
     opened_artifact,
 )
 from backupexport_runner.deliveries.telegram.journal import (
     Journal,
     Plan,
     chat_hash,
-    forget,
     parts_in_chat,
 )
 from backupexport_runner.deliveries.telegram.parts import MOST_PARTS, part_count, plan_parts
 from backupexport_runner.deliveries.telegram.sending import Sender
 from backupexport_runner.delivery import Parcel
+from backupexport_runner.delivery_notes import NotesFile
 from backupexport_runner.directories import existing_directory
 from backupexport_runner.failures import RunnerFailure, malformed_delivery
 from backupexport_runner.tls import tls_context
@@ -64,22 +65,25 @@ def deliver(parcel: Parcel) -> str:
             f"{MOST_PARTS}: raise partBytes with a Bot API server of your own, or fetch the file "
             "in another way.",
         )
-    with existing_directory(parcel.exports, parcel.request.storage_path) as directory:
+    with existing_directory(
+        parcel.exports, parcel.request.storage_path, file_unreadable
+    ) as directory:
         if directory is None:
             raise file_missing()
+        notes = NotesFile(directory, delivery_journal_name(parcel.request.file_name, _KIND))
         try:
             with opened_artifact(directory, parcel.request.file_name, artifact) as file:
-                _send(parcel, settings, artifact, directory, file)
+                _send(parcel, settings, artifact, notes, file)
         except RunnerFailure as failure:
             if failure.exit_code == ExitCode.FILE_MISSING:
                 is_changed = isinstance(failure, FileChangedError)
-                _disown_parts(parcel, settings, directory, is_changed=is_changed)
+                _disown_parts(parcel, settings, notes, is_changed=is_changed)
             raise
     return texts.success_sentence(artifact.size_bytes, count)
 
 
 def _send(
-    parcel: Parcel, settings: _Settings, artifact: Artifact, directory: int, file: int
+    parcel: Parcel, settings: _Settings, artifact: Artifact, notes: NotesFile, file: int
 ) -> None:
     request = parcel.request
     parts = plan_parts(request.file_name, artifact.size_bytes, settings.part_bytes)
@@ -88,8 +92,7 @@ def _send(
         raise file_changed()
     messages = texts.closing_messages(request, parts, sha256s, whole) if len(parts) > 1 else ()
     journal = Journal(
-        directory,
-        delivery_journal_name(request.file_name, _KIND),
+        notes,
         Plan(whole, settings.part_bytes, chat_hash(settings.chat_id)),
         parts,
         sha256s,
@@ -112,13 +115,14 @@ def _send(
                 sender.send_message(index, message)
 
 
-def _disown_parts(parcel: Parcel, settings: _Settings, directory: int, *, is_changed: bool) -> None:
+def _disown_parts(
+    parcel: Parcel, settings: _Settings, notes: NotesFile, *, is_changed: bool
+) -> None:
     """Say so in the chat where it has parts that nobody can use.
 
     RunnerFailure(DELIVERY_DEFERRED) where that is for a later attempt.
     """
-    name = delivery_journal_name(parcel.request.file_name, _KIND)
-    there = parts_in_chat(directory, name)
+    there = parts_in_chat(notes)
     if there.sent and (is_changed or there.is_damaged):
         text = texts.damaged_file_message(parcel.request)
     elif 0 < there.sent < there.planned:
@@ -130,7 +134,8 @@ def _disown_parts(parcel: Parcel, settings: _Settings, directory: int, *, is_cha
         if isinstance(answer, Moved):
             answer = api.send_message(answer.chat_id, text)
     if isinstance(answer, Sent):
-        forget(directory, name)
+        # What was sent is of a file that is no more.
+        notes.remove()
     elif isinstance(answer, Refused):
         parcel.log.event("chat_not_told", message=answer.message)
     else:

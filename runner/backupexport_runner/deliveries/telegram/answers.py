@@ -40,8 +40,8 @@ class Moved:
 class Unclear:
     """It may be in the chat or not; the same again, a few times.
 
-    `is_lost` unless what answers says itself that it failed: an outage is waited out, however
-    long, but a chat must not get for hours what only the answer to is lost.
+    `is_lost` unless nobody was reached, or what answers says itself that it failed: an outage is
+    waited out, however long, but a chat must not get for hours what only the answer to is lost.
     """
 
     exit_code: ExitCode

@@ -30,6 +30,7 @@ _WRITE_SECONDS = 60
 _ANSWER_SECONDS = 120
 _ANSWER_BYTES_A_SECOND = 500_000
 _LARGEST_ANSWER = 256 * 1024
+_NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
 
 
 class BotApi:
@@ -111,7 +112,8 @@ class BotApi:
         except (httpx.InvalidURL, UnicodeError):
             return Refused(ExitCode.DELIVERY_REFUSED, "apiUrl is no URL of a server: correct it.")
         except httpx.HTTPError as error:
-            return Unclear(ExitCode.CONNECTION_FAILED, _words(error))
+            is_lost = not isinstance(error, _NOTHING_SENT)
+            return Unclear(ExitCode.CONNECTION_FAILED, _words(error), is_lost)
         return read_answer(response.status_code, body)
 
 

@@ -128,13 +128,18 @@ def file_changed() -> FileChangedError:
     )
 
 
+def file_unreadable(error: OSError) -> RunnerFailure:
+    """The verdict where the volume can't tell: the export may be as good as it was."""
+    system = os.strerror(error.errno) if error.errno else type(error).__name__
+    return RunnerFailure(
+        ExitCode.DELIVERY_DEFERRED,
+        f"The export's file can't be read: check the export volume's storage ({system}).",
+    )
+
+
 @contextlib.contextmanager
 def _volume_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        system = os.strerror(error.errno) if error.errno else type(error).__name__
-        raise RunnerFailure(
-            ExitCode.DELIVERY_DEFERRED,
-            f"The export's file can't be read: check the export volume's storage ({system}).",
-        ) from error
+        raise file_unreadable(error) from error

@@ -6,28 +6,17 @@ not arrive, or was not noted: who dies between it and the end of the fsync that 
 that did not arrive are counted, or a proxy that loses each of them would fill the chat.
 
 The first note has every part already, and later ones only fill in numbers: a volume without room
-for them refuses before anything is sent.  A journal that can't be read, or is of another plan, is
-as good as none.
+for them refuses before anything is sent.  A journal of another plan is as good as none.
 """
 
-import contextlib
 import hashlib
-import json
-import os
-import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backupexport_contract.reasons import ExitCode
-
 from backupexport_runner.deliveries.telegram.parts import Part
-from backupexport_runner.failures import RunnerFailure
+from backupexport_runner.delivery_notes import NotesFile
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE_MODE = 0o640
-_LARGEST = 1024 * 1024
 # As wide as Telegram's numbers get, so that filling one in needs no more room.
 _UNSENT = -(10**12)
 
@@ -53,21 +42,18 @@ def chat_hash(chat_id: str) -> str:
 class Journal:
     """The notes of one delivery; every change is on the disk when its method returns.
 
-    `directory` is a descriptor that must stay open as long.  RunnerFailure(DELIVERY_DEFERRED)
-    where the volume refuses.
+    RunnerFailure(DELIVERY_DEFERRED) where the volume refuses.
     """
 
     def __init__(
         self,
-        directory: int,
-        name: str,
+        file: NotesFile,
         plan: Plan,
         parts: Sequence[Part],
         sha256s: Sequence[str],
         messages: int,
     ) -> None:
-        self._directory = directory
-        self._name = name
+        self._file = file
         self._notes: dict[str, Any] = {
             "plan": plan.as_json(),
             "moved_to": None,
@@ -76,17 +62,17 @@ class Journal:
                 {"name": part.name, "sha256": sha256, "message_id": _UNSENT, "unanswered": 0}
                 for part, sha256 in zip(parts, sha256s, strict=True)
             ],
-            "messages": [_UNSENT] * messages,
+            "messages": [{"message_id": _UNSENT, "unanswered": 0} for _ in range(messages)],
             "damaged": False,
         }
-        earlier = _read(directory, name)
+        earlier = file.read()
         if earlier is not None and _continues(earlier, self._notes):
             self._notes = earlier
 
     @property
     def parts_sent(self) -> int:
         """How many parts Telegram has answered for, from the first on."""
-        return _leading(part["message_id"] for part in self._notes["parts"])
+        return _leading(self._notes["parts"])
 
     @property
     def messages_sent(self) -> int:
@@ -110,7 +96,7 @@ class Journal:
 
     def begin(self) -> None:
         """Write what is known, before anything is sent."""
-        self._write()
+        self._file.begin(self._notes)
 
     def note_damage(self, number: int, message_id: int) -> None:
         """Note that the chat has a part that isn't of the file; nothing goes on from there."""
@@ -122,19 +108,27 @@ class Journal:
         self._notes["parts"][number - 1]["message_id"] = message_id
         self._write()
 
-    def unanswered(self, number: int) -> int:
+    def unanswered_part(self, number: int) -> int:
         """How often the part was sent as a whole without an answer."""
-        count: int = self._notes["parts"][number - 1]["unanswered"]
-        return count
+        return _unanswered(self._notes["parts"][number - 1])
 
-    def note_unanswered(self, number: int) -> None:
+    def note_unanswered_part(self, number: int) -> None:
         """Note that the part was sent as a whole, and the answer is lost."""
         self._notes["parts"][number - 1]["unanswered"] += 1
         self._write()
 
     def note_message(self, index: int, message_id: int) -> None:
         """Note Telegram's answer for a message after the parts."""
-        self._notes["messages"][index] = message_id
+        self._notes["messages"][index]["message_id"] = message_id
+        self._write()
+
+    def unanswered_message(self, index: int) -> int:
+        """How often the message was sent without an answer."""
+        return _unanswered(self._notes["messages"][index])
+
+    def note_unanswered_message(self, index: int) -> None:
+        """Note that the message was sent, and the answer is lost."""
+        self._notes["messages"][index]["unanswered"] += 1
         self._write()
 
     def note_move(self, chat_id: str) -> None:
@@ -149,21 +143,7 @@ class Journal:
         self._write()
 
     def _write(self) -> None:
-        new = f"{self._name}.new"
-        data = json.dumps(self._notes).encode()
-        with _volume_errors():
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(new, dir_fd=self._directory)
-            file = os.open(new, _CREATE, _FILE_MODE, dir_fd=self._directory)
-            try:
-                left = memoryview(data)
-                while left:
-                    left = left[os.write(file, left) :]
-                os.fsync(file)
-            finally:
-                os.close(file)
-            os.rename(new, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-            os.fsync(self._directory)
+        self._file.write(self._notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +155,9 @@ class PartsInChat:
     is_damaged: bool = False
 
 
-def parts_in_chat(directory: int, name: str) -> PartsInChat:
-    """What the journal of this name tells."""
-    notes = _read(directory, name) or {}
+def parts_in_chat(file: NotesFile) -> PartsInChat:
+    """What the journal in this file tells."""
+    notes = file.read() or {}
     parts = notes.get("parts")
     if not isinstance(parts, list):
         return PartsInChat()
@@ -185,36 +165,18 @@ def parts_in_chat(directory: int, name: str) -> PartsInChat:
     return PartsInChat(len(sent), len(parts), notes.get("damaged") is not False)
 
 
-def forget(directory: int, name: str) -> None:
-    """Begin anew next time: what was sent is of a file that is no more."""
-    with _volume_errors():
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=directory)
-        os.fsync(directory)
-
-
-def _leading(message_ids: Iterable[int]) -> int:
+def _leading(sendings: Iterable[dict[str, Any]]) -> int:
     count = 0
-    for message_id in message_ids:
-        if message_id == _UNSENT:
+    for sending in sendings:
+        if sending["message_id"] == _UNSENT:
             break
         count += 1
     return count
 
 
-def _read(directory: int, name: str) -> dict[str, Any] | None:
-    try:
-        file = os.open(name, _READ, dir_fd=directory)
-    except OSError:
-        return None
-    with os.fdopen(file, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            return None
-        try:
-            notes = json.loads(stream.read(_LARGEST))
-        except (OSError, ValueError, RecursionError):
-            return None
-    return notes if isinstance(notes, dict) else None
+def _unanswered(sending: dict[str, Any]) -> int:
+    count: int = sending["unanswered"]
+    return count
 
 
 def _continues(earlier: dict[str, Any], fresh: dict[str, Any]) -> bool:
@@ -227,29 +189,20 @@ def _continues(earlier: dict[str, Any], fresh: dict[str, Any]) -> bool:
         and earlier["damaged"] is False
         and (moved_to is None or isinstance(moved_to, str))
         and type(earlier["not_before"]) is int
-        and isinstance(parts, list)
-        and isinstance(messages, list)
-        and len(parts) == len(fresh["parts"])
-        and len(messages) == len(fresh["messages"])
-        and all(
-            isinstance(part, dict)
-            and part | {"message_id": _UNSENT, "unanswered": 0} == expected
-            and type(part.get("message_id")) is int
-            and type(part.get("unanswered")) is int
-            for part, expected in zip(parts, fresh["parts"], strict=True)
-        )
-        and all(type(message_id) is int for message_id in messages)
+        and _fits(parts, fresh["parts"])
+        and _fits(messages, fresh["messages"])
     )
 
 
-@contextlib.contextmanager
-def _volume_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        system = os.strerror(error.errno) if error.errno else type(error).__name__
-        raise RunnerFailure(
-            ExitCode.DELIVERY_DEFERRED,
-            "The delivery's progress can't be noted on the export volume, and without that the "
-            f"chat might get parts twice: make the volume writable or free space ({system}).",
-        ) from error
+def _fits(earlier: object, fresh: list[dict[str, Any]]) -> bool:
+    return (
+        isinstance(earlier, list)
+        and len(earlier) == len(fresh)
+        and all(
+            isinstance(sending, dict)
+            and sending | {"message_id": _UNSENT, "unanswered": 0} == expected
+            and type(sending.get("message_id")) is int
+            and type(sending.get("unanswered")) is int
+            for sending, expected in zip(earlier, fresh, strict=True)
+        )
+    )

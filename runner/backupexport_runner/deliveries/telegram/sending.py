@@ -26,7 +26,7 @@ from backupexport_runner.log import Log
 PAUSES = (1.0, 3.0, 9.0)
 # Longer than this isn't waited for here: the Job would only hold its memory.
 LONGEST_WAIT_SECONDS = 900
-# How often a part is sent whose answer is always lost; it may be in the chat each time.
+# How often something is sent whose answer is always lost; it may be in the chat each time.
 MOST_UNANSWERED = 5
 _SECONDS_TO_NOTICE = 0.2
 
@@ -55,15 +55,14 @@ class Sender:
         view = PartView(file, part, self.check)
 
         def send(chat_id: str) -> Answer:
-            if self.journal.unanswered(part.number) >= MOST_UNANSWERED:
-                return _never_answered(part)
+            if self.journal.unanswered_part(part.number) >= MOST_UNANSWERED:
+                return _part_never_answered(part)
             view.seek(0)
             answer = self.api.send_document(chat_id, part.name, view, part.size, caption)
-            is_whole = view.tell() == part.size
-            if isinstance(answer, Unclear) and answer.is_lost and is_whole:
-                self.journal.note_unanswered(part.number)
-                if self.journal.unanswered(part.number) >= MOST_UNANSWERED:
-                    return _never_answered(part)
+            if _is_lost(answer) and view.tell() == part.size:
+                self.journal.note_unanswered_part(part.number)
+                if self.journal.unanswered_part(part.number) >= MOST_UNANSWERED:
+                    return _part_never_answered(part)
             return answer
 
         sent = self._send(send)
@@ -74,7 +73,18 @@ class Sender:
 
     def send_message(self, index: int, text: str) -> None:
         """Send the message that comes `index`-th after the parts, and note it."""
-        sent = self._send(lambda chat_id: self.api.send_message(chat_id, text))
+
+        def send(chat_id: str) -> Answer:
+            if self.journal.unanswered_message(index) >= MOST_UNANSWERED:
+                return _MESSAGE_NEVER_ANSWERED
+            answer = self.api.send_message(chat_id, text)
+            if _is_lost(answer):
+                self.journal.note_unanswered_message(index)
+                if self.journal.unanswered_message(index) >= MOST_UNANSWERED:
+                    return _MESSAGE_NEVER_ANSWERED
+            return answer
+
+        sent = self._send(send)
         self.journal.note_message(index, sent.message_id)
 
     def _current_chat(self) -> str:
@@ -125,13 +135,25 @@ class Sender:
             time.sleep(min(left, _SECONDS_TO_NOTICE))
 
 
-def _never_answered(part: Part) -> Refused:
+def _is_lost(answer: Answer) -> bool:
+    return isinstance(answer, Unclear) and answer.is_lost
+
+
+def _part_never_answered(part: Part) -> Refused:
     return Refused(
         ExitCode.DELIVERY_REFUSED,
         f"Part {part.number} was sent {MOST_UNANSWERED} times and Telegram's answer never arrived: "
         "look into the chat, where it may be as often, and find out what on the way to apiUrl cuts "
         "long requests; a lower partBytes makes them shorter.",
     )
+
+
+_MESSAGE_NEVER_ANSWERED = Refused(
+    ExitCode.DELIVERY_REFUSED,
+    "All parts are in the chat, but the message that says how to join them was sent "
+    f"{MOST_UNANSWERED} times and Telegram's answer never arrived: look into the chat, where it "
+    "may be as often, and find out what on the way to apiUrl keeps answers back.",
+)
 
 
 def _too_busy(seconds: int) -> RunnerFailure:

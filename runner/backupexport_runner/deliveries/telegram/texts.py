@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from backupexport_contract.readable import readable_size
 
-from backupexport_runner.deliveries.telegram.parts import Part
+from backupexport_runner.deliveries.telegram.parts import Part, parts_glob
 from backupexport_runner.request import Request
 from backupexport_runner.restore_commands import check_command, restore_command
 
@@ -45,7 +45,7 @@ def closing_messages(
     )
     tail = (
         f"Join the {count} parts, check the whole file and restore it:\n"
-        f"cat {name}.part* > {name}\n"
+        f"cat {parts_glob(name, count)} > {name}\n"
         f"{check_command(name, sha256)}\n"
         f"{_restore(request)}"
     )
