@@ -15,6 +15,7 @@ from backupexport_contract.target_resource import ExportTarget
 
 from backupexport_operator.cluster_reader import OURS, UNFINISHED, valid_models
 from backupexport_operator.facts import JobFacts, PodFacts, export_uid_of, job_facts, pod_facts
+from backupexport_operator.kopf_login import login
 from backupexport_operator.kopf_storage import NoDiffBase, NoProgress
 from backupexport_operator.metrics import OperatorMetrics
 from backupexport_operator.running_operator import KindsNotServedError, RunningOperator
@@ -63,7 +64,7 @@ def build_registry(
 
     handlers = _Handlers(start)
 
-    kopf.on.login(registry=registry)(_login)
+    kopf.on.login(registry=registry)(login)
     kopf.on.startup(registry=registry)(handlers.start)  # type: ignore[arg-type] # index names
     kopf.on.cleanup(registry=registry)(handlers.stop)
 
@@ -128,10 +129,6 @@ class _Handlers:
             self._operator.pod_gone(uid, pod_facts(body))
         else:
             self._operator.ask(uid)
-
-
-def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
 
 # Plain functions kopf would run in threads, one hop for every event.

@@ -65,6 +65,8 @@ async def connect(
     except config.ConfigException:
         await config.load_kube_config(client_configuration=configuration)
     configuration.connection_pool_maxsize = pool_size
+    # Python 3.13's own strictness refuses what kubectl trusts: clusters of some age, above all.
+    configuration.disable_strict_ssl_verification = True
     # Else aiohttp asks two threads before each request, for .netrc and for a proxy.
     configuration.client_session_kwargs = {"trust_env": False}
     configuration.trace_configs = [request_trace(count)]
