@@ -73,7 +73,9 @@ def _shown(value: Any) -> str:
 def _settings(settings: type[BaseSettings]) -> Iterator[str]:
     prefix = settings.model_config.get("env_prefix", "")
     for name, field in settings.model_fields.items():
-        shown = "(required)" if field.is_required() else _default(field.get_default())
+        # What a factory makes is of the moment: the description tells of it.
+        default = None if field.default_factory else field.get_default()
+        shown = "(required)" if field.is_required() else _default(default)
         described = (field.description or "").replace("\n", " ").replace("|", "\\|")
         yield f"| `{(prefix + name).upper()}` | {shown} | {described} |"
 

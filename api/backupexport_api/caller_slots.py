@@ -3,6 +3,9 @@
 from collections import Counter
 from typing import Literal
 
+Taken = Literal["taken", "caller_full", "full"]
+"""Whether a place was taken, or which places have run out."""
+
 
 class CallerSlots:
     """Places, in all and of each caller."""
@@ -17,7 +20,7 @@ class CallerSlots:
         """How many places are taken."""
         return self._taken.total()
 
-    def take(self, caller: str) -> Literal["taken", "caller_full", "full"]:
+    def take(self, caller: str) -> Taken:
         """Take a place, if there is one; `release` it."""
         # get: counting must not leave a zero for everybody who was ever refused.
         if self._taken.get(caller, 0) >= self.most_each:

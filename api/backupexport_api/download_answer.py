@@ -44,7 +44,8 @@ def answer(
     lasting = {
         "ETag": validators.etag,
         "Last-Modified": validators.last_modified,
-        "Cache-Control": "private, no-store",
+        # A proxy that compresses would take the length, the strong ETag and so resuming.
+        "Cache-Control": "private, no-store, no-transform",
         "Accept-Ranges": "bytes",
     }
     verdict = preconditions.verdict(headers, validators)

@@ -34,7 +34,7 @@ NO_LINK = SignedLink(expires_s=0, signature="")
 
 
 def read_link(query: Sequence[tuple[str, str]]) -> SignedLink | None:
-    """The link in a query; None unless it is spelled exactly as `link_query` does."""
+    """The link in a query; None unless it has just these two fields, once each."""
     values = dict(query)
     if len(query) != 2 or values.keys() != {EXPIRES, SIGNATURE}:
         return None

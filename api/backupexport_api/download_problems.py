@@ -15,7 +15,8 @@ _UNFETCHABLE: dict[Unfetchable, tuple[int, str, str]] = {
     "no_file": (
         409,
         "job_not_completed",
-        "The job has ended without a file: see its error. Request a new export.",
+        "The job has ended without a file to fetch. Its error, if it has one, says why. Request a"
+        " new export.",
     ),
     "expired": (
         410,
@@ -96,22 +97,22 @@ def range_not_satisfiable(file: FinishedFile) -> ProblemError:
     )
 
 
-def too_many_of_yours(most: int) -> ProblemError:
-    """429: the caller has enough under way."""
+def too_many_of_caller(most: int) -> ProblemError:
+    """429: the caller, or all who have links to the project's files, have enough under way."""
     return ProblemError(
         429,
         "too_many_downloads",
-        f"You have {most} downloads under way already: wait for one to end.",
+        f"{most} such downloads are under way already, which is the most: wait for one to end.",
         headers=_RETRY,
     )
 
 
 def too_many_downloads() -> ProblemError:
-    """503: the replica has enough under way."""
+    """503: the replica has enough under way, in all or by links."""
     return ProblemError(
         503,
         "too_many_downloads",
-        "This replica has all the downloads under way that it carries. Try again in a moment.",
+        "This replica has as many such downloads under way as it carries. Try again in a moment.",
         headers=_RETRY,
     )
 

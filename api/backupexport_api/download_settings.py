@@ -24,13 +24,15 @@ class DownloadSettings(BaseSettings):
         default=40,
         ge=1,
         le=10000,
-        description="How many of them each sub may have, and all links of one job together.",
+        description="How many of them each sub may have, and all links to files of one project. All"
+        " links together leave so many places, or half of all, to those with a token.",
     )
     download_stall_seconds: float = Field(
         default=120,
         ge=1,
         le=3600,
-        description="How long a client may take nothing of its download before it is cut off.",
+        description="How long a client may take less than 128 KiB of its download before it is cut"
+        " off.",
     )
     link_secret: SecretStr = Field(
         default=SecretStr(""),

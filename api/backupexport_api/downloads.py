@@ -6,13 +6,20 @@ from datetime import timedelta
 from functools import partial
 
 from backupexport_contract import names, timestamps
+from backupexport_contract.resources import BackupExport
 from fastapi import Request, Response
 
-from backupexport_api import download_answer, download_links, download_problems
+from backupexport_api import (
+    download_answer,
+    download_links,
+    download_problems,
+    request_context,
+)
+from backupexport_api.asked_lately import AskedLately
 from backupexport_api.byte_ranges import UnsatisfiableError
-from backupexport_api.caller_slots import CallerSlots
 from backupexport_api.download_answer import DownloadAnswer, PreconditionFailedError
 from backupexport_api.download_outcomes import Outcome
+from backupexport_api.download_places import DownloadPlaces, Share
 from backupexport_api.export_volume import (
     ExportFile,
     ExportVolume,
@@ -21,7 +28,7 @@ from backupexport_api.export_volume import (
 )
 from backupexport_api.file_streaming import DownloadResponse, Sending
 from backupexport_api.finished_file import FinishedFile, why_unfetchable
-from backupexport_api.job_store import JobStore
+from backupexport_api.job_store import JobStore, StoreUnavailableError
 from backupexport_api.link_request import LinkRequest, LinkView
 from backupexport_api.metrics import Metrics
 from backupexport_api.rate_limit import RateLimits
@@ -32,6 +39,8 @@ _log = logging.getLogger(__name__)
 
 # What a link's signature is compared with where there is no such job, at the same cost.
 _NOBODY = "00000000-0000-0000-0000-000000000000"
+# Clients that wait for a file ask as often as they like: that must not reach the Kubernetes API.
+_ASK_AGAIN_SECONDS = 1.0
 
 
 class Downloads:
@@ -44,7 +53,8 @@ class Downloads:
         self._link_max_seconds = settings.link_max_seconds
         self._public_url = settings.public_url
         self._stall_seconds = settings.download_stall_seconds
-        self._slots = CallerSlots(settings.most_downloads, settings.most_downloads_each)
+        self._places = DownloadPlaces(settings.most_downloads, settings.most_downloads_each)
+        self._asked = AskedLately(_ASK_AGAIN_SECONDS)
         self._store = store
         self._measured = measured
 
@@ -56,8 +66,8 @@ class Downloads:
             raise download_problems.links_disabled()
         return self._volume
 
-    async def linked_job(self, job_id: str, request: Request) -> tuple[Job, str]:
-        """The job that a request's link opens, and what its callers are counted by.
+    async def linked_job(self, job_id: str, request: Request) -> Job:
+        """The job that a request's link opens.
 
         ProblemError: 403, the same for everything that can be wrong; 429.
         """
@@ -77,8 +87,7 @@ class Downloads:
             raise download_problems.link_refused()
         limits: RateLimits = request.app.state.rate_limits
         limits.check_link(request, f"{job.job_id} {link.expires_s}")
-        # A job has as many links as anybody cares to make: apart, they could take all places.
-        return job, f"links {job.job_id}"
+        return job
 
     def link(self, job: Job, asked: LinkRequest) -> LinkView:
         """Make a link to the job's file; ProblemError (400)."""
@@ -99,7 +108,7 @@ class Downloads:
         phase, file = job.phase, job.file
         if not phase.is_finished:
             # Another replica may have told the client already that it is completed.
-            export = await self._store.find_export(job.name)
+            export = await self._asked_anew(job)
             if export is not None and export.metadata.uid == job.uid:
                 phase, file = export.phase, FinishedFile.of(export)
         why = why_unfetchable(phase, file, timestamps.now())
@@ -107,7 +116,23 @@ class Downloads:
             raise download_problems.unfetchable(why or "no_file")
         return file
 
-    async def respond(self, request: Request, file: FinishedFile, caller: str) -> Response:
+    async def _asked_anew(self, job: Job) -> BackupExport | None:
+        if job.uid in self._asked:
+            return None
+        try:
+            export = await self._store.find_export(job.name)
+        except StoreUnavailableError:
+            # What is known of the job is an answer, too.
+            export = None
+        if export is None or not export.phase.is_finished:
+            self._asked.add(job.uid)
+        return export
+
+    async def check(self, file: FinishedFile) -> None:
+        """See that the file can be sent; ProblemError (410, 503)."""
+        (await self._opened(file)).close()
+
+    async def respond(self, request: Request, file: FinishedFile, share: Share) -> Response:
         """Send the file, or what of it is asked for; ProblemError (410, 412, 416, 429, 503)."""
         opened = await self._opened(file)
         try:
@@ -115,12 +140,13 @@ class Downloads:
             if request.method == "HEAD" or not answer.pieces:
                 opened.close()
                 return Response(status_code=answer.status, headers=answer.headers)
-            self._take_slot(caller)
+            self._take_place(share)
         except BaseException:
             opened.close()
             raise
+        request_context.mark_as_stream(request.scope)
         self._measured.count_download_start()
-        sending = Sending(self._measured.count_sent, partial(self._ended, caller))
+        sending = Sending(self._measured.count_sent, partial(self._ended, share))
         return DownloadResponse(answer, opened, sending, self._stall_seconds)
 
     async def _opened(self, file: FinishedFile) -> ExportFile:
@@ -132,15 +158,15 @@ class Downloads:
             _log.warning("answering 503: the volume does not answer: %s", error)
             raise download_problems.volume_unavailable() from None
 
-    def _take_slot(self, caller: str) -> None:
-        taken = self._slots.take(caller)
+    def _take_place(self, share: Share) -> None:
+        taken = self._places.take(share)
         if taken == "caller_full":
-            raise download_problems.too_many_of_yours(self._slots.most_each)
+            raise download_problems.too_many_of_caller(self._places.most_each)
         if taken == "full":
             raise download_problems.too_many_downloads()
 
-    def _ended(self, caller: str, outcome: Outcome) -> None:
-        self._slots.release(caller)
+    def _ended(self, share: Share, outcome: Outcome) -> None:
+        self._places.release(share)
         self._measured.count_download_end(outcome)
 
 

@@ -130,6 +130,8 @@ class ExportVolume:
 
 
 def _why(error: Exception) -> str:
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return "no answer in time"
     if isinstance(error, OSError) and error.errno is not None:
         return errno.errorcode.get(error.errno, str(error.errno))
     return type(error).__name__

@@ -15,6 +15,9 @@ from backupexport_api.export_volume import ExportFile, VolumeUnavailableError
 
 # Measured: less costs throughput, more costs memory and gains none (`make bench-download`).
 CHUNK_BYTES = 128 * 1024
+# What a client must take in each stall time.  Each download holds a place: one that takes a byte
+# now and then would hold it for days.
+LEAST_BYTES = CHUNK_BYTES
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +37,7 @@ class DownloadResponse(Response):
     def __init__(
         self, answer: DownloadAnswer, file: ExportFile, sending: Sending, stall_seconds: float
     ) -> None:
-        """`stall_seconds`: how long a client may take nothing before it is cut off."""
+        """`stall_seconds`: in each a client must take LEAST_BYTES, or it is cut off."""
         super().__init__(status_code=answer.status, headers=answer.headers)
         self._answer = answer
         self._file = file
@@ -75,8 +78,8 @@ class DownloadResponse(Response):
                 if connection is not None and connection.is_closing():
                     return "vanished"
                 self._sending.on_sent(len(chunk))
-        except (VolumeUnavailableError, TimeoutError) as error:
-            _log.warning("a download ends early: the volume failed: %s", error or "no answer")
+        except VolumeUnavailableError as error:
+            _log.warning("a download ends early: the volume failed: %s", error)
             return "failed"
         # Once more, to wait for the last piece.
         if not await self._is_taken(_body(b"", more=True), send, connection):
@@ -100,7 +103,7 @@ class DownloadResponse(Response):
                 yield chunk
 
     async def _is_taken(self, message: Message, send: Send, connection: Connection | None) -> bool:
-        """Send a message; False where the client has taken nothing for too long."""
+        """Send a message; False where the client takes too little."""
         if connection is None or not connection.get_write_buffer_size():
             # Nothing waits to be sent, so it is not waited for either.
             await send(message)
@@ -112,7 +115,7 @@ class DownloadResponse(Response):
             untaken = untaken_bytes(connection)
             while not (await asyncio.wait({task}, timeout=self._stall_seconds))[0]:
                 before, untaken = untaken, untaken_bytes(connection)
-                if untaken >= before:
+                if before - untaken < LEAST_BYTES:
                     return False
             await task
         finally:

@@ -89,6 +89,7 @@ class JobEvents:
         """What to send, piece by piece, each when its time has come."""
         yield b"retry: %d\n\n" % random.randint(*_RETRY_MILLISECONDS)  # noqa: S311 - no secret
         is_due = False
+        due_at = time.monotonic() + self._heartbeat_seconds
         while True:
             piece = self._piece(is_due=is_due)
             if piece is not None:
@@ -96,17 +97,21 @@ class JobEvents:
             left = self._ends_at - time.time()
             if self._has_ended or left <= 0:
                 return
-            is_due = not await self._watch.woken_within(min(left, self._heartbeat_seconds))
-            if is_due and not await self._is_still_welcome():
-                return
+            await self._watch.wait(min(left, max(0.0, due_at - time.monotonic())))
+            # Whatever has changed by then: a job that is busy would put it off for hours.
+            is_due = time.monotonic() >= due_at
+            if is_due:
+                due_at = time.monotonic() + self._heartbeat_seconds
+                if not await self._is_still_welcome():
+                    return
 
     def _piece(self, *, is_due: bool) -> bytes | None:
         """What there is to send now; something in any case where a heartbeat is due."""
         change = self._watch.take() or (self._held_back if is_due else None)
-        self._held_back = None
         heartbeat = _HEARTBEAT if is_due else None
         if change is None:
             return heartbeat
+        self._held_back = None
         job = change.job
         # Another project's resource may have taken the name.
         if job is None or not self._access.allows(job.project_id):

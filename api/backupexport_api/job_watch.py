@@ -49,12 +49,11 @@ class JobWatch:
         self._woken.clear()
         return latest
 
-    async def woken_within(self, seconds: float) -> bool:
-        """Wait for `tell` or `wake`."""
+    async def wait(self, seconds: float) -> None:
+        """Wait for `tell` or `wake`, so long at most."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._woken.wait()
-        return self._woken.is_set()
 
 
 class JobWatches:

@@ -64,7 +64,8 @@ class ProblemError(Exception):
         self.status = status
         self.code = code
         self.detail = detail
-        self.headers = headers or {}
+        # Caches may keep 404, 410 and 501 unless they are told (RFC 9110, 15.1).
+        self.headers = {"Cache-Control": "no-store", **(headers or {})}
         self.errors = list(errors)
 
     def body(self, request_id: str) -> bytes:

@@ -1,5 +1,6 @@
 """The web page in a real browser, against the real cluster."""
 
+import hashlib
 import json
 import re
 import secrets
@@ -575,24 +576,30 @@ def test_no_stream_is_open_while_nobody_looks(
     expect(page.locator("#job")).to_contain_text("Completed", timeout=5000)
 
 
-def test_a_file_is_downloaded_by_a_link(page: Page, installation: Installation, token: str) -> None:
+@pytest.mark.parametrize("public_url", ["", "https://exports.example.com/elsewhere"])
+def test_a_file_is_downloaded_by_a_link_from_where_the_page_is(
+    page: Page, installation: Installation, token: str, public_url: str
+) -> None:
     job_id = installation.caller().export(project_id=SMALL).body["data"]["job_id"]
-    installation.everything.finished(job_id)
+    artifact = installation.everything.finished(job_id)["artifact"]
     asked: list[Any] = []
 
     def link(route: Route) -> None:
         asked.append((route.request.post_data_json, route.request.headers["authorization"]))
-        route.fulfill(
-            status=201, json={"data": {"url": "/assets/icon.svg?by=link", "expires_at": "soon"}}
-        )
+        answer = route.fetch()
+        body = answer.json()
+        body["data"]["url"] = public_url + body["data"]["url"]
+        route.fulfill(response=answer, json=body)
 
     page.route(f"**/api/jobs/{job_id}/link", link)
     sign_in(page, token)
     row = row_of(page, job_id)
     with page.expect_download() as download:
         row.get_by_role("button", name=f"Download {SMALL}").click()
-    assert download.value.url.endswith("/assets/icon.svg?by=link")
-    assert b"<svg" in download.value.path().read_bytes()
+    assert download.value.url.startswith(f"{installation.url}/api/jobs/{job_id}/download?")
+    assert download.value.suggested_filename == artifact["path"].rpartition("/")[2]
+    content = download.value.path().read_bytes()
+    assert hashlib.sha256(content).hexdigest() == artifact["sha256"]
     assert asked == [({"lifetime_seconds": 60}, f"Bearer {token}")]
     expect(page.get_by_role("status")).to_contain_text(f"The download of {SMALL} begins.")
     # The page is where it was.

@@ -13,6 +13,7 @@ from backupexport_api.dependencies import (
     reading_caller,
 )
 from backupexport_api.download_openapi import DOWNLOAD, DOWNLOAD_RESPONSES
+from backupexport_api.download_places import Share
 from backupexport_api.downloads import Downloads
 from backupexport_api.link_request import LinkRequest, LinkView
 from backupexport_api.openapi import problem_responses
@@ -37,12 +38,13 @@ async def download(job_id: JobId, request: Request, caller: FetchingCaller) -> R
     downloads: Downloads = request.app.state.downloads
     downloads.require(links=caller is None)
     if caller is None:
-        job, counted_by = await downloads.linked_job(job_id, request)
+        job = await downloads.linked_job(job_id, request)
+        share = Share(job.project_id, is_link=True)
     else:
         job = await found_job(job_id, caller, request.app.state.store)
-        counted_by = f"sub {caller.subject}"
+        share = Share(caller.subject, is_link=False)
     file = await downloads.fetchable(job)
-    return await downloads.respond(request, file, counted_by)
+    return await downloads.respond(request, file, share)
 
 
 async def _call_download(request: Request) -> Response:
@@ -53,6 +55,15 @@ async def _call_download(request: Request) -> Response:
 
 
 _DownloadRoute = called_by(_call_download)
+# It serves both, so that a 405 tells of both; the document would have to name each by an id.
+router.add_api_route(
+    "/{job_id}/download",
+    download,
+    methods=["GET", "HEAD"],
+    route_class_override=_DownloadRoute,
+    include_in_schema=False,
+)
+# Never reached: this one is the document's.
 router.add_api_route(
     "/{job_id}/download",
     download,
@@ -64,13 +75,6 @@ router.add_api_route(
     responses=DOWNLOAD_RESPONSES,
     openapi_extra=DOWNLOAD,
 )
-router.add_api_route(
-    "/{job_id}/download",
-    download,
-    methods=["HEAD"],
-    route_class_override=_DownloadRoute,
-    include_in_schema=False,
-)
 
 
 async def link(
@@ -79,7 +83,7 @@ async def link(
     """Make a link to a completed job's file: whoever has it needs no token, for a while."""
     downloads: Downloads = request.app.state.downloads
     job = await found_job(job_id, caller, request.app.state.store)
-    await downloads.fetchable(job)
+    await downloads.check(await downloads.fetchable(job))
     made = downloads.link(job, body)
     return json_response(
         b'{"data":%b}' % made.model_dump_json().encode(), 201, {"Cache-Control": "no-store"}

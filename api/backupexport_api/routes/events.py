@@ -24,9 +24,9 @@ _DESCRIPTION = """Server-Sent Events: the job as GET /api/jobs/{job_id} shows it
 it changes, until it has ended and every delivery with it. A client that is slow gets the newest
 state, not each one. An event `gone` ends the stream of a job that was deleted.
 
-With the last event's id in Last-Event-ID, which EventSource sends by itself, a stream goes on
-where it was cut, on any replica; after the last event the answer is 204. The stream ends when its
-token expires, when its replica is restarted, and after an hour in any case."""
+With the last event's id in Last-Event-ID, as EventSource clients that can send headers do, a
+stream goes on where it was cut, on any replica; after the last event the answer is 204. The stream
+ends when its token expires, when its replica is restarted, and after an hour in any case."""
 
 # Each event of the stream: what OpenAPI 3.2 calls itemSchema, and readers of 3.1 take this for.
 _EVENT: dict[str, Any] = {

@@ -56,13 +56,16 @@ export async function cancelJob(jobId) {
   await call("POST", `api/jobs/${encodeURIComponent(jobId)}/cancel`);
 }
 
-/** A link to the job's file that works without a token for a moment. */
+/** A link to the job's file, here where the page is, that works without a token for a moment. */
 export async function linkToFile(jobId) {
-  const { body } = await call("POST", `api/jobs/${encodeURIComponent(jobId)}/link`, {
+  const job = `api/jobs/${encodeURIComponent(jobId)}`;
+  const { body } = await call("POST", `${job}/link`, {
     body: JSON.stringify({ lifetime_seconds: LINK_SECONDS }),
     headers: { "Content-Type": "application/json" },
   });
-  return body.data.url;
+  // Its url is how people elsewhere reach the API: another origin or path, maybe, than the page's.
+  const { search } = new URL(body.data.url, document.baseURI);
+  return new URL(`${job}/download${search}`, document.baseURI).href;
 }
 
 /**

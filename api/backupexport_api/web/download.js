@@ -36,7 +36,7 @@ export function downloadControl(job) {
 }
 
 function follow(url) {
-  const link = element("a", { href: new URL(url, document.baseURI).href, download: "" });
+  const link = element("a", { href: url, download: "" });
   link.hidden = true;
   document.body.append(link);
   link.click();

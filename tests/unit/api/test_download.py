@@ -11,10 +11,13 @@ from datetime import UTC, datetime, timedelta
 from email.message import Message
 from email.parser import BytesParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
+from backupexport_api import asked_lately
+from backupexport_api.job_store import StoreUnavailableError
 from backupexport_contract import timestamps
 from exported_files import CONTENT, LAST_MODIFIED, Exported, another_id, export, times_open
 from hypothesis import HealthCheck, given, settings
@@ -54,7 +57,7 @@ async def test_the_whole_file(client: Client, exported: Exported) -> None:
         "repr-digest": f"sha-256=:{digest}:",
         "last-modified": LAST_MODIFIED,
         "accept-ranges": "bytes",
-        "cache-control": "private, no-store",
+        "cache-control": "private, no-store, no-transform",
         "x-content-type-options": "nosniff",
         "referrer-policy": "no-referrer",
     }
@@ -303,7 +306,50 @@ async def test_the_file_has_been_removed(client: Client, exported: Exported) -> 
     exported.file.unlink()
     answer = await client.get(exported.url)
     assert (answer.status_code, answer.json()["code"]) == (410, "artifact_gone")
+    assert answer.headers.get_list("cache-control") == ["no-store"]
     assert (await client.head(exported.url)).status_code == 410
+
+
+async def test_other_methods_are_told_of_both(client: Client, exported: Exported) -> None:
+    for method in ("POST", "OPTIONS", "DELETE"):
+        answer = await client.request(method, exported.url)
+        assert answer.status_code == 405
+        assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
+
+
+async def test_who_waits_for_a_file_costs_the_kubernetes_api_next_to_nothing(
+    client: Client, store: Any, exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    find_export, failure = store.find_export, None
+
+    async def counted(name: str) -> Any:
+        asked.append(name)
+        if failure is not None:
+            raise failure
+        return await find_export(name)
+
+    now = 1000.0
+    monkeypatch.setattr(asked_lately, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(store, "find_export", counted)
+    completed = dict(store.resources[exported.job_id])
+    store.put(exported.manifest, phase="Running")
+    for _ in range(20):
+        assert (await client.get(exported.url)).status_code == 409
+        assert (await client.head(exported.url)).status_code == 409
+    assert len(asked) == 1
+    now += 1.1
+    failure = StoreUnavailableError("It does not answer.", "a test")
+    for _ in range(20):
+        answer = await client.get(exported.url)
+        assert (answer.status_code, answer.json()["code"]) == (409, "job_not_completed")
+    assert len(asked) == 2
+    now += 1.1
+    failure = None
+    store.resources[exported.job_id] = completed
+    # And it is found as soon as it is there, however often.
+    for _ in range(3):
+        assert (await client.get(exported.url)).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -322,7 +368,10 @@ async def test_a_status_that_makes_no_sense_opens_nothing(
 ) -> None:
     status = {**exported.status, "artifact": {**exported.status["artifact"], **artifact}}
     store.put(exported.manifest, **status)
-    assert (await client.get(exported.url)).status_code == 409
+    answer = await client.get(exported.url)
+    assert answer.status_code == 409
+    # It is completed, and so it has no error.
+    assert "Its error, if it has one, says why." in answer.json()["detail"]
 
 
 async def test_other_projects_and_unknown_jobs_alike(

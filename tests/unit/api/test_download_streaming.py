@@ -24,7 +24,7 @@ from backupexport_api.export_volume import ExportFile
 from backupexport_api.file_streaming import CHUNK_BYTES, DownloadResponse, Sending
 from backupexport_api.metrics import Metrics
 from backupexport_contract import volume
-from exported_files import Exported, export, times_open
+from exported_files import Exported, another_id, export, times_open
 
 # More than the system's buffers of a connection take.
 SIZE = 24 * 1024 * 1024
@@ -60,9 +60,13 @@ class Served:
     async def get(self, url: str | None = None, **headers: str) -> httpx.Response:
         return await self._asked.get(url or self.exported.url, headers=headers)
 
+    def metrics(self) -> str:
+        """All that Prometheus is told."""
+        return self._measured.exposition().decode()
+
     def metric(self, name: str) -> float:
         """One series."""
-        for line in self._measured.exposition().decode().splitlines():
+        for line in self.metrics().splitlines():
             if line.startswith(f"{name} "):
                 return float(line.rpartition(" ")[2])
         raise AssertionError(name)
@@ -79,10 +83,10 @@ class Served:
         await self.count("backupexport_downloads_under_way", 0)
 
     async def begin(
-        self, url: str | None = None
+        self, url: str | None = None, held_bytes: int = 64 * 1024
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A download whose client has read the headers, and reads no more by itself."""
-        reader, writer = await self.connect()
+        reader, writer = await self.connect(held_bytes)
         self.ask(writer, url or self.exported.url)
         head = await reader.readuntil(b"\r\n")
         assert b" 200 " in head
@@ -90,10 +94,12 @@ class Served:
             pass
         return reader, writer
 
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def connect(
+        self, held_bytes: int = 64 * 1024
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection of which little is held on the client's side."""
         plain = socket.socket()
-        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, held_bytes)
         plain.setblocking(False)
         await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", self.port))
         reader, writer = await asyncio.open_connection(sock=plain, limit=1024)
@@ -197,7 +203,7 @@ async def test_a_client_that_takes_little_is_not(serve: Callable[..., Any]) -> N
         started = asyncio.get_running_loop().time()
         # Too little for the system to ask for more within the time, and for longer than that.
         while asyncio.get_running_loop().time() < started + 2.5:
-            read += await reader.read(8192)
+            read += await reader.read(24 * 1024)
             await asyncio.sleep(0.05)
         while len(read) < SIZE:
             chunk = await reader.read(1024 * 1024)
@@ -205,6 +211,43 @@ async def test_a_client_that_takes_little_is_not(serve: Callable[..., Any]) -> N
             read += chunk
         assert bytes(read) == api.exported.content
         await api.ended("complete")
+
+
+async def test_a_client_that_takes_next_to_nothing_is_cut_off(
+    serve: Callable[..., Any],
+) -> None:
+    async with serve(DOWNLOAD_STALL_SECONDS="1") as api:
+        # So little that something is taken all the time.
+        reader, _ = await api.begin(held_bytes=8192)
+        read = 0
+
+        async def trickle() -> None:
+            nonlocal read
+            while chunk := await reader.read(2048):
+                read += len(chunk)
+                await asyncio.sleep(0.04)
+
+        trickling = asyncio.create_task(trickle())
+        await api.ended("stalled")
+        trickling.cancel()
+        # It was no client that takes nothing at all.
+        assert read > 8192
+        assert api.open_files() == 0
+
+
+async def test_how_long_a_download_lasts_is_no_delay(serve: Callable[..., Any]) -> None:
+    async with serve() as api:
+        reader, _ = await api.begin()
+        await asyncio.sleep(0.5)
+        await reader.readexactly(SIZE)
+        await api.ended("complete")
+        name = "http_request_duration_seconds_sum"
+        labels = '{method="GET",route="/api/jobs/{job_id}/download",status="200"}'
+        # It is told of when the request has ended, which is a little later.
+        async with asyncio.timeout(3):
+            while name + labels not in api.metrics():
+                await asyncio.sleep(0.01)
+        assert 0 < api.metric(name + labels) < 0.4
 
 
 async def test_twenty_slow_readers_take_little_memory(serve: Callable[..., Any]) -> None:
@@ -298,8 +341,43 @@ async def test_all_links_of_a_job_have_one_share(
             await api.begin(links[0])
             another = await client.get(links[1])
         assert (another.status_code, another.json()["code"]) == (429, "too_many_downloads")
+        # Whoever has the link has none under way.
+        assert another.json()["detail"].startswith("1 such downloads are under way already")
         # Whoever has a token has a share as well.
         await api.begin()
+
+
+async def test_links_to_all_files_of_a_project_have_one_share(
+    serve: Callable[..., Any],
+    store: Any,
+    bearer: Callable[..., dict[str, str]],
+    tmp_path: Path,
+) -> None:
+    environment = {"MOST_DOWNLOADS": "5", "MOST_DOWNLOADS_EACH": "2"}
+    async with serve(LINK_SECRET="of-links-" + "x" * 32, **environment) as api:
+
+        async def link_to(project_id: str) -> str:
+            content = api.exported.content
+            made = export(tmp_path, content, job_id=another_id(), projectId=project_id)
+            store.put(made.manifest, **made.status)
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{api.port}") as client:
+                answer = await client.post(made.link_url, headers=bearer())
+            url: str = answer.json()["data"]["url"]
+            return url
+
+        async def refusal(url: str) -> tuple[int, str]:
+            answer = await api.get(url)
+            return answer.status_code, answer.json()["code"]
+
+        for _ in range(2):
+            await api.begin(await link_to("proj-123"))
+        assert await refusal(await link_to("proj-123")) == (429, "too_many_downloads")
+        await api.begin(await link_to("other"))
+        # What is left is for those who have a token.
+        assert await refusal(await link_to("other")) == (503, "too_many_downloads")
+        api.headers = bearer(sub="bob")
+        for _ in range(2):
+            await api.begin()
 
 
 async def test_a_client_that_has_not_read_the_answer_before_is_cut_off(
@@ -327,7 +405,9 @@ async def test_a_client_that_has_not_read_the_answer_before_is_cut_off(
 
 
 async def test_a_volume_that_hangs_holds_up_nobody(
-    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     comes_back = threading.Event()
     true_open = volume.open_file
@@ -340,6 +420,7 @@ async def test_a_volume_that_hangs_holds_up_nobody(
 
     monkeypatch.setattr(volume, "open_file", hanging)
     monkeypatch.setattr(export_volume, "_OPEN_SECONDS", 0.3)
+    caplog.set_level("WARNING")
     async with serve() as api:
         # More than there are threads.
         answers = asyncio.gather(*(api.get() for _ in range(12)))
@@ -350,6 +431,7 @@ async def test_a_volume_that_hangs_holds_up_nobody(
         for answer in await answers:
             assert (answer.status_code, answer.json()["code"]) == (503, "volume_unavailable")
             assert int(answer.headers["retry-after"]) > 0
+        assert "the volume does not answer: no answer in time" in caplog.text
         comes_back.set()
         # What was opened for nobody is closed again.
         async with asyncio.timeout(3):

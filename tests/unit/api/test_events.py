@@ -1,6 +1,7 @@
 """GET /api/jobs/{job_id}/events: over real connections."""
 
 import asyncio
+import itertools
 import json
 import re
 import signal
@@ -412,6 +413,68 @@ async def test_a_token_that_is_good_no_more_ends_it(
 
         monkeypatch.setattr(served.app.state.authenticator, "caller_of", refuse)
         await stream.end()
+
+
+@asynccontextmanager
+async def busy(store: Any) -> AsyncIterator[None]:
+    """A job that changes three times and more between two heartbeats of 0.3 seconds."""
+
+    async def change() -> None:
+        for number in itertools.count():
+            store.put(manifest(), **at(number % 100))
+            await asyncio.sleep(0.08)
+
+    changing = asyncio.create_task(change())
+    try:
+        yield
+    finally:
+        changing.cancel()
+
+
+async def test_a_token_that_is_good_no_more_ends_it_however_busy_the_job_is(
+    serve: Make, store: Any, bearer: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = await serve(EVENT_HEARTBEAT_SECONDS="0.3")
+    store.put(manifest(), **RUNNING)
+    async with busy(store), served.stream(bearer()) as stream:
+        await stream.statuses(8)
+        assert not stream.ended
+
+        async def refuse(_: str) -> None:
+            raise problems.token_invalid("it was signed with a key that is not known")
+
+        monkeypatch.setattr(served.app.state.authenticator, "caller_of", refuse)
+        await stream.end()
+
+
+async def test_an_id_that_never_was_holds_a_busy_job_back_for_one_heartbeat_alone(
+    serve: Make, store: Any, bearer: Make
+) -> None:
+    served = await serve(EVENT_HEARTBEAT_SECONDS="0.3")
+    store.put(manifest(), **RUNNING)
+    started = time.monotonic()
+    async with busy(store), served.stream(bearer(), last="9" * 20) as stream:
+        await stream.statuses(1)
+        assert 0.29 < time.monotonic() - started < 3
+        await stream.statuses(2)
+
+
+async def test_changes_that_nobody_is_shown_put_no_heartbeat_off(
+    serve: Make, store: Any, bearer: Make
+) -> None:
+    served = await serve(EVENT_HEARTBEAT_SECONDS="0.3")
+    store.put(manifest(), **at(1))
+
+    async def touch() -> None:
+        while True:
+            store.put(manifest(), **at(1))
+            await asyncio.sleep(0.08)
+
+    async with served.stream(bearer()) as stream:
+        touching = asyncio.create_task(touch())
+        await until(lambda: stream.parser.comments >= 2)
+        touching.cancel()
+    assert len(stream.events) == 1
 
 
 async def test_keys_that_can_t_be_read_for_now_end_nothing(

@@ -1,5 +1,6 @@
 """Links that open one job's file, for a while and without a token."""
 
+import asyncio
 import itertools
 import logging
 import string
@@ -14,7 +15,7 @@ import httpx
 import pytest
 from backupexport_api.download_links import is_good, link_query, read_link
 from backupexport_contract import timestamps
-from exported_files import CONTENT, JOB_ID, Exported, another_id, export
+from exported_files import CONTENT, JOB_ID, Exported, another_id, export, times_open
 from pydantic import ValidationError
 
 Client = httpx.AsyncClient
@@ -236,12 +237,27 @@ async def test_a_good_link_of_a_file_that_is_gone(
 ) -> None:
     good = await made_url(client, exported, asker)
     exported.file.unlink()
-    assert (await client.get(good)).status_code == 410
+    gone = await client.get(good)
+    assert gone.status_code == 410
+    # By a link nothing else would keep caches from it.
+    assert gone.headers.get_list("cache-control") == ["no-store"]
+    # Nor is there a link to what is not there.
+    none = await client.post(exported.link_url, headers=asker)
+    assert (none.status_code, none.json()["code"]) == (410, "artifact_gone")
     expired = {**exported.status, "expirationTime": "2026-02-01T00:00:00Z"}
     store.put(exported.manifest, **expired)
     assert (await client.get(good)).status_code == 410
     answer = await client.post(exported.link_url, headers=asker)
     assert (answer.status_code, answer.json()["code"]) == (410, "artifact_gone")
+
+
+async def test_making_a_link_leaves_no_file_open(
+    client: Client, exported: Exported, asker: dict[str, str]
+) -> None:
+    await made_url(client, exported, asker)
+    async with asyncio.timeout(3):
+        while times_open(exported.file):
+            await asyncio.sleep(0.005)
 
 
 async def test_who_may_have_a_link(
