@@ -1,11 +1,11 @@
 """One bounded read of a JWK set over HTTP."""
 
-import ssl
 import time
 
 import urllib3
 
 from backupexport_api.signing_keys import UnusableKeysError
+from backupexport_api.trust import system_context
 
 # For connecting, and for the whole; a server that sends a byte now and then gets one wait more.
 SECONDS = 3.0
@@ -27,7 +27,7 @@ class JwksFetch:
         """`url` is http or https; certificates are checked against the system's store."""
         self._url = url
         self._http = urllib3.PoolManager(
-            ssl_context=ssl.create_default_context(),
+            ssl_context=system_context(),
             retries=False,
             timeout=urllib3.Timeout(total=SECONDS),
         )

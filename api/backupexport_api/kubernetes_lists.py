@@ -7,6 +7,8 @@ import urllib3
 from backupexport_contract import names
 from kubernetes import client, config
 
+from backupexport_api.trust import bare_context
+
 # A kept-alive connection may have been closed at the other end: that is worth one more try.
 _RETRIES = urllib3.Retry(1, connect=0, status=0, redirect=0, other=0, allowed_methods={"GET"})
 
@@ -35,7 +37,9 @@ class KubernetesLists:
             config.load_kube_config(client_configuration=configuration)
         configuration.retries = _RETRIES
         configuration.keep_alive = True
-        return cls(client.CustomObjectsApi(client.ApiClient(configuration)), namespace)
+        api_client = client.ApiClient(configuration)
+        api_client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = bare_context()
+        return cls(client.CustomObjectsApi(api_client), namespace)
 
     def list_objects(self, plural: str, **options: Any) -> Any:
         """List or, with watch=True, watch; options as the client library has them."""

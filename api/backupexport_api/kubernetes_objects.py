@@ -37,6 +37,8 @@ class KubernetesObjects:
         else:
             await config.load_kube_config(client_configuration=configuration)
         configuration.connection_pool_maxsize = _MOST_CONNECTIONS
+        # See `trust`.
+        configuration.disable_strict_ssl_verification = True
         # Else aiohttp asks two threads before each request, for .netrc and for a proxy.
         configuration.client_session_kwargs = {"trust_env": False}
         return cls(client.ApiClient(configuration), namespace)

@@ -12,6 +12,8 @@ from typing import Any, cast
 from limits.errors import ConfigurationError
 from limits.storage import MemoryStorage, RedisStorage, storage_from_string
 
+from backupexport_api.trust import TOO_STRICT
+
 _log = logging.getLogger(__name__)
 
 # What a storage that hangs may cost a request, and how often one request pays for it.
@@ -144,6 +146,9 @@ class FallbackStorage(QuietMemory):
 def _connect(url: str) -> RedisStorage:
     """No connection is made yet; ConfigurationError where the URL is none that can be used."""
     try:
+        if url.startswith("rediss://"):
+            options = _REDIS_OPTIONS | {"ssl_exclude_verify_flags": [TOO_STRICT]}
+            return cast(RedisStorage, storage_from_string(url, **options))
         if url.startswith("redis"):
             return cast(RedisStorage, storage_from_string(url, **_REDIS_OPTIONS))
     except (ConfigurationError, ValueError):
