@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from backupexport_contract import names
+from backupexport_contract import names, values_schema
 from backupexport_contract.crd_schema import immutability_rules, structural_schema
 from backupexport_contract.fields import CEL_KEY
 from backupexport_contract.resources import BackupExport, BackupExportSpec, BackupExportStatus
@@ -145,11 +145,15 @@ def _column(name: str, kind: str, path: str, priority: int) -> dict[str, Any]:
 
 
 def main(root: Path = Path()) -> int:
-    """Write every copy below `root`."""
+    """Write every copy below `root`, and the chart's schema of `deliveries`."""
     for folder in COPIES:
         (root / folder).mkdir(parents=True, exist_ok=True)
         for file_name, manifest in manifests().items():
             (root / folder / file_name).write_text(as_yaml(manifest), encoding="utf-8")
+    values = root / values_schema.FILE
+    values.write_text(
+        values_schema.with_deliveries(values.read_text(encoding="utf-8")), encoding="utf-8"
+    )
     return 0
 
 

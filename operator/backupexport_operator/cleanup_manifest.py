@@ -6,8 +6,10 @@ from backupexport_contract import names, runner_protocol
 from backupexport_contract.resources import BackupExport
 
 from backupexport_operator.job_manifest import (
+    LABEL_INSTANCE,
     RunnerDefaults,
     owner_reference,
+    pod_metadata,
     pod_spec,
     queue_label,
     request_environment,
@@ -19,11 +21,6 @@ _ATTEMPTS = 3
 # An export's verdict waits for its cleanup (see also volume_state.CLEANUP_PAUSE).
 _DEADLINE_SECONDS = 180
 _TTL_SECONDS = 600
-# It lists a directory; the chart's resources are for dumps.
-_RESOURCES = {
-    "requests": {"cpu": "10m", "memory": "32Mi"},
-    "limits": {"memory": "128Mi"},
-}
 
 
 def cleanup_manifest(
@@ -33,14 +30,14 @@ def cleanup_manifest(
 
     `is_owned` is false where the export is gone already: the Job then goes by itself.
     """
-    labels = task_labels(export, task)
+    labels = task_labels(export, task, defaults)
     # Kueue may be told to hold back every Job without one.
     queue = queue_label(defaults.queue_name)
     env = [
         {"name": runner_protocol.ENV_TASK, "value": task},
         *request_environment(export),
     ]
-    container = runner_container(env, export.spec.project_id, _RESOURCES, defaults)
+    container = runner_container(env, export.spec.project_id, defaults.task_resources, defaults)
     metadata: dict[str, Any] = {
         "name": names.task_job_name(export.metadata.name, task),
         "namespace": export.metadata.namespace,
@@ -48,6 +45,9 @@ def cleanup_manifest(
     }
     if is_owned:
         metadata["ownerReferences"] = [owner_reference(export)]
+    else:
+        # Argo CD takes what has this label and no owner for its own, and may delete it.
+        metadata["labels"].pop(LABEL_INSTANCE, None)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -57,7 +57,7 @@ def cleanup_manifest(
             "activeDeadlineSeconds": _DEADLINE_SECONDS,
             "ttlSecondsAfterFinished": _TTL_SECONDS,
             "template": {
-                "metadata": {"labels": labels},
+                "metadata": pod_metadata(labels, defaults),
                 "spec": pod_spec(container, defaults),
             },
         },

@@ -16,6 +16,7 @@ from backupexport_operator.job_manifest import (
     RunnerDefaults,
     literals,
     owner_reference,
+    pod_metadata,
     pod_spec,
     queue_label,
     request_environment,
@@ -24,11 +25,6 @@ from backupexport_operator.job_manifest import (
 )
 from backupexport_operator.observation import Observation
 
-# It passes a file on, or a mail; the chart's resources are for dumps.
-_RESOURCES = {
-    "requests": {"cpu": "10m", "memory": "48Mi"},
-    "limits": {"memory": "192Mi"},
-}
 _SHORTEST_DEADLINE_SECONDS = 60
 _LEAST_TTL_SECONDS = 2 * 3600
 # Of the settings, what the operator itself acts on.
@@ -55,7 +51,7 @@ def delivery_manifest(
     if seen.target is not None and seen.target.spec.queue_name:
         defaults = replace(defaults, queue_name=seen.target.spec.queue_name)
     task = runner_protocol.delivery_task(kind)
-    labels = task_labels(export, task)
+    labels = task_labels(export, task, defaults)
     manifest = settings.to_manifest()
     for_runner = {key: manifest[key] for key in manifest if key not in _NOT_FOR_THE_RUNNER}
     env = [
@@ -73,7 +69,7 @@ def delivery_manifest(
     container = runner_container(
         env,
         export.spec.project_id,
-        _RESOURCES,
+        defaults.task_resources,
         defaults,
         secret_name=settings.secret_ref.name if settings.secret_ref else None,
         has_volume=settings.reads_file,
@@ -97,7 +93,7 @@ def delivery_manifest(
             # Two pods of one delivery would send everything twice.
             "podReplacementPolicy": "Failed",
             "template": {
-                "metadata": {"labels": labels},
+                "metadata": pod_metadata(labels, defaults),
                 "spec": pod_spec(container, defaults, has_volume=settings.reads_file),
             },
         },

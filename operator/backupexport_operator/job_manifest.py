@@ -10,14 +10,20 @@ from backupexport_contract.target_resource import ExportTarget
 
 # https://kueue.sigs.k8s.io/docs/tasks/run/jobs/
 _KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+LABEL_INSTANCE = "app.kubernetes.io/instance"
 _UID = 65532
 _VOLUME = "exports"
 _SCRATCH = "scratch"
+# A small Job lists a directory, or passes a file on, or a mail; `resources` are for dumps.
+TASK_RESOURCES = {
+    "requests": {"cpu": "10m", "memory": "48Mi"},
+    "limits": {"memory": "192Mi"},
+}
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerDefaults:
-    """What the chart says about every Job; `resources` and `tolerations` as in a Pod."""
+    """What the chart says about every Job; what a Pod has under the same name is as there."""
 
     image: str
     claim_name: str
@@ -25,8 +31,14 @@ class RunnerDefaults:
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
     resources: dict[str, Any] = field(default_factory=dict)
+    task_resources: dict[str, Any] = field(default_factory=lambda: TASK_RESOURCES)
+    release: str = ""
+    pod_labels: dict[str, str] = field(default_factory=dict)
+    pod_annotations: dict[str, str] = field(default_factory=dict)
     node_selector: dict[str, str] = field(default_factory=dict)
     tolerations: list[dict[str, Any]] = field(default_factory=list)
+    affinity: dict[str, Any] = field(default_factory=dict)
+    priority_class_name: str | None = None
     backoff_limit: int = 4
     active_deadline_seconds: int = 6 * 3600
     ttl_seconds_after_finished: int = 3600
@@ -37,7 +49,7 @@ def job_manifest(
     export: BackupExport, target: ExportTarget, defaults: RunnerDefaults
 ) -> dict[str, Any]:
     """A batch/v1 Job whose name and content follow from its arguments alone."""
-    labels = task_labels(export, runner_protocol.TASK_EXPORT)
+    labels = task_labels(export, runner_protocol.TASK_EXPORT, defaults)
     queue = queue_label(target.spec.queue_name or defaults.queue_name)
     return {
         "apiVersion": "batch/v1",
@@ -60,7 +72,7 @@ def job_manifest(
             # A pod that is being deleted still writes: only a terminal one may be replaced.
             "podReplacementPolicy": "Failed",
             "template": {
-                "metadata": {"labels": labels},
+                "metadata": pod_metadata(labels, defaults),
                 "spec": pod_spec(_container(export, target, defaults), defaults),
             },
         },
@@ -101,9 +113,10 @@ _POD_FAILURE_POLICY = {
 }
 
 
-def task_labels(export: BackupExport, task: str) -> dict[str, str]:
+def task_labels(export: BackupExport, task: str, defaults: RunnerDefaults) -> dict[str, str]:
     """The labels of a Job for the export, and of its pods."""
-    return {
+    release = {LABEL_INSTANCE: defaults.release} if defaults.release else {}
+    return release | {
         "app.kubernetes.io/name": "backupexport",
         "app.kubernetes.io/component": "runner",
         "app.kubernetes.io/part-of": "backupexport",
@@ -113,6 +126,14 @@ def task_labels(export: BackupExport, task: str) -> dict[str, str]:
         names.LABEL_JOB_ID: export.job_id,
         names.LABEL_PROJECT_HASH: names.project_hash(export.spec.project_id),
     }
+
+
+def pod_metadata(labels: dict[str, str], defaults: RunnerDefaults) -> dict[str, Any]:
+    """The Job's labels and the chart's, which can't change what the operator finds pods by."""
+    metadata: dict[str, Any] = {"labels": defaults.pod_labels | labels}
+    if defaults.pod_annotations:
+        metadata["annotations"] = defaults.pod_annotations
+    return metadata
 
 
 def pod_spec(
@@ -147,6 +168,10 @@ def pod_spec(
         spec["nodeSelector"] = defaults.node_selector
     if defaults.tolerations:
         spec["tolerations"] = defaults.tolerations
+    if defaults.affinity:
+        spec["affinity"] = defaults.affinity
+    if defaults.priority_class_name:
+        spec["priorityClassName"] = defaults.priority_class_name
     return spec
 
 

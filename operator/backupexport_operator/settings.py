@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backupexport_operator.delivery_manifest import PublicApi
-from backupexport_operator.job_manifest import RunnerDefaults
+from backupexport_operator.job_manifest import TASK_RESOURCES, RunnerDefaults
 from backupexport_operator.lease_decision import Timings
 
 PositiveSeconds = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -36,10 +36,22 @@ class Settings(BaseSettings):
     """The PersistentVolumeClaim that exports are written to."""
     runner_resources: dict[str, Any] = {}
     """Resources of the Jobs' container, as in a Pod, unless the ExportTarget has its own."""
+    runner_task_resources: dict[str, Any] = {}
+    """Resources of the small Jobs that clean up and deliver; enough for them unless given."""
+    runner_pod_labels: dict[str, str] = {}
+    """Labels of the Jobs' pods besides the operator's own, which win."""
+    runner_pod_annotations: dict[str, str] = {}
+    """Annotations of the Jobs' pods."""
     runner_node_selector: dict[str, str] = {}
     """nodeSelector of the Jobs' pods."""
     runner_tolerations: list[dict[str, Any]] = []
     """tolerations of the Jobs' pods."""
+    runner_affinity: dict[str, Any] = {}
+    """affinity of the Jobs' pods."""
+    runner_priority_class_name: str | None = None
+    """PriorityClass of the Jobs' pods."""
+    release: str = ""
+    """The label app.kubernetes.io/instance of Jobs and their pods; they have none unless given."""
     backoff_limit: int = Field(default=4, ge=0, le=20)
     """How often a failure that may heal is tried again."""
     active_deadline_seconds: PositiveSeconds = 6 * 3600
@@ -125,8 +137,14 @@ class Settings(BaseSettings):
             image_pull_policy=self.runner_image_pull_policy,
             image_pull_secrets=tuple(self.runner_image_pull_secrets),
             resources=self.runner_resources,
+            task_resources=self.runner_task_resources or TASK_RESOURCES,
+            release=self.release,
+            pod_labels=self.runner_pod_labels,
+            pod_annotations=self.runner_pod_annotations,
             node_selector=self.runner_node_selector,
             tolerations=self.runner_tolerations,
+            affinity=self.runner_affinity,
+            priority_class_name=self.runner_priority_class_name,
             backoff_limit=self.backoff_limit,
             active_deadline_seconds=self.active_deadline_seconds,
             ttl_seconds_after_finished=self.ttl_seconds_after_finished,

@@ -6,7 +6,7 @@ import pytest
 from installation import Installation
 from playground.release import Release
 from playground.targets import API_VERSION
-from playground.tools import apply, get, kubectl, namespace, run, wait_for
+from playground.tools import ToolError, apply, get, kubectl, namespace, run, wait_for
 
 pytestmark = pytest.mark.cluster
 
@@ -32,6 +32,12 @@ def test_two_targets_of_one_project_are_told_apart(installation: Installation) -
         )
         wait_for(lambda: reason(name) == expected, f"{expected} of {name}", 30)  # noqa: B023
     assert reason("served-a") == "Serving"
+
+
+def test_a_second_release_in_the_namespace_is_refused(installation: Installation) -> None:
+    taken = f"release {installation.release.name} is in the namespace {installation.namespace}"
+    with pytest.raises(ToolError, match=taken):
+        Release(installation.namespace, "other").install({"nameOverride": "another"})
 
 
 def test_an_upgrade_keeps_the_secret_and_an_uninstall_keeps_the_exports() -> None:

@@ -77,6 +77,11 @@ EVERYTHING: dict[str, Any] = {
             {"effect": "NoExecute", "operator": "Exists", "tolerationSeconds": 2592000}
         ],
         "activeDeadlineSeconds": 2592000,
+        "taskResources": {"limits": {"cpu": "100m"}},
+        "podLabels": {"color": "green"},
+        "podAnnotations": {"wind": "east"},
+        "affinity": {"podAntiAffinity": {}},
+        "priorityClassName": "low",
     },
     "storage": {"storageClassName": "-", "accessModes": ["ReadWriteMany"], "keep": False},
     "exportTargets": [{"projectId": "a", "secretRef": {"name": "a"}}],
@@ -147,6 +152,19 @@ def _rendered(values: str, release: str) -> str:
 def render(values: dict[str, Any] | None = None, release: str = "r") -> list[Manifest]:
     text = _rendered(json.dumps(values or {}), release)
     return [manifest for manifest in yaml.safe_load_all(text) if manifest]
+
+
+def evaluated(expression: str, folder: Path) -> str:
+    """What an expression of Helm's makes, with the chart's named templates at hand."""
+    chart = folder / "backupexport"
+    shutil.copytree(CHART, chart)
+    (chart / "templates" / "evaluated.yaml").write_text(
+        f"kind: ConfigMap\ndata: {{text: {{{{ {expression} | toJson }}}}}}\n", encoding="utf-8"
+    )
+    done = run_helm({}, "template", "r", str(chart), "-n", "n", "-s", "templates/evaluated.yaml")
+    assert done.returncode == 0, done.stderr
+    text: str = yaml.safe_load(done.stdout)["data"]["text"]
+    return text
 
 
 def rendered_notes(values: dict[str, Any], folder: Path) -> str:

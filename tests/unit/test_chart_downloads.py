@@ -136,6 +136,7 @@ _TLS = [{"secretName": "tls", "hosts": ["e.example.com"]}]
     [
         ({}, None),
         ({"publicUrl": "https://x.example/exports/"}, "https://x.example/exports"),
+        ({"publicUrl": "https://x.example/a//"}, "https://x.example/a"),
         ({"ingress": {"enabled": True, "hosts": ["e.example.com"]}}, "http://e.example.com"),
         (
             {"ingress": {"enabled": True, "hosts": ["e.example.com", "f"], "tls": _TLS}},

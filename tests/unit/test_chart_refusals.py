@@ -84,15 +84,15 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no pod for a drain": ({"api": {"podDisruptionBudget": {"maxUnavailable": 0}}}, "want 1"),
     "an unknown kind of delivery": (
         {"deliveries": {"emial": {}}},
-        "deliveries.emial: there is no such field, but email, telegram",
+        "at '/deliveries': additional properties 'emial' not allowed",
     ),
     "an unknown field of a delivery": (
         {"deliveries": {"email": {"hots": "x"}}},
-        "deliveries.email.hots: there is no such field",
+        "at '/deliveries/email': additional properties 'hots' not allowed",
     ),
     "an unknown field below one": (
         {"deliveries": {"email": {"secretRef": {"nmae": "x"}}}},
-        "deliveries.email.secretRef.nmae: there is no such field, but name",
+        "at '/deliveries/email/secretRef': additional properties 'nmae' not allowed",
     ),
     "an unknown field of a target's delivery": (
         {
@@ -104,9 +104,40 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
                 }
             ]
         },
-        "exportTargets of p: deliveries.telegram.prtBytes: there is no such field",
+        "at '/exportTargets/0/deliveries/telegram': additional properties 'prtBytes' not allowed",
     ),
     "no time at all": ({"runner": {"activeDeadlineSeconds": 0}}, "want 1"),
+    "a name that no object may have": ({"fullnameOverride": "UPPER_case"}, "fullnameOverride"),
+    "a name that no Service may have": ({"fullnameOverride": "1x"}, "fullnameOverride"),
+    "a label that no object may have": ({"nameOverride": "x.."}, "nameOverride"),
+    "a rate without a number": (
+        {"api": {"rateLimit": {"exports": "ten/minute"}}},
+        "at '/api/rateLimit/exports'",
+    ),
+    "a rate of nothing": ({"api": {"rateLimit": {"reads": "0/minute"}}}, "rateLimit/reads"),
+    "a rate in no unit": ({"api": {"rateLimit": {"reads": "1/week"}}}, "rateLimit/reads"),
+    "two rates": ({"api": {"rateLimit": {"reads": "1/second;9/minute"}}}, "rateLimit/reads"),
+    "memory that is no quantity": (
+        {"api": {"resources": {"limits": {"memory": "abc"}}}},
+        "at '/api/resources/limits/memory'",
+    ),
+    "less than nothing": (
+        {"runner": {"taskResources": {"limits": {"cpu": -1}}}},
+        "at '/runner/taskResources/limits/cpu'",
+    ),
+    "a volume of nothing": ({"storage": {"size": "0Gi"}}, "at '/storage/size'"),
+    "a volume of nothing, as a number": ({"storage": {"size": 0}}, "at '/storage/size'"),
+    "a volume for one pod, and downloads": (
+        {
+            "storage": {"accessModes": ["ReadWriteOncePod"]},
+            "api": {"downloads": {"enabled": True}},
+        },
+        "ReadWriteOncePod volume is for one pod at a time",
+    ),
+    "a runner's label that no pod may have": (
+        {"runner": {"podLabels": {"team": "data base"}}},
+        "at '/runner/podLabels/team'",
+    ),
 }
 
 
@@ -115,3 +146,31 @@ def test_refused(values: dict[str, Any], message: str) -> None:
     done = template(values)
     assert done.returncode != 0
     assert message in done.stderr
+
+
+def test_a_release_whose_name_no_service_may_have() -> None:
+    done = template({}, release="1x.y")
+    assert done.returncode != 0
+    assert '"1x.y-backupexport", which no Service may have' in done.stderr
+    assert template({"fullnameOverride": "x-y"}, release="1x.y").returncode == 0
+
+
+ACCEPTED: dict[str, dict[str, Any]] = {
+    "rates in other words": {
+        "api": {"rateLimit": {"exports": "10 per hour", "reads": "9/5minutes"}}
+    },
+    "quantities as in a Pod": {
+        "api": {"resources": {"requests": {"cpu": 0.5}, "limits": {"cpu": "1.5", "memory": "1e9"}}}
+    },
+    "bytes": {"storage": {"size": 1000000}},
+    "part of a unit": {"storage": {"size": "0.5Ti"}},
+    "a volume for one pod": {"storage": {"accessModes": ["ReadWriteOncePod"]}},
+    "a name of one's own": {"nameOverride": "1x", "fullnameOverride": "exports"},
+    "no deliveries": {"deliveries": {"email": None}},
+}
+
+
+@pytest.mark.parametrize("values", ACCEPTED.values(), ids=ACCEPTED)
+def test_accepted(values: dict[str, Any]) -> None:
+    done = template(values)
+    assert done.returncode == 0, done.stderr

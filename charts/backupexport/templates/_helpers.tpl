@@ -156,7 +156,7 @@ topologySpreadConstraints:
 {{- $named := list -}}
 {{- range .Values.ingress.hosts }}{{ if not (hasPrefix "*" .) }}{{ $named = append $named . }}{{ end }}{{ end -}}
 {{- if .Values.publicUrl -}}
-{{- trimSuffix "/" .Values.publicUrl -}}
+{{- regexReplaceAll "/+$" .Values.publicUrl "" -}}
 {{- else if and .Values.ingress.enabled $named -}}
 {{- ternary "https" "http" (ne (len .Values.ingress.tls) 0) }}://{{ first $named -}}
 {{- end -}}

@@ -1,4 +1,4 @@
-{{/* What the schema can't say: which values exclude or need each other. */}}
+{{/* What the schema can't say: which values exclude or need each other, and what is there already. */}}
 {{- define "backupexport.validate" -}}
 {{- $jwt := .Values.auth.jwt }}
 {{- if and $jwt.secret $jwt.existingSecret }}
@@ -50,13 +50,18 @@
 {{- fail "operator.lease: retrySeconds must be at most half of renewDeadlineSeconds" }}
 {{- end }}
 {{- end }}
-{{- /* The CRD knows the kinds of delivery and their fields; a mistyped one would mean nothing. */}}
-{{- $crd := .Files.Get "files/crds/exporttargets.yaml" | fromYaml }}
-{{- $spec := (index $crd.spec.versions 0).schema.openAPIV3Schema.properties.spec }}
-{{- include "backupexport.checkFields" (list "deliveries" .Values.deliveries $spec.properties.deliveries) }}
+{{- include "backupexport.checkDeliveries" (list "deliveries" .Values.deliveries) }}
 {{- range .Values.exportTargets }}
-{{- $where := printf "exportTargets of %s: deliveries" .projectId }}
-{{- include "backupexport.checkFields" (list $where .deliveries $spec.properties.deliveries) }}
+{{- include "backupexport.checkDeliveries" (list (printf "exportTargets of %s: deliveries" .projectId) .deliveries) }}
+{{- end }}
+{{- if and (include "backupexport.downloadsEnabled" .) (not .Values.storage.existingClaim) (has "ReadWriteOncePod" .Values.storage.accessModes) }}
+{{- fail "api.downloads.enabled: a ReadWriteOncePod volume is for one pod at a time, and the api's would keep every runner from it" }}
+{{- end }}
+{{- if not (regexMatch "^[a-z][-a-z0-9]*$" (include "backupexport.fullname" .)) }}
+{{- fail (printf "the release's name makes the name %q, which no Service may have: give another one in fullnameOverride" (include "backupexport.fullname" .)) }}
+{{- end }}
+{{- with include "backupexport.otherRelease" (list . (lookup "apps/v1" "Deployment" .Release.Namespace "")) }}
+{{- fail (printf "release %s is in the namespace %s already, and its operator would serve the same BackupExports: one release a namespace" . $.Release.Namespace) }}
 {{- end }}
 {{- if not .Values.api.service.enabled }}
 {{- if .Values.ingress.enabled }}{{ fail "ingress.enabled: needs api.service.enabled" }}{{ end }}
@@ -67,17 +72,37 @@
 {{- end }}
 {{- end -}}
 
-{{/* That an object has only the fields of a schema, at any depth; of (list path object schema). */}}
-{{- define "backupexport.checkFields" -}}
+{{/* The CRD's rules of several fields, which the API server and the operator would refuse too; of
+     (list path deliveries). */}}
+{{- define "backupexport.checkDeliveries" -}}
 {{- $path := index . 0 }}
-{{- $schema := index . 2 }}
-{{- range $field, $value := index . 1 }}
-{{- if not (hasKey $schema.properties $field) }}
-{{- fail (printf "%s.%s: there is no such field, but %s" $path $field (keys $schema.properties | sortAlpha | join ", ")) }}
+{{- $email := get (default dict (index . 1)) "email" }}
+{{- if kindIs "map" $email }}
+{{- if and (dig "enabled" true $email) (not (and $email.host $email.from)) }}
+{{- fail (printf "%s.email: host and from are required where e-mail is enabled" $path) }}
 {{- end }}
-{{- $below := get $schema.properties $field }}
-{{- if and (kindIs "map" $value) (hasKey $below "properties") }}
-{{- include "backupexport.checkFields" (list (printf "%s.%s" $path $field) $value $below) }}
+{{- if and (eq (toString $email.tls) "none") $email.secretRef }}
+{{- fail (printf "%s.email: a login needs tls: starttls or tls, it is never sent in the clear" $path) }}
 {{- end }}
 {{- end }}
+{{- $telegram := get (default dict (index . 1)) "telegram" }}
+{{- if kindIs "map" $telegram }}
+{{- if and (dig "enabled" true $telegram) (not $telegram.secretRef) }}
+{{- fail (printf "%s.telegram: secretRef is required where Telegram is enabled" $path) }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The name of a release, other than this one, whose operator is among Deployments as of lookup; of
+     (list . deployments). Neither nameOverride nor commonLabels change these labels. */}}
+{{- define "backupexport.otherRelease" -}}
+{{- $ := index . 0 -}}
+{{- $others := list -}}
+{{- range (index . 1).items -}}
+{{- $labels := default dict .metadata.labels -}}
+{{- $operator := and (eq (get $labels "app.kubernetes.io/part-of") "backupexport") (eq (get $labels "app.kubernetes.io/component") "operator") -}}
+{{- $release := get $labels "app.kubernetes.io/instance" -}}
+{{- if and $operator (ne $release $.Release.Name) }}{{ $others = append $others $release }}{{ end -}}
+{{- end -}}
+{{- join ", " $others -}}
 {{- end -}}

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from backupexport_contract import crd_manifests
+from backupexport_contract import crd_manifests, values_schema
 
 ROOT = Path(__file__).parents[3]
 
@@ -13,6 +13,16 @@ ROOT = Path(__file__).parents[3]
 def test_every_copy_is_fresh(folder: Path, file_name: str) -> None:
     expected = crd_manifests.as_yaml(crd_manifests.manifests()[file_name])
     assert (ROOT / folder / file_name).read_text(encoding="utf-8") == expected, "run `make crds`"
+
+
+def test_the_chart_s_schema_of_deliveries_is_fresh() -> None:
+    text = (ROOT / values_schema.FILE).read_text(encoding="utf-8")
+    assert values_schema.with_deliveries(text) == text, "run `make crds`"
+
+
+def test_a_schema_without_the_place_for_deliveries_is_refused() -> None:
+    with pytest.raises(ValueError, match="no definition to write anew"):
+        values_schema.with_deliveries("{}")
 
 
 def test_every_field_is_explained() -> None:
