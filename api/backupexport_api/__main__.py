@@ -6,6 +6,7 @@ import signal
 import sys
 
 import uvicorn
+from backupexport_contract.settings_errors import ENV_PREFIX, complaints
 from limits.errors import ConfigurationError
 from pydantic import ValidationError
 
@@ -18,7 +19,7 @@ from backupexport_api.kubernetes_lists import KubernetesLists
 from backupexport_api.kubernetes_objects import KubernetesObjects
 from backupexport_api.kubernetes_store import KubernetesJobStore
 from backupexport_api.metrics import Metrics
-from backupexport_api.settings import ENV_PREFIX, Settings, complaints
+from backupexport_api.settings import Settings
 
 _EXIT_BAD_CONFIGURATION = 2
 _GRACE_SECONDS = 10

@@ -47,6 +47,8 @@ def answer(
         # A proxy that compresses would take the length, the strong ETag and so resuming.
         "Cache-Control": "private, no-store, no-transform",
         "Accept-Ranges": "bytes",
+        # A proxy that stored it first would take all at once, and hide a client that takes nothing.
+        "X-Accel-Buffering": "no",
     }
     verdict = preconditions.verdict(headers, validators)
     if verdict == "failed":

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 import limits
 import urllib3
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from backupexport_contract.settings_errors import ENV_PREFIX
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backupexport_api.download_settings import DownloadSettings
@@ -18,7 +19,6 @@ from backupexport_api.signing_keys import (
     secret_algorithms,
 )
 
-ENV_PREFIX = "BACKUPEXPORT_"
 _ALGORITHMS = f"{ENV_PREFIX}JWT_ALGORITHMS"
 SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -255,12 +255,3 @@ class Settings(DownloadSettings, JwtSettings):
         if limit.amount < 1:
             raise ValueError("must allow at least one request")
         return value
-
-
-def complaints(error: ValidationError) -> list[str]:
-    """What is wrong with the settings, one line for each variable, never with a value in it."""
-    first: dict[str, str] = {}
-    for item in error.errors(include_url=False, include_context=False, include_input=False):
-        name = ENV_PREFIX + str(item["loc"][0]).upper()
-        first.setdefault(name, item["msg"].removeprefix("Value error, "))
-    return [f"{name}: {message}" for name, message in first.items()]

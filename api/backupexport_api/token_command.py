@@ -13,10 +13,11 @@ from typing import Any
 
 import jwt
 from backupexport_contract import timestamps
+from backupexport_contract.settings_errors import ENV_PREFIX, complaints
 from pydantic import ValidationError
 
 from backupexport_api.authorization import EVERY_PROJECT
-from backupexport_api.settings import ENV_PREFIX, JwtSettings, complaints
+from backupexport_api.settings import JwtSettings
 
 _NO_HS256 = (
     f"{ENV_PREFIX}JWT_ALGORITHMS does not accept HS256, and other tokens are signed with a key"

@@ -173,7 +173,7 @@ class BackupExportStatus(KubernetesModel):
     delivery_pending: bool | None = None
     """Whether a delivery is still to be made, once the export has ended."""
     conditions: list[Condition] = Field(default_factory=list)
-    """Accepted, Complete and Failed; Notified and Delivered tell of deliveries."""
+    """Accepted, Complete and Failed; others, as Notified and Delivered, tell of deliveries."""
 
 
 class BackupExport(KubernetesModel):

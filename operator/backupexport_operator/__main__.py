@@ -11,6 +11,7 @@ import signal
 import sys
 
 import kopf
+from backupexport_contract.settings_errors import complaints
 from kubernetes.aio import client
 from pydantic import ValidationError
 
@@ -42,9 +43,8 @@ def main() -> int:
     try:
         settings = Settings()
     except ValidationError as error:
-        for problem in error.errors(include_input=False, include_url=False):
-            name = "BACKUPEXPORT_" + "_".join(map(str, problem["loc"])).upper()
-            sys.stderr.write(f"{name}: {problem['msg']}\n")
+        for line in complaints(error):
+            sys.stderr.write(f"backupexport-operator: {line}\n")
         return 2
     configure_logging(settings.log_level, settings.log_format)
     if command == "release-finalizers":

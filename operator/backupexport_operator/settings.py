@@ -5,6 +5,7 @@ import uuid
 from typing import Annotated, Any, Literal
 
 from backupexport_contract.delivery_settings import Deliveries
+from backupexport_contract.settings_errors import ENV_PREFIX
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -19,7 +20,7 @@ class Settings(BaseSettings):
     """One attribute for each environment value; lists and objects are JSON."""
 
     model_config = SettingsConfigDict(
-        env_prefix="BACKUPEXPORT_", frozen=True, use_attribute_docstrings=True
+        env_prefix=ENV_PREFIX, frozen=True, use_attribute_docstrings=True
     )
 
     namespace: str

@@ -58,6 +58,7 @@ async def test_the_whole_file(client: Client, exported: Exported) -> None:
         "last-modified": LAST_MODIFIED,
         "accept-ranges": "bytes",
         "cache-control": "private, no-store, no-transform",
+        "x-accel-buffering": "no",
         "x-content-type-options": "nosniff",
         "referrer-policy": "no-referrer",
     }

@@ -11,7 +11,8 @@ from backupexport_api import __main__ as program
 from backupexport_api import logs
 from backupexport_api.kubernetes_lists import KubernetesLists
 from backupexport_api.kubernetes_objects import KubernetesObjects
-from backupexport_api.settings import Settings, complaints
+from backupexport_api.settings import Settings
+from backupexport_contract.settings_errors import complaints
 from pydantic import ValidationError
 from token_issuers import Issuer
 
