@@ -6,9 +6,8 @@ import signal
 import sys
 
 import uvicorn
-from backupexport_contract.settings_errors import ENV_PREFIX, complaints
+from backupexport_contract.settings_errors import ENV_PREFIX, SETTINGS_ERRORS, complaints
 from limits.errors import ConfigurationError
-from pydantic import ValidationError
 
 from backupexport_api import logs
 from backupexport_api.app import create_app
@@ -29,7 +28,7 @@ def main() -> int:
     """Serve; exit code 2 and a line for each mistake where the configuration is no good."""
     try:
         settings = Settings()
-    except ValidationError as error:
+    except SETTINGS_ERRORS as error:
         return _refuse(*complaints(error))
     logs.configure(settings.log_level, settings.log_format)
     try:

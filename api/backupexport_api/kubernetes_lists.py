@@ -38,7 +38,8 @@ class KubernetesLists:
         configuration.retries = _RETRIES
         configuration.keep_alive = True
         api_client = client.ApiClient(configuration)
-        api_client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = bare_context()
+        context = bare_context(is_verified=configuration.verify_ssl)
+        api_client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = context
         return cls(client.CustomObjectsApi(api_client), namespace)
 
     def list_objects(self, plural: str, **options: Any) -> Any:

@@ -13,8 +13,7 @@ from typing import Any
 
 import jwt
 from backupexport_contract import timestamps
-from backupexport_contract.settings_errors import ENV_PREFIX, complaints
-from pydantic import ValidationError
+from backupexport_contract.settings_errors import ENV_PREFIX, SETTINGS_ERRORS, complaints
 
 from backupexport_api.authorization import EVERY_PROJECT
 from backupexport_api.settings import JwtSettings
@@ -31,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = JwtSettings()
-    except ValidationError as error:
+    except SETTINGS_ERRORS as error:
         for line in complaints(error):
             sys.stderr.write(f"backupexport-token: {line}\n")
         return 2

@@ -19,8 +19,8 @@ def system_context() -> ssl.SSLContext:
     return context
 
 
-def bare_context() -> ssl.SSLContext:
-    """For urllib3 to put certificates in, and to say what is verified."""
-    context = create_urllib3_context()
+def bare_context(*, is_verified: bool) -> ssl.SSLContext:
+    """For urllib3 to put certificates in."""
+    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if is_verified else ssl.CERT_NONE)
     context.verify_flags &= ~TOO_STRICT
     return context

@@ -11,9 +11,8 @@ import signal
 import sys
 
 import kopf
-from backupexport_contract.settings_errors import complaints
+from backupexport_contract.settings_errors import SETTINGS_ERRORS, complaints
 from kubernetes.aio import client
-from pydantic import ValidationError
 
 from backupexport_operator import finalizers, http_server
 from backupexport_operator.handlers import build_registry, configure
@@ -42,7 +41,7 @@ def main() -> int:
     command = _arguments().parse_args().command
     try:
         settings = Settings()
-    except ValidationError as error:
+    except SETTINGS_ERRORS as error:
         for line in complaints(error):
             sys.stderr.write(f"backupexport-operator: {line}\n")
         return 2

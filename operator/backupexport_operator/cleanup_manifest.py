@@ -21,6 +21,8 @@ _ATTEMPTS = 3
 # An export's verdict waits for its cleanup (see also volume_state.CLEANUP_PAUSE).
 _DEADLINE_SECONDS = 180
 _TTL_SECONDS = 600
+# It says that the file is gone for as long as a mail may keep the export's resource.
+_REMOVAL_TTL_SECONDS = 8 * 24 * 3600
 
 
 def cleanup_manifest(
@@ -31,6 +33,7 @@ def cleanup_manifest(
     `is_owned` is false where the export is gone already: the Job then goes by itself.
     """
     labels = task_labels(export, task, defaults)
+    is_kept = is_owned and task == runner_protocol.TASK_REMOVE
     # Kueue may be told to hold back every Job without one.
     queue = queue_label(defaults.queue_name)
     env = [
@@ -55,7 +58,7 @@ def cleanup_manifest(
         "spec": {
             "backoffLimit": _ATTEMPTS - 1,
             "activeDeadlineSeconds": _DEADLINE_SECONDS,
-            "ttlSecondsAfterFinished": _TTL_SECONDS,
+            "ttlSecondsAfterFinished": _REMOVAL_TTL_SECONDS if is_kept else _TTL_SECONDS,
             "template": {
                 "metadata": pod_metadata(labels, defaults),
                 "spec": pod_spec(container, defaults),

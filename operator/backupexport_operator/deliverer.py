@@ -9,6 +9,7 @@ from backupexport_contract import timestamps
 from backupexport_contract.delivery_conditions import conditions_by_kind, is_pending
 from backupexport_contract.delivery_settings import Deliveries
 from backupexport_contract.kubernetes_model import Condition
+from backupexport_contract.reasons import DeliveryReason
 from backupexport_contract.resources import BackupExport
 from kubernetes.aio.client.exceptions import ApiException
 
@@ -78,14 +79,15 @@ class Deliverer:
         self._exports = FinishedExports(reader, AWAITING_DELIVERY, self._work.ask, self._forget)
 
     def pending(self) -> Mapping[str, PendingDeliveries]:
-        """What of each kind is still to be made."""
+        """What of each kind is still tried."""
         now = timestamps.now()
         ages: dict[str, list[float]] = {kind: [] for kind in Deliveries.kinds()}
         for export in self._exports.all():
             ended = export.status.completion_time
             age = (now - timestamps.from_text(ended)).total_seconds() if ended else 0.0
             for kind, told in conditions_by_kind(export.status).items():
-                if is_pending(told):
+                # What waits for its target isn't tried.
+                if is_pending(told) and told.reason != DeliveryReason.NOT_CONFIGURED:
                     ages[kind].append(age)
         return {
             kind: PendingDeliveries(len(of_kind), max(of_kind, default=0.0))

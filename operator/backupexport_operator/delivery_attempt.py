@@ -62,7 +62,7 @@ def attempt_of(run: TaskRun, job: JobFacts, kind: str, now: datetime) -> Attempt
 def unfinished_jobs(seen: Observation) -> list[JobFacts]:
     """The export's own Jobs of deliveries that may have work left."""
     jobs = [run.job for run in seen.delivery_runs.values() if run.job is not None]
-    return [job for job in jobs if _is_unfinished(seen, job) and not job.deleting]
+    return [job for job in jobs if _is_unfinished(seen, job)]
 
 
 def is_being_sent(seen: Observation) -> bool:
@@ -76,7 +76,8 @@ def is_being_sent(seen: Observation) -> bool:
 
 
 def _is_unfinished(seen: Observation, job: JobFacts) -> bool:
-    is_own = job.owner_uid == seen.export.metadata.uid
+    # One that is being deleted makes no more pods, and a dead node may hold it up for ever.
+    is_own = job.owner_uid == seen.export.metadata.uid and not job.deleting
     return is_own and not job.complete and job.failure is None
 
 

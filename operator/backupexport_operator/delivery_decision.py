@@ -34,7 +34,7 @@ START_PATIENCE = timedelta(minutes=5)
 # The garbage collector takes its time with the Job of an export that was made anew.
 FOREIGN_JOB_PATIENCE = timedelta(minutes=10)
 # An ExportTarget that is gone may only be about to be made anew.
-TARGET_PATIENCE = timedelta(days=1)
+TARGET_PATIENCE = timedelta(hours=1)
 _LOOK_AGAIN = timedelta(minutes=1)
 _SOON = timedelta(seconds=5)
 _AGAIN = "tried again at "
@@ -134,6 +134,8 @@ class _Decision:
     def _failed(self, job: JobFacts, attempt: Attempt) -> DeliveryPlan:
         if attempt.is_fatal:
             return self._told("False", attempt.reason, attempt.message)
+        if job.failure is None:
+            return self._stopped(attempt)
         failed_at = timestamps.from_text(job.failed_at or job.created_at)
         plan = self._retry(attempt, failed_at)
         if plan.recheck_after is not None and plan.recheck_after <= timedelta():
@@ -149,15 +151,18 @@ class _Decision:
         age = self._seen.now - timestamps.from_text(job.created_at)
         if age >= START_PATIENCE:
             reason = attempt.reason or DeliveryReason.DEADLINE_EXCEEDED
-            stuck = Attempt(AttemptState.FAILED, attempt.message, reason)
-            plan = self._retry(stuck, self._seen.now)
-            return DeliveryPlan(
-                plan.condition, DeliveryStep.DELETE, plan.recheck_after, plan.recheck_after
-            )
+            return self._stopped(Attempt(AttemptState.FAILED, attempt.message, reason))
         if attempt.reason:
             condition = self._condition("Unknown", attempt.reason, attempt.message)
             return DeliveryPlan(condition, recheck_after=START_PATIENCE - age)
         return self._under_way(attempt)
+
+    def _stopped(self, attempt: Attempt) -> DeliveryPlan:
+        """Stop an attempt that doesn't end, and make another after a pause."""
+        plan = self._retry(attempt, self._seen.now)
+        return DeliveryPlan(
+            plan.condition, DeliveryStep.DELETE, plan.recheck_after, plan.recheck_after
+        )
 
     def _under_way(self, attempt: Attempt) -> DeliveryPlan:
         if self._is_troubled:
@@ -212,7 +217,8 @@ class _Decision:
 
     @property
     def _is_troubled(self) -> bool:
-        return self._known.reason not in UNTROUBLED
+        # That a target is away says nothing of the attempt that follows when it is back.
+        return self._known.reason not in (*UNTROUBLED, DeliveryReason.NOT_CONFIGURED)
 
     def _before(self) -> str:
         """What the condition says, without when it is tried again."""

@@ -95,7 +95,7 @@ def job_facts(manifest: Manifest) -> JobFacts:
     metadata, status = manifest["metadata"], manifest.get("status") or {}
     holding = {c["type"]: c for c in status.get("conditions") or () if c["status"] == "True"}
     # FailureTarget comes as soon as the verdict is in, Failed only when the pods are gone too.
-    failure = holding.get("Failed") or holding.get("FailureTarget")
+    failure = holding.get("FailureTarget") or holding.get("Failed")
     deleted_at = metadata.get("deletionTimestamp")
     if failure and deleted_at and failure.get("lastTransitionTime", "") >= deleted_at:
         # Deleted in the foreground it counts what this takes from it: not its own failure.

@@ -95,8 +95,8 @@ class RunningOperator:
         self._open_cleanups: set[str] = set()
         self._first_lists_are_in = asyncio.Event()
         self._tasks = [
-            asyncio.create_task(self._disposer.watch_for_ever()),
-            asyncio.create_task(self._deliver_for_ever()),
+            asyncio.create_task(self._later(self._disposer.watch_for_ever)),
+            asyncio.create_task(self._later(self._deliverer.watch_for_ever)),
             asyncio.create_task(self._resync_for_ever()),
         ]
         # The last ones are what the first ones still need.
@@ -182,10 +182,10 @@ class RunningOperator:
     def _told_progress(self, uid: str, progress: Progress) -> None:
         self.reconciler.told_progress(uid, progress)
 
-    async def _deliver_for_ever(self) -> None:
+    async def _later(self, work: Callable[[], Awaitable[None]]) -> None:
         """Only with a whole picture: an empty one would have no target and no Job of anybody's."""
         await self._first_lists_are_in.wait()
-        await self._deliverer.watch_for_ever()
+        await work()
 
     async def _resync_for_ever(self) -> None:
         # At once, too: whether the watches are complete is what readiness asks.

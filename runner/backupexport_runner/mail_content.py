@@ -104,7 +104,7 @@ def _succeeded(request: Request, end: ExportEnd, artifact: Artifact) -> Content:
         facts = [fact for fact in facts if fact.label != "Uncompressed"]
     expires = _moment(end.expires_at)
     kept = (
-        f"The file is kept until {_time_words(expires)}, then it is removed."
+        f"The file is kept until {_time_words(expires)}; after that nobody can fetch it."
         if expires
         else "The file has no date of removal."
     )

@@ -390,11 +390,15 @@ async def test_settings_of_a_target_alone_are_found_too() -> None:
     running = Running(cluster, Deliveries())
     # The watch tells of the target a little later than of the export.
     await running.until(lambda: cluster.told()["Delivered"] == ("Unknown", "NotConfigured"))
+    assert running.pending("telegram") == 0
     cluster.targets["p"] = [target("p", telegram={"secretRef": {"name": "own-bot"}})]
     running.targets.update(cluster.targets)
     running.deliverer.project_changed("other")
     running.deliverer.project_changed("p")
     await running.until(lambda: len(cluster.made) == 1)
+    running.deliverer.ask("uid-1")
+    await running.until(lambda: running.pending("telegram") == 1)
+    assert cluster.told()["Delivered"] == ("Unknown", "InProgress")
     await running.stop()
 
 

@@ -100,7 +100,7 @@ def test_people_get_roles_only_where_asked_for() -> None:
         assert metadata["labels"]["app.kubernetes.io/instance"] == "r"
         assert metadata["annotations"] == {"a": "b"}
         # Another release of the name in another namespace makes others.
-        assert metadata["name"] == f"r-backupexport-n-{kind}"
+        assert metadata["name"] == f"n:r-backupexport:{kind}"
         assert "namespace" not in metadata
         assert {group for rule in role["rules"] for group in rule["apiGroups"]} == {
             "backupexport.dev"

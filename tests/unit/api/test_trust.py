@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 from backupexport_api.jwks_fetch import JwksFetch
 from backupexport_api.kubernetes_lists import KubernetesLists
 from backupexport_api.kubernetes_objects import KubernetesObjects
@@ -50,6 +51,15 @@ def test_a_jwks_server() -> None:
     assert not context.verify_flags & ssl.VERIFY_X509_STRICT
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
+
+
+def test_the_kubernetes_api_by_the_lists_unverified(tmp_path: Path) -> None:
+    """As the kubeconfig says; and the request gets as far as the network."""
+    file = tmp_path / "kubeconfig"
+    text = KUBECONFIG.replace("server:", "insecure-skip-tls-verify: true, server:")
+    file.write_text(text, encoding="ascii")
+    with pytest.raises(urllib3.exceptions.MaxRetryError, match="refused"):
+        KubernetesLists.connect("n").list_objects("backupexports")
 
 
 def test_the_kubernetes_api_by_the_lists() -> None:

@@ -4,9 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from backupexport_contract.settings_errors import complaints
+from backupexport_contract.settings_errors import SETTINGS_ERRORS, complaints
 from backupexport_operator.settings import Settings
-from pydantic import ValidationError
 
 GIVEN = {"NAMESPACE": "n", "RUNNER_IMAGE": "i", "CLAIM_NAME": "c"}
 
@@ -14,6 +13,7 @@ GIVEN = {"NAMESPACE": "n", "RUNNER_IMAGE": "i", "CLAIM_NAME": "c"}
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        ({"DELIVERIES": "{hunter2"}, "BACKUPEXPORT_DELIVERIES: is no JSON"),
         ({"HTTP_PORT": "none"}, "BACKUPEXPORT_HTTP_PORT: Input should be a valid integer"),
         (
             {"DELIVERIES": {"email": {"host": "hunter2"}}},
@@ -31,7 +31,7 @@ def test_a_variable_and_where_in_it(
     for name, value in (GIVEN | given).items():
         text = value if isinstance(value, str) else json.dumps(value)
         monkeypatch.setenv(f"BACKUPEXPORT_{name}", text)
-    with pytest.raises(ValidationError) as caught:
+    with pytest.raises(SETTINGS_ERRORS) as caught:
         Settings()
     (line,) = complaints(caught.value)
     assert line.startswith(said)

@@ -374,7 +374,7 @@ def test_a_target_that_is_gone_may_come_back() -> None:
     plan = decide_delivery(seen(**gone), "email")
     assert (verdict(plan), plan.step) == (("Unknown", "NotConfigured"), DeliveryStep.WAIT)
     assert plan.recheck_after
-    assert verdict(decide_delivery(seen(now=86401, **gone), "email"))[0] == "False"
+    assert verdict(decide_delivery(seen(now=3601, **gone), "email"))[0] == "False"
 
 
 def test_a_job_that_is_refused_is_tried_again_and_given_up() -> None:
@@ -392,7 +392,8 @@ def test_a_job_that_is_refused_is_tried_again_and_given_up() -> None:
         ([], None, False, False),
         ([], TELEGRAM_JOB, True, True),
         ([], replace(TELEGRAM_JOB, owner_uid="u0"), False, False),
-        ([], replace(TELEGRAM_JOB, deleting=True), False, True),
+        ([], replace(TELEGRAM_JOB, deleting=True), False, False),
+        ([AT_WORK], replace(TELEGRAM_JOB, deleting=True), False, True),
         ([], replace(TELEGRAM_JOB, complete=True), False, False),
         ([AT_WORK], replace(TELEGRAM_JOB, failure="DeadlineExceeded"), False, True),
         ([AT_WORK], None, False, True),
@@ -473,7 +474,7 @@ def test_a_file_goes_nowhere_while_the_target_is_away(chart: Deliveries) -> None
     plan = decide_delivery(seen(kind="telegram", **away), "telegram")
     assert (verdict(plan), plan.step) == (("Unknown", "NotConfigured"), DeliveryStep.WAIT)
     assert "create it again" in plan.condition.message
-    late = decide_delivery(seen(kind="telegram", now=86401, **away), "telegram")
+    late = decide_delivery(seen(kind="telegram", now=3601, **away), "telegram")
     assert verdict(late) == ("False", "NotConfigured")
 
 
@@ -481,7 +482,7 @@ def test_an_attempt_goes_on_while_the_target_is_away() -> None:
     away: dict[str, Any] = {"served_by": None, "kind": "telegram", "job": TELEGRAM_JOB}
     plan = decide_delivery(seen(AT_WORK, now=9, **away), "telegram")
     assert (verdict(plan), plan.step) == (("Unknown", "InProgress"), DeliveryStep.WAIT)
-    late = decide_delivery(seen(AT_WORK, now=86401, **away), "telegram")
+    late = decide_delivery(seen(AT_WORK, now=3601, **away), "telegram")
     assert (verdict(late), late.step) == (("False", "NotConfigured"), DeliveryStep.DELETE)
     failed = replace(
         TELEGRAM_JOB, failure="BackoffLimitExceeded", failed_at=timestamps.to_text(at(9))
@@ -496,7 +497,9 @@ def test_an_attempt_on_a_node_that_does_not_answer_is_made_again() -> None:
     plan = decide_delivery(seen(stuck, job=JOB, now=159), "email")
     assert (verdict(plan), plan.step) == (("Unknown", "InProgress"), DeliveryStep.WAIT)
     plan = decide_delivery(seen(stuck, job=JOB, now=160), "email")
-    assert plan.step is DeliveryStep.DELETE
+    assert (verdict(plan), plan.step) == (("Unknown", "Internal"), DeliveryStep.DELETE)
+    assert "node of the attempt's pod" in plan.condition.message
+    assert plan.pause == timedelta(seconds=80)
 
 
 # What is told of it.

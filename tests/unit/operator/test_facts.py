@@ -94,12 +94,18 @@ def test_a_jobs_conditions(conditions: Any, complete: bool, failure: str | None)
         ("2026-01-29T16:30:02Z", "2026-01-29T16:30:00Z", None),
     ],
 )
+@pytest.mark.parametrize("also_failed", [True, False])
 def test_what_a_deletion_does_to_a_job_is_no_failure(
-    failed: str, deleted: str, failure: str | None
+    failed: str, deleted: str, failure: str | None, also_failed: bool
 ) -> None:
-    condition = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}
+    condition = {"type": "FailureTarget", "status": "True", "reason": "BackoffLimitExceeded"}
     metadata = {"name": "bex-1", "deletionTimestamp": deleted}
-    status = {"conditions": [condition | {"lastTransitionTime": failed}]}
+    conditions = [condition | {"lastTransitionTime": failed}]
+    if also_failed:
+        # When its pods were gone, too.
+        late = {"type": "Failed", "lastTransitionTime": "2026-01-29T16:35:00Z"}
+        conditions.append(condition | late)
+    status = {"conditions": conditions}
     facts = job_facts({"metadata": metadata, "status": status})
     assert (facts.deleting, facts.failure) == (True, failure)
 

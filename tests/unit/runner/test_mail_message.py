@@ -142,7 +142,9 @@ def test_facts_of_a_success() -> None:
         "Job": JOB_ID,
         "Requested by": "user-7",
     }
-    assert said.summary == "The file is kept until 2026-02-05 15:31:16 UTC, then it is removed."
+    assert said.summary == (
+        "The file is kept until 2026-02-05 15:31:16 UTC; after that nobody can fetch it."
+    )
     assert [step.title for step in said.steps] == ["Fetch it", "Check it", "Restore it"]
     assert content(request_of(), end_of(expires_at=None)).summary == (
         "The file has no date of removal."
