@@ -49,7 +49,8 @@ def main() -> None:
     kopf.on.startup(registry=registry)(bare.start)
     kopf.on.cleanup(registry=registry)(bare.stop)
     kind = names.GROUP, names.VERSION, names.EXPORT_PLURAL
-    kopf.on.create(*kind, registry=registry)(bare.create)
+    # Unless told otherwise kopf waits a minute after an error.
+    kopf.on.create(*kind, registry=registry, backoff=1)(bare.create)
     asyncio.run(
         kopf.operator(registry=registry, settings=settings, namespaces=[namespace], standalone=True)
     )

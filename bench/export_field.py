@@ -8,7 +8,7 @@ import kubelet_stand_in
 import many_exports
 from backupexport_contract import names
 from cluster_api import EXPORTS, JOBS, PODS, ClusterApi, Manifest
-from journal import Journal, Step
+from journal import Journal, NotSeenError, Step
 
 _PATIENCE_SECONDS = 120.0
 # The controllers make so many pods a second that a pause this long is their end.
@@ -75,8 +75,11 @@ class ExportField:
         return created
 
     async def has(self, step: Step, exports: Collection[str]) -> None:
-        """Wait until each was seen at `step`."""
-        await self.journal.all_at(step, exports, _PATIENCE_SECONDS)
+        """Wait until each was seen at `step`; NotSeenError says in which namespace it wasn't."""
+        try:
+            await self.journal.all_at(step, exports, _PATIENCE_SECONDS)
+        except NotSeenError as error:
+            raise NotSeenError(f"{self.namespace}: {error}") from None
 
     async def settled(self, exports: Collection[str]) -> None:
         """Wait until each has a pod and nothing moves any more."""
