@@ -117,6 +117,12 @@ class Served:
         """How often the export's file is open in this process."""
         return times_open(self.exported.file)
 
+    async def closed(self) -> None:
+        """Wait until the export's file is not open any more; a file's own thread closes it."""
+        async with asyncio.timeout(3):
+            while self.open_files():
+                await asyncio.sleep(0.01)
+
 
 @pytest.fixture
 def serve(
@@ -174,9 +180,7 @@ async def test_a_client_that_vanishes_frees_all_it_had(serve: Callable[..., Any]
         for _, writer in held:
             writer.transport.abort()
         await api.ended("vanished", 5)
-        async with asyncio.timeout(3):
-            while api.open_files():
-                await asyncio.sleep(0.01)
+        await api.closed()
 
 
 async def test_a_client_that_takes_nothing_is_cut_off(
@@ -185,7 +189,7 @@ async def test_a_client_that_takes_nothing_is_cut_off(
     async with serve(DOWNLOAD_STALL_SECONDS="1") as api:
         reader, _ = await api.begin()
         await api.ended("stalled")
-        assert api.open_files() == 0
+        await api.closed()
         # It is not merely forgotten: the connection is gone.
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await reader.readexactly(SIZE)
@@ -232,7 +236,7 @@ async def test_a_client_that_takes_next_to_nothing_is_cut_off(
         trickling.cancel()
         # It was no client that takes nothing at all.
         assert read > 8192
-        assert api.open_files() == 0
+        await api.closed()
 
 
 async def test_how_long_a_download_lasts_is_no_delay(serve: Callable[..., Any]) -> None:
@@ -324,7 +328,7 @@ async def test_a_caller_has_a_share_of_the_places(
             writer.transport.abort()
         await api.ended("vanished", 3)
         assert (await api.get()).status_code == 200
-        assert api.open_files() == 0
+        await api.closed()
 
 
 async def test_all_links_of_a_job_have_one_share(
@@ -400,7 +404,7 @@ async def test_a_client_that_has_not_read_the_answer_before_is_cut_off(
         api.ask(writer, api.exported.url)
         await api.count("backupexport_downloads_under_way", 1)
         await api.ended("stalled")
-        assert api.open_files() == 0
+        await api.closed()
     assert "ASGI" not in caplog.text
 
 
@@ -434,9 +438,7 @@ async def test_a_volume_that_hangs_holds_up_nobody(
         assert "the volume does not answer: no answer in time" in caplog.text
         comes_back.set()
         # What was opened for nobody is closed again.
-        async with asyncio.timeout(3):
-            while api.open_files():
-                await asyncio.sleep(0.01)
+        await api.closed()
         assert (await api.get()).status_code == 200
 
 
@@ -463,9 +465,7 @@ async def test_a_volume_that_hangs_in_the_middle(
         # Its number must not become another file's while a read is under way.
         assert api.open_files() == 1
         comes_back.set()
-        async with asyncio.timeout(3):
-            while api.open_files():
-                await asyncio.sleep(0.01)
+        await api.closed()
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
@@ -504,6 +504,4 @@ async def test_a_shutdown_interrupts_a_download_when_its_time_is_over(
         # What it lacks is seen to be lacking.
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await reader.readexactly(SIZE)
-        async with asyncio.timeout(3):
-            while api.open_files():
-                await asyncio.sleep(0.01)
+        await api.closed()
