@@ -195,6 +195,21 @@ class BackupExport(KubernetesModel):
             names.ANNOTATION_CREATED_AT, self.metadata.creation_timestamp
         )
 
+    @property
+    def file_name(self) -> str:
+        """The artifact's file name: `<UTC time>-<job id>.<sql|tar>[.zst|.gz]`."""
+        return names.artifact_file_name(
+            timestamps.from_text(self.metadata.creation_timestamp),
+            self.job_id,
+            self.spec.format,
+            self.spec.effective_compression,
+        )
+
+    @property
+    def path(self) -> str:
+        """Where the artifact lies, relative to the volume's root; made from the spec alone."""
+        return names.artifact_path(self.spec.project_id, self.spec.storage_path, self.file_name)
+
     def age(self, now: datetime) -> float:
         """Seconds since its creation, as fine as `created_at` where that can be believed."""
         created = timestamps.from_text(self.metadata.creation_timestamp)

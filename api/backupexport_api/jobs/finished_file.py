@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Self
 
-from backupexport_contract import names, timestamps
+from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.reasons import Phase
 
@@ -40,12 +40,11 @@ class FinishedFile:
         artifact, completed = export.status.artifact, export.status.completion_time
         if export.phase != Phase.SUCCEEDED or artifact is None or completed is None:
             return None
-        path = _path_of(export)
-        if artifact.path != path or not _SHA256.fullmatch(artifact.sha256):
+        if artifact.path != export.path or not _SHA256.fullmatch(artifact.sha256):
             return None
         expiration = export.status.expiration_time
         return cls(
-            path=path,
+            path=export.path,
             size=artifact.size_bytes,
             sha256=bytes.fromhex(artifact.sha256),
             completed_s=_seconds(completed),
@@ -74,15 +73,6 @@ def why_unfetchable(phase: Phase, file: FinishedFile | None, now: datetime) -> U
     if file is None:
         return "no_file"
     return "expired" if file.is_expired(now) else None
-
-
-def _path_of(export: BackupExport) -> str:
-    spec = export.spec
-    created = timestamps.from_text(export.metadata.creation_timestamp)
-    file_name = names.artifact_file_name(
-        created, export.job_id, spec.format, spec.effective_compression
-    )
-    return names.artifact_path(spec.project_id, spec.storage_path, file_name)
 
 
 def _seconds(time: str) -> int:

@@ -184,9 +184,7 @@ def request_environment(export: BackupExport) -> list[dict[str, Any]]:
             runner_protocol.ENV_FORMAT: spec.format,
             runner_protocol.ENV_COMPRESSION: spec.effective_compression,
             runner_protocol.ENV_STORAGE_PATH: spec.storage_path,
-            runner_protocol.ENV_FILE_NAME: names.artifact_file_name(
-                created, export.job_id, spec.format, spec.effective_compression
-            ),
+            runner_protocol.ENV_FILE_NAME: export.file_name,
             runner_protocol.ENV_CREATED_AT: timestamps.to_text(created),
         }
     )
