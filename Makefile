@@ -86,11 +86,12 @@ docs: $(VENV)/ready ## write docs/reference.md from the code
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command 'make lock' pyproject.toml
 
+# The others are parts of the first: what two of them have, they have in one version.
 lock: $(VENV)/ready ## bring the lock files up to date
-	$(LOCK) --upgrade --extra api --extra operator -o requirements/api-operator.txt
-	$(LOCK) --upgrade --extra build -o requirements/build.txt
-	$(LOCK) --upgrade --extra runner -o requirements/runner.txt
 	$(LOCK) --upgrade --all-extras -o requirements/dev.txt
+	$(LOCK) -c requirements/dev.txt --extra api --extra operator -o requirements/api-operator.txt
+	$(LOCK) -c requirements/dev.txt --extra build -o requirements/build.txt
+	$(LOCK) -c requirements/dev.txt --extra runner -o requirements/runner.txt
 
 $(VENV)/ready: requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
