@@ -3,13 +3,25 @@
 `make docs` runs it; a test fails where the file differs from what this makes.
 """
 
+import ast
+import inspect
 from collections.abc import Iterator
+from enum import Enum
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from backupexport_api.settings import Settings as ApiSettings
 from backupexport_contract.crd_manifests import manifests
-from backupexport_contract.reasons import FATAL_EXIT_CODES, REASON_OF_EXIT_CODE
+from backupexport_contract.reasons import (
+    DELIVERY_REASON_OF_EXIT_CODE,
+    FATAL_DELIVERY_EXIT_CODES,
+    FATAL_EXIT_CODES,
+    REASON_OF_EXIT_CODE,
+    DeliveryReason,
+    ExitCode,
+    Reason,
+)
 from backupexport_operator.settings import Settings as OperatorSettings
 from pydantic import BaseModel, SecretStr
 from pydantic_settings import BaseSettings
@@ -34,14 +46,43 @@ def _lines() -> Iterator[str]:
             yield from ("", f"### {kind}.{part}", "")
             yield from ("| field | type | default | what it is |", "| --- | --- | --- | --- |")
             yield from _fields(schema["properties"][part], "")
+    for title, reasons in (("exports", Reason), ("deliveries", DeliveryReason)):
+        yield from ("", f"## Reasons of {title}", "")
+        yield from ("| reason | what it means, and what to look at |", "| --- | --- |")
+        explained = _attribute_docstrings(reasons)
+        yield from (f"| `{reason}` | {explained[reason.name]} |" for reason in reasons)
     yield from ("", "## Exit codes of the runner", "")
-    yield from ("| code | reason | tried again |", "| --- | --- | --- |")
-    for code, reason in REASON_OF_EXIT_CODE.items():
-        yield f"| {int(code)} | `{reason}` | {'no' if code in FATAL_EXIT_CODES else 'yes'} |"
+    yield from ("| code | what it means |", "| --- | --- |")
+    explained = _attribute_docstrings(ExitCode)
+    yield from (f"| {int(code)} | {_exit(code, explained)} |" for code in ExitCode)
     for name, settings in (("api", ApiSettings), ("operator", OperatorSettings)):
         yield from ("", f"## Environment of the {name}", "")
         yield from ("| name | default | what it is |", "| --- | --- | --- |")
         yield from _settings(settings)
+
+
+def _attribute_docstrings(enum: type[Enum]) -> dict[str, str]:
+    """The texts that stand under an enum's members, by the member's name."""
+    (definition,) = ast.parse(inspect.getsource(enum)).body
+    assert isinstance(definition, ast.ClassDef)
+    found = {}
+    for member, text in pairwise(definition.body):
+        if isinstance(member, ast.Assign) and isinstance(text, ast.Expr):
+            found[ast.unparse(member.targets[0])] = " ".join(ast.literal_eval(text.value).split())
+    return found
+
+
+def _exit(code: ExitCode, explained: dict[str, str]) -> str:
+    """What a code means for an export, for a delivery, and whether it is tried again."""
+    told = [explained[code.name]] if code.name in explained else []
+    for of, reasons, fatal in (
+        ("an export", REASON_OF_EXIT_CODE, FATAL_EXIT_CODES),
+        ("a delivery", DELIVERY_REASON_OF_EXIT_CODE, FATAL_DELIVERY_EXIT_CODES),
+    ):
+        if code in reasons:
+            again = "not tried again" if code in fatal else "tried again"
+            told.append(f"Of {of}: `{reasons[code]}`, {again}.")
+    return " ".join(told)
 
 
 def _fields(schema: dict[str, Any], prefix: str) -> Iterator[str]:
