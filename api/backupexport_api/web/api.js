@@ -1,6 +1,5 @@
 // The public API, one function for each operation the page needs.
 
-import { retryAfterSeconds } from "./pace.js";
 import * as session from "./session.js";
 
 const TIMEOUT_MILLISECONDS = 15_000;
@@ -140,4 +139,9 @@ function parse(text) {
   } catch {
     return null;
   }
+}
+
+/** The seconds in a Retry-After header, or null; its other form, a date, is not used here. */
+export function retryAfterSeconds(header) {
+  return /^\d{1,6}$/.test(header ?? "") ? Number(header) : null;
 }
