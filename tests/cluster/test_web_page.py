@@ -889,7 +889,8 @@ def reckoned(page: Page, module: str, expression: str) -> Any:
 
 
 def test_page_mails_and_kubectl_write_numbers_alike(page: Page) -> None:
-    sizes = [*SIZES, *(1024**power * n // 40 for power in range(1, 6) for n in range(1, 41000, 97))]
+    # As far as JavaScript's whole numbers go.
+    sizes = [*SIZES, *(1024**power * n // 40 for power in range(1, 5) for n in range(1, 41000, 97))]
     words = reckoned(page, "format", f"{sizes}.map(m.bytes)")
     assert words == [readable_size(size) for size in sizes]
     assert words[: len(SIZES)] == list(SIZES.values())

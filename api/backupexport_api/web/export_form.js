@@ -57,7 +57,8 @@ export class ExportForm {
     }
     this.#attempt = attemptFor(this.#attempt, JSON.stringify(fields));
     const attempt = this.#attempt;
-    this.#setSending(true);
+    this.#sending = true;
+    this.#showButton();
     try {
       const { job, replayed } = await requestExport(fields, attempt.key);
       attempt.settled = true;
@@ -67,7 +68,8 @@ export class ExportForm {
       attempt.settled = isSettledBy(error.status ?? 0);
       this.#showFailure(error);
     } finally {
-      this.#setSending(false);
+      this.#sending = false;
+      this.#showButton();
     }
   }
 
@@ -127,11 +129,6 @@ export class ExportForm {
       byId(id)?.removeAttribute("aria-invalid");
       setText(byId(`${id}-error`), "");
     }
-  }
-
-  #setSending(sending) {
-    this.#sending = sending;
-    this.#showButton();
   }
 
   #showCountdown() {

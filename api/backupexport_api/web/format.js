@@ -110,13 +110,11 @@ export function deliveriesOf(job) {
 export function deliveryWords({ kind, status, reason, message, at }) {
   const name = capital(kind);
   if (status === "sent") {
-    return at ? `${name}: sent, ${localTime(new Date(at))}` : `${name}: sent`;
+    return `${name}: sent${at ? `, ${localTime(new Date(at))}` : ""}`;
   }
-  if (status === "pending") {
-    return [`${name}: on its way.`, message].filter(Boolean).join(" ");
-  }
-  const why = reason ? `${reasonWords(reason)}.` : "";
-  return [`${name}: not sent.`, why, message].filter(Boolean).join(" ");
+  const why = status === "failed" && reason ? `${reasonWords(reason)}.` : "";
+  const state = status === "pending" ? "on its way." : "not sent.";
+  return [`${name}: ${state}`, why, message].filter(Boolean).join(" ");
 }
 
 /** The file's own name. */
