@@ -39,6 +39,7 @@ def create_app(settings: Settings, store: JobStore, measured: Metrics) -> FastAP
     app.state.metrics = measured
     app.state.store = store
     app.state.authenticator = Authenticator(settings)
+    app.state.projects_claim = settings.jwt_projects_claim
     app.state.event_streams = EventStreams(settings, measured.event_streams)
     app.state.downloads = Downloads(settings, store, measured)
     app.state.rate_limits = RateLimits(settings, measured.count_refusal)

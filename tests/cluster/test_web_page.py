@@ -7,10 +7,14 @@ import secrets
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
+import jwt
 import pytest
+from backupexport_contract.readable import readable_duration, readable_size
 from browser import Watched, chromium, watched_page
 from installation import LARGE, SMALL, Installation
+from numbers_in_words import DURATIONS, SIZES
 from playground.rest import Api
 from playground.targets import export_manifest, make_target
 from playground.tools import apply, kubectl, wait_for
@@ -19,6 +23,7 @@ from table_locks import locked
 
 pytestmark = pytest.mark.cluster
 
+DESKTOP = ViewportSize(width=1280, height=720)
 PHONE = ViewportSize(width=390, height=844)
 NARROWEST = ViewportSize(width=320, height=640)
 PATIENT = 60_000
@@ -143,7 +148,7 @@ def accepted_job(page: Page) -> str:
 
 
 def row_of(page: Page, job_id: str) -> Locator:
-    return page.locator("article", has=page.locator(f"#job-{job_id}"))
+    return page.locator("tbody", has=page.locator(f"#job-{job_id}"))
 
 
 def test_a_token_that_is_not_good_is_refused_in_the_servers_words(
@@ -237,7 +242,7 @@ def test_the_token_is_in_memory_only_and_a_reload_forgets_it(
     sign_in(page, token)
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Token")).to_be_focused()
-    assert page.locator("article").count() == 0
+    assert page.locator("tbody").count() == 0
 
 
 def test_a_failure_says_why_in_words(page: Page, installation: Installation, token: str) -> None:
@@ -254,8 +259,11 @@ def test_a_failure_says_why_in_words(page: Page, installation: Installation, tok
     start_export(page, "page-no-database")
     row = row_of(page, accepted_job(page))
     expect(row).to_contain_text("Failed", timeout=PATIENT)
-    expect(row).to_contain_text("Database not found.")
-    expect(row).to_contain_text("nowhere_to_be_found")
+    expect(row.get_by_text("Database not found.")).to_be_visible()
+    expect(row.get_by_text("nowhere_to_be_found")).to_be_visible()
+    # It has not begun to dump.
+    expect(row).not_to_contain_text("progress")
+    expect(row.locator("progress")).to_be_hidden()
 
 
 def test_what_the_server_refuses_is_told_next_to_its_field(page: Page, token: str) -> None:
@@ -288,7 +296,7 @@ def test_cancelling_asks_first_and_shows_the_end(
     job_id = accepted_job(page)
     row = row_of(page, job_id)
     expect(row).to_contain_text("Running", timeout=PATIENT)
-    expect(row).to_contain_text(re.compile(r"\d+ %, .* of about .*[MG]B"), timeout=PATIENT)
+    expect(row).to_contain_text(re.compile(r"\d+ %, .* of about .*[MG]iB"), timeout=PATIENT)
     bar = row.get_by_role("progressbar", name=LARGE)
     assert 0 <= float(bar.evaluate("(bar) => bar.value")) < 100
 
@@ -361,6 +369,24 @@ def test_a_token_for_another_project_sees_nothing(page: Page, installation: Inst
     assert SMALL not in page.get_by_role("main").inner_text()
 
 
+def test_the_claim_that_lists_the_projects_is_a_setting(page: Page) -> None:
+    def served(route: Route) -> None:
+        answer = route.fetch()
+        told = '<meta name="projects-claim" content="projects">'
+        assert told in answer.text()
+        body = answer.text().replace(told, told.replace('"projects"', '"grants"'))
+        route.fulfill(response=answer, body=body)
+
+    page.route(lambda url: urlsplit(url).path == "/", served)
+    page.route("**/api/jobs?*", lambda route: route.fulfill(json={"data": [], "next_cursor": None}))
+    page.reload()
+    expect(page.get_by_role("button", name="Sign in")).to_be_enabled(timeout=20_000)
+    claims = {"sub": "a", "projects": ["others"], "grants": ["mine", "theirs"]}
+    sign_in(page, jwt.encode(claims, "no secret of anybody's, long enough", "HS256"))
+    project = form_of(page).get_by_label("Project")
+    assert project.locator("option").all_text_contents() == ["mine", "theirs"]
+
+
 def test_text_is_never_taken_for_markup(page: Page, installation: Installation) -> None:
     hostile = "<img src=x onerror=alert(1)><b>bold</b>"
     token = installation.release.token(hostile)
@@ -368,7 +394,7 @@ def test_text_is_never_taken_for_markup(page: Page, installation: Installation) 
     sign_in(page, token)
     expect(signed_in(page)).to_contain_text(f"Signed in as {hostile}")
     page.evaluate("(id) => { location.hash = `#/jobs/${id}`; }", job_id)
-    expect(page.get_by_role("article").get_by_text(hostile, exact=True)).to_be_visible()
+    expect(page.locator("#job").get_by_text(hostile, exact=True)).to_be_visible()
     assert page.locator("b, img[src=x]").count() == 0
 
 
@@ -380,14 +406,14 @@ def test_a_server_out_of_reach_is_told_and_found_again(
     page = watched.page
     sign_in(page, token)
     expect(page.locator("#freshness")).to_contain_text("Live.")
-    shown = page.locator("article").count()
+    shown = page.locator("tbody").count()
     assert shown > 0
     page.context.set_offline(True)
     page.evaluate("dispatchEvent(new Event('online'))")
     freshness = page.locator("#freshness")
     expect(freshness).to_contain_text(re.compile(r"Not reached since .*\. Trying again at .*\."))
     expect(page.get_by_role("status")).to_contain_text("Not reached since")
-    assert page.locator("article").count() == shown
+    assert page.locator("tbody").count() == shown
     page.context.set_offline(False)
     expect(freshness).to_contain_text("Live.", timeout=10_000)
     expect(page.get_by_role("status")).to_contain_text("The server answers again.")
@@ -666,14 +692,21 @@ def test_what_became_of_deliveries_is_told(
 
     page.route("**/api/jobs?*", with_deliveries)
     sign_in(page, token)
-    told = row_of(page, job_id).locator(".deliveries li")
+    row = row_of(page, job_id)
+    # What failed is told at once, the rest on request.
+    expect(row.locator(".unsent")).to_be_visible()
+    expect(row.locator(".unsent")).to_contain_text(f"E-mail: not sent. Refused. {refused}")
+    expect(row.locator(".unsent")).not_to_contain_text("Telegram")
+    row.get_by_text("Details").click()
+    told = row.locator(".deliveries li")
     expect(told.nth(0)).to_contain_text(f"E-mail: not sent. Refused. {refused}")
     expect(told.nth(1)).to_contain_text("Telegram: sent, ")
     assert page.evaluate(FAINT_TEXTS) == []
     assert not page.evaluate("() => document.documentElement.scrollWidth > innerWidth")
     page.unroute("**/api/jobs?*")
     page.evaluate("dispatchEvent(new Event('online'))")
-    expect(row_of(page, job_id).locator(".deliveries")).to_be_hidden()
+    expect(row.locator(".deliveries")).to_be_hidden()
+    expect(row.locator(".unsent")).to_be_hidden()
 
 
 def test_older_jobs_come_on_request_and_filters_narrow_the_list(
@@ -684,26 +717,46 @@ def test_older_jobs_come_on_request_and_filters_narrow_the_list(
     apply(*(export_manifest(installation.namespace, name, projectId="paging") for name in names))
     token = installation.release.token(f"page-{secrets.token_hex(4)}", "--project", "paging")
     sign_in(page, token)
-    rows = page.locator("article")
+    rows = page.locator("tbody")
     expect(rows).to_have_count(25)
     page.get_by_role("button", name="Show older jobs").click()
     expect(rows).to_have_count(30)
     expect(rows.nth(25).get_by_role("link", name="paging")).to_be_focused()
     expect(page.get_by_role("button", name="Show older jobs")).to_be_hidden()
     expect(rows.filter(has_text="Target not found.")).to_have_count(30, timeout=PATIENT)
+    # One line for each, and no bar for a dump that has never begun.
+    assert all(row.evaluate("(row) => row.offsetHeight") < 64 for row in rows.all())
+    expect(rows.locator("progress").filter(visible=True)).to_have_count(0)
+    expect(rows.filter(has_text="progress")).to_have_count(0)
     page.get_by_label("Status").select_option("Completed")
     expect(page.get_by_text("No job matches these filters.")).to_be_visible()
     page.get_by_label("Status").select_option("Failed")
     expect(rows).to_have_count(25)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("scheme", "viewport"), [("light", PHONE), ("dark", PHONE), ("dark", DESKTOP)]
+)
 def test_every_text_is_legible_and_every_control_has_a_name_and_size(
-    open_page: OpenPage, installation: Installation, token: str, scheme: str
+    open_page: OpenPage,
+    installation: Installation,
+    token: str,
+    scheme: str,
+    viewport: ViewportSize,
 ) -> None:
     job_id = installation.caller().export(project_id=SMALL).body["data"]["job_id"]
-    page = open_page(color_scheme=scheme, viewport=PHONE).page
+    page = open_page(color_scheme=scheme, viewport=viewport).page
     assert page.evaluate(FAINT_TEXTS) == []
+
+    def with_progress(route: Route) -> None:
+        answer = route.fetch()
+        body = answer.json()
+        for job in body["data"]:
+            done = {"percent": 42, "dumped_bytes": 42_000, "estimated_bytes": 100_000}
+            job |= {"status": "running", "artifact": None, "progress": done}
+        route.fulfill(response=answer, json=body)
+
+    page.route("**/api/jobs?*", with_progress)
     sign_in(page, token)
     start_export(page, "nobody-knows-it")
     expect(form_of(page)).to_contain_text("No such project")
@@ -711,8 +764,12 @@ def test_every_text_is_legible_and_every_control_has_a_name_and_size(
     assert page.evaluate(FAINT_TEXTS) == []
     assert page.evaluate(UNNAMED_OR_TINY) == []
     snapshot = page.locator("body").aria_snapshot()
-    for part in ("banner", "navigation", "main", "search", "status", "list", "progressbar"):
+    for part in ("banner", "navigation", "main", "search", "status", "progressbar"):
         assert f"- {part}" in snapshot, snapshot
+    # Whatever the width: a table whose cells have names.
+    assert '- table "Jobs"' in snapshot, snapshot
+    assert "- columnheader " in snapshot
+    assert f'- rowheader "{SMALL}"' in snapshot
     assert re.findall(r'heading "(\w[\w ]*)" \[level=[12]\]', snapshot) == [
         "Exports",
         "New export",
@@ -756,6 +813,8 @@ def test_a_page_that_comes_in_part_only_says_so(open_page: OpenPage) -> None:
     assert "Failed to fetch dynamically imported module" in watched.complaints.pop()
 
 
+EARLY = "['pending', 'running', 'failed', 'cancelled'].map((status) => ({status, progress: null}))"
+PROGRESS = "{percent: 42, dumped_bytes: 1024, estimated_bytes: 3072}"
 SQL = "{format: 'sql', compression: 'zstd', artifact: {path: 'a/b.sql.zst', sha256: 'ff'}}"
 TAR = "{format: 'tar', compression: 'gzip', artifact: {path: 'a/b.tar.gz', sha256: 'ff'}}"
 PLAIN = "{format: 'tar', compression: null, artifact: {path: 'b c.tar', sha256: 'ff'}}"
@@ -766,10 +825,15 @@ RESTORE = "pg_restore --exit-on-error -d DATABASE"
 @pytest.mark.parametrize(
     ("module", "expression", "expected"),
     [
-        ("format", "[0, 1, 999, 1000, 999999, 12345678].map(m.bytes)",
-         ["0 bytes", "1 byte", "999 bytes", "1.00 kB", "1.00 MB", "12.3 MB"]),
-        ("format", "[0, 59499, 60000, 75000, 7260000].map(m.duration)",
-         ["0 s", "59 s", "1 min", "1 min 15 s", "2 h 1 min"]),
+        ("format", "[-5, 59999, 60000, 7199999, 7200000, 86400000, 950400000].map(m.age)",
+         ["just now", "just now", "1 min ago", "1 h ago", "2 h ago", "1 d ago", "11 d ago"]),
+        ("format", f"{EARLY}.map(m.progressWords)", ["Not started yet", "No progress yet", "", ""]),
+        ("format", f"{EARLY}.map(m.progressValue)", [None, 0, None, None]),
+        ("format", "['running', 'failed', 'cancelled'].map((status) =>"
+         f" m.progressWords({{status, progress: {PROGRESS}}}))",
+         ["42 %, 1.0 KiB of about 3.0 KiB"] * 3),
+        ("format", f"m.progressValue({{status: 'failed', progress: {PROGRESS}}})", 42),
+        ("format", f"m.progressValue({{artifact: {{}}, progress: {PROGRESS}}})", None),
         ("format", "['AuthenticationFailed', 'Internal'].map(m.reasonWords)",
          ["Authentication failed", "Internal"]),
         ("format", f"m.restoreCommands({SQL})",
@@ -781,42 +845,57 @@ RESTORE = "pg_restore --exit-on-error -d DATABASE"
          f"echo 'ff  b c.tar' | sha256sum --check\n{RESTORE} 'b c.tar'"),
         ("format", """["-d", "a'b", "$(id)", "a/b.c"].map(m.quoted)""",
          ["'-d'", r"'a'\''b'", "'$(id)'", "a/b.c"]),
-        ("format", "[{kind: 'email', status: 'pending', message: 'Next try at 9.'},"
+        ("format", "[{kind: 'e-mail', status: 'pending', message: 'Next try at 9.'},"
          " {kind: 'telegram', status: 'failed', reason: 'NotConfigured', message: 'Set it.'},"
          " {kind: 'pigeon', status: 'sent', at: null}].map(m.deliveryWords)",
          ["E-mail: on its way. Next try at 9.", "Telegram: not sent. Not configured. Set it.",
-          "pigeon: sent"]),
+          "Pigeon: sent"]),
         ("format", "[{}, {notification: null, deliveries: []}].map(m.deliveriesOf)", [[], []]),
-        ("event_parser", "((p) => [...['id: 7\\nda', 'ta:a\\ndata: b\\n',"
+        ("job_stream", "((p) => [...['id: 7\\nda', 'ta:a\\ndata: b\\n',"
          " '\\n:\\n\\nevent: gone\\nda', 'ta: c\\nretry: 5\\n\\n'].map((text) => p.feed(text)),"
          " p.lastEventId, p.retryMilliseconds])(new m.EventParser())",
          [[], [], [{"type": "message", "data": "a\nb"}], [{"type": "gone", "data": "c"}], "7", 5]),
-        ("event_parser", "new m.EventParser()"
+        ("job_stream", "new m.EventParser()"
          ".feed('data: a\\u2028b:\\u2029c\\ndata:  d\\ndata\\n\\n')",
          [{"type": "message", "data": "a\u2028b:\u2029c\n d\n"}]),
-        ("claims", "['', '  Bearer a.b ', 'a b', 'ä'].map(m.tokenIn)", [None, "a.b", None, None]),
-        ("claims", "['x', 'x.bnVsbA.y', 'x.eyJzdWIiOiLDpCJ9.y'].map(m.readClaims)",
+        ("session", "['', '  Bearer a.b ', 'a b', 'ä'].map(m.tokenIn)", [None, "a.b", None, None]),
+        ("session", "['x', 'x.bnVsbA.y', 'x.eyJzdWIiOiLDpCJ9.y'].map(m.claimsOf)",
          [{}, {}, {"sub": "ä"}]),
-        ("claims", "[['b', 'a'], ['a', '*'], [], 'a', [1]].map((p) => m.projectsOf({projects: p}))",
+        ("session", "[['b', 'a'], ['a', '*'], [], 'a', [1]].map((p) => m.projectsOf({g: p}, 'g'))",
          [["a", "b"], None, None, None, None]),
-        ("pace", "[1, 2, 3, 9].map((n) => m.retrySeconds(n, 0, 1))", [2, 4, 8, 60]),
-        ("pace", "[m.retrySeconds(1, 30, 0), m.retrySeconds(9, 5, 0)]", [30, 45]),
-        ("pace", "['5', null, '', '-1', 'Wed, 21 Oct 2015 07:28:00 GMT'].map(m.retryAfterSeconds)",
+        ("poller", "[1, 2, 3, 9].map((n) => m.retrySeconds(n, 0, 1))", [2, 4, 8, 60]),
+        ("poller", "[m.retrySeconds(1, 30, 0), m.retrySeconds(9, 5, 0)]", [30, 45]),
+        ("api", "['5', null, '', '-1', 'Wed, 21 Oct 2015 07:28:00 GMT'].map(m.retryAfterSeconds)",
          [5, None, None, None, None]),
-        ("pace", "[{unfinished: true, requests: 1}, {unfinished: true, requests: 5},"
+        ("poller", "[{unfinished: true, requests: 1}, {unfinished: true, requests: 5},"
          " {unfinished: false, requests: 1}].map(m.pauseSeconds)", [2, 10, 12]),
-        ("attempt", "[202, 400, 404, 401, 429, 503, 0].map(m.isSettledBy)",
+        ("export_form", "[202, 400, 404, 401, 429, 503, 0].map(m.isSettledBy)",
          [True, True, True, False, False, False, False]),
-        ("attempt", "((first) => [m.attemptFor(first, 'a') === first, m.attemptFor(first, 'b').key"
-         " === first.key])(m.attemptFor(null, 'a'))", [True, False]),
+        ("export_form", "((first) => [m.attemptFor(first, 'a') === first,"
+         " m.attemptFor(first, 'b').key === first.key])(m.attemptFor(null, 'a'))", [True, False]),
     ],
 )  # fmt: skip
 def test_what_the_page_reckons_is_right(
     page: Page, module: str, expression: str, expected: Any
 ) -> None:
-    # Here, in a browser, because Node is nothing a newcomer has to have.
+    assert reckoned(page, module, expression) == expected
+
+
+def reckoned(page: Page, module: str, expression: str) -> Any:
+    """What `expression` is in the page, where `m` is one of its modules."""
+    # In a browser, because Node is nothing a newcomer has to have.
     code = f"async () => {{ const m = await import('/assets/{module}.js'); return {expression}; }}"
-    assert page.evaluate(code) == expected
+    return page.evaluate(code)
+
+
+def test_page_mails_and_kubectl_write_numbers_alike(page: Page) -> None:
+    # As far as JavaScript's whole numbers go.
+    sizes = [*SIZES, *(1024**power * n // 40 for power in range(1, 5) for n in range(1, 41000, 97))]
+    words = reckoned(page, "format", f"{sizes}.map(m.bytes)")
+    assert words == [readable_size(size) for size in sizes]
+    assert words[: len(SIZES)] == list(SIZES.values())
+    times = reckoned(page, "format", f"{[*DURATIONS]}.map((seconds) => m.duration(seconds * 1000))")
+    assert times == [readable_duration(seconds) for seconds in DURATIONS]
 
 
 @pytest.mark.parametrize(
@@ -827,6 +906,9 @@ def test_what_the_page_reckons_is_right(
         # Gone from the middle, and gone because there is no more to list.
         ("c b a", "c a", True, "c a", True),
         ("c b a", "c b", False, "c b", True),
+        # Of one moment: the server lists them by id, from the end.
+        ("c2 c1 b", "c3 c2", True, "c3 c2 c1 b", False),
+        ("c3 c2 c1", "c3 c1", True, "c3 c1", True),
         ("b a", "", False, "", True),
     ],
 )
@@ -836,7 +918,7 @@ def test_a_fresh_list_and_a_longer_one_become_one(
     code = """async ([known, fresh, hasMore]) => {
       const { merged } = await import("/assets/jobs.js");
       const jobs = (text) =>
-        text.split(" ").filter(Boolean).map((id) => ({ job_id: id, created_at: id }));
+        text.split(" ").filter(Boolean).map((id) => ({ job_id: id, created_at: id[0] }));
       const { jobs: all, reachesEnd } = merged(jobs(known), jobs(fresh), hasMore);
       return [all.map((job) => job.job_id).join(" "), reachesEnd];
     }"""

@@ -1,6 +1,5 @@
 // The public API, one function for each operation the page needs.
 
-import { retryAfterSeconds } from "./pace.js";
 import * as session from "./session.js";
 
 const TIMEOUT_MILLISECONDS = 15_000;
@@ -33,10 +32,8 @@ export function isUncertain(error) {
 }
 
 export async function requestExport(fields, idempotencyKey) {
-  const { body, headers } = await call("POST", "api/backup/export", {
-    body: JSON.stringify(fields),
-    headers: { "Content-Type": "application/json", "Idempotency-Key": idempotencyKey },
-  });
+  const request = json(fields, { "Idempotency-Key": idempotencyKey });
+  const { body, headers } = await call("POST", "api/backup/export", request);
   return { job: body.data, replayed: headers.get("Idempotency-Replayed") === "true" };
 }
 
@@ -48,24 +45,21 @@ export async function listJobs(query, signal) {
 }
 
 export async function getJob(jobId, signal) {
-  const { body } = await call("GET", `api/jobs/${encodeURIComponent(jobId)}`, { signal });
+  const { body } = await call("GET", pathOf(jobId), { signal });
   return body.data;
 }
 
 export async function cancelJob(jobId) {
-  await call("POST", `api/jobs/${encodeURIComponent(jobId)}/cancel`);
+  await call("POST", `${pathOf(jobId)}/cancel`);
 }
 
 /** A link to the job's file, here where the page is, that works without a token for a moment. */
 export async function linkToFile(jobId) {
-  const job = `api/jobs/${encodeURIComponent(jobId)}`;
-  const { body } = await call("POST", `${job}/link`, {
-    body: JSON.stringify({ lifetime_seconds: LINK_SECONDS }),
-    headers: { "Content-Type": "application/json" },
-  });
+  const request = json({ lifetime_seconds: LINK_SECONDS });
+  const { body } = await call("POST", `${pathOf(jobId)}/link`, request);
   // Its url is how people elsewhere reach the API: another origin or path, maybe, than the page's.
   const { search } = new URL(body.data.url, document.baseURI);
-  return new URL(`${job}/download${search}`, document.baseURI).href;
+  return new URL(`${pathOf(jobId)}/download${search}`, document.baseURI).href;
 }
 
 /**
@@ -74,11 +68,8 @@ export async function linkToFile(jobId) {
  */
 export async function openEvents(jobId, lastEventId, signal) {
   const asked = session.authorization();
-  const headers = { Authorization: asked };
-  if (lastEventId) {
-    headers["Last-Event-ID"] = lastEventId;
-  }
-  const url = new URL(`api/jobs/${encodeURIComponent(jobId)}/events`, document.baseURI);
+  const headers = { Authorization: asked, ...(lastEventId && { "Last-Event-ID": lastEventId }) };
+  const url = new URL(`${pathOf(jobId)}/events`, document.baseURI);
   const answer = await fetch(url, { ...FETCHING, headers, signal });
   if (answer.status === 204) {
     return null;
@@ -87,6 +78,15 @@ export async function openEvents(jobId, lastEventId, signal) {
     throw problemOf(answer, await answer.text(), asked);
   }
   return answer.body.pipeThrough(new TextDecoderStream()).getReader();
+}
+
+function pathOf(jobId) {
+  return `api/jobs/${encodeURIComponent(jobId)}`;
+}
+
+function json(fields, others = {}) {
+  const headers = { "Content-Type": "application/json", ...others };
+  return { body: JSON.stringify(fields), headers };
 }
 
 async function call(method, path, { body, headers, signal } = {}) {
@@ -140,4 +140,9 @@ function parse(text) {
   } catch {
     return null;
   }
+}
+
+/** The seconds in a Retry-After header, or null; its other form, a date, is not used here. */
+export function retryAfterSeconds(header) {
+  return /^\d{1,6}$/.test(header ?? "") ? Number(header) : null;
 }

@@ -1,16 +1,16 @@
 // Puts the page together: signing in and out, and which view is shown.
 
 import { listJobs } from "./api.js";
-import * as cancelling from "./cancelling.js";
-import { expiryOf, projectsOf, subjectOf, tokenIn } from "./claims.js";
 import { announce, byId, setText } from "./dom.js";
 import { ExportForm } from "./export_form.js";
 import { localTime } from "./format.js";
+import { forgetCancellations } from "./job_actions.js";
 import { JobList } from "./job_list.js";
 import { JobPage } from "./job_page.js";
 import * as session from "./session.js";
 
 const TITLE = document.title;
+const PROJECTS_CLAIM = document.querySelector("meta[name=projects-claim]").content;
 const JOB_ROUTE = /^#\/jobs\/([0-9A-Za-z-]+)$/;
 
 const list = new JobList();
@@ -43,7 +43,7 @@ async function signIn() {
     return;
   }
   complain("");
-  const token = tokenIn(field.value);
+  const token = session.tokenIn(field.value);
   if (token === null) {
     complain(field.value.trim() ? "This is no token: paste it again." : "Paste a token first.");
     field.focus();
@@ -66,8 +66,9 @@ async function signIn() {
 
 function signedIn() {
   const claims = session.claims();
-  const expiry = expiryOf(claims);
-  setText(byId("subject"), subjectOf(claims));
+  const expiry = session.expiryOf(claims);
+  const subject = session.subjectOf(claims);
+  setText(byId("subject"), subject);
   const until = byId("expiry");
   setText(until, expiry ? localTime(expiry) : "");
   until.dateTime = expiry?.toISOString() ?? "";
@@ -75,10 +76,10 @@ function signedIn() {
   byId("expiry-words").hidden = !expiry;
   byId("session").hidden = false;
   byId("sign-in").hidden = true;
-  const projects = projectsOf(claims);
+  const projects = session.projectsOf(claims, PROJECTS_CLAIM);
   form.reset(projects);
   list.reset(projects);
-  announce(`Signed in as ${subjectOf(claims)}.`);
+  announce(`Signed in as ${subject}.`);
   showRoute();
 }
 
@@ -86,7 +87,7 @@ function signedOut(sentence) {
   list.reset(null);
   page.stop();
   form.reset(null);
-  cancelling.forget();
+  forgetCancellations();
   setText(byId("subject"), "");
   for (const id of ["session", "exports", "job"]) {
     byId(id).hidden = true;

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import html
 import importlib.util
 from dataclasses import dataclass
 from functools import cache
@@ -29,9 +30,11 @@ class Asset:
 
 
 @cache
-def page(name: str) -> Asset:
-    """The HTML page of this name."""
-    return _read(_OURS / f"{name}.html")
+def page(name: str, projects_claim: str = "") -> Asset:
+    """The HTML page of this name, which is told what the tokens' claim with the projects is."""
+    file = _OURS / f"{name}.html"
+    text = file.read_text("utf-8").replace("{projects_claim}", html.escape(projects_claim))
+    return _asset(text.encode(), file.suffix)
 
 
 def asset(path: str) -> Asset | None:
@@ -57,9 +60,12 @@ def _static_files_of(package: str) -> Path:
 
 @cache
 def _read(file: Path) -> Asset:
-    plain = file.read_bytes()
+    return _asset(file.read_bytes(), file.suffix)
+
+
+def _asset(plain: bytes, suffix: str) -> Asset:
     return Asset(
-        media_type=_MEDIA_TYPES[file.suffix],
+        media_type=_MEDIA_TYPES[suffix],
         plain=plain,
         # mtime: replicas have to send the same bytes under the same ETag.
         gzipped=gzip.compress(plain, mtime=0),

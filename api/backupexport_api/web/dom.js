@@ -40,6 +40,28 @@ export function announce(text) {
   setTimeout(() => line.remove(), 10_000);
 }
 
+/**
+ * Put a field for a project id into `place`: a list where the token names its `projects`, else free
+ * text. `any` is the choice of no project at all.
+ */
+export function projectControl(place, id, projects, any = null) {
+  const field = projects
+    ? element("select", { id })
+    : element("input", {
+        id,
+        placeholder: any,
+        autocomplete: "off",
+        autocapitalize: "none",
+        spellcheck: "false",
+      });
+  if (projects) {
+    const choices = projects.map((project) => new Option(project, project));
+    field.append(...(any ? [new Option(any, "")] : []), ...choices);
+  }
+  place.replaceChildren(field);
+  return field;
+}
+
 /** A button that copies what `text()` gives. */
 export function copyButton(label, what, text) {
   const button = element("button", { type: "button", class: "quiet copy" }, label);

@@ -1,9 +1,8 @@
 // The form that requests an export.
 
 import { isUncertain, requestExport } from "./api.js";
-import { attemptFor, isSettledBy } from "./attempt.js";
-import { announce, byId, element, setText } from "./dom.js";
-import { projectControl } from "./project_control.js";
+import { announce, byId, element, projectControl, setText } from "./dom.js";
+import { capital } from "./format.js";
 
 // Where the server's word on a field is shown.
 const FIELDS = {
@@ -58,7 +57,8 @@ export class ExportForm {
     }
     this.#attempt = attemptFor(this.#attempt, JSON.stringify(fields));
     const attempt = this.#attempt;
-    this.#setSending(true);
+    this.#sending = true;
+    this.#showButton();
     try {
       const { job, replayed } = await requestExport(fields, attempt.key);
       attempt.settled = true;
@@ -68,7 +68,8 @@ export class ExportForm {
       attempt.settled = isSettledBy(error.status ?? 0);
       this.#showFailure(error);
     } finally {
-      this.#setSending(false);
+      this.#sending = false;
+      this.#showButton();
     }
   }
 
@@ -130,11 +131,6 @@ export class ExportForm {
     }
   }
 
-  #setSending(sending) {
-    this.#sending = sending;
-    this.#showButton();
-  }
-
   #showCountdown() {
     clearTimeout(this.#countdown);
     const left = this.#allowedAt - Date.now();
@@ -172,6 +168,22 @@ function filledIn() {
     : { ...given, compress: true, compression };
 }
 
-function capital(text) {
-  return text.charAt(0).toUpperCase() + text.slice(1);
+/**
+ * The attempt to send `body` with: `previous` where that may still be carried out. One wish for an
+ * export may take several requests; its Idempotency-Key makes them one job.
+ */
+export function attemptFor(previous, body) {
+  return previous && !previous.settled && previous.body === body
+    ? previous
+    : { body, key: newKey(), settled: false };
+}
+
+/** Whether an answer with this status is the last word on the request. */
+export function isSettledBy(status) {
+  return status >= 200 && status < 500 && status !== 401 && status !== 429;
+}
+
+function newKey() {
+  // randomUUID is missing where the page came over plain http from another machine.
+  return crypto.randomUUID?.() ?? [...crypto.getRandomValues(new Uint8Array(16))].join("-");
 }

@@ -1,27 +1,27 @@
 // Facts about jobs in words.
 
-const UNITS = ["bytes", "kB", "MB", "GB", "TB", "PB"];
-const STATUS_WORDS = {
-  pending: "Pending",
-  running: "Running",
-  completed: "Completed",
-  failed: "Failed",
-  cancelled: "Cancelled",
-};
-const DELIVERY_NAMES = { email: "E-mail", telegram: "Telegram" };
-const DECOMPRESSORS = { zstd: "zstd", gzip: "gzip" };
+const UNITS = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+// Halves go to the even digit, as they do in mails and in kubectl's columns.
+const ONE_DECIMAL = new Intl.NumberFormat("en", {
+  minimumFractionDigits: 1,
+  maximumFractionDigits: 1,
+  roundingMode: "halfEven",
+  useGrouping: false,
+});
 
-/** 1234567 → "1.23 MB". */
+/** 172177818 → "164.2 MiB", in the words of mails and of kubectl's columns. */
 export function bytes(count) {
-  let value = count;
+  if (count < 1024) {
+    return `${count} B`;
+  }
+  let value = count / 1024;
   let unit = 0;
-  // 999,999 would round to 1000 kB.
-  while (value >= (unit === 0 ? 1000 : 999.5) && unit < UNITS.length - 1) {
-    value /= 1000;
+  // What is more would be rounded to 1024.0.
+  while (value >= 1023.95 && unit < UNITS.length - 1) {
+    value /= 1024;
     unit += 1;
   }
-  const digits = unit === 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
-  return `${value.toFixed(digits)} ${unit === 0 && count === 1 ? "byte" : UNITS[unit]}`;
+  return `${ONE_DECIMAL.format(value)} ${UNITS[unit]}`;
 }
 
 /** 75 s → "1 min 15 s". */
@@ -56,11 +56,6 @@ export function reasonWords(reason) {
   return [words[0], ...words.slice(1).map((word) => word.toLowerCase())].join(" ");
 }
 
-/** The job's status for people. */
-export function statusWords(status) {
-  return STATUS_WORDS[status] ?? status;
-}
-
 /** What is made: "SQL, zstd". */
 export function kindWords(job) {
   return `${job.format === "sql" ? "SQL" : job.format}, ${job.compression ?? "not compressed"}`;
@@ -76,44 +71,50 @@ export function runningTime(job, now) {
   return job.completed_at ? `took ${time}` : `for ${time} so far`;
 }
 
-/** The line beside the progress bar. */
+/** How long ago, in the largest unit that fits. */
+export function age(milliseconds) {
+  const minutes = Math.floor(milliseconds / 60_000);
+  if (minutes < 1) {
+    return "just now";
+  }
+  const [unit, size] = [["d", 1440], ["h", 60], ["min", 1]].find(([, each]) => minutes >= each);
+  return `${Math.floor(minutes / size)} ${unit} ago`;
+}
+
+/** How far the job has come, or what it has made; "" where it ended before its dump began. */
 export function progressWords(job) {
   if (job.artifact) {
     const { size_bytes: size, uncompressed_bytes: dumped } = job.artifact;
-    return job.compress ? `${bytes(size)} from ${bytes(dumped)} of dump` : bytes(size);
+    return job.compress ? `${bytes(size)} from ${bytes(dumped)}` : bytes(size);
   }
-  if (job.status === "completed") {
-    return "100 %";
+  if (job.progress) {
+    const { percent, dumped_bytes: dumped, estimated_bytes: estimated } = job.progress;
+    return `${percent} %, ${bytes(dumped)} of about ${bytes(estimated)}`;
   }
-  if (!job.progress) {
-    return job.status === "pending" ? "Not started yet" : "No progress yet";
-  }
-  const { percent, dumped_bytes: dumped, estimated_bytes: estimated } = job.progress;
-  return `${percent} %, ${bytes(dumped)} of about ${bytes(estimated)}`;
+  return { pending: "Not started yet", running: "No progress yet" }[job.status] ?? "";
 }
 
-/** How far the bar goes, 0 to 100. */
+/** How far the bar goes, 0 to 100, or null where there is nothing to be drawn. */
 export function progressValue(job) {
-  return job.status === "completed" ? 100 : (job.progress?.percent ?? 0);
+  const begun = job.progress || job.status === "running";
+  return begun && !job.artifact ? (job.progress?.percent ?? 0) : null;
 }
 
 /** Everything that was to be sent when the job had ended, the mail first. */
 export function deliveriesOf(job) {
-  const mail = job.notification ? [{ ...job.notification, kind: "email" }] : [];
+  const mail = job.notification ? [{ ...job.notification, kind: "e-mail" }] : [];
   return [...mail, ...(job.deliveries ?? [])];
 }
 
-/** What has become of a delivery: "E-mail: sent at …". */
+/** What has become of a delivery: "E-mail: sent, …". */
 export function deliveryWords({ kind, status, reason, message, at }) {
-  const name = DELIVERY_NAMES[kind] ?? kind;
+  const name = capital(kind);
   if (status === "sent") {
-    return at ? `${name}: sent, ${localTime(new Date(at))}` : `${name}: sent`;
+    return `${name}: sent${at ? `, ${localTime(new Date(at))}` : ""}`;
   }
-  if (status === "pending") {
-    return [`${name}: on its way.`, message].filter(Boolean).join(" ");
-  }
-  const why = reason ? `${reasonWords(reason)}.` : "";
-  return [`${name}: not sent.`, why, message].filter(Boolean).join(" ");
+  const why = status === "failed" && reason ? `${reasonWords(reason)}.` : "";
+  const state = status === "pending" ? "on its way." : "not sent.";
+  return [`${name}: ${state}`, why, message].filter(Boolean).join(" ");
 }
 
 /** The file's own name. */
@@ -125,7 +126,7 @@ export function fileName(path) {
 export function restoreCommands(job) {
   const name = fileName(job.artifact.path);
   const file = quoted(name);
-  const decompress = job.compression ? `${DECOMPRESSORS[job.compression]} -dc ${file}` : "";
+  const decompress = job.compression ? `${job.compression} -dc ${file}` : "";
   return [`echo ${quoted(`${job.artifact.sha256}  ${name}`)} | sha256sum --check`, restore()].join("\n");
 
   function restore() {
@@ -142,4 +143,8 @@ export function restoreCommands(job) {
 /** `text` as one word of a shell. */
 export function quoted(text) {
   return /^[A-Za-z0-9._/][A-Za-z0-9._/-]*$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+export function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -1,12 +1,10 @@
 // The list of jobs: filters, live rows, older ones on request.
 
 import { listJobs } from "./api.js";
-import { announce, byId, element, setHidden, setText } from "./dom.js";
-import { Freshness } from "./freshness.js";
-import { JobCard } from "./job_card.js";
+import { announce, byId, projectControl, setHidden, setText } from "./dom.js";
+import { JobRow } from "./job_row.js";
 import { changes, extended, isFinished, merged } from "./jobs.js";
 import { Poller } from "./poller.js";
-import { projectControl } from "./project_control.js";
 
 const PAGE_SIZE = 25;
 const LARGEST_PAGE = 200;
@@ -17,15 +15,11 @@ export class JobList {
   #nextCursor = null;
   // Counts the lists shown so far: what was asked for one doesn't belong into the next.
   #listing = 0;
-  #cards = new Map();
+  #rows = new Map();
   #awaited = new Set();
   #project;
   #typing = 0;
-  #freshness = new Freshness(byId("freshness"), () => this.refresh());
-  #poller = new Poller(
-    (signal) => this.#look(signal),
-    (outcome) => this.#freshness.report(outcome),
-  );
+  #poller = new Poller((signal) => this.#look(signal), byId("freshness"));
 
   constructor() {
     byId("filter-status").addEventListener("change", () => this.#filterChanged());
@@ -40,9 +34,8 @@ export class JobList {
   reset(projects) {
     this.stop();
     clearTimeout(this.#typing);
-    this.#project = projectControl(byId("filter-project-place"), "filter-project", projects, {
-      any: "All projects",
-    });
+    const place = byId("filter-project-place");
+    this.#project = projectControl(place, "filter-project", projects, "All projects");
     this.#project.addEventListener("input", () => {
       clearTimeout(this.#typing);
       this.#typing = setTimeout(() => this.#filterChanged(), TYPING_MILLISECONDS);
@@ -104,10 +97,7 @@ export class JobList {
       if (listing === this.#listing) {
         const before = this.#jobs.length;
         this.#show(extended(this.#jobs, page.jobs), page.nextCursor);
-        const first = this.#jobs[before];
-        if (first) {
-          this.#cards.get(first.job_id).card.focus();
-        }
+        this.#rows.get(this.#jobs[before]?.job_id)?.focus();
       }
     } catch {
       // The list's own look meets the same trouble and tells it.
@@ -131,53 +121,54 @@ export class JobList {
     this.#listing += 1;
     this.#show([], null);
     setText(byId("no-jobs"), "");
-    this.#freshness.reset();
+    this.#poller.reset();
   }
 
   #show(jobs, nextCursor) {
     this.#jobs = jobs;
     this.#nextCursor = nextCursor;
-    const list = byId("jobs");
-    const gone = new Set(this.#cards.keys());
-    let place = list.firstElementChild;
+    const table = byId("jobs");
+    const listed = new Set(jobs.map((job) => job.job_id));
+    for (const [jobId, { node }] of this.#rows) {
+      if (!listed.has(jobId)) {
+        if (node.contains(document.activeElement)) {
+          byId("jobs-title").focus();
+        }
+        node.remove();
+        this.#rows.delete(jobId);
+      }
+    }
+    let place = table.tHead.nextElementSibling;
     for (const job of jobs) {
-      gone.delete(job.job_id);
       this.#awaited.delete(job.job_id);
-      const row = this.#row(job);
-      if (row === place) {
+      const { node } = this.#row(job);
+      if (node === place) {
         place = place.nextElementSibling;
       } else {
-        list.insertBefore(row, place);
+        // A row that stays is not moved: it would lose the focus.
+        table.insertBefore(node, place);
       }
     }
-    for (const jobId of gone) {
-      const { row } = this.#cards.get(jobId);
-      if (row.contains(document.activeElement)) {
-        byId("jobs-title").focus();
-      }
-      row.remove();
-      this.#cards.delete(jobId);
-    }
+    table.hidden = jobs.length === 0;
     setText(byId("no-jobs"), jobs.length > 0 ? "" : this.#nothing());
     setHidden(byId("more"), nextCursor === null, byId("jobs-title"));
   }
 
   #row(job) {
-    const known = this.#cards.get(job.job_id);
-    if (known) {
-      known.card.update(job);
-      return known.row;
+    let row = this.#rows.get(job.job_id);
+    if (row) {
+      row.update(job);
+    } else {
+      row = new JobRow(job, () => this.#cancellationChanged(job.job_id));
+      this.#rows.set(job.job_id, row);
     }
-    const card = new JobCard(job, { heading: "h3", changed: () => this.#cancellationChanged(job) });
-    const row = element("li", {}, card.node);
-    this.#cards.set(job.job_id, { card, row });
     return row;
   }
 
-  #cancellationChanged({ job_id: jobId }) {
+  #cancellationChanged(jobId) {
     const job = this.#jobs.find((candidate) => candidate.job_id === jobId);
     if (job) {
-      this.#cards.get(jobId).card.update(job);
+      this.#rows.get(jobId).update(job);
     }
     this.refresh();
   }

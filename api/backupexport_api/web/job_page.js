@@ -1,9 +1,8 @@
 // One job on a page of its own, for links such as #/jobs/<id>.
 
 import { getJob } from "./api.js";
-import { announce, byId } from "./dom.js";
-import { Freshness } from "./freshness.js";
-import { JobCard } from "./job_card.js";
+import { announce, byId, element } from "./dom.js";
+import { JobRow } from "./job_row.js";
 import { JobStream } from "./job_stream.js";
 import { changes, isFinished } from "./jobs.js";
 import { Poller } from "./poller.js";
@@ -14,21 +13,17 @@ const STREAM_AGAIN_MILLISECONDS = 60_000;
 export class JobPage {
   #jobId = null;
   #job = null;
-  #card = null;
+  #row = null;
   #stream = null;
   #streamNotBefore = 0;
-  #freshness = new Freshness(byId("job-freshness"), () => this.#poller.now());
-  #poller = new Poller(
-    (signal) => this.#look(signal),
-    (outcome) => this.#freshness.report(outcome),
-  );
+  #poller = new Poller((signal) => this.#look(signal), byId("job-freshness"));
 
   start(jobId) {
     this.stop();
     this.#jobId = jobId;
     this.#stream = new JobStream(jobId);
     this.#streamNotBefore = 0;
-    this.#freshness.reset();
+    this.#poller.reset();
     this.#poller.start();
   }
 
@@ -36,7 +31,7 @@ export class JobPage {
   stop() {
     this.#poller.stop();
     this.#job = null;
-    this.#card = null;
+    this.#row = null;
     byId("job-place").replaceChildren();
   }
 
@@ -48,7 +43,8 @@ export class JobPage {
         const end = await this.#stream.follow(signal, (job) => this.#heard(job, signal));
         signal.throwIfAborted();
         if (end !== "gone") {
-          return { unfinished: end !== "done", requests: 1, pause: this.#pauseAfter(end) };
+          const pause = end === "cut" ? this.#stream.pauseSeconds : null;
+          return { unfinished: end !== "done", requests: 1, pause };
         }
       } catch (error) {
         signal.throwIfAborted();
@@ -65,10 +61,6 @@ export class JobPage {
     return { unfinished: !isFinished(job), requests: 1 };
   }
 
-  #pauseAfter(end) {
-    return end === "cut" ? this.#stream.pauseSeconds : null;
-  }
-
   #heard(job, signal) {
     if (signal.aborted) {
       return;
@@ -76,23 +68,26 @@ export class JobPage {
     if (job) {
       this.#show(job);
     }
-    this.#freshness.report({});
+    this.#poller.heard();
   }
 
   #show(job) {
-    if (this.#card) {
-      this.#card.update(job);
+    if (this.#row) {
+      this.#row.update(job);
       changes([this.#job], [job]).forEach(announce);
     } else {
-      this.#card = new JobCard(job, { heading: "h2", changed: () => this.#changed() });
-      this.#card.open();
-      byId("job-place").replaceChildren(this.#card.node);
+      this.#row = new JobRow(job, () => this.#changed());
+      this.#row.open();
+      const head = byId("jobs").tHead.cloneNode(true);
+      const table = element("table", { class: "jobs", "aria-labelledby": "job-title" });
+      table.append(head, this.#row.node);
+      byId("job-place").replaceChildren(table);
     }
     this.#job = job;
   }
 
   #changed() {
-    this.#card?.update(this.#job);
+    this.#row?.update(this.#job);
     this.#poller.now();
   }
 }

@@ -1,7 +1,6 @@
 // One job as its stream of events shows it, from one connection to the next.
 
 import { openEvents } from "./api.js";
-import { EventParser } from "./event_parser.js";
 
 // A stream begins with a hint for its client: one that brings nothing is held back on its way.
 const BEGINNING_MILLISECONDS = 8_000;
@@ -31,10 +30,9 @@ export class JobStream {
    */
   async follow(signal, heard) {
     const silence = new AbortController();
-    const watchdog = new Watchdog(() => silence.abort());
     let begun = false;
+    let timer = setTimeout(() => silence.abort(), BEGINNING_MILLISECONDS);
     try {
-      watchdog.expect(BEGINNING_MILLISECONDS);
       const both = AbortSignal.any([signal, silence.signal]);
       const reader = await openEvents(this.#jobId, this.#parser.lastEventId, both);
       if (reader === null) {
@@ -53,7 +51,8 @@ export class JobStream {
           return "cut";
         }
         begun = true;
-        watchdog.expect(SILENCE_MILLISECONDS);
+        clearTimeout(timer);
+        timer = setTimeout(() => silence.abort(), SILENCE_MILLISECONDS);
         if (this.#tell(this.#parser.feed(piece.value), heard)) {
           silence.abort();
           return "gone";
@@ -64,7 +63,7 @@ export class JobStream {
       silence.abort();
       throw error;
     } finally {
-      watchdog.stop();
+      clearTimeout(timer);
       this.#parser.cut();
     }
   }
@@ -83,21 +82,60 @@ export class JobStream {
   }
 }
 
-/** Calls `bark` when what was expected did not come. */
-class Watchdog {
-  #bark;
-  #timer = 0;
+/**
+ * Takes Server-Sent Events out of text that comes in pieces:
+ * https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+ */
+export class EventParser {
+  lastEventId = "";
+  retryMilliseconds = null;
+  #rest = "";
+  #id = "";
+  #type = "";
+  #data = [];
 
-  constructor(bark) {
-    this.#bark = bark;
+  /** The events that are complete with `text`: `{type, data}`. */
+  feed(text) {
+    const lines = (this.#rest + text).split("\n");
+    this.#rest = lines.pop();
+    const events = [];
+    for (const line of lines) {
+      if (line !== "") {
+        this.#take(line);
+        continue;
+      }
+      if (this.#data.length > 0) {
+        events.push({ type: this.#type || "message", data: this.#data.join("\n") });
+      }
+      // Not before the whole event is there: after a cut it has to come again.
+      this.lastEventId = this.#id;
+      this.#type = "";
+      this.#data = [];
+    }
+    return events;
   }
 
-  expect(milliseconds) {
-    this.stop();
-    this.#timer = setTimeout(this.#bark, milliseconds);
+  /** Forget an event that was cut in the middle. */
+  cut() {
+    this.#rest = "";
+    this.#id = this.lastEventId;
+    this.#type = "";
+    this.#data = [];
   }
 
-  stop() {
-    clearTimeout(this.#timer);
+  #take(line) {
+    const colon = line.indexOf(":");
+    const name = colon < 0 ? line : line.slice(0, colon);
+    // Not by a regular expression's dot, which stops at U+2028: JSON may hold it as it is.
+    const value = colon < 0 ? "" : line.slice(colon + (line[colon + 1] === " " ? 2 : 1));
+    if (name === "data") {
+      this.#data.push(value);
+    } else if (name === "event") {
+      this.#type = value;
+    } else if (name === "id") {
+      this.#id = value;
+    } else if (name === "retry" && /^\d+$/.test(value)) {
+      this.retryMilliseconds = Number(value);
+    }
   }
 }

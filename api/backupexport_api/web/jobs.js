@@ -1,6 +1,6 @@
 // What is known of jobs, as plain lists: no requests, no page.
 
-import { reasonWords, statusWords } from "./format.js";
+import { reasonWords } from "./format.js";
 
 const FINISHED = ["completed", "failed", "cancelled"];
 
@@ -12,17 +12,23 @@ export function isFinished(job) {
 /**
  * `known` brought up to date by `fresh`, the newest jobs as the server listed them.
  *
- * What is older than all of `fresh` was not asked for, so it stays where there is more to list;
+ * What stands behind all of `fresh` was not asked for, so it stays where there is more to list;
  * whatever else `fresh` lacks is gone.
  */
 export function merged(known, fresh, hasMore) {
   if (fresh.length === 0 || !hasMore) {
     return { jobs: fresh, reachesEnd: true };
   }
-  const listed = new Set(fresh.map((job) => job.job_id));
-  const oldest = fresh[fresh.length - 1].created_at;
-  const older = known.filter((job) => !listed.has(job.job_id) && job.created_at < oldest);
+  const last = fresh[fresh.length - 1];
+  const older = known.filter((job) => standsBehind(job, last));
   return { jobs: [...fresh, ...older], reachesEnd: older.length === 0 };
+}
+
+/** Whether the server lists `job` after `other`: newest first, then by id from the end. */
+function standsBehind(job, other) {
+  return job.created_at === other.created_at
+    ? job.job_id < other.job_id
+    : job.created_at < other.created_at;
 }
 
 /** `known` and behind it the next page. */
@@ -40,8 +46,7 @@ export function changes(before, after) {
 }
 
 function outcome(job) {
-  const status = statusWords(job.status).toLowerCase();
   return job.status === "failed" && job.error
-    ? `${status}, ${reasonWords(job.error.reason).toLowerCase()}`
-    : status;
+    ? `failed, ${reasonWords(job.error.reason).toLowerCase()}`
+    : job.status;
 }

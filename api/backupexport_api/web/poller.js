@@ -1,12 +1,18 @@
 // Looks again and again: soon while something happens, slowly while nothing does, not at all while
-// nobody watches, and with growing pauses while the server can't be reached.
+// nobody watches, and with growing pauses while the server can't be reached. A line on the page
+// says how old what you see is.
 
-import { pauseSeconds, retrySeconds } from "./pace.js";
 import { Problem } from "./api.js";
+import { announce, element, setHidden, setText } from "./dom.js";
+import { clockTime } from "./format.js";
+
+const BUSY_SECONDS = 2;
+const IDLE_SECONDS = 12;
+const LONGEST_RETRY_SECONDS = 60;
 
 export class Poller {
   #look;
-  #report;
+  #freshness;
   #running = false;
   #timer = 0;
   #current = null;
@@ -14,12 +20,11 @@ export class Poller {
 
   /**
    * `look(signal)` asks the server and says `{unfinished, requests}`, and with `pause` how many
-   * seconds to wait where it knows better; `report` hears how each look went: `{}`, or
-   * `{error, retrySeconds}`.
+   * seconds to wait where it knows better; `line` is where the page tells how each look went.
    */
-  constructor(look, report) {
+  constructor(look, line) {
     this.#look = look;
-    this.#report = report;
+    this.#freshness = new Freshness(line, () => this.now());
     document.addEventListener("visibilitychange", () => this.#visibilityChanged());
     window.addEventListener("online", () => this.now());
   }
@@ -33,6 +38,16 @@ export class Poller {
   stop() {
     this.#running = false;
     this.#drop();
+  }
+
+  /** What is shown from now on has not been asked for yet. */
+  reset() {
+    this.#freshness.reset();
+  }
+
+  /** The server has answered, in a look that goes on. */
+  heard() {
+    this.#freshness.reached();
   }
 
   /** Look at once; a look that is under way would bring older news, so it is dropped. */
@@ -51,16 +66,15 @@ export class Poller {
       }
       this.#failures = 0;
       seconds = result.pause ?? pauseSeconds(result);
-      this.#report({});
+      this.#freshness.reached();
     } catch (error) {
       if (this.#current !== current) {
         return;
       }
       this.#failures += 1;
       seconds = retrySeconds(this.#failures, error.retryAfter ?? 0);
-      this.#report({ error, retrySeconds: seconds });
-      if (error instanceof Problem && error.status < 500 && error.status !== 429) {
-        // Asking again would be answered alike.
+      this.#freshness.failed(error, seconds);
+      if (isFinal(error)) {
         this.#current = null;
         return;
       }
@@ -83,5 +97,80 @@ export class Poller {
     clearTimeout(this.#timer);
     this.#current?.abort();
     this.#current = null;
+  }
+}
+
+/** After a success: seconds; a look that took several requests is made as much rarer. */
+export function pauseSeconds({ unfinished, requests }) {
+  return (unfinished ? BUSY_SECONDS : IDLE_SECONDS) * Math.max(1, requests);
+}
+
+/** After `failures` in a row: seconds, doubling, and never less than the server asked for. */
+export function retrySeconds(failures, retryAfter = 0, random = Math.random()) {
+  const doubled = Math.min(LONGEST_RETRY_SECONDS, BUSY_SECONDS * 2 ** (failures - 1));
+  // Spread, so that many pages don't come back at the same moment.
+  return Math.max(retryAfter, doubled * (0.75 + random / 4));
+}
+
+/** Whether asking again would be answered alike. */
+function isFinal(error) {
+  return error instanceof Problem && error.status < 500 && error.status !== 429;
+}
+
+class Freshness {
+  #line;
+  #text = element("span");
+  #again = element("button", { type: "button", class: "quiet" }, "Try now");
+  #reachedAt = null;
+  #failing = false;
+
+  constructor(line, tryNow) {
+    this.#line = line;
+    this.#again.addEventListener("click", tryNow);
+    line.append(this.#text, this.#again);
+    this.reset();
+  }
+
+  reset() {
+    this.#reachedAt = null;
+    this.#failing = false;
+    this.#show("Loading…");
+  }
+
+  reached() {
+    this.#reachedAt = new Date();
+    if (this.#failing) {
+      announce("The server answers again.");
+    }
+    this.#failing = false;
+    this.#show(`Live. Checked at ${clockTime(this.#reachedAt)}.`);
+  }
+
+  failed(error, retrySeconds) {
+    const complaint = this.#complaint(error, retrySeconds);
+    if (!this.#failing) {
+      announce(complaint);
+    }
+    this.#failing = true;
+    this.#show(complaint);
+  }
+
+  #complaint(error, seconds) {
+    if (isFinal(error)) {
+      return error.message;
+    }
+    const since = this.#reachedAt && clockTime(this.#reachedAt);
+    const next = `Trying again at ${clockTime(new Date(Date.now() + seconds * 1000))}.`;
+    if (error instanceof Problem) {
+      const age = since ? `What you see is from ${since}. ` : "";
+      return `${error.message} ${age}${next}`;
+    }
+    return since ? `Not reached since ${since}. ${next}` : `${error.message} ${next}`;
+  }
+
+  #show(text) {
+    setText(this.#text, text);
+    this.#line.classList.toggle("failing", this.#failing);
+    setHidden(this.#again, !this.#failing, this.#line);
   }
 }

@@ -14,7 +14,8 @@ _METHODS = ["GET", "HEAD"]
 @router.api_route("/", methods=_METHODS)
 async def show_page(request: Request) -> Response:
     """The web page, which uses nothing but the public API."""
-    return _respond(request, assets.page("index"), security_headers.for_page())
+    page = assets.page("index", request.app.state.projects_claim)
+    return _respond(request, page, security_headers.for_page())
 
 
 @router.api_route("/docs", methods=_METHODS)

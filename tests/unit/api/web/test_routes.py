@@ -1,7 +1,9 @@
 """The web page and the API docs as a browser's requests see them."""
 
 import gzip
+import html
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -42,6 +44,15 @@ async def test_no_text_becomes_code_on_our_own_page(client: httpx.AsyncClient) -
     policy = policy_of(await client.get("/"))
     assert policy["require-trusted-types-for"] == "'script'"
     assert policy["trusted-types"] == "'none'"
+
+
+@pytest.mark.parametrize("claim", ["projects", 'https://example.com/"projects">'])
+async def test_the_page_is_told_which_claim_lists_the_projects(
+    make_client: Callable[..., httpx.AsyncClient], claim: str
+) -> None:
+    async with make_client(JWT_PROJECTS_CLAIM=claim) as client:
+        page = (await client.get("/")).text
+    assert f'<meta name="projects-claim" content="{html.escape(claim)}">' in page
 
 
 class Links(HTMLParser):
@@ -191,5 +202,9 @@ async def test_json_has_no_headers_of_the_pages(client: httpx.AsyncClient) -> No
 
 
 def test_the_page_is_small() -> None:
-    files = [file.read_bytes() for file in WEB.iterdir() if not file.name.startswith("docs.")]
+    files = [
+        file.read_bytes()
+        for file in WEB.iterdir()
+        if file.suffix in {".css", ".html", ".js", ".svg"} and file.stem != "docs"
+    ]
     assert sum(len(gzip.compress(file)) for file in files) <= 32 * 1024

@@ -1,0 +1,13 @@
+import pytest
+from backupexport_contract.readable import readable_duration, readable_size
+from numbers_in_words import DURATIONS, SIZES
+
+
+@pytest.mark.parametrize(("size", "words"), SIZES.items())
+def test_a_size_is_written_in_the_unit_that_fits(size: int, words: str) -> None:
+    assert readable_size(size) == words
+
+
+@pytest.mark.parametrize(("seconds", "words"), DURATIONS.items())
+def test_a_duration_is_written_in_two_units_at_most(seconds: float, words: str) -> None:
+    assert readable_duration(seconds) == words
