@@ -49,7 +49,9 @@ class RunnerPods(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     all: Annotated[PodTemplate, AfterValidator(_known_to_kubernetes)] = {}
+    """Of all Jobs."""
     tasks: Annotated[PodTemplate, AfterValidator(_known_to_kubernetes)] = {}
+    """Of the small Jobs alone, which clean up and deliver; wins over `all`."""
 
 
 class Settings(BaseSettings):

@@ -41,8 +41,8 @@ _DEFAULT_TEMPLATE: PodTemplate = {
         ],
     },
 }
-# What no template sets, but we alone or nobody: of the pod's spec, of its container, and all of
-# both security contexts but for this.
+# What no template sets, but we alone or nobody: of the pod's spec, of its container, and of the
+# pod's security context all but these. The chart's schema has the same lists.
 OUR_POD_FIELDS = frozenset(
     {
         "automountServiceAccountToken", "enableServiceLinks", "ephemeralContainers", "hostIPC",
@@ -51,9 +51,10 @@ OUR_POD_FIELDS = frozenset(
 )  # fmt: skip
 OUR_CONTAINER_FIELDS = frozenset(
     {
-        "args", "command", "env", "envFrom", "image", "lifecycle", "restartPolicy",
-        "restartPolicyRules", "securityContext", "terminationMessagePath",
-        "terminationMessagePolicy", "volumeDevices", "volumeMounts", "workingDir",
+        "args", "command", "env", "envFrom", "image", "lifecycle", "livenessProbe", "ports",
+        "readinessProbe", "restartPolicy", "restartPolicyRules", "securityContext",
+        "startupProbe", "terminationMessagePath", "terminationMessagePolicy", "volumeDevices",
+        "volumeMounts", "workingDir",
     }
 )  # fmt: skip
 SECURITY_FIELDS_LEFT_OPEN = frozenset(
