@@ -145,13 +145,14 @@ def _column(name: str, kind: str, path: str, priority: int) -> dict[str, Any]:
 
 
 def main(root: Path = Path()) -> int:
-    """Write both below `root`, and the chart's schema of `deliveries`."""
+    """Write both below `root`, and what the chart has of `deliveries`."""
     for file_name, manifest in manifests().items():
         (root / FOLDER / file_name).write_text(as_yaml(manifest), encoding="utf-8")
     values = root / values_schema.FILE
     values.write_text(
         values_schema.with_deliveries(values.read_text(encoding="utf-8")), encoding="utf-8"
     )
+    (root / values_schema.KINDS_FILE).write_text(values_schema.kinds_text(), encoding="utf-8")
     return 0
 
 

@@ -5,7 +5,9 @@ Jobs for it, and an ExportTarget and the chart have its settings.  Nothing else 
 """
 
 import functools
-from typing import Annotated, ClassVar, Literal, Self, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -29,9 +31,53 @@ class SecretReference(KubernetesModel):
     """The Secret's name."""
 
 
+@dataclass(frozen=True, slots=True)
+class SettingsRule:
+    """What else a kind's settings have to have, or not, where `field` is `value`.
+
+    Fields are named as in the CRD, whose API server checks the rule, as do the chart and the
+    operator, for settings that no API server sees.
+    """
+
+    field: str
+    value: bool | str
+    needs: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+    message: str = ""
+
+    @property
+    def cel(self) -> str:
+        """The rule for the API server."""
+        is_other = f"self.{self.field} != '{self.value}'"
+        if self.value is True:
+            is_other = f"!self.{self.field}"
+        parts = [f"has(self.{name})" for name in self.needs]
+        parts += [f"!has(self.{name})" for name in self.excludes]
+        is_kept = " && ".join(parts)
+        return f"{is_other} || {f'({is_kept})' if len(parts) > 1 else is_kept}"
+
+    def is_broken(self, settings: Mapping[str, Any]) -> bool:
+        """Whether `settings`, a manifest with its defaults, break it."""
+        return settings.get(self.field) == self.value and not (
+            settings.keys() >= set(self.needs) and settings.keys().isdisjoint(self.excludes)
+        )
+
+
+def _with_rules(schema: dict[str, Any], form: type["Delivery"]) -> None:
+    if form.rules:
+        schema[CEL_KEY] = [{"rule": rule.cel, "message": rule.message} for rule in form.rules]
+
+
 class Delivery(KubernetesModel):
     """What the kinds have in common."""
 
+    model_config = ConfigDict(json_schema_extra=_with_rules)
+    rules: ClassVar[tuple[SettingsRule, ...]] = ()
+    """What fields need or exclude each other."""
+    is_notification: ClassVar[bool] = False
+    """Whether REST has it as the job's `notification`, and not among its `deliveries`."""
+    links_to_api: ClassVar[bool] = False
+    """Whether what it sends has links to the api, whose address the chart then asks for."""
     condition_type: ClassVar[str]
     """The BackupExport's condition that tells of such deliveries."""
     reads_file: ClassVar[bool] = False
@@ -58,24 +104,34 @@ class Delivery(KubernetesModel):
         """Whether there is one for an export that ended in `phase`."""
         return phase is Phase.SUCCEEDED
 
+    @model_validator(mode="after")
+    def _keeps_its_rules(self) -> Self:
+        settings = self.to_manifest()
+        for rule in self.rules:
+            if rule.is_broken(settings):
+                raise ValueError(rule.message)
+        return self
+
 
 class EmailDelivery(Delivery):
     """A mail to the export's notifyEmail when it ends, well or not."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            CEL_KEY: [
-                {
-                    "rule": "!self.enabled || (has(self.host) && has(self.from))",
-                    "message": "host and from are required where e-mail is enabled",
-                },
-                {
-                    "rule": "self.tls != 'none' || !has(self.secretRef)",
-                    "message": "a login needs tls: starttls or tls, it is never sent in the clear",
-                },
-            ]
-        }
+    rules: ClassVar = (
+        SettingsRule(
+            "enabled",
+            value=True,
+            needs=("host", "from"),
+            message="host and from are required where e-mail is enabled",
+        ),
+        SettingsRule(
+            "tls",
+            value="none",
+            excludes=("secretRef",),
+            message="a login needs tls: starttls or tls, it is never sent in the clear",
+        ),
     )
+    is_notification: ClassVar[bool] = True
+    links_to_api: ClassVar[bool] = True
     condition_type: ClassVar[str] = "Notified"
     # The runner waits as long as RFC 5321, 4.5.3.2 wants, which is half an hour at the most; the
     # rest is for the pod's start.
@@ -102,28 +158,17 @@ class EmailDelivery(Delivery):
         """Whether there is an address, however the export ended."""
         return phase.is_finished and cls.is_asked_for(spec)
 
-    @model_validator(mode="after")
-    def _is_whole(self) -> Self:
-        # The CEL rules once more, for the chart's settings, which no API server checks.
-        if self.enabled and (self.host is None or self.sender is None):
-            raise ValueError("host and from are required where e-mail is enabled")
-        if self.tls == "none" and self.secret_ref is not None:
-            raise ValueError("a login needs tls: starttls or tls, it is never sent in the clear")
-        return self
-
 
 class TelegramDelivery(Delivery):
     """The finished file as documents in a Telegram chat, in parts where it is too large."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            CEL_KEY: [
-                {
-                    "rule": "!self.enabled || has(self.secretRef)",
-                    "message": "secretRef is required where Telegram is enabled",
-                }
-            ]
-        }
+    rules: ClassVar = (
+        SettingsRule(
+            "enabled",
+            value=True,
+            needs=("secretRef",),
+            message="secretRef is required where Telegram is enabled",
+        ),
     )
     condition_type: ClassVar[str] = "Delivered"
     reads_file: ClassVar[bool] = True
@@ -134,12 +179,6 @@ class TelegramDelivery(Delivery):
     """The Bot API server; one of your own takes files of up to 2 GB."""
     part_bytes: int = Field(default=50_000_000, ge=1024, le=4_000_000_000)
     """The largest document that the Bot API server takes, in bytes; larger files go in parts."""
-
-    @model_validator(mode="after")
-    def _is_whole(self) -> Self:
-        if self.enabled and self.secret_ref is None:
-            raise ValueError("secretRef is required where Telegram is enabled")
-        return self
 
 
 class Deliveries(KubernetesModel):

@@ -2,18 +2,56 @@
 
 import socket
 import uuid
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
+from backupexport_contract import names
 from backupexport_contract.deliveries import Deliveries
 from backupexport_runtime.settings_errors import ENV_PREFIX
-from pydantic import Field, ValidationInfo, field_validator
+from kubernetes.aio.client import V1PodTemplateSpec
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backupexport_operator.leader.decision import Timings
 from backupexport_operator.manifests.delivery_job import PublicApi
-from backupexport_operator.manifests.pod import TASK_RESOURCES, RunnerDefaults
+from backupexport_operator.manifests.pod import PodTemplate, RunnerDefaults, with_text_quantities
 
 PositiveSeconds = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+def _known_to_kubernetes(template: PodTemplate) -> PodTemplate:
+    """Raises ValueError with the place of the first field that Kubernetes doesn't have so."""
+    given = {"spec": {}} | {key: value for key, value in template.items() if value is not None}
+    whole = given
+    if isinstance(given["spec"], dict):
+        # The one field that a pod must have.
+        whole = given | {"spec": {"containers": []} | given["spec"]}
+    try:
+        read = V1PodTemplateSpec.model_validate(with_text_quantities(whole))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if any(container.name != names.RUNNER_CONTAINER for container in read.spec.containers):
+        raise ValueError(f"spec.containers: the only container is {names.RUNNER_CONTAINER}")
+    return given
+
+
+class RunnerPods(BaseModel):
+    """Settings of the Jobs' pods, which `manifests/pod.py` merges."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    all: Annotated[PodTemplate, AfterValidator(_known_to_kubernetes)] = {}
+    """Of all Jobs."""
+    tasks: Annotated[PodTemplate, AfterValidator(_known_to_kubernetes)] = {}
+    """Of the small Jobs alone, which clean up and deliver; wins over `all`."""
 
 
 class Settings(BaseSettings):
@@ -27,30 +65,10 @@ class Settings(BaseSettings):
     """The namespace whose BackupExports are served."""
     runner_image: str
     """The image of the Jobs' container."""
-    runner_image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
-    """When the node pulls the runner's image."""
-    runner_image_pull_secrets: list[str] = []
-    """Names of Secrets with registry credentials for the runner's image."""
-    runner_service_account: str = "default"
-    """The ServiceAccount of the Jobs' pods; it needs no permission and mounts no token."""
     claim_name: str
     """The PersistentVolumeClaim that exports are written to."""
-    runner_resources: dict[str, Any] = {}
-    """Resources of the Jobs' container, as in a Pod, unless the ExportTarget has its own."""
-    runner_task_resources: dict[str, Any] = {}
-    """Resources of the small Jobs that clean up and deliver; enough for them unless given."""
-    runner_pod_labels: dict[str, str] = {}
-    """Labels of the Jobs' pods besides the operator's own, which win."""
-    runner_pod_annotations: dict[str, str] = {}
-    """Annotations of the Jobs' pods."""
-    runner_node_selector: dict[str, str] = {}
-    """nodeSelector of the Jobs' pods."""
-    runner_tolerations: list[dict[str, Any]] = []
-    """tolerations of the Jobs' pods."""
-    runner_affinity: dict[str, Any] = {}
-    """affinity of the Jobs' pods."""
-    runner_priority_class_name: str | None = None
-    """PriorityClass of the Jobs' pods."""
+    runner_pods: RunnerPods = RunnerPods()
+    """The Jobs' pods: partial PodTemplateSpecs, `all`, and `tasks` for the small Jobs alone."""
     release: str = ""
     """The label app.kubernetes.io/instance of Jobs and their pods; they have none unless given."""
     backoff_limit: int = Field(default=4, ge=0, le=20)
@@ -134,18 +152,9 @@ class Settings(BaseSettings):
         return RunnerDefaults(
             image=self.runner_image,
             claim_name=self.claim_name,
-            service_account=self.runner_service_account,
-            image_pull_policy=self.runner_image_pull_policy,
-            image_pull_secrets=tuple(self.runner_image_pull_secrets),
-            resources=self.runner_resources,
-            task_resources=self.runner_task_resources or TASK_RESOURCES,
+            pod_template=self.runner_pods.all,
+            task_pod_template=self.runner_pods.tasks,
             release=self.release,
-            pod_labels=self.runner_pod_labels,
-            pod_annotations=self.runner_pod_annotations,
-            node_selector=self.runner_node_selector,
-            tolerations=self.runner_tolerations,
-            affinity=self.runner_affinity,
-            priority_class_name=self.runner_priority_class_name,
             backoff_limit=self.backoff_limit,
             active_deadline_seconds=self.active_deadline_seconds,
             ttl_seconds_after_finished=self.ttl_seconds_after_finished,

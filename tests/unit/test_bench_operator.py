@@ -226,8 +226,8 @@ def test_the_operator_gets_the_charts_settings_and_permissions() -> None:
     needed = operator_installation.needed_by(manifests)
 
     assert settings["BACKUPEXPORT_NAMESPACE"] == "here"
-    selector = json.loads(settings["BACKUPEXPORT_RUNNER_NODE_SELECTOR"])
-    assert selector == operator_installation.NO_NODE
+    pods = json.loads(settings["BACKUPEXPORT_RUNNER_PODS"])
+    assert pods["all"]["spec"]["nodeSelector"] == operator_installation.NO_NODE
     assert {manifest["kind"] for manifest in needed} == {
         "ServiceAccount",
         "Role",

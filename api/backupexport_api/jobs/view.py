@@ -4,12 +4,11 @@ from typing import Any, Literal
 
 from backupexport_contract import names, timestamps
 from backupexport_contract.backup_export import BackupExport
-from backupexport_contract.deliveries import conditions_by_kind
+from backupexport_contract.deliveries import Deliveries, conditions_by_kind
 from backupexport_contract.kubernetes_model import Condition
 from backupexport_contract.reasons import REST_STATUS
 from pydantic import BaseModel, ConfigDict
 
-_EMAIL = "email"
 _DELIVERY_STATUS = {"True": "sent", "False": "failed", "Unknown": "pending"}
 
 JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
@@ -135,6 +134,7 @@ def job_view(export: BackupExport) -> JobView:
     spec, status = export.spec, export.status
     progress, artifact = status.progress, status.artifact
     told = conditions_by_kind(status)
+    notifications = {kind for kind, form in Deliveries.kinds().items() if form.is_notification}
     return JobView(
         job_id=export.job_id,
         status=REST_STATUS[export.phase],
@@ -150,11 +150,13 @@ def job_view(export: BackupExport) -> JobView:
         progress=progress and ProgressView.model_validate(progress, from_attributes=True),
         artifact=artifact and ArtifactView.model_validate(artifact, from_attributes=True),
         error=status.reason and ErrorView(reason=status.reason, message=status.message or ""),
-        notification=told.get(_EMAIL) and NotificationView(**_outcome(told[_EMAIL])),
+        notification=next(
+            (NotificationView(**_outcome(told[kind])) for kind in notifications & told.keys()), None
+        ),
         deliveries=[
             DeliveryView(kind=kind, **_outcome(condition))
             for kind, condition in told.items()
-            if kind != _EMAIL
+            if kind not in notifications
         ],
     )
 

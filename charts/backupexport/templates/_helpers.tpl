@@ -188,9 +188,37 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{/* JSON, or nothing for an empty list or object. */}}
+{{/* JSON, or nothing for an empty list or object. As the kubelet would expand $(NAME) in it, a dollar
+     sign is written as JSON's escape. */}}
 {{- define "backupexport.json" -}}
-{{- with . }}{{ toJson . }}{{ end -}}
+{{- with . }}{{ toJson . | replace "$" "\\u0024" }}{{ end -}}
+{{- end -}}
+
+{{/* What the values say of the pods of all Jobs, as JSON of a partial PodTemplateSpec with the
+     runner's container; runner.podTemplate wins. */}}
+{{- define "backupexport.runnerPodTemplate" -}}
+{{- $runner := .Values.runner -}}
+{{- $given := deepCopy $runner.podTemplate -}}
+{{- $container := dict "name" "runner" "imagePullPolicy" $runner.image.pullPolicy "resources" (deepCopy $runner.resources) -}}
+{{- range dig "spec" "containers" list $given }}{{ $container = mergeOverwrite $container . }}{{ end -}}
+{{- $spec := include "backupexport.scheduling" (list . "runner") | fromYaml -}}
+{{- $_ := set $spec "serviceAccountName" (printf "%s-runner" (include "backupexport.fullname" .)) -}}
+{{- with .Values.imagePullSecrets }}{{ $_ := set $spec "imagePullSecrets" . }}{{ end -}}
+{{- $metadata := dict "labels" (merge (dict) $runner.podLabels .Values.commonLabels) -}}
+{{- with $runner.podAnnotations }}{{ $_ := set $metadata "annotations" (deepCopy .) }}{{ end -}}
+{{- $template := mergeOverwrite (dict "metadata" $metadata "spec" $spec) $given -}}
+{{- $_ := set $template.spec "containers" (list $container) -}}
+{{- toJson $template -}}
+{{- end -}}
+
+{{/* The operator's setting of the same name. */}}
+{{- define "backupexport.runnerPods" -}}
+{{- $pods := dict "all" (include "backupexport.runnerPodTemplate" . | fromJson) -}}
+{{- with .Values.runner.taskResources -}}
+{{- $container := dict "name" "runner" "resources" . -}}
+{{- $_ := set $pods "tasks" (dict "spec" (dict "containers" (list $container))) -}}
+{{- end -}}
+{{- include "backupexport.json" $pods -}}
 {{- end -}}
 
 {{- define "backupexport.targetName" -}}

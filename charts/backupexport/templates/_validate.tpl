@@ -50,9 +50,9 @@
 {{- fail "operator.lease: retrySeconds must be at most half of renewDeadlineSeconds" }}
 {{- end }}
 {{- end }}
-{{- include "backupexport.checkDeliveries" (list "deliveries" .Values.deliveries) }}
+{{- include "backupexport.checkDeliveries" (list . "deliveries" .Values.deliveries) }}
 {{- range .Values.exportTargets }}
-{{- include "backupexport.checkDeliveries" (list (printf "exportTargets of %s: deliveries" .projectId) .deliveries) }}
+{{- include "backupexport.checkDeliveries" (list $ (printf "exportTargets of %s: deliveries" .projectId) .deliveries) }}
 {{- end }}
 {{- if and (include "backupexport.downloadsEnabled" .) (not .Values.storage.existingClaim) (has "ReadWriteOncePod" .Values.storage.accessModes) }}
 {{- fail "api.downloads.enabled: a ReadWriteOncePod volume is for one pod at a time, and the api's would keep every runner from it" }}
@@ -73,22 +73,21 @@
 {{- end -}}
 
 {{/* The CRD's rules of several fields, which the API server and the operator would refuse too; of
-     (list path deliveries). */}}
+     (list . path deliveries). */}}
 {{- define "backupexport.checkDeliveries" -}}
-{{- $path := index . 0 }}
-{{- $email := get (default dict (index . 1)) "email" }}
-{{- if kindIs "map" $email }}
-{{- if and (dig "enabled" true $email) (not (and $email.host $email.from)) }}
-{{- fail (printf "%s.email: host and from are required where e-mail is enabled" $path) }}
+{{- $deliveries := default dict (index . 2) }}
+{{- $path := index . 1 }}
+{{- range $kind, $about := (index . 0).Files.Get "files/deliveries.json" | fromJson }}
+{{- $settings := get $deliveries $kind }}
+{{- if kindIs "map" $settings }}
+{{- range $rule := $about.rules }}
+{{- if eq (toString (dig $rule.field $rule.default $settings)) (toString $rule.value) }}
+{{- $broken := false }}
+{{- range $rule.needs }}{{ if not (get $settings .) }}{{ $broken = true }}{{ end }}{{ end }}
+{{- range $rule.excludes }}{{ if get $settings . }}{{ $broken = true }}{{ end }}{{ end }}
+{{- if $broken }}{{ fail (printf "%s.%s: %s" $path $kind $rule.message) }}{{ end }}
 {{- end }}
-{{- if and (eq (toString $email.tls) "none") $email.secretRef }}
-{{- fail (printf "%s.email: a login needs tls: starttls or tls, it is never sent in the clear" $path) }}
 {{- end }}
-{{- end }}
-{{- $telegram := get (default dict (index . 1)) "telegram" }}
-{{- if kindIs "map" $telegram }}
-{{- if and (dig "enabled" true $telegram) (not $telegram.secretRef) }}
-{{- fail (printf "%s.telegram: secretRef is required where Telegram is enabled" $path) }}
 {{- end }}
 {{- end }}
 {{- end -}}

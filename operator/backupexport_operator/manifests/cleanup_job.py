@@ -9,12 +9,12 @@ from backupexport_operator.manifests.pod import (
     LABEL_INSTANCE,
     RunnerDefaults,
     owner_reference,
-    pod_metadata,
-    pod_spec,
+    pod_template,
     queue_label,
     request_environment,
     runner_container,
     task_labels,
+    task_templates,
 )
 
 _ATTEMPTS = 3
@@ -40,7 +40,7 @@ def cleanup_manifest(
         {"name": runner_protocol.ENV_TASK, "value": task},
         *request_environment(export),
     ]
-    container = runner_container(env, export.spec.project_id, defaults.task_resources, defaults)
+    container = runner_container(env, export.spec.project_id, defaults)
     metadata: dict[str, Any] = {
         "name": names.task_job_name(export.metadata.name, task),
         "namespace": export.metadata.namespace,
@@ -59,9 +59,6 @@ def cleanup_manifest(
             "backoffLimit": _ATTEMPTS - 1,
             "activeDeadlineSeconds": _DEADLINE_SECONDS,
             "ttlSecondsAfterFinished": _REMOVAL_TTL_SECONDS if is_kept else _TTL_SECONDS,
-            "template": {
-                "metadata": pod_metadata(labels, defaults),
-                "spec": pod_spec(container, defaults),
-            },
+            "template": pod_template(labels, container, defaults, *task_templates(defaults)),
         },
     }

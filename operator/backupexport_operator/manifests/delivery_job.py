@@ -15,12 +15,12 @@ from backupexport_operator.manifests.pod import (
     RunnerDefaults,
     literals,
     owner_reference,
-    pod_metadata,
-    pod_spec,
+    pod_template,
     queue_label,
     request_environment,
     runner_container,
     task_labels,
+    task_templates,
 )
 from backupexport_operator.observed.observation import Observation
 
@@ -68,7 +68,6 @@ def delivery_manifest(
     container = runner_container(
         env,
         export.spec.project_id,
-        defaults.task_resources,
         defaults,
         secret_name=settings.secret_ref.name if settings.secret_ref else None,
         has_volume=settings.reads_file,
@@ -91,10 +90,13 @@ def delivery_manifest(
             "podFailurePolicy": {"rules": [IGNORE_DISRUPTIONS]},
             # Two pods of one delivery would send everything twice.
             "podReplacementPolicy": "Failed",
-            "template": {
-                "metadata": pod_metadata(labels, defaults),
-                "spec": pod_spec(container, defaults, has_volume=settings.reads_file),
-            },
+            "template": pod_template(
+                labels,
+                container,
+                defaults,
+                *task_templates(defaults),
+                has_volume=settings.reads_file,
+            ),
         },
     }
 

@@ -12,10 +12,10 @@ from backupexport_operator.manifests.pod import (
     RunnerDefaults,
     literals,
     owner_reference,
-    pod_metadata,
-    pod_spec,
+    pod_template,
     queue_label,
     request_environment,
+    resources_template,
     runner_container,
     task_labels,
 )
@@ -27,6 +27,7 @@ def job_manifest(
     """A batch/v1 Job whose name and content follow from its arguments alone."""
     labels = task_labels(export, runner_protocol.TASK_EXPORT, defaults)
     queue = queue_label(target.spec.queue_name or defaults.queue_name)
+    own = target.spec.resources.to_manifest() if target.spec.resources else {}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -47,10 +48,12 @@ def job_manifest(
             "podFailurePolicy": _POD_FAILURE_POLICY,
             # A pod that is being deleted still writes: only a terminal one may be replaced.
             "podReplacementPolicy": "Failed",
-            "template": {
-                "metadata": pod_metadata(labels, defaults),
-                "spec": pod_spec(_container(export, target, defaults), defaults),
-            },
+            "template": pod_template(
+                labels,
+                _container(export, target, defaults),
+                defaults,
+                *([resources_template(own)] if own else []),
+            ),
         },
     }
 
@@ -75,12 +78,10 @@ _POD_FAILURE_POLICY = {
 def _container(
     export: BackupExport, target: ExportTarget, defaults: RunnerDefaults
 ) -> dict[str, Any]:
-    own = target.spec.resources
     project = export.spec.project_id
     container = runner_container(
         _environment(export, target),
         project,
-        own.to_manifest() if own else {},
         defaults,
         secret_name=target.spec.secret_ref.name,
     )

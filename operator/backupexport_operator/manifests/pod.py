@@ -1,5 +1,11 @@
-"""What all our Jobs have in common: labels, pod, container, environment."""
+"""What all our Jobs have in common: labels, pod, container, environment.
 
+A pod is made of partial core/v1 PodTemplateSpecs, of which the later wins: our defaults, the
+chart's, then the ExportTarget's or the small Jobs'.  What makes a pod safe and the runner work
+wins over them all.
+"""
+
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,31 +20,59 @@ VOLUME = "exports"
 SCRATCH = "scratch"
 # A pod that is evicted, or whose node goes, failed by nobody's fault.
 IGNORE_DISRUPTIONS = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
-# A small Job lists a directory, or passes a file on, or a mail; `resources` are for dumps.
+# A small Job lists a directory, or passes a file on, or a mail; it needs less than a dump.
 TASK_RESOURCES = {
     "requests": {"cpu": "10m", "memory": "48Mi"},
     "limits": {"memory": "192Mi"},
 }
 
+PodTemplate = dict[str, Any]
+"""A core/v1 PodTemplateSpec, or a part of one; of containers it has none but the runner's."""
+
+_DEFAULT_TEMPLATE: PodTemplate = {
+    "metadata": {"labels": {}, "annotations": {}},
+    "spec": {
+        "serviceAccountName": "default",
+        "terminationGracePeriodSeconds": 15,
+        # A full volume would be walked at every start otherwise.
+        "securityContext": {"fsGroupChangePolicy": "OnRootMismatch"},
+        "containers": [
+            {"name": names.RUNNER_CONTAINER, "imagePullPolicy": "IfNotPresent", "resources": {}}
+        ],
+    },
+}
+# What no template sets, but we alone or nobody: of the pod's spec, of its container, and of the
+# pod's security context all but these. The chart's schema has the same lists.
+OUR_POD_FIELDS = frozenset(
+    {
+        "automountServiceAccountToken", "enableServiceLinks", "ephemeralContainers", "hostIPC",
+        "hostNetwork", "hostPID", "initContainers", "restartPolicy", "volumes",
+    }
+)  # fmt: skip
+OUR_CONTAINER_FIELDS = frozenset(
+    {
+        "args", "command", "env", "envFrom", "image", "lifecycle", "livenessProbe", "ports",
+        "readinessProbe", "restartPolicy", "restartPolicyRules", "securityContext",
+        "startupProbe", "terminationMessagePath", "terminationMessagePolicy", "volumeDevices",
+        "volumeMounts", "workingDir",
+    }
+)  # fmt: skip
+SECURITY_FIELDS_LEFT_OPEN = frozenset(
+    {"fsGroupChangePolicy", "seLinuxOptions", "supplementalGroups"}
+)
+
 
 @dataclass(frozen=True, slots=True)
 class RunnerDefaults:
-    """What the chart says about every Job; what a Pod has under the same name is as there."""
+    """What the chart says about every Job."""
 
     image: str
     claim_name: str
-    service_account: str = "default"
-    image_pull_policy: str = "IfNotPresent"
-    image_pull_secrets: tuple[str, ...] = ()
-    resources: dict[str, Any] = field(default_factory=dict)
-    task_resources: dict[str, Any] = field(default_factory=lambda: TASK_RESOURCES)
+    pod_template: PodTemplate = field(default_factory=dict)
+    """For the pods of all Jobs."""
+    task_pod_template: PodTemplate = field(default_factory=dict)
+    """For the pods of the small Jobs, which clean up and deliver; wins over `pod_template`."""
     release: str = ""
-    pod_labels: dict[str, str] = field(default_factory=dict)
-    pod_annotations: dict[str, str] = field(default_factory=dict)
-    node_selector: dict[str, str] = field(default_factory=dict)
-    tolerations: list[dict[str, Any]] = field(default_factory=list)
-    affinity: dict[str, Any] = field(default_factory=dict)
-    priority_class_name: str | None = None
     backoff_limit: int = 4
     active_deadline_seconds: int = 6 * 3600
     ttl_seconds_after_finished: int = 3600
@@ -76,63 +110,112 @@ def task_labels(export: BackupExport, task: str, defaults: RunnerDefaults) -> di
     }
 
 
-def pod_metadata(labels: dict[str, str], defaults: RunnerDefaults) -> dict[str, Any]:
-    """The Job's labels and the chart's, which can't change what the operator finds pods by."""
-    metadata: dict[str, Any] = {"labels": defaults.pod_labels | labels}
-    if defaults.pod_annotations:
-        metadata["annotations"] = defaults.pod_annotations
-    return metadata
+def pod_template(
+    labels: dict[str, str],
+    container: dict[str, Any],
+    defaults: RunnerDefaults,
+    *templates: PodTemplate,
+    has_volume: bool = True,
+) -> PodTemplate:
+    """The core/v1 PodTemplateSpec of a Job, which the Pod Security level `restricted` admits.
 
-
-def pod_spec(
-    container: dict[str, Any], defaults: RunnerDefaults, *, has_volume: bool = True
-) -> dict[str, Any]:
-    """A pod that the Pod Security level `restricted` admits, with the exports' volume or not."""
+    `labels` are the Job's, by which the operator finds the pods, and `container` is from
+    `runner_container`; both win.  `templates` win over the chart's.
+    """
+    given = functools.reduce(_merged, (_DEFAULT_TEMPLATE, defaults.pod_template, *templates))
+    metadata, spec = given.get("metadata", {}), given["spec"]
+    (runner,) = spec["containers"]
+    annotations = metadata.get("annotations")
     exports = {"name": VOLUME, "persistentVolumeClaim": {"claimName": defaults.claim_name}}
-    spec: dict[str, Any] = {
-        "restartPolicy": "Never",
-        "serviceAccountName": defaults.service_account,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": 15,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _UID,
-            "runAsGroup": _UID,
-            "fsGroup": _UID,
-            # A full volume would be walked at every start otherwise.
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
+    template = {
+        "metadata": {
+            "labels": metadata.get("labels", {}) | labels,
+            **({"annotations": annotations} if annotations else {}),
         },
-        "containers": [container],
-        "volumes": [
-            *([exports] if has_volume else []),
-            {"name": SCRATCH, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
-        ],
+        "spec": {
+            **_without(OUR_POD_FIELDS, spec),
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": {
+                **_only(SECURITY_FIELDS_LEFT_OPEN, spec.get("securityContext", {})),
+                "runAsNonRoot": True,
+                "runAsUser": _UID,
+                "runAsGroup": _UID,
+                "fsGroup": _UID,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [_without(OUR_CONTAINER_FIELDS, runner) | container],
+            "volumes": [
+                *([exports] if has_volume else []),
+                {"name": SCRATCH, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+            ],
+        },
     }
-    if defaults.image_pull_secrets:
-        spec["imagePullSecrets"] = [{"name": name} for name in defaults.image_pull_secrets]
-    if defaults.node_selector:
-        spec["nodeSelector"] = defaults.node_selector
-    if defaults.tolerations:
-        spec["tolerations"] = defaults.tolerations
-    if defaults.affinity:
-        spec["affinity"] = defaults.affinity
-    if defaults.priority_class_name:
-        spec["priorityClassName"] = defaults.priority_class_name
-    return spec
+    with_text: PodTemplate = with_text_quantities(template)
+    return with_text
+
+
+def task_templates(defaults: RunnerDefaults) -> tuple[PodTemplate, ...]:
+    """What the pods of small Jobs have in place of the exports' settings."""
+    return (resources_template(TASK_RESOURCES), defaults.task_pod_template)
+
+
+def resources_template(resources: dict[str, Any]) -> PodTemplate:
+    """A template that sets the container's resources."""
+    return {"spec": {"containers": [{"name": names.RUNNER_CONTAINER, "resources": resources}]}}
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """`below` with what `above` has, as a JSON merge patch (RFC 7386) but for two fields.
+
+    The runner's container is merged, too, though it is in a list; `resources` are replaced, since
+    one template's requests may be more than the other's limits.
+    """
+    result = dict(below)
+    for key, value in above.items():
+        if value is None:
+            result.pop(key, None)
+        elif key == "containers":
+            result[key] = [functools.reduce(_merged, value, *result.get(key, [{}]))]
+        elif isinstance(value, dict) and key != "resources":
+            result[key] = _merged(result.get(key, {}), value)
+        else:
+            result[key] = value
+    return result
+
+
+def _only(fields: frozenset[str], part: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in part.items() if name in fields}
+
+
+def _without(fields: frozenset[str], part: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in part.items() if name not in fields}
+
+
+def with_text_quantities(node: Any, name: str = "") -> Any:
+    """A quantity may be a number in YAML (`cpu: 1`); the client's models take text only."""
+    if isinstance(node, dict):
+        if name in ("limits", "requests"):
+            return {resource: str(quantity) for resource, quantity in node.items()}
+        return {key: with_text_quantities(value, key) for key, value in node.items()}
+    if isinstance(node, list):
+        return [with_text_quantities(item) for item in node]
+    return node
 
 
 def runner_container(
     env: list[dict[str, Any]],
     project_id: str,
-    resources: dict[str, Any],
     defaults: RunnerDefaults,
     *,
     secret_name: str | None = None,
     has_volume: bool = True,
 ) -> dict[str, Any]:
-    """The runner's container, which sees nothing of the volume but the project's directory."""
+    """What we alone set of the runner's container (core/v1 Container).
+
+    It sees nothing of the volume but the project's directory.
+    """
     exports = {
         "name": VOLUME,
         "mountPath": runner_protocol.EXPORTS_MOUNT,
@@ -145,10 +228,8 @@ def runner_container(
     return {
         "name": names.RUNNER_CONTAINER,
         "image": defaults.image,
-        "imagePullPolicy": defaults.image_pull_policy,
         "env": env,
         **({"envFrom": [secret]} if secret_name else {}),
-        "resources": _with_text_quantities(resources or defaults.resources),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -160,16 +241,6 @@ def runner_container(
             *([exports] if has_volume else []),
             {"name": SCRATCH, "mountPath": runner_protocol.SCRATCH_MOUNT},
         ],
-    }
-
-
-def _with_text_quantities(resources: dict[str, Any]) -> dict[str, Any]:
-    """A quantity may be a number in YAML (`cpu: 1`); the client's models take text only."""
-    return {
-        kind: {name: str(quantity) for name, quantity in part.items()}
-        if isinstance(part, dict)
-        else part
-        for kind, part in resources.items()
     }
 
 

@@ -228,11 +228,25 @@ def test_image_references(image: dict[str, str], reference: str) -> None:
 def test_lists_and_objects_reach_the_operator_as_json() -> None:
     env = environment(render(EVERYTHING), "operator")
     runner = EVERYTHING["runner"]
-    assert json.loads(env["BACKUPEXPORT_RUNNER_IMAGE_PULL_SECRETS"]) == ["registry"]
-    assert json.loads(env["BACKUPEXPORT_RUNNER_TOLERATIONS"]) == runner["tolerations"]
-    assert json.loads(env["BACKUPEXPORT_RUNNER_NODE_SELECTOR"]) == runner["nodeSelector"]
-    assert json.loads(env["BACKUPEXPORT_RUNNER_RESOURCES"])["limits"] == {"memory": "1Gi"}
+    pods = json.loads(env["BACKUPEXPORT_RUNNER_PODS"])
+    spec = pods["all"]["spec"]
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
+    assert spec["tolerations"] == runner["tolerations"]
+    assert spec["nodeSelector"] == runner["nodeSelector"]
+    assert spec["containers"][0]["resources"]["limits"] == {"memory": "1Gi"}
     assert env["BACKUPEXPORT_ACTIVE_DEADLINE_SECONDS"] == "2592000"
+
+
+def test_the_kubelet_finds_no_dollar_sign_in_json() -> None:
+    annotations = {"script": "$(HOME) $$ ${x}"}
+    deliveries = {"telegram": {"secretRef": {"name": "bot"}, "apiUrl": "http://bot/$(HOME)"}}
+    values = {"runner": {"podAnnotations": annotations}, "deliveries": deliveries}
+    env = environment(render(values), "operator")
+    for name in ("BACKUPEXPORT_RUNNER_PODS", "BACKUPEXPORT_DELIVERIES"):
+        assert "$" not in env[name]
+    pods = json.loads(env["BACKUPEXPORT_RUNNER_PODS"])
+    assert pods["all"]["metadata"]["annotations"] == annotations
+    assert json.loads(env["BACKUPEXPORT_DELIVERIES"]) == deliveries
 
 
 def test_what_has_no_value_is_not_set() -> None:
@@ -245,8 +259,10 @@ def test_what_has_no_value_is_not_set() -> None:
     assert (
         environment(manifests, "operator")
         .keys()
-        .isdisjoint({"BACKUPEXPORT_RUNNER_TOLERATIONS", "BACKUPEXPORT_RUNNER_IMAGE_PULL_SECRETS"})
+        .isdisjoint({"BACKUPEXPORT_DELIVERIES", "BACKUPEXPORT_KUEUE_QUEUE_NAME"})
     )
+    spec = json.loads(environment(manifests, "operator")["BACKUPEXPORT_RUNNER_PODS"])["all"]["spec"]
+    assert spec.keys() == {"containers", "serviceAccountName"}
 
 
 def test_zero_is_a_value() -> None:

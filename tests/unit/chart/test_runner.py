@@ -10,11 +10,17 @@ from backupexport_contract.export_target import ExportTarget
 from backupexport_operator.manifests.cleanup_job import cleanup_manifest
 from backupexport_operator.manifests.delivery_job import PublicApi, delivery_manifest
 from backupexport_operator.manifests.export_job import job_manifest
-from backupexport_operator.manifests.pod import TASK_RESOURCES, RunnerDefaults
+from backupexport_operator.manifests.pod import (
+    OUR_CONTAINER_FIELDS,
+    OUR_POD_FIELDS,
+    SECURITY_FIELDS_LEFT_OPEN,
+    TASK_RESOURCES,
+    RunnerDefaults,
+)
 from backupexport_operator.observed.observation import Observation
 from backupexport_operator.settings import Settings
 from kubernetes.client import V1Job
-from rendered_chart import Manifest, environment, of_kind, render
+from rendered_chart import EVERYTHING, Manifest, environment, of_kind, render, template
 
 INSTANCE = "app.kubernetes.io/instance"
 AFFINITY = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
@@ -166,4 +172,177 @@ def test_small_jobs_have_resources_without_a_chart(monkeypatch: pytest.MonkeyPat
     plain = defaults_of(
         {"runner": {"taskResources": {"requests": None, "limits": None}}}, monkeypatch
     )
-    assert plain.task_resources == TASK_RESOURCES
+    of_tasks = pods(plain)
+    assert of_tasks["cleanup"]["spec"]["containers"][0]["resources"] == TASK_RESOURCES
+    assert of_tasks["delivery"]["spec"]["containers"][0]["resources"] == TASK_RESOURCES
+
+
+def settings_in(pod: Manifest) -> Manifest:
+    """What the values say of a pod, among what the operator says."""
+    (container,) = pod["spec"]["containers"]
+    return {name: value for name, value in pod["spec"].items() if name not in OUR_POD_FIELDS} | {
+        "securityContext": None,
+        "containers": {
+            name: value for name, value in container.items() if name not in OUR_CONTAINER_FIELDS
+        },
+    }
+
+
+OF_EVERYTHING: Manifest = {
+    "serviceAccountName": "r-backupexport-runner",
+    "terminationGracePeriodSeconds": 15,
+    "imagePullSecrets": [{"name": "registry"}],
+    "nodeSelector": {"disk": "ssd"},
+    "tolerations": [{"effect": "NoExecute", "operator": "Exists", "tolerationSeconds": 2592000}],
+    "affinity": {"podAntiAffinity": {}},
+    "priorityClassName": "low",
+    "securityContext": None,
+    "containers": {
+        "name": "runner",
+        "imagePullPolicy": "IfNotPresent",
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"},
+        },
+    },
+}  # fmt: skip
+OF_NOTHING: Manifest = {
+    "serviceAccountName": "r-backupexport-runner",
+    "terminationGracePeriodSeconds": 15,
+    "securityContext": None,
+    "containers": {
+        "name": "runner",
+        "imagePullPolicy": "IfNotPresent",
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"},
+        },
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "of_tasks"),
+    [
+        ({}, OF_NOTHING, TASK_RESOURCES),
+        (
+            {"runner": {"image": {"pullPolicy": "Always"}}},
+            OF_NOTHING | {"containers": OF_NOTHING["containers"] | {"imagePullPolicy": "Always"}},
+            TASK_RESOURCES,
+        ),
+        (
+            EVERYTHING,
+            OF_EVERYTHING,
+            TASK_RESOURCES | {"limits": {"cpu": "100m", "memory": "192Mi"}},
+        ),
+    ],
+    ids=["defaults", "another pull policy", "everything"],
+)
+def test_what_the_values_make_of_a_pod(
+    values: Manifest, expected: Manifest, of_tasks: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for what, pod in pods(defaults_of(values, monkeypatch)).items():
+        container = expected["containers"]
+        if what != "export":
+            container = container | {"resources": of_tasks}
+        assert settings_in(pod) == expected | {"containers": container}, what
+
+
+def of_template(**spec: Any) -> Manifest:
+    return {"runner": {"podTemplate": {"spec": spec}}}
+
+
+def with_check(values: Manifest, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The pods of the operator's Jobs, and of the chart's own."""
+    check = next(
+        job for job in of_kind(render(values), "Job") if "-check-" in job["metadata"]["name"]
+    )
+    return pods(defaults_of(values, monkeypatch)) | {"check": check["spec"]["template"]}
+
+
+def test_a_new_field_of_the_pods_is_a_line_of_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = of_template(
+        dnsConfig={"nameservers": ["10.0.0.10"]},
+        runtimeClassName="gvisor",
+        terminationGracePeriodSeconds=40,
+        securityContext={"supplementalGroups": [3000]},
+    )
+    for what, pod in with_check(values, monkeypatch).items():
+        spec = pod["spec"]
+        assert spec["dnsConfig"] == {"nameservers": ["10.0.0.10"]}, what
+        assert spec["runtimeClassName"] == "gvisor"
+        assert spec["terminationGracePeriodSeconds"] == 40
+        assert spec["securityContext"]["supplementalGroups"] == [3000]
+        assert spec["securityContext"]["runAsNonRoot"] is True
+
+
+def test_the_template_wins_over_the_other_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    container = {
+        "name": "runner",
+        "imagePullPolicy": "Always",
+        "resources": {"limits": {"memory": "2Gi"}},
+    }
+    values: Manifest = {
+        **EVERYTHING,
+        "runner": {
+            **EVERYTHING["runner"],
+            "podTemplate": {
+                "metadata": {
+                    "labels": {"color": "red", "app.kubernetes.io/component": "mine"},
+                    "annotations": {"wind": "south"},
+                },
+                "spec": {
+                    "nodeSelector": {"zone": "b"},
+                    "tolerations": [{"key": "mine"}],
+                    "imagePullSecrets": [{"name": "mine"}],
+                    "priorityClassName": "mine",
+                    "containers": [container],
+                },
+            },
+        },
+    }
+    for what, pod in with_check(values, monkeypatch).items():
+        labels, spec = pod["metadata"]["labels"], pod["spec"]
+        assert (labels["color"], labels["team"]) == ("red", "data"), what
+        component = "storage-check" if what == "check" else "runner"
+        assert labels["app.kubernetes.io/component"] == component
+        assert pod["metadata"]["annotations"] == {"wind": "south"}
+        assert spec["nodeSelector"] == {"disk": "ssd", "zone": "b"}
+        assert spec["tolerations"] == [{"key": "mine"}]
+        assert spec["imagePullSecrets"] == [{"name": "mine"}]
+        assert spec["priorityClassName"] == "mine"
+        (only,) = spec["containers"]
+        assert only["imagePullPolicy"] == "Always"
+        assert only["name"] == ("storage-check" if what == "check" else "runner")
+        memory = "2Gi" if what in ("export", "check") else "192Mi"
+        assert only["resources"]["limits"]["memory"] == memory
+
+
+REFUSED: dict[str, tuple[Manifest, str]] = {
+    "root": (of_template(securityContext={"runAsUser": 0}), "'runAsUser' not allowed"),
+    "a sidecar": (of_template(containers=[{"name": "proxy"}]), "must be 'runner'"),
+    "two": (of_template(containers=[{"name": "runner"}] * 2), "maxItems"),
+    "a name": ({"runner": {"podTemplate": {"metadata": {"name": "a"}}}}, "'name' not allowed"),
+    "no template": ({"runner": {"podTemplate": {"nodeSelector": {}}}}, "'nodeSelector' not all"),
+}
+
+
+@pytest.mark.parametrize(("values", "message"), REFUSED.values(), ids=REFUSED)
+def test_the_chart_refuses_what_is_no_template(values: Manifest, message: str) -> None:
+    done = template(values)
+    assert done.returncode != 0
+    assert "at '/runner/podTemplate" in done.stderr
+    assert message in done.stderr
+
+
+def test_the_chart_refuses_what_the_operator_would_not_heed() -> None:
+    container = dict.fromkeys(OUR_CONTAINER_FIELDS, "x") | {"name": "runner"}
+    done = template(of_template(**dict.fromkeys(OUR_POD_FIELDS, "x"), containers=[container]))
+    assert done.returncode != 0
+    places = OUR_POD_FIELDS | {f"containers/0/{name}" for name in OUR_CONTAINER_FIELDS}
+    said = [f"at '/runner/podTemplate/spec/{place}': false schema" for place in places]
+    assert [line for line in said if line not in done.stderr] == []
+
+
+def test_the_chart_leaves_open_what_the_operator_does() -> None:
+    given = {"fsGroupChangePolicy": "Always", "supplementalGroups": [1], "seLinuxOptions": {}}
+    assert given.keys() == SECURITY_FIELDS_LEFT_OPEN
+    assert template(of_template(securityContext=given)).returncode == 0

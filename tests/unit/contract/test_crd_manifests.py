@@ -21,6 +21,11 @@ def test_the_chart_s_schema_of_deliveries_is_fresh() -> None:
     assert values_schema.with_deliveries(text) == text, "run `make crds`"
 
 
+def test_what_the_chart_knows_of_deliveries_is_fresh() -> None:
+    text = (ROOT / values_schema.KINDS_FILE).read_text(encoding="utf-8")
+    assert text == values_schema.kinds_text(), "run `make crds`"
+
+
 def test_a_schema_without_the_place_for_deliveries_is_refused() -> None:
     with pytest.raises(ValueError, match="no definition to write anew"):
         values_schema.with_deliveries("{}")

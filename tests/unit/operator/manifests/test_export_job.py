@@ -10,7 +10,12 @@ from backupexport_operator.manifests.export_job import job_manifest
 from backupexport_operator.manifests.pod import RunnerDefaults
 from kubernetes.aio import client
 
-DEFAULTS = RunnerDefaults(image="runner:1", claim_name="exports", resources={"limits": {}})
+RESOURCES: dict[str, Any] = {"limits": {}}
+DEFAULTS = RunnerDefaults(
+    image="runner:1",
+    claim_name="exports",
+    pod_template={"spec": {"containers": [{"name": "runner", "resources": RESOURCES}]}},
+)
 HOSTILE = "$(EXPORT_JOB_ID)`id`\n$HOME"
 
 
@@ -130,7 +135,7 @@ def test_the_targets_resources_win() -> None:
     numeric = {"limits": {"memory": "1Gi", "cpu": 1}}
     assert container(manifest(target={"resources": numeric}))["resources"] == own
     assert container(manifest(target={"resources": own}))["resources"] == own
-    assert container(manifest())["resources"] == DEFAULTS.resources
+    assert container(manifest())["resources"] == RESOURCES
 
 
 def test_fatal_exit_codes_fail_the_job_and_disruptions_do_not_count() -> None:
