@@ -1,0 +1,66 @@
+"""What goes wrong with a request, said beforehand: a status, a cut connection, a wait."""
+
+import asyncio
+import threading
+from dataclasses import dataclass, field
+
+from fake_kubernetes.refusals import Manifest, Refusal
+
+_REASONS = {
+    400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict",
+    410: "Expired", 422: "Invalid", 429: "TooManyRequests", 500: "InternalError",
+    503: "ServiceUnavailable", 504: "Timeout",
+}  # fmt: skip
+
+
+@dataclass
+class Fault:
+    """Meets requests of `verb` and `resource` ("patch", "backupexports/status"; "*" is any).
+
+    The first `skip` of them are let through, the next `times` are met.  With `status` they are
+    answered so, with `is_cut` their connection ends without an answer, with `is_held` they wait
+    for `release` or for their client to give up.  `is_stored` says that the request is carried
+    out before that.
+    """
+
+    verb: str
+    resource: str = "*"
+    status: int | None = None
+    is_cut: bool = False
+    is_held: bool = False
+    is_stored: bool = False
+    skip: int = 0
+    times: int = 1
+    name: str = "*"
+    message: str = "a fault that the test asked for"
+    details: Manifest = field(default_factory=dict)
+    retry_after: int | None = None
+    # How many requests it has met.
+    met: int = 0
+    _seen: int = 0
+    _released: threading.Event = field(default_factory=threading.Event)
+
+    def meets(self, verb: str, resource: str, name: str) -> bool:
+        """Whether the request is one of those, counting it."""
+        asked = zip((self.verb, self.resource, self.name), (verb, resource, name), strict=True)
+        if not all(mine in ("*", theirs) for mine, theirs in asked):
+            return False
+        self._seen += 1
+        if not self.skip < self._seen <= self.skip + self.times:
+            return False
+        self.met += 1
+        return True
+
+    def release(self) -> None:
+        """Let those that are held go on."""
+        self._released.set()
+
+    async def wait(self) -> None:
+        """Until `release`."""
+        while not self._released.is_set():
+            await asyncio.sleep(0.005)
+
+    @property
+    def refusal(self) -> Refusal:
+        code = self.status or 500
+        return Refusal(code, _REASONS[code], self.message, self.details)

@@ -1,0 +1,520 @@
+"""The HTTP side: routes, patches, watches, discovery, faults."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jsonpatch
+import yaml
+from aiohttp import web
+
+from fake_kubernetes import refusals
+from fake_kubernetes.faults import Fault
+from fake_kubernetes.kinds import Kind, kinds
+from fake_kubernetes.refusals import Manifest, Refusal
+from fake_kubernetes.selectors import Match, matcher
+from fake_kubernetes.storage import Change, Storage
+
+NAMESPACE = "ns"
+
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_CUT = b"cut"
+_END = b""
+
+
+@dataclass
+class Call:
+    """A request for a resource; `status` is that of its answer, None while there is none."""
+
+    verb: str
+    kind: Kind
+    namespace: str
+    name: str
+    subresource: str
+    query: dict[str, str]
+    content_type: str
+    body: Any
+    status: int | None = None
+
+    @property
+    def resource(self) -> str:
+        return f"{self.kind.plural}/{self.subresource}" if self.subresource else self.kind.plural
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}"
+
+
+@dataclass(eq=False)
+class _Watcher:
+    """An open watch; `lines` is what it still has to send."""
+
+    call: Call
+    fits: Match
+    loop: asyncio.AbstractEventLoop
+    lines: "asyncio.Queue[bytes]" = field(default_factory=asyncio.Queue)
+
+    def tell(self, *lines: bytes) -> None:
+        for line in lines:
+            self.loop.call_soon_threadsafe(self.lines.put_nowait, line)
+
+
+class FakeKubernetes:
+    """The server; `async with serving()` on this event loop, `with in_thread()` for blocking clients.
+
+    Tests reach its objects past HTTP, by plural: `seed`, `change`, `remove`, `objects`.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.faults: list[Fault] = []
+        self.url = ""
+        self.storage = Storage(self._tell)
+        self._lock = threading.RLock()
+        self._watchers: list[_Watcher] = []
+        self._logs: dict[str, list[bytes]] = {}
+        self._ended_logs: set[str] = set()
+        self.storage.seed(kinds()["namespaces"], "", {"metadata": {"name": NAMESPACE}})
+
+    # What tests do past HTTP.
+
+    def seed(self, plural: str, *manifests: Manifest) -> list[Manifest]:
+        """Store objects as they are, with status and uid, as if they had been there for long."""
+        with self._lock:
+            return [
+                self.storage.seed(kinds()[plural], it["metadata"].get("namespace", NAMESPACE), it)
+                for it in manifests
+            ]
+
+    def change(self, plural: str, name: str, patch: Manifest) -> Manifest:
+        """Merge `patch` into an object, its status too, as a controller or a person does."""
+        with self._lock:
+            kind, status = kinds()[plural], patch.get("status")
+            where = (kind, "" if not kind.is_namespaced else NAMESPACE, name)
+            rest = {key: value for key, value in patch.items() if key != "status"}
+            stored = self.storage.update(*where, lambda it: _merged(it, rest))
+            if status is not None and kind.has_status:
+                stored = self.storage.update(
+                    *where, lambda it: _merged(it, {"status": status}), subresource="status"
+                )
+            return stored
+
+    def remove(self, plural: str, name: str) -> None:
+        """Take an object away at once; the garbage collector follows."""
+        with self._lock:
+            self.storage.remove(kinds()[plural], NAMESPACE, name)
+
+    def objects(self, plural: str) -> dict[str, Manifest]:
+        """All of them under their names; not to be changed."""
+        with self._lock:
+            return {it["metadata"]["name"]: it for it in self.storage.all(kinds()[plural])}
+
+    def end_namespace(self) -> None:
+        """Its deletion has begun: nothing new is taken."""
+        with self._lock:
+            kind = kinds()["namespaces"]
+            held = {"spec": {"finalizers": ["kubernetes"]}, "metadata": {"finalizers": ["it"]}}
+            self.change("namespaces", NAMESPACE, held)
+            self.storage.delete(kind, "", NAMESPACE, {})
+
+    def compact(self) -> None:
+        """Forget older versions: watches and lists that go on from one are told 410."""
+        with self._lock:
+            self.storage.compact()
+
+    def log(self, pod: str, *lines: str, ends: bool = False) -> None:
+        """What the pod's container writes, and whether that was its last word."""
+        self._logs.setdefault(pod, []).extend(f"{line}\n".encode() for line in lines)
+        if ends:
+            self._ended_logs.add(pod)
+
+    def watching(self, plural: str) -> int:
+        """How many watches of it are open."""
+        return sum(watcher.call.kind.plural == plural for watcher in self._watchers)
+
+    def tell_watches(self, plural: str, line: bytes) -> None:
+        """Have every open watch of it send this, whatever it is."""
+        self._tell_lines(plural, line)
+
+    def send_bookmarks(self, plural: str) -> None:
+        """As about once a minute, to the watches that want them."""
+        for watcher in self._of(plural):
+            if watcher.call.query.get("allowWatchBookmarks") in ("true", "True", "1"):
+                watcher.tell(self._bookmark(watcher.call.kind))
+
+    def expire_watches(self, plural: str) -> None:
+        """End every open watch of it by an ERROR event that says 410."""
+        gone = refusals.expired("The resourceVersion for the provided watch is too old.")
+        self._tell_lines(plural, _event("ERROR", gone.status), _END)
+
+    def end_watches(self, plural: str) -> None:
+        """End them as their time's end does."""
+        self._tell_lines(plural, _END)
+
+    def cut_watches(self, plural: str) -> None:
+        """Cut their connections."""
+        self._tell_lines(plural, _CUT)
+
+    def write_kubeconfig(self, folder: Path) -> Path:
+        """A kubeconfig that leads here."""
+        name = "fake"
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": name,
+            "clusters": [{"name": name, "cluster": {"server": self.url}}],
+            "users": [{"name": name, "user": {}}],
+            "contexts": [
+                {"name": name, "context": {"cluster": name, "user": name, "namespace": NAMESPACE}}
+            ],
+        }
+        file = folder / "kubeconfig"
+        file.write_text(yaml.safe_dump(config))
+        return file
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator["FakeKubernetes"]:
+        """Serve on a free port of this machine, on this event loop."""
+        app = web.Application(client_max_size=8 * 2**20)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        # A request whose client has given up is not carried out behind its back.
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.05)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await site.start()
+            self.url = site.name if not site.name.endswith(":0") else _address(runner)
+            yield self
+        finally:
+            for watcher in list(self._watchers):
+                watcher.tell(_CUT)
+            for fault in self.faults:
+                fault.release()
+            await runner.cleanup()
+
+    @contextmanager
+    def in_thread(self) -> Iterator["FakeKubernetes"]:
+        """The same on an event loop in a thread of its own."""
+        ready, done = threading.Event(), asyncio.Event()
+        loop = asyncio.new_event_loop()
+
+        async def serve() -> None:
+            async with self.serving():
+                ready.set()
+                await done.wait()
+
+        thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+        thread.start()
+        try:
+            assert ready.wait(10)
+            yield self
+        finally:
+            loop.call_soon_threadsafe(done.set)
+            thread.join(10)
+            loop.close()
+
+    # A request.
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        try:
+            call = await _call(request)
+            if call is None:
+                return self._discovery(request.path)
+        except Refusal as refusal:
+            return _answered(refusal)
+        self.calls.append(call)
+        fault = next(
+            (it for it in self.faults if it.meets(call.verb, call.resource, call.name)), None
+        )
+        try:
+            if fault is None or (fault.is_held and not fault.is_stored):
+                if fault is not None:
+                    await fault.wait()
+                return await self._answer(request, call)
+            if fault.is_stored:
+                await self._answer(request, call)
+            if fault.is_held:
+                await fault.wait()
+            if fault.is_cut or fault.status is None:
+                call.status = None
+                return _cut(request)
+            raise fault.refusal
+        except Refusal as refusal:
+            call.status = refusal.code
+            seconds = fault.retry_after if fault is not None else None
+            return _answered(refusal, seconds)
+
+    async def _answer(self, request: web.Request, call: Call) -> web.StreamResponse:
+        if call.verb == "watch":
+            return await self._watch(request, call)
+        if call.subresource == "log":
+            return await self._send_log(request, call)
+        with self._lock:
+            body = getattr(self, f"_{call.verb}")(call)
+        call.status = 201 if call.verb == "create" else 200
+        return web.json_response(body, status=call.status)
+
+    def _get(self, call: Call) -> Manifest:
+        return self.storage.get(call.kind, call.namespace, call.name)
+
+    def _list(self, call: Call) -> Manifest:
+        query = call.query
+        asked = int(query.get("resourceVersion") or 0)
+        if asked > self.storage.version:
+            message = f"Too large resource version: {asked}, current: {self.storage.version}"
+            raise Refusal(504, "Timeout", f"Timeout: {message}")
+        limit, token = int(query.get("limit") or 0), query.get("continue", "")
+        items, version, rest = self.storage.page(
+            call.kind, call.namespace, _fits(call), limit, token
+        )
+        if not call.kind.is_custom:
+            items = [{k: v for k, v in it.items() if k not in ("apiVersion", "kind")} for it in items]
+        return {
+            "apiVersion": call.kind.api_version,
+            "kind": f"{call.kind.name}List",
+            "metadata": {"resourceVersion": version, "continue": rest},
+            "items": items,
+        }
+
+    def _create(self, call: Call) -> Manifest:
+        return self.storage.create(
+            call.kind, call.namespace, call.body, is_dry="dryRun" in call.query
+        )
+
+    def _update(self, call: Call) -> Manifest:
+        return self._write(call, lambda _: call.body)
+
+    def _patch(self, call: Call) -> Manifest:
+        if call.content_type == "application/merge-patch+json":
+            return self._write(call, lambda it: _merged(it, call.body))
+        if call.content_type == "application/json-patch+json":
+            return self._write(call, lambda it: _json_patched(it, call.body))
+        message = "the body of the request was in an unknown format"
+        raise Refusal(415, "UnsupportedMediaType", message)
+
+    def _write(self, call: Call, change: Any) -> Manifest:
+        return self.storage.update(
+            call.kind,
+            call.namespace,
+            call.name,
+            change,
+            subresource=call.subresource,
+            is_dry="dryRun" in call.query,
+        )
+
+    def _delete(self, call: Call) -> Manifest:
+        options = {"propagationPolicy": call.query.get("propagationPolicy")} | (call.body or {})
+        uid = self._get(call)["metadata"]["uid"]
+        left = self.storage.delete(call.kind, call.namespace, call.name, options)
+        if left is not None:
+            return left
+        details = {"name": call.name, "group": call.kind.group, "kind": call.kind.plural, "uid": uid}
+        return {
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
+            "details": details,
+        }  # fmt: skip
+
+    # Watches and logs.
+
+    async def _watch(self, request: web.Request, call: Call) -> web.StreamResponse:
+        watcher = _Watcher(call, _fits(call), asyncio.get_running_loop())
+        with self._lock:
+            for line in self._first_lines(call, watcher.fits):
+                watcher.lines.put_nowait(line)
+            self._watchers.append(watcher)
+        call.status = 200
+        try:
+            response = web.StreamResponse(headers={"Content-Type": "application/json"})
+            response.enable_chunked_encoding()
+            await response.prepare(request)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(float(call.query.get("timeoutSeconds") or 1800)):
+                    while (line := await watcher.lines.get()) not in (_CUT, _END):
+                        await response.write(line)
+                    if line == _CUT:
+                        return _cut(request)
+            return response
+        finally:
+            self._watchers.remove(watcher)
+
+    def _first_lines(self, call: Call, fits: Match) -> list[bytes]:
+        """What is there already, or what has happened since the version that is asked for."""
+        since = int(call.query.get("resourceVersion") or 0)
+        if since:
+            try:
+                changes = self.storage.changes_since(call.kind, call.namespace, since)
+            except Refusal as refusal:
+                return [_event("ERROR", refusal.status), _END]
+            told = [change.event(fits) for change in changes]
+            return [_event(*event) for event in told if event]
+        there = filter(fits, self.storage.all(call.kind, call.namespace))
+        lines = [_event("ADDED", it) for it in there]
+        if call.query.get("sendInitialEvents") == "true":
+            lines.append(self._bookmark(call.kind, {"k8s.io/initial-events-end": "true"}))
+        return lines
+
+    def _tell(self, change: Change) -> None:
+        """Hear of a change from the storage, whose lock is held."""
+        for watcher in self._of(change.kind.plural):
+            event = change.event(watcher.fits)
+            if event and watcher.call.namespace in ("", change.namespace):
+                watcher.tell(_event(*event))
+
+    def _of(self, plural: str) -> list[_Watcher]:
+        return [it for it in list(self._watchers) if it.call.kind.plural == plural]
+
+    def _tell_lines(self, plural: str, *lines: bytes) -> None:
+        for watcher in self._of(plural):
+            watcher.tell(*lines)
+
+    def _bookmark(self, kind: Kind, annotations: Manifest | None = None) -> bytes:
+        metadata = {"resourceVersion": str(self.storage.version), "annotations": annotations or {}}
+        body = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata}
+        return _event("BOOKMARK", body)
+
+    async def _send_log(self, request: web.Request, call: Call) -> web.StreamResponse:
+        with self._lock:
+            self._get(call)
+        call.status = 200
+        response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+        await response.prepare(request)
+        lines = self._logs.setdefault(call.name, [])
+        sent = max(0, len(lines) - int(call.query.get("tailLines") or len(lines)))
+        while True:
+            await response.write(b"".join(lines[sent:]))
+            sent = len(lines)
+            if call.query.get("follow") != "true" or call.name in self._ended_logs:
+                return response
+            await asyncio.sleep(0.005)
+
+    # Discovery, as kopf and kubectl ask for it.
+
+    def _discovery(self, path: str) -> web.Response:
+        groups: dict[str, list[Kind]] = {}
+        for kind in kinds().values():
+            groups.setdefault(kind.group, []).append(kind)
+        parts = path.strip("/").split("/")
+        if path == "/version":
+            return web.json_response({"major": "1", "minor": "34", "gitVersion": "v1.34.4"})
+        if path == "/api":
+            return web.json_response({"kind": "APIVersions", "versions": ["v1"]})
+        if path == "/apis":
+            named = [_group(group, of[0].version) for group, of in groups.items() if group]
+            return web.json_response(
+                {"kind": "APIGroupList", "apiVersion": "v1", "groups": named}
+            )
+        group, version = ("", parts[1]) if parts[0] == "api" else (parts[1], "".join(parts[2:3]))
+        of = groups.get(group, [])
+        if parts[0] == "apis" and len(parts) == 2 and of:
+            return web.json_response(
+                {"kind": "APIGroup", "apiVersion": "v1", **_group(group, of[0].version)}
+            )
+        if not of or version != of[0].version:
+            return web.Response(text="404 page not found\n", status=404)
+        return web.json_response(
+            {
+                "kind": "APIResourceList",
+                "apiVersion": "v1",
+                "groupVersion": of[0].api_version,
+                "resources": [entry for kind in of for entry in _resources(kind)],
+            }
+        )
+
+
+async def _call(request: web.Request) -> Call | None:
+    """The request as one for a resource of ours, or None; a Refusal where it can't be one."""
+    parts = request.path.strip("/").split("/")
+    group, rest = ("", parts[1:]) if parts[0] == "api" else ("".join(parts[1:2]), parts[2:])
+    version, rest = "".join(rest[:1]), rest[1:]
+    namespace = ""
+    if len(rest) > 2 and rest[0] == "namespaces":
+        namespace, rest = rest[1], rest[2:]
+    if not rest:
+        return None
+    plural, name, subresource = [*rest, "", "", ""][:3]
+    kind = kinds().get(plural)
+    if kind is None or (kind.group, kind.version) != (group, version):
+        return None
+    if subresource and subresource not in kind.subresources:
+        return None
+    query = dict(request.query)
+    verb = _VERBS.get(request.method, "get" if name else "list")
+    if verb == "list" and query.get("watch") in ("true", "True", "1"):
+        verb = "watch"
+    if verb not in kind.verbs or (verb in ("update", "patch", "delete") and not name):
+        message = f"{verb} is not supported on resources of kind {kind.qualified}"
+        raise Refusal(405, "MethodNotAllowed", message)
+    text = await request.text()
+    try:
+        body = json.loads(text) if text else None
+    except ValueError as error:
+        raise refusals.bad_request(f"the body is no JSON: {error}") from error
+    return Call(verb, kind, namespace, name, subresource, query, request.content_type, body)
+
+
+def _fits(call: Call) -> Match:
+    query = call.query
+    return matcher(call.kind, query.get("labelSelector", ""), query.get("fieldSelector", ""))
+
+
+def _merged(target: Any, patch: Any) -> Any:
+    """RFC 7386."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = _merged(merged.get(key), value)
+    return merged
+
+
+def _json_patched(target: Manifest, patch: list[Manifest]) -> Manifest:
+    """RFC 6902."""
+    try:
+        patched: Manifest = jsonpatch.apply_patch(target, patch)
+    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
+        message = f"the server rejected our request due to an error in our request: {error}"
+        raise Refusal(422, "Invalid", message) from error
+    return patched
+
+
+def _event(sort: str, manifest: Manifest) -> bytes:
+    return json.dumps({"type": sort, "object": manifest}).encode() + b"\n"
+
+
+def _answered(refusal: Refusal, retry_after: int | None = None) -> web.Response:
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    return web.json_response(refusal.status, status=refusal.code, headers=headers)
+
+
+def _cut(request: web.Request) -> web.Response:
+    """No answer: the connection ends instead."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=500)
+
+
+def _address(runner: web.AppRunner) -> str:
+    host, port = runner.addresses[0][:2]
+    return f"http://{host}:{port}"
+
+
+def _group(group: str, version: str) -> Manifest:
+    named = {"groupVersion": f"{group}/{version}", "version": version}
+    return {"name": group, "versions": [named], "preferredVersion": named}
+
+
+def _resources(kind: Kind) -> list[Manifest]:
+    common = {"namespaced": kind.is_namespaced, "kind": kind.name}
+    own = {"name": kind.plural, "singularName": kind.name.lower(), "verbs": list(kind.verbs)}
+    verbs = {"log": ["get"], "status": ["get", "patch", "update"]}
+    return [common | own] + [
+        common | {"name": f"{kind.plural}/{sub}", "singularName": "", "verbs": verbs[sub]}
+        for sub in kind.subresources
+    ]

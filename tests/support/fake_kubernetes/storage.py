@@ -1,0 +1,351 @@
+"""Objects, their versions and their changes: what etcd and the registry are to the API server."""
+
+import copy
+import itertools
+import secrets
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from fake_kubernetes import refusals
+from fake_kubernetes.kinds import Kind, kinds
+from fake_kubernetes.refusals import Manifest
+from fake_kubernetes.selectors import Match
+
+Key = tuple[Kind, str, str]
+
+_FOREGROUND = "foregroundDeletion"
+_TOKEN_EXPIRED = (
+    "The provided continue parameter is too old to display a consistent list result. You can start "
+    "a new list without the continue parameter."
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """An object's change; `old` is None where it came, `new` where it went."""
+
+    version: int
+    kind: Kind
+    namespace: str
+    old: Manifest | None
+    new: Manifest | None
+
+    def event(self, fits: Match) -> tuple[str, Manifest] | None:
+        """What a watch with this selector tells of it, or None."""
+        fitted = self.old is not None and fits(self.old)
+        if self.new is not None and fits(self.new):
+            return ("MODIFIED" if fitted else "ADDED"), self.new
+        if self.old is None or not fitted:
+            return None
+        # As it was while it fitted, at the version at which it did no more.
+        metadata = self.old["metadata"] | {"resourceVersion": str(self.version)}
+        return "DELETED", {**self.old, "metadata": metadata}
+
+
+class Storage:
+    """Stored objects are never changed in place; `on_change` hears of each change."""
+
+    def __init__(self, on_change: Callable[[Change], None]) -> None:
+        self.version = 100
+        self.collects_garbage = True
+        self._on_change = on_change
+        self._objects: dict[Key, Manifest] = {}
+        self._changes: list[Change] = []
+        self._oldest = self.version
+        self._rest_of_lists: dict[str, list[Manifest]] = {}
+        self._tokens = itertools.count(1)
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Manifest:
+        try:
+            return self._objects[kind, namespace, name]
+        except KeyError:
+            raise refusals.not_found(kind, name) from None
+
+    def all(self, kind: Kind, namespace: str = "") -> list[Manifest]:
+        """By namespace and name; of all namespaces where none is named."""
+        keys = sorted(
+            (of, name)
+            for among, of, name in self._objects
+            if among is kind and namespace in ("", of)
+        )
+        return [self._objects[kind, of, name] for of, name in keys]
+
+    def page(
+        self, kind: Kind, namespace: str, fits: Match, limit: int, token: str
+    ) -> tuple[list[Manifest], str, str]:
+        """Objects, the list's resourceVersion, and a token for what is left of it, or none."""
+        version = token.partition(":")[0] or str(self.version)
+        if not token:
+            items = list(filter(fits, self.all(kind, namespace)))
+        elif token in self._rest_of_lists:
+            items = self._rest_of_lists[token]
+        else:
+            raise refusals.expired(_TOKEN_EXPIRED)
+        if not limit or len(items) <= limit:
+            return items, version, ""
+        following = f"{version}:{next(self._tokens)}"
+        self._rest_of_lists[following] = items[limit:]
+        return items[:limit], version, following
+
+    def changes_since(self, kind: Kind, namespace: str, version: int) -> list[Change]:
+        if version < self._oldest:
+            raise refusals.expired(f"too old resource version: {version} ({self._oldest})")
+        return [
+            change
+            for change in self._changes
+            if change.kind is kind and change.version > version and namespace in ("", change.namespace)
+        ]
+
+    def compact(self) -> None:
+        """Forget what happened until now: older versions and unfinished lists are gone (410)."""
+        self._changes.clear()
+        self._rest_of_lists.clear()
+        self._oldest = self.version
+
+    def create(
+        self, kind: Kind, namespace: str, manifest: Manifest, *, is_dry: bool = False
+    ) -> Manifest:
+        wanted = copy.deepcopy(manifest)
+        metadata = wanted.setdefault("metadata", {})
+        if not metadata.get("name") and "generateName" in metadata:
+            metadata["name"] = metadata["generateName"] + secrets.token_hex(3)[:5]
+        name = metadata.get("name")
+        if not name:
+            raise refusals.invalid(kind, "", "metadata.name", "Required value: name is required")
+        if metadata.get("namespace", namespace) != namespace:
+            raise refusals.bad_request("the namespace of the object does not match the request's")
+        if metadata.get("resourceVersion"):
+            why = "resourceVersion should not be set on objects to be created"
+            raise refusals.Refusal(500, "InternalError", why)
+        self._expect_living_namespace(kind, namespace, name)
+        if (kind, namespace, name) in self._objects:
+            raise refusals.already_exists(kind, name)
+        for key in ("uid", "creationTimestamp", "deletionTimestamp", "generation"):
+            metadata.pop(key, None)
+        if kind.has_status:
+            wanted.pop("status", None)
+        if kind.plural == "pods":
+            wanted["status"] = {"phase": "Pending"}
+        return self._complete(kind, namespace, wanted, is_dry=is_dry)
+
+    def seed(self, kind: Kind, namespace: str, manifest: Manifest) -> Manifest:
+        """Store as it is, its status, uid and times too; what it lacks is added."""
+        return self._complete(kind, namespace, copy.deepcopy(manifest))
+
+    def update(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        change: Callable[[Manifest], Manifest],
+        *,
+        subresource: str = "",
+        is_dry: bool = False,
+    ) -> Manifest:
+        """`change` gets a copy of the object and returns what it should be."""
+        old = self.get(kind, namespace, name)
+        wanted = change(copy.deepcopy(old))
+        version = wanted["metadata"].get("resourceVersion")
+        if not version and not kind.may_update_blindly:
+            why = "Invalid value: 0: must be specified for an update"
+            raise refusals.invalid(kind, name, "metadata.resourceVersion", why)
+        if version and version != old["metadata"]["resourceVersion"]:
+            raise refusals.conflict(kind, name)
+        new = (
+            {**old, "status": wanted.get("status", {})}
+            if subresource == "status"
+            else _updated(kind, old, wanted)
+        )
+        if new == old or is_dry:
+            return new
+        metadata = new["metadata"]
+        is_held = metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds")
+        if "deletionTimestamp" in metadata and not is_held:
+            return self._remove(kind, namespace, name)
+        return self._store(kind, namespace, name, new)
+
+    def delete(self, kind: Kind, namespace: str, name: str, options: Manifest) -> Manifest | None:
+        """What is still there of the object, or None."""
+        old = self.get(kind, namespace, name)
+        _expect(kind, old, options.get("preconditions") or {})
+        if "All" in (options.get("dryRun") or ()):
+            return None
+        propagation = options.get("propagationPolicy") or kind.propagation
+        metadata = old["metadata"]
+        finalizers = list(metadata.get("finalizers") or ())
+        if propagation == "Foreground" and _FOREGROUND not in finalizers:
+            finalizers.append(_FOREGROUND)
+        if propagation == "Orphan":
+            self._orphan(metadata["uid"])
+        grace = _grace_seconds(kind, old, options)
+        if not finalizers and not grace:
+            self._remove(kind, namespace, name)
+            return None
+        if "deletionTimestamp" not in metadata:
+            times = {"deletionTimestamp": now(), "deletionGracePeriodSeconds": grace}
+            kept = {"finalizers": finalizers} if finalizers else {}
+            self._store(kind, namespace, name, {**old, "metadata": metadata | times | kept})
+            self._collect_if_wanted()
+        return self._objects.get((kind, namespace, name))
+
+    def remove(self, kind: Kind, namespace: str, name: str) -> None:
+        """Take the object away at once, as the kubelet does with a pod's last delete."""
+        self._remove(kind, namespace, name)
+
+    def collect_garbage(self) -> None:
+        """Delete what has owners of which none is left, and what waits for its dependents."""
+        while self._collect_once():
+            pass
+
+    def _collect_once(self) -> bool:
+        there = {it["metadata"]["uid"]: it["metadata"] for it in self._objects.values()}
+        waiting = {uid for uid, of in there.items() if _FOREGROUND in of.get("finalizers", ())}
+        owned = {
+            key: {owner["uid"] for owner in it["metadata"]["ownerReferences"]}
+            for key, it in self._objects.items()
+            if it["metadata"].get("ownerReferences")
+        }
+        doomed = [
+            key
+            for key, owners in owned.items()
+            if not owners & (there.keys() - waiting)
+            and "deletionTimestamp" not in self._objects[key]["metadata"]
+        ]
+        for key in doomed:
+            self._delete_dependent(key, self._objects[key]["metadata"]["uid"])
+        free = waiting.difference(*owned.values())
+        for key in [key for key, it in self._objects.items() if it["metadata"]["uid"] in free]:
+            self.update(*key, _without_foreground)
+        return bool(doomed or free)
+
+    def _delete_dependent(self, key: Key, uid: str) -> None:
+        background = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+        was, self.collects_garbage = self.collects_garbage, False
+        try:
+            self.delete(*key, background)
+        finally:
+            self.collects_garbage = was
+
+    def _dependents(self, uid: str) -> Iterator[Key]:
+        for key, manifest in list(self._objects.items()):
+            owners = manifest["metadata"].get("ownerReferences") or ()
+            if any(owner["uid"] == uid for owner in owners):
+                yield key
+
+    def _orphan(self, uid: str) -> None:
+        for kind, namespace, name in self._dependents(uid):
+            manifest = self._objects[kind, namespace, name]
+            owners = manifest["metadata"]["ownerReferences"]
+            others = [owner for owner in owners if owner["uid"] != uid]
+            metadata = manifest["metadata"] | {"ownerReferences": others}
+            self._store(kind, namespace, name, {**manifest, "metadata": metadata})
+
+    def _complete(
+        self, kind: Kind, namespace: str, manifest: Manifest, *, is_dry: bool = False
+    ) -> Manifest:
+        metadata = manifest["metadata"]
+        if kind.is_namespaced:
+            metadata["namespace"] = namespace
+        metadata.setdefault("uid", str(uuid.uuid4()))
+        metadata.setdefault("creationTimestamp", now())
+        if "spec" in manifest and kind.plural != "leases":
+            metadata.setdefault("generation", 1)
+        manifest = {"apiVersion": kind.api_version, "kind": kind.name} | manifest
+        return manifest if is_dry else self._store(kind, namespace, metadata["name"], manifest)
+
+    def _store(self, kind: Kind, namespace: str, name: str, manifest: Manifest) -> Manifest:
+        self.version += 1
+        metadata = manifest["metadata"] | {"resourceVersion": str(self.version)}
+        new = {**manifest, "metadata": metadata}
+        old = self._objects.get((kind, namespace, name))
+        self._objects[kind, namespace, name] = new
+        self._note(Change(self.version, kind, namespace, old, new))
+        if old is None and "ownerReferences" in metadata:
+            self._collect_if_wanted()
+        return new
+
+    def _remove(self, kind: Kind, namespace: str, name: str) -> Manifest:
+        old = self.get(kind, namespace, name)
+        self.version += 1
+        del self._objects[kind, namespace, name]
+        self._note(Change(self.version, kind, namespace, old, None))
+        self._collect_if_wanted()
+        return old
+
+    def _note(self, change: Change) -> None:
+        self._changes.append(change)
+        self._on_change(change)
+
+    def _collect_if_wanted(self) -> None:
+        if self.collects_garbage:
+            self.collect_garbage()
+
+    def _expect_living_namespace(self, kind: Kind, namespace: str, name: str) -> None:
+        if not kind.is_namespaced:
+            return
+        found = self.get(kinds()["namespaces"], "", namespace)
+        if "deletionTimestamp" in found["metadata"]:
+            raise refusals.namespace_is_ending(kind, name, namespace)
+
+
+def now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _expect(kind: Kind, manifest: Manifest, preconditions: Manifest) -> None:
+    """Refuse where the object is another, or another version, than the caller means."""
+    for field, what in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+        wanted, found = preconditions.get(field), manifest["metadata"][field]
+        if wanted is not None and wanted != found:
+            why = (
+                f"the {what} in the precondition ({wanted}) does not match the {what} in record "
+                f"({found}). The object might have been deleted and then recreated"
+            )
+            raise refusals.conflict(kind, manifest["metadata"]["name"], why)
+
+
+def _updated(kind: Kind, old: Manifest, wanted: Manifest) -> Manifest:
+    """What is stored of `wanted`: the server's own fields stay, and so does a status apart."""
+    was, name = old["metadata"], old["metadata"]["name"]
+    metadata: dict[str, Any] = {**wanted["metadata"]}
+    if metadata.get("name") != name:
+        raise refusals.bad_request(
+            f"the name of the object ({metadata.get('name')}) does not match the name on the URL ({name})"
+        )
+    if (uid := metadata.get("uid") or was["uid"]) != was["uid"]:
+        why = f'Invalid value: "{uid}": field is immutable'
+        raise refusals.invalid(kind, name, "metadata.uid", why)
+    added = set(metadata.get("finalizers") or ()) - set(was.get("finalizers") or ())
+    if added and "deletionTimestamp" in was:
+        why = "Forbidden: no new finalizers can be added if the object is being deleted"
+        raise refusals.invalid(kind, name, "metadata.finalizers", why, "FieldValueForbidden")
+    for field in ("creationTimestamp", "deletionTimestamp", "generation", "namespace", "uid"):
+        metadata.pop(field, None)
+        if field in was:
+            metadata[field] = was[field]
+    metadata["resourceVersion"] = was["resourceVersion"]
+    new = {"apiVersion": old["apiVersion"], "kind": old["kind"], **wanted, "metadata": metadata}
+    if kind.has_status:
+        new.pop("status", None)
+        new |= {"status": old["status"]} if "status" in old else {}
+    if "generation" in was and new.get("spec") != old.get("spec"):
+        metadata["generation"] = was["generation"] + 1
+    return new
+
+
+def _grace_seconds(kind: Kind, manifest: Manifest, options: Manifest) -> int:
+    """How long a pod may take for its end: none that is on no node or has ended already."""
+    spec, phase = manifest.get("spec") or {}, (manifest.get("status") or {}).get("phase")
+    if kind.plural != "pods" or not spec.get("nodeName") or phase in ("Failed", "Succeeded"):
+        return 0
+    asked = options.get("gracePeriodSeconds")
+    return int(spec.get("terminationGracePeriodSeconds", 30) if asked is None else asked)
+
+
+def _without_foreground(manifest: Manifest) -> Manifest:
+    metadata = manifest["metadata"]
+    others = [name for name in metadata["finalizers"] if name != _FOREGROUND]
+    return {**manifest, "metadata": metadata | {"finalizers": others}}
