@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import aiohttp
 import kopf
 import pytest
 from fake_kubernetes.faults import Fault
-from fake_kubernetes.server import NAMESPACE, FakeKubernetes
+from fake_kubernetes.server import CUT, END, GONE, NAMESPACE, FakeKubernetes
 from kubernetes import client as blocking_client
 from kubernetes.aio import client, watch
 from kubernetes.aio.client.exceptions import ApiException
@@ -87,15 +86,15 @@ async def test_a_watch_ends_in_every_way(kubernetes: FakeKubernetes, server: Ask
     async with server.opened("GET", server.path(EXPORTS), watch="1", timeoutSeconds="0.01") as it:
         assert await it.read() == b""
     async with server.opened("GET", server.path(EXPORTS), watch="1") as it:
-        kubernetes.end_watches("backupexports")
+        kubernetes.tell_watches("backupexports", END)
         assert await it.read() == b""
     async with server.opened("GET", server.path(EXPORTS), watch="1") as it:
-        kubernetes.expire_watches("backupexports")
+        kubernetes.tell_watches("backupexports", GONE)
         assert json.loads(await it.read())["object"]["code"] == 410
     async with server.opened("GET", server.path(EXPORTS), watch="1") as it:
         kubernetes.tell_watches("backupexports", b"no event\n")
         assert await it.content.readline() == b"no event\n"
-        kubernetes.cut_watches("backupexports")
+        kubernetes.tell_watches("backupexports", CUT)
         with pytest.raises(aiohttp.ClientError):
             await it.read()
     await until(lambda: kubernetes.watching("backupexports") == 0)
@@ -108,17 +107,19 @@ async def test_the_clients_own_watch(kubernetes: FakeKubernetes, api_client: Any
     stream = watch.Watch().stream(
         api.list_namespaced_custom_object, *OURS, resource_version="100", timeout_seconds=5
     )
-    with pytest.raises(ApiException) as gone:
+
+    async def follow() -> None:
         async for event in stream:
             seen.append(event["type"])
-            kubernetes.expire_watches("backupexports")
+            kubernetes.tell_watches("backupexports", GONE)
+
+    with pytest.raises(ApiException) as gone:
+        await follow()
     assert (seen, gone.value.status) == (["ADDED"], 410)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503, 504])
-async def test_a_request_is_refused(
-    kubernetes: FakeKubernetes, server: Asked, status: int
-) -> None:
+async def test_a_request_is_refused(kubernetes: FakeKubernetes, server: Asked, status: int) -> None:
     fault = Fault("create", "backupexports", status=status, skip=1, retry_after=3)
     kubernetes.faults.append(fault)
     codes = []
@@ -205,22 +206,6 @@ async def test_a_pod_on_a_node_ends_when_its_node_says_so(
     assert kubernetes.objects("pods") == {}
 
 
-async def test_a_foreground_deletion_waits_for_the_dependents(
-    kubernetes: FakeKubernetes, server: Asked
-) -> None:
-    _, made = await server.create(JOBS, job("a"))
-    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "a", "uid": made["metadata"]["uid"]}
-    kubernetes.seed(
-        "pods",
-        {"metadata": {"name": "a-1", "ownerReferences": [owner]}, "spec": {"nodeName": "node"}},
-    )
-    _, held = await server.delete(JOBS, "a", propagationPolicy="Foreground")
-    assert held["metadata"]["finalizers"] == ["foregroundDeletion"]
-    assert "deletionTimestamp" in kubernetes.objects("pods")["a-1"]["metadata"]
-    kubernetes.remove("pods", "a-1")
-    assert kubernetes.objects("jobs") == {}
-
-
 async def test_a_namespace_that_ends_takes_nothing_new(
     kubernetes: FakeKubernetes, server: Asked
 ) -> None:
@@ -268,7 +253,7 @@ async def test_kopf_itself(
         seen.append(name)
 
     kopf.on.login(registry=registry)(kopf.login_with_kubeconfig)
-    kopf.on.event(*OURS[:2], OURS[3], registry=registry)(told)  # type: ignore[arg-type]
+    kopf.on.event(*OURS[:2], OURS[3], registry=registry)(told)
     stop, ready = asyncio.Event(), asyncio.Event()
     operator = asyncio.create_task(
         kopf.operator(
@@ -283,9 +268,8 @@ async def test_kopf_itself(
     await until(lambda: seen == ["a"])
     kubernetes.seed("backupexports", export("b"))
     await until(lambda: seen == ["a", "b"])
-    kubernetes.expire_watches("backupexports")
+    kubernetes.tell_watches("backupexports", GONE)
     kubernetes.seed("backupexports", export("c"))
     await until(lambda: "c" in seen)
     stop.set()
     await operator
-    assert os.environ["KUBECONFIG"]

@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from collections.abc import AsyncIterator
 from typing import Any
 
 from kubernetes.aio import client
@@ -161,12 +160,6 @@ async def a_name_is_given_out_once(server: Asked) -> None:
     assert said["details"] == {"name": "a", "group": "backupexport.dev", "kind": "backupexports"}
     assert said["message"] == 'backupexports.backupexport.dev "a" already exists'
     assert said["status"] == "Failure"
-
-
-async def nothing_is_stored_of_a_dry_run(server: Asked) -> None:
-    code, made = await server.create(EXPORTS, export("a"), dryRun="All")
-    assert (code, made["metadata"]["name"]) == (201, "a")
-    assert (await server.get(EXPORTS, "a"))[0] == 404
 
 
 async def a_name_can_be_generated(server: Asked) -> None:
@@ -425,7 +418,6 @@ async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
 PROMISES: list[Callable[[Asked], Awaitable[None]]] = [
     the_server_fills_in,
     a_name_is_given_out_once,
-    nothing_is_stored_of_a_dry_run,
     a_name_can_be_generated,
     what_is_missing_is_said,
     an_old_version_is_a_conflict,

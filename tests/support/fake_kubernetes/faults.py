@@ -4,7 +4,7 @@ import asyncio
 import threading
 from dataclasses import dataclass, field
 
-from fake_kubernetes.refusals import Manifest, Refusal
+from fake_kubernetes.refusals import Manifest, RefusedError
 
 _REASONS = {
     400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict",
@@ -61,6 +61,6 @@ class Fault:
             await asyncio.sleep(0.005)
 
     @property
-    def refusal(self) -> Refusal:
+    def refusal(self) -> RefusedError:
         code = self.status or 500
-        return Refusal(code, _REASONS[code], self.message, self.details)
+        return RefusedError(code, _REASONS[code], self.message, self.details)

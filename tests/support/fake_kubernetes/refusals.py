@@ -11,7 +11,7 @@ _MODIFIED = (
 )
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """An answer that is no success; `status` is its body."""
 
     def __init__(
@@ -31,28 +31,25 @@ class Refusal(Exception):
         }
 
 
-def not_found(kind: Kind, name: str) -> Refusal:
-    return Refusal(
+def not_found(kind: Kind, name: str) -> RefusedError:
+    return RefusedError(
         404, "NotFound", f'{kind.qualified} "{name}" not found', _object(kind, name)
     )
 
 
-def already_exists(kind: Kind, name: str) -> Refusal:
+def already_exists(kind: Kind, name: str) -> RefusedError:
     message = f'{kind.qualified} "{name}" already exists'
-    return Refusal(409, "AlreadyExists", message, _object(kind, name))
+    return RefusedError(409, "AlreadyExists", message, _object(kind, name))
 
 
-def conflict(kind: Kind, name: str, why: str = _MODIFIED) -> Refusal:
+def conflict(kind: Kind, name: str, why: str = _MODIFIED) -> RefusedError:
     message = f'Operation cannot be fulfilled on {kind.qualified} "{name}": {why}'
-    return Refusal(409, "Conflict", message, _object(kind, name))
+    return RefusedError(409, "Conflict", message, _object(kind, name))
 
 
-def precondition_failed(kind: Kind, name: str, what: str, wanted: str, found: str) -> Refusal:
-    why = f"Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
-    return conflict(kind, name, why)
-
-
-def invalid(kind: Kind, name: str, field: str, why: str, sort: str = "FieldValueInvalid") -> Refusal:
+def invalid(
+    kind: Kind, name: str, field: str, why: str, sort: str = "FieldValueInvalid"
+) -> RefusedError:
     details = {
         "name": name,
         "group": kind.group,
@@ -60,10 +57,10 @@ def invalid(kind: Kind, name: str, field: str, why: str, sort: str = "FieldValue
         "causes": [{"reason": sort, "message": why, "field": field}],
     }
     subject = f"{kind.name}.{kind.group}" if kind.group else kind.name
-    return Refusal(422, "Invalid", f'{subject} "{name}" is invalid: {field}: {why}', details)
+    return RefusedError(422, "Invalid", f'{subject} "{name}" is invalid: {field}: {why}', details)
 
 
-def namespace_is_ending(kind: Kind, name: str, namespace: str) -> Refusal:
+def namespace_is_ending(kind: Kind, name: str, namespace: str) -> RefusedError:
     message = (
         f'{kind.qualified} "{name}" is forbidden: unable to create new content in namespace '
         f"{namespace} because it is being terminated"
@@ -73,19 +70,15 @@ def namespace_is_ending(kind: Kind, name: str, namespace: str) -> Refusal:
         "message": f"namespace {namespace} is being terminated",
         "field": "metadata.namespace",
     }
-    return Refusal(403, "Forbidden", message, {**_object(kind, name), "causes": [cause]})
+    return RefusedError(403, "Forbidden", message, {**_object(kind, name), "causes": [cause]})
 
 
-def expired(message: str) -> Refusal:
-    return Refusal(410, "Expired", message)
+def expired(message: str) -> RefusedError:
+    return RefusedError(410, "Expired", message)
 
 
-def bad_request(message: str) -> Refusal:
-    return Refusal(400, "BadRequest", message)
-
-
-def unsupported(status: int, reason: str, message: str) -> Refusal:
-    return Refusal(status, reason, message)
+def bad_request(message: str) -> RefusedError:
+    return RefusedError(400, "BadRequest", message)
 
 
 def _object(kind: Kind, name: str) -> Manifest:

@@ -10,7 +10,7 @@ Match = Callable[[Manifest], bool]
 
 
 def matcher(kind: Kind, labels: str, fields: str) -> Match:
-    """Whether an object fits both selectors; a Refusal where one can't be understood."""
+    """Whether an object fits both selectors; a RefusedError where one can't be understood."""
     requirements = [_requirement(text) for text in _parts(labels)]
     chosen = [_requirement(text) for text in _parts(fields)]
     for field, _, _ in chosen:

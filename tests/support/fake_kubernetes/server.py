@@ -16,15 +16,19 @@ from aiohttp import web
 from fake_kubernetes import refusals
 from fake_kubernetes.faults import Fault
 from fake_kubernetes.kinds import Kind, kinds
-from fake_kubernetes.refusals import Manifest, Refusal
+from fake_kubernetes.refusals import Manifest, RefusedError
 from fake_kubernetes.selectors import Match, matcher
 from fake_kubernetes.storage import Change, Storage
 
 NAMESPACE = "ns"
+_TOO_OLD = "The resourceVersion for the provided watch is too old."
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-_CUT = b"cut"
-_END = b""
+_TRUE = ("true", "True", "1")
+# What ends a watch: as the end of its time does, by a cut connection, by an ERROR event.
+END = b"end"
+CUT = b"cut"
+GONE = b"gone"
 
 
 @dataclass
@@ -64,7 +68,7 @@ class _Watcher:
 
 
 class FakeKubernetes:
-    """The server; `async with serving()` on this event loop, `with in_thread()` for blocking clients.
+    """The server: `async with serving()` on this event loop, `with in_thread()` on another.
 
     Tests reach its objects past HTTP, by plural: `seed`, `change`, `remove`, `objects`.
     """
@@ -136,28 +140,16 @@ class FakeKubernetes:
         """How many watches of it are open."""
         return sum(watcher.call.kind.plural == plural for watcher in self._watchers)
 
-    def tell_watches(self, plural: str, line: bytes) -> None:
-        """Have every open watch of it send this, whatever it is."""
-        self._tell_lines(plural, line)
+    def tell_watches(self, plural: str, *lines: bytes) -> None:
+        """Have every open watch of it send these, whatever they are; END, CUT and GONE end it."""
+        for watcher in self._of(plural):
+            watcher.tell(*lines)
 
     def send_bookmarks(self, plural: str) -> None:
         """As about once a minute, to the watches that want them."""
         for watcher in self._of(plural):
-            if watcher.call.query.get("allowWatchBookmarks") in ("true", "True", "1"):
+            if watcher.call.query.get("allowWatchBookmarks") in _TRUE:
                 watcher.tell(self._bookmark(watcher.call.kind))
-
-    def expire_watches(self, plural: str) -> None:
-        """End every open watch of it by an ERROR event that says 410."""
-        gone = refusals.expired("The resourceVersion for the provided watch is too old.")
-        self._tell_lines(plural, _event("ERROR", gone.status), _END)
-
-    def end_watches(self, plural: str) -> None:
-        """End them as their time's end does."""
-        self._tell_lines(plural, _END)
-
-    def cut_watches(self, plural: str) -> None:
-        """Cut their connections."""
-        self._tell_lines(plural, _CUT)
 
     def write_kubeconfig(self, folder: Path) -> Path:
         """A kubeconfig that leads here."""
@@ -187,11 +179,12 @@ class FakeKubernetes:
         try:
             site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()
-            self.url = site.name if not site.name.endswith(":0") else _address(runner)
+            host, port = runner.addresses[0][:2]
+            self.url = f"http://{host}:{port}"
             yield self
         finally:
             for watcher in list(self._watchers):
-                watcher.tell(_CUT)
+                watcher.tell(CUT)
             for fault in self.faults:
                 fault.release()
             await runner.cleanup()
@@ -224,29 +217,30 @@ class FakeKubernetes:
             call = await _call(request)
             if call is None:
                 return self._discovery(request.path)
-        except Refusal as refusal:
+        except RefusedError as refusal:
             return _answered(refusal)
         self.calls.append(call)
         fault = next(
             (it for it in self.faults if it.meets(call.verb, call.resource, call.name)), None
         )
         try:
-            if fault is None or (fault.is_held and not fault.is_stored):
-                if fault is not None:
-                    await fault.wait()
-                return await self._answer(request, call)
-            if fault.is_stored:
-                await self._answer(request, call)
-            if fault.is_held:
-                await fault.wait()
-            if fault.is_cut or fault.status is None:
-                call.status = None
-                return _cut(request)
-            raise fault.refusal
-        except Refusal as refusal:
+            return await (
+                self._meet(fault, request, call) if fault else self._answer(request, call)
+            )
+        except RefusedError as refusal:
             call.status = refusal.code
-            seconds = fault.retry_after if fault is not None else None
-            return _answered(refusal, seconds)
+            return _answered(refusal, fault.retry_after if fault else None)
+
+    async def _meet(self, fault: Fault, request: web.Request, call: Call) -> web.StreamResponse:
+        answer = await self._answer(request, call) if fault.is_stored else None
+        if fault.is_held:
+            await fault.wait()
+        if fault.is_cut:
+            call.status = None
+            return _cut(request)
+        if fault.status is not None:
+            raise fault.refusal
+        return answer or await self._answer(request, call)
 
     async def _answer(self, request: web.Request, call: Call) -> web.StreamResponse:
         if call.verb == "watch":
@@ -266,13 +260,15 @@ class FakeKubernetes:
         asked = int(query.get("resourceVersion") or 0)
         if asked > self.storage.version:
             message = f"Too large resource version: {asked}, current: {self.storage.version}"
-            raise Refusal(504, "Timeout", f"Timeout: {message}")
+            raise RefusedError(504, "Timeout", f"Timeout: {message}")
         limit, token = int(query.get("limit") or 0), query.get("continue", "")
         items, version, rest = self.storage.page(
             call.kind, call.namespace, _fits(call), limit, token
         )
         if not call.kind.is_custom:
-            items = [{k: v for k, v in it.items() if k not in ("apiVersion", "kind")} for it in items]
+            items = [
+                {k: v for k, v in it.items() if k not in ("apiVersion", "kind")} for it in items
+            ]
         return {
             "apiVersion": call.kind.api_version,
             "kind": f"{call.kind.name}List",
@@ -281,9 +277,7 @@ class FakeKubernetes:
         }
 
     def _create(self, call: Call) -> Manifest:
-        return self.storage.create(
-            call.kind, call.namespace, call.body, is_dry="dryRun" in call.query
-        )
+        return self.storage.create(call.kind, call.namespace, call.body)
 
     def _update(self, call: Call) -> Manifest:
         return self._write(call, lambda _: call.body)
@@ -294,7 +288,7 @@ class FakeKubernetes:
         if call.content_type == "application/json-patch+json":
             return self._write(call, lambda it: _json_patched(it, call.body))
         message = "the body of the request was in an unknown format"
-        raise Refusal(415, "UnsupportedMediaType", message)
+        raise RefusedError(415, "UnsupportedMediaType", message)
 
     def _write(self, call: Call, change: Any) -> Manifest:
         return self.storage.update(
@@ -303,7 +297,6 @@ class FakeKubernetes:
             call.name,
             change,
             subresource=call.subresource,
-            is_dry="dryRun" in call.query,
         )
 
     def _delete(self, call: Call) -> Manifest:
@@ -312,7 +305,12 @@ class FakeKubernetes:
         left = self.storage.delete(call.kind, call.namespace, call.name, options)
         if left is not None:
             return left
-        details = {"name": call.name, "group": call.kind.group, "kind": call.kind.plural, "uid": uid}
+        details = {
+            "name": call.name,
+            "group": call.kind.group,
+            "kind": call.kind.plural,
+            "uid": uid,
+        }
         return {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
             "details": details,
@@ -333,10 +331,12 @@ class FakeKubernetes:
             await response.prepare(request)
             with suppress(TimeoutError):
                 async with asyncio.timeout(float(call.query.get("timeoutSeconds") or 1800)):
-                    while (line := await watcher.lines.get()) not in (_CUT, _END):
+                    while (line := await watcher.lines.get()) not in (END, CUT, GONE):
                         await response.write(line)
-                    if line == _CUT:
-                        return _cut(request)
+                if line == CUT:
+                    return _cut(request)
+                if line == GONE:
+                    await response.write(_event("ERROR", refusals.expired(_TOO_OLD).status))
             return response
         finally:
             self._watchers.remove(watcher)
@@ -347,8 +347,8 @@ class FakeKubernetes:
         if since:
             try:
                 changes = self.storage.changes_since(call.kind, call.namespace, since)
-            except Refusal as refusal:
-                return [_event("ERROR", refusal.status), _END]
+            except RefusedError as refusal:
+                return [_event("ERROR", refusal.status), END]
             told = [change.event(fits) for change in changes]
             return [_event(*event) for event in told if event]
         there = filter(fits, self.storage.all(call.kind, call.namespace))
@@ -366,10 +366,6 @@ class FakeKubernetes:
 
     def _of(self, plural: str) -> list[_Watcher]:
         return [it for it in list(self._watchers) if it.call.kind.plural == plural]
-
-    def _tell_lines(self, plural: str, *lines: bytes) -> None:
-        for watcher in self._of(plural):
-            watcher.tell(*lines)
 
     def _bookmark(self, kind: Kind, annotations: Manifest | None = None) -> bytes:
         metadata = {"resourceVersion": str(self.storage.version), "annotations": annotations or {}}
@@ -404,9 +400,7 @@ class FakeKubernetes:
             return web.json_response({"kind": "APIVersions", "versions": ["v1"]})
         if path == "/apis":
             named = [_group(group, of[0].version) for group, of in groups.items() if group]
-            return web.json_response(
-                {"kind": "APIGroupList", "apiVersion": "v1", "groups": named}
-            )
+            return web.json_response({"kind": "APIGroupList", "apiVersion": "v1", "groups": named})
         group, version = ("", parts[1]) if parts[0] == "api" else (parts[1], "".join(parts[2:3]))
         of = groups.get(group, [])
         if parts[0] == "apis" and len(parts) == 2 and of:
@@ -426,7 +420,7 @@ class FakeKubernetes:
 
 
 async def _call(request: web.Request) -> Call | None:
-    """The request as one for a resource of ours, or None; a Refusal where it can't be one."""
+    """The request as one for a resource of ours, or None; a RefusedError where it can't be one."""
     parts = request.path.strip("/").split("/")
     group, rest = ("", parts[1:]) if parts[0] == "api" else ("".join(parts[1:2]), parts[2:])
     version, rest = "".join(rest[:1]), rest[1:]
@@ -443,11 +437,11 @@ async def _call(request: web.Request) -> Call | None:
         return None
     query = dict(request.query)
     verb = _VERBS.get(request.method, "get" if name else "list")
-    if verb == "list" and query.get("watch") in ("true", "True", "1"):
+    if verb == "list" and query.get("watch") in _TRUE:
         verb = "watch"
     if verb not in kind.verbs or (verb in ("update", "patch", "delete") and not name):
         message = f"{verb} is not supported on resources of kind {kind.qualified}"
-        raise Refusal(405, "MethodNotAllowed", message)
+        raise RefusedError(405, "MethodNotAllowed", message)
     text = await request.text()
     try:
         body = json.loads(text) if text else None
@@ -480,7 +474,7 @@ def _json_patched(target: Manifest, patch: list[Manifest]) -> Manifest:
         patched: Manifest = jsonpatch.apply_patch(target, patch)
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
         message = f"the server rejected our request due to an error in our request: {error}"
-        raise Refusal(422, "Invalid", message) from error
+        raise RefusedError(422, "Invalid", message) from error
     return patched
 
 
@@ -488,7 +482,7 @@ def _event(sort: str, manifest: Manifest) -> bytes:
     return json.dumps({"type": sort, "object": manifest}).encode() + b"\n"
 
 
-def _answered(refusal: Refusal, retry_after: int | None = None) -> web.Response:
+def _answered(refusal: RefusedError, retry_after: int | None = None) -> web.Response:
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
     return web.json_response(refusal.status, status=refusal.code, headers=headers)
 
@@ -498,11 +492,6 @@ def _cut(request: web.Request) -> web.Response:
     if request.transport is not None:
         request.transport.abort()
     return web.Response(status=500)
-
-
-def _address(runner: web.AppRunner) -> str:
-    host, port = runner.addresses[0][:2]
-    return f"http://{host}:{port}"
 
 
 def _group(group: str, version: str) -> Manifest:

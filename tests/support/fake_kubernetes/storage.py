@@ -4,7 +4,7 @@ import copy
 import itertools
 import secrets
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +16,6 @@ from fake_kubernetes.selectors import Match
 
 Key = tuple[Kind, str, str]
 
-_FOREGROUND = "foregroundDeletion"
 _TOKEN_EXPIRED = (
     "The provided continue parameter is too old to display a consistent list result. You can start "
     "a new list without the continue parameter."
@@ -96,7 +95,9 @@ class Storage:
         return [
             change
             for change in self._changes
-            if change.kind is kind and change.version > version and namespace in ("", change.namespace)
+            if change.kind is kind
+            and change.version > version
+            and namespace in ("", change.namespace)
         ]
 
     def compact(self) -> None:
@@ -105,9 +106,7 @@ class Storage:
         self._rest_of_lists.clear()
         self._oldest = self.version
 
-    def create(
-        self, kind: Kind, namespace: str, manifest: Manifest, *, is_dry: bool = False
-    ) -> Manifest:
+    def create(self, kind: Kind, namespace: str, manifest: Manifest) -> Manifest:
         wanted = copy.deepcopy(manifest)
         metadata = wanted.setdefault("metadata", {})
         if not metadata.get("name") and "generateName" in metadata:
@@ -119,7 +118,7 @@ class Storage:
             raise refusals.bad_request("the namespace of the object does not match the request's")
         if metadata.get("resourceVersion"):
             why = "resourceVersion should not be set on objects to be created"
-            raise refusals.Refusal(500, "InternalError", why)
+            raise refusals.RefusedError(500, "InternalError", why)
         self._expect_living_namespace(kind, namespace, name)
         if (kind, namespace, name) in self._objects:
             raise refusals.already_exists(kind, name)
@@ -129,7 +128,7 @@ class Storage:
             wanted.pop("status", None)
         if kind.plural == "pods":
             wanted["status"] = {"phase": "Pending"}
-        return self._complete(kind, namespace, wanted, is_dry=is_dry)
+        return self._complete(kind, namespace, wanted)
 
     def seed(self, kind: Kind, namespace: str, manifest: Manifest) -> Manifest:
         """Store as it is, its status, uid and times too; what it lacks is added."""
@@ -143,7 +142,6 @@ class Storage:
         change: Callable[[Manifest], Manifest],
         *,
         subresource: str = "",
-        is_dry: bool = False,
     ) -> Manifest:
         """`change` gets a copy of the object and returns what it should be."""
         old = self.get(kind, namespace, name)
@@ -159,93 +157,61 @@ class Storage:
             if subresource == "status"
             else _updated(kind, old, wanted)
         )
-        if new == old or is_dry:
+        if new == old:
             return new
         metadata = new["metadata"]
         is_held = metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds")
         if "deletionTimestamp" in metadata and not is_held:
-            return self._remove(kind, namespace, name)
+            return self.remove(kind, namespace, name)
         return self._store(kind, namespace, name, new)
 
     def delete(self, kind: Kind, namespace: str, name: str, options: Manifest) -> Manifest | None:
         """What is still there of the object, or None."""
         old = self.get(kind, namespace, name)
         _expect(kind, old, options.get("preconditions") or {})
-        if "All" in (options.get("dryRun") or ()):
-            return None
         propagation = options.get("propagationPolicy") or kind.propagation
+        if propagation not in ("Background", "Orphan"):
+            raise refusals.bad_request(f"propagationPolicy {propagation} is not played here")
         metadata = old["metadata"]
-        finalizers = list(metadata.get("finalizers") or ())
-        if propagation == "Foreground" and _FOREGROUND not in finalizers:
-            finalizers.append(_FOREGROUND)
         if propagation == "Orphan":
             self._orphan(metadata["uid"])
         grace = _grace_seconds(kind, old, options)
-        if not finalizers and not grace:
-            self._remove(kind, namespace, name)
+        if not metadata.get("finalizers") and not grace:
+            self.remove(kind, namespace, name)
             return None
-        if "deletionTimestamp" not in metadata:
-            times = {"deletionTimestamp": now(), "deletionGracePeriodSeconds": grace}
-            kept = {"finalizers": finalizers} if finalizers else {}
-            self._store(kind, namespace, name, {**old, "metadata": metadata | times | kept})
-            self._collect_if_wanted()
-        return self._objects.get((kind, namespace, name))
+        if "deletionTimestamp" in metadata:
+            return old
+        times = {"deletionTimestamp": now(), "deletionGracePeriodSeconds": grace}
+        return self._store(kind, namespace, name, {**old, "metadata": metadata | times})
 
-    def remove(self, kind: Kind, namespace: str, name: str) -> None:
-        """Take the object away at once, as the kubelet does with a pod's last delete."""
-        self._remove(kind, namespace, name)
+    def remove(self, kind: Kind, namespace: str, name: str) -> Manifest:
+        """Take the object away at once, as the kubelet does with a pod that has ended."""
+        old = self.get(kind, namespace, name)
+        self.version += 1
+        del self._objects[kind, namespace, name]
+        self._note(Change(self.version, kind, namespace, old, None))
+        self._collect_garbage()
+        return old
 
-    def collect_garbage(self) -> None:
-        """Delete what has owners of which none is left, and what waits for its dependents."""
-        while self._collect_once():
-            pass
-
-    def _collect_once(self) -> bool:
-        there = {it["metadata"]["uid"]: it["metadata"] for it in self._objects.values()}
-        waiting = {uid for uid, of in there.items() if _FOREGROUND in of.get("finalizers", ())}
-        owned = {
-            key: {owner["uid"] for owner in it["metadata"]["ownerReferences"]}
-            for key, it in self._objects.items()
-            if it["metadata"].get("ownerReferences")
-        }
-        doomed = [
-            key
-            for key, owners in owned.items()
-            if not owners & (there.keys() - waiting)
-            and "deletionTimestamp" not in self._objects[key]["metadata"]
-        ]
-        for key in doomed:
-            self._delete_dependent(key, self._objects[key]["metadata"]["uid"])
-        free = waiting.difference(*owned.values())
-        for key in [key for key, it in self._objects.items() if it["metadata"]["uid"] in free]:
-            self.update(*key, _without_foreground)
-        return bool(doomed or free)
-
-    def _delete_dependent(self, key: Key, uid: str) -> None:
-        background = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
-        was, self.collects_garbage = self.collects_garbage, False
-        try:
-            self.delete(*key, background)
-        finally:
-            self.collects_garbage = was
-
-    def _dependents(self, uid: str) -> Iterator[Key]:
+    def _collect_garbage(self) -> None:
+        """Delete what has owners of which none is left."""
+        if not self.collects_garbage:
+            return
+        there = {it["metadata"]["uid"] for it in self._objects.values()}
         for key, manifest in list(self._objects.items()):
-            owners = manifest["metadata"].get("ownerReferences") or ()
-            if any(owner["uid"] == uid for owner in owners):
-                yield key
+            owners = {owner["uid"] for owner in _owners(manifest)}
+            is_going = "deletionTimestamp" in manifest["metadata"]
+            if owners and not owners & there and not is_going and key in self._objects:
+                self.delete(*key, {"propagationPolicy": "Background"})
 
     def _orphan(self, uid: str) -> None:
-        for kind, namespace, name in self._dependents(uid):
-            manifest = self._objects[kind, namespace, name]
-            owners = manifest["metadata"]["ownerReferences"]
-            others = [owner for owner in owners if owner["uid"] != uid]
-            metadata = manifest["metadata"] | {"ownerReferences": others}
-            self._store(kind, namespace, name, {**manifest, "metadata": metadata})
+        for key, manifest in list(self._objects.items()):
+            others = [owner for owner in _owners(manifest) if owner["uid"] != uid]
+            if len(others) < len(_owners(manifest)):
+                metadata = manifest["metadata"] | {"ownerReferences": others}
+                self._store(*key, {**manifest, "metadata": metadata})
 
-    def _complete(
-        self, kind: Kind, namespace: str, manifest: Manifest, *, is_dry: bool = False
-    ) -> Manifest:
+    def _complete(self, kind: Kind, namespace: str, manifest: Manifest) -> Manifest:
         metadata = manifest["metadata"]
         if kind.is_namespaced:
             metadata["namespace"] = namespace
@@ -254,7 +220,7 @@ class Storage:
         if "spec" in manifest and kind.plural != "leases":
             metadata.setdefault("generation", 1)
         manifest = {"apiVersion": kind.api_version, "kind": kind.name} | manifest
-        return manifest if is_dry else self._store(kind, namespace, metadata["name"], manifest)
+        return self._store(kind, namespace, metadata["name"], manifest)
 
     def _store(self, kind: Kind, namespace: str, name: str, manifest: Manifest) -> Manifest:
         self.version += 1
@@ -264,24 +230,12 @@ class Storage:
         self._objects[kind, namespace, name] = new
         self._note(Change(self.version, kind, namespace, old, new))
         if old is None and "ownerReferences" in metadata:
-            self._collect_if_wanted()
+            self._collect_garbage()
         return new
-
-    def _remove(self, kind: Kind, namespace: str, name: str) -> Manifest:
-        old = self.get(kind, namespace, name)
-        self.version += 1
-        del self._objects[kind, namespace, name]
-        self._note(Change(self.version, kind, namespace, old, None))
-        self._collect_if_wanted()
-        return old
 
     def _note(self, change: Change) -> None:
         self._changes.append(change)
         self._on_change(change)
-
-    def _collect_if_wanted(self) -> None:
-        if self.collects_garbage:
-            self.collect_garbage()
 
     def _expect_living_namespace(self, kind: Kind, namespace: str, name: str) -> None:
         if not kind.is_namespaced:
@@ -312,9 +266,7 @@ def _updated(kind: Kind, old: Manifest, wanted: Manifest) -> Manifest:
     was, name = old["metadata"], old["metadata"]["name"]
     metadata: dict[str, Any] = {**wanted["metadata"]}
     if metadata.get("name") != name:
-        raise refusals.bad_request(
-            f"the name of the object ({metadata.get('name')}) does not match the name on the URL ({name})"
-        )
+        raise refusals.bad_request("the name of the object does not match the name on the URL")
     if (uid := metadata.get("uid") or was["uid"]) != was["uid"]:
         why = f'Invalid value: "{uid}": field is immutable'
         raise refusals.invalid(kind, name, "metadata.uid", why)
@@ -345,7 +297,6 @@ def _grace_seconds(kind: Kind, manifest: Manifest, options: Manifest) -> int:
     return int(spec.get("terminationGracePeriodSeconds", 30) if asked is None else asked)
 
 
-def _without_foreground(manifest: Manifest) -> Manifest:
-    metadata = manifest["metadata"]
-    others = [name for name in metadata["finalizers"] if name != _FOREGROUND]
-    return {**manifest, "metadata": metadata | {"finalizers": others}}
+def _owners(manifest: Manifest) -> list[Manifest]:
+    found: list[Manifest] = manifest["metadata"].get("ownerReferences") or []
+    return found
