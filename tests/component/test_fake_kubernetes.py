@@ -120,7 +120,7 @@ async def test_the_clients_own_watch(kubernetes: FakeKubernetes, api_client: Any
 
 @pytest.mark.parametrize("status", [429, 500, 503, 504])
 async def test_a_request_is_refused(kubernetes: FakeKubernetes, server: Asked, status: int) -> None:
-    fault = Fault("create", "backupexports", status=status, skip=1, retry_after=3)
+    fault = Fault("create backupexports", status=status, skip=1, retry_after=3)
     kubernetes.faults.append(fault)
     codes = []
     for name in "abc":
@@ -139,12 +139,12 @@ async def test_a_request_is_refused(kubernetes: FakeKubernetes, server: Asked, s
 
 
 async def test_stored_but_answered_otherwise(kubernetes: FakeKubernetes, server: Asked) -> None:
-    kubernetes.faults.append(Fault("create", "backupexports", status=504, is_stored=True))
+    kubernetes.faults.append(Fault("create backupexports", status=504, is_stored=True))
     code, said = await server.create(EXPORTS, export("a"))
     assert (code, said["reason"]) == (504, "Timeout")
     assert list(kubernetes.objects("backupexports")) == ["a"]
     # A refusal of its own comes before the fault.
-    kubernetes.faults.append(Fault("create", "backupexports", status=504, is_stored=True))
+    kubernetes.faults.append(Fault("create backupexports", status=504, is_stored=True))
     assert (await server.create(EXPORTS, export("a")))[0] == 409
 
 
@@ -152,9 +152,7 @@ async def test_stored_but_answered_otherwise(kubernetes: FakeKubernetes, server:
 async def test_a_connection_is_cut(
     kubernetes: FakeKubernetes, server: Asked, is_stored: bool
 ) -> None:
-    kubernetes.faults.append(
-        Fault("patch", "backupexports/status", is_cut=True, is_stored=is_stored)
-    )
+    kubernetes.faults.append(Fault("patch backupexports/status", is_cut=True, is_stored=is_stored))
     await server.create(EXPORTS, export("a"))
     with pytest.raises(aiohttp.ClientError):
         await server.patch(EXPORTS, "a/status", {"status": {"phase": "Pending"}})
@@ -166,7 +164,7 @@ async def test_a_connection_is_cut(
 async def test_a_request_is_held(
     kubernetes: FakeKubernetes, server: Asked, is_stored: bool
 ) -> None:
-    fault = Fault("create", "jobs", is_held=True, is_stored=is_stored, times=2)
+    fault = Fault("create jobs", is_held=True, is_stored=is_stored, times=2)
     kubernetes.faults.append(fault)
     asked = asyncio.create_task(server.create(JOBS, job("a")))
     await until(lambda: fault.met == 1)

@@ -1,6 +1,7 @@
 """What goes wrong with a request, said beforehand: a status, a cut connection, a wait."""
 
 import asyncio
+import re
 import threading
 from dataclasses import dataclass, field
 
@@ -15,7 +16,7 @@ _REASONS = {
 
 @dataclass
 class Fault:
-    """Meets requests of `verb` and `resource` ("patch", "backupexports/status"; "*" is any).
+    """Meets requests that fit `on`, a pattern of verb and resource: "patch backupexports/status".
 
     The first `skip` of them are let through, the next `times` are met.  With `status` they are
     answered so, with `is_cut` their connection ends without an answer, with `is_held` they wait
@@ -23,15 +24,13 @@ class Fault:
     out before that.
     """
 
-    verb: str
-    resource: str = "*"
+    on: str
     status: int | None = None
     is_cut: bool = False
     is_held: bool = False
     is_stored: bool = False
     skip: int = 0
     times: int = 1
-    name: str = "*"
     message: str = "a fault that the test asked for"
     details: Manifest = field(default_factory=dict)
     retry_after: int | None = None
@@ -40,10 +39,9 @@ class Fault:
     _seen: int = 0
     _released: threading.Event = field(default_factory=threading.Event)
 
-    def meets(self, verb: str, resource: str, name: str) -> bool:
+    def meets(self, call: str) -> bool:
         """Whether the request is one of those, counting it."""
-        asked = zip((self.verb, self.resource, self.name), (verb, resource, name), strict=True)
-        if not all(mine in ("*", theirs) for mine, theirs in asked):
+        if not re.fullmatch(self.on, call):
             return False
         self._seen += 1
         if not self.skip < self._seen <= self.skip + self.times:

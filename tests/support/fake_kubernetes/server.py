@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,6 +76,8 @@ class FakeKubernetes:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.faults: list[Fault] = []
+        # Called with each change, on the thread that made it.
+        self.listeners: list[Callable[[Change], None]] = []
         self.url = ""
         self.storage = Storage(self._tell)
         self._lock = threading.RLock()
@@ -220,9 +222,7 @@ class FakeKubernetes:
         except RefusedError as refusal:
             return _answered(refusal)
         self.calls.append(call)
-        fault = next(
-            (it for it in self.faults if it.meets(call.verb, call.resource, call.name)), None
-        )
+        fault = next((it for it in self.faults if it.meets(str(call))), None)
         try:
             return await (
                 self._meet(fault, request, call) if fault else self._answer(request, call)
@@ -359,6 +359,8 @@ class FakeKubernetes:
 
     def _tell(self, change: Change) -> None:
         """Hear of a change from the storage, whose lock is held."""
+        for listener in self.listeners:
+            listener(change)
         for watcher in self._of(change.kind.plural):
             event = change.event(watcher.fits)
             if event and watcher.call.namespace in ("", change.namespace):
