@@ -16,6 +16,7 @@ from kubernetes import client as blocking_client
 from kubernetes.aio import client, watch
 from kubernetes.aio.client.exceptions import ApiException
 from kubernetes_promises import EXPORTS, JOBS, PROMISES, Asked, export, job
+from waiting import until
 
 OURS = ("backupexport.dev", "v1alpha1", NAMESPACE, "backupexports")
 
@@ -43,12 +44,6 @@ def server(api_client: client.ApiClient) -> Asked:
 @pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)
 async def test_as_a_real_api_server(promise: Any, server: Asked) -> None:
     await promise(server)
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def test_after_a_compaction_lists_and_watches_begin_anew(
@@ -173,7 +168,7 @@ async def test_a_request_is_held(
     assert list(kubernetes.objects("jobs")) == (["a", "b"] if is_stored else [])
     given_up.cancel()
     await asyncio.gather(given_up, return_exceptions=True)
-    await asyncio.sleep(0.02)
+    await until(lambda: fault.given_up == 1)
     fault.release()
     assert (await asked)[0] == 201
     assert ("b" in kubernetes.objects("jobs")) is is_stored

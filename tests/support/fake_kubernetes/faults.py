@@ -34,8 +34,9 @@ class Fault:
     message: str = "a fault that the test asked for"
     details: Manifest = field(default_factory=dict)
     retry_after: int | None = None
-    # How many requests it has met.
+    # How many requests it has met, and how many clients gave up while it held theirs.
     met: int = 0
+    given_up: int = 0
     _seen: int = 0
     _released: threading.Event = field(default_factory=threading.Event)
 
@@ -55,8 +56,12 @@ class Fault:
 
     async def wait(self) -> None:
         """Until `release`."""
-        while not self._released.is_set():
-            await asyncio.sleep(0.005)
+        try:
+            while not self._released.is_set():
+                await asyncio.sleep(0.005)
+        except asyncio.CancelledError:
+            self.given_up += 1
+            raise
 
     @property
     def refusal(self) -> RefusedError:

@@ -109,6 +109,13 @@ class FakeKubernetes:
                 )
             return stored
 
+    def delete(self, plural: str, name: str) -> None:
+        """Delete an object as kubectl does: its finalizers hold it."""
+        with self._lock:
+            kind = kinds()[plural]
+            where = NAMESPACE if kind.is_namespaced else ""
+            self.storage.delete(kind, where, name, {"propagationPolicy": "Background"})
+
     def remove(self, plural: str, name: str) -> None:
         """Take an object away at once; the garbage collector follows."""
         with self._lock:
@@ -122,10 +129,9 @@ class FakeKubernetes:
     def end_namespace(self) -> None:
         """Its deletion has begun: nothing new is taken."""
         with self._lock:
-            kind = kinds()["namespaces"]
             held = {"spec": {"finalizers": ["kubernetes"]}, "metadata": {"finalizers": ["it"]}}
             self.change("namespaces", NAMESPACE, held)
-            self.storage.delete(kind, "", NAMESPACE, {})
+            self.delete("namespaces", NAMESPACE)
 
     def compact(self) -> None:
         """Forget older versions: watches and lists that go on from one are told 410."""

@@ -14,8 +14,6 @@ from fake_kubernetes.kinds import Kind, kinds
 from fake_kubernetes.refusals import Manifest
 from fake_kubernetes.selectors import Match
 
-Key = tuple[Kind, str, str]
-
 _TOKEN_EXPIRED = (
     "The provided continue parameter is too old to display a consistent list result. You can start "
     "a new list without the continue parameter."
@@ -51,7 +49,11 @@ class Storage:
         self.version = 100
         self.collects_garbage = True
         self._on_change = on_change
-        self._objects: dict[Key, Manifest] = {}
+        # Under plural, and there under namespace and name.
+        self._objects: dict[str, dict[tuple[str, str], Manifest]] = {it: {} for it in kinds()}
+        self._uids: set[str] = set()
+        # The uids of each object's owners, where it has any.
+        self._owners: dict[tuple[Kind, str, str], set[str]] = {}
         self._changes: list[Change] = []
         self._oldest = self.version
         self._rest_of_lists: dict[str, list[Manifest]] = {}
@@ -59,18 +61,14 @@ class Storage:
 
     def get(self, kind: Kind, namespace: str, name: str) -> Manifest:
         try:
-            return self._objects[kind, namespace, name]
+            return self._objects[kind.plural][namespace, name]
         except KeyError:
             raise refusals.not_found(kind, name) from None
 
     def all(self, kind: Kind, namespace: str = "") -> list[Manifest]:
         """By namespace and name; of all namespaces where none is named."""
-        keys = sorted(
-            (of, name)
-            for among, of, name in self._objects
-            if among is kind and namespace in ("", of)
-        )
-        return [self._objects[kind, of, name] for of, name in keys]
+        found = sorted(self._objects[kind.plural].items())
+        return [manifest for (of, _), manifest in found if namespace in ("", of)]
 
     def page(
         self, kind: Kind, namespace: str, fits: Match, limit: int, token: str
@@ -120,7 +118,7 @@ class Storage:
             why = "resourceVersion should not be set on objects to be created"
             raise refusals.RefusedError(500, "InternalError", why)
         self._expect_living_namespace(kind, namespace, name)
-        if (kind, namespace, name) in self._objects:
+        if (namespace, name) in self._objects[kind.plural]:
             raise refusals.already_exists(kind, name)
         for key in ("uid", "creationTimestamp", "deletionTimestamp", "generation"):
             metadata.pop(key, None)
@@ -188,7 +186,9 @@ class Storage:
         """Take the object away at once, as the kubelet does with a pod that has ended."""
         old = self.get(kind, namespace, name)
         self.version += 1
-        del self._objects[kind, namespace, name]
+        del self._objects[kind.plural][namespace, name]
+        self._uids.discard(old["metadata"]["uid"])
+        self._owners.pop((kind, namespace, name), None)
         self._note(Change(self.version, kind, namespace, old, None))
         self._collect_garbage()
         return old
@@ -197,19 +197,20 @@ class Storage:
         """Delete what has owners of which none is left."""
         if not self.collects_garbage:
             return
-        there = {it["metadata"]["uid"] for it in self._objects.values()}
-        for key, manifest in list(self._objects.items()):
-            owners = {owner["uid"] for owner in _owners(manifest)}
-            is_going = "deletionTimestamp" in manifest["metadata"]
-            if owners and not owners & there and not is_going and key in self._objects:
-                self.delete(*key, {"propagationPolicy": "Background"})
+        for (kind, namespace, name), owners in list(self._owners.items()):
+            metadata = self._objects[kind.plural].get((namespace, name), {}).get("metadata", {})
+            is_left = owners.isdisjoint(self._uids) and "deletionTimestamp" not in metadata
+            if metadata and is_left:
+                self.delete(kind, namespace, name, {"propagationPolicy": "Background"})
 
     def _orphan(self, uid: str) -> None:
-        for key, manifest in list(self._objects.items()):
-            others = [owner for owner in _owners(manifest) if owner["uid"] != uid]
-            if len(others) < len(_owners(manifest)):
-                metadata = manifest["metadata"] | {"ownerReferences": others}
-                self._store(*key, {**manifest, "metadata": metadata})
+        for (kind, namespace, name), owners in list(self._owners.items()):
+            if uid in owners:
+                manifest = self.get(kind, namespace, name)
+                metadata = manifest["metadata"]
+                others = [it for it in metadata["ownerReferences"] if it["uid"] != uid]
+                metadata = metadata | {"ownerReferences": others}
+                self._store(kind, namespace, name, {**manifest, "metadata": metadata})
 
     def _complete(self, kind: Kind, namespace: str, manifest: Manifest) -> Manifest:
         metadata = manifest["metadata"]
@@ -226,8 +227,13 @@ class Storage:
         self.version += 1
         metadata = manifest["metadata"] | {"resourceVersion": str(self.version)}
         new = {**manifest, "metadata": metadata}
-        old = self._objects.get((kind, namespace, name))
-        self._objects[kind, namespace, name] = new
+        old = self._objects[kind.plural].get((namespace, name))
+        self._objects[kind.plural][namespace, name] = new
+        self._uids.add(metadata["uid"])
+        if owners := metadata.get("ownerReferences"):
+            self._owners[kind, namespace, name] = {owner["uid"] for owner in owners}
+        else:
+            self._owners.pop((kind, namespace, name), None)
         self._note(Change(self.version, kind, namespace, old, new))
         if old is None and "ownerReferences" in metadata:
             self._collect_garbage()
@@ -295,8 +301,3 @@ def _grace_seconds(kind: Kind, manifest: Manifest, options: Manifest) -> int:
         return 0
     asked = options.get("gracePeriodSeconds")
     return int(spec.get("terminationGracePeriodSeconds", 30) if asked is None else asked)
-
-
-def _owners(manifest: Manifest) -> list[Manifest]:
-    found: list[Manifest] = manifest["metadata"].get("ownerReferences") or []
-    return found
