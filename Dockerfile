@@ -55,6 +55,7 @@ RUN set -e; \
 
 COPY pyproject.toml LICENSE ./
 COPY crds/backupexport_contract crds/backupexport_contract
+COPY crds/backupexport_runtime crds/backupexport_runtime
 COPY api/backupexport_api api/backupexport_api
 COPY operator/backupexport_operator operator/backupexport_operator
 COPY runner/backupexport_runner runner/backupexport_runner

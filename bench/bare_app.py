@@ -14,9 +14,9 @@ from unittest.mock import patch
 
 import uvicorn
 from backupexport_api import __main__ as program
-from backupexport_api.job_view import JobView
-from backupexport_api.routes.envelope import Envelope
-from backupexport_api.routes.jobs import JobList
+from backupexport_api.http.routing import Envelope
+from backupexport_api.jobs.routes import JobList
+from backupexport_api.jobs.view import JobView
 from fastapi import FastAPI
 
 # A file with {"job": …, "list": …}: two answers of the API.

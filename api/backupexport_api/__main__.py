@@ -6,19 +6,19 @@ import signal
 import sys
 
 import uvicorn
-from backupexport_contract.settings_errors import ENV_PREFIX, SETTINGS_ERRORS, complaints
+from backupexport_runtime import logs
+from backupexport_runtime.settings_errors import ENV_PREFIX, SETTINGS_ERRORS, complaints
 from limits.errors import ConfigurationError
 
-from backupexport_api import logs
 from backupexport_api.app import create_app
-from backupexport_api.connection import HttpProtocol
-from backupexport_api.draining import DrainingServer
-from backupexport_api.kubernetes_errors import CONFIGURATION_ERRORS
-from backupexport_api.kubernetes_lists import KubernetesLists
-from backupexport_api.kubernetes_objects import KubernetesObjects
-from backupexport_api.kubernetes_store import KubernetesJobStore
-from backupexport_api.metrics import Metrics
+from backupexport_api.http.draining import DrainingServer
+from backupexport_api.http.request_context import request_id
+from backupexport_api.http.transport import HttpProtocol
+from backupexport_api.kube.client import KubernetesLists, KubernetesObjects
+from backupexport_api.kube.errors import CONFIGURATION_ERRORS
+from backupexport_api.kube.store import KubernetesJobStore
 from backupexport_api.settings import Settings
+from backupexport_api.telemetry.metrics import Metrics
 
 _EXIT_BAD_CONFIGURATION = 2
 _GRACE_SECONDS = 10
@@ -30,7 +30,13 @@ def main() -> int:
         settings = Settings()
     except SETTINGS_ERRORS as error:
         return _refuse(*complaints(error))
-    logs.configure(settings.log_level, settings.log_format)
+    logs.configure(
+        settings.log_level,
+        settings.log_format,
+        # urllib3 tells of every retry; what fails for good we say ourselves.
+        quiet=[("urllib3", logging.ERROR)],
+        context=lambda: {"request_id": request_id.get()},
+    )
     try:
         lists = KubernetesLists.connect(settings.namespace)
         objects = asyncio.run(KubernetesObjects.connect(settings.namespace))

@@ -6,16 +6,20 @@ from importlib import metadata
 
 from fastapi import FastAPI
 
-from backupexport_api import openapi, problem_handlers
-from backupexport_api.authentication import Authenticator
-from backupexport_api.downloads import Downloads
-from backupexport_api.event_streams import EventStreams
-from backupexport_api.job_store import JobStore
-from backupexport_api.metrics import Metrics
-from backupexport_api.rate_limit import RateLimits
-from backupexport_api.request_context import RequestContextMiddleware
-from backupexport_api.routes import downloads, events, exports, health, jobs, metrics, pages
+from backupexport_api.auth.authentication import Authenticator
+from backupexport_api.downloads import routes as download_routes
+from backupexport_api.downloads.service import Downloads
+from backupexport_api.events import routes as event_routes
+from backupexport_api.events.streams import EventStreams
+from backupexport_api.http import openapi, problem_handlers
+from backupexport_api.http.request_context import RequestContextMiddleware
+from backupexport_api.jobs import routes as job_routes
+from backupexport_api.jobs.store import JobStore, StoreUnavailableError
+from backupexport_api.limits.rate_limit import RateLimits
 from backupexport_api.settings import Settings
+from backupexport_api.telemetry import routes as telemetry_routes
+from backupexport_api.telemetry.metrics import Metrics
+from backupexport_api.web import routes as page_routes
 
 
 def create_app(settings: Settings, store: JobStore, measured: Metrics) -> FastAPI:
@@ -39,9 +43,9 @@ def create_app(settings: Settings, store: JobStore, measured: Metrics) -> FastAP
     app.state.downloads = Downloads(settings, store, measured)
     app.state.rate_limits = RateLimits(settings, measured.count_refusal)
     app.add_middleware(RequestContextMiddleware, observe=measured.observe_request)
-    problem_handlers.install(app)
+    problem_handlers.install(app, StoreUnavailableError)
     # Not include_router: that puts a router around each module's, which every request has to pass.
-    for module in (jobs, events, downloads, exports, health, metrics, pages):
+    for module in (job_routes, event_routes, download_routes, telemetry_routes, page_routes):
         app.router.routes.extend(module.router.routes)
     openapi.install(app)
     return app

@@ -2,175 +2,20 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-import limits
-import urllib3
-from backupexport_contract.settings_errors import ENV_PREFIX
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, field_validator
 
-from backupexport_api.download_settings import DownloadSettings
-from backupexport_api.signing_keys import (
-    Algorithm,
-    keys_of_pem,
-    keys_of_secret,
-    public_key_algorithms,
-    secret_algorithms,
-)
+from backupexport_api.auth.settings import JwtSettings
+from backupexport_api.downloads.settings import DownloadSettings
+from backupexport_api.events.settings import EventSettings
+from backupexport_api.limits.settings import LimitSettings
 
-_ALGORITHMS = f"{ENV_PREFIX}JWT_ALGORITHMS"
 SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
-class JwtSettings(BaseSettings):
-    """What it takes to make or to check a token."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX,
-        env_ignore_empty=True,
-        frozen=True,
-        hide_input_in_errors=True,
-        extra="ignore",
-    )
-
-    jwt_algorithms: Annotated[tuple[Algorithm, ...], NoDecode] = Field(
-        default=("HS256",),
-        min_length=1,
-        description="Signature algorithms that are accepted, separated by commas: HS256, RS256,"
-        " ES256, EdDSA, and the longer HS, RS and ES and the PS ones.",
-    )
-    jwt_secret_file: Path | None = Field(
-        default=None,
-        description="A file that holds the shared secret; wins over BACKUPEXPORT_JWT_SECRET.",
-    )
-    jwt_secret: SecretStr = Field(
-        default=SecretStr(""),
-        validate_default=True,
-        description="The shared secret of the HS algorithms, required with them and only with them;"
-        " at least 32 bytes for HS256.",
-    )
-    jwt_public_key_file: Path | None = Field(
-        default=None,
-        description="A file that holds public keys; wins over BACKUPEXPORT_JWT_PUBLIC_KEY.",
-    )
-    jwt_public_key: str = Field(
-        default="",
-        validate_default=True,
-        description="The public keys of the other algorithms in PEM, one or more: a new key stands"
-        " beside the old one until no token of the old one is left.",
-    )
-    jwt_jwks_url: str | None = Field(
-        default=None,
-        validate_default=True,
-        description="Where the public keys are published as a JWK set, instead of PEM; http or"
-        " https.",
-    )
-    jwt_jwks_refresh_seconds: int = Field(
-        default=60,
-        ge=1,
-        le=86400,
-        description="How often the JWK set is read; a key that has left it is good for that long.",
-    )
-    jwt_jwks_max_age_seconds: int = Field(
-        default=3600,
-        ge=1,
-        le=604800,
-        validate_default=True,
-        description="How long the keys stay good while the JWK set can't be read.",
-    )
-    jwt_issuer: str | None = Field(
-        default=None, description="What the claim iss must be; not checked unless given."
-    )
-    jwt_audience: str | None = Field(
-        default=None, description="What the claim aud must hold; not checked unless given."
-    )
-    jwt_projects_claim: str = Field(
-        default="projects",
-        description="The claim that lists the project ids a token is good for; * stands for all.",
-    )
-
-    @field_validator("jwt_algorithms", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        return tuple(dict.fromkeys(part.strip() for part in value.split(",")))
-
-    @field_validator("jwt_secret")
-    @classmethod
-    def _effective_secret(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        """Read the file where there is one, so that every reader finds the secret in one place."""
-        secret = _effective(value.get_secret_value(), info.data.get("jwt_secret_file"))
-        if "jwt_algorithms" in info.data:
-            algorithms = secret_algorithms(info.data["jwt_algorithms"])
-            if algorithms and not secret:
-                raise ValueError("is required: set it, or BACKUPEXPORT_JWT_SECRET_FILE")
-            if secret and not algorithms:
-                raise ValueError(f"is of no use: {_ALGORITHMS} names no HS algorithm")
-            keys_of_secret(secret, algorithms)
-        return SecretStr(secret)
-
-    @field_validator("jwt_public_key")
-    @classmethod
-    def _effective_public_key(cls, value: str, info: ValidationInfo) -> str:
-        text = _effective(value, info.data.get("jwt_public_key_file"))
-        if text and "jwt_algorithms" in info.data:
-            algorithms = public_key_algorithms(info.data["jwt_algorithms"])
-            if not algorithms:
-                raise ValueError(f"is of no use: {_ALGORITHMS} names none that has a public key")
-            keys_of_pem(text, algorithms)
-        return text
-
-    @field_validator("jwt_jwks_url")
-    @classmethod
-    def _one_source_of_keys(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is not None:
-            _check_url(value)
-        if not {"jwt_algorithms", "jwt_public_key"} <= info.data.keys():
-            return value
-        algorithms = public_key_algorithms(info.data["jwt_algorithms"])
-        has_pem = bool(info.data["jwt_public_key"])
-        if value is not None and not algorithms:
-            raise ValueError(f"is of no use: {_ALGORITHMS} names none that has a public key")
-        if value is not None and has_pem:
-            raise ValueError("can't be given together with BACKUPEXPORT_JWT_PUBLIC_KEY(_FILE)")
-        if value is None and algorithms and not has_pem:
-            raise ValueError(
-                f"is required for {algorithms[0]}: set it, or BACKUPEXPORT_JWT_PUBLIC_KEY_FILE"
-            )
-        return value
-
-    @field_validator("jwt_jwks_max_age_seconds")
-    @classmethod
-    def _older_than_a_refresh(cls, value: int, info: ValidationInfo) -> int:
-        if value <= info.data.get("jwt_jwks_refresh_seconds", 0):
-            raise ValueError("must be more than BACKUPEXPORT_JWT_JWKS_REFRESH_SECONDS")
-        return value
-
-
-def _effective(value: str, file: Path | None) -> str:
-    if file is None:
-        return value
-    try:
-        return file.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"can't read {file}: {type(error).__name__}") from None
-
-
-def _check_url(text: str) -> None:
-    try:
-        url = urllib3.util.parse_url(text)
-    except urllib3.exceptions.LocationParseError:
-        raise ValueError("is not a URL") from None
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ValueError("must be a URL that starts with https:// or http://")
-    if url.auth is not None:
-        raise ValueError("must not hold a user name or password")
-
-
 # The keys of tokens come first, because the secret of links must be another one.
-class Settings(DownloadSettings, JwtSettings):
+class Settings(DownloadSettings, EventSettings, LimitSettings, JwtSettings):
     """What the API's process is told."""
 
     namespace: str = Field(
@@ -178,46 +23,6 @@ class Settings(DownloadSettings, JwtSettings):
         validate_default=True,
         description="The namespace of the BackupExports and ExportTargets; the pod's own unless"
         " given.",
-    )
-    tokens_without_projects: Literal["all", "none"] = Field(
-        default="all",
-        description="What a token without the projects claim may use: all projects, or none.",
-    )
-    export_rate_limit: str = Field(
-        default="10/minute", description="How many exports each sub may request."
-    )
-    read_rate_limit: str = Field(
-        default="600/minute",
-        description="How many other requests each sub may make of one replica.",
-    )
-    most_event_streams: int = Field(
-        default=1000,
-        ge=0,
-        le=100_000,
-        description="How many streams of events one replica serves at once.",
-    )
-    # All who watch one job may come with one service's token, hundreds of them; that service must
-    # still leave places for others.
-    most_event_streams_each: int = Field(
-        default=500, ge=1, le=100_000, description="How many of them each sub may have."
-    )
-    event_heartbeat_seconds: float = Field(
-        default=15,
-        ge=0.05,
-        le=300,
-        description="After how long a silence an event stream shows that it lives.",
-    )
-    event_stream_seconds: float = Field(
-        default=3600,
-        ge=0.05,
-        le=86400,
-        description="After how long, or after a part of that, an event stream ends and its client"
-        " comes back, maybe to another replica.",
-    )
-    rate_limit_storage_url: SecretStr = Field(
-        default=SecretStr("memory://"),
-        description="Where exports are counted: memory:// for one replica, else redis:// or"
-        " rediss://, the same for all. While it is away, each replica counts by itself.",
     )
     drain_seconds: float = Field(
         default=5,
@@ -244,14 +49,3 @@ class Settings(DownloadSettings, JwtSettings):
             return SERVICE_ACCOUNT_NAMESPACE.read_text(encoding="utf-8").strip()
         except OSError:
             raise ValueError("is required outside of a cluster") from None
-
-    @field_validator("export_rate_limit", "read_rate_limit")
-    @classmethod
-    def _one_limit(cls, value: str) -> str:
-        try:
-            limit = limits.parse(value)
-        except ValueError:
-            raise ValueError("must be a rate such as 10/minute or 100/5minutes") from None
-        if limit.amount < 1:
-            raise ValueError("must allow at least one request")
-        return value

@@ -12,10 +12,10 @@ import yaml
 from pydantic import BaseModel
 
 from backupexport_contract import names, values_schema
+from backupexport_contract.backup_export import BackupExport, BackupExportSpec, BackupExportStatus
 from backupexport_contract.crd_schema import immutability_rules, structural_schema
+from backupexport_contract.export_target import ExportTarget, ExportTargetSpec, ExportTargetStatus
 from backupexport_contract.fields import CEL_KEY
-from backupexport_contract.resources import BackupExport, BackupExportSpec, BackupExportStatus
-from backupexport_contract.target_resource import ExportTarget, ExportTargetSpec, ExportTargetStatus
 
 # kubectl apply reads the first; Helm renders the second as a template, because Helm never
 # upgrades what lies in a chart's own crds/ folder.

@@ -143,3 +143,6 @@ FATAL_DELIVERY_EXIT_CODES = (
     ExitCode.DELIVERY_REFUSED,
     ExitCode.FILE_MISSING,
 )
+
+# Nothing is in the way.
+UNTROUBLED = (DeliveryReason.PENDING, DeliveryReason.IN_PROGRESS)

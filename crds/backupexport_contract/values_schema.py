@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from backupexport_contract.delivery_settings import Deliveries
+from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.fields import CEL_KEY
 
 FILE = Path("charts/backupexport/values.schema.json")

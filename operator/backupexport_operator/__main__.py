@@ -11,21 +11,22 @@ import signal
 import sys
 
 import kopf
-from backupexport_contract.settings_errors import SETTINGS_ERRORS, complaints
+from backupexport_runtime import logs
+from backupexport_runtime.settings_errors import SETTINGS_ERRORS, complaints
 from kubernetes.aio import client
 
-from backupexport_operator import finalizers, http_server
+from backupexport_operator.cleanup import finalizers
 from backupexport_operator.handlers import build_registry, configure
-from backupexport_operator.kopf_run import run_kopf
-from backupexport_operator.kubernetes_client import connect
-from backupexport_operator.leadership import Leadership, silence_leaders, steady_clock
-from backupexport_operator.lease_store import LeaseStore
-from backupexport_operator.logs import configure_logging
-from backupexport_operator.metrics import OperatorMetrics
-from backupexport_operator.running_operator import WATCHED
+from backupexport_operator.kube.client import connect
+from backupexport_operator.kube.kopf_run import run_kopf
+from backupexport_operator.leader.election import Leadership, silence_leaders, steady_clock
+from backupexport_operator.leader.lease import LeaseStore
+from backupexport_operator.leader.supervisor import Limits, StuckError, Supervisor, Term
+from backupexport_operator.observed.watch_health import WatchHealth
 from backupexport_operator.settings import Settings
-from backupexport_operator.supervisor import Limits, StuckError, Supervisor, Term
-from backupexport_operator.watch_health import WatchHealth
+from backupexport_operator.telemetry import http_server
+from backupexport_operator.telemetry.metrics import OperatorMetrics
+from backupexport_operator.wiring import WATCHED
 
 _logger = logging.getLogger(__name__)
 
@@ -45,7 +46,13 @@ def main() -> int:
         for line in complaints(error):
             sys.stderr.write(f"backupexport-operator: {line}\n")
         return 2
-    configure_logging(settings.log_level, settings.log_format)
+    # kopf's and the HTTP client's chatter only from warnings on.
+    chatty = () if settings.log_level == "debug" else ("kopf", "aiohttp", "asyncio")
+    logs.configure(
+        settings.log_level,
+        settings.log_format,
+        quiet=[(name, logging.WARNING) for name in chatty],
+    )
     if command == "release-finalizers":
         return asyncio.run(_release_finalizers(settings))
     _logger.info("serving namespace %s", settings.namespace)

@@ -10,18 +10,23 @@ from typing import Any
 
 import kopf
 from backupexport_contract import names
-from backupexport_contract.resources import BackupExport
-from backupexport_contract.target_resource import ExportTarget
+from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.export_target import ExportTarget
 
-from backupexport_operator.cluster_reader import OURS, UNFINISHED, valid_models
-from backupexport_operator.facts import JobFacts, PodFacts, export_uid_of, job_facts, pod_facts
-from backupexport_operator.kopf_login import login
-from backupexport_operator.kopf_storage import NoDiffBase, NoProgress
-from backupexport_operator.metrics import OperatorMetrics
-from backupexport_operator.running_operator import KindsNotServedError, RunningOperator
+from backupexport_operator.kube.kopf_run import NoDiffBase, NoProgress, login
+from backupexport_operator.kube.reader import OURS, UNFINISHED, valid_models
+from backupexport_operator.observed.export_cache import World
+from backupexport_operator.observed.jobs_and_pods import (
+    JobFacts,
+    PodFacts,
+    export_uid_of,
+    job_facts,
+    pod_facts,
+)
+from backupexport_operator.observed.watch_health import WatchHealth
 from backupexport_operator.settings import Settings
-from backupexport_operator.sightings import World
-from backupexport_operator.watch_health import WatchHealth
+from backupexport_operator.telemetry.metrics import OperatorMetrics
+from backupexport_operator.wiring import KindsNotServedError, RunningOperator
 
 EXPORTS = (names.GROUP, names.VERSION, names.EXPORT_PLURAL)
 TARGETS = (names.GROUP, names.VERSION, names.TARGET_PLURAL)

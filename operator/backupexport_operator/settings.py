@@ -4,14 +4,14 @@ import socket
 import uuid
 from typing import Annotated, Any, Literal
 
-from backupexport_contract.delivery_settings import Deliveries
-from backupexport_contract.settings_errors import ENV_PREFIX
+from backupexport_contract.deliveries import Deliveries
+from backupexport_runtime.settings_errors import ENV_PREFIX
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from backupexport_operator.delivery_manifest import PublicApi
-from backupexport_operator.job_manifest import TASK_RESOURCES, RunnerDefaults
-from backupexport_operator.lease_decision import Timings
+from backupexport_operator.leader.decision import Timings
+from backupexport_operator.manifests.delivery_job import PublicApi
+from backupexport_operator.manifests.pod import TASK_RESOURCES, RunnerDefaults
 
 PositiveSeconds = Annotated[int, Field(ge=1, le=2**31 - 1)]
 

@@ -22,12 +22,13 @@ from backupexport_contract.runner_protocol import (
     outcome_text,
 )
 
-from backupexport_runner.cleanup import clean_up
-from backupexport_runner.configuration import Configuration
-from backupexport_runner.connection import secret_values
-from backupexport_runner.delivery import deliver, kinds
-from backupexport_runner.export import Exporter, ServerQuestions
-from backupexport_runner.failures import (
+from backupexport_runner.delivery.attempt import deliver, known_kinds
+from backupexport_runner.export.exporter import Exporter, ServerQuestions
+from backupexport_runner.postgres.connection import secret_values
+from backupexport_runner.postgres.libpq import parse_uri
+from backupexport_runner.postgres.libpq_parameters import SYSTEM_CERTIFICATES_VARIABLE
+from backupexport_runner.task.configuration import Configuration
+from backupexport_runner.task.failure import (
     RunnerFailure,
     cleanup_interrupted,
     delivery_interrupted,
@@ -35,12 +36,10 @@ from backupexport_runner.failures import (
     unforeseen,
     unforeseen_in_delivery,
 )
-from backupexport_runner.interruption import Interruption
-from backupexport_runner.libpq import parse_uri
-from backupexport_runner.libpq_parameters import SYSTEM_CERTIFICATES_VARIABLE
-from backupexport_runner.log import Log
-from backupexport_runner.request import read_request, read_task
-from backupexport_runner.scrubbing import Scrubber
+from backupexport_runner.task.interruption import Interruption
+from backupexport_runner.task.log import Log, Scrubber
+from backupexport_runner.task.request import read_request, read_task
+from backupexport_runner.volume.cleanup import clean_up
 
 _SECONDS_TO_NOTICE = 0.25
 _SECONDS_TO_STOP = 1.5
@@ -94,7 +93,7 @@ def _outcome(
     log, interruption = exporter.log, exporter.interruption
     exports = exporter.configuration.exports
     try:
-        task = read_task(environment, kinds())
+        task = read_task(environment, known_kinds())
         if task == TASK_EXPORT:
             return Outcome(exporter.run(environment))
         kind = delivery_kind(task)

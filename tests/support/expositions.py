@@ -2,11 +2,12 @@
 
 from typing import cast
 
-from backupexport_api.job_store import Cached, JobStore
-from backupexport_api.metrics import Metrics
+from backupexport_api.jobs.store import Cached, JobStore
+from backupexport_api.telemetry.metrics import Metrics
 from backupexport_contract.reasons import Phase, Reason
-from backupexport_operator.metrics import OperatorMetrics
-from backupexport_operator.operator_state import OperatorState, PendingDeliveries, UnfinishedExport
+from backupexport_operator.kube.request_count import call_of
+from backupexport_operator.telemetry.metrics import OperatorMetrics
+from backupexport_operator.telemetry.state import OperatorState, PendingDeliveries, UnfinishedExport
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -58,7 +59,7 @@ def busy_operator() -> OperatorMetrics:
     metrics.cleanup_finished("tidy", succeeded=True)
     metrics.delivery_finished("email", "Succeeded")
     metrics.reconciled(0.004)
-    metrics.count_request("POST", JOBS_PATH, 201)
+    metrics.count_request(*call_of("POST", JOBS_PATH), 201)
     return metrics
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.runner_protocol import Artifact, ExportEnd
-from backupexport_runner.request import Request, read_request
+from backupexport_runner.task.request import Request, read_request
 from runner_bench import environment
 
 ADDRESS = "Jane.Canary@example.com"

@@ -9,15 +9,14 @@ from typing import Any
 
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.runner_protocol import Artifact
-from backupexport_runner import libpq
-from backupexport_runner.configuration import Configuration
-from backupexport_runner.connection import secret_values
-from backupexport_runner.dump_errors import Obstacle
-from backupexport_runner.export import Exporter, ServerQuestions
-from backupexport_runner.interruption import Interruption
-from backupexport_runner.log import Log
-from backupexport_runner.preflight import Server
-from backupexport_runner.scrubbing import Scrubber
+from backupexport_runner.export.exporter import Exporter, ServerQuestions
+from backupexport_runner.postgres import libpq
+from backupexport_runner.postgres.connection import secret_values
+from backupexport_runner.postgres.dump_failures import Obstacle
+from backupexport_runner.postgres.preflight import Server
+from backupexport_runner.task.configuration import Configuration
+from backupexport_runner.task.interruption import Interruption
+from backupexport_runner.task.log import Log, Scrubber
 
 JOB_ID = "0b7c1111-2222-4333-8444-555566667777"
 PASSWORD = "canary-p@ss'w\\ord"

@@ -15,8 +15,8 @@ PROGRAM = """
 import errno, os, signal, sys, time
 from pathlib import Path
 from backupexport_runner import __main__ as runner
-from backupexport_runner.configuration import Configuration
-from backupexport_runner.preflight import Server
+from backupexport_runner.task.configuration import Configuration
+from backupexport_runner.postgres.preflight import Server
 
 def look(parameters):
     exec(os.environ.get("TEST_LOOK", ""))

@@ -12,11 +12,10 @@ from typing import Any
 import runner_bench
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.runner_protocol import Artifact, ExportEnd
-from backupexport_runner.artifact_file import delivery_journal_name
-from backupexport_runner.delivery import deliver
-from backupexport_runner.interruption import Interruption
-from backupexport_runner.log import Log
-from backupexport_runner.scrubbing import Scrubber
+from backupexport_runner.delivery.attempt import deliver
+from backupexport_runner.task.interruption import Interruption
+from backupexport_runner.task.log import Log, Scrubber
+from backupexport_runner.volume.delivery_notes import delivery_journal_name
 
 TOKEN = "123456789:AAcanary-Token_of_the_bot"
 CHAT = "-100987654321"

@@ -16,8 +16,8 @@ import json, os, signal, ssl, sys
 from pathlib import Path
 from httpcore._backends import sync as network
 from backupexport_runner import __main__ as runner
-from backupexport_runner.configuration import Configuration
-from backupexport_runner.deliveries.telegram import sending
+from backupexport_runner.task.configuration import Configuration
+from backupexport_runner.delivery.kinds.telegram import sending
 
 sending.PAUSES = (0.01,)
 # Reading the system's certificates takes longer than all of an attempt.

@@ -12,7 +12,7 @@ import load_client
 import many_exports
 import measures
 import pytest
-from backupexport_contract.resources import BackupExport
+from backupexport_contract.backup_export import BackupExport
 from measures import Rounds
 
 

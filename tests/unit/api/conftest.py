@@ -11,16 +11,16 @@ import httpx
 import jwt
 import pytest
 from backupexport_api.app import create_app
-from backupexport_api.authorization import ProjectAccess
-from backupexport_api.job_index import JobIndex
-from backupexport_api.job_query import JobQuery
-from backupexport_api.job_store import Cached, Stored
-from backupexport_api.job_watch import JobWatch, JobWatches
-from backupexport_api.metrics import Metrics
-from backupexport_api.records import Job
+from backupexport_api.auth.claims import ProjectAccess
+from backupexport_api.jobs.cached_job import Job
+from backupexport_api.jobs.index import JobIndex
+from backupexport_api.jobs.listeners import JobWatch, JobWatches
+from backupexport_api.jobs.query import JobQuery
+from backupexport_api.jobs.store import Cached, Stored
 from backupexport_api.settings import Settings
+from backupexport_api.telemetry.metrics import Metrics
+from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.reasons import Phase
-from backupexport_contract.resources import BackupExport
 
 SECRET = "the-secret-of-the-tests-" + "0123456789abcdef" * 3
 

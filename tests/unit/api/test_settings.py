@@ -8,11 +8,10 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 from backupexport_api import __main__ as program
-from backupexport_api import logs
-from backupexport_api.kubernetes_lists import KubernetesLists
-from backupexport_api.kubernetes_objects import KubernetesObjects
+from backupexport_api.kube.client import KubernetesLists, KubernetesObjects
 from backupexport_api.settings import Settings
-from backupexport_contract.settings_errors import complaints
+from backupexport_runtime import logs
+from backupexport_runtime.settings_errors import complaints
 from pydantic import ValidationError
 from token_issuers import Issuer
 
@@ -134,7 +133,7 @@ def test_a_mistake_stops_the_program(
         make_settings(**environment)
     monkeypatch.setattr(KubernetesLists, "connect", Mock())
     monkeypatch.setattr(KubernetesObjects, "connect", AsyncMock())
-    monkeypatch.setattr(logs, "configure", lambda *_: None)
+    monkeypatch.setattr(logs, "configure", lambda *_, **__: None)
     assert program.main() == 2
     shown = capsys.readouterr().err
     assert shown.startswith(f"backupexport-api: {words}")

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 from backupexport_contract.reasons import ExitCode
-from backupexport_runner.client_choice import Client, choose_client, installed_clients
-from backupexport_runner.compression import thread_count
-from backupexport_runner.failures import RunnerFailure
-from backupexport_runner.memory_kills import memory_kills
-from backupexport_runner.preflight import Server, estimated_dump_bytes
-from backupexport_runner.progress import ProgressMeter
-from backupexport_runner.scrubbing import Scrubber
-from backupexport_runner.storage_errors import storage_failure
+from backupexport_runner.export.cgroup import memory_kills, thread_count
+from backupexport_runner.export.progress import ProgressMeter
+from backupexport_runner.postgres.clients import Client, choose_client, installed_clients
+from backupexport_runner.postgres.preflight import Server, estimated_dump_bytes
+from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.log import Scrubber
+from backupexport_runner.volume.failures import storage_failure
 
 
 @pytest.mark.parametrize(

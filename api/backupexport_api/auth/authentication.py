@@ -1,0 +1,286 @@
+"""Who is calling: a JWT from the Authorization header."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+from fastapi import Request
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
+from jwt.exceptions import InvalidSubjectError
+
+from backupexport_api.auth.claims import (
+    BadClaimsError,
+    MalformedClaimError,
+    ProjectAccess,
+    expiry_of,
+    subject_of,
+)
+from backupexport_api.auth.jwks import JwksFetch, JwksSource
+from backupexport_api.auth.keys import (
+    ConfiguredKeys,
+    KeySet,
+    KeySource,
+    KeysUnavailableError,
+    SigningKey,
+    keys_of_pem,
+    keys_of_secret,
+    public_key_algorithms,
+    secret_algorithms,
+)
+from backupexport_api.auth.settings import JwtSettings
+from backupexport_api.http import problems
+from backupexport_api.http.problems import ProblemError
+
+_log = logging.getLogger(__name__)
+
+# Clocks of two machines that both run NTP differ by less.
+_LEEWAY_SECONDS = 5
+
+LONGEST_TOKEN = 8192
+
+# Keys that a token brings along prove nothing, and no extension of JWS is understood here.
+_REFUSED_HEADERS = frozenset({"crit", "jku", "jwk", "x5c", "x5u"})
+
+# Enough for the callers of some minutes, and a few MiB at most.
+_MOST_REMEMBERED = 512
+
+# What a client is told; anything else about a token stays between us and the log.
+_REASONS: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
+    (jwt.ExpiredSignatureError, "it has expired"),
+    (jwt.ImmatureSignatureError, "it is not valid yet"),
+    (jwt.MissingRequiredClaimError, "a required claim is missing"),
+    (jwt.InvalidAudienceError, "it is meant for another audience"),
+    (jwt.InvalidIssuerError, "it comes from another issuer"),
+    (InvalidSubjectError, "its sub is not text"),
+)
+
+# Beside PyJWT's own: 1e999 is no int, and a header of brackets alone nests too deep.
+_DECODE_ERRORS = (jwt.PyJWTError, ValueError, OverflowError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is calling and what they may touch."""
+
+    subject: str
+    access: ProjectAccess
+    expires_at: float
+    """When the token stops being good, in seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    """A token that was found good: it stays so until it expires or the keys change."""
+
+    caller: Caller
+    source: KeySource
+    keys: KeySet
+
+
+class Authenticator:
+    """Checks tokens against one configuration; the algorithm is never the token's choice."""
+
+    def __init__(self, settings: JwtSettings) -> None:
+        self._settings = settings
+        self._jwks: JwksSource | None = None
+        self._sources: dict[str, KeySource] = {}
+        # By a hash, so that no memory dump holds a token that could be used.
+        self._remembered: dict[bytes, _Remembered] = {}
+        self._options: dict[str, Any] = {
+            "require": ["exp", "sub"],
+            "enforce_minimum_key_length": True,
+            "verify_aud": settings.jwt_audience is not None,
+            "verify_iss": settings.jwt_issuer is not None,
+        }
+        self._find_sources(settings)
+
+    def _find_sources(self, settings: JwtSettings) -> None:
+        """Give each configured algorithm its keys, and no other."""
+        with_secret = secret_algorithms(settings.jwt_algorithms)
+        with_public_key = public_key_algorithms(settings.jwt_algorithms)
+        configured = keys_of_secret(settings.jwt_secret.get_secret_value(), with_secret)
+        if settings.jwt_jwks_url is not None:
+            self._jwks = JwksSource(
+                JwksFetch(settings.jwt_jwks_url),
+                with_public_key,
+                refresh_seconds=settings.jwt_jwks_refresh_seconds,
+                max_age_seconds=settings.jwt_jwks_max_age_seconds,
+            )
+            self._sources |= dict.fromkeys(with_public_key, self._jwks)
+        elif with_public_key:
+            configured += keys_of_pem(settings.jwt_public_key, with_public_key)
+        configured_keys = ConfiguredKeys(KeySet(configured))
+        self._sources |= {key.algorithm: configured_keys for key in configured}
+
+    def start(self) -> None:
+        """Begin to read keys from where they may change."""
+        if self._jwks is None:
+            return
+        if str(self._settings.jwt_jwks_url).lower().startswith("http:"):
+            _log.warning(
+                "the keys that check tokens come over plain http: whoever can change them on "
+                "their way can make tokens"
+            )
+        self._jwks.start()
+
+    def stop(self) -> None:
+        """End what `start` began."""
+        if self._jwks is not None:
+            self._jwks.stop()
+
+    def unready(self) -> list[str]:
+        """List what keeps tokens from being checked, a phrase each."""
+        return [] if self._jwks is None else self._jwks.unready()
+
+    async def caller_of(self, token: str) -> Caller:
+        """Tell who `token` speaks for; ProblemError where it is not good (401) or keys lack (503).
+
+        It waits only where the token names a key that is new.
+        """
+        if len(token) > LONGEST_TOKEN:
+            raise token_invalid(f"it is longer than {LONGEST_TOKEN} characters")
+        digest = hashlib.sha256(token.encode()).digest()
+        try:
+            known = self._remembered.get(digest)
+            if known is not None and _is_still_good(known):
+                return known.caller
+            known = await self._checked(token)
+        except KeysUnavailableError:
+            raise problems.unavailable(
+                "The keys that check tokens can't be read for now. Try again in a moment.",
+                code="signing_keys_unavailable",
+            ) from None
+        self._remember(digest, known)
+        return known.caller
+
+    async def _checked(self, token: str) -> _Remembered:
+        algorithm, key_id = _header_of(token)
+        source = self._sources.get(algorithm)
+        if source is None:
+            raise token_invalid("its algorithm is not accepted")
+        keys = source.current()
+        matching = keys.matching(algorithm, key_id)
+        if not matching and await source.refreshed():
+            keys = source.current()
+            matching = keys.matching(algorithm, key_id)
+        if not matching:
+            raise token_invalid("it was signed with a key that is not known")
+        claims = self._claims_of(token, matching)
+        try:
+            caller = Caller(
+                subject_of(claims),
+                ProjectAccess.of(
+                    claims,
+                    self._settings.jwt_projects_claim,
+                    self._settings.tokens_without_projects,
+                ),
+                expiry_of(claims) + _LEEWAY_SECONDS,
+            )
+        except (BadClaimsError, MalformedClaimError) as error:
+            raise token_invalid(str(error)) from None
+        return _Remembered(caller, source, keys)
+
+    def _claims_of(self, token: str, keys: Sequence[SigningKey]) -> dict[str, Any]:
+        """The claims of `token`, if one of `keys` has signed it."""
+        refusal: Exception | None = None
+        for key in keys:
+            try:
+                return self._decoded(token, key)
+            except jwt.InvalidSignatureError as error:
+                refusal = error
+            except _DECODE_ERRORS as error:
+                refusal = error
+                break
+        raise token_invalid(_reason_of(refusal))
+
+    def _decoded(self, token: str, key: SigningKey) -> dict[str, Any]:
+        return jwt.decode(
+            token,
+            key.jwk,
+            algorithms=[key.algorithm],
+            options=self._options,  # type: ignore[arg-type]
+            issuer=self._settings.jwt_issuer,
+            audience=self._settings.jwt_audience,
+            leeway=_LEEWAY_SECONDS,
+        )
+
+    def _remember(self, digest: bytes, found: _Remembered) -> None:
+        self._remembered.pop(digest, None)
+        if len(self._remembered) >= _MOST_REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]
+        self._remembered[digest] = found
+
+
+def _is_still_good(known: _Remembered) -> bool:
+    return known.source.current() is known.keys and time.time() < known.caller.expires_at
+
+
+def _header_of(token: str) -> tuple[str, str | None]:
+    """The algorithm and the key id that the token claims to be signed with."""
+    try:
+        header = jwt.get_unverified_header(token)
+    except _DECODE_ERRORS as error:
+        raise token_invalid(_reason_of(error)) from None
+    if not _REFUSED_HEADERS.isdisjoint(header):
+        raise token_invalid("its header holds crit, jku, jwk, x5c or x5u")
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str):
+        raise token_invalid("its algorithm is not accepted")
+    return algorithm, header.get("kid")
+
+
+def _reason_of(error: Exception | None) -> str:
+    return next(
+        (reason for kind, reason in _REASONS if isinstance(error, kind)),
+        "it is malformed or its signature does not match",
+    )
+
+
+class BearerToken(SecurityBase):
+    """The dependency that authenticates, and by its model tells OpenAPI's readers how.
+
+    FastAPI's own HTTPBearer would be one dependency more, and takes the first of two headers.
+    """
+
+    def __init__(self) -> None:
+        self.model = HTTPBearer(bearerFormat="JWT")
+        self.scheme_name = "bearer"
+
+    async def __call__(self, request: Request) -> Caller:
+        """Tell who is calling; ProblemError where nobody is."""
+        given = request.headers.getlist("Authorization")
+        if len(given) > 1:
+            raise token_invalid("there is more than one Authorization header")
+        scheme, _, token = given[0].partition(" ") if given else ("", "", "")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token:
+            raise token_missing()
+        caller: Caller = await request.app.state.authenticator.caller_of(token)
+        request.state.subject = caller.subject
+        return caller
+
+
+def token_missing() -> ProblemError:
+    """401 for a request without a token (RFC 6750, 3.1: such a challenge has no error code)."""
+    return ProblemError(
+        401,
+        "token_missing",
+        "Send a token: Authorization: Bearer <jwt>.",
+        headers={"WWW-Authenticate": 'Bearer realm="backupexport"'},
+    )
+
+
+def token_invalid(why: str) -> ProblemError:
+    """401 for a token that is not good; `why` is ours, never the token's."""
+    challenge = f'Bearer realm="backupexport", error="invalid_token", error_description="{why}"'
+    return ProblemError(
+        401,
+        "token_invalid",
+        f"The token was refused: {why}.",
+        headers={"WWW-Authenticate": challenge},
+    )

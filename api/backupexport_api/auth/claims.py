@@ -1,0 +1,81 @@
+"""What a token's claims must be, beyond what PyJWT asks of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+# It becomes an annotation and a line of the log; a ServiceAccount's or a SPIFFE id is shorter.
+LONGEST_SUBJECT = 1024
+
+# The last second of the year 9999: later is no time but a mistake, or an attack.
+_LAST_TIME = 253_402_300_799
+
+
+class BadClaimsError(ValueError):
+    """Why the claims are refused, in words of ours."""
+
+
+def subject_of(claims: Mapping[str, Any]) -> str:
+    """Who the token speaks for."""
+    subject = claims["sub"]
+    if not isinstance(subject, str):
+        raise BadClaimsError("its sub is not text")
+    if not subject.strip():
+        raise BadClaimsError("its sub is empty")
+    # JSON can spell lone surrogates, and UTF-8 can't.
+    if any("\ud800" <= character <= "\udfff" for character in subject):
+        raise BadClaimsError("its sub is not text")
+    if len(subject) > LONGEST_SUBJECT:
+        raise BadClaimsError(f"its sub is longer than {LONGEST_SUBJECT} characters")
+    return subject
+
+
+def expiry_of(claims: Mapping[str, Any]) -> float:
+    """When the token expires; the other times are checked to be times, too.
+
+    PyJWT takes whatever int() does: text, and numbers of any size.
+    """
+    for name in ("exp", "nbf", "iat"):
+        if name in claims and not _is_time(claims[name]):
+            raise BadClaimsError(f"its {name} is not a time")
+    return float(claims["exp"])
+
+
+def _is_time(value: Any) -> bool:
+    # Not a number compares as false with everything.
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LAST_TIME
+    )
+
+
+EVERY_PROJECT = "*"
+
+
+class MalformedClaimError(ValueError):
+    """The claim is there but is not a list of project ids: better no access than too much."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectAccess:
+    """The projects that a caller may export and see."""
+
+    every_project: bool = False
+    project_ids: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(
+        cls, claims: Mapping[str, Any], claim: str, without_claim: Literal["all", "none"]
+    ) -> Self:
+        """What a token's `claims` grant; MalformedClaimError where they make no sense."""
+        if claim not in claims:
+            return cls(every_project=without_claim == "all")
+        granted = claims[claim]
+        if granted == EVERY_PROJECT:
+            return cls(every_project=True)
+        if not isinstance(granted, list) or not all(isinstance(item, str) for item in granted):
+            raise MalformedClaimError("its projects claim is not a list of project ids")
+        return cls(EVERY_PROJECT in granted, frozenset(granted))
+
+    def allows(self, project_id: str) -> bool:
+        """Whether the caller may export and see `project_id`."""
+        return self.every_project or project_id in self.project_ids

@@ -1,0 +1,278 @@
+"""Which keys check which tokens: every key is bound to one algorithm before a token is seen.
+
+Keys come from a shared secret, from PEM or from a JWK set.  PyJWT reads JWKs and checks
+signatures; what is decided here is which key is good for which algorithm.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, get_args
+
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+SecretAlgorithm = Literal["HS256", "HS384", "HS512"]
+PublicKeyAlgorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+]
+Algorithm = SecretAlgorithm | PublicKeyAlgorithm
+
+# RFC 7518, 3.2: a secret has at least the size of the hash.
+SHORTEST_SECRET_BYTES: dict[str, int] = {"HS256": 32, "HS384": 48, "HS512": 64}
+_SHORTEST_RSA_BITS = 2048
+
+# A token that doesn't name its key costs a check with each; more overlap than that is no rotation.
+MOST_KEYS_TRIED = 10
+
+_PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+_PEM_LABELS = ("PUBLIC KEY", "RSA PUBLIC KEY")
+
+
+class UnusableKeysError(ValueError):
+    """Why keys can't be used, in words of ours that hold nothing of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """What checks signatures of one algorithm; `key_id` is how tokens name it."""
+
+    algorithm: str
+    jwk: jwt.PyJWK
+    key_id: str | None = None
+
+
+class KeySet:
+    """Keys by algorithm and, where they have ids, by id."""
+
+    def __init__(self, keys: Iterable[SigningKey]) -> None:
+        by_algorithm: dict[str, list[SigningKey]] = {}
+        by_id: dict[tuple[str, str], list[SigningKey]] = {}
+        for key in keys:
+            by_algorithm.setdefault(key.algorithm, []).append(key)
+            if key.key_id is not None:
+                by_id.setdefault((key.algorithm, key.key_id), []).append(key)
+        self._by_algorithm = by_algorithm
+        self._by_id = by_id
+
+    def matching(self, algorithm: str, key_id: str | None) -> Sequence[SigningKey]:
+        """Tell which keys may have signed a token with this header.
+
+        An id is looked up and nothing else.  Where no key has one, as in PEM, it says nothing.
+        """
+        if key_id is not None and self._by_id:
+            found = self._by_id.get((algorithm, key_id), [])
+        else:
+            found = self._by_algorithm.get(algorithm, [])
+        return found[:MOST_KEYS_TRIED]
+
+    def __len__(self) -> int:
+        return sum(len(keys) for keys in self._by_algorithm.values())
+
+
+def secret_algorithms(algorithms: Iterable[str]) -> list[str]:
+    """Those of `algorithms` that check with a shared secret."""
+    return [name for name in algorithms if name in get_args(SecretAlgorithm)]
+
+
+def public_key_algorithms(algorithms: Iterable[str]) -> list[str]:
+    """Those of `algorithms` that check with a public key."""
+    return [name for name in algorithms if name in get_args(PublicKeyAlgorithm)]
+
+
+def keys_of_secret(secret: str, algorithms: Iterable[str]) -> list[SigningKey]:
+    """Bind `secret` to each of `algorithms`; UnusableKeysError where it is no good for one."""
+    try:
+        raw = secret.encode()
+    except UnicodeEncodeError:
+        raise UnusableKeysError("must be UTF-8") from None
+    encoded = base64.urlsafe_b64encode(raw).decode()
+    keys = []
+    for name in algorithms:
+        if len(raw) < SHORTEST_SECRET_BYTES[name]:
+            raise UnusableKeysError(
+                f"is too short: {len(raw)} bytes, and {name} asks for at least "
+                f"{SHORTEST_SECRET_BYTES[name]} (openssl rand -base64 64 makes a good one)"
+            )
+        try:
+            jwt.get_algorithm_by_name(name).prepare_key(secret)
+        except jwt.InvalidKeyError:
+            raise UnusableKeysError("must be a random text, not a key or certificate") from None
+        keys.append(SigningKey(name, jwt.PyJWK({"kty": "oct", "k": encoded}, name)))
+    return keys
+
+
+def keys_of_pem(text: str, algorithms: Iterable[str]) -> list[SigningKey]:
+    """Bind each public key in `text` to those of `algorithms` that it fits.
+
+    UnusableKeysError where a key fits none, or an algorithm has no key.
+    """
+    algorithms = list(algorithms)
+    keys = [
+        key
+        for number, block in enumerate(_pem_blocks(text), start=1)
+        for key in _keys_of_block(block, number, algorithms)
+    ]
+    for name in algorithms:
+        if not any(key.algorithm == name for key in keys):
+            raise UnusableKeysError(f"holds no key for {name}, which is configured")
+    return keys
+
+
+def _pem_blocks(text: str) -> list[str]:
+    blocks = list(_PEM_BLOCK.finditer(text))
+    for number, block in enumerate(blocks, start=1):
+        label = block[1]
+        if "PRIVATE" in label:
+            raise UnusableKeysError(
+                f"key {number} is a private key: give the public one (openssl pkey -pubout makes "
+                "it), and take the private key out of here"
+            )
+        if label not in _PEM_LABELS:
+            raise UnusableKeysError(
+                f"key {number} is no public key but a {label} (of a certificate, "
+                "openssl x509 -pubkey -noout shows the key)"
+            )
+    if not blocks or len(blocks) != text.count("-----BEGIN"):
+        raise UnusableKeysError("must be whole public keys in PEM, -----BEGIN PUBLIC KEY----- …")
+    if len(blocks) > MOST_KEYS_TRIED:
+        raise UnusableKeysError(f"holds more than {MOST_KEYS_TRIED} keys")
+    return [block[0] for block in blocks]
+
+
+def _keys_of_block(block: str, number: int, algorithms: Iterable[str]) -> list[SigningKey]:
+    try:
+        key = load_pem_public_key(block.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise UnusableKeysError(f"key {number} can't be read") from None
+    if isinstance(key, RSAPublicKey) and key.key_size < _SHORTEST_RSA_BITS:
+        raise UnusableKeysError(
+            f"key {number} is too short: {key.key_size} bits, and RSA asks for at least "
+            f"{_SHORTEST_RSA_BITS}"
+        )
+    fitting = [name for name in algorithms if _FITS[name](key)]
+    if not fitting:
+        raise UnusableKeysError(
+            f"key {number} ({_kind_of(key)}) fits none of the configured algorithms"
+        )
+    return [
+        SigningKey(name, jwt.PyJWK(jwt.get_algorithm_by_name(name).to_jwk(key, as_dict=True), name))
+        for name in fitting
+    ]
+
+
+def keys_of_jwks(document: bytes, algorithms: Iterable[str]) -> list[SigningKey]:
+    """Bind each key of a JWK set to those of `algorithms` that it fits, and leave the others out.
+
+    UnusableKeysError where that leaves none.
+    """
+    try:
+        parsed = json.loads(document)
+    except (ValueError, RecursionError):
+        raise UnusableKeysError("is not JSON") from None
+    members = parsed.get("keys") if isinstance(parsed, dict) else None
+    if not isinstance(members, list):
+        raise UnusableKeysError("is not a JWK set")
+    algorithms = list(algorithms)
+    keys = [key for member in members for key in _keys_of_jwk(member, algorithms)]
+    if not keys:
+        raise UnusableKeysError("holds no key for the configured algorithms")
+    return keys
+
+
+def _keys_of_jwk(jwk: Any, algorithms: Iterable[str]) -> list[SigningKey]:
+    if not isinstance(jwk, dict) or not _is_for_checking(jwk):
+        return []
+    fitting = [name for name in algorithms if jwk.get("alg") in (None, name)]
+    keys = [_bound(jwk, name) for name in fitting]
+    return [key for key in keys if key is not None]
+
+
+def _is_for_checking(jwk: dict[str, Any]) -> bool:
+    operations = jwk.get("key_ops")
+    return (
+        # `oct` is a secret, and one that everybody can read is none.
+        jwk.get("kty") in ("RSA", "EC", "OKP")
+        and jwk.get("use", "sig") == "sig"
+        and (operations is None or (isinstance(operations, list) and "verify" in operations))
+        and isinstance(jwk.get("kid", ""), str)
+    )
+
+
+def _bound(jwk: dict[str, Any], algorithm: str) -> SigningKey | None:
+    try:
+        key = jwt.PyJWK(jwk, algorithm)
+    # PyJWT's own, and what a JWK of the wrong types makes of it.
+    except (jwt.PyJWTError, UnsupportedAlgorithm, ValueError, TypeError, OverflowError):
+        return None
+    return SigningKey(algorithm, key, jwk.get("kid")) if _FITS[algorithm](key.key) else None
+
+
+def _is_rsa(key: Any) -> bool:
+    return isinstance(key, RSAPublicKey) and key.key_size >= _SHORTEST_RSA_BITS
+
+
+def _is_on(curve: str) -> Callable[[Any], bool]:
+    return lambda key: isinstance(key, EllipticCurvePublicKey) and key.curve.name == curve
+
+
+# A private key, which nobody should have published, is an instance of none of these.  PyJWT's
+# EdDSA takes Ed448, too, which hardly anybody checks.
+_FITS: dict[str, Callable[[Any], bool]] = {
+    **{f"{family}{bits}": _is_rsa for family in ("RS", "PS") for bits in (256, 384, 512)},
+    "ES256": _is_on("secp256r1"),
+    "ES384": _is_on("secp384r1"),
+    "ES512": _is_on("secp521r1"),
+    "EdDSA": lambda key: isinstance(key, Ed25519PublicKey),
+}
+
+
+def _kind_of(key: Any) -> str:
+    if isinstance(key, EllipticCurvePublicKey):
+        return f"EC, {key.curve.name}"
+    return type(key).__name__.removesuffix("PublicKey").lstrip("_")
+
+
+class KeysUnavailableError(Exception):
+    """There are no keys to judge a token by, through no fault of the token."""
+
+
+class KeySource(Protocol):
+    """Keys, now and later."""
+
+    def current(self) -> KeySet:
+        """Tell the keys, without waiting; KeysUnavailableError where there are none.
+
+        It is the same object for as long as the keys are the same.
+        """
+
+    async def refreshed(self) -> bool:
+        """Look for newer keys, where that is due; False where nothing was done."""
+
+    def unready(self) -> list[str]:
+        """List what keeps the keys from being used, a phrase each; empty when all is well."""
+
+
+class ConfiguredKeys:
+    """Keys that are the same until the process ends."""
+
+    def __init__(self, keys: KeySet) -> None:
+        self._keys = keys
+
+    def current(self) -> KeySet:
+        """Tell the keys."""
+        return self._keys
+
+    async def refreshed(self) -> bool:
+        """Do nothing."""
+        return False
+
+    def unready(self) -> list[str]:
+        """Nothing ever is."""
+        return []

@@ -1,0 +1,1 @@
+"""A finished file, fetched with a token or by a link."""

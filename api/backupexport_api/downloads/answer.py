@@ -1,0 +1,105 @@
+"""What a download is answered, decided without the file: status, headers and which bytes."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from backupexport_api.downloads import byte_ranges, preconditions
+from backupexport_api.downloads.byte_ranges import ByteRange
+from backupexport_api.downloads.preconditions import Validators
+from backupexport_api.jobs.finished_file import FinishedFile
+
+Piece = bytes | ByteRange
+
+
+class PreconditionFailedError(Exception):
+    """The client wants another file than this one, or none that is newer (412)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadAnswer:
+    """A success, or 304."""
+
+    status: int
+    headers: dict[str, str]
+    pieces: tuple[Piece, ...] = ()
+    """The body: bytes as they are, and parts of the file."""
+
+
+def unsatisfiable_headers(file: FinishedFile) -> dict[str, str]:
+    """What 416 tells of the file."""
+    return {"Content-Range": f"bytes */{file.size}", "Accept-Ranges": "bytes"}
+
+
+def answer(
+    method: str, headers: Mapping[str, str], file: FinishedFile, boundary: str
+) -> DownloadAnswer:
+    """What to answer; PreconditionFailedError (412), UnsatisfiableError (416).
+
+    `headers` are the request's, with lower-case names; one that came more than once is joined by
+    commas (RFC 9110, 5.3).  `boundary` is what stands between several parts.
+    """
+    validators = Validators(f'"{file.sha256.hex()}"', datetime.fromtimestamp(file.completed_s, UTC))
+    lasting = {
+        "ETag": validators.etag,
+        "Last-Modified": validators.last_modified,
+        # A proxy that compresses would take the length, the strong ETag and so resuming.
+        "Cache-Control": "private, no-store, no-transform",
+        "Accept-Ranges": "bytes",
+        # A proxy that stored it first would take all at once, and hide a client that takes nothing.
+        "X-Accel-Buffering": "no",
+    }
+    verdict = preconditions.verdict(headers, validators)
+    if verdict == "failed":
+        raise PreconditionFailedError
+    if verdict == "not_modified":
+        return DownloadAnswer(304, lasting)
+    described = lasting | {
+        "Content-Disposition": f'attachment; filename="{file.name}"',
+        # Of the whole file, with a part of it, too (RFC 9530, 3).
+        "Repr-Digest": f"sha-256=:{base64.b64encode(file.sha256).decode()}:",
+    }
+    ranges = _ranges(method, headers, file, validators)
+    if not ranges:
+        whole = (ByteRange(0, file.size),) if file.size else ()
+        return _sent(200, described, file.media_type, whole)
+    if len(ranges) == 1:
+        content_range = {"Content-Range": ranges[0].content_range(file.size)}
+        return _sent(206, described | content_range, file.media_type, (ranges[0],))
+    media_type = f"multipart/byteranges; boundary={boundary}"
+    return _sent(206, described, media_type, _parts(ranges, file, boundary))
+
+
+def _ranges(
+    method: str, headers: Mapping[str, str], file: FinishedFile, validators: Validators
+) -> list[ByteRange]:
+    # Range means nothing with any other method (RFC 9110, 14.2).
+    if method != "GET" or "range" not in headers:
+        return []
+    if not preconditions.range_counts(headers.get("if-range"), validators):
+        return []
+    return byte_ranges.requested(headers["range"], file.size)
+
+
+def _parts(ranges: list[ByteRange], file: FinishedFile, boundary: str) -> tuple[Piece, ...]:
+    pieces: list[Piece] = []
+    start = f"--{boundary}\r\n"
+    for one in ranges:
+        head = (
+            f"{start}Content-Type: {file.media_type}\r\n"
+            f"Content-Range: {one.content_range(file.size)}\r\n\r\n"
+        )
+        pieces += [head.encode(), one]
+        start = f"\r\n--{boundary}\r\n"
+    return (*pieces, f"\r\n--{boundary}--\r\n".encode())
+
+
+def _sent(
+    status: int, described: dict[str, str], media_type: str, pieces: tuple[Piece, ...]
+) -> DownloadAnswer:
+    length = sum(
+        len(piece) if isinstance(piece, bytes) else piece.end - piece.start for piece in pieces
+    )
+    headers = described | {"Content-Type": media_type, "Content-Length": str(length)}
+    return DownloadAnswer(status, headers, pieces)

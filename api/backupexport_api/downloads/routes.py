@@ -1,0 +1,175 @@
+"""The routes of downloads and links, and what the OpenAPI document says of them."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from backupexport_api.auth.authentication import Caller
+from backupexport_api.downloads.links import LinkRequest, LinkView, is_link
+from backupexport_api.downloads.service import Downloads
+from backupexport_api.http import security_headers
+from backupexport_api.http.body import read_json
+from backupexport_api.http.openapi import problem_responses
+from backupexport_api.http.request_context import add_response_headers
+from backupexport_api.http.routing import Envelope, called_by, json_response
+from backupexport_api.jobs.dependencies import JobId, found_job
+from backupexport_api.jobs.finished_file import MEDIA_TYPES
+from backupexport_api.limits.callers import ReadingCaller, reading_caller
+from backupexport_api.limits.slots import Share
+
+
+async def fetching_caller(request: Request) -> Caller | None:
+    """Tell who is calling, as for reading; None where the request comes by a link instead."""
+    if is_link(request.query_params.multi_items()):
+        return None
+    return await reading_caller(request)
+
+
+FetchingCaller = Annotated[Caller | None, Depends(fetching_caller)]
+
+
+async def link_body(request: Request) -> LinkRequest:
+    """Read the body of a request for a link, which may be missing; ProblemError as above."""
+    return await read_json(request, LinkRequest, default=LinkRequest())
+
+
+_BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+_FILE = dict.fromkeys(MEDIA_TYPES, _BINARY)
+
+
+def _text(description: str) -> dict[str, Any]:
+    return {"description": description, "required": True, "schema": {"type": "string"}}
+
+
+_LASTING = {
+    "ETag": _text("A strong one, made from the file's SHA-256."),
+    "Last-Modified": _text("When the export was completed."),
+    "Accept-Ranges": _text("bytes"),
+}
+_DESCRIBED = _LASTING | {
+    "Content-Disposition": _text("The file's name."),
+    "Repr-Digest": _text("RFC 9530: SHA-256 of the whole file, in base64."),
+}
+_CONTENT_RANGE = {
+    "Content-Range": _text("Which bytes these are; with several ranges it stands in each part.")
+    | {"required": False}
+}
+
+DOWNLOAD_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"content": _FILE, "headers": _DESCRIBED},
+    206: {
+        "description": "The bytes that Range asks for",
+        "content": _FILE | {"multipart/byteranges": _BINARY},
+        "headers": _DESCRIBED | _CONTENT_RANGE,
+    },
+    304: {"description": "The client has this file", "headers": _LASTING},
+    **problem_responses(401, 403, 404, 409, 410, 412, 416, 429, 501, 503),
+}
+
+
+def _parameter(name: str, place: str, description: str) -> dict[str, Any]:
+    schema = {"type": "string"}
+    return {"name": name, "in": place, "description": description, "schema": schema}
+
+
+DOWNLOAD: dict[str, Any] = {
+    # With a token, or, by a link, with nothing.
+    "security": [{"bearer": []}, {}],
+    "parameters": [
+        _parameter("expires", "query", "Of a link: until when it is good."),
+        _parameter("signature", "query", "Of a link."),
+        _parameter("Range", "header", "RFC 9110, 14: one range of bytes, or several."),
+        _parameter("If-Range", "header", "The ETag of the file that the client has a part of."),
+    ],
+}
+
+router = APIRouter(prefix="/api/jobs", tags=["downloads"])
+
+_HEADERS = security_headers.for_download()
+
+
+async def download(job_id: JobId, request: Request, caller: FetchingCaller) -> Response:
+    """Fetch a completed job's file, as it lies on the volume.
+
+    With a token, or with a link that `POST /api/jobs/{job_id}/link` has made. An interrupted
+    download goes on with Range. HEAD answers the same without the file.
+
+    409 while there is no file; 410 once its retention is over, or it is gone from the volume.
+    Retention removes the job as well: from then on it is 404, or 403 by a link.
+    """
+    downloads: Downloads = request.app.state.downloads
+    downloads.require(links=caller is None)
+    if caller is None:
+        job = await downloads.linked_job(job_id, request)
+        share = Share(job.project_id, is_link=True)
+    else:
+        job = await found_job(job_id, caller, request.app.state.store)
+        share = Share(caller.subject, is_link=False)
+    file = await downloads.fetchable(job)
+    return await downloads.respond(request, file, share)
+
+
+async def _call_download(request: Request) -> Response:
+    # An error is an answer to a link, too.
+    add_response_headers(request, _HEADERS)
+    caller = await fetching_caller(request)
+    return await download(request.path_params["job_id"], request, caller)
+
+
+_DownloadRoute = called_by(_call_download)
+# It serves both, so that a 405 tells of both; the document would have to name each by an id.
+router.add_api_route(
+    "/{job_id}/download",
+    download,
+    methods=["GET", "HEAD"],
+    route_class_override=_DownloadRoute,
+    include_in_schema=False,
+)
+# Never reached: this one is the document's.
+router.add_api_route(
+    "/{job_id}/download",
+    download,
+    route_class_override=_DownloadRoute,
+    operation_id="download_job",
+    summary="Fetch a job's file",
+    response_class=Response,
+    response_description="The file",
+    responses=DOWNLOAD_RESPONSES,
+    openapi_extra=DOWNLOAD,
+)
+
+
+async def link(
+    job_id: JobId, request: Request, caller: ReadingCaller, body: LinkRequest
+) -> Response:
+    """Make a link to a completed job's file: whoever has it needs no token, for a while."""
+    downloads: Downloads = request.app.state.downloads
+    job = await found_job(job_id, caller, request.app.state.store)
+    await downloads.check(await downloads.fetchable(job))
+    made = downloads.link(job, body)
+    return json_response(
+        b'{"data":%b}' % made.model_dump_json().encode(), 201, {"Cache-Control": "no-store"}
+    )
+
+
+async def _call_link(request: Request) -> Response:
+    # In this order: 401, then 429, then 501, then 400.
+    caller = await reading_caller(request)
+    request.app.state.downloads.require(links=True)
+    body = await link_body(request)
+    return await link(request.path_params["job_id"], request, caller, body)
+
+
+router.add_api_route(
+    "/{job_id}/link",
+    link,
+    methods=["POST"],
+    route_class_override=called_by(_call_link),
+    operation_id="link_job",
+    status_code=201,
+    summary="Make a link to a job's file",
+    response_description="The link",
+    response_model=Envelope[LinkView],
+    responses=problem_responses(400, 401, 404, 409, 410, 413, 415, 429, 501, 503),
+    openapi_extra={"requestBody": {"required": False}},
+)

@@ -1,0 +1,195 @@
+"""What was asked a moment ago, and need not be asked again yet."""
+
+import logging
+import secrets
+import time
+from datetime import timedelta
+from functools import partial
+
+from backupexport_contract import names, timestamps
+from backupexport_contract.backup_export import BackupExport
+from fastapi import Request, Response
+
+from backupexport_api.downloads import answer, links, problems
+from backupexport_api.downloads.answer import DownloadAnswer, PreconditionFailedError
+from backupexport_api.downloads.byte_ranges import UnsatisfiableError
+from backupexport_api.downloads.links import LinkRequest, LinkView
+from backupexport_api.downloads.settings import DownloadSettings
+from backupexport_api.downloads.streaming import DownloadResponse, Sending
+from backupexport_api.downloads.volume import (
+    ExportFile,
+    ExportVolume,
+    FileGoneError,
+    VolumeUnavailableError,
+)
+from backupexport_api.http import request_context
+from backupexport_api.jobs.cached_job import Job
+from backupexport_api.jobs.finished_file import FinishedFile, why_unfetchable
+from backupexport_api.jobs.store import JobStore, StoreUnavailableError
+from backupexport_api.limits.rate_limit import RateLimits
+from backupexport_api.limits.slots import DownloadPlaces, Share
+from backupexport_api.telemetry.metrics import Metrics, Outcome
+
+
+class AskedLately:
+    """Remembers each key for `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        # The oldest first.
+        self._until: dict[str, float] = {}
+
+    def __contains__(self, key: str) -> bool:
+        """Whether `add` was called with it lately."""
+        return self._until.get(key, 0.0) > time.monotonic()
+
+    def add(self, key: str) -> None:
+        """Remember that it was asked now."""
+        now = time.monotonic()
+        while self._until and self._until[oldest := next(iter(self._until))] <= now:
+            del self._until[oldest]
+        self._until.pop(key, None)
+        self._until[key] = now + self._seconds
+
+
+_log = logging.getLogger(__name__)
+
+# What a link's signature is compared with where there is no such job, at the same cost.
+_NOBODY = "00000000-0000-0000-0000-000000000000"
+# Clients that wait for a file ask as often as they like: that must not reach the Kubernetes API.
+_ASK_AGAIN_SECONDS = 1.0
+
+
+class Downloads:
+    """What all downloads share."""
+
+    def __init__(self, settings: DownloadSettings, store: JobStore, measured: Metrics) -> None:
+        directory = settings.exports_directory
+        self._volume = None if directory is None else ExportVolume(directory)
+        self._link_secret = settings.link_secret.get_secret_value()
+        self._link_max_seconds = settings.link_max_seconds
+        self._public_url = settings.public_url
+        self._stall_seconds = settings.download_stall_seconds
+        self._places = DownloadPlaces(settings.most_downloads, settings.most_downloads_each)
+        self._asked = AskedLately(_ASK_AGAIN_SECONDS)
+        self._store = store
+        self._measured = measured
+
+    def require(self, *, links: bool) -> ExportVolume:
+        """The volume; ProblemError (501) where there is none, or no secret for `links`."""
+        if self._volume is None:
+            raise problems.downloads_disabled()
+        if links and not self._link_secret:
+            raise problems.links_disabled()
+        return self._volume
+
+    async def linked_job(self, job_id: str, request: Request) -> Job:
+        """The job that a request's link opens.
+
+        ProblemError: 403, the same for everything that can be wrong; 429.
+        """
+        link = links.read_link(request.query_params.multi_items())
+        # From memory alone: nobody without a good link makes us ask the Kubernetes API.
+        job = self._store.known_job(job_id) if names.is_uuid(job_id) else None
+        is_good = links.is_good(
+            link or links.NO_LINK,
+            self._link_secret,
+            job.job_id if job else _NOBODY,
+            job.uid if job else _NOBODY,
+            timestamps.now().timestamp(),
+        )
+        if job is None or link is None or not is_good:
+            raise problems.link_refused()
+        if not await self._store.project_exists(job.project_id):
+            raise problems.link_refused()
+        limits: RateLimits = request.app.state.rate_limits
+        limits.check_link(request, f"{job.job_id} {link.expires_s}")
+        return job
+
+    def link(self, job: Job, asked: LinkRequest) -> LinkView:
+        """Make a link to the job's file; ProblemError (400)."""
+        lifetime_seconds = asked.seconds(self._link_max_seconds)
+        if lifetime_seconds > self._link_max_seconds:
+            raise problems.link_too_long(self._link_max_seconds)
+        expires = timestamps.now().replace(microsecond=0) + timedelta(seconds=lifetime_seconds)
+        query = links.link_query(self._link_secret, job.job_id, job.uid, int(expires.timestamp()))
+        return LinkView(
+            url=f"{self._public_url}/api/jobs/{job.job_id}/download?{query}",
+            expires_at=timestamps.to_text(expires),
+        )
+
+    async def fetchable(self, job: Job) -> FinishedFile:
+        """The file of a job that should have one; ProblemError (409, 410)."""
+        phase, file = job.phase, job.file
+        if not phase.is_finished:
+            # Another replica may have told the client already that it is completed.
+            export = await self._asked_anew(job)
+            if export is not None and export.metadata.uid == job.uid:
+                phase, file = export.phase, FinishedFile.of(export)
+        why = why_unfetchable(phase, file, timestamps.now())
+        if file is None or why is not None:
+            raise problems.unfetchable(why or "no_file")
+        return file
+
+    async def _asked_anew(self, job: Job) -> BackupExport | None:
+        if job.uid in self._asked:
+            return None
+        try:
+            export = await self._store.find_export(job.name)
+        except StoreUnavailableError:
+            # What is known of the job is an answer, too.
+            export = None
+        if export is None or not export.phase.is_finished:
+            self._asked.add(job.uid)
+        return export
+
+    async def check(self, file: FinishedFile) -> None:
+        """See that the file can be sent; ProblemError (410, 503)."""
+        (await self._opened(file)).close()
+
+    async def respond(self, request: Request, file: FinishedFile, share: Share) -> Response:
+        """Send the file, or what of it is asked for; ProblemError (410, 412, 416, 429, 503)."""
+        opened = await self._opened(file)
+        try:
+            answer = _answer(request, file)
+            if request.method == "HEAD" or not answer.pieces:
+                opened.close()
+                return Response(status_code=answer.status, headers=answer.headers)
+            self._take_place(share)
+        except BaseException:
+            opened.close()
+            raise
+        request_context.mark_as_stream(request.scope)
+        self._measured.count_download_start()
+        sending = Sending(self._measured.count_sent, partial(self._ended, share))
+        return DownloadResponse(answer, opened, sending, self._stall_seconds)
+
+    async def _opened(self, file: FinishedFile) -> ExportFile:
+        try:
+            return await self.require(links=False).open(file)
+        except FileGoneError:
+            raise problems.artifact_gone() from None
+        except VolumeUnavailableError as error:
+            _log.warning("answering 503: the volume does not answer: %s", error)
+            raise problems.volume_unavailable() from None
+
+    def _take_place(self, share: Share) -> None:
+        taken = self._places.take(share)
+        if taken == "caller_full":
+            raise problems.too_many_of_caller(self._places.most_each)
+        if taken == "full":
+            raise problems.too_many_downloads()
+
+    def _ended(self, share: Share, outcome: Outcome) -> None:
+        self._places.release(share)
+        self._measured.count_download_end(outcome)
+
+
+def _answer(request: Request, file: FinishedFile) -> DownloadAnswer:
+    headers = {name: ", ".join(request.headers.getlist(name)) for name in request.headers}
+    try:
+        return answer.answer(request.method, headers, file, secrets.token_hex(16))
+    except PreconditionFailedError:
+        raise problems.precondition_failed() from None
+    except UnsatisfiableError:
+        raise problems.range_not_satisfiable(file) from None

@@ -1,0 +1,79 @@
+"""What can be configured about downloads."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings
+
+from backupexport_api.downloads.links import LEAST_SECONDS, MOST_SECONDS, SHORTEST_SECRET
+
+
+class DownloadSettings(BaseSettings):
+    """A part of the API's settings."""
+
+    exports_directory: Path | None = Field(
+        default=None,
+        description="Where the volume with the exports is mounted; read-only will do. Downloads"
+        " are off unless given.",
+    )
+    most_downloads: int = Field(
+        default=100, ge=1, le=10000, description="How many downloads one replica carries at once."
+    )
+    most_downloads_each: int = Field(
+        default=40,
+        ge=1,
+        le=10000,
+        description="How many of them each sub may have, and all links to files of one project. All"
+        " links together leave so many places, or half of all, to those with a token.",
+    )
+    download_stall_seconds: float = Field(
+        default=120,
+        ge=1,
+        le=3600,
+        description="How long a client may take less than 128 KiB of its download before it is cut"
+        " off.",
+    )
+    link_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="What links to downloads are signed with, at least 32 characters; never the"
+        " secret of the tokens. There are no links unless given.",
+    )
+    link_max_seconds: int = Field(
+        default=MOST_SECONDS,
+        ge=LEAST_SECONDS,
+        le=MOST_SECONDS,
+        description="How long a link may be good at most.",
+    )
+    public_url: str = Field(
+        default="",
+        description="Where clients reach the API, for links, such as https://exports.example.com;"
+        " links are paths unless given.",
+    )
+
+    @field_validator("link_secret")
+    @classmethod
+    def _secret_of_its_own(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        # As from a file that an editor has ended with a newline.
+        secret = value.get_secret_value().rstrip("\r\n")
+        if 0 < len(secret) < SHORTEST_SECRET:
+            raise ValueError(f"must be at least {SHORTEST_SECRET} characters long")
+        tokens: SecretStr | None = info.data.get("jwt_secret")
+        if secret and tokens and secret == tokens.get_secret_value():
+            raise ValueError("must not be BACKUPEXPORT_JWT_SECRET(_FILE): make one of its own")
+        return SecretStr(secret)
+
+    @field_validator("public_url")
+    @classmethod
+    def _base_of_links(cls, value: str) -> str:
+        if not value:
+            return value
+        try:
+            url = urlsplit(value)
+        except ValueError:
+            raise ValueError("is not a URL") from None
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ValueError("must be a URL that starts with https:// or http://")
+        if url.username or url.password or url.query or url.fragment:
+            raise ValueError("must not hold a user name, a query or a fragment")
+        return value.rstrip("/")

@@ -1,0 +1,137 @@
+"""The volume with the exports, as the api reads it: in threads, and with an end to each wait."""
+
+import asyncio
+import errno
+import logging
+import os
+import threading
+from pathlib import Path
+
+from backupexport_runtime import volume
+from backupexport_runtime.volume import NotTheFileError
+
+from backupexport_api.downloads.file_threads import FileThreads, ThreadsBusyError
+from backupexport_api.jobs.finished_file import FinishedFile
+
+_THREADS = 4
+_OPEN_SECONDS = 4.0
+_READ_SECONDS = 60.0
+# What there is instead of a file or of one of its directories.
+_NOT_THERE = (
+    errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.ENAMETOOLONG
+)  # fmt: skip
+
+_log = logging.getLogger(__name__)
+
+
+class FileGoneError(Exception):
+    """The file is not there, or is not the one that was exported."""
+
+
+class VolumeUnavailableError(Exception):
+    """The volume did not answer in time, or with an error."""
+
+
+class _Descriptor:
+    """A file's descriptor, closed once and never under a read: its number may be another's then."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._lock = threading.Lock()
+        self._is_read = False
+        self._is_closed = False
+
+    def read_cached(self, start: int, count: int) -> bytearray | None:
+        """What is in the system's memory already; None where a read would have to wait."""
+        buffer = bytearray(count)
+        with self._lock:
+            if self._is_closed:
+                return None
+            try:
+                read = os.preadv(self._number, [buffer], start, os.RWF_NOWAIT)
+            except OSError:
+                # Not in memory, or a file system that can't tell; `read` tells of real errors.
+                return None
+        del buffer[read:]
+        return buffer or None
+
+    def read(self, start: int, count: int) -> bytes:
+        """Read, for as long as it takes."""
+        with self._lock:
+            if self._is_closed:
+                return b""
+            self._is_read = True
+        try:
+            return os.pread(self._number, count, start)
+        finally:
+            with self._lock:
+                self._is_read = False
+                close = self._is_closed
+            if close:
+                os.close(self._number)
+
+    def close(self) -> None:
+        """Close it, now or at the end of the read that is under way."""
+        with self._lock:
+            close = not (self._is_closed or self._is_read)
+            self._is_closed = True
+        if close:
+            os.close(self._number)
+
+
+class ExportFile:
+    """One open file; `close` it."""
+
+    def __init__(self, descriptor: _Descriptor, threads: FileThreads) -> None:
+        self._descriptor = descriptor
+        self._threads = threads
+
+    async def read(self, start: int, count: int) -> bytes | bytearray:
+        """Up to `count` bytes, none at the end of the file; VolumeUnavailableError."""
+        # Two changes of threads for each piece would cost more than reading it.
+        cached = self._descriptor.read_cached(start, count)
+        if cached is not None:
+            return cached
+        try:
+            async with asyncio.timeout(_READ_SECONDS):
+                return await self._threads.run(lambda: self._descriptor.read(start, count))
+        except (OSError, ThreadsBusyError) as error:
+            raise VolumeUnavailableError(_why(error)) from error
+
+    def close(self) -> None:
+        """Let go of the file, which may take until a read has come back."""
+        self._threads.run_later(self._descriptor.close)
+
+
+class ExportVolume:
+    """The volume, mounted at `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._threads = FileThreads(_THREADS)
+
+    async def open(self, file: FinishedFile) -> ExportFile:
+        """Open a job's file; FileGoneError, VolumeUnavailableError."""
+        try:
+            async with asyncio.timeout(_OPEN_SECONDS):
+                descriptor = await self._threads.run(
+                    lambda: _Descriptor(volume.open_file(self._root, file.path, file.size)),
+                    _Descriptor.close,
+                )
+        except NotTheFileError as error:
+            _log.warning("%s on the volume is not what was exported: %s", file.path, error)
+            raise FileGoneError from error
+        except (OSError, ThreadsBusyError) as error:
+            if getattr(error, "errno", None) in _NOT_THERE:
+                _log.info("%s is not on the volume: %s", file.path, _why(error))
+                raise FileGoneError from error
+            raise VolumeUnavailableError(_why(error)) from error
+        return ExportFile(descriptor, self._threads)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return "no answer in time"
+    if isinstance(error, OSError) and error.errno is not None:
+        return errno.errorcode.get(error.errno, str(error.errno))
+    return type(error).__name__

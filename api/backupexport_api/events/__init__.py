@@ -1,0 +1,1 @@
+"""A job's changes as Server-Sent Events."""

@@ -1,0 +1,173 @@
+"""The event streams that are open: how many there may be, and the end of all of them."""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, aclosing, contextmanager
+
+from fastapi import Response
+from prometheus_client import Gauge
+from starlette.types import Message, Receive, Scope, Send
+
+from backupexport_api.events.job_events import JobEvents
+from backupexport_api.events.settings import EventSettings
+from backupexport_api.http import request_context
+from backupexport_api.http.problems import RETRY_AFTER_SECONDS, ProblemError, unavailable
+from backupexport_api.http.transport import connection_of, cut, hold_little
+from backupexport_api.limits.slots import CallerSlots
+
+
+class EventStreams:
+    """All streams of one process; belongs to the event loop."""
+
+    def __init__(self, settings: EventSettings, open_now: Gauge) -> None:
+        """`open_now` shows how many there are."""
+        self.heartbeat_seconds = settings.event_heartbeat_seconds
+        self._longest_seconds = settings.event_stream_seconds
+        self._slots = CallerSlots(settings.most_event_streams, settings.most_event_streams_each)
+        self._open_now = open_now
+        self._ends: set[Callable[[], None]] = set()
+        self._all_have_ended = False
+
+    def lifetime(self) -> float:
+        """How many seconds the next stream may last.
+
+        Not the same for all, so that those that began together don't come back together.
+        """
+        return self._longest_seconds * random.uniform(0.5, 1)  # noqa: S311 - no secret
+
+    @contextmanager
+    def place(self, caller: str, end: Callable[[], None]) -> Iterator[None]:
+        """Take a place for one stream; ProblemError (429, 503) where there is none.
+
+        `end` is called when the process ends: at once where that has begun.
+        """
+        taken = self._slots.take(caller)
+        if taken == "caller_full":
+            raise too_many_streams_of_yours(self._slots.most_each)
+        if taken == "full":
+            raise too_many_streams()
+        self._ends.add(end)
+        self._open_now.set(self._slots.taken)
+        try:
+            if self._all_have_ended:
+                end()
+            yield
+        finally:
+            self._ends.discard(end)
+            self._slots.release(caller)
+            self._open_now.set(self._slots.taken)
+
+    def end_all(self) -> None:
+        """End every stream, and whatever is opened later after its first event."""
+        self._all_have_ended = True
+        for end in list(self._ends):
+            end()
+
+
+MEDIA_TYPE = "text/event-stream"
+
+# How long a client may take nothing before it is cut off, and how long once the stream ends.
+_PATIENCE_SECONDS = 30.0
+_LAST_PATIENCE_SECONDS = 1.0
+
+
+class EventStream(Response):
+    """The answer to one client; no more than one event waits for it to take the one before."""
+
+    def __init__(
+        self,
+        events: JobEvents,
+        streams: EventStreams,
+        subject: str,
+        watching: AbstractContextManager[object],
+    ) -> None:
+        """`watching` is what the events come from; it is left when the stream ends."""
+        self.status_code = 200
+        self.background = None
+        self.init_headers(
+            {
+                # As it stands in the specification: some clients compare all of it.
+                "Content-Type": MEDIA_TYPE,
+                "Cache-Control": "no-store",
+                # nginx holds back what it may buffer.
+                "X-Accel-Buffering": "no",
+                # Whatever the client asks for next shall be free to go to another replica.
+                "Connection": "close",
+            }
+        )
+        self._events = events
+        self._streams = streams
+        self._subject = subject
+        self._watching = watching
+        self._patience_seconds = _PATIENCE_SECONDS
+        self._sending: asyncio.Timeout | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the client; ProblemError (429, 503) before that where there are too many."""
+        with self._watching, self._streams.place(self._subject, self._end):
+            request_context.mark_as_stream(scope)
+            connection = connection_of(scope)
+            if connection is not None:
+                hold_little(connection)
+            leaving = asyncio.create_task(_call_when_gone(receive, self._events.end))
+            try:
+                await self._send_all(send)
+            except TimeoutError:
+                if connection is not None:
+                    await cut(connection)
+            finally:
+                leaving.cancel()
+
+    async def _send_all(self, send: Send) -> None:
+        start = {
+            "type": "http.response.start",
+            "status": self.status_code,
+            "headers": self.raw_headers,
+        }
+        # Even that may wait, for the client to take the connection's answer before.
+        await self._send(send, start)
+        async with aclosing(self._events.frames()) as frames:
+            async for frame in frames:
+                await self._send(send, _body(frame, more=True))
+        await self._send(send, _body(b"", more=False))
+
+    async def _send(self, send: Send, message: Message) -> None:
+        try:
+            async with asyncio.timeout(self._patience_seconds) as self._sending:
+                await send(message)
+        finally:
+            self._sending = None
+
+    def _end(self) -> None:
+        self._events.end()
+        self._patience_seconds = _LAST_PATIENCE_SECONDS
+        if self._sending is not None and not self._sending.expired():
+            self._sending.reschedule(asyncio.get_running_loop().time() + _LAST_PATIENCE_SECONDS)
+
+
+def _body(frame: bytes, *, more: bool) -> Message:
+    return {"type": "http.response.body", "body": frame, "more_body": more}
+
+
+async def _call_when_gone(receive: Receive, gone: Callable[[], None]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    gone()
+
+
+def too_many_streams_of_yours(most: int) -> ProblemError:
+    """429: the caller has enough open."""
+    return ProblemError(
+        429,
+        "too_many_streams",
+        f"You have {most} event streams open already. Poll the job for now.",
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
+
+
+def too_many_streams() -> ProblemError:
+    """503: a stream takes a place for long, and a poll takes none."""
+    return unavailable(
+        "Too many event streams are open. Poll the job for now.", code="too_many_streams"
+    )

@@ -1,0 +1,79 @@
+"""Reading a body without ever holding more of it than allowed."""
+
+from typing import TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
+
+from backupexport_api.http import problems
+from backupexport_api.http.problems import ProblemError
+from backupexport_api.http.validation import MalformedJsonError, field_errors, strict_json
+
+Body = TypeVar("Body", bound=BaseModel)
+
+MAX_BODY_BYTES = 16 * 1024
+
+
+async def read_json(request: Request, model: type[Body], *, default: Body | None = None) -> Body:
+    """Read a body as `model`, or `default` where it is empty; ProblemError (415, 413, 400)."""
+    if default is None:
+        _require_json(request)
+    body = await limited_body(request)
+    if default is not None:
+        if not body:
+            return default
+        _require_json(request)
+    return _parsed(body, model)
+
+
+async def limited_body(request: Request) -> bytes:
+    """Read the body; ProblemError (413) as soon as it is known to be larger than 16 KiB."""
+    declared = request.headers.get("Content-Length", "0")
+    # int() refuses thousands of digits.
+    if len(declared) > 9 or int(declared) > MAX_BODY_BYTES:
+        raise _too_large()
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise _too_large()
+    except ClientDisconnect:
+        raise problems.malformed_body("ended too early") from None
+    return bytes(body)
+
+
+def _too_large() -> ProblemError:
+    return ProblemError(
+        413,
+        "body_too_large",
+        f"The body must not be larger than {MAX_BODY_BYTES} bytes.",
+        # What is left of the body is never read, so the connection is of no more use.
+        headers={"Connection": "close"},
+    )
+
+
+def _require_json(request: Request) -> None:
+    if not _is_json(request.headers.get("Content-Type", "")):
+        raise problems.ProblemError(
+            415, "not_json", "Send the body as JSON: Content-Type: application/json."
+        )
+
+
+def _parsed(body: bytes, model: type[Body]) -> Body:
+    try:
+        return model.model_validate(strict_json(body))
+    except MalformedJsonError as error:
+        raise problems.malformed_body(str(error)) from None
+    except ValidationError as error:
+        raise problems.invalid_request(
+            field_errors(error.errors(include_url=False, include_input=False))
+        ) from None
+
+
+def _is_json(content_type: str) -> bool:
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type == "application/json" or (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    )

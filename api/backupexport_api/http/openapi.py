@@ -1,0 +1,127 @@
+"""The OpenAPI document: FastAPI's, with what it can't know and without what is not for clients."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from backupexport_api.http.problems import MEDIA_TYPE, Problem, title_of
+
+_SCHEMA = "#/components/schemas/{}"
+_HEADER = "#/components/headers/{}"
+_KUBERNETES_KEYS = "x-kubernetes-"
+
+_WHOLE_NUMBER = {"type": "integer", "minimum": 0}
+_HEADERS: dict[str, dict[str, Any]] = {
+    "X-Request-ID": {
+        "description": "The request's own where it had a sane one, else a new one.",
+        "schema": {"type": "string"},
+    },
+    "Location": {"description": "The job's path.", "schema": {"type": "string"}},
+    "WWW-Authenticate": {"description": "RFC 6750.", "schema": {"type": "string"}},
+    "Retry-After": {"description": "Seconds.", "schema": _WHOLE_NUMBER},
+    "RateLimit-Limit": {"description": "Requests in a window.", "schema": _WHOLE_NUMBER},
+    "RateLimit-Remaining": {"description": "Requests left now.", "schema": _WHOLE_NUMBER},
+    "RateLimit-Reset": {"description": "Seconds until one more.", "schema": _WHOLE_NUMBER},
+}
+_LIMIT_HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
+_HEADERS_OF_STATUS = {
+    "401": ("WWW-Authenticate",),
+    "429": ("Retry-After",),
+    "503": ("Retry-After",),
+}
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What a route answers beside success."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": _SCHEMA.format("Problem")}}}
+    return {status: {"description": title_of(status), "content": content} for status in statuses}
+
+
+def job_links(
+    status: int, job_id: str, *operations: str, headers: tuple[str, ...] = ()
+) -> dict[int | str, dict[str, Any]]:
+    """Where an answer's `job_id`, a runtime expression of OpenAPI, leads to, and its `headers`."""
+    links: dict[str, Any] = {
+        operation: {"operationId": operation, "parameters": {"job_id": job_id}}
+        for operation in operations
+    }
+    shown = {name: {"$ref": _HEADER.format(name)} for name in headers}
+    return {status: {"links": links, "headers": shown}}
+
+
+def install(app: FastAPI) -> None:
+    """Make `app` serve our document."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=app.routes,
+    )
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    # No route returns one, so FastAPI knows nothing of it.
+    _, ours = models_json_schema(
+        [(Problem, "serialization")], ref_template=_SCHEMA.format("{model}")
+    )
+    schemas.update(ours["$defs"])
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    document["components"]["headers"] = {
+        name: header | {"required": True} for name, header in _HEADERS.items()
+    }
+    for path in document["paths"].values():
+        for operation in path.values():
+            _complete(operation)
+    cleaned: dict[str, Any] = _without_kubernetes_keys(document)
+    return cleaned
+
+
+def _complete(operation: dict[str, Any]) -> None:
+    """Take away what never reaches a client, FastAPI's own 422, and name the headers.
+
+    And `null`: a parameter that is not given is not there, it is not null.
+    """
+    for parameter in operation.get("parameters", ()):
+        choices = parameter["schema"].pop("anyOf", [])
+        for choice in choices:
+            if choice != {"type": "null"}:
+                parameter["schema"].update(choice)
+    responses = operation["responses"]
+    responses.pop("422", None)
+    for status, response in responses.items():
+        names = ["X-Request-ID", *_HEADERS_OF_STATUS.get(status, ())]
+        if _is_counted(operation.get("security", ()), status):
+            names += _LIMIT_HEADERS
+        headers = response.setdefault("headers", {})
+        headers.update({name: {"$ref": _HEADER.format(name)} for name in names})
+
+
+def _is_counted(security: Sequence[dict[str, Any]], status: str) -> bool:
+    """Whether a request with this answer counts against a limit: once it is known who calls."""
+    # By a link nobody is known until it is found good.
+    unknown = ("401", "403", "501", "503") if {} in security else ("401", "503")
+    return bool(security) and status not in unknown
+
+
+def _without_kubernetes_keys(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {
+            key: _without_kubernetes_keys(value)
+            for key, value in node.items()
+            if not str(key).startswith(_KUBERNETES_KEYS)
+        }
+    if isinstance(node, list):
+        return [_without_kubernetes_keys(item) for item in node]
+    return node

@@ -1,0 +1,132 @@
+"""Around every request: its id, its line in the log, and an answer to whatever nobody caught."""
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable
+from contextvars import ContextVar
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from backupexport_api.http import problems
+from backupexport_api.http.problems import ProblemError
+
+HEADER = "X-Request-ID"
+
+request_id: ContextVar[str] = ContextVar("request_id", default="-")
+
+_log = logging.getLogger(__name__)
+_SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
+# What asks every few seconds, and is of interest only when the answer is bad.
+_ROUTINE = ("/healthz", "/readyz", "/metrics")
+_NO_ROUTE = "(none)"
+_IS_STREAM = "is_stream"
+
+
+class RequestContextMiddleware:
+    """The outermost part that is ours.
+
+    It leaves in the request's state: `request_id`, and `response_headers`, which are sent with
+    whatever answer the request gets, an error's included.
+    """
+
+    def __init__(self, app: ASGIApp, observe: Callable[[str, str, int, float], None]) -> None:
+        """`observe` is told of each request's method, route, status and how many seconds it took.
+
+        The route is the template, not the path: a path is the client's text.
+        """
+        self._app = app
+        self._observe = observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        state = scope.setdefault("state", {})
+        state["request_id"] = _request_id_of(scope)
+        headers: dict[str, str] = {HEADER: state["request_id"]}
+        state["response_headers"] = headers
+        status: int | None = None
+        answered = 0.0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status, answered
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                answered = time.monotonic()
+                message["headers"] = [*message["headers"], *_raw(headers)]
+            await send(message)
+
+        token = request_id.set(state["request_id"])
+        started = time.monotonic()
+        try:
+            if _has_two_lengths(scope):
+                await _send(problems.ambiguous_length(), state["request_id"], send_with_headers)
+            else:
+                await self._app(scope, receive, send_with_headers)
+        except Exception:
+            _log.exception("unhandled exception")
+            if status is not None:
+                raise
+            await _send(problems.internal_error(), state["request_id"], send_with_headers)
+        finally:
+            seconds = time.monotonic() - started
+            route = getattr(scope.get("route"), "path", _NO_ROUTE)
+            taken = answered - started if state.get(_IS_STREAM) and answered else seconds
+            # Without a status the client had gone before there was one.
+            self._observe(scope["method"], route, status or 0, taken)
+            _log_request(scope, route, status, seconds)
+            request_id.reset(token)
+
+
+def add_response_headers(request: Request, headers: dict[str, str]) -> None:
+    """Send `headers` with the answer to `request`, be it a success or an error."""
+    request.state.response_headers.update(headers)
+
+
+def mark_as_stream(scope: Scope) -> None:
+    """Have the request measured until its answer begins: how long a stream lasts is no delay."""
+    scope["state"][_IS_STREAM] = True
+
+
+def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
+
+
+def _request_id_of(scope: Scope) -> str:
+    given = Headers(scope=scope).get(HEADER, "")
+    return given if _SANE.fullmatch(given) else str(uuid.uuid4())
+
+
+def _has_two_lengths(scope: Scope) -> bool:
+    """Whether a proxy in front may see another end of the request than we (RFC 9112, 6.3)."""
+    names = {name for name, _ in scope["headers"]}
+    return b"content-length" in names and b"transfer-encoding" in names
+
+
+async def _send(problem: ProblemError, this_request: str, send: Send) -> None:
+    body = problem.body(this_request)
+    headers = {
+        "content-type": problems.MEDIA_TYPE,
+        "content-length": str(len(body)),
+        **problem.headers,
+    }
+    start = {"type": "http.response.start", "status": problem.status, "headers": _raw(headers)}
+    await send(start)
+    await send({"type": "http.response.body", "body": body})
+
+
+def _log_request(scope: Scope, route: str, status: int | None, seconds: float) -> None:
+    fields = {
+        "method": scope["method"],
+        "route": route,
+        "status": status,
+        "ms": round(seconds * 1000, 1),
+        "sub": scope["state"].get("subject"),
+    }
+    quiet = scope["path"] in _ROUTINE and status == 200
+    _log.log(logging.DEBUG if quiet else logging.INFO, "request", extra={"fields": fields})

@@ -1,0 +1,93 @@
+"""JSON from strangers: what two readers could understand differently is refused."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from backupexport_api.http.problems import FieldError
+
+
+class MalformedJsonError(ValueError):
+    """The text is no JSON, or an ambiguous one; the message never repeats any of it."""
+
+
+def strict_json(body: bytes) -> Any:
+    """Parse `body` as UTF-8 JSON without duplicate keys, NaN or bottomless nesting."""
+    try:
+        return json.loads(
+            body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
+        )
+    except UnicodeDecodeError:
+        raise MalformedJsonError("must be UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise MalformedJsonError(
+            f"is not valid JSON (line {error.lineno}, column {error.colno})"
+        ) from None
+    except RecursionError:
+        raise MalformedJsonError("is nested too deep") from None
+    except MalformedJsonError:
+        raise
+    except ValueError:
+        # An integer with more digits than Python converts.
+        raise MalformedJsonError("holds a number that is too long") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise MalformedJsonError("has a key twice in one object")
+    return result
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise MalformedJsonError(f"must not hold {name.removeprefix('-')}")
+
+
+# A body within its limit can have thousands of unknown fields.
+_MOST_ERRORS = 20
+_FIELD_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+# pydantic's error type -> our code and message; types that are not here come from the rules
+# and bring their own.
+_MESSAGES = {
+    "missing": ("required", "is required"),
+    "extra_forbidden": ("unknown_field", "is not a known field"),
+    "string_type": ("not_a_string", "must be a string"),
+    "bool_type": ("not_a_boolean", "must be true or false, without quotes"),
+    "int_type": ("not_an_integer", "must be a whole number"),
+    "int_parsing": ("not_an_integer", "must be a whole number"),
+    "int_parsing_size": ("not_an_integer", "must be a whole number"),
+    "string_pattern_mismatch": ("not_allowed", "must be visible ASCII characters"),
+    "string_too_short": ("not_allowed", "must not be empty"),
+    "model_type": ("malformed_body", "must be a JSON object"),
+    "string_unicode": ("not_unicode", "must be Unicode text"),
+}
+# The same for types whose message needs one fact of ours from pydantic's context.
+_TEMPLATES = {
+    "literal_error": ("not_allowed", "must be {expected}"),
+    "greater_than_equal": ("too_small", "must be at least {ge}"),
+    "less_than_equal": ("too_large", "must be at most {le}"),
+    "string_too_long": ("too_long", "must not be longer than {max_length} characters"),
+}
+
+
+def field_errors(items: Sequence[Mapping[str, Any]]) -> list[FieldError]:
+    """Name the fields in the items of a ValidationError; locations start with the field."""
+    return [_field_error(item) for item in items[:_MOST_ERRORS]]
+
+
+def _field_error(item: Mapping[str, Any]) -> FieldError:
+    kind = item["type"]
+    if kind in _TEMPLATES:
+        code, template = _TEMPLATES[kind]
+        message = template.format_map(item["ctx"])
+    else:
+        code, message = _MESSAGES.get(kind, (kind, item["msg"]))
+    return FieldError(field=_field_name(item["loc"]), message=message, code=code)
+
+
+def _field_name(location: Iterable[int | str]) -> str:
+    """The field, or `body`; an unknown field's name is the client's text, so only a tame one."""
+    name = next((str(part) for part in location), "body")
+    return name if _FIELD_NAME.fullmatch(name) else "(unknown field)"

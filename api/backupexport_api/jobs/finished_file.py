@@ -1,0 +1,89 @@
+"""What a completed export left on the volume, as far as its resource can be believed."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Self
+
+from backupexport_contract import names, timestamps
+from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.reasons import Phase
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MEDIA_TYPES = {
+    ".zst": "application/zstd",
+    ".gz": "application/gzip",
+    ".tar": "application/x-tar",
+    ".sql": "application/sql",
+}
+MEDIA_TYPES = tuple(_MEDIA_TYPES.values())
+
+Unfetchable = Literal["not_finished", "no_file", "expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedFile:
+    """One whole file."""
+
+    path: str
+    """Relative to the volume's root; made from the export's spec, never taken from its status."""
+    size: int
+    sha256: bytes
+    completed_s: int
+    """Since 1970."""
+    expires_s: int | None
+    """When its retention is over; since 1970."""
+
+    @classmethod
+    def of(cls, export: BackupExport) -> Self | None:
+        """The file of an export that is completed; None where its status makes no sense, too."""
+        artifact, completed = export.status.artifact, export.status.completion_time
+        if export.phase != Phase.SUCCEEDED or artifact is None or completed is None:
+            return None
+        path = _path_of(export)
+        if artifact.path != path or not _SHA256.fullmatch(artifact.sha256):
+            return None
+        expiration = export.status.expiration_time
+        return cls(
+            path=path,
+            size=artifact.size_bytes,
+            sha256=bytes.fromhex(artifact.sha256),
+            completed_s=_seconds(completed),
+            expires_s=None if expiration is None else _seconds(expiration),
+        )
+
+    @property
+    def name(self) -> str:
+        """The file's name, of letters, digits, dots and hyphens."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def media_type(self) -> str:
+        """What the bytes on the volume are."""
+        return _MEDIA_TYPES[self.name[self.name.rindex(".") :]]
+
+    def is_expired(self, now: datetime) -> bool:
+        """Whether its retention is over, so that it is gone or about to go."""
+        return self.expires_s is not None and self.expires_s <= now.timestamp()
+
+
+def why_unfetchable(phase: Phase, file: FinishedFile | None, now: datetime) -> Unfetchable | None:
+    """Why there is nothing to fetch, or None where there should be a file."""
+    if not phase.is_finished:
+        return "not_finished"
+    if file is None:
+        return "no_file"
+    return "expired" if file.is_expired(now) else None
+
+
+def _path_of(export: BackupExport) -> str:
+    spec = export.spec
+    created = timestamps.from_text(export.metadata.creation_timestamp)
+    file_name = names.artifact_file_name(
+        created, export.job_id, spec.format, spec.effective_compression
+    )
+    return names.artifact_path(spec.project_id, spec.storage_path, file_name)
+
+
+def _seconds(time: str) -> int:
+    return max(0, int(timestamps.from_text(time).timestamp()))

@@ -1,0 +1,117 @@
+"""The jobs by id and by age, as far as a caller may see them.
+
+One thread fills it, others read.  What a caller may not see costs a reader nothing, so that
+nobody can tell from the time an answer takes how many jobs others have.
+"""
+
+import bisect
+import heapq
+import itertools
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+
+from backupexport_contract.reasons import Phase
+
+from backupexport_api.auth.claims import ProjectAccess
+from backupexport_api.jobs.cached_job import Job
+from backupexport_api.jobs.query import JobQuery, Position
+
+
+class JobIndex:
+    """Jobs, newest first."""
+
+    def __init__(self, on_change: Callable[[str, Job | None], None] = lambda *_: None) -> None:
+        """`on_change` hears the id of each job that has changed, and its new state if any.
+
+        It is called by whoever fills the index, in the order of the changes.
+        """
+        self._on_change = on_change
+        self._lock = threading.Lock()
+        self._jobs: dict[str, Job] = {}
+        self._ids_of_names: dict[str, str] = {}
+        self._order: list[Position] = []
+        self._order_of_project: defaultdict[str, list[Position]] = defaultdict(list)
+        self._phases: Counter[Phase] = Counter()
+
+    def put(self, job: Job) -> None:
+        """Add a job, or take its new version."""
+        with self._lock:
+            changed = {self._remove(job.name), job.job_id}
+            self._add(job)
+        self._tell(changed)
+
+    def discard(self, name: str) -> None:
+        """Forget a job by its resource's name."""
+        with self._lock:
+            changed = {self._remove(name)}
+        self._tell(changed)
+
+    def get(self, job_id: str) -> Job | None:
+        """Find a job by its id."""
+        # Not between two versions of it, when there is none.
+        with self._lock:
+            return self._jobs.get(job_id)
+
+    def page(self, query: JobQuery, access: ProjectAccess) -> tuple[list[Job], bool]:
+        """The jobs that `query` asks for and `access` allows, and whether there are more."""
+        with self._lock:
+            jobs = (self._jobs[job_id] for _, job_id in self._newest_first(query, access))
+            if query.status is not None:
+                jobs = (job for job in jobs if job.phase == query.phase)
+            found = list(itertools.islice(jobs, query.limit + 1))
+        return found[: query.limit], len(found) > query.limit
+
+    def count_by_phase(self) -> dict[Phase, int]:
+        """How many jobs there are in each phase."""
+        return {phase: self._phases[phase] for phase in Phase}
+
+    def _tell(self, changed: set[str | None]) -> None:
+        for job_id in changed:
+            if job_id is not None:
+                self._on_change(job_id, self._jobs.get(job_id))
+
+    def _add(self, job: Job) -> None:
+        namesake = self._jobs.get(job.job_id)
+        if namesake is not None:
+            # Somebody has named a resource after another one's uid, which has the older right.
+            if namesake.uid == job.job_id:
+                return
+            self._remove(namesake.name)
+        self._jobs[job.job_id] = job
+        self._ids_of_names[job.name] = job.job_id
+        self._phases[job.phase] += 1
+        for order in self._orders_of(job):
+            bisect.insort(order, job.position)
+
+    def _newest_first(self, query: JobQuery, access: ProjectAccess) -> Iterable[Position]:
+        if query.project_id is not None:
+            allowed = access.allows(query.project_id)
+            orders = [self._order_of_project.get(query.project_id, [])] if allowed else []
+        elif access.every_project:
+            orders = [self._order]
+        else:
+            orders = [self._order_of_project.get(project, []) for project in access.project_ids]
+        return heapq.merge(*(_from(order, query.after) for order in orders), reverse=True)
+
+    def _orders_of(self, job: Job) -> tuple[list[Position], list[Position]]:
+        return self._order, self._order_of_project[job.project_id]
+
+    def _remove(self, name: str) -> str | None:
+        """Take a resource out; the id of its job, if there is one."""
+        job_id = self._ids_of_names.pop(name, None)
+        if job_id is None:
+            return None
+        job = self._jobs.pop(job_id)
+        self._phases[job.phase] -= 1
+        for order in self._orders_of(job):
+            del order[bisect.bisect_left(order, job.position)]
+        if not self._order_of_project[job.project_id]:
+            del self._order_of_project[job.project_id]
+        return job_id
+
+
+def _from(order: list[Position], after: Position | None) -> Iterator[Position]:
+    """Go through `order` backwards, beginning below `after`."""
+    end = len(order) if after is None else bisect.bisect_left(order, after)
+    return (order[index] for index in range(end - 1, -1, -1))

@@ -1,0 +1,186 @@
+"""The routes that request, list, show and cancel exports."""
+
+import json
+import uuid
+from typing import Annotated
+
+from backupexport_contract import timestamps
+from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.reasons import Phase
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import BaseModel
+
+from backupexport_api.http.openapi import job_links, problem_responses
+from backupexport_api.http.routing import Envelope, called_by, json_response
+from backupexport_api.jobs import idempotency, problems
+from backupexport_api.jobs.cached_job import Job
+from backupexport_api.jobs.dependencies import JobId, Store, export_body, found_job, idempotency_key
+from backupexport_api.jobs.query import JobQuery, cursor_after
+from backupexport_api.jobs.request import ExportRequest, export_manifest
+from backupexport_api.jobs.view import AcceptedView, JobView, accepted_view
+from backupexport_api.limits.callers import (
+    ExportingCaller,
+    ReadingCaller,
+    exporting_caller,
+    reading_caller,
+)
+
+router = APIRouter()
+_EXPORTS, _JOBS = "/api/backup", "/api/jobs"
+
+
+class JobList(BaseModel):
+    """Jobs, newest first."""
+
+    data: list[JobView]
+    next_cursor: str | None
+
+
+@router.get(
+    _JOBS,
+    tags=["jobs"],
+    operation_id="list_jobs",
+    summary="List jobs",
+    response_description="The jobs, newest first",
+    response_model=JobList,
+    responses=problem_responses(400, 401, 429, 503)
+    | job_links(200, "$response.body#/data/0/job_id", "show_job", "cancel_job"),
+)
+async def list_jobs(
+    caller: ReadingCaller, store: Store, query: Annotated[JobQuery, Query()]
+) -> Response:
+    """List the jobs that the token may see. A `next_cursor` that is not null leads to more."""
+    jobs, has_more = await store.list_jobs(query, caller.access)
+    cursor = cursor_after(jobs[-1].position) if has_more else None
+    return json_response(
+        b'{"data":[%b],"next_cursor":%b}'
+        % (b",".join(job.json for job in jobs), json.dumps(cursor).encode()),
+        status=200,
+    )
+
+
+async def show_job(job_id: JobId, caller: ReadingCaller, store: Store) -> Response:
+    """Show how a job is doing. Polling is cheap."""
+    return _envelope(await found_job(job_id, caller, store))
+
+
+async def _call_show_job(request: Request) -> Response:
+    caller = await reading_caller(request)
+    return await show_job(request.path_params["job_id"], caller, request.app.state.store)
+
+
+router.add_api_route(
+    _JOBS + "/{job_id}",
+    show_job,
+    tags=["jobs"],
+    route_class_override=called_by(_call_show_job),
+    operation_id="show_job",
+    summary="Show a job",
+    response_description="The job",
+    response_model=Envelope[JobView],
+    responses=problem_responses(401, 404, 429, 503)
+    | job_links(200, "$response.body#/data/job_id", "cancel_job"),
+)
+
+
+@router.post(
+    _JOBS + "/{job_id}/cancel",
+    tags=["jobs"],
+    status_code=202,
+    operation_id="cancel_job",
+    summary="Cancel a job",
+    response_description="The job will end, or has ended, cancelled",
+    response_model=Envelope[JobView],
+    responses=problem_responses(401, 404, 409, 429, 503)
+    | job_links(202, "$response.body#/data/job_id", "show_job"),
+)
+async def cancel_job(job_id: JobId, caller: ReadingCaller, store: Store) -> Response:
+    """Stop a job and remove its partial file. Repeating it is harmless."""
+    job = await found_job(job_id, caller, store)
+    if not job.cancel_requested and not job.phase.is_finished:
+        cancelled = await store.cancel_job(job)
+        if cancelled is None:
+            raise problems.job_not_found()
+        job = cancelled
+    # Looked at after the write: it may have ended in the meantime.
+    if job.phase in (Phase.SUCCEEDED, Phase.FAILED):
+        raise problems.job_finished()
+    return _envelope(job, status=202)
+
+
+def _envelope(job: Job, status: int = 200) -> Response:
+    # What `response_model` says is in it was rendered when the record was made.
+    return json_response(b'{"data":%b}' % job.json, status)
+
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias=idempotency.HEADER,
+        min_length=1,
+        max_length=idempotency.LONGEST_KEY,
+        pattern=r"^[\x21-\x7e]*$",
+        description="Any text of your own: the same request with the same key gets the same job"
+        " again instead of a second one.",
+    ),
+]
+
+
+async def request_export(
+    caller: ExportingCaller, store: Store, body: ExportRequest, key: IdempotencyKey = None
+) -> Response:
+    """Export a project's database. An accepted request is never lost."""
+    if not caller.access.allows(body.project_id):
+        raise problems.project_forbidden()
+    job_id = idempotency.job_id_of(caller.subject, key) if key else str(uuid.uuid4())
+    earlier: BackupExport | None = None
+    if await store.project_exists(body.project_id):
+        stored = await store.create_job(
+            export_manifest(body, job_id=job_id, subject=caller.subject, created=timestamps.now())
+        )
+        export = stored.export
+        earlier = None if stored.is_new else stored.export
+    else:
+        # A repeated request gets its job even when the project has gone since.
+        earlier = await store.find_export(job_id) if key else None
+        if earlier is None:
+            raise problems.project_not_found()
+        export = earlier
+    headers = {"Location": f"/api/jobs/{export.job_id}"}
+    if earlier is not None:
+        if not idempotency.is_repeated(earlier, body, caller.subject):
+            raise problems.idempotency_key_reused()
+        headers["Idempotency-Replayed"] = "true"
+    view = accepted_view(export).model_dump_json().encode()
+    return json_response(b'{"data":%b}' % view, 202, headers)
+
+
+async def _call_request_export(request: Request) -> Response:
+    # In this order: 401, then 429, then 400.
+    caller = await exporting_caller(request)
+    key = idempotency_key(request)
+    body = await export_body(request)
+    return await request_export(caller, request.app.state.store, body, key)
+
+
+router.add_api_route(
+    _EXPORTS + "/export",
+    request_export,
+    tags=["exports"],
+    methods=["POST"],
+    route_class_override=called_by(_call_request_export),
+    operation_id="request_export",
+    status_code=202,
+    summary="Request an export",
+    response_description="Stored: the job will run",
+    response_model=Envelope[AcceptedView],
+    responses=problem_responses(400, 401, 403, 404, 409, 413, 415, 429, 503)
+    | job_links(
+        202,
+        "$response.body#/data/job_id",
+        "show_job",
+        "watch_job",
+        "cancel_job",
+        headers=("Location",),
+    ),
+)

@@ -1,0 +1,180 @@
+"""A BackupExport as REST shows it."""
+
+from typing import Any, Literal
+
+from backupexport_contract import names, timestamps
+from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.deliveries import conditions_by_kind
+from backupexport_contract.kubernetes_model import Condition
+from backupexport_contract.reasons import REST_STATUS
+from pydantic import BaseModel, ConfigDict
+
+_EMAIL = "email"
+_DELIVERY_STATUS = {"True": "sent", "False": "failed", "Unknown": "pending"}
+
+JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class AcceptedView(_View):
+    """A job that has just been stored."""
+
+    job_id: str
+    """A version-4 UUID."""
+    status: JobStatus
+    """How far the job is."""
+    project_id: str
+    """The project whose database is exported."""
+    created_at: str
+    """When the request was accepted; UTC."""
+
+
+class ProgressView(_View):
+    """How far the dump has come."""
+
+    percent: int
+    """0 to 100; 100 only when the export is complete."""
+    dumped_bytes: int
+    """Bytes dumped so far, before compression."""
+    estimated_bytes: int
+    """What the dump is expected to come to, guessed from the size of the tables."""
+
+
+class ArtifactView(_View):
+    """The finished file."""
+
+    path: str
+    """Where the file lies, relative to the root of the volume."""
+    size_bytes: int
+    """The file's size."""
+    uncompressed_bytes: int
+    """The dump's size before compression."""
+    sha256: str
+    """SHA-256 of the file, in hexadecimal."""
+    server_version: str
+    """The version of the PostgreSQL server that was dumped."""
+    dump_version: str
+    """The version of the pg_dump that was used."""
+
+
+class ErrorView(_View):
+    """Why the job has failed, or can't go on for now."""
+
+    reason: str
+    """One word, for programs."""
+    message: str
+    """One sentence that says what to do."""
+
+
+class NotificationView(_View):
+    """Whether the export's owner was told."""
+
+    status: Literal["pending", "sent", "failed"]
+    """pending while it is tried; sent and failed are final."""
+    reason: str
+    """One word, for programs."""
+    message: str
+    """One sentence; where it failed it says what to do."""
+    at: str
+    """When `status` last changed; UTC."""
+
+
+class DeliveryView(NotificationView):
+    """Whether the file was brought to where its owner wants it."""
+
+    kind: str
+    """The way it goes, such as telegram."""
+
+
+class JobView(AcceptedView):
+    """A job. Parts that don't exist yet are null."""
+
+    job_id: str
+    """A UUID."""
+    format: Literal["sql", "tar"]
+    """sql is plain SQL for psql; tar is pg_dump's tar archive for pg_restore."""
+    compress: bool
+    """Whether the file is compressed."""
+    compression: Literal["zstd", "gzip"] | None
+    """How the file is compressed; null when it is not."""
+    storage_path: str | None
+    """The directory below the project's own."""
+    requested_by: str | None
+    """The sub of the token that asked for it; null for a job made with kubectl."""
+    started_at: str | None
+    """When the first attempt began; UTC."""
+    completed_at: str | None
+    """When the job ended, well or not; UTC."""
+    progress: ProgressView | None
+    """How far the dump has come."""
+    artifact: ArtifactView | None
+    """The finished file."""
+    error: ErrorView | None
+    """Why the job has failed, or can't go on for now."""
+    notification: NotificationView | None
+    """The mail to notify_email; null where none was asked for, or the job has not ended."""
+    deliveries: list[DeliveryView]
+    """What else becomes of the finished file; never why a job has failed."""
+
+
+def accepted_view(export: BackupExport) -> AcceptedView:
+    """Show a job that has just been stored."""
+    return AcceptedView(
+        job_id=export.job_id,
+        status=REST_STATUS[export.phase],
+        project_id=export.spec.project_id,
+        created_at=_created_at(export),
+    )
+
+
+def job_view(export: BackupExport) -> JobView:
+    """Show a job."""
+    spec, status = export.spec, export.status
+    progress, artifact = status.progress, status.artifact
+    told = conditions_by_kind(status)
+    return JobView(
+        job_id=export.job_id,
+        status=REST_STATUS[export.phase],
+        project_id=spec.project_id,
+        format=spec.format,
+        compress=spec.compress,
+        compression=(spec.compression or "zstd") if spec.compress else None,
+        storage_path=spec.storage_path,
+        requested_by=export.metadata.annotations.get(names.ANNOTATION_REQUESTED_BY),
+        created_at=_created_at(export),
+        started_at=_normalised(status.start_time),
+        completed_at=_normalised(status.completion_time),
+        progress=progress and ProgressView.model_validate(progress, from_attributes=True),
+        artifact=artifact and ArtifactView.model_validate(artifact, from_attributes=True),
+        error=status.reason and ErrorView(reason=status.reason, message=status.message or ""),
+        notification=told.get(_EMAIL) and NotificationView(**_outcome(told[_EMAIL])),
+        deliveries=[
+            DeliveryView(kind=kind, **_outcome(condition))
+            for kind, condition in told.items()
+            if kind != _EMAIL
+        ],
+    )
+
+
+def _outcome(condition: Condition) -> dict[str, Any]:
+    return {
+        "status": _DELIVERY_STATUS[condition.status],
+        "reason": condition.reason,
+        "message": condition.message,
+        "at": _normalised(condition.last_transition_time),
+    }
+
+
+def _created_at(export: BackupExport) -> str:
+    try:
+        return timestamps.to_text(timestamps.from_text(export.created_at))
+    except ValueError:
+        # Whoever may write BackupExports may write anything into the annotation.
+        return timestamps.to_text(timestamps.from_text(export.metadata.creation_timestamp))
+
+
+def _normalised(time: str | None) -> str | None:
+    return None if time is None else timestamps.to_text(timestamps.from_text(time))

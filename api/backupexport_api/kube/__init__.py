@@ -1,0 +1,1 @@
+"""The store of jobs: the Kubernetes API and its watch cache."""

@@ -1,0 +1,106 @@
+"""What the errors of both Kubernetes clients mean, the one that waits and the one that blocks."""
+
+import json
+from typing import Any, TypeAlias
+
+import aiohttp
+import urllib3
+from kubernetes import client, config
+from kubernetes.aio import config as aio_config
+from kubernetes.aio.client.exceptions import ApiException as AioApiException
+
+from backupexport_api.jobs.store import StoreRefusedError, StoreUnavailableError
+
+UNREACHABLE = "The Kubernetes API does not answer. Try again in a moment."
+_REFUSED = "The Kubernetes API refuses requests for now. Try again in a moment."
+_QUOTA_DETAIL = (
+    "The namespace's quota for BackupExports is used up. Try again when older exports are gone, "
+    "or ask for a larger quota."
+)
+
+ApiError: TypeAlias = client.ApiException | AioApiException
+API_ERRORS = (client.ApiException, AioApiException)
+CONFIGURATION_ERRORS = (config.ConfigException, aio_config.ConfigException)
+
+# Whatever can come out of a call that did not end with an answer.
+CALL_ERRORS = (
+    *API_ERRORS,
+    *CONFIGURATION_ERRORS,
+    aiohttp.ClientError,
+    urllib3.exceptions.HTTPError,
+    OSError,
+)
+
+
+def translated(error: Exception, when_late: str = UNREACHABLE) -> Exception:
+    """What one of CALL_ERRORS means to the store's users.
+
+    `when_late` is the detail where the request was sent and no answer to it came.
+    """
+    if not isinstance(error, API_ERRORS):
+        return StoreUnavailableError(
+            UNREACHABLE if _was_never_sent(error) else when_late, summary(error)
+        )
+    status = _status_of(error)
+    if error.status == 403 and "exceeded quota" in str(status.get("message")):
+        return StoreUnavailableError(_QUOTA_DETAIL, summary(error))
+    if error.status in (400, 422) and "denied" not in str(status.get("message")):
+        # Not the message, which may hold the rejected value.
+        causes = (status.get("details") or {}).get("causes") or []
+        fields = ", ".join(f"{cause.get('field')}: {cause.get('reason')}" for cause in causes)
+        return StoreRefusedError(f"Kubernetes API: {error.status} {fields or error.reason}")
+    detail = {0: UNREACHABLE, 504: when_late}.get(error.status, _REFUSED)
+    return StoreUnavailableError(detail, summary(error))
+
+
+def summary(error: object) -> str:
+    """One line for the log."""
+    if isinstance(error, API_ERRORS):
+        message = _status_of(error).get("message") or error.reason
+        return " ".join(f"Kubernetes API: {error.status} {message}".split())
+    cause = _cause_of(error)
+    return " ".join(f"Kubernetes API: {type(cause).__name__}: {cause}".split())
+
+
+def is_missing(error: ApiError, name: str) -> bool:
+    """Whether it is the object that there is none of: without the CRD every path answers 404."""
+    details = _status_of(error).get("details") or {}
+    return error.status == 404 and bool(details.get("name") == name)
+
+
+def is_another(error: ApiError) -> bool:
+    """Whether the object of this name has another uid than the patch names."""
+    causes = (_status_of(error).get("details") or {}).get("causes") or []
+    return error.status == 422 and any(cause.get("field") == "metadata.uid" for cause in causes)
+
+
+def is_taken(error: ApiError) -> bool:
+    """Whether there is an object of this name already."""
+    return bool(_status_of(error).get("reason") == "AlreadyExists")
+
+
+def _was_never_sent(error: Exception) -> bool:
+    return isinstance(
+        _cause_of(error),
+        (
+            urllib3.exceptions.NewConnectionError,
+            urllib3.exceptions.ConnectTimeoutError,
+            aiohttp.ClientConnectorError,
+            *CONFIGURATION_ERRORS,
+        ),
+    )
+
+
+def _cause_of(error: object) -> object:
+    """What urllib3 gave up over, without the URL and the count of retries around it."""
+    wrapped = isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason
+    return wrapped or error
+
+
+def _status_of(error: ApiError) -> dict[str, Any]:
+    """The Status object of an answer, or an empty one."""
+    try:
+        status = json.loads(error.body or "")
+    except ValueError:
+        return {}
+    return status if isinstance(status, dict) else {}

@@ -1,0 +1,207 @@
+"""A watch cache of one kind of resource, on the client library's SharedInformer.
+
+The informer keeps what its list function hands it.  That function is ours, so that the cache
+holds small parsed models, a dead connection is noticed, and an API server that is gone is
+asked once in a while instead of in a tight loop.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
+
+from backupexport_contract.kubernetes_model import ObjectMeta
+from kubernetes.informer import ADDED, BOOKMARK, DELETED, ERROR, MODIFIED, SharedInformer
+
+from backupexport_api.jobs.cached_job import Record
+from backupexport_api.kube.client import KubernetesLists
+from backupexport_api.kube.errors import CALL_ERRORS, summary
+
+T = TypeVar("T", bound=Record)
+
+# The API server sends a bookmark about once a minute: a watch without a word for longer than
+# this is dead.
+_WATCH_TIMEOUT = (5.0, 90.0)
+# A list is read page by page, so that thousands of raw objects are never in memory at once.
+_LIST_TIMEOUT = (5.0, 20.0)
+_PAGE = 500
+
+_SHORTEST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 10.0
+_STOP_SECONDS = 3.0
+
+_log = logging.getLogger(__name__)
+
+
+class Unreadable(Record):
+    """An object that our models don't understand, such as a newer version's during an upgrade."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """What SharedInformer expects of a list's answer."""
+
+    items: list[Any]
+    metadata: ObjectMeta
+
+
+def _nothing(_: Any) -> None:
+    pass
+
+
+class InformerSource(Generic[T]):
+    """Objects of one kind, as a watch shows them; reading never waits."""
+
+    def __init__(
+        self,
+        lists: KubernetesLists,
+        plural: str,
+        parse: Callable[[dict[str, Any]], T],
+        on_change: Callable[[T], None] = _nothing,
+        on_gone: Callable[[str], None] = _nothing,
+    ) -> None:
+        """`parse` raises ValueError for what it can't read.
+
+        `on_change` sees every new version, `on_gone` the names of those that are no more or can't
+        be read any more; both are called from one thread.
+        """
+        self._lists = lists
+        self._plural = plural
+        self._parse = parse
+        self._stopping = threading.Event()
+        self._pause = _SHORTEST_PAUSE_SECONDS
+        self._last_call = float("-inf")
+        self._last_contact: float | None = None
+        self._synced = False
+        self._on_change = on_change
+        self._on_gone = on_gone
+        self._informer = SharedInformer(self._list_function(), key_func=attrgetter("name"))
+        for event in (ADDED, MODIFIED):
+            self._informer.add_event_handler(event, self._changed)
+        self._informer.add_event_handler(DELETED, self._gone)
+        self._informer.add_event_handler(BOOKMARK, lambda _: self._in_contact())
+        self._informer.add_event_handler(ERROR, self._failed)
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether the cache has ever been filled."""
+        return self._synced
+
+    @property
+    def age_seconds(self) -> float:
+        """How long ago the API server was heard last; infinite before the first time."""
+        if self._last_contact is None:
+            return float("inf")
+        return time.monotonic() - self._last_contact
+
+    def all(self) -> list[T]:
+        """Every object that can be read."""
+        return [item for item in self._informer.cache.list() if not isinstance(item, Unreadable)]
+
+    def start(self) -> None:
+        """Begin to fill the cache, in a thread of its own."""
+        self._informer.start()
+
+    def stop(self) -> None:
+        """End the thread, or leave it to the end of the process when it is stuck."""
+        self._stopping.set()
+        # SharedInformer.stop joins without a time limit.
+        stopper = threading.Thread(target=self._informer.stop, daemon=True)
+        stopper.start()
+        stopper.join(_STOP_SECONDS)
+
+    def _list_function(self) -> Callable[..., Any]:
+        """Make the informer's list function.
+
+        Watch makes each event's object with `from_dict` of the class that the function is
+        annotated to return.
+        """
+        read = self._read
+
+        class Event:
+            @staticmethod
+            def from_dict(data: dict[str, Any]) -> T | Unreadable:
+                return read(data)
+
+        def list_or_watch(**options: Any) -> Any:
+            self._pace()
+            return self._watch(options) if options.get("watch") else self._list()
+
+        list_or_watch.__annotations__["return"] = Event
+        return list_or_watch
+
+    def _pace(self) -> None:
+        """Wait where the last call is too recent: the informer itself retries at once."""
+        due = self._last_call + self._pause
+        if self._stopping.wait(max(0.0, due - time.monotonic())):
+            raise OSError("stopping")
+        self._last_call = time.monotonic()
+
+    def _list(self) -> _Listing:
+        items: list[Any] = []
+        options: dict[str, Any] = {}
+        while True:
+            page = self._lists.list_objects(
+                self._plural, limit=_PAGE, _request_timeout=_LIST_TIMEOUT, **options
+            )
+            items += [self._read(item) for item in page["items"]]
+            metadata = page["metadata"]
+            if not metadata.get("continue"):
+                break
+            options = {"_continue": metadata["continue"]}
+        self._in_contact()
+        version = ObjectMeta(name="", resource_version=metadata["resourceVersion"])
+        # Only after its last list does a watch need no pause.
+        self._last_call = float("-inf")
+        return _Listing(items, version)
+
+    def _watch(self, options: dict[str, Any]) -> Any:
+        # The informer asks for a watch only once the list is in the cache.
+        self._synced = True
+        response = self._lists.list_objects(
+            self._plural, allow_watch_bookmarks=True, _request_timeout=_WATCH_TIMEOUT, **options
+        )
+        self._in_contact()
+        return response
+
+    def _read(self, data: dict[str, Any]) -> T | Unreadable:
+        try:
+            return self._parse(data)
+        except ValueError as error:
+            metadata = ObjectMeta.model_validate(data["metadata"])
+            _log.warning("can't read %s %s (%s)", self._plural, metadata.name, type(error).__name__)
+            return Unreadable(metadata.name, metadata.resource_version)
+
+    def _changed(self, item: T | Unreadable) -> None:
+        self._in_contact()
+        if isinstance(item, Unreadable):
+            self._on_gone(item.name)
+        else:
+            self._on_change(item)
+
+    def _gone(self, item: T | Unreadable) -> None:
+        self._in_contact()
+        self._on_gone(item.name)
+
+    def _in_contact(self) -> None:
+        self._last_contact = time.monotonic()
+        self._pause = _SHORTEST_PAUSE_SECONDS
+
+    def _failed(self, error: object) -> None:
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
+        if not self._stopping.is_set():
+            _log.warning("watching %s: %s", self._plural, summary(error))
+
+
+class _InformerNoise(logging.Filter):
+    """Drops the informer's stack traces of what `_failed` says in one line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return record.levelno >= logging.ERROR and not isinstance(error, CALL_ERRORS)
+
+
+logging.getLogger("kubernetes.informer.informer").addFilter(_InformerNoise())

@@ -1,0 +1,219 @@
+"""Jobs as BackupExports in the Kubernetes API: writes go there, reads come from a watch cache."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+from backupexport_contract import names
+from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.reasons import Phase
+
+from backupexport_api.auth.claims import ProjectAccess
+from backupexport_api.jobs.cached_job import Job, Target
+from backupexport_api.jobs.index import JobIndex
+from backupexport_api.jobs.listeners import JobWatch, JobWatches
+from backupexport_api.jobs.query import JobQuery
+from backupexport_api.jobs.store import Cached, Stored, StoreRefusedError, StoreUnavailableError
+from backupexport_api.kube.client import KubernetesLists, KubernetesObjects
+from backupexport_api.kube.errors import CALL_ERRORS, UNREACHABLE, summary, translated
+from backupexport_api.kube.informer import InformerSource
+
+T = TypeVar("T")
+
+# A POST makes at most two calls in a row, or three where its key is used again, and is to be
+# answered within five seconds.
+_LOOK_UP_SECONDS = 1.0
+_CALL_SECONDS = 2.5
+# Three bookmarks missed.
+_STALE_SECONDS = 200.0
+
+_UNKNOWN_OUTCOME = (
+    "The Kubernetes API did not answer in time, so it is not known whether the export was "
+    "accepted. Trying again with the same Idempotency-Key can't make a second one; without a "
+    "key it may."
+)
+_UNKNOWN_CANCEL = (
+    "The Kubernetes API did not answer in time, so it is not known whether the job will be "
+    "cancelled. Trying again does no harm."
+)
+_NOT_SYNCED = "The list of jobs has not been read yet. Try again in a moment."
+_VANISHED = "The job of this Idempotency-Key is just being deleted. Try again in a moment."
+
+
+class KubernetesJobStore:
+    """A JobStore; `start` it before use."""
+
+    def __init__(
+        self,
+        lists: KubernetesLists,
+        objects: KubernetesObjects,
+        observe_call: Callable[[str, str, float], None] = lambda *_: None,
+    ) -> None:
+        """`observe_call` is told of each call's verb, its outcome and how many seconds it took."""
+        self._objects = objects
+        self._observe_call = observe_call
+        self._watches = JobWatches()
+        self._index = JobIndex(self._watches.publish)
+        self._exports = InformerSource(
+            lists, names.EXPORT_PLURAL, Job.of, self._index.put, self._index.discard
+        )
+        self._targets = InformerSource(lists, names.TARGET_PLURAL, Target.of)
+
+    def start(self) -> None:
+        """Begin to fill the caches."""
+        self._exports.start()
+        self._targets.start()
+
+    def stop(self) -> None:
+        """Stop watching."""
+        self._exports.stop()
+        self._targets.stop()
+
+    async def close(self) -> None:
+        """Close the connections that belong to the event loop."""
+        await self._objects.close()
+
+    async def find_job(self, job_id: str, access: ProjectAccess) -> Job | None:
+        """Find a job in the cache, else by one direct read: another replica may just have made it.
+
+        That read goes by name, so it can't find a kubectl-made job, whose id is its uid: those
+        are known from the cache alone.
+        """
+        cached = self._index.get(job_id)
+        if cached is not None and access.allows(cached.project_id):
+            return cached
+        # For a job that is not the caller's, as much work as for one that doesn't exist: the
+        # time that a 404 takes would tell them apart.
+        name = job_id if cached is None else str(uuid.uuid4())
+        found = await self._get(name, _LOOK_UP_SECONDS)
+        if found is not None and access.allows(found["spec"]["projectId"]):
+            return _readable(found)
+        # Said of a hidden job, too: here as well, nothing may tell it from a missing one.
+        if not self._exports.is_synced:
+            raise StoreUnavailableError(_NOT_SYNCED, "the cache is not synced")
+        return None
+
+    def watch_job(self, job_id: str) -> AbstractContextManager[JobWatch]:
+        """Hear what the cache hears."""
+        return self._watches.watch(job_id)
+
+    def known_job(self, job_id: str) -> Job | None:
+        """Find a job in the cache alone."""
+        if not self._exports.is_synced:
+            raise StoreUnavailableError(_NOT_SYNCED, "the cache is not synced")
+        return self._index.get(job_id)
+
+    async def list_jobs(self, query: JobQuery, access: ProjectAccess) -> tuple[list[Job], bool]:
+        """List from the cache."""
+        if not self._exports.is_synced:
+            raise StoreUnavailableError(_NOT_SYNCED, "the cache is not synced")
+        return self._index.page(query, access)
+
+    async def project_exists(self, project_id: str) -> bool:
+        """Look into the cache, else ask once: a target may just have been made."""
+        if any(target.project_id == project_id for target in self._targets.all()):
+            return True
+        selector = f"spec.projectId={project_id}"
+        asked = self._objects.are_there(names.TARGET_PLURAL, selector)
+        return await self._call("list", _LOOK_UP_SECONDS, asked)
+
+    async def create_job(self, manifest: dict[str, Any]) -> Stored:
+        """Store a BackupExport; where one of its name is there, read that one."""
+        made = await self._call(
+            "create",
+            _CALL_SECONDS,
+            self._objects.create(names.EXPORT_PLURAL, manifest),
+            when_late=_UNKNOWN_OUTCOME,
+        )
+        if made is not None:
+            return Stored(BackupExport.model_validate(made), is_new=True)
+        present = await self.find_export(manifest["metadata"]["name"])
+        if present is None:
+            raise StoreUnavailableError(_VANISHED, "created, found taken, then not found")
+        return Stored(present, is_new=False)
+
+    async def find_export(self, name: str) -> BackupExport | None:
+        """Read a BackupExport from the Kubernetes API."""
+        found = await self._get(name, _LOOK_UP_SECONDS)
+        return None if found is None else BackupExport.model_validate(found)
+
+    async def cancel_job(self, job: Job) -> Job | None:
+        """Set spec.cancel; the operator does the rest."""
+        # With its uid, so that another project's job that has taken the name is left alone.
+        patch = {"metadata": {"uid": job.uid}, "spec": {"cancel": True}}
+        patched = await self._call(
+            "patch",
+            _CALL_SECONDS,
+            self._objects.patch(names.EXPORT_PLURAL, job.name, patch),
+            when_late=_UNKNOWN_CANCEL,
+        )
+        return None if patched is None else _readable(patched)
+
+    async def unready(self, *, with_kubernetes: bool) -> list[str]:
+        """List what is not synced or does not answer."""
+        missing = [
+            f"the cache of {cache.resource} {state}"
+            for cache in self.cached()
+            if (state := _state_of(cache, may_be_old=not with_kubernetes))
+        ]
+        if with_kubernetes:
+            try:
+                asked = self._objects.are_there(names.TARGET_PLURAL)
+                await self._call("list", _LOOK_UP_SECONDS, asked)
+            except (StoreUnavailableError, StoreRefusedError):
+                missing.append("the Kubernetes API does not answer")
+        return missing
+
+    def cached(self) -> list[Cached]:
+        """Describe both caches."""
+        return [
+            Cached(names.EXPORT_PLURAL, self._exports.is_synced, self._exports.age_seconds),
+            Cached(names.TARGET_PLURAL, self._targets.is_synced, self._targets.age_seconds),
+        ]
+
+    def count_by_phase(self) -> dict[Phase, int]:
+        """Count what the cache holds."""
+        return self._index.count_by_phase()
+
+    async def _get(self, name: str, seconds: float) -> dict[str, Any] | None:
+        asked = self._objects.get(names.EXPORT_PLURAL, name)
+        return await self._call("get", seconds, asked)
+
+    async def _call(
+        self, verb: str, seconds: float, asked: Awaitable[T], *, when_late: str = UNREACHABLE
+    ) -> T:
+        """Wait for an answer for `seconds` at most, and say what its lack means."""
+        started = time.monotonic()
+        outcome = "error"
+        try:
+            async with asyncio.timeout(seconds):
+                answer = await asked
+            outcome = "ok"
+        except TimeoutError as error:
+            outcome = "timeout"
+            raise StoreUnavailableError(when_late, summary(error)) from None
+        except CALL_ERRORS as error:
+            raise translated(error, when_late) from None
+        finally:
+            self._observe_call(verb, outcome, time.monotonic() - started)
+        return answer
+
+
+def _readable(data: dict[str, Any]) -> Job:
+    try:
+        return Job.of(data)
+    except ValueError:
+        name = data["metadata"]["name"]
+        raise StoreRefusedError(f"BackupExport {name} is not understood by this version") from None
+
+
+def _state_of(cache: Cached, *, may_be_old: bool) -> str | None:
+    if not cache.is_synced:
+        return "is not synced"
+    # An old cache is better than none: without the Kubernetes API reading goes on from it.
+    if not may_be_old and cache.age_seconds > _STALE_SECONDS:
+        return f"has heard nothing for {cache.age_seconds:.0f} s"
+    return None

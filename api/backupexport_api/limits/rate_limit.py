@@ -1,0 +1,161 @@
+"""Counting in fixed windows, in this process alone.
+
+The limits library's memory starts a thread every ten milliseconds while there are requests, and
+those threads take a fifth of the time that a poll may cost.
+"""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import limits
+from fastapi import Request
+from limits import RateLimitItem
+from slowapi import Limiter
+from slowapi.errors import RateLimitExceeded
+
+from backupexport_api.http.problems import ProblemError
+from backupexport_api.http.request_context import add_response_headers
+from backupexport_api.limits.settings import LimitSettings
+from backupexport_api.limits.storage import FallbackStorage, QuietMemory
+
+
+@dataclass(slots=True)
+class _Window:
+    ends_at: float
+    count: int = 0
+
+
+class FixedWindow:
+    """At most `amount` hits of each key in `seconds`; not for several threads."""
+
+    def __init__(self, amount: int, seconds: int) -> None:
+        self._amount = amount
+        self._seconds = seconds
+        self._windows: dict[str, _Window] = {}
+        self._most_windows = 1000
+
+    def hit(self, key: str) -> tuple[bool, int, float]:
+        """Count one; whether it was too many, how many are left, when the window ends."""
+        now = time.time()
+        window = self._windows.get(key)
+        if window is None or window.ends_at <= now:
+            window = self._windows[key] = _Window(now + self._seconds)
+            self._forget(now)
+        window.count += 1
+        return window.count > self._amount, max(0, self._amount - window.count), window.ends_at
+
+    def _forget(self, now: float) -> None:
+        """Drop windows that are over, seldom enough to cost nothing."""
+        if len(self._windows) > self._most_windows:
+            self._windows = {
+                key: window for key, window in self._windows.items() if window.ends_at > now
+            }
+            self._most_windows = max(1000, 2 * len(self._windows))
+
+
+Kind = Literal["export", "read", "link"]
+
+
+class RateLimits:
+    """The limits of one app; each `check_…` raises ProblemError (429).
+
+    `check_export` and `check_read` expect `request.state.subject`, which authentication sets.
+    `on_refused` is told of every refusal.
+    """
+
+    def __init__(
+        self, settings: LimitSettings, on_refused: Callable[[Kind], None] = lambda _: None
+    ) -> None:
+        self.on_refused = on_refused
+        url = settings.rate_limit_storage_url.get_secret_value()
+        self.counting_exports_blocks = url != "memory://"
+        self._exports = Limiter(
+            key_func=_key_of,
+            strategy="moving-window",
+            storage_uri=FallbackStorage.URI if self.counting_exports_blocks else QuietMemory.URI,
+            storage_options={"shared_url": url} if self.counting_exports_blocks else {},
+            key_style="endpoint",
+        )
+
+        # slowapi finds the limits of a function by its name.
+        @self._exports.limit(settings.export_rate_limit)  # type: ignore[untyped-decorator]
+        def count_export(request: Request) -> None:
+            del request
+
+        self._count_export = count_export
+        self._read_limit = limits.parse(settings.read_rate_limit)
+        # Reads cost next to nothing, so each replica counts its own; one number for each subject,
+        # where a moving window would be a list of times.
+        self._reads = FixedWindow(self._read_limit.amount, self._read_limit.get_expiry())
+        self._links = FixedWindow(self._read_limit.amount, self._read_limit.get_expiry())
+
+    def check_export(self, request: Request) -> None:
+        """Count a request for an export; with a storage elsewhere it blocks while that is asked."""
+        exceeded = False
+        try:
+            self._count_export(request=request)
+        except RateLimitExceeded:
+            exceeded = True
+        limit, identifiers = request.state.view_rate_limit
+        reset, remaining = self._exports.limiter.get_window_stats(limit, *identifiers)
+        self._answer("export", request, limit, exceeded, reset, remaining)
+
+    def check_read(self, request: Request) -> None:
+        """Count anything else; quick enough for the event loop."""
+        exceeded, remaining, reset = self._reads.hit(request.state.subject)
+        self._answer("read", request, self._read_limit, exceeded, reset, remaining)
+
+    def check_link(self, request: Request, link: str) -> None:
+        """Count a request by a link that is good, in place of a subject."""
+        exceeded, remaining, reset = self._links.hit(link)
+        self._answer("link", request, self._read_limit, exceeded, reset, remaining)
+
+    def _answer(
+        self,
+        kind: Kind,
+        request: Request,
+        limit: RateLimitItem,
+        exceeded: bool,
+        reset: float,
+        remaining: int,
+    ) -> None:
+        # The storage may have gone between counting and looking.
+        remaining = 0 if exceeded else max(0, min(remaining, limit.amount - 1))
+        headers = _headers(limit.amount, remaining, reset)
+        add_response_headers(request, headers)
+        if exceeded:
+            self.on_refused(kind)
+            raise ProblemError(
+                429,
+                "rate_limited",
+                f"Too many requests: {limit.amount} per {_readable(limit.get_expiry())} are "
+                f"allowed. Try again in {headers['RateLimit-Reset']} s.",
+                headers={"Retry-After": headers["RateLimit-Reset"]},
+            )
+
+
+def _key_of(request: Request) -> str:
+    """A subject's key: a hash, because a sub is any text, may be an address, and is logged."""
+    subject: str = request.state.subject
+    return hashlib.sha256(subject.encode()).hexdigest()
+
+
+def _headers(amount: int, remaining: int, reset: float) -> dict[str, str]:
+    # Rounded up past the whole second, so that whoever waits that long gets through.
+    seconds = max(1, math.floor(reset - time.time()) + 1)
+    return {
+        "RateLimit-Limit": str(amount),
+        "RateLimit-Remaining": str(remaining),
+        "RateLimit-Reset": str(seconds),
+        "X-RateLimit-Limit": str(amount),
+        "X-RateLimit-Remaining": str(remaining),
+        "X-RateLimit-Reset": str(math.floor(reset) + 1),
+    }
+
+
+def _readable(seconds: int) -> str:
+    return "minute" if seconds == 60 else f"{seconds} s"

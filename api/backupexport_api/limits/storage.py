@@ -1,0 +1,156 @@
+"""Where exports are counted: in one storage for all replicas, and in memory while that is away.
+
+slowapi has a fallback of its own, but there a second request that fails at the same time is a
+500, and up to a minute passes before it looks for the storage again.
+"""
+
+import logging
+import threading
+import time
+from typing import Any, cast
+
+from backupexport_runtime.tls import TOO_STRICT
+from limits.errors import ConfigurationError
+from limits.storage import MemoryStorage, RedisStorage, storage_from_string
+
+_log = logging.getLogger(__name__)
+
+# What a storage that hangs may cost a request, and how often one request pays for it.
+_TIMEOUT_SECONDS = 0.25
+_PAUSE_SECONDS = 1.0
+
+_FEW_KEYS = 1000
+
+# Made from a URL, a client of redis-py tries once, so these are the whole wait.
+_REDIS_OPTIONS: dict[str, Any] = {
+    "socket_connect_timeout": _TIMEOUT_SECONDS,
+    "socket_timeout": _TIMEOUT_SECONDS,
+}
+
+
+class _NeverDue(threading.Timer):
+    """What the library takes for a timer that runs already, and so starts none."""
+
+    def __init__(self) -> None:
+        super().__init__(0, lambda: None)
+
+    def is_alive(self) -> bool:
+        return True
+
+
+class QuietMemory(MemoryStorage):
+    """A memory that forgets when it has grown.
+
+    The library's own looks at every key in a new thread, a hundred times a second.
+    """
+
+    STORAGE_SCHEME = ["memory+quiet"]  # noqa: RUF012 - as limits declares it
+    URI = f"{STORAGE_SCHEME[0]}://"
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri)
+        self.timer.cancel()
+        self.timer = _NeverDue()
+        self._most_keys = _FEW_KEYS
+
+    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        """Count a request; whether it was within the limit."""
+        acquired = super().acquire_entry(key, limit, expiry, amount)
+        with self.locks[key]:
+            del self.events.get(key, [])[limit:]
+        if len(self.events) > self._most_keys:
+            self._forget()
+        return acquired
+
+    def _forget(self) -> None:
+        """Drop the keys whose newest request counts no more."""
+        for key in list(self.events):
+            with self.locks[key]:
+                entries = self.events.get(key)
+                if not entries or entries[0].expiry <= time.time():
+                    self.events.pop(key, None)
+                    self.locks.pop(key, None)
+        self._most_keys = max(_FEW_KEYS, 2 * len(self.events))
+
+
+class FallbackStorage(QuietMemory):
+    """A memory that asks another storage first; known to limits by its scheme.
+
+    What the other storage counts is counted here too, so that losing it is not a fresh start.
+    """
+
+    STORAGE_SCHEME = ["memory+shared"]  # noqa: RUF012 - as limits declares it
+    URI = f"{STORAGE_SCHEME[0]}://"
+
+    def __init__(self, uri: str, *, shared_url: str) -> None:
+        super().__init__(uri)
+        self._shared = _connect(shared_url)
+        self._lock = threading.Lock()
+        self._look_again_at: float | None = None
+
+    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        """Count a request; whether it was within the limit."""
+        acquired = None
+        if self._may_ask():
+            try:
+                acquired = self._shared.acquire_entry(key, limit, expiry, amount)
+            except Exception as error:  # noqa: BLE001 - each storage has exceptions of its own
+                self._note_failure(error)
+            else:
+                self._note_success()
+        if acquired is False:
+            return False
+        acquired_here = super().acquire_entry(key, limit, expiry, amount)
+        return acquired_here if acquired is None else acquired
+
+    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
+        """When the window's oldest request came, and how many are in it."""
+        if self._look_again_at is None:
+            try:
+                return self._shared.get_moving_window(key, limit, expiry)
+            except Exception as error:  # noqa: BLE001
+                self._note_failure(error)
+        return super().get_moving_window(key, limit, expiry)
+
+    def _may_ask(self) -> bool:
+        """True while the storage is there, else for one request a pause."""
+        with self._lock:
+            now = time.monotonic()
+            if self._look_again_at is None:
+                return True
+            if now < self._look_again_at:
+                return False
+            self._look_again_at = now + _PAUSE_SECONDS
+            return True
+
+    def _note_failure(self, error: Exception) -> None:
+        with self._lock:
+            was_there = self._look_again_at is None
+            self._look_again_at = time.monotonic() + _PAUSE_SECONDS
+        if was_there:
+            # Not the error's text: it may hold the URL.
+            _log.warning(
+                "the rate limit's storage is away (%s): each process counts by itself",
+                type(error).__name__,
+            )
+
+    def _note_success(self) -> None:
+        with self._lock:
+            was_away = self._look_again_at is not None
+            self._look_again_at = None
+        if was_away:
+            _log.warning("the rate limit's storage is back: all replicas count together")
+
+
+def _connect(url: str) -> RedisStorage:
+    """No connection is made yet; ConfigurationError where the URL is none that can be used."""
+    try:
+        if url.startswith("rediss://"):
+            options = _REDIS_OPTIONS | {"ssl_exclude_verify_flags": [TOO_STRICT]}
+            return cast(RedisStorage, storage_from_string(url, **options))
+        if url.startswith("redis"):
+            return cast(RedisStorage, storage_from_string(url, **_REDIS_OPTIONS))
+    except (ConfigurationError, ValueError):
+        pass
+    # Not the URL, nor the error's text: they may hold a password.
+    raise ConfigurationError("must be memory://, or a URL with redis:// or rediss://")

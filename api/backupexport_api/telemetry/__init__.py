@@ -1,0 +1,1 @@
+"""The routes /metrics, /healthz and /readyz, and what they tell."""

@@ -1,0 +1,65 @@
+"""GET /healthz and /readyz for the kubelet, GET /metrics for Prometheus."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel
+
+from backupexport_api.http import problems
+from backupexport_api.http.openapi import problem_responses
+from backupexport_api.http.routing import Envelope
+from backupexport_api.jobs.dependencies import Store
+from backupexport_api.telemetry.metrics import CONTENT_TYPE, Metrics
+
+router = APIRouter()
+
+
+class Health(BaseModel):
+    """How the process is."""
+
+    status: Literal["ok", "ready"]
+
+
+@router.get(
+    "/healthz",
+    tags=["health"],
+    operation_id="healthz",
+    summary="Does the process live?",
+    responses=problem_responses(),
+)
+async def healthz() -> Envelope[Health]:
+    """Answer at all."""
+    return Envelope(data=Health(status="ok"))
+
+
+@router.get(
+    "/readyz",
+    tags=["health"],
+    operation_id="readyz",
+    summary="Can it serve?",
+    responses=problem_responses(400, 503),
+)
+async def readyz(
+    request: Request,
+    store: Store,
+    exclude: Annotated[list[Literal["kubernetes-api"]] | None, Query()] = None,
+) -> Envelope[Health]:
+    """Answer 200 when the cache is synced, tokens can be checked and the Kubernetes API answers.
+
+    `exclude=kubernetes-api` leaves the last question out: without that API, reading still works.
+    """
+    missing = [
+        *await store.unready(with_kubernetes=not exclude),
+        *request.app.state.authenticator.unready(),
+    ]
+    if missing:
+        raise problems.unavailable(f"Not ready: {'; '.join(missing)}.", code="not_ready")
+    return Envelope(data=Health(status="ready"))
+
+
+# Not async: it reads all of /proc/self, and a scrape must not hold requests up.
+@router.get("/metrics", include_in_schema=False)
+def metrics(request: Request) -> Response:
+    """Tell Prometheus."""
+    told: Metrics = request.app.state.metrics
+    return Response(told.exposition(), media_type=CONTENT_TYPE)

@@ -1,0 +1,1 @@
+"""The web page's files and the routes that serve them."""

@@ -1,0 +1,208 @@
+"""BackupExport as a typed model: the one home of its fields (ExportTarget: `target_resource`).
+
+The CRD's schema is generated from these models (`crd_schema`), attribute docstrings become the
+text of `kubectl explain`.  Reading is lenient (unknown fields are ignored), because the API
+server has already held a stored resource to its schema.
+"""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+
+from backupexport_contract import names, runner_protocol, timestamps
+from backupexport_contract.fields import (
+    CEL_KEY,
+    Compression,
+    EmailAddress,
+    Format,
+    ProjectId,
+    Seconds,
+    StoragePath,
+)
+from backupexport_contract.kubernetes_model import Condition, KubernetesModel, ObjectMeta, Timestamp
+from backupexport_contract.readable import readable_size
+from backupexport_contract.reasons import Phase, Reason
+
+_PHASE_IS_FINAL: JsonDict = {
+    "rule": "!(oldSelf in ['Succeeded', 'Failed', 'Cancelled']) || self == oldSelf",
+    "message": "a finished phase never changes again",
+}
+_COMPRESSION_NEEDS_COMPRESS: JsonDict = {
+    "rule": "self.compress || !has(self.compression)",
+    "message": "compression is only allowed with compress: true",
+}
+_CANCEL_IS_FINAL: JsonDict = {
+    "rule": "!oldSelf.cancel || self.cancel",
+    "message": "cancel can't be undone: make a new BackupExport instead",
+}
+
+
+ArtifactPolicy = Literal["Retain", "Delete"]
+
+
+class ExportOptions(BaseModel):
+    """What a caller may ask for, alike over REST and in a BackupExport's spec."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    project_id: ProjectId
+    """The project whose database is exported; an ExportTarget with this projectId must exist."""
+    format: Format = "sql"
+    """sql is plain SQL for psql; tar is pg_dump's tar archive for pg_restore."""
+    compress: bool = True
+    """Whether the file is compressed."""
+    compression: Compression | None = None
+    """How the file is compressed, zstd unless given; only with compress: true."""
+    storage_path: StoragePath | None = None
+    """A directory below the project's own, relative, in which the file is placed."""
+    notify_email: EmailAddress | None = None
+    """An address that gets a mail when the export ends, well or not."""
+
+
+class BackupExportSpec(ExportOptions, KubernetesModel):
+    """What to export and how. Immutable once created, except cancel from false to true."""
+
+    model_config = ConfigDict(
+        json_schema_extra={CEL_KEY: [_COMPRESSION_NEEDS_COMPRESS, _CANCEL_IS_FINAL]}
+    )
+
+    cancel: bool = False
+    """Set to true to stop the export; can't be undone."""
+    active_deadline_seconds: Seconds | None = None
+    """How long the export may take in all, in seconds; the target's or chart's unless given."""
+    retention_seconds: Seconds | None = None
+    """How long a finished export is kept, in seconds; the target's or chart's unless given."""
+    artifact_policy: ArtifactPolicy = "Retain"
+    """Whether the file stays on the volume when this resource is deleted, or goes with it."""
+
+    @property
+    def effective_compression(self) -> str:
+        """`none`, `zstd` or `gzip`, with the default filled in."""
+        return (self.compression or "zstd") if self.compress else "none"
+
+
+class ProgressStatus(KubernetesModel):
+    """How far the dump has come."""
+
+    percent: int = Field(ge=0, le=100)
+    """0 to 100; 100 only when the export is complete."""
+    dumped_bytes: int = Field(ge=0)
+    """Bytes that pg_dump has written so far, before compression."""
+    estimated_bytes: int = Field(ge=0)
+    """What pg_dump is expected to write in all, guessed from the size of the tables."""
+    display: str
+    """percent as kubectl shows it."""
+
+    @classmethod
+    def of(cls, progress: runner_protocol.Progress) -> Self:
+        """The status of what the runner told."""
+        return cls(
+            percent=progress.percent,
+            dumped_bytes=progress.dumped_bytes,
+            estimated_bytes=progress.estimated_bytes,
+            display=f"{progress.percent}%",
+        )
+
+
+class ArtifactStatus(KubernetesModel):
+    """The finished file."""
+
+    path: str
+    """Where the file lies, relative to the root of the volume."""
+    size_bytes: int = Field(ge=0)
+    """The file's size in bytes."""
+    uncompressed_bytes: int = Field(ge=0)
+    """The dump's size in bytes before compression."""
+    sha256: str
+    """SHA-256 of the file, in hexadecimal."""
+    server_version: str
+    """The version of the PostgreSQL server that was dumped."""
+    dump_version: str
+    """The version of the pg_dump that was used."""
+    display_size: str
+    """sizeBytes as kubectl shows it."""
+
+    @classmethod
+    def of(cls, artifact: runner_protocol.Artifact) -> Self:
+        """The status of what the runner told."""
+        return cls(
+            path=artifact.path,
+            size_bytes=artifact.size_bytes,
+            uncompressed_bytes=artifact.uncompressed_bytes,
+            sha256=artifact.sha256,
+            server_version=artifact.server_version,
+            dump_version=artifact.dump_version,
+            display_size=readable_size(artifact.size_bytes),
+        )
+
+
+class BackupExportStatus(KubernetesModel):
+    """What the operator has seen; written by the operator alone."""
+
+    phase: Annotated[Phase | None, Field(json_schema_extra={CEL_KEY: [_PHASE_IS_FINAL]})] = None
+    """Pending, Running, Succeeded, Failed or Cancelled."""
+    observed_generation: int | None = None
+    """The metadata.generation that this status was computed from."""
+    job_name: str | None = None
+    """The Job that carries the export out."""
+    start_time: Timestamp | None = None
+    """When the first attempt's container started."""
+    completion_time: Timestamp | None = None
+    """When the export ended, well or not."""
+    attempts: int | None = Field(default=None, ge=0)
+    """How many times the Job has started the runner."""
+    progress: ProgressStatus | None = None
+    """How far the dump has come."""
+    artifact: ArtifactStatus | None = None
+    """The finished file, once phase is Succeeded."""
+    reason: Reason | None = None
+    """Why the export has failed, or can't go on for now, in one word for programs."""
+    message: str | None = Field(default=None, max_length=32768)
+    """Why, and what to do about it, in a sentence."""
+    expiration_time: Timestamp | None = None
+    """When the file and this resource are removed, once the export has ended."""
+    disposal_pending: bool | None = None
+    """Whether the file or this resource is still to go: an expirationTime, or artifactPolicy."""
+    delivery_pending: bool | None = None
+    """Whether a delivery is still to be made, once the export has ended."""
+    conditions: list[Condition] = Field(default_factory=list)
+    """Accepted, Complete and Failed; others, as Notified and Delivered, tell of deliveries."""
+
+
+class BackupExport(KubernetesModel):
+    """One export of one project's PostgreSQL database."""
+
+    metadata: ObjectMeta
+    spec: BackupExportSpec
+    status: BackupExportStatus = BackupExportStatus()
+
+    @property
+    def phase(self) -> Phase:
+        """The phase, Pending where the operator has not written one yet."""
+        return self.status.phase or Phase.PENDING
+
+    @property
+    def job_id(self) -> str:
+        """The id that REST knows this export by."""
+        return names.job_id_of(self.metadata.name, self.metadata.uid)
+
+    @property
+    def created_at(self) -> str:
+        """RFC 3339; finer than creationTimestamp's seconds where the api noted it."""
+        return self.metadata.annotations.get(
+            names.ANNOTATION_CREATED_AT, self.metadata.creation_timestamp
+        )
+
+    def age(self, now: datetime) -> float:
+        """Seconds since its creation, as fine as `created_at` where that can be believed."""
+        created = timestamps.from_text(self.metadata.creation_timestamp)
+        try:
+            noted = timestamps.from_text(self.created_at)
+        except ValueError:
+            # Whoever may annotate may write anything there.
+            noted = created
+        if timedelta() <= noted - created < timedelta(seconds=1):
+            created = noted
+        return (now - created).total_seconds()

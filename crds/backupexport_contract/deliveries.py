@@ -1,0 +1,199 @@
+"""How an export that has ended reaches its owner: the kinds of delivery and their settings.
+
+An attribute of `Deliveries` is a kind: the runner has a module of its name, the operator makes
+Jobs for it, and an ExportTarget and the chart have its settings.  Nothing else knows the kinds.
+"""
+
+import functools
+from typing import Annotated, ClassVar, Literal, Self, get_args
+
+from pydantic import ConfigDict, Field, model_validator
+
+from backupexport_contract.backup_export import BackupExportSpec, BackupExportStatus
+from backupexport_contract.fields import CEL_KEY, EmailAddress
+from backupexport_contract.kubernetes_model import Condition, KubernetesModel
+from backupexport_contract.reasons import Phase
+
+_HOST = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$|^[0-9A-Fa-f:]*:[0-9A-Fa-f:]*$"
+# ASCII alone, which Go's regular expressions and Rust's read alike.
+_URL = r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~!$&'()*+,;=:%/-]*)?$"
+_SECRET_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class SecretReference(KubernetesModel):
+    """A Secret in the same namespace."""
+
+    name: str = Field(min_length=1, max_length=253, pattern=_SECRET_NAME)
+    """The Secret's name."""
+
+
+class Delivery(KubernetesModel):
+    """What the kinds have in common."""
+
+    condition_type: ClassVar[str]
+    """The BackupExport's condition that tells of such deliveries."""
+    reads_file: ClassVar[bool] = False
+    """Whether the Job needs the project's directory of the volume."""
+    attempt_seconds: ClassVar[int | None] = None
+    """How long one attempt may take; None for as long as it is tried at all."""
+
+    enabled: bool = True
+    """Whether it is made; false on an ExportTarget turns the chart's off for its project."""
+    secret_ref: SecretReference | None = None
+    """The Secret with the credentials; only the delivery's own pod sees it."""
+    ca_certificates: str | None = Field(default=None, max_length=65536)
+    """Certificates in PEM that the server's must descend from; the system's unless given."""
+    give_up_seconds: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 24 * 3600
+    """How long after the export's end it is tried again, in seconds."""
+
+    @classmethod
+    def is_asked_for(cls, spec: BackupExportSpec) -> bool:  # noqa: ARG003
+        """Whether the export itself asks for one, and is to be told where none is configured."""
+        return False
+
+    @classmethod
+    def concerns(cls, spec: BackupExportSpec, phase: Phase) -> bool:  # noqa: ARG003
+        """Whether there is one for an export that ended in `phase`."""
+        return phase is Phase.SUCCEEDED
+
+
+class EmailDelivery(Delivery):
+    """A mail to the export's notifyEmail when it ends, well or not."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            CEL_KEY: [
+                {
+                    "rule": "!self.enabled || (has(self.host) && has(self.from))",
+                    "message": "host and from are required where e-mail is enabled",
+                },
+                {
+                    "rule": "self.tls != 'none' || !has(self.secretRef)",
+                    "message": "a login needs tls: starttls or tls, it is never sent in the clear",
+                },
+            ]
+        }
+    )
+    condition_type: ClassVar[str] = "Notified"
+    # The runner waits as long as RFC 5321, 4.5.3.2 wants, which is half an hour at the most; the
+    # rest is for the pod's start.
+    attempt_seconds: ClassVar[int | None] = 2400
+
+    secret_ref: SecretReference | None = None
+    """A Secret with username and password; without it there is no login."""
+    host: str | None = Field(default=None, max_length=253, pattern=_HOST)
+    """The mail server."""
+    port: Port | None = None
+    """The mail server's port; unless given 587 for starttls, 465 for tls, 25 for none."""
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    """starttls: TLS after the greeting, or no mail at all; tls: from the first byte; none."""
+    sender: EmailAddress | None = Field(default=None, alias="from")
+    """The address that mails come from."""
+
+    @classmethod
+    def is_asked_for(cls, spec: BackupExportSpec) -> bool:
+        """Whether there is an address."""
+        return spec.notify_email is not None
+
+    @classmethod
+    def concerns(cls, spec: BackupExportSpec, phase: Phase) -> bool:
+        """Whether there is an address, however the export ended."""
+        return phase.is_finished and cls.is_asked_for(spec)
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        # The CEL rules once more, for the chart's settings, which no API server checks.
+        if self.enabled and (self.host is None or self.sender is None):
+            raise ValueError("host and from are required where e-mail is enabled")
+        if self.tls == "none" and self.secret_ref is not None:
+            raise ValueError("a login needs tls: starttls or tls, it is never sent in the clear")
+        return self
+
+
+class TelegramDelivery(Delivery):
+    """The finished file as documents in a Telegram chat, in parts where it is too large."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            CEL_KEY: [
+                {
+                    "rule": "!self.enabled || has(self.secretRef)",
+                    "message": "secretRef is required where Telegram is enabled",
+                }
+            ]
+        }
+    )
+    condition_type: ClassVar[str] = "Delivered"
+    reads_file: ClassVar[bool] = True
+
+    secret_ref: SecretReference | None = None
+    """A Secret with the bot's token and the chat_id to send to."""
+    api_url: str = Field(default="https://api.telegram.org", max_length=2048, pattern=_URL)
+    """The Bot API server; one of your own takes files of up to 2 GB."""
+    part_bytes: int = Field(default=50_000_000, ge=1024, le=4_000_000_000)
+    """The largest document that the Bot API server takes, in bytes; larger files go in parts."""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.enabled and self.secret_ref is None:
+            raise ValueError("secretRef is required where Telegram is enabled")
+        return self
+
+
+class Deliveries(KubernetesModel):
+    """How exports reach their owners; what an ExportTarget names wins over the chart's."""
+
+    email: EmailDelivery | None = None
+    """Mails to the addresses that exports name."""
+    telegram: TelegramDelivery | None = None
+    """The finished files to a Telegram chat."""
+
+    @classmethod
+    @functools.cache
+    def kinds(cls) -> dict[str, type[Delivery]]:
+        """Every kind and the class of its settings.
+
+        TypeError where one has no condition, or that of another: they would overwrite each other.
+        """
+        kinds = {
+            kind: next(part for part in get_args(field.annotation) if issubclass(part, Delivery))
+            for kind, field in cls.model_fields.items()
+        }
+        kind_of: dict[str, str] = {}
+        for kind, form in kinds.items():
+            condition_type = getattr(form, "condition_type", None)
+            if not condition_type:
+                raise TypeError(f"{form.__name__} has no condition_type")
+            other = kind_of.setdefault(condition_type, kind)
+            if other != kind:
+                raise TypeError(f"{other} and {kind} have one condition_type, {condition_type}")
+        return kinds
+
+    def settings_of(self, kind: str) -> Delivery | None:
+        """The settings of `kind`, None where there are none."""
+        settings: Delivery | None = getattr(self, kind)
+        return settings
+
+
+def conditions_by_kind(status: BackupExportStatus) -> dict[str, Condition]:
+    """The conditions of the export's deliveries, under the kinds."""
+    told = {condition.type: condition for condition in status.conditions}
+    return {
+        kind: told[form.condition_type]
+        for kind, form in Deliveries.kinds().items()
+        if form.condition_type in told
+    }
+
+
+def is_pending(condition: Condition) -> bool:
+    """Whether the delivery that the condition tells of is still to be made."""
+    return condition.status == "Unknown"
+
+
+def awaits_file(status: BackupExportStatus) -> bool:
+    """Whether a delivery of the export's file is still to be made."""
+    kinds = Deliveries.kinds()
+    told = conditions_by_kind(status).items()
+    return any(is_pending(condition) and kinds[kind].reads_file for kind, condition in told)

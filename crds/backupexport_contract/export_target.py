@@ -1,0 +1,102 @@
+"""ExportTarget as a typed model: the one home of its fields, as `resources` is BackupExport's."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.config import JsonDict
+
+from backupexport_contract.deliveries import Deliveries, SecretReference
+from backupexport_contract.fields import ProjectId, Seconds
+from backupexport_contract.kubernetes_model import Condition, KubernetesModel, ObjectMeta
+
+_DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+
+
+class SecretKeys(KubernetesModel):
+    """Names of the Secret's keys, where they differ from Service Binding and CloudNativePG."""
+
+    uri: str | None = Field(default=None, max_length=253)
+    """The key that holds a whole connection URI."""
+    host: str | None = Field(default=None, max_length=253)
+    """The key that holds the host."""
+    port: str | None = Field(default=None, max_length=253)
+    """The key that holds the port."""
+    username: str | None = Field(default=None, max_length=253)
+    """The key that holds the user's name."""
+    password: str | None = Field(default=None, max_length=253)
+    """The key that holds the password."""
+    database: str | None = Field(default=None, max_length=253)
+    """The key that holds the database's name."""
+    sslmode: str | None = Field(default=None, max_length=253)
+    """The key that holds libpq's sslmode."""
+    sslrootcert: str | None = Field(default=None, max_length=253)
+    """The key that holds the certificate authority's certificates in PEM."""
+
+
+_QUANTITY: JsonDict = {
+    "anyOf": [{"type": "integer"}, {"type": "string"}],
+    "x-kubernetes-int-or-string": True,
+    "pattern": r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|"
+    r"([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$",
+}
+Quantities = Annotated[
+    dict[str, int | str],
+    Field(json_schema_extra={"type": "object", "additionalProperties": _QUANTITY}),
+]
+
+
+class ResourceRequirements(KubernetesModel):
+    """The runner container's resources, as in a Pod."""
+
+    requests: Quantities | None = None
+    """What the scheduler sets aside."""
+    limits: Quantities | None = None
+    """What the container may use at most."""
+
+
+class ExportTargetSpec(KubernetesModel):
+    """A project, and where its database is."""
+
+    project_id: ProjectId
+    """The project that this target serves."""
+    secret_ref: SecretReference
+    """A Secret with the keys of a Service Binding or of CloudNativePG."""
+    keys: SecretKeys | None = None
+    """Other names for the Secret's keys."""
+    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = (
+        None
+    )
+    """libpq's sslmode; wins over the Secret's."""
+    sslrootcert: str | None = Field(default=None, max_length=65536)
+    """Certificates in PEM that the server's certificate must descend from."""
+    suspend: bool = False
+    """Whether new exports of this project are held back."""
+    max_concurrent: int = Field(default=1, ge=1, le=100)
+    """How many exports of this project may run at once; the next ones wait for their turn."""
+    queue_name: str | None = Field(default=None, min_length=1, max_length=63, pattern=_DNS_LABEL)
+    """Kueue's LocalQueue for this project's Jobs; the chart's unless given."""
+    active_deadline_seconds: Seconds | None = None
+    """How long an export of this project may take, in seconds, unless the export says."""
+    retention_seconds: Seconds | None = None
+    """How long this project's finished exports are kept, in seconds, unless the export says."""
+    resources: ResourceRequirements | None = None
+    """Resources of this project's runner containers; the chart's unless given."""
+    deliveries: Deliveries | None = None
+    """How this project's exports reach their owners; each kind is the chart's unless given."""
+
+
+class ExportTargetStatus(KubernetesModel):
+    """Written by the operator alone."""
+
+    observed_generation: int | None = None
+    """The metadata.generation that this status was computed from."""
+    conditions: list[Condition] = Field(default_factory=list)
+    """Ready."""
+
+
+class ExportTarget(KubernetesModel):
+    """A project and where its database is."""
+
+    metadata: ObjectMeta
+    spec: ExportTargetSpec
+    status: ExportTargetStatus = ExportTargetStatus()

@@ -1,0 +1,1 @@
+"""What several programs share and is not pure: files, certificates, logs, the cluster."""

@@ -1,0 +1,84 @@
+"""One line for each event, as JSON for machines or as text for people."""
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from backupexport_contract import timestamps
+
+# What a line says beside its message: names and values.
+Context = Callable[[], dict[str, Any]]
+
+_encode = json.JSONEncoder(default=str).encode
+
+
+def configure(
+    level: str,
+    log_format: Literal["json", "text"],
+    *,
+    quiet: Iterable[tuple[str, int]] = (),
+    context: Context = dict,
+) -> None:
+    """Send everything that any library logs to stderr, in one format.
+
+    Loggers in `quiet` are heard from their level on; `context` is asked for each line.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter((JsonFormatter if log_format == "json" else TextFormatter)(context))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # What no line shows need not be found out for each (Python's logging HOWTO, "Optimization").
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001 - as the HOWTO has it
+    for name, least in quiet:
+        logging.getLogger(name).setLevel(least)
+
+
+class JsonFormatter(logging.Formatter):
+    """A JSON object a line; a message's `extra={"fields": {…}}` become keys of it."""
+
+    def __init__(self, context: Context = dict) -> None:
+        super().__init__()
+        self._context = context
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format `record`."""
+        line = {
+            "time": _time_of(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **self._context(),
+            **_fields_of(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return _encode(line)
+
+
+class TextFormatter(logging.Formatter):
+    """`time level [context] logger: message key=value …`."""
+
+    def __init__(self, context: Context = dict) -> None:
+        super().__init__()
+        self._context = context
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format `record`."""
+        context = "".join(f" [{value}]" for value in self._context().values())
+        fields = "".join(f" {key}={value!r}" for key, value in _fields_of(record).items())
+        line = (
+            f"{_time_of(record)} {record.levelname}{context} "
+            f"{record.name}: {record.getMessage()}{fields}"
+        )
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _time_of(record: logging.LogRecord) -> str:
+    return timestamps.to_text(datetime.fromtimestamp(record.created, UTC))
+
+
+def _fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    fields: dict[str, Any] = getattr(record, "fields", {})
+    return fields

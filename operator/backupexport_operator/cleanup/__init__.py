@@ -1,0 +1,1 @@
+"""What remains to be removed: files, expired exports, finalizers."""

@@ -1,0 +1,96 @@
+"""Takes our finalizer off BackupExports, where nobody will be left to do its work.
+
+A namespace's deletion, or a later delete of an export, would otherwise wait for ever for an
+operator that is gone.  The files stay: they go with the volume, or are their owner's.
+"""
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+from backupexport_contract import names
+from kubernetes.aio import client
+
+from backupexport_operator.kube.client import (
+    REQUEST_TIMEOUT,
+    SERVER_AWAY,
+    list_pages,
+    opened,
+    read_or_none,
+)
+
+_logger = logging.getLogger(__name__)
+
+_PARALLEL = 8
+_ATTEMPTS = 5
+_FIRST_PAUSE = 0.2
+_JSON_PATCH = "application/json-patch+json"
+_EXPORTS = (names.GROUP, names.VERSION)
+
+
+async def namespace_is_terminating(api_client: client.ApiClient, namespace: str) -> bool:
+    """Whether the namespace is being deleted."""
+    where = opened(api_client, f"namespaces/{namespace}", {}, REQUEST_TIMEOUT)
+    async with where as response:
+        body = json.loads(await response.read())
+    return "deletionTimestamp" in body["metadata"]
+
+
+async def release_finalizers(api_client: client.ApiClient, namespace: str) -> int:
+    """Take the finalizer off every BackupExport of the namespace; how many had it."""
+    api = client.CustomObjectsApi(api_client)
+    slots = asyncio.Semaphore(_PARALLEL)
+    released = 0
+    async for page in list_pages(api, *_EXPORTS, namespace, names.EXPORT_PLURAL):
+        bodies = [body for body in page["items"] if finalizer_position(body) is not None]
+        await asyncio.gather(*(_release(api, namespace, body, slots) for body in bodies))
+        released += len(bodies)
+    return released
+
+
+def finalizer_position(body: dict[str, Any]) -> int | None:
+    """Where in the resource's list of finalizers ours is."""
+    finalizers = body["metadata"].get("finalizers") or []
+    return finalizers.index(names.FINALIZER) if names.FINALIZER in finalizers else None
+
+
+def removal(position: int) -> list[dict[str, Any]]:
+    """A JSON patch that takes ours away and, where the list has changed, nothing."""
+    path = f"/metadata/finalizers/{position}"
+    return [
+        {"op": "test", "path": path, "value": names.FINALIZER},
+        {"op": "remove", "path": path},
+    ]
+
+
+async def _release(
+    api: client.CustomObjectsApi, namespace: str, body: dict[str, Any], slots: asyncio.Semaphore
+) -> None:
+    where = (*_EXPORTS, namespace, names.EXPORT_PLURAL, body["metadata"]["name"])
+    async with slots:
+        for attempt in range(_ATTEMPTS):
+            position = finalizer_position(body)
+            if position is None:
+                return
+            try:
+                await api.patch_namespaced_custom_object(
+                    *where,
+                    removal(position),
+                    _content_type=_JSON_PATCH,
+                    _request_timeout=REQUEST_TIMEOUT,
+                )
+            except SERVER_AWAY as error:
+                if getattr(error, "status", None) == 404:
+                    return
+                if attempt + 1 == _ATTEMPTS:
+                    raise
+                await asyncio.sleep(_FIRST_PAUSE * 2**attempt)
+                # A failed test is a 422: somebody else changed the list meanwhile.
+                found = await read_or_none(api, *where)
+                if found is None:
+                    return
+                body = found
+            else:
+                _logger.info("took the finalizer off %s", body["metadata"]["name"])
+                return

@@ -1,0 +1,80 @@
+"""Makes, watches and ends the Jobs that clean up after exports, and lets go of finalizers."""
+
+import time
+from typing import Any
+
+from backupexport_contract import names
+from backupexport_contract.backup_export import BackupExport
+from kubernetes.aio.client.exceptions import ApiException
+
+from backupexport_operator.kube.client import brief
+from backupexport_operator.kube.writer import ClusterWriter
+from backupexport_operator.manifests.cleanup_job import cleanup_manifest
+from backupexport_operator.manifests.pod import RunnerDefaults
+from backupexport_operator.observed.jobs_and_pods import JobFacts
+from backupexport_operator.observed.observation import TaskRun
+
+# How long a refusal that may pass (a quota, a webhook) is tried again.
+_PATIENCE_SECONDS = 300.0
+
+
+class CleanupRefusedError(Exception):
+    """The API server will have no such Job."""
+
+    def __init__(self, manifest: dict[str, Any], error: ApiException) -> None:
+        super().__init__(f"a cleanup can't be created: {brief(error)}")
+        self.namespace_is_ending = _namespace_is_ending(error)
+        self.as_failed_job = JobFacts(
+            name=manifest["metadata"]["name"],
+            owner_uid="",
+            failure="Refused",
+            failure_message=str(self),
+        )
+
+
+class Cleaner:
+    """Applies what a decision says about cleanups."""
+
+    def __init__(self, writer: ClusterWriter, defaults: RunnerDefaults) -> None:
+        self._writer = writer
+        self._defaults = defaults
+        self._refused_since: dict[str, float] = {}
+
+    async def create(self, export: BackupExport, task: str, *, is_owned: bool = True) -> None:
+        """Create the Job for `task`; CleanupRefusedError where that can't be."""
+        manifest = cleanup_manifest(export, task, self._defaults, is_owned=is_owned)
+        name = manifest["metadata"]["name"]
+        try:
+            job = await self._writer.create_job(manifest)
+        except ApiException as error:
+            if error.status not in (400, 403, 422):
+                raise
+            if error.status == 403 and not _namespace_is_ending(error):
+                since = self._refused_since.setdefault(name, time.monotonic())
+                if time.monotonic() - since < _PATIENCE_SECONDS:
+                    raise
+            self._refused_since.pop(name, None)
+            raise CleanupRefusedError(manifest, error) from error
+        self._refused_since.pop(name, None)
+        owner = export.metadata.uid if is_owned else ""
+        if (job.export_uid, job.owner_uid) == (export.metadata.uid, owner):
+            return
+        # What an earlier export of this name left, or what the garbage collector is about to take
+        # with this export: ours is made when that is gone.
+        if job.complete or job.failure:
+            await self._writer.delete_job(job)
+        raise ApiException(status=409, reason=f"another cleanup is called {job.name}")
+
+    async def delete(self, cleanup: TaskRun) -> None:
+        """Delete the cleanup's Job, so that it can be made anew."""
+        if cleanup.job is not None:
+            await self._writer.delete_job(cleanup.job)
+
+    async def release(self, export: BackupExport) -> BackupExport | None:
+        """Take our finalizer away; None where the export is gone."""
+        others = [name for name in export.metadata.finalizers if name != names.FINALIZER]
+        return await self._writer.patch_finalizers(export, others)
+
+
+def _namespace_is_ending(error: ApiException) -> bool:
+    return "NamespaceTerminating" in str(error.body)

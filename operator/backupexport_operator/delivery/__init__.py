@@ -1,0 +1,1 @@
+"""Bringing exports that have ended to their owners."""

@@ -1,0 +1,118 @@
+"""What an attempt at a delivery has come to: a pure function of its Job and pods."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, auto
+
+from backupexport_contract.reasons import (
+    DELIVERY_REASON_OF_EXIT_CODE,
+    FATAL_DELIVERY_EXIT_CODES,
+    DeliveryReason,
+    ExitCode,
+    Reason,
+)
+from backupexport_contract.runner_protocol import read_outcome
+
+from backupexport_operator.observed.export_files import is_overdue
+from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
+from backupexport_operator.observed.observation import TaskRun
+from backupexport_operator.observed.pod_failure import start_trouble
+
+
+class AttemptState(Enum):
+    """STARTING is one whose container has not run yet."""
+
+    STARTING = auto()
+    WORKING = auto()
+    DONE = auto()
+    FAILED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """`reason` is empty where nothing is in the way; `is_fatal` where another can't mend it."""
+
+    state: AttemptState
+    message: str
+    reason: str = ""
+    is_fatal: bool = False
+
+
+def attempt_of(run: TaskRun, job: JobFacts, kind: str, now: datetime) -> Attempt:
+    """What `job`, with the pods of `run`, has come to at `now`."""
+    pod = _newest_pod(run, job)
+    if job.complete or (pod is not None and pod.exit_code == ExitCode.SUCCESS):
+        # Also where the Job failed by its deadline just then: what is sent is sent.
+        return Attempt(AttemptState.DONE, _said(pod) or "It was made.")
+    if job.failure is not None:
+        return _failed(job, pod)
+    if pod is not None and is_overdue(pod, now) and not pod.has_ended:
+        # Kubernetes makes no other pod before this one's node has spoken.
+        message = f"The node of the attempt's pod {pod.name} doesn't answer."
+        return Attempt(AttemptState.FAILED, message, DeliveryReason.INTERNAL)
+    if job.suspended:
+        message = f"Job {job.name} is suspended: `kubectl describe job {job.name}` says why."
+        return Attempt(AttemptState.STARTING, message)
+    if pod is None or pod.started_at is None:
+        return _starting(job, pod, kind)
+    return Attempt(AttemptState.WORKING, f"Job {job.name} makes it.")
+
+
+def _failed(job: JobFacts, pod: PodFacts | None) -> Attempt:
+    if job.failure == "DeadlineExceeded":
+        message = "The attempt took too long."
+        return Attempt(AttemptState.FAILED, message, DeliveryReason.DEADLINE_EXCEEDED)
+    if pod is None or not pod.has_ended:
+        message = f"The attempt's Job failed ({job.failure}): {job.failure_message}"
+        return Attempt(AttemptState.FAILED, message.rstrip(": "), DeliveryReason.INTERNAL)
+    if pod.exit_code is None:
+        stopped = ": ".join(filter(None, (pod.reason, pod.message)))
+    else:
+        stopped = ", ".join(filter(None, (pod.ended_by, f"exit code {pod.exit_code}")))
+    return Attempt(
+        AttemptState.FAILED,
+        _said(pod) or f"The attempt's pod was stopped ({stopped}).",
+        _reason_of(pod.exit_code) or DeliveryReason.INTERNAL,
+        is_fatal=pod.exit_code in FATAL_DELIVERY_EXIT_CODES and not pod.disrupted,
+    )
+
+
+def _starting(job: JobFacts, pod: PodFacts | None, kind: str) -> Attempt:
+    trouble = start_trouble(pod) if pod is not None else None
+    if pod is None or trouble is None:
+        message = f"No pod of Job {job.name} runs yet: `kubectl describe job {job.name}` says why."
+        return Attempt(AttemptState.STARTING, message)
+    message = trouble.message
+    # Its own words are about the export's Job; those of the image fit here, too.
+    if trouble.reason is Reason.SECRET_INVALID:
+        message = (
+            f"The Secret of deliveries.{kind} can't be used: create or correct it "
+            f"({pod.waiting_message})."
+        )
+    elif trouble.reason is Reason.UNSCHEDULABLE:
+        message = f"No node can take the delivery's pod: make room ({pod.unschedulable})."
+    elif trouble.reason is Reason.STORAGE_UNWRITABLE:
+        detail = pod.unschedulable or pod.waiting_message
+        message = (
+            f"The exports' volume can't be mounted for the delivery's pod: check it ({detail})."
+        )
+    return Attempt(AttemptState.STARTING, message, trouble.reason)
+
+
+def _newest_pod(run: TaskRun, job: JobFacts) -> PodFacts | None:
+    """The attempt's last pod; one of an earlier attempt, whose Job had the same name, is none."""
+    pods = [pod for pod in run.pods if pod.job_uid == job.uid]
+    return max(pods, key=lambda pod: (pod.created_at, pod.name), default=None)
+
+
+def _said(pod: PodFacts | None) -> str | None:
+    return read_outcome(pod.termination_message).message if pod is not None else None
+
+
+def _reason_of(exit_code: int | None) -> DeliveryReason | None:
+    if exit_code is None:
+        return None
+    try:
+        return DELIVERY_REASON_OF_EXIT_CODE.get(ExitCode(exit_code))
+    except ValueError:
+        return None

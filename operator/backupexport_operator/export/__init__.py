@@ -1,0 +1,1 @@
+"""From a BackupExport to its end."""

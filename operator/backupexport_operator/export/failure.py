@@ -1,0 +1,64 @@
+"""Why an export ended without an artifact, with what went before it."""
+
+from backupexport_contract.backup_export import BackupExportStatus
+from backupexport_contract.readable import readable_size
+from backupexport_contract.reasons import ExitCode, Reason
+
+from backupexport_operator.observed.jobs_and_pods import JobFacts
+from backupexport_operator.observed.observation import Observation
+from backupexport_operator.observed.pod_failure import Trouble, end_trouble, with_aside
+
+
+def job_deleted(seen: Observation) -> Trouble:
+    """The Job is gone, and no artifact was made."""
+    by = "" if seen.lost_job else ", or cleared away while no operator ran,"
+    message = f"The export's Job was deleted{by} before it was done: start the export again."
+    # Being stopped is what the deletion did to it.
+    before = (end_trouble(p) for p in seen.attempts if p.exit_code != ExitCode.INTERRUPTED)
+    last = next(filter(None, before), None)
+    return _with_history(seen, Trouble(Reason.JOB_DELETED, message), last)
+
+
+def job_failure(seen: Observation, job: JobFacts, last: Trouble | None) -> Trouble:
+    """The Job has failed; `last` is what its last attempt said."""
+    if job.failure == "DeadlineExceeded":
+        message = (
+            f"The export took longer than activeDeadlineSeconds, {_done_so_far(seen)}: raise it "
+            "on the BackupExport or the ExportTarget."
+        )
+        return _with_history(seen, Trouble(Reason.DEADLINE_EXCEEDED, message), last)
+    if last is not None:
+        return last
+    return Trouble(
+        Reason.INTERNAL,
+        f"The export's Job failed ({job.failure}): {job.failure_message}".strip(),
+    )
+
+
+def _done_so_far(seen: Observation) -> str:
+    progress = seen.export.status.progress
+    if not any(pod.started_at for pod in seen.attempts) and seen.export.status.start_time is None:
+        return "and its pod never started"
+    if progress is None or not progress.dumped_bytes:
+        return "and had dumped nothing yet (often it waits for a lock: pg_stat_activity tells)"
+    dumped, estimated = map(readable_size, (progress.dumped_bytes, progress.estimated_bytes))
+    return f"and had dumped {dumped} of about {estimated}"
+
+
+def _with_history(seen: Observation, trouble: Trouble, last: Trouble | None) -> Trouble:
+    """`trouble` with what went before it; told once, it stays as it was told."""
+    known = remembered(seen.export.status)
+    if known is not None and known.reason == trouble.reason:
+        return known
+    last = last or known
+    if last is None or last.reason == trouble.reason:
+        return trouble
+    history = f"before that: {last.message.rstrip('.')}"
+    return Trouble(trouble.reason, with_aside(trouble.message, history))
+
+
+def remembered(status: BackupExportStatus) -> Trouble | None:
+    """What the status says already."""
+    if status.reason is None:
+        return None
+    return Trouble(status.reason, status.message or "")

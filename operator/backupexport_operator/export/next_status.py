@@ -1,0 +1,154 @@
+"""The statuses that decisions lead to: waiting, running, succeeded, or ended otherwise."""
+
+from datetime import timedelta
+from typing import Any
+
+from backupexport_contract import names, timestamps
+from backupexport_contract.backup_export import ArtifactStatus, BackupExportStatus, ProgressStatus
+from backupexport_contract.deliveries import is_pending
+from backupexport_contract.kubernetes_model import Condition
+from backupexport_contract.reasons import Phase, Reason
+from backupexport_contract.runner_protocol import Artifact, Progress
+
+from backupexport_operator.delivery.choice import first_conditions
+from backupexport_operator.manifests.status import condition_now, with_condition
+from backupexport_operator.observed.jobs_and_pods import PodFacts
+from backupexport_operator.observed.observation import Observation
+from backupexport_operator.observed.pod_failure import Trouble, end_artifact
+
+
+def waiting(seen: Observation, trouble: Trouble | None) -> BackupExportStatus:
+    """Not running now: Pending at first, but never back from Running."""
+    return _next(
+        seen,
+        phase=seen.export.phase,
+        reason=trouble.reason if trouble else None,
+        message=trouble.message if trouble else None,
+        attempts=attempts(seen),
+    )
+
+
+def queued(seen: Observation, place: str) -> BackupExportStatus:
+    """Waiting for a turn, ours or Kueue's: a message and no reason, because nothing is wrong."""
+    return _next(seen, phase=seen.export.phase, reason=None, message=place)
+
+
+def refused(seen: Observation, why: str) -> BackupExportStatus:
+    """The API server will not have the Job, for now."""
+    message = (
+        "The Job can't be created: ask the cluster's administrators, the operator goes on trying "
+        f"({why})."
+    )
+    return waiting(seen, Trouble(Reason.INTERNAL, message))
+
+
+def accepted(seen: Observation) -> BackupExportStatus:
+    """A Job carries the export out."""
+    name = names.job_name(seen.export.metadata.name)
+    status = waiting(seen, None)
+    condition = condition_now(
+        seen, "Accepted", "True", "Accepted", f"Job {name} carries the export out."
+    )
+    return status.model_copy(
+        update={"job_name": name, "conditions": with_condition(status.conditions, condition)}
+    )
+
+
+def running(seen: Observation, pod: PodFacts) -> BackupExportStatus:
+    """The runner's container runs."""
+    status = seen.export.status
+    return _next(
+        seen,
+        phase=Phase.RUNNING,
+        reason=None,
+        message=None,
+        start_time=status.start_time or _text(pod.started_at),
+        attempts=attempts(seen),
+        progress=ProgressStatus.of(seen.progress) if seen.progress else status.progress,
+    )
+
+
+def succeeded(seen: Observation, artifact: Artifact) -> BackupExportStatus:
+    """The artifact is whole under its final name."""
+    pod = next((pod for pod in seen.attempts if end_artifact(pod) is not None), None)
+    complete = condition_now(
+        seen, "Complete", "True", "Succeeded", "The file is whole under its final name."
+    )
+    size = artifact.uncompressed_bytes
+    completed_at = (pod and _text(pod.finished_at)) or timestamps.to_text(seen.now)
+    return _next(
+        seen,
+        phase=Phase.SUCCEEDED,
+        reason=None,
+        message=None,
+        start_time=seen.export.status.start_time or (pod and _text(pod.started_at)),
+        completion_time=completed_at,
+        attempts=attempts(seen),
+        progress=ProgressStatus.of(Progress(100, size, size)),
+        artifact=ArtifactStatus.of(artifact),
+        **_afterwards(seen, Phase.SUCCEEDED, complete, completed_at),
+    )
+
+
+def ended(seen: Observation, phase: Phase, trouble: Trouble) -> BackupExportStatus:
+    """Failed or cancelled, and why."""
+    started = min((pod.started_at for pod in seen.attempts if pod.started_at), default=None)
+    failed = condition_now(seen, "Failed", "True", trouble.reason, trouble.message)
+    completed_at = timestamps.to_text(seen.now)
+    return _next(
+        seen,
+        phase=phase,
+        reason=trouble.reason,
+        message=trouble.message,
+        start_time=seen.export.status.start_time or _text(started),
+        completion_time=completed_at,
+        attempts=attempts(seen),
+        **_afterwards(seen, phase, failed, completed_at),
+    )
+
+
+def _afterwards(
+    seen: Observation, phase: Phase, ending: Condition, completed_at: str
+) -> dict[str, Any]:
+    """What is left to do once the export has ended; see `disposal` and `delivery_decision`."""
+    spec, target = seen.export.spec, seen.target
+    seconds = (
+        spec.retention_seconds
+        or (target.spec.retention_seconds if target else None)
+        or seen.retention_seconds
+    )
+    expires = (
+        timestamps.to_text(timestamps.from_text(completed_at) + timedelta(seconds=seconds))
+        if seconds
+        else None
+    )
+    goes_with_it = phase is Phase.SUCCEEDED and spec.artifact_policy == "Delete"
+    deliveries = first_conditions(seen, phase)
+    conditions = seen.export.status.conditions
+    for condition in (ending, *deliveries):
+        conditions = with_condition(conditions, condition)
+    return {
+        "expiration_time": expires,
+        "disposal_pending": (expires is not None or goes_with_it) or None,
+        "delivery_pending": any(map(is_pending, deliveries)) or None,
+        "conditions": conditions,
+    }
+
+
+def _next(seen: Observation, **changes: object) -> BackupExportStatus:
+    generation = seen.export.metadata.generation
+    return seen.export.status.model_copy(update={"observed_generation": generation, **changes})
+
+
+def attempts(seen: Observation) -> int:
+    """Attempts that started and that no disruption ended.
+
+    Pods may be gone by now, so the number never falls.
+    """
+    started = sum(1 for pod in seen.attempts if pod.started_at and not pod.disrupted)
+    failed = seen.job.failed_pods if seen.job else 0
+    return max(seen.export.status.attempts or 0, started, failed)
+
+
+def _text(moment: str | None) -> str | None:
+    return timestamps.to_text(timestamps.from_text(moment)) if moment else None

@@ -1,0 +1,229 @@
+"""Who may start next: limits for each project and for all, first come first served.
+
+Within a project the oldest export goes first.  Between projects the one with the fewest running
+goes first, and of equals the one whose next export waits longest: a project with a thousand
+exports never keeps another's first one waiting longer than a slot takes to come free.
+
+It holds no truth of its own: all of it follows from the exports it has been told of.
+"""
+
+import heapq
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from backupexport_contract.backup_export import BackupExport
+
+from backupexport_operator.observed.export_cache import Sightings
+from backupexport_operator.observed.export_files import is_at_work
+from backupexport_operator.observed.observation import Observation, Turn
+
+# When it came: creationTimestamp first, which nobody can forge, and at last its uid.
+Arrival = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How many wait before an export, and all of it in words."""
+
+    before: int
+    words: str
+
+
+@dataclass(slots=True)
+class _Project:
+    limit: int = 1
+    active: set[str] = field(default_factory=set)
+    waiting: list[Arrival] = field(default_factory=list)
+
+
+class StartQueue:
+    """The exports that wait and those that have a Job; `limit` is for all projects, 0 for none."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._projects: dict[str, _Project] = {}
+        self._project_of: dict[str, str] = {}
+        self._arrival_of: dict[str, Arrival] = {}
+        self._active = 0
+        # Who may start, until anything changes: a resync asks for everybody.
+        self._next_ones: frozenset[str] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._arrival_of)
+
+    def wait(self, uid: str, project_id: str, limit: int, arrival: Arrival) -> bool:
+        """Put the export in the queue; its project runs at most `limit`.  Whether it may start."""
+        project = self._projects.get(project_id)
+        if (
+            project is None
+            or project.limit != limit
+            or self._arrival_of.get(uid) != arrival
+            or self._project_of[uid] != project_id
+        ):
+            project = self._enter(uid, project_id)
+            project.limit = limit
+            insort(project.waiting, arrival)
+            self._arrival_of[uid] = arrival
+        return uid in self._next()
+
+    def place(self, uid: str) -> Place:
+        """The place of an export that waits."""
+        project, arrival = self._projects[self._project_of[uid]], self._arrival_of[uid]
+        before = bisect_left(project.waiting, arrival)
+        if len(project.active) + before >= project.limit:
+            running = f"of this project running (maxConcurrent is {project.limit})"
+            return Place(before, _words(len(project.active), running, before))
+        before = sum(bisect_left(other.waiting, arrival) for other in self._projects.values())
+        running = f"running (the operator runs at most {self._limit} at once)"
+        return Place(before, _words(self._active, running, before))
+
+    def start(self, uid: str, project_id: str) -> None:
+        """The export has a Job, or is about to."""
+        project = self._projects.get(project_id)
+        if project is None or uid not in project.active:
+            self._enter(uid, project_id).active.add(uid)
+            self._active += 1
+
+    def leave(self, uid: str) -> list[str]:
+        """The export has ended or is gone, or can't start for now; who may start instead."""
+        if uid not in self._project_of:
+            return []
+        self._remove(uid)
+        return sorted(self._next())
+
+    def _enter(self, uid: str, project_id: str) -> _Project:
+        self._remove(uid)
+        self._next_ones = None
+        self._project_of[uid] = project_id
+        return self._projects.setdefault(project_id, _Project())
+
+    def _remove(self, uid: str) -> None:
+        project_id = self._project_of.pop(uid, None)
+        if project_id is None:
+            return
+        self._next_ones = None
+        project = self._projects[project_id]
+        arrival = self._arrival_of.pop(uid, None)
+        if arrival is None:
+            project.active.remove(uid)
+            self._active -= 1
+        else:
+            del project.waiting[bisect_left(project.waiting, arrival)]
+        if not project.active and not project.waiting:
+            del self._projects[project_id]
+
+    def _next(self) -> frozenset[str]:
+        if self._next_ones is None:
+            free = self._limit - self._active if self._limit else self.waiting
+            self._next_ones = frozenset(self._first(free))
+        return self._next_ones
+
+    def _first(self, free: int) -> Iterator[str]:
+        """Who gets the next `free` slots, in order."""
+        heap: list[tuple[int, Arrival, int, str]] = []
+        for project_id, project in self._projects.items():
+            self._push(heap, project_id, project, 0)
+        while heap and free > 0:
+            _, arrival, position, project_id = heapq.heappop(heap)
+            yield arrival[-1]
+            free -= 1
+            self._push(heap, project_id, self._projects[project_id], position + 1)
+
+    def _push(
+        self,
+        heap: list[tuple[int, Arrival, int, str]],
+        project_id: str,
+        project: _Project,
+        position: int,
+    ) -> None:
+        running = len(project.active) + position
+        if running < project.limit and position < len(project.waiting):
+            heapq.heappush(heap, (running, project.waiting[position], position, project_id))
+
+
+def _words(active: int, running: str, before: int) -> str:
+    return f"Waiting for its turn: {_count(active)} {running}, {_count(before)} waiting before it."
+
+
+def _count(number: int) -> str:
+    return "1 export" if number == 1 else f"{number or 'no'} exports"
+
+
+class Turns:
+    """`ask_all` gets the exports that may start because another has left."""
+
+    def __init__(
+        self,
+        sightings: Sightings,
+        queue: StartQueue,
+        ask_all: Callable[[Iterable[str]], None],
+    ) -> None:
+        self._sightings = sightings
+        self._queue = queue
+        self._ask_all = ask_all
+        self._is_filled = False
+        # How many waited before each when that was told.
+        self._told: dict[str, int] = {}
+
+    def with_turn(self, seen: Observation) -> Observation:
+        """`seen`, and whether it is the export's turn.
+
+        Its place is told when it comes and when it has halved: not each time that one before it
+        goes, which would be a write for each of a thousand.
+        """
+        if not self._is_filled:
+            self._fill()
+        if self._may_start(seen):
+            return seen
+        uid, status = seen.export.metadata.uid, seen.export.status
+        place = self._queue.place(uid)
+        told = status.message if status.reason is None else None
+        if told is None or place.before <= self._told.get(uid, place.before) // 2:
+            self._told[uid] = place.before
+            told = place.words
+        else:
+            self._told.setdefault(uid, place.before)
+        return replace(seen, turn=Turn(may_start=False, place=told))
+
+    def start(self, export: BackupExport) -> None:
+        """The export is about to get its Job."""
+        self._told.pop(export.metadata.uid, None)
+        self._queue.start(export.metadata.uid, export.spec.project_id)
+
+    def step_back(self, uid: str) -> None:
+        """The export can't start just now, for a reason that the next one would meet as well."""
+        self._queue.leave(uid)
+
+    def leave(self, uid: str) -> None:
+        """The export has ended, is gone, or can't start."""
+        self._told.pop(uid, None)
+        self._ask_all(self._queue.leave(uid))
+
+    def _fill(self) -> None:
+        """Count everybody before anybody is let in, after a restart."""
+        self._is_filled = True
+        for uid in self._sightings.uids():
+            export = self._sightings.export(uid)
+            if export is not None:
+                self._may_start(self._sightings.observe(export))
+
+    def _may_start(self, seen: Observation) -> bool:
+        """Whether nothing about the queue keeps the export from its Job."""
+        export, target = seen.export, seen.target
+        uid, project_id = export.metadata.uid, export.spec.project_id
+        has_job = seen.job is not None or export.status.job_name is not None
+        # What somebody else's finalizer holds may stay for ever, and needs no slot for it.
+        is_over = export.phase.is_finished or (
+            export.metadata.deletion_timestamp is not None and not is_at_work(seen)
+        )
+        if has_job and not is_over:
+            self._queue.start(uid, project_id)
+            return True
+        if is_over or target is None or target.spec.suspend or export.spec.cancel:
+            self.leave(uid)
+            return True
+        arrival = (export.metadata.creation_timestamp, export.created_at, uid)
+        return self._queue.wait(uid, project_id, target.spec.max_concurrent, arrival)

@@ -1,0 +1,1 @@
+"""The Kubernetes API: client, reads, writes, Events, pod logs, kopf's run, the work queue."""

@@ -1,0 +1,159 @@
+"""The connection to the Kubernetes API, besides kopf's own, and what calls end with."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from backupexport_contract import names
+from kubernetes.aio import client, config
+from kubernetes.aio.client.exceptions import ApiException
+
+from backupexport_operator.kube.request_count import CountRequest, request_trace
+
+# The whole request, in seconds; the client hands a (connect, read) pair to aiohttp unread.
+REQUEST_TIMEOUT = 15.0
+_PAGE = 500
+_LONGEST_SAYING = 300
+
+
+class NotLeadingError(Exception):
+    """A write that must not begin: another replica may lead by now."""
+
+
+# What a request ends with while the API server is away, refuses, or is slow, or we may not write.
+SERVER_AWAY = (ApiException, aiohttp.ClientError, TimeoutError, NotLeadingError)
+
+
+def brief(error: Exception) -> str:
+    """An error of `SERVER_AWAY` in one line; the client's own text has all headers in it."""
+    if isinstance(error, ApiException):
+        return f"{error.status} {error.reason}{_said(error)}"
+    return str(error) or type(error).__name__
+
+
+class _GuardedClient(client.ApiClient):  # type: ignore[misc] # a generated, untyped class
+    """Asks before each write for how long it may take."""
+
+    def __init__(
+        self, configuration: client.Configuration, seconds_to_write: Callable[[], float]
+    ) -> None:
+        super().__init__(configuration)
+        self._seconds_to_write = seconds_to_write
+
+    async def call_api(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        if method != "GET":
+            # A request that came through after its time could meet another replica's.
+            seconds = kwargs.get("_request_timeout") or REQUEST_TIMEOUT
+            kwargs["_request_timeout"] = min(seconds, self._seconds_to_write())
+        return await super().call_api(method, url, *args, **kwargs)
+
+
+async def connect(
+    pool_size: int,
+    seconds_to_write: Callable[[], float] = lambda: REQUEST_TIMEOUT,
+    count: CountRequest = lambda *_: None,
+) -> client.ApiClient:
+    """A client for the cluster this runs in, else for the current kubeconfig.
+
+    `seconds_to_write` is asked before each write; it raises NotLeadingError where none may begin.
+    """
+    configuration = client.Configuration()
+    try:
+        config.load_incluster_config(client_configuration=configuration)
+    except config.ConfigException:
+        await config.load_kube_config(client_configuration=configuration)
+    configuration.connection_pool_maxsize = pool_size
+    # Python 3.13's own strictness refuses what kubectl trusts: clusters of some age, above all.
+    configuration.disable_strict_ssl_verification = True
+    # Else aiohttp asks two threads before each request, for .netrc and for a proxy.
+    configuration.client_session_kwargs = {"trust_env": False}
+    configuration.trace_configs = [request_trace(count)]
+    return _GuardedClient(configuration, seconds_to_write)
+
+
+def _said(error: ApiException) -> str:
+    """What the API server says, such as which quota is used up."""
+    try:
+        message = str(json.loads(error.body)["message"])
+    except (TypeError, ValueError, KeyError):
+        return ""
+    return f": {' '.join(message.split())[:_LONGEST_SAYING]}"
+
+
+@asynccontextmanager
+async def opened(
+    api_client: client.ApiClient, path: str, query: Mapping[str, str], seconds: float
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """The answer to a GET of the core API, still to be read; ApiException where it is no 200.
+
+    Not by CoreV1Api, whose import costs a quarter of this process's memory.
+    """
+    request = await api_client.param_serialize(
+        "GET",
+        f"/api/v1/{path}",
+        query_params=list(query.items()),
+        header_params={"Accept": "application/json"},
+        auth_settings=["BearerToken"],
+    )
+    answer = await api_client.call_api(*request, _request_timeout=seconds, _preload_content=False)
+    response: aiohttp.ClientResponse = answer.response
+    try:
+        if response.status != 200:
+            raise ApiException(status=response.status, reason=response.reason)
+        yield response
+    finally:
+        response.close()
+
+
+async def list_pages(
+    api: client.CustomObjectsApi, *where: str, **options: Any
+) -> AsyncIterator[dict[str, Any]]:
+    """A list in pages, so that one of any length takes little memory at a time."""
+    following = ""
+    while True:
+        page: dict[str, Any] = await api.list_namespaced_custom_object(
+            *where, limit=_PAGE, _continue=following, _request_timeout=REQUEST_TIMEOUT, **options
+        )
+        yield page
+        following = page["metadata"].get("continue", "")
+        if not following:
+            return
+
+
+async def read_or_none(api: client.CustomObjectsApi, *where: str) -> dict[str, Any] | None:
+    """One object, or None where there is none."""
+    try:
+        found: dict[str, Any] = await api.get_namespaced_custom_object(
+            *where, _request_timeout=REQUEST_TIMEOUT
+        )
+    except ApiException as error:
+        if error.status == 404:
+            return None
+        raise
+    return found
+
+
+async def kinds_are_served(api_client: client.ApiClient, namespace: str, selector: str) -> bool:
+    """Whether the API server knows both of our kinds, and this selector of exports, by now."""
+    api = client.CustomObjectsApi(api_client)
+    try:
+        served = await api.get_api_resources(
+            names.GROUP, names.VERSION, _request_timeout=REQUEST_TIMEOUT
+        )
+        # It refuses a selector by a field that only a later version of the CRD has.
+        await api.list_namespaced_custom_object(
+            names.GROUP,
+            names.VERSION,
+            namespace,
+            names.EXPORT_PLURAL,
+            field_selector=selector,
+            limit=1,
+            _request_timeout=REQUEST_TIMEOUT,
+        )
+    except ApiException as error:
+        if error.status in (400, 404):
+            return False
+        raise
+    return {names.EXPORT_PLURAL, names.TARGET_PLURAL} <= {kind.name for kind in served.resources}

@@ -1,0 +1,75 @@
+"""Posts Kubernetes Events in the background: readers of kubectl describe want them.
+
+An Event is a courtesy, the status has it all: no export waits for one, and what can't be posted
+is logged and let go.
+"""
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+from backupexport_contract.backup_export import BackupExport
+from kubernetes.aio import client
+from kubernetes.aio.client.exceptions import ApiException
+
+from backupexport_operator.kube.client import REQUEST_TIMEOUT, SERVER_AWAY, brief
+from backupexport_operator.manifests.events import EventFact, event_manifest
+
+_logger = logging.getLogger(__name__)
+
+_POSTERS = 4
+# While the API server is away they pile up, and nobody would read more than that.
+_MOST_WAITING = 10_000
+_SECONDS_TO_EMPTY = 5.0
+
+
+class EventPoster:
+    """A queue of Events and the tasks that post them; it needs a running event loop."""
+
+    def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
+        self._namespace = namespace
+        self._custom = client.CustomObjectsApi(api_client)
+        self._waiting: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_MOST_WAITING)
+        self._tasks = [asyncio.create_task(self._post_for_ever()) for _ in range(_POSTERS)]
+
+    def post(self, export: BackupExport, event: EventFact) -> None:
+        """Have the Event posted soon."""
+        try:
+            self._waiting.put_nowait(event_manifest(export, event, self._namespace))
+        except asyncio.QueueFull:
+            _logger.warning("too many events wait, this one is let go: %s", event.message)
+
+    async def stop(self) -> None:
+        """Post what waits, for some seconds at most, and end."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._waiting.join(), _SECONDS_TO_EMPTY)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _post_for_ever(self) -> None:
+        while True:
+            manifest = await self._waiting.get()
+            try:
+                await self._post(manifest)
+            except SERVER_AWAY as error:
+                _logger.warning("event on %s: %s", manifest["regarding"]["name"], brief(error))
+            except Exception:
+                _logger.exception("an event could not be posted")
+            finally:
+                self._waiting.task_done()
+
+    async def _post(self, manifest: dict[str, Any]) -> None:
+        try:
+            await self._custom.create_namespaced_custom_object(
+                "events.k8s.io",
+                "v1",
+                self._namespace,
+                "events",
+                manifest,
+                _request_timeout=REQUEST_TIMEOUT,
+            )
+        except ApiException as error:
+            if error.status != 409:
+                raise

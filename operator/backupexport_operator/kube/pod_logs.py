@@ -1,0 +1,86 @@
+"""Reads the runner's log while its pod runs, for the progress lines in it.
+
+Progress is a courtesy: whatever goes wrong here is logged and tried again while the pod runs,
+and no decision about the export rests on it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from backupexport_contract.names import RUNNER_CONTAINER
+from backupexport_contract.runner_protocol import Progress, read_progress_line
+from kubernetes.aio import client
+
+from backupexport_operator.kube.client import opened
+
+_logger = logging.getLogger(__name__)
+
+_STREAM_SECONDS = 3600.0
+# The runner writes a line a second while it dumps; a stream this silent has been cut.
+_SILENCE_SECONDS = 120.0
+_AGAIN_SECONDS = 2.0
+
+
+class LogFollower:
+    """One task for each running pod; `told` is called with (export uid, progress)."""
+
+    def __init__(
+        self,
+        api_client: client.ApiClient,
+        namespace: str,
+        told: Callable[[str, Progress], None],
+    ) -> None:
+        self._api_client = api_client
+        self._namespace = namespace
+        self._told = told
+        self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}
+
+    def follow(self, export_uid: str, pod_name: str) -> None:
+        """Follow `pod_name` for the export; doing so twice is harmless."""
+        known = self._tasks.get(export_uid)
+        if known is not None:
+            if known[0] == pod_name:
+                return
+            known[1].cancel()
+        task = asyncio.create_task(self._follow(export_uid, pod_name))
+        self._tasks[export_uid] = (pod_name, task)
+
+    def forget(self, export_uid: str) -> None:
+        """Stop following; harmless where nothing is followed."""
+        known = self._tasks.pop(export_uid, None)
+        if known is not None:
+            known[1].cancel()
+
+    async def stop(self) -> None:
+        """Stop all; returns when nothing runs any more."""
+        tasks = [task for _, task in self._tasks.values()]
+        self._tasks.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow(self, export_uid: str, pod_name: str) -> None:
+        while True:
+            try:
+                await self._read(export_uid, pod_name)
+            except Exception as error:  # noqa: BLE001 - see the module's docstring
+                _logger.info("following the log of pod %s: %s", pod_name, error)
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _read(self, export_uid: str, pod_name: str) -> None:
+        log = opened(
+            self._api_client,
+            f"namespaces/{self._namespace}/pods/{pod_name}/log",
+            {"container": RUNNER_CONTAINER, "follow": "true", "tailLines": "20"},
+            _STREAM_SECONDS,
+        )
+        async with log as response:
+            while True:
+                async with asyncio.timeout(_SILENCE_SECONDS):
+                    line = await response.content.readline()
+                if not line:
+                    return
+                progress = read_progress_line(line.decode(errors="replace"))
+                if progress is not None:
+                    self._told(export_uid, progress)

@@ -1,0 +1,200 @@
+"""What is read from the Kubernetes API itself, where the watches' picture is not enough."""
+
+import json
+import logging
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from backupexport_contract import names
+from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.export_target import ExportTarget
+from backupexport_contract.reasons import Phase
+from kubernetes.aio import client, watch
+from kubernetes.aio.client.exceptions import ApiException
+from pydantic import ValidationError
+
+from backupexport_operator.kube.client import REQUEST_TIMEOUT, list_pages, opened, read_or_none
+from backupexport_operator.observed.jobs_and_pods import (
+    JobFacts,
+    PodFacts,
+    export_uid_of,
+    job_facts,
+    pod_facts,
+)
+from backupexport_operator.observed.observation import (
+    Observation,
+    Snapshot,
+    serving_target,
+    with_jobs_and_pods,
+)
+
+_logger = logging.getLogger(__name__)
+
+Resource = TypeVar("Resource", BackupExport, ExportTarget)
+
+OURS = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
+UNFINISHED = ",".join(f"status.phase!={phase}" for phase in Phase if phase.is_finished)
+AWAITING_DISPOSAL = "status.disposalPending=true"
+AWAITING_DELIVERY = "status.deliveryPending=true"
+_WATCH_SECONDS = 300
+
+
+class ClusterReader:
+    """Reads in one namespace; every call raises one of `SERVER_AWAY` where there is no answer."""
+
+    def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
+        self._namespace = namespace
+        self._api_client = api_client
+        self._custom = client.CustomObjectsApi(api_client)
+        self._exports = (names.GROUP, names.VERSION, namespace, names.EXPORT_PLURAL)
+
+    async def snapshot(self) -> Snapshot:
+        """Four lists, however many exports there are."""
+        exports = await self._list(
+            names.GROUP, names.VERSION, names.EXPORT_PLURAL, field_selector=UNFINISHED
+        )
+        targets = await self._list(names.GROUP, names.VERSION, names.TARGET_PLURAL)
+        jobs = await self._list("batch", "v1", "jobs", label_selector=OURS)
+        pods = await self._list_pods(OURS)
+        return Snapshot(
+            {
+                export.metadata.uid: export
+                for export in valid_models(BackupExport, exports["items"])
+            },
+            {
+                target.metadata.uid: int(target.metadata.resource_version)
+                for target in valid_models(ExportTarget, targets["items"])
+            },
+            _by_export((export_uid_of(job), job_facts(job)) for job in jobs["items"]),
+            _by_export((export_uid_of(pod), pod_facts(pod)) for pod in pods),
+        )
+
+    async def read_job(self, name: str) -> JobFacts | None:
+        """The Job as the API server has it now, or None."""
+        job = await read_or_none(self._custom, "batch", "v1", self._namespace, "jobs", name)
+        return None if job is None else job_facts(job)
+
+    async def list_jobs(self, export_uid: str) -> list[JobFacts]:
+        """The export's Jobs as the API server has them now, those of cleanups too."""
+        answer = await self._list("batch", "v1", "jobs", label_selector=_of_export(export_uid))
+        return [job_facts(job) for job in answer["items"]]
+
+    async def list_pods(self, export_uid: str) -> list[PodFacts]:
+        """The export's pods as the API server has them now, those of cleanups too."""
+        found = await self._list_pods(_of_export(export_uid))
+        return [pod_facts(pod) for pod in found]
+
+    async def newest_warning(self, kind: str, name: str) -> str:
+        """`Reason: message` of the newest Warning about an object; empty where there is none."""
+        answer = await self._list(
+            "events.k8s.io",
+            "v1",
+            "events",
+            field_selector=f"regarding.kind={kind},regarding.name={name},type=Warning",
+        )
+        newest = max(answer["items"], key=_when, default=None)
+        return "" if newest is None else f"{newest['reason']}: {newest.get('note', '')}"
+
+    async def read_export(self, name: str) -> BackupExport | None:
+        """The BackupExport as the API server has it now, or None."""
+        body = await read_or_none(self._custom, *self._exports, name)
+        return None if body is None else BackupExport.model_validate(body)
+
+    async def list_targets(self, project_id: str) -> list[ExportTarget]:
+        """The project's ExportTargets as the API server has them now."""
+        answer = await self._list(
+            names.GROUP,
+            names.VERSION,
+            names.TARGET_PLURAL,
+            field_selector=f"spec.projectId={project_id}",
+        )
+        return list(valid_models(ExportTarget, answer["items"]))
+
+    async def list_finished(self, awaiting: str) -> tuple[list[BackupExport], str]:
+        """Those that the field selector finds, and the version from which to watch them."""
+        exports: list[BackupExport] = []
+        version = ""
+        pages = list_pages(self._custom, *self._exports, field_selector=awaiting)
+        async for page in pages:
+            exports += valid_models(BackupExport, page["items"])
+            version = page["metadata"]["resourceVersion"]
+        return exports, version
+
+    async def watch_finished(
+        self, awaiting: str, version: str
+    ) -> AsyncIterator[tuple[str, BackupExport]]:
+        """(event type, export) for each change since `version`; ends after some minutes."""
+        stream = watch.Watch().stream(
+            self._custom.list_namespaced_custom_object,
+            *self._exports,
+            field_selector=awaiting,
+            resource_version=version,
+            timeout_seconds=_WATCH_SECONDS,
+            _request_timeout=_WATCH_SECONDS + REQUEST_TIMEOUT,
+        )
+        async for event in stream:
+            if not isinstance(event, dict):
+                # The client hands on what is no JSON, such as a proxy's error, as text.
+                raise ApiException(status=0, reason=f"no event: {event!r:.200}")
+            for export in valid_models(BackupExport, [event["raw_object"]]):
+                yield event["type"], export
+
+    async def _list(self, group: str, version: str, plural: str, **options: Any) -> Any:
+        return await self._custom.list_namespaced_custom_object(
+            group, version, self._namespace, plural, _request_timeout=REQUEST_TIMEOUT, **options
+        )
+
+    async def _list_pods(self, label_selector: str) -> list[dict[str, Any]]:
+        pods = opened(
+            self._api_client,
+            f"namespaces/{self._namespace}/pods",
+            {"labelSelector": label_selector},
+            REQUEST_TIMEOUT,
+        )
+        async with pods as response:
+            items: list[dict[str, Any]] = json.loads(await response.read())["items"]
+        return items
+
+
+def _of_export(uid: str) -> str:
+    """What the watches would tell of: no more, or the two could never agree."""
+    return f"{OURS},{names.LABEL_EXPORT_UID}={uid}"
+
+
+def valid_models(model: type[Resource], items: Iterable[dict[str, Any]]) -> Iterator[Resource]:
+    """The items as models; one that an older schema let in must not hide the others."""
+    for item in items:
+        try:
+            yield model.model_validate(item)
+        except ValidationError as error:
+            name, problems = item["metadata"]["name"], error.error_count()
+            _logger.warning("%s %s is left alone: %d errors", model.__name__, name, problems)
+
+
+def _when(event: dict[str, Any]) -> str:
+    series = event.get("series") or {}
+    times = (
+        series.get("lastObservedTime"),
+        event.get("deprecatedLastTimestamp"),
+        event.get("eventTime"),
+        event["metadata"]["creationTimestamp"],
+    )
+    return max(str(time) for time in times if time)
+
+
+def _by_export(found: Any) -> dict[str, frozenset[Any]]:
+    grouped: dict[str, set[Any]] = {}
+    for uid, facts in found:
+        if uid is not None:
+            grouped.setdefault(uid, set()).add(facts)
+    return {uid: frozenset(facts) for uid, facts in grouped.items()}
+
+
+async def look_around(reader: ClusterReader, seen: Observation) -> Observation:
+    """`seen` with the export's target, Jobs and pods as the API server has them now."""
+    uid = seen.export.metadata.uid
+    targets = await reader.list_targets(seen.export.spec.project_id)
+    jobs = await reader.list_jobs(uid)
+    pods = await reader.list_pods(uid)
+    return with_jobs_and_pods(replace(seen, target=serving_target(targets)), jobs, pods)

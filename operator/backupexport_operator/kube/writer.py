@@ -1,0 +1,126 @@
+"""What is written to the Kubernetes API: Jobs, statuses, finalizers."""
+
+from typing import Any
+
+from backupexport_contract import names
+from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.export_target import ExportTarget
+from backupexport_contract.kubernetes_model import ObjectMeta
+from kubernetes.aio import client
+from kubernetes.aio.client.exceptions import ApiException
+
+from backupexport_operator.kube.client import REQUEST_TIMEOUT
+from backupexport_operator.kube.reader import ClusterReader
+from backupexport_operator.observed.jobs_and_pods import JobFacts, job_facts
+
+MERGE_PATCH = "application/merge-patch+json"
+
+
+class ClusterWriter:
+    """Writes in one namespace; what is gone already is written to without a complaint."""
+
+    def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
+        self._namespace = namespace
+        self._reader = ClusterReader(api_client, namespace)
+        # Jobs too, because it takes and gives plain JSON.
+        self._custom = client.CustomObjectsApi(api_client)
+
+    async def create_job(self, manifest: dict[str, Any]) -> JobFacts:
+        """Create the Job, or find the one that has its name already."""
+        try:
+            job = await self._custom.create_namespaced_custom_object(
+                "batch",
+                "v1",
+                self._namespace,
+                "jobs",
+                manifest,
+                field_validation="Strict",
+                _request_timeout=REQUEST_TIMEOUT,
+            )
+        except ApiException as error:
+            if error.status != 409:
+                raise
+            found = await self._reader.read_job(manifest["metadata"]["name"])
+            if found is None:
+                raise
+            return found
+        return job_facts(job)
+
+    async def delete_job(self, job: JobFacts) -> None:
+        """Delete this Job, and no other of its name, and by the garbage collector its pods."""
+        options = {"propagationPolicy": "Background", "preconditions": {"uid": job.uid}}
+        await self._delete("batch", "v1", "jobs", job.name, options)
+
+    async def delete_export(self, export: BackupExport) -> None:
+        """Delete this BackupExport, and no other of its name."""
+        precondition = {"preconditions": {"uid": export.metadata.uid}}
+        await self._delete(
+            names.GROUP, names.VERSION, names.EXPORT_PLURAL, export.metadata.name, precondition
+        )
+
+    async def patch_finalizers(
+        self, export: BackupExport, finalizers: list[str]
+    ) -> BackupExport | None:
+        """The BackupExport with these finalizers, or None where it is gone."""
+        body = {
+            "metadata": {
+                "resourceVersion": export.metadata.resource_version,
+                "finalizers": finalizers,
+            }
+        }
+        patch = self._custom.patch_namespaced_custom_object
+        answer = await self._patch(patch, names.EXPORT_PLURAL, export.metadata.name, body)
+        return None if answer is None else BackupExport.model_validate(answer)
+
+    async def patch_export_status(
+        self, export: BackupExport, patch: dict[str, Any]
+    ) -> BackupExport | None:
+        """The BackupExport after the patch, or None where it is gone."""
+        answer = await self._patch_status(names.EXPORT_PLURAL, export.metadata, patch)
+        return None if answer is None else BackupExport.model_validate(answer)
+
+    async def patch_target_status(self, target: ExportTarget, patch: dict[str, Any]) -> None:
+        """Write to the ExportTarget's status."""
+        await self._patch_status(names.TARGET_PLURAL, target.metadata, patch)
+
+    async def _patch_status(self, plural: str, metadata: ObjectMeta, patch: dict[str, Any]) -> Any:
+        # What was decided holds for the version that was seen: a patch that comes late must
+        # miss (409) a changed resource, and a new one of the old one's name.
+        body = {"metadata": {"resourceVersion": metadata.resource_version}, "status": patch}
+        method = self._custom.patch_namespaced_custom_object_status
+        return await self._patch(method, plural, metadata.name, body)
+
+    async def _patch(self, method: Any, plural: str, name: str, body: dict[str, Any]) -> Any:
+        try:
+            return await method(
+                names.GROUP,
+                names.VERSION,
+                self._namespace,
+                plural,
+                name,
+                body,
+                _content_type=MERGE_PATCH,
+                _request_timeout=REQUEST_TIMEOUT,
+            )
+        except ApiException as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def _delete(
+        self, group: str, version: str, plural: str, name: str, options: dict[str, Any]
+    ) -> None:
+        try:
+            await self._custom.delete_namespaced_custom_object(
+                group,
+                version,
+                self._namespace,
+                plural,
+                name,
+                body=client.V1DeleteOptions.model_validate(options),
+                _request_timeout=REQUEST_TIMEOUT,
+            )
+        except ApiException as error:
+            # 409: another one has the name by now.
+            if error.status not in (404, 409):
+                raise

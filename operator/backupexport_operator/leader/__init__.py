@@ -1,0 +1,1 @@
+"""Which replica acts: the Lease, the election, the terms of leading."""

@@ -1,0 +1,191 @@
+"""Which replica acts: one Lease, taken, renewed and given back.
+
+Not kubernetes.aio.leaderelection: its requests have no time limit, so a hung one keeps a leader
+that others have long replaced; it trusts the wall clock; any error but an ApiException ends it;
+it can't give the Lease back; and nothing can ask it whether it leads before a write.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from backupexport_operator.kube.client import SERVER_AWAY, NotLeadingError, brief
+from backupexport_operator.leader import decision
+from backupexport_operator.leader.decision import Record, Sighting, Timings
+from backupexport_operator.leader.lease import LeaseTakenError, Store
+
+_logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+# Unlike CLOCK_MONOTONIC it goes on while a machine sleeps.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def steady_clock() -> float:
+    """Seconds that nobody sets back and no pause of the process stops."""
+    return time.clock_gettime(_CLOCK)
+
+
+class Leadership:
+    """This process's part in the election."""
+
+    def __init__(
+        self,
+        store: Store,
+        identity: str,
+        timings: Timings,
+        clock: Callable[[], float] = steady_clock,
+    ) -> None:
+        self._store = store
+        self._identity = identity
+        self._timings = timings
+        self._clock = clock
+        self._sighting: Sighting | None = None
+        # A container that was restarted goes on where it left off.  Later, what is ours without
+        # our knowledge is a write whose answer never came: then another has better prospects.
+        self._may_resume = True
+        self._renewed_at: float | None = None
+        self._heard_at = clock()
+        self._last_trouble = ""
+
+    def holds(self) -> bool:
+        """Whether this process may act; asked of the clock, so true for no woken sleeper."""
+        return self._seconds_left() > 0
+
+    def seconds_to_write(self) -> float:
+        """How long a write that begins now may take; NotLeadingError where none may begin."""
+        seconds = decision.seconds_to_write(self._renewed_at, self._clock(), self._timings)
+        if seconds <= 0:
+            raise NotLeadingError("the Lease is not held any more")
+        return seconds
+
+    def seconds_unheard(self) -> float:
+        """How long ago the API server last answered about the Lease."""
+        return self._clock() - self._heard_at
+
+    async def acquire(self, stopping: asyncio.Event) -> bool:
+        """True as soon as this process leads, False when `stopping` is set before."""
+        self._renewed_at = None
+        _logger.info("%s is a candidate", self._identity)
+        stopped = asyncio.create_task(stopping.wait())
+        try:
+            while not stopping.is_set():
+                wait = await self._attempt(self._try_to_take, self._timings.attempt)
+                if self.holds():
+                    _logger.info("%s leads", self._identity)
+                    return True
+                seconds = self._timings.retry if wait is None else min(wait, self._timings.retry)
+                await asyncio.wait({stopped}, timeout=seconds)
+        finally:
+            stopped.cancel()
+        return False
+
+    async def keep(self) -> str:
+        """Renew until that is no longer possible; why it is not."""
+        due = self._timings.retry
+        while True:
+            await asyncio.sleep(min(due, self._seconds_left()))
+            left = self._seconds_left()
+            if left <= 0:
+                self._renewed_at = None
+                return f"not renewed for {self._timings.renew_deadline:g} s"
+            still = await self._attempt(self._renew, min(left, self._timings.attempt))
+            if still is False:
+                self._renewed_at = None
+                return "another replica holds the Lease"
+            due = self._timings.retry if still else self._timings.retry / 2
+
+    async def release(self) -> None:
+        """Let another replica lead at once, if this one still does."""
+        if not self.holds():
+            return
+        left, self._renewed_at = self._seconds_left(), None
+        await self._attempt(self._give_back, min(left, self._timings.attempt))
+
+    def _seconds_left(self) -> float:
+        return decision.seconds_to_deadline(self._renewed_at, self._clock(), self._timings)
+
+    async def _attempt(
+        self, request: Callable[[], Awaitable[Result]], seconds: float
+    ) -> Result | None:
+        """What `request` says, or None where it failed or was not answered in time."""
+        trouble = ""
+        try:
+            async with asyncio.timeout(seconds):
+                return await request()
+        except LeaseTakenError:
+            self._heard_at = self._clock()
+        except SERVER_AWAY as error:
+            trouble = brief(error)
+            if trouble != self._last_trouble:
+                _logger.warning("the Lease can't be read or written: %s", trouble)
+        except Exception as error:
+            trouble = repr(error)
+            if trouble != self._last_trouble:
+                _logger.exception("the Lease can't be read or written")
+        finally:
+            self._last_trouble = trouble
+        return None
+
+    async def _try_to_take(self) -> float:
+        record = await self._store.read()
+        now = self._clock()
+        self._heard_at = now
+        self._sighting = decision.sighted(self._sighting, record, now, self._timings.lease)
+        resumed = self._identity if self._may_resume else ""
+        wait = decision.seconds_until_free(self._sighting, resumed, now)
+        if wait <= 0:
+            await self._take()
+        return wait
+
+    async def _take(self) -> None:
+        self._may_resume = False
+        # From before the request: others count from after it.
+        now = self._clock()
+        self._wrote(await self._store.write(self._identity, self._timings.lease))
+        self._renewed_at = now
+
+    async def _renew(self) -> bool:
+        now = self._clock()
+        held = await self._overwrite(self._identity, self._timings.lease)
+        if held:
+            self._renewed_at = now
+        return held
+
+    async def _give_back(self) -> bool:
+        return await self._overwrite("", 1)
+
+    async def _overwrite(self, holder: str, lease: float) -> bool:
+        """Whether the Lease was written; not where another replica holds it."""
+        try:
+            self._wrote(await self._store.write(holder, lease))
+        except LeaseTakenError:
+            # Or a label was set, or our own last write came through after its time was over.
+            record = await self._store.read()
+            if record is not None and record.holder not in ("", self._identity):
+                return False
+            self._wrote(await self._store.write(holder, lease))
+        return True
+
+    def _wrote(self, record: Record) -> None:
+        now = self._heard_at = self._clock()
+        self._sighting = decision.sighted(self._sighting, record, now, self._timings.lease)
+
+
+async def silence_leaders(store: Store, identity: str, timings: Timings, quiet: float) -> None:
+    """Take the Lease from whoever holds it, and return when they have stopped acting.
+
+    Every replica waits for `quiet` seconds from then on before it may lead again.
+    """
+    while True:
+        record = await store.read()
+        try:
+            await store.write(identity, quiet)
+        except LeaseTakenError:
+            continue
+        if record is not None and record.holder not in ("", identity):
+            await asyncio.sleep(max(record.lease, timings.lease))
+        return

@@ -1,0 +1,103 @@
+"""The one Lease, read and written with the API server's own protection against lost updates."""
+
+from datetime import datetime
+from typing import Any, Protocol
+
+from backupexport_contract import timestamps
+from kubernetes.aio import client
+from kubernetes.aio.client.exceptions import ApiException
+
+from backupexport_operator.leader.decision import Record
+
+_LEASES = ("coordination.k8s.io", "v1")
+
+
+class LeaseTakenError(Exception):
+    """The Lease is not what it was when it was last read."""
+
+
+class Store(Protocol):
+    """Where the Lease lies."""
+
+    async def read(self) -> Record | None:
+        """What the Lease says now; None where there is none."""
+
+    async def write(self, holder: str, lease: float) -> Record:
+        """Write it, unless it changed since this store saw it last: LeaseTakenError."""
+
+
+class LeaseStore:
+    """A coordination.k8s.io Lease.
+
+    The bodies are plain JSON: the client's model writes a time without its six decimals when
+    they are zero, which the API server refuses.
+    """
+
+    def __init__(self, api_client: client.ApiClient, namespace: str, name: str) -> None:
+        self._api = client.CustomObjectsApi(api_client)
+        self._namespace = namespace
+        self._name = name
+        self._seen: dict[str, Any] | None = None
+
+    async def read(self) -> Record | None:
+        """What the Lease says now; None where there is none."""
+        try:
+            self._seen = await self._api.get_namespaced_custom_object(
+                *_LEASES, self._namespace, "leases", self._name
+            )
+        except ApiException as error:
+            if error.status != 404:
+                raise
+            self._seen = None
+        return None if self._seen is None else _record(self._seen)
+
+    async def write(self, holder: str, lease: float) -> Record:
+        """Write it, unless it changed since this store saw it last: LeaseTakenError."""
+        body = _body(self._seen, self._name, holder, lease, timestamps.now())
+        try:
+            if self._seen is None:
+                self._seen = await self._api.create_namespaced_custom_object(
+                    *_LEASES, self._namespace, "leases", body
+                )
+            else:
+                self._seen = await self._api.replace_namespaced_custom_object(
+                    *_LEASES, self._namespace, "leases", self._name, body
+                )
+        except ApiException as error:
+            if error.status in (404, 409):
+                raise LeaseTakenError(str(error.reason)) from error
+            raise
+        return _record(self._seen)
+
+
+def _record(body: dict[str, Any]) -> Record:
+    spec = body.get("spec") or {}
+    holder = spec.get("holderIdentity") or ""
+    return Record(
+        holder=holder,
+        lease=float(spec.get("leaseDurationSeconds") or 0),
+        # Not the resourceVersion: a label that somebody sets is not a sign of life.
+        stamp=f"{holder} {spec.get('renewTime')} {spec.get('leaseTransitions')}",
+    )
+
+
+def _body(
+    seen: dict[str, Any] | None, name: str, holder: str, lease: float, now: datetime
+) -> dict[str, Any]:
+    spec = dict((seen or {}).get("spec") or {})
+    written = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    if holder and holder != spec.get("holderIdentity"):
+        spec["acquireTime"] = written
+        spec["leaseTransitions"] = int(spec.get("leaseTransitions") or 0) + 1
+    spec |= {
+        "holderIdentity": holder,
+        "leaseDurationSeconds": max(1, round(lease)),
+        "renewTime": written,
+    }
+    metadata = {"name": name} if seen is None else seen["metadata"]
+    return {
+        "apiVersion": "/".join(_LEASES),
+        "kind": "Lease",
+        "metadata": metadata,
+        "spec": spec,
+    }

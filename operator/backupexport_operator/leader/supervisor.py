@@ -1,0 +1,175 @@
+"""Candidate, leader, candidate again: what one operator process does until it is told to stop.
+
+Nothing but a stuck clean-up ends the process: whatever ends kopf (a lost Lease, an API server
+that is away, an error of ours) ends in another candidacy, after a pause that grows.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from backupexport_operator.observed.watch_health import WatchHealth
+
+_logger = logging.getLogger(__name__)
+
+# All of it, and giving back the Lease, fits into a pod's 30 s.
+STOP_SECONDS = 12.0
+CANCEL_SECONDS = 3.0
+FAREWELL_SECONDS = 8.0
+
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 30.0
+# Who led for so long has recovered from what ended the time before.
+GOOD_RUN = 60.0
+
+
+class StuckError(Exception):
+    """kopf does not end: only the end of the process stops it."""
+
+
+class Election(Protocol):
+    """What is asked of Leadership."""
+
+    def seconds_unheard(self) -> float:
+        """How long ago the API server last answered."""
+
+    async def acquire(self, stopping: asyncio.Event) -> bool:
+        """True as soon as this process leads, False when `stopping` is set before."""
+
+    async def keep(self) -> str:
+        """Renew until that is no longer possible; why it is not."""
+
+    async def release(self) -> None:
+        """Let another replica lead at once."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds after which a watch counts as dead, and a candidate as cut off."""
+
+    dead_watch: float
+    silence: float
+
+
+@dataclass
+class Term:
+    """One time of leading, from kopf's start to its end."""
+
+    watches: WatchHealth
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Supervisor:
+    """Leads while it may, and answers the probes' questions.
+
+    `work` runs kopf until the term's `stop` is set; `farewell` is the last thing done before the
+    Lease is given back.
+    """
+
+    def __init__(
+        self,
+        election: Election,
+        work: Callable[[Term], Coroutine[Any, Any, None]],
+        farewell: Callable[[], Awaitable[None]],
+        new_watches: Callable[[], WatchHealth],
+        limits: Limits,
+    ) -> None:
+        self._election = election
+        self._work = work
+        self._farewell = farewell
+        self._new_watches = new_watches
+        self._limits = limits
+        self._stopping = asyncio.Event()
+        self._term: Term | None = None
+
+    def stop(self) -> None:
+        """End gracefully, the Lease given back last."""
+        self._stopping.set()
+
+    def liveness_troubles(self) -> list[str]:
+        """What only another process can cure."""
+        if self._term is None:
+            return []
+        return [
+            f"the watch of {kind} is dead"
+            for kind in self._term.watches.dead(self._limits.dead_watch)
+        ]
+
+    def readiness_troubles(self) -> list[str]:
+        """What keeps this process from its work, or from taking over."""
+        if self._term is None:
+            silent = self._election.seconds_unheard()
+            if silent <= self._limits.silence:
+                return []
+            return [f"the Kubernetes API is away for {silent:.0f} s"]
+        if not (self._term.started.is_set() and self._term.watches.complete):
+            return ["the first lists are not read yet"]
+        return self.liveness_troubles()
+
+    async def run(self) -> None:
+        """Until `stop`; StuckError where kopf can't be ended."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        pause = 0.0
+        try:
+            while not self._stopping.is_set():
+                if not await self._election.acquire(self._stopping):
+                    continue
+                seconds = await self._lead(stopping)
+                if seconds is None:
+                    pause = 0.0
+                    continue
+                pause = next_pause(pause, seconds)
+                _logger.error("again in %g s", pause)
+                # Perhaps another replica has more luck.
+                await self._election.release()
+                await asyncio.wait({stopping}, timeout=pause)
+        finally:
+            stopping.cancel()
+        await self._say_farewell()
+        await self._election.release()
+
+    async def _lead(self, stopping: "asyncio.Task[Any]") -> float | None:
+        """How many seconds kopf lived where it ended by itself."""
+        began = asyncio.get_running_loop().time()
+        term = self._term = Term(self._new_watches())
+        keeper = asyncio.create_task(self._election.keep())
+        work = asyncio.create_task(self._work(term))
+        try:
+            await asyncio.wait({keeper, work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            failed = work.done()
+            if keeper.done():
+                _logger.error("leads no more: %s", keeper.exception() or keeper.result())
+            await self._end(term, work)
+        finally:
+            self._term = None
+            keeper.cancel()
+        return asyncio.get_running_loop().time() - began if failed else None
+
+    async def _end(self, term: Term, work: "asyncio.Task[None]") -> None:
+        term.stop.set()
+        await asyncio.wait({work}, timeout=STOP_SECONDS)
+        if not work.done():
+            _logger.error("kopf did not end in %g s and is cancelled", STOP_SECONDS)
+            work.cancel()
+            await asyncio.wait({work}, timeout=CANCEL_SECONDS)
+        if not work.done():
+            raise StuckError("kopf does not end")
+        if not work.cancelled() and work.exception() is not None:
+            _logger.error("kopf ended by an error", exc_info=work.exception())
+
+    async def _say_farewell(self) -> None:
+        try:
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await self._farewell()
+        except Exception:
+            _logger.exception("the last look at the namespace failed")
+
+
+def next_pause(last: float, lived: float) -> float:
+    """How long to wait after kopf ended by itself, having lived for `lived` seconds."""
+    if last == 0 or lived >= GOOD_RUN:
+        return FIRST_PAUSE
+    return min(2 * last, LONGEST_PAUSE)

@@ -1,0 +1,136 @@
+"""The Job that is one attempt at a delivery: a pure function of the export and settings."""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+from backupexport_contract import names, runner_protocol, timestamps
+from backupexport_contract.backup_export import ArtifactStatus, BackupExport
+from backupexport_contract.deliveries import Delivery, conditions_by_kind
+from backupexport_contract.reasons import DeliveryReason
+from backupexport_contract.runner_protocol import Artifact, ExportEnd
+
+from backupexport_operator.manifests.pod import (
+    IGNORE_DISRUPTIONS,
+    RunnerDefaults,
+    literals,
+    owner_reference,
+    pod_metadata,
+    pod_spec,
+    queue_label,
+    request_environment,
+    runner_container,
+    task_labels,
+)
+from backupexport_operator.observed.observation import Observation
+
+_SHORTEST_DEADLINE_SECONDS = 60
+_LEAST_TTL_SECONDS = 2 * 3600
+# Of the settings, what the operator itself acts on.
+_NOT_FOR_THE_RUNNER = {"enabled", "giveUpSeconds"}
+
+
+@dataclass(frozen=True, slots=True)
+class PublicApi:
+    """Where people reach the api, None where nobody said, and whether it hands out files."""
+
+    url: str | None = None
+    has_downloads: bool = False
+
+
+def delivery_manifest(
+    seen: Observation,
+    kind: str,
+    settings: Delivery,
+    defaults: RunnerDefaults,
+    public_api: PublicApi,
+) -> dict[str, Any]:
+    """A batch/v1 Job; it alone gets the delivery's Secret, and never the target's."""
+    export = seen.export
+    if seen.target is not None and seen.target.spec.queue_name:
+        defaults = replace(defaults, queue_name=seen.target.spec.queue_name)
+    task = runner_protocol.delivery_task(kind)
+    labels = task_labels(export, task, defaults)
+    manifest = settings.to_manifest()
+    for_runner = {key: manifest[key] for key in manifest if key not in _NOT_FOR_THE_RUNNER}
+    env = [
+        {"name": runner_protocol.ENV_TASK, "value": task},
+        *request_environment(export),
+        *literals(
+            {
+                runner_protocol.ENV_EXPORT_END: runner_protocol.export_end_text(
+                    _export_end(export, settings, public_api)
+                ),
+                runner_protocol.ENV_DELIVERY_SETTINGS: json.dumps(for_runner),
+            }
+        ),
+    ]
+    container = runner_container(
+        env,
+        export.spec.project_id,
+        defaults.task_resources,
+        defaults,
+        secret_name=settings.secret_ref.name if settings.secret_ref else None,
+        has_volume=settings.reads_file,
+    )
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": names.task_job_name(export.metadata.name, task),
+            "namespace": export.metadata.namespace,
+            "labels": labels | queue_label(defaults.queue_name),
+            "ownerReferences": [owner_reference(export)],
+        },
+        "spec": {
+            # The operator makes the next attempt, when its time has come.
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": _deadline_seconds(seen, kind, settings),
+            # The next attempt looks at when it failed, and its success must be seen.
+            "ttlSecondsAfterFinished": max(defaults.ttl_seconds_after_finished, _LEAST_TTL_SECONDS),
+            "podFailurePolicy": {"rules": [IGNORE_DISRUPTIONS]},
+            # Two pods of one delivery would send everything twice.
+            "podReplacementPolicy": "Failed",
+            "template": {
+                "metadata": pod_metadata(labels, defaults),
+                "spec": pod_spec(container, defaults, has_volume=settings.reads_file),
+            },
+        },
+    }
+
+
+def _deadline_seconds(seen: Observation, kind: str, settings: Delivery) -> int:
+    """What is left of the time to give up, at least a minute and at most an attempt's own."""
+    known = conditions_by_kind(seen.export.status).get(kind)
+    if known is not None and known.reason == DeliveryReason.PENDING:
+        # However late it comes, after an outage of the operator, the first one is a whole one.
+        left = settings.give_up_seconds
+    else:
+        ended = timestamps.from_text(seen.export.status.completion_time or seen.export.created_at)
+        left = settings.give_up_seconds - int((seen.now - ended).total_seconds())
+    left = max(left, _SHORTEST_DEADLINE_SECONDS)
+    return min(left, settings.attempt_seconds or left)
+
+
+def _export_end(export: BackupExport, settings: Delivery, public_api: PublicApi) -> ExportEnd:
+    status = export.status
+    requested_by = export.metadata.annotations.get(names.ANNOTATION_REQUESTED_BY)
+    # Who asked, and the address, are nobody's business but the mail's.
+    is_asked_for = settings.is_asked_for(export.spec)
+    return ExportEnd(
+        phase=export.phase,
+        reason=status.reason,
+        message=status.message,
+        started_at=status.start_time,
+        completed_at=status.completion_time,
+        expires_at=status.expiration_time,
+        requested_by=requested_by if is_asked_for else None,
+        notify_email=export.spec.notify_email if is_asked_for else None,
+        api_url=public_api.url,
+        has_downloads=public_api.has_downloads,
+        artifact=_artifact(status.artifact) if status.artifact else None,
+    )
+
+
+def _artifact(artifact: ArtifactStatus) -> Artifact:
+    return Artifact(**{name: getattr(artifact, name) for name in Artifact.__slots__})

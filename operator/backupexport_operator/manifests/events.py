@@ -1,0 +1,89 @@
+"""The Events that tell of a change of status."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from backupexport_contract import names, timestamps
+from backupexport_contract.backup_export import BackupExport, BackupExportStatus
+from backupexport_contract.reasons import Phase
+
+from backupexport_operator.manifests.status import delayed_between, settled_between
+
+
+@dataclass(frozen=True, slots=True)
+class EventFact:
+    """A Kubernetes Event to post on a BackupExport; `type` is Normal or Warning."""
+
+    type: str
+    reason: str
+    message: str
+
+
+def events_between(old: BackupExportStatus, new: BackupExportStatus) -> list[EventFact]:
+    """What `kubectl describe` should tell of the step from `old` to `new`."""
+    events = []
+    if new.job_name and not old.job_name:
+        events.append(EventFact("Normal", "Accepted", f"Created Job {new.job_name}."))
+    if new.message and not new.reason and not new.job_name and not old.message:
+        events.append(EventFact("Normal", "Queued", new.message))
+    if new.phase == Phase.RUNNING and old.phase != Phase.RUNNING:
+        events.append(EventFact("Normal", "Started", "The runner has started."))
+    if new.phase == Phase.SUCCEEDED and old.phase != Phase.SUCCEEDED and new.artifact:
+        size, path = new.artifact.display_size, new.artifact.path
+        events.append(EventFact("Normal", "Completed", f"Wrote {path} ({size})."))
+    if new.phase == Phase.CANCELLED and old.phase != Phase.CANCELLED:
+        events.append(EventFact("Normal", "Cancelled", new.message or "Cancelled."))
+    elif new.reason and (new.reason, new.message, new.phase) != (
+        old.reason,
+        old.message,
+        old.phase,
+    ):
+        events.append(EventFact("Warning", new.reason, new.message or ""))
+    return events + _delivery_events(old, new)
+
+
+def _delivery_events(old: BackupExportStatus, new: BackupExportStatus) -> list[EventFact]:
+    events = [
+        EventFact("Warning", "DeliveryDelayed", f"{kind}: {condition.message}")
+        for kind, condition in delayed_between(old, new)
+    ]
+    for kind, condition in settled_between(old, new):
+        went_well = condition.status == "True"
+        severity = "Normal" if went_well else "Warning"
+        reason = condition.type if went_well else "DeliveryFailed"
+        events.append(EventFact(severity, reason, f"{kind}: {condition.message}"))
+    return events
+
+
+# In bytes: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
+_LONGEST_NOTE = 1024
+
+
+def event_manifest(export: BackupExport, event: EventFact, namespace: str) -> dict[str, Any]:
+    """An events.k8s.io/v1 Event; its name follows from its content, so a repeat is one Event."""
+    text = f"{export.metadata.uid}\n{event.type}\n{event.reason}\n{event.message}"
+    digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
+    now = timestamps.now().isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {
+            "name": f"{export.metadata.name[:200].rstrip('-.')}.{digest}",
+            "namespace": namespace,
+        },
+        "regarding": {
+            "apiVersion": names.API_VERSION,
+            "kind": names.EXPORT_KIND,
+            "name": export.metadata.name,
+            "namespace": namespace,
+            "uid": export.metadata.uid,
+        },
+        "type": event.type,
+        "reason": event.reason,
+        "action": event.reason,
+        "note": event.message.encode(errors="replace")[:_LONGEST_NOTE].decode(errors="ignore"),
+        "reportingController": names.MANAGED_BY,
+        "reportingInstance": names.MANAGED_BY,
+        "eventTime": now,
+    }

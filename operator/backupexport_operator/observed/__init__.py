@@ -1,0 +1,1 @@
+"""What is seen of exports, targets, Jobs and Pods, and what that means. Pure."""

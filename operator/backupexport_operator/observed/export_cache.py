@@ -1,0 +1,244 @@
+"""What has been seen of each export: the watches' picture, and what they leave out.
+
+Left out are: what this process has just written or made and the watch has not brought yet, how a
+Job and its pods looked last that are gone, what the runner's log told, and what a bulk list found
+that no watch told of.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from backupexport_contract import names, timestamps
+from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.deliveries import Deliveries
+from backupexport_contract.export_target import ExportTarget
+from backupexport_contract.runner_protocol import Progress
+
+from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
+from backupexport_operator.observed.observation import (
+    Observation,
+    Snapshot,
+    serving_target,
+    with_jobs_and_pods,
+)
+
+Value_co = TypeVar("Value_co", covariant=True)
+
+
+class Index(Protocol[Value_co]):
+    """What is used of a kopf index: a live, read-only mapping of a key to several values."""
+
+    def __contains__(self, key: object, /) -> bool:
+        """Whether anything is under `key`."""
+
+    def __getitem__(self, key: str, /) -> Iterable[Value_co]:
+        """The values under `key`."""
+
+    def keys(self) -> Iterable[str]:
+        """All keys."""
+
+
+@dataclass(frozen=True)
+class World:
+    """What kopf's watches have seen.
+
+    Targets are under their project id, everything else under the export's uid.
+    """
+
+    exports: Index[BackupExport]
+    targets: Index[ExportTarget]
+    jobs: Index[JobFacts]
+    pods: Index[PodFacts]
+
+
+@dataclass(slots=True)
+class _Memory:
+    """Of one unfinished export."""
+
+    written: BackupExport | None = None
+    made_job: JobFacts | None = None
+    lost_job: JobFacts | None = None
+    lost_pods: dict[str, PodFacts] = field(default_factory=dict)
+    progress: Progress | None = None
+    shown: Progress | None = None
+    shown_at: float = float("-inf")
+
+
+class Sightings:
+    """Gathers an Observation for one export; progress is shown every `progress_seconds`."""
+
+    def __init__(
+        self,
+        world: World,
+        backoff_limit: int,
+        retention_seconds: int | None,
+        progress_seconds: float,
+        deliveries: Deliveries | None = None,
+    ) -> None:
+        self.world = world
+        self._backoff_limit = backoff_limit
+        self._retention_seconds = retention_seconds
+        self._progress_seconds = progress_seconds
+        self._deliveries = deliveries or Deliveries()
+        self._memories: dict[str, _Memory] = {}
+        # A watch that had to list anew doesn't tell what vanished meanwhile.
+        self._gone: set[str] = set()
+
+    def uids(self) -> set[str]:
+        """Of all unfinished exports."""
+        remembered = {uid for uid, memory in self._memories.items() if memory.written}
+        return (set(self.world.exports.keys()) | remembered) - self._gone
+
+    def export(self, uid: str) -> BackupExport | None:
+        """The newest that is known of the export, or None where it is gone."""
+        if uid in self._gone:
+            return None
+        seen = next(values(self.world.exports, uid), None)
+        memory = self._memories.get(uid)
+        written = memory.written if memory else None
+        if seen is None or (written is not None and _version(written) > _version(seen)):
+            return written
+        if memory is not None:
+            memory.written = None
+        return seen
+
+    def is_new(self, uid: str) -> bool:
+        """Whether nothing has been done for the export yet."""
+        export, memory = self.export(uid), self._memories.get(uid)
+        is_untouched = export is not None and export.status.phase is None
+        return is_untouched and (memory is None or memory.made_job is None)
+
+    def observe(self, export: BackupExport) -> Observation:
+        """What is known around `export`."""
+        uid = export.metadata.uid
+        memory = self._memories.get(uid) or _Memory()
+        seen = Observation(
+            export=export,
+            target=serving_target(values(self.world.targets, export.spec.project_id)),
+            job=None,
+            pods=(),
+            now=timestamps.now(),
+            backoff_limit=self._backoff_limit,
+            lost_job=memory.lost_job,
+            lost_pods=tuple(memory.lost_pods.values()),
+            deliveries=self._deliveries,
+            retention_seconds=self._retention_seconds,
+            progress=self._progress_to_show(memory),
+        )
+        jobs = list(values(self.world.jobs, uid))
+        if memory.made_job is not None:
+            if any(job.name == memory.made_job.name for job in jobs):
+                memory.made_job = None
+            else:
+                jobs.append(memory.made_job)
+        return with_jobs_and_pods(seen, jobs, values(self.world.pods, uid))
+
+    def note_written(self, export: BackupExport) -> None:
+        """This process has written the export; the watch will tell, a little later."""
+        self._of(export.metadata.uid).written = export
+
+    def note_made_job(self, uid: str, job: JobFacts) -> None:
+        """This process has made the export's Job; the watch will tell, a little later."""
+        self._of(uid).made_job = job
+
+    def note_lost_job(self, uid: str, job: JobFacts) -> None:
+        """A Job is gone, and looked like that when it went."""
+        if self._is_of(uid, job.name):
+            memory = self._of(uid)
+            memory.made_job, memory.lost_job = None, job
+
+    def note_lost_pod(self, uid: str, pod: PodFacts) -> None:
+        """A pod is gone, and looked like that when it went."""
+        if self._is_of(uid, pod.job):
+            self._of(uid).lost_pods[pod.name] = pod
+
+    def note_progress(self, uid: str, progress: Progress) -> float | None:
+        """The seconds after which it may be shown; None where it is nothing new."""
+        memory = self._of(uid)
+        if memory.progress == progress:
+            return None
+        memory.progress = progress
+        return max(0.0, memory.shown_at + self._progress_seconds - time.monotonic())
+
+    def note_gone(self, uid: str) -> None:
+        """The API server says that there is no such export any more."""
+        self._gone.add(uid)
+        self.forget(uid)
+
+    def compare(self, snapshot: Snapshot) -> set[str]:
+        """The exports of which the watches have another picture than the API server has.
+
+        A picture that is only a moment behind looks the same: who asks must read afresh.
+        """
+        known = self.uids()
+        self._gone &= set(self.world.exports.keys())
+        differing = {uid for uid in known if uid not in snapshot.exports}
+        for uid, export in snapshot.exports.items():
+            seen = self.export(uid)
+            if seen is None or _version(seen) < _version(export):
+                self._gone.discard(uid)
+                self._of(uid).written = export
+                differing.add(uid)
+            elif self._differs(uid, snapshot):
+                differing.add(uid)
+        return differing
+
+    def agrees_with(self, fresh: Observation) -> bool:
+        """Whether the watches have by now told of the Jobs and Pods that were read afresh."""
+        uid = fresh.export.metadata.uid
+        jobs, pods = values(self.world.jobs, uid), values(self.world.pods, uid)
+        told = with_jobs_and_pods(fresh, jobs, pods)
+        return all(
+            (mine.job, frozenset(mine.pods)) == (theirs.job, frozenset(theirs.pods))
+            for mine, theirs in (
+                (told, fresh),
+                (told.tidying, fresh.tidying),
+                (told.removal, fresh.removal),
+            )
+        )
+
+    def forget(self, uid: str) -> None:
+        """The export has ended or is gone."""
+        self._memories.pop(uid, None)
+
+    def _differs(self, uid: str, snapshot: Snapshot) -> bool:
+        memory = self._memories.get(uid)
+        if memory is not None and memory.made_job is not None:
+            # Its coming and its going may both have been missed.
+            memory.made_job = None
+            return True
+        none: frozenset[JobFacts | PodFacts] = frozenset()
+        return set(values(self.world.jobs, uid)) != snapshot.jobs.get(uid, none) or set(
+            values(self.world.pods, uid)
+        ) != snapshot.pods.get(uid, none)
+
+    def _is_of(self, uid: str, job_name: str) -> bool:
+        """Whether that is the Job of an unfinished export, and no copy of it."""
+        export = self.export(uid)
+        return export is not None and job_name == names.job_name(export.metadata.name)
+
+    def _of(self, uid: str) -> _Memory:
+        return self._memories.setdefault(uid, _Memory())
+
+    def _progress_to_show(self, memory: _Memory) -> Progress | None:
+        now = time.monotonic()
+        if memory.progress != memory.shown and (now - memory.shown_at >= self._progress_seconds):
+            memory.shown, memory.shown_at = memory.progress, now
+        return memory.shown
+
+
+def values(index: Index[Value_co], key: str) -> Iterator[Value_co]:
+    """The values under `key`, none where there is no such key."""
+    return iter(index[key]) if key in index else iter(())
+
+
+def all_of(index: Index[Value_co]) -> Iterator[Value_co]:
+    """All values."""
+    return (value for key in list(index.keys()) for value in values(index, key))
+
+
+def _version(export: BackupExport) -> int:
+    # Integers by KEP-5504, and in every released Kubernetes before it.
+    return int(export.metadata.resource_version or 0)

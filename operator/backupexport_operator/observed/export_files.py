@@ -1,0 +1,127 @@
+"""What is known of an export's files: whether an attempt may have left a partial one behind.
+
+The runner removes its partial file before it writes its termination message.  So an attempt that
+left a message left nothing else; of every other one nobody knows, and a cleanup Job looks.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, auto
+
+from backupexport_contract import timestamps
+from backupexport_contract.deliveries import Deliveries
+from backupexport_contract.reasons import ExitCode
+from backupexport_contract.runner_protocol import Artifact, read_outcome
+
+from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
+from backupexport_operator.observed.observation import Observation, TaskRun
+
+# A node that has not ended a pod this long after its grace period doesn't answer.
+NODE_GRACE = timedelta(seconds=60)
+# A cleanup that failed is tried anew at most this often, and one that takes longer (somebody
+# suspended it, or no controller works on it) counts as failed.
+CLEANUP_PAUSE = timedelta(minutes=5)
+
+
+class CleanupState(Enum):
+    """How far a cleanup Job is; LOST is one whose report nobody can read any more."""
+
+    MISSING = auto()
+    UNDER_WAY = auto()
+    DONE = auto()
+    FAILED = auto()
+    LOST = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class CleanupOutcome:
+    """`artifact` is the whole one that a tidying found, `message` why a cleanup failed."""
+
+    state: CleanupState
+    artifact: Artifact | None = None
+    message: str = ""
+
+
+def may_still_write(pod: PodFacts, now: datetime) -> bool:
+    """Whether the pod may still be at work: it got a node, and that has not ended it."""
+    if not pod.node or pod.has_ended:
+        return False
+    return not is_overdue(pod, now)
+
+
+def is_overdue(pod: PodFacts, now: datetime) -> bool:
+    """Whether the pod should long be gone, so that its node seems to be dead."""
+    return pod.deletes_at is not None and now >= timestamps.from_text(pod.deletes_at) + NODE_GRACE
+
+
+def is_still_written(seen: Observation) -> bool:
+    """Whether any pod of the export may still be at work."""
+    return any(may_still_write(pod, seen.now) for pod in seen.pods)
+
+
+def is_at_work(seen: Observation) -> bool:
+    """Whether the export has a Job, or a pod that may still write."""
+    return seen.job is not None or is_still_written(seen)
+
+
+def is_clean(seen: Observation) -> bool:
+    """Whether every attempt is known to have left no partial file."""
+    job, attempts = seen.job or seen.lost_job, seen.attempts
+    if job is None and not attempts:
+        return seen.export.status.job_name is None
+    if job is None or len(attempts) < job.pods_made:
+        return False
+    started = sum(1 for pod in attempts if pod.started_at and not pod.disrupted)
+    return started >= (seen.export.status.attempts or 0) and all(map(_left_clean, attempts))
+
+
+def cleanup_outcome(cleanup: TaskRun, now: datetime) -> CleanupOutcome:
+    """What a cleanup Job and its pods say."""
+    if cleanup.job is None:
+        return CleanupOutcome(CleanupState.MISSING)
+    reports = [pod for pod in cleanup.pods if pod.exit_code == ExitCode.SUCCESS]
+    if reports:
+        artifact = read_outcome(reports[-1].termination_message).artifact
+        return CleanupOutcome(CleanupState.DONE, artifact)
+    if cleanup.job.failure is not None:
+        said = [read_outcome(pod.termination_message).message for pod in cleanup.pods]
+        message = next(filter(None, reversed(said)), cleanup.job.failure_message)
+        return CleanupOutcome(CleanupState.FAILED, message=message)
+    if cleanup.job.complete:
+        return CleanupOutcome(CleanupState.LOST)
+    if now > timestamps.from_text(cleanup.job.created_at) + CLEANUP_PAUSE:
+        return CleanupOutcome(CleanupState.FAILED, message="its Job doesn't end")
+    return CleanupOutcome(CleanupState.UNDER_WAY)
+
+
+def _left_clean(pod: PodFacts) -> bool:
+    if not pod.node:
+        return True
+    if not pod.has_ended:
+        return False
+    if pod.never_made or (pod.started_at is None and pod.exit_code is None):
+        return True
+    said = read_outcome(pod.termination_message)
+    return said.artifact is not None or said.message is not None
+
+
+def unfinished_jobs(seen: Observation) -> list[JobFacts]:
+    """The export's own Jobs of deliveries that may have work left."""
+    jobs = [run.job for run in seen.delivery_runs.values() if run.job is not None]
+    return [job for job in jobs if _is_unfinished(seen, job)]
+
+
+def is_being_sent(seen: Observation) -> bool:
+    """Whether a delivery may still read the export's file."""
+    runs = [run for kind, run in seen.delivery_runs.items() if Deliveries.kinds()[kind].reads_file]
+    return any(
+        (run.job is not None and _is_unfinished(seen, run.job))
+        or any(may_still_write(pod, seen.now) for pod in run.pods)
+        for run in runs
+    )
+
+
+def _is_unfinished(seen: Observation, job: JobFacts) -> bool:
+    # One that is being deleted makes no more pods, and a dead node may hold it up for ever.
+    is_own = job.owner_uid == seen.export.metadata.uid and not job.deleting
+    return is_own and not job.complete and job.failure is None

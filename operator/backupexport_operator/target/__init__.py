@@ -1,0 +1,1 @@
+"""The Ready condition of ExportTargets."""

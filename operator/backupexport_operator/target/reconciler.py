@@ -1,0 +1,38 @@
+"""Keeps the Ready condition of ExportTargets up to date."""
+
+from backupexport_contract.export_target import ExportTarget
+
+from backupexport_operator.kube.client import SERVER_AWAY, brief
+from backupexport_operator.kube.work_queue import KeyedTasks
+from backupexport_operator.kube.writer import ClusterWriter
+from backupexport_operator.manifests.status import merge_patch
+from backupexport_operator.observed.export_cache import Index, values
+from backupexport_operator.target.decision import wanted_status
+from backupexport_operator.telemetry.metrics import OperatorMetrics
+
+_PARALLEL = 4
+
+
+class TargetReconciler:
+    """One run for each project, because targets of one project are rivals."""
+
+    def __init__(
+        self, targets: Index[ExportTarget], writer: ClusterWriter, metrics: OperatorMetrics
+    ) -> None:
+        self._targets = targets
+        self._writer = writer
+        self.projects: KeyedTasks[str] = KeyedTasks(
+            self._reconcile, _PARALLEL, SERVER_AWAY, brief, metrics.reconciled
+        )
+
+    def resync(self) -> None:
+        """Ask for every project, whether or not an event came."""
+        for project_id in list(self._targets.keys()):
+            self.projects.ask(project_id)
+
+    async def _reconcile(self, project_id: str) -> None:
+        rivals = list(values(self._targets, project_id))
+        for target in rivals:
+            patch = merge_patch(target.status, wanted_status(target, rivals))
+            if patch:
+                await self._writer.patch_target_status(target, patch)

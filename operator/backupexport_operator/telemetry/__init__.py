@@ -1,0 +1,1 @@
+"""Metrics, the state behind the gauges, and the server of /healthz, /readyz and /metrics."""

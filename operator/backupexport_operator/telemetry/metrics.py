@@ -1,0 +1,223 @@
+"""What Prometheus is told of the operator, under the names that its guide asks for.
+
+Source: https://prometheus.io/docs/practices/naming/.  Every label has few values.  A project's id
+is one for the first projects only, so that whoever makes projects can't make series without end.
+
+Counting never fails for the caller: an export is worth more than its number.
+"""
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import ParamSpec
+
+import aiohttp
+from backupexport_contract.deliveries import Deliveries
+from backupexport_contract.reasons import UNTROUBLED, DeliveryReason, Phase, Reason
+from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY
+from kubernetes.aio.client.exceptions import ApiException
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+
+from backupexport_operator.telemetry.state import NONE, OperatorState, StateCollector
+
+_logger = logging.getLogger(__name__)
+
+Parameters = ParamSpec("Parameters")
+
+NAMED_PROJECTS = 50
+# A name that no project can have.
+OTHER = "(other)"
+
+API_STATUS, CONNECTION, TIMEOUT, BUG = "api_status", "connection", "timeout", "bug"
+_TASKS = (TASK_TIDY, TASK_REMOVE)
+_OUTCOMES = ("succeeded", "failed")
+
+# From what is in memory to a call that is given up.
+_RECONCILE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 30)
+# From an idle operator to an export that waited for its turn all day.
+_DELAY_BUCKETS = (
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    *(60, 300, 1800, 7200, 28800, 86400),
+)
+_DURATION_BUCKETS = (
+    *(1, 2.5, 5, 15, 30, 60, 120, 300, 600, 1200, 1800),
+    *(3600, 7200, 14400, 28800, 57600, 86400),
+)
+# Each four times the one before, from 1 KiB to 1 TiB.
+_BYTES_BUCKETS = tuple(4**step * 1024 for step in range(16))
+
+
+def error_kind(error: BaseException) -> str:
+    """What kind of error ended a reconcile: the cluster's, or ours."""
+    if isinstance(error, TimeoutError):
+        return TIMEOUT
+    if isinstance(error, ApiException):
+        return API_STATUS
+    return CONNECTION if isinstance(error, aiohttp.ClientError | OSError) else BUG
+
+
+def _harmless(count: Callable[Parameters, None]) -> Callable[Parameters, None]:
+    @functools.wraps(count)
+    def counted(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+        try:
+            count(*args, **kwargs)
+        except Exception:
+            _logger.exception("not counted by %s", count.__name__)
+
+    return counted
+
+
+class OperatorMetrics:
+    """The metrics of one process.
+
+    Projects beyond the first `named_projects` that ended an export count as `OTHER`; the first
+    are anew the first after a restart.
+    """
+
+    def __init__(self, named_projects: int = NAMED_PROJECTS) -> None:
+        self.registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
+        self._state = StateCollector()
+        self.registry.register(self._state)
+        self._named_projects = named_projects
+        self._projects: set[str] = set()
+        self._finished = self._counter(
+            "backupexport_exports_finished_total",
+            "Exports that ended; the first projects by name, the rest together.",
+            ("phase", "reason", "project"),
+        )
+        self._durations = self._histogram(
+            "backupexport_export_duration_seconds",
+            "Time from the start of an export's first attempt to its end.",
+            _DURATION_BUCKETS,
+            ("phase",),
+        )
+        self._bytes = self._histogram(
+            "backupexport_artifact_bytes", "Size of finished files.", _BYTES_BUCKETS
+        )
+        self._delays = self._histogram(
+            "backupexport_job_creation_delay_seconds",
+            "Time from an export's creation to that of its Job, waiting for its turn included.",
+            _DELAY_BUCKETS,
+        )
+        self._cleanups = self._counter(
+            "backupexport_cleanup_jobs_total",
+            "Jobs that ended of those that remove what exports left on the volume.",
+            ("task", "outcome"),
+        )
+        self._deliveries = self._counter(
+            "backupexport_deliveries_total",
+            "Deliveries of exports that ended, well (Succeeded) or not, by kind.",
+            ("kind", "reason"),
+        )
+        self._reconciles = self._histogram(
+            "backupexport_operator_reconcile_duration_seconds",
+            "How long reconciles took.",
+            _RECONCILE_BUCKETS,
+        )
+        self._errors = self._counter(
+            "backupexport_operator_reconcile_errors_total",
+            "Reconciles that failed and are tried again, by what ended them.",
+            ("kind",),
+        )
+        self._requests = self._counter(
+            "backupexport_operator_kubernetes_requests_total",
+            "Requests to the Kubernetes API, watches aside.",
+            ("verb", "resource", "status"),
+        )
+        self._leader = Gauge(
+            "backupexport_operator_leader",
+            "1 in the process that acts, 0 in one that stands by.",
+            registry=self.registry,
+        )
+        # A series that is there from the start can be seen to rise from 0 to 1.
+        for kind in (API_STATUS, CONNECTION, TIMEOUT, BUG):
+            self._errors.labels(kind)
+        for task in _TASKS:
+            for outcome in _OUTCOMES:
+                self._cleanups.labels(task, outcome)
+        for kind in Deliveries.kinds():
+            for reason in DeliveryReason:
+                if reason not in UNTROUBLED:
+                    self._deliveries.labels(kind, reason)
+        self._duration_of = {
+            phase: self._durations.labels(phase) for phase in Phase if phase.is_finished
+        }
+
+    def tell_of(self, state: Callable[[], OperatorState] | None) -> None:
+        """Ask `state` at every scrape; None, as at first, while this process stands by."""
+        self._state.read = state
+
+    @_harmless
+    def leads(self, leading: bool) -> None:
+        """This process acts from now on, or no more."""
+        self._leader.set(leading)
+
+    @_harmless
+    def export_finished(
+        self,
+        project_id: str,
+        phase: Phase,
+        reason: Reason | None,
+        *,
+        duration_seconds: float | None = None,
+        artifact_bytes: int | None = None,
+    ) -> None:
+        """Count an export that has just ended; without a duration it never started."""
+        self._finished.labels(phase, reason or NONE, self._project(project_id)).inc()
+        if duration_seconds is not None:
+            self._duration_of[phase].observe(max(duration_seconds, 0))
+        if artifact_bytes is not None:
+            self._bytes.observe(artifact_bytes)
+
+    @_harmless
+    def job_created(self, delay_seconds: float) -> None:
+        """Count an export's Job; clocks may be apart, so less than nothing is nothing."""
+        self._delays.observe(max(delay_seconds, 0))
+
+    @_harmless
+    def cleanup_finished(self, task: str, *, succeeded: bool) -> None:
+        """Count a cleanup's Job that has ended."""
+        known = task if task in _TASKS else OTHER
+        self._cleanups.labels(known, _OUTCOMES[0] if succeeded else _OUTCOMES[1]).inc()
+
+    @_harmless
+    def delivery_finished(self, kind: str, reason: str) -> None:
+        """Count a delivery that was made, or that will not be made any more."""
+        self._deliveries.labels(kind, reason).inc()
+
+    @_harmless
+    def reconciled(self, seconds: float, error: BaseException | None = None) -> None:
+        """Count a reconcile, and what ended it before its end."""
+        self._reconciles.observe(seconds)
+        if error is not None:
+            self._errors.labels(error_kind(error)).inc()
+
+    @_harmless
+    def count_request(self, verb: str, resource: str, status: int | None) -> None:
+        """Count a request to the Kubernetes API; without a status it had no answer."""
+        self._requests.labels(verb, resource, str(status or NONE)).inc()
+
+    def _project(self, project_id: str) -> str:
+        if project_id not in self._projects:
+            if len(self._projects) >= self._named_projects:
+                return OTHER
+            self._projects.add(project_id)
+        return project_id
+
+    def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, text: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()
+    ) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)

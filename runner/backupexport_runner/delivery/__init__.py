@@ -1,0 +1,1 @@
+"""The tasks `deliver-…`: bring an export that has ended to its owner."""

@@ -1,0 +1,170 @@
+"""The finished file as documents in a Telegram chat, in parts where it is too large for one.
+
+The file is read twice: once for its checksums, before anything is sent, so that the chat never
+gets a damaged or swapped file as a good one, and once to send it.
+"""
+
+import re
+import ssl
+from dataclasses import dataclass
+
+from backupexport_contract.reasons import ExitCode
+from backupexport_contract.runner_protocol import Artifact
+
+from backupexport_runner.delivery.kinds.telegram import texts
+from backupexport_runner.delivery.kinds.telegram.answers import Moved, Refused, Sent
+from backupexport_runner.delivery.kinds.telegram.bot_api import BotApi
+from backupexport_runner.delivery.kinds.telegram.journal import (
+    Journal,
+    Plan,
+    chat_hash,
+    parts_in_chat,
+)
+from backupexport_runner.delivery.kinds.telegram.parts import (
+    MOST_PARTS,
+    FileChangedError,
+    checksums,
+    file_changed,
+    file_missing,
+    file_unreadable,
+    opened_artifact,
+    part_count,
+    plan_parts,
+)
+from backupexport_runner.delivery.kinds.telegram.sending import Sender
+from backupexport_runner.delivery.parcel import Parcel
+from backupexport_runner.delivery.tls import tls_context
+from backupexport_runner.task.failure import RunnerFailure, malformed_delivery
+from backupexport_runner.volume.delivery_notes import NotesFile, delivery_journal_name
+from backupexport_runner.volume.directories import existing_directory
+
+_KIND = "telegram"
+_TOKEN = re.compile(r"[0-9]{1,32}:[A-Za-z0-9_-]{1,256}")
+_CHAT_ID = re.compile(r"-?[0-9]{1,32}|@[A-Za-z][A-Za-z0-9_]{1,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    api_url: str
+    part_bytes: int
+    token: str
+    chat_id: str
+    tls: ssl.SSLContext
+
+
+def deliver(parcel: Parcel) -> str:
+    """Send what isn't in the chat yet."""
+    settings = _settings(parcel)
+    artifact = parcel.end.artifact
+    if artifact is None:
+        raise file_missing()
+    count = part_count(artifact.size_bytes, settings.part_bytes)
+    if count > MOST_PARTS:
+        raise RunnerFailure(
+            ExitCode.DELIVERY_REFUSED,
+            f"The file would go in {count} parts, and a chat is no place for more than "
+            f"{MOST_PARTS}: raise partBytes with a Bot API server of your own, or fetch the file "
+            "in another way.",
+        )
+    with existing_directory(
+        parcel.exports, parcel.request.storage_path, file_unreadable
+    ) as directory:
+        if directory is None:
+            raise file_missing()
+        notes = NotesFile(directory, delivery_journal_name(parcel.request.file_name, _KIND))
+        try:
+            with opened_artifact(directory, parcel.request.file_name, artifact) as file:
+                _send(parcel, settings, artifact, notes, file)
+        except RunnerFailure as failure:
+            if failure.exit_code == ExitCode.FILE_MISSING:
+                is_changed = isinstance(failure, FileChangedError)
+                _disown_parts(parcel, settings, notes, is_changed=is_changed)
+            raise
+    return texts.success_sentence(artifact.size_bytes, count)
+
+
+def _send(
+    parcel: Parcel, settings: _Settings, artifact: Artifact, notes: NotesFile, file: int
+) -> None:
+    request = parcel.request
+    parts = plan_parts(request.file_name, artifact.size_bytes, settings.part_bytes)
+    sha256s, whole = checksums(file, parts, parcel.check)
+    if whole != artifact.sha256:
+        raise file_changed()
+    messages = texts.closing_messages(request, parts, sha256s, whole) if len(parts) > 1 else ()
+    journal = Journal(
+        notes,
+        Plan(whole, settings.part_bytes, chat_hash(settings.chat_id)),
+        parts,
+        sha256s,
+        len(messages),
+    )
+    sent = journal.parts_sent
+    if sent == len(parts) and journal.messages_sent == len(messages):
+        return
+    journal.begin()
+    parcel.log.event("sending", parts=len(parts), parts_sent=sent)
+    with BotApi(settings.api_url, settings.token, settings.tls) as api:
+        sender = Sender(api, settings.chat_id, journal, parcel.log, parcel.check)
+        sender.wait_out()
+        for part, sha256 in tuple(zip(parts, sha256s, strict=True))[sent:]:
+            caption = texts.caption(request, part, len(parts), sha256)
+            sender.send_part(file, part, sha256, caption)
+            parcel.log.event("part_sent", part=part.number, parts=len(parts), size_bytes=part.size)
+        for index, message in enumerate(messages):
+            if index >= journal.messages_sent:
+                sender.send_message(index, message)
+
+
+def _disown_parts(
+    parcel: Parcel, settings: _Settings, notes: NotesFile, *, is_changed: bool
+) -> None:
+    """Say so in the chat where it has parts that nobody can use.
+
+    RunnerFailure(DELIVERY_DEFERRED) where that is for a later attempt.
+    """
+    there = parts_in_chat(notes)
+    if there.sent and (is_changed or there.is_damaged):
+        text = texts.damaged_file_message(parcel.request)
+    elif 0 < there.sent < there.planned:
+        text = texts.incomplete_parts_message(parcel.request, there.sent, there.planned)
+    else:
+        return
+    with BotApi(settings.api_url, settings.token, settings.tls) as api:
+        answer = api.send_message(settings.chat_id, text)
+        if isinstance(answer, Moved):
+            answer = api.send_message(answer.chat_id, text)
+    if isinstance(answer, Sent):
+        # What was sent is of a file that is no more.
+        notes.remove()
+    elif isinstance(answer, Refused):
+        parcel.log.event("chat_not_told", message=answer.message)
+    else:
+        raise RunnerFailure(
+            ExitCode.DELIVERY_DEFERRED,
+            "The export's file is gone or changed, and the chat, which has parts of it, can't be "
+            "told yet; it is tried again.",
+        )
+
+
+def _settings(parcel: Parcel) -> _Settings:
+    api_url, part_bytes = parcel.settings.get("apiUrl"), parcel.settings.get("partBytes")
+    if not isinstance(api_url, str) or type(part_bytes) is not int or part_bytes < 1:
+        raise malformed_delivery("apiUrl or partBytes is wrong")
+    return _Settings(
+        api_url=api_url,
+        part_bytes=part_bytes,
+        token=_credential(parcel, "token", _TOKEN, "123456:ABC-DEF, as BotFather gives it"),
+        chat_id=_credential(parcel, "chat_id", _CHAT_ID, "a number or @name"),
+        tls=tls_context(parcel.settings.get("caCertificates")),
+    )
+
+
+def _credential(parcel: Parcel, key: str, shape: re.Pattern[str], words: str) -> str:
+    value = parcel.credential(key)
+    if shape.fullmatch(value) is None:
+        raise RunnerFailure(
+            ExitCode.SECRET_INVALID,
+            f"The delivery's Secret has a {key} of a wrong shape: it must look like {words}.",
+        )
+    return value

@@ -1,0 +1,149 @@
+"""What an answer of the Bot API means (https://core.telegram.org/bots/api#making-requests)."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from backupexport_contract.reasons import ExitCode
+
+from backupexport_runner.task.failure import one_line
+
+_LONGEST_DESCRIPTION = 300
+_SECONDS_WITHOUT_A_WORD = 5
+# Who says so has passed the request on, or has not waited for its end.
+_LOST = (408, 504)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """It is in the chat; `size` is the document's, where Telegram tells it."""
+
+    message_id: int
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The same again after `seconds`."""
+
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The same again to another chat."""
+
+    chat_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """It may be in the chat or not; the same again, a few times.
+
+    `is_lost` unless nobody was reached, or what answers says itself that it failed: an outage is
+    waited out, however long, but a chat must not get for hours what only the answer to is lost.
+    """
+
+    exit_code: ExitCode
+    message: str
+    is_lost: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """It won't be in the chat, however often it is sent."""
+
+    exit_code: ExitCode
+    message: str
+
+
+Answer = Sent | Wait | Moved | Unclear | Refused
+
+
+def read_answer(status: int, body: bytes) -> Answer:
+    """The meaning of an HTTP response."""
+    fields = _json_object(body)
+    if status == 429:
+        return Wait(_retry_after(fields or {}))
+    if status == 413:
+        return Refused(
+            ExitCode.DELIVERY_REFUSED,
+            "The Bot API server refuses documents of this size (413): lower partBytes, or use a "
+            "Bot API server of your own.",
+        )
+    if status >= 500 or status == 408:
+        return Unclear(
+            ExitCode.DELIVERY_DEFERRED,
+            f"The Bot API server has a problem of its own ({status}).",
+            is_lost=status in _LOST,
+        )
+    if fields is None:
+        return Unclear(
+            ExitCode.DELIVERY_DEFERRED,
+            f"What answers at apiUrl ({status}) doesn't speak the Bot API: check apiUrl, and the "
+            "proxies on the way.",
+        )
+    if status == 200:
+        return _success(fields)
+    return _error(status, fields)
+
+
+def _success(fields: dict[str, Any]) -> Answer:
+    result = fields.get("result")
+    if fields.get("ok") is not True or not isinstance(result, dict):
+        return _malformed()
+    message_id, document = result.get("message_id"), result.get("document")
+    size = document.get("file_size") if isinstance(document, dict) else None
+    if type(message_id) is not int or not (size is None or type(size) is int):
+        return _malformed()
+    return Sent(message_id, size)
+
+
+def _error(status: int, fields: dict[str, Any]) -> Answer:
+    moved_to = _parameters(fields).get("migrate_to_chat_id")
+    if status == 400 and type(moved_to) is int:
+        return Moved(str(moved_to))
+    if status in (401, 404):
+        return Refused(
+            ExitCode.AUTHENTICATION_FAILED,
+            f"The Bot API server doesn't know the bot ({status}): put the bot's current token "
+            "into the delivery's Secret.",
+        )
+    if 300 <= status < 400:
+        return _malformed()
+    description = fields.get("description")
+    words = (
+        one_line(description, _LONGEST_DESCRIPTION)
+        if isinstance(description, str)
+        else "no description"
+    )
+    return Refused(
+        ExitCode.DELIVERY_REFUSED,
+        f"Telegram refuses ({status}: {words}): check chat_id, and that the bot is in the chat "
+        "and may send documents there.",
+    )
+
+
+def _malformed() -> Unclear:
+    return Unclear(
+        ExitCode.DELIVERY_DEFERRED,
+        "The Bot API server's answer is not as the Bot API says: check apiUrl.",
+    )
+
+
+def _retry_after(fields: dict[str, Any]) -> int:
+    seconds = _parameters(fields).get("retry_after")
+    return seconds if type(seconds) is int and seconds > 0 else _SECONDS_WITHOUT_A_WORD
+
+
+def _parameters(fields: dict[str, Any]) -> dict[str, Any]:
+    parameters = fields.get("parameters")
+    return parameters if isinstance(parameters, dict) else {}
+
+
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return fields if isinstance(fields, dict) else None

@@ -1,0 +1,143 @@
+"""One request to the Bot API at a time, and what came of it.
+
+The token is in every request's path, and so in what httpx says about it: no exception or log
+record of httpx leaves this module.
+"""
+
+import logging
+import ssl
+import time
+from collections.abc import Mapping
+from io import RawIOBase
+from typing import IO, Self, cast
+
+import httpx
+from backupexport_contract.reasons import ExitCode
+
+from backupexport_runner.delivery.kinds.telegram.answers import (
+    Answer,
+    Refused,
+    Sent,
+    Unclear,
+    read_answer,
+)
+
+_CONNECT_SECONDS = 20
+# How long one piece may take on its way.
+_WRITE_SECONDS = 60
+# The answer comes once Telegram has the whole document, also from a server of one's own that
+# hands it on first.
+_ANSWER_SECONDS = 120
+_ANSWER_BYTES_A_SECOND = 500_000
+_LARGEST_ANSWER = 256 * 1024
+_NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
+
+
+class BotApi:
+    """A Bot API server, as one bot."""
+
+    def __init__(self, api_url: str, token: str, tls: ssl.SSLContext) -> None:
+        for name in ("httpx", "httpcore"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self._base = f"{api_url.rstrip('/')}/bot{token}/"
+        self._client = httpx.Client(
+            verify=tls,
+            trust_env=False,
+            follow_redirects=False,
+            headers={"Accept-Encoding": "identity", "User-Agent": "backupexport"},
+            # A connection that was quiet for a while is no good for sending a document that
+            # must not arrive twice.
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=0),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def send_document(
+        self, chat_id: str, name: str, document: RawIOBase, size: int, caption: str
+    ) -> Answer:
+        """Send `size` bytes; the document is read in small pieces."""
+        answer = self._post(
+            "sendDocument",
+            {
+                "chat_id": chat_id,
+                "caption": caption,
+                # Else Telegram might make something else of it, and a name of its own.
+                "disable_content_type_detection": "true",
+            },
+            {"document": (name, cast("IO[bytes]", document), "application/octet-stream")},
+            _ANSWER_SECONDS + size / _ANSWER_BYTES_A_SECOND,
+        )
+        if isinstance(answer, Sent) and answer.size not in (None, size):
+            return Unclear(
+                ExitCode.DELIVERY_DEFERRED,
+                f"Telegram has {answer.size} bytes of a document of {size}.",
+            )
+        return answer
+
+    def send_message(self, chat_id: str, text: str) -> Answer:
+        """Send a text as it is."""
+        return self._post(
+            "sendMessage",
+            {"chat_id": chat_id, "text": text, "link_preview_options": '{"is_disabled":true}'},
+            None,
+            _ANSWER_SECONDS,
+        )
+
+    def _post(
+        self,
+        method: str,
+        fields: Mapping[str, str],
+        files: Mapping[str, tuple[str, IO[bytes], str]] | None,
+        answer_seconds: float,
+    ) -> Answer:
+        timeout = httpx.Timeout(
+            connect=_CONNECT_SECONDS,
+            write=_WRITE_SECONDS,
+            read=answer_seconds,
+            pool=_CONNECT_SECONDS,
+        )
+        try:
+            request = self._client.build_request(
+                "POST", self._base + method, data=fields, files=files, timeout=timeout
+            )
+            response = self._client.send(request, stream=True)
+            try:
+                body = _read(response, time.monotonic() + answer_seconds)
+            finally:
+                response.close()
+        except (httpx.InvalidURL, UnicodeError):
+            return Refused(ExitCode.DELIVERY_REFUSED, "apiUrl is no URL of a server: correct it.")
+        except httpx.HTTPError as error:
+            is_lost = not isinstance(error, _NOTHING_SENT)
+            return Unclear(ExitCode.CONNECTION_FAILED, _words(error), is_lost)
+        return read_answer(response.status_code, body)
+
+
+def _read(response: httpx.Response, end: float) -> bytes:
+    """The body, or nothing where it is larger or slower than any answer of the Bot API."""
+    body = b""
+    for chunk in response.iter_raw():
+        body += chunk
+        if len(body) > _LARGEST_ANSWER or time.monotonic() > end:
+            return b""
+    return body
+
+
+def _words(error: httpx.HTTPError) -> str:
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is not None:
+        return (
+            "The Bot API server's certificate isn't trusted "
+            f"({cause.verify_message}): check apiUrl and caCertificates."
+        )
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return "The Bot API server can't be reached: check apiUrl and the network on the way."
+    if isinstance(error, httpx.TimeoutException):
+        return "The Bot API server doesn't answer in time."
+    return "The connection to the Bot API server was cut."

@@ -1,0 +1,162 @@
+"""Sends parts and messages, again where that helps, and notes every answer."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from backupexport_contract.reasons import ExitCode
+
+from backupexport_runner.delivery.kinds.telegram.answers import (
+    Answer,
+    Moved,
+    Refused,
+    Sent,
+    Unclear,
+    Wait,
+)
+from backupexport_runner.delivery.kinds.telegram.bot_api import BotApi
+from backupexport_runner.delivery.kinds.telegram.journal import Journal
+from backupexport_runner.delivery.kinds.telegram.parts import Part, PartView, file_changed
+from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.log import Log
+
+# How long is waited after an answer that is none; after the last it is for a later attempt.
+PAUSES = (1.0, 3.0, 9.0)
+# Longer than this isn't waited for here: the Job would only hold its memory.
+LONGEST_WAIT_SECONDS = 900
+# How often something is sent whose answer is always lost; it may be in the chat each time.
+MOST_UNANSWERED = 5
+_SECONDS_TO_NOTICE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A chat, and what it takes to send to it."""
+
+    api: BotApi
+    chat_id: str
+    journal: Journal
+    log: Log
+    check: Callable[[], None]
+
+    def wait_out(self) -> None:
+        """The pause that an earlier attempt was asked for; RunnerFailure where it is too long."""
+        left = self.journal.not_before - time.time()
+        if left > LONGEST_WAIT_SECONDS:
+            raise _too_busy(math.ceil(left))
+        if left > 0:
+            self.log.event("waiting_for_telegram", seconds=math.ceil(left))
+            self._pause(left)
+
+    def send_part(self, file: int, part: Part, sha256: str, caption: str) -> None:
+        """Send the part and note it; RunnerFailure where it isn't in the chat."""
+        view = PartView(file, part, self.check)
+
+        def send(chat_id: str) -> Answer:
+            if self.journal.unanswered_part(part.number) >= MOST_UNANSWERED:
+                return _part_never_answered(part)
+            view.seek(0)
+            answer = self.api.send_document(chat_id, part.name, view, part.size, caption)
+            if _is_lost(answer) and view.tell() == part.size:
+                self.journal.note_unanswered_part(part.number)
+                if self.journal.unanswered_part(part.number) >= MOST_UNANSWERED:
+                    return _part_never_answered(part)
+            return answer
+
+        sent = self._send(send)
+        if view.sha256 != sha256:
+            self.journal.note_damage(part.number, sent.message_id)
+            raise file_changed()
+        self.journal.note_part(part.number, sent.message_id)
+
+    def send_message(self, index: int, text: str) -> None:
+        """Send the message that comes `index`-th after the parts, and note it."""
+
+        def send(chat_id: str) -> Answer:
+            if self.journal.unanswered_message(index) >= MOST_UNANSWERED:
+                return _MESSAGE_NEVER_ANSWERED
+            answer = self.api.send_message(chat_id, text)
+            if _is_lost(answer):
+                self.journal.note_unanswered_message(index)
+                if self.journal.unanswered_message(index) >= MOST_UNANSWERED:
+                    return _MESSAGE_NEVER_ANSWERED
+            return answer
+
+        sent = self._send(send)
+        self.journal.note_message(index, sent.message_id)
+
+    def _current_chat(self) -> str:
+        return self.journal.moved_to or self.chat_id
+
+    def _send(self, send: Callable[[str], Answer]) -> Sent:
+        pauses = iter(PAUSES)
+        waited = 0
+        while True:
+            self.check()
+            answer = send(self._current_chat())
+            if isinstance(answer, Sent):
+                return answer
+            if isinstance(answer, Refused):
+                raise RunnerFailure(answer.exit_code, answer.message)
+            if isinstance(answer, Moved):
+                self._follow(answer)
+                continue
+            if isinstance(answer, Wait):
+                self.journal.note_pause(math.ceil(time.time()) + answer.seconds)
+                waited += answer.seconds
+                if waited > LONGEST_WAIT_SECONDS:
+                    raise _too_busy(answer.seconds)
+                self.log.event("waiting_for_telegram", seconds=answer.seconds)
+                self._pause(answer.seconds)
+                continue
+            pause = next(pauses, None)
+            if pause is None:
+                raise RunnerFailure(answer.exit_code, answer.message)
+            self.log.event("sending_again", seconds=pause, message=answer.message)
+            self._pause(pause)
+
+    def _follow(self, moved: Moved) -> None:
+        if moved.chat_id == self._current_chat() or self.journal.moved_to is not None:
+            # A group becomes a supergroup once.
+            raise RunnerFailure(
+                ExitCode.DELIVERY_DEFERRED,
+                "Telegram sends from chat to chat: put the chat's current chat_id into the "
+                "delivery's Secret.",
+            )
+        self.log.event("chat_moved")
+        self.journal.note_move(moved.chat_id)
+
+    def _pause(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.check()
+            time.sleep(min(left, _SECONDS_TO_NOTICE))
+
+
+def _is_lost(answer: Answer) -> bool:
+    return isinstance(answer, Unclear) and answer.is_lost
+
+
+def _part_never_answered(part: Part) -> Refused:
+    return Refused(
+        ExitCode.DELIVERY_REFUSED,
+        f"Part {part.number} was sent {MOST_UNANSWERED} times and Telegram's answer never arrived: "
+        "look into the chat, where it may be as often, and find out what on the way to apiUrl cuts "
+        "long requests; a lower partBytes makes them shorter.",
+    )
+
+
+_MESSAGE_NEVER_ANSWERED = Refused(
+    ExitCode.DELIVERY_REFUSED,
+    "All parts are in the chat, but the message that says how to join them was sent "
+    f"{MOST_UNANSWERED} times and Telegram's answer never arrived: look into the chat, where it "
+    "may be as often, and find out what on the way to apiUrl keeps answers back.",
+)
+
+
+def _too_busy(seconds: int) -> RunnerFailure:
+    return RunnerFailure(
+        ExitCode.DELIVERY_DEFERRED,
+        f"Telegram asks for a pause of {seconds} seconds.",
+    )

@@ -1,0 +1,101 @@
+"""What people read in the chat: plain text, which Telegram shows as it is."""
+
+from collections.abc import Sequence
+
+from backupexport_contract.readable import readable_size
+
+from backupexport_runner.delivery.kinds.telegram.parts import Part, parts_glob
+from backupexport_runner.delivery.restore_commands import check_command, restore_command
+from backupexport_runner.task.request import Request
+
+# https://core.telegram.org/bots/api#senddocument and #sendmessage
+LONGEST_CAPTION = 1024
+LONGEST_MESSAGE = 4096
+
+_LIST_END = "END"
+
+
+def caption(request: Request, part: Part, count: int, sha256: str) -> str:
+    """The text below a document."""
+    which = f", part {part.number} of {count}" if count > 1 else ""
+    lines = [
+        f"Export of project {request.project_id}{which}",
+        f"Size: {part.size} bytes ({readable_size(part.size)})",
+        f"SHA-256: {sha256}",
+        f"Format: {request.format}, compression: {request.compression}",
+        f"Job: {request.job_id}",
+    ]
+    if count == 1:
+        lines.append(f"Restore: {_restore(request)}")
+    return "\n".join(lines)
+
+
+def closing_messages(
+    request: Request, parts: Sequence[Part], part_sha256s: Sequence[str], sha256: str
+) -> tuple[str, ...]:
+    """What follows the parts: how to check, join and restore them; several where it is long.
+
+    Each message with a list is a command of its own, so that it can be pasted as it is.
+    """
+    name, count = request.file_name, len(parts)
+    size = sum(part.size for part in parts)
+    head = (
+        f"The export of project {request.project_id} in {count} parts, "
+        f"{size} bytes ({readable_size(size)}). Check the downloaded parts:\n"
+    )
+    tail = (
+        f"Join the {count} parts, check the whole file and restore it:\n"
+        f"cat {parts_glob(name, count)} > {name}\n"
+        f"{check_command(name, sha256)}\n"
+        f"{_restore(request)}"
+    )
+    lines = [f"{digest}  {part.name}" for part, digest in zip(parts, part_sha256s, strict=True)]
+    lists = [_list_command(chunk) for chunk in _chunks(lines, LONGEST_MESSAGE - len(head) - 64)]
+    messages = [head + lists[0], *lists[1:]]
+    if len(messages[-1]) + len(tail) + 2 <= LONGEST_MESSAGE:
+        messages[-1] += "\n\n" + tail
+    else:
+        messages.append(tail)
+    return tuple(messages)
+
+
+def damaged_file_message(request: Request) -> str:
+    """What is said where the file is not the one that parts have been sent of."""
+    return (
+        f"Don't use the parts of {request.file_name} above: the file on the export volume has "
+        "changed since it was exported."
+    )
+
+
+def incomplete_parts_message(request: Request, sent: int, planned: int) -> str:
+    """What is said where the file is gone before all of its parts have been sent."""
+    return (
+        f"The parts of {request.file_name} above are not all there: {sent} of {planned} were "
+        "sent, and the file is not on the export volume any more."
+    )
+
+
+def success_sentence(size: int, count: int) -> str:
+    """The delivery's outcome."""
+    parts = f" in {count} parts" if count > 1 else ""
+    return f"Sent to the Telegram chat{parts} ({readable_size(size)})."
+
+
+def _restore(request: Request) -> str:
+    return restore_command(request.file_name, request.format, request.compression)
+
+
+def _list_command(lines: Sequence[str]) -> str:
+    return "\n".join((f"sha256sum -c <<'{_LIST_END}'", *lines, _LIST_END))
+
+
+def _chunks(lines: Sequence[str], longest: int) -> list[list[str]]:
+    chunks: list[list[str]] = [[]]
+    room = longest
+    for line in lines:
+        if len(line) + 1 > room:
+            chunks.append([])
+            room = longest
+        chunks[-1].append(line)
+        room -= len(line) + 1
+    return chunks

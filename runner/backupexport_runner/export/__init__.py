@@ -1,0 +1,1 @@
+"""The task `export`: dump, compress, hash, write."""

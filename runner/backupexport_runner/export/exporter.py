@@ -1,0 +1,190 @@
+"""One export from its environment to its artifact: observe, decide, apply, in this order."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from backupexport_contract import timestamps
+from backupexport_contract.runner_protocol import Artifact
+
+from backupexport_runner.export.cgroup import memory_kills, thread_count
+from backupexport_runner.export.compression import compressor
+from backupexport_runner.export.progress import ProgressMeter
+from backupexport_runner.export.streaming import Streamed, stream
+from backupexport_runner.postgres.clients import Client, choose_client, installed_clients
+from backupexport_runner.postgres.connection import UriParser, read_connection
+from backupexport_runner.postgres.dump_failures import (
+    Obstacle,
+    killed_failure,
+    other_dump_failure,
+    permission_failure,
+    read_dump_errors,
+)
+from backupexport_runner.postgres.libpq_parameters import (
+    child_environment,
+    libpq_parameters,
+    write_certificates,
+)
+from backupexport_runner.postgres.pg_dump import PgDump, dump_command, dump_version, running_pg_dump
+from backupexport_runner.postgres.preflight import Server, find_obstacle, look_at_server
+from backupexport_runner.task.configuration import Configuration
+from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.interruption import Interruption
+from backupexport_runner.task.log import Log, Scrubber
+from backupexport_runner.task.request import Request, read_request
+from backupexport_runner.volume.artifact import (
+    PartialFile,
+    remove_abandoned_partials,
+    remove_stale_partials,
+)
+from backupexport_runner.volume.cleanup import tidy
+from backupexport_runner.volume.directories import made_directory
+from backupexport_runner.volume.manifest import manifest_name, manifest_text
+
+
+@dataclass(frozen=True, slots=True)
+class ServerQuestions:
+    """What is asked of the server and of libpq; tests answer it themselves."""
+
+    parse_uri: UriParser
+    look_at_server: Callable[[Mapping[str, str]], Server] = look_at_server
+    find_obstacle: Callable[[Mapping[str, str]], Obstacle | None] = find_obstacle
+
+
+@dataclass(frozen=True, slots=True)
+class Exporter:
+    """Everything around an export that is not the export's own."""
+
+    configuration: Configuration
+    questions: ServerQuestions
+    log: Log
+    scrubber: Scrubber
+    interruption: Interruption
+
+    def run(self, environment: Mapping[str, str]) -> Artifact:
+        """The artifact, whole under its final name; RunnerFailure where there is none."""
+        started_at = timestamps.to_text(timestamps.now())
+        request = read_request(environment)
+        # First of all, so that an attempt that fails at once leaves nothing of earlier ones, too.
+        if (whole := tidy(self.configuration.exports, request, self.log)) is not None:
+            self.log.event("already_complete", path=whole.path)
+            return whole
+        parameters = self._parameters(request, environment)
+        server = self.questions.look_at_server(parameters)
+        self.interruption.check()
+        client = choose_client(
+            installed_clients(self.configuration.clients), server.major, server.version
+        )
+        return self._export(request, parameters, server, client, started_at)
+
+    def _parameters(self, request: Request, environment: Mapping[str, str]) -> dict[str, str]:
+        connection = read_connection(environment, self.questions.parse_uri)
+        self.scrubber.learn([connection.password or ""])
+        certificates = write_certificates(connection, self.configuration.scratch)
+        return libpq_parameters(connection, certificates, request.job_id)
+
+    def _export(
+        self,
+        request: Request,
+        parameters: Mapping[str, str],
+        server: Server,
+        client: Client,
+        started_at: str,
+    ) -> Artifact:
+        version = dump_version(client.program)
+        mount = self.configuration.exports
+        for path in remove_abandoned_partials(mount, time.time()):
+            self.log.event("abandoned_partial_removed", path=path)
+        with made_directory(mount, request.storage_path) as directory:
+            for name in remove_stale_partials(directory, request.job_id):
+                self.log.event("stale_partial_removed", name=name)
+            file = self._partial_file(directory, request.file_name)
+            manifest = self._partial_file(directory, manifest_name(request.file_name))
+            with file:
+                meter = ProgressMeter(server.estimated_bytes, time.monotonic())
+                streamed = self._dump(request, parameters, client, file, meter)
+                file.sync()
+                artifact = Artifact(
+                    path=request.artifact_path,
+                    size_bytes=streamed.size_bytes,
+                    uncompressed_bytes=streamed.uncompressed_bytes,
+                    sha256=streamed.sha256,
+                    server_version=server.version,
+                    dump_version=version,
+                )
+                completed_at = timestamps.to_text(timestamps.now())
+                with manifest:
+                    text = manifest_text(request, artifact, started_at, completed_at)
+                    manifest.write(text.encode())
+                    manifest.sync()
+                    with self.interruption.changing():
+                        self.interruption.check()
+                        file.publish()
+                        manifest.publish()
+                        self.interruption.keep()
+        self.log.progress(meter.complete(streamed.uncompressed_bytes))
+        return artifact
+
+    def _partial_file(self, directory: int, file_name: str) -> PartialFile:
+        file = PartialFile(directory, file_name, self.interruption.changing)
+        self.interruption.watch(file)
+        return file
+
+    def _dump(
+        self,
+        request: Request,
+        parameters: Mapping[str, str],
+        client: Client,
+        file: PartialFile,
+        meter: ProgressMeter,
+    ) -> Streamed:
+        cgroup = self.configuration.cgroup
+        command = dump_command(client.program, request.format)
+        environment = child_environment(parameters, self.configuration.scratch)
+        kills_before = memory_kills(cgroup)
+
+        def count(read_bytes: int) -> None:
+            progress = meter.update(read_bytes, time.monotonic())
+            if progress is not None:
+                self.log.progress(progress)
+
+        with running_pg_dump(command, environment, self._tell_complaint) as dump:
+            self.log.event("dump_started", program=str(client.program), format=request.format)
+
+            def at_end() -> None:
+                kills = memory_kills(cgroup) - kills_before
+                self._judge_end(dump, parameters, kills)
+
+            with self.interruption.kills(dump.process):
+                return stream(
+                    dump.stdout,
+                    compressor(request.compression, thread_count(cgroup)),
+                    file.write,
+                    count=count,
+                    at_end=at_end,
+                )
+
+    def _judge_end(self, dump: PgDump, parameters: Mapping[str, str], kills: int) -> None:
+        """Nothing where pg_dump ended well, else RunnerFailure."""
+        status, complaints = dump.wait()
+        self.log.event("dump_finished", exit_status=status)
+        self.interruption.check()
+        if status == 0:
+            return
+        if status < 0:
+            raise killed_failure(-status, kills)
+        failure = read_dump_errors(complaints)
+        if failure is None:
+            failure = self._failure_by_catalogs(parameters)
+        raise failure or other_dump_failure(complaints, status)
+
+    def _failure_by_catalogs(self, parameters: Mapping[str, str]) -> RunnerFailure | None:
+        """What the server's catalogs say about words that are not English."""
+        try:
+            obstacle = self.questions.find_obstacle(parameters)
+        except RunnerFailure as unreachable:
+            return unreachable
+        return permission_failure(obstacle) if obstacle else None
+
+    def _tell_complaint(self, line: str) -> None:
+        self.log.event("pg_dump", message=line)

@@ -1,0 +1,231 @@
+"""Which database to connect to and how, from the values of the target's Secret.
+
+Each value is taken from the first of these that has it: a key that `spec.keys` names, a part
+of the URI that `spec.keys` names, a well-known key, a part of the well-known URI.  So a Secret
+of CloudNativePG, which holds everything twice, needs no configuration, and a URI chosen on
+purpose beats keys that just lie beside it.
+
+`spec.sslmode` and `spec.sslrootcert` of the ExportTarget win over all of them.  A root
+certificate without an sslmode means `verify-full`: whoever names a certificate authority wants
+it checked, and libpq's default (`prefer`) would fall back to no encryption at all
+(https://www.postgresql.org/docs/current/libpq-ssl.html).  `verify-full` without a root
+certificate uses the system's.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from backupexport_contract import runner_protocol as protocol
+from backupexport_contract.reasons import ExitCode
+
+from backupexport_runner.task.failure import RunnerFailure
+
+UriParser = Callable[[str], Mapping[str, str]]
+"""libpq's own reading of a URI or a keyword string; ValueError where it can't be read."""
+
+SYSTEM_CERTIFICATES = "system"
+
+_SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_DEFAULT_PORT = "5432"
+# CloudNativePG writes this as the database of a superuser's Secret.
+_ANY_DATABASE = "*"
+_PEM = "-----BEGIN CERTIFICATE-----"
+
+# Parts of a URI (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS).
+_LOGICAL_OF_KEYWORD = {
+    "host": "host",
+    "port": "port",
+    "user": "username",
+    "password": "password",
+    "dbname": "database",
+    "sslmode": "sslmode",
+    "sslrootcert": "sslrootcert",
+}
+_TAKEN = {
+    "target_session_attrs",
+    "load_balance_hosts",
+    "channel_binding",
+    "require_auth",
+    "ssl_min_protocol_version",
+    "ssl_max_protocol_version",
+    "sslnegotiation",
+    "sslsni",
+}
+# The runner has its own values for these, and none changes where or how safely it connects.
+_IGNORED = {
+    "application_name",
+    "fallback_application_name",
+    "client_encoding",
+    "connect_timeout",
+    "gssencmode",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "sslcompression",
+    "tcp_user_timeout",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One database as one user; `sslrootcert` is PEM text or `system`."""
+
+    host: str
+    port: str
+    username: str
+    database: str
+    password: str | None = field(default=None, repr=False)
+    sslmode: str | None = None
+    sslrootcert: str | None = None
+    more: Mapping[str, str] = field(default_factory=dict)
+
+
+def secret_values(environment: Mapping[str, str]) -> list[str]:
+    """Every value that must never be told: passwords, and URIs, which hold them."""
+    return [
+        value.rstrip("\r\n")
+        for name, value in environment.items()
+        if name.startswith((protocol.SECRET_ENV_PREFIX, protocol.KEY_ENV_PREFIX))
+        and re.search(r"pass|uri|url|token|secret_key|private", name, re.IGNORECASE)
+    ]
+
+
+def read_connection(environment: Mapping[str, str], parse_uri: UriParser) -> Connection:
+    """The connection, or RunnerFailure(SECRET_INVALID) that names the Secret and its keys."""
+    return _Reader(environment, parse_uri).connection()
+
+
+class _Reader:
+    """The values of one Secret in the order in which they count."""
+
+    def __init__(self, environment: Mapping[str, str], parse_uri: UriParser) -> None:
+        self._secret = environment.get(protocol.ENV_SECRET_NAME, "")
+        chosen = _values(environment, protocol.KEY_ENV_PREFIX, upper=True)
+        well_known = _values(environment, protocol.SECRET_ENV_PREFIX, upper=False)
+        target = {
+            "sslmode": environment.get(protocol.ENV_SSLMODE, "").strip(),
+            "sslrootcert": environment.get(protocol.ENV_SSLROOTCERT, "").strip(),
+        }
+        self._more: dict[str, str] = {}
+        self._uri_problem: RunnerFailure | None = None
+        self._sources = [target]
+        for values in (chosen, well_known):
+            self._sources += [values, self._uri_parts(values.get("uri"), parse_uri)]
+
+    def connection(self) -> Connection:
+        needed = ("host", "username", "database", "password")
+        if self._uri_problem and not all(map(self._find, needed)):
+            raise self._uri_problem
+        sslrootcert = self._sslrootcert()
+        sslmode = self._sslmode() or ("verify-full" if sslrootcert else None)
+        if sslrootcert is None and sslmode == "verify-full":
+            sslrootcert = SYSTEM_CERTIFICATES
+        if sslrootcert is None and sslmode == "verify-ca":
+            raise self._invalid(
+                "holds no sslrootcert, which sslmode verify-ca needs: add the certificate "
+                "authority's certificates in PEM to it or to the ExportTarget"
+            )
+        return Connection(
+            host=self._required("host"),
+            port=self._port(),
+            username=self._required("username"),
+            database=self._required("database"),
+            password=self._find("password"),
+            sslmode=sslmode,
+            sslrootcert=sslrootcert,
+            more=self._more,
+        )
+
+    def _find(self, logical: str) -> str | None:
+        return next((source[logical] for source in self._sources if source.get(logical)), None)
+
+    def _required(self, logical: str) -> str:
+        value = self._find(logical)
+        if value is None:
+            looked_for = ", ".join((*protocol.SECRET_KEYS[logical], *protocol.SECRET_KEYS["uri"]))
+            raise self._invalid(
+                f"names no {logical} (looked for the keys {looked_for}): add one of them, or "
+                "say with spec.keys of the ExportTarget which key holds it"
+            )
+        if not value.isprintable():
+            raise self._invalid(f"has a control character in its {logical}: write it again")
+        return value
+
+    def _port(self) -> str:
+        port = self._find("port") or _DEFAULT_PORT
+        # libpq takes a list, one port for each host.
+        for part in port.split(","):
+            if not re.fullmatch("[0-9]{1,5}", part) or not 1 <= int(part) <= 65535:
+                raise self._invalid("has a port that is no number from 1 to 65535: correct it")
+        return port
+
+    def _sslmode(self) -> str | None:
+        sslmode = self._find("sslmode")
+        if sslmode is not None and sslmode not in _SSLMODES:
+            raise self._invalid(f"has an unknown sslmode: use one of {', '.join(_SSLMODES)}")
+        return sslmode
+
+    def _sslrootcert(self) -> str | None:
+        certificates = self._find("sslrootcert")
+        if certificates is None or certificates == SYSTEM_CERTIFICATES or _PEM in certificates:
+            return certificates
+        raise self._invalid(
+            "has an sslrootcert that is not PEM text (the runner has no files of yours): put "
+            "the certificates themselves there, or into sslrootcert of the ExportTarget"
+        )
+
+    def _uri_parts(self, uri: str | None, parse_uri: UriParser) -> dict[str, str]:
+        """The URI's parts by logical name.
+
+        A URI for another kind of client is no obstacle where the Secret says everything
+        without it, so what is wrong with it is only kept for later.
+        """
+        if uri is None:
+            return {}
+        try:
+            parts = parse_uri(uri)
+        except ValueError:
+            # libpq's own message can repeat a piece of the password.
+            self._uri_problem = self._invalid(
+                "has a uri that libpq can't read: check its parameters, and percent-encode "
+                "special characters of the password"
+            )
+            return {}
+        unknown = sorted(set(parts) - set(_LOGICAL_OF_KEYWORD) - _TAKEN - _IGNORED)
+        if unknown:
+            self._uri_problem = self._invalid(
+                f"has a uri with the parameter {unknown[0]}, which exports don't support: "
+                "remove it there"
+            )
+            return {}
+        for keyword in sorted(_TAKEN & set(parts)):
+            self._more.setdefault(keyword, parts[keyword])
+        return _cleaned(
+            {logical: parts.get(keyword, "") for keyword, logical in _LOGICAL_OF_KEYWORD.items()}
+        )
+
+    def _invalid(self, problem: str) -> RunnerFailure:
+        name = f'Secret "{self._secret}"' if self._secret else "Secret"
+        return RunnerFailure(ExitCode.SECRET_INVALID, f"The target's {name} {problem}.")
+
+
+def _values(environment: Mapping[str, str], prefix: str, *, upper: bool) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for logical, keys in protocol.SECRET_KEYS.items():
+        names = [logical.upper()] if upper else keys
+        values = (environment.get(prefix + name, "").rstrip("\r\n") for name in names)
+        # `echo value | base64` leaves a newline at the end, which is never meant.
+        found[logical] = next(filter(None, values), "")
+    return _cleaned(found)
+
+
+def _cleaned(values: dict[str, str]) -> dict[str, str]:
+    clean = {
+        logical: value if logical in ("username", "password", "database") else value.strip()
+        for logical, value in values.items()
+    }
+    if clean.get("database") == _ANY_DATABASE:
+        del clean["database"]
+    return {logical: value for logical, value in clean.items() if value}

@@ -1,0 +1,141 @@
+"""pg_dump's command line."""
+
+import contextlib
+import fcntl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from backupexport_contract.reasons import ExitCode
+
+from backupexport_runner.postgres.libpq_parameters import TCP_PARAMETERS
+from backupexport_runner.task.failure import RunnerFailure
+
+# Waiting for a lock also makes everybody behind it wait.
+_LOCK_WAIT_MILLISECONDS = 120_000
+
+_FORMAT = {"sql": "plain", "tar": "tar"}
+
+
+def dump_command(program: Path, dump_format: str) -> list[str]:
+    """The arguments, none of which comes from a request or a Secret.
+
+    Everything is kept that a restore of the whole database needs: owners, privileges, large
+    objects (which pg_dump takes along as long as no schema or table is chosen), comments,
+    publications and security labels
+    (https://www.postgresql.org/docs/current/app-pgdump.html).  Text stays in the database's own
+    encoding, into which not every SQL_ASCII database could be converted.
+    """
+    tcp = " ".join(f"{keyword}={value}" for keyword, value in TCP_PARAMETERS.items())
+    return [
+        str(program),
+        f"--format={_FORMAT[dump_format]}",
+        "--no-password",
+        f"--lock-wait-timeout={_LOCK_WAIT_MILLISECONDS}",
+        # The database itself comes from PGDATABASE, where it can't be read as a URI.
+        f"--dbname={tcp}",
+    ]
+
+
+# What an unprivileged process may ask for (/proc/sys/fs/pipe-max-size).
+_PIPE_BYTES = 1024 * 1024
+_KEPT_LINES = 40
+_LONGEST_LINE = 2000
+_VERSION_SECONDS = 20
+
+
+class Complaints:
+    """What pg_dump says on stderr: the first and the last lines of it, however much it is."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._first: list[str] = []
+        self._last: list[str] = []
+
+    def read(self, stream: IO[bytes]) -> None:
+        """Read to the end; each line is told at once, until there are too many."""
+        # A limit, because a "line" may hold a whole query or never end.
+        while line := stream.readline(_LONGEST_LINE):
+            self._keep(line.decode(errors="replace").rstrip("\r\n"))
+
+    def _keep(self, line: str) -> None:
+        if len(self._first) < _KEPT_LINES:
+            self._first.append(line)
+            self._tell(line)
+        else:
+            self._last = [*self._last[1 - _KEPT_LINES :], line]
+
+    @property
+    def lines(self) -> list[str]:
+        """The kept ones, in their order."""
+        return self._first + self._last
+
+    def tell_last(self) -> None:
+        """Tell the lines that were too many to be told at once."""
+        for line in self._last:
+            self._tell(line)
+
+
+class PgDump:
+    """A running pg_dump; use it within `running_pg_dump`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], complaints: Complaints) -> None:
+        self.process = process
+        self._complaints = complaints
+        if process.stdout is None or process.stderr is None:
+            raise AssertionError("both are pipes")
+        self.stdout = process.stdout.fileno()
+        self._reader = threading.Thread(
+            target=complaints.read, args=(process.stderr,), name="stderr", daemon=True
+        )
+        self._reader.start()
+
+    def wait(self) -> tuple[int, list[str]]:
+        """Exit status (negative: a signal) and stderr's lines, once the process is reaped."""
+        status = self.process.wait()
+        self._reader.join()
+        self._complaints.tell_last()
+        return status, self._complaints.lines
+
+
+@contextlib.contextmanager
+def running_pg_dump(
+    command: Sequence[str], environment: Mapping[str, str], tell: Callable[[str], None]
+) -> Iterator[PgDump]:
+    """Start pg_dump; on the way out it is dead and reaped, whatever happened."""
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        try:
+            dump = PgDump(process, Complaints(tell))
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(dump.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            yield dump
+        finally:
+            process.kill()
+
+
+def dump_version(program: Path) -> str:
+    """For example "17.6", from `pg_dump (PostgreSQL) 17.6 (Debian 17.6-1)`."""
+    try:
+        said = subprocess.run(
+            [program, "--version"],
+            env={"LC_ALL": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            timeout=_VERSION_SECONDS,
+        ).stdout.decode(errors="replace")
+        return said.split()[2]
+    except (OSError, subprocess.SubprocessError, IndexError) as error:
+        raise RunnerFailure(
+            ExitCode.INTERNAL,
+            f"The runner's {program} doesn't run ({type(error).__name__}): use another "
+            "runner.image.",
+        ) from error

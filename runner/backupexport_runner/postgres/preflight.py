@@ -1,0 +1,117 @@
+"""What the runner asks the server before the dump, and about its failure after it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from backupexport_runner.postgres import libpq
+from backupexport_runner.postgres.connection_failures import connection_failure
+from backupexport_runner.postgres.dump_failures import Obstacle
+from backupexport_runner.postgres.libpq_parameters import CONNECT_SECONDS
+
+_QUERY_SECONDS = 5
+# A little more than the server's own statement_timeout, for a server that stopped altogether.
+_ANSWER_SECONDS = _QUERY_SECONDS + 2
+
+# An address that swallows packets is given up by the kernel, and libpq tries the next one.
+_GIVE_UP = {"tcp_user_timeout": "4000"}
+
+# Bytes of a plain dump for each byte on the server's disk.  A row loses its header and padding
+# and gains in digits (measured: 0.98 for wide rows with uuids and JSON, 0.35 for two integers);
+# what lies in TOAST is compressed there; large objects become hexadecimal digits.
+_OF_HEAP = 0.85
+_OF_TOAST = 2.0
+_OF_LARGE_OBJECTS = 2.0
+_LEAST_ESTIMATE = 64 * 1024
+
+_SIZES = """
+SELECT coalesce(sum(pg_catalog.pg_relation_size(c.oid)), 0)::bigint,
+       coalesce(sum(pg_catalog.pg_relation_size(nullif(c.reltoastrelid, 0))), 0)::bigint,
+       pg_catalog.pg_relation_size('pg_catalog.pg_largeobject')
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+   AND c.relkind = 'r' AND c.relpersistence <> 't'
+"""
+
+# What pg_dump locks and reads: tables, and the state of sequences.  Members of an extension
+# are only created again by it, and not read.
+_OBSTACLES = """
+SELECT CASE WHEN NOT s.usable THEN 'schema' WHEN c.relkind = 'S' THEN 'sequence'
+            ELSE 'table' END,
+       CASE WHEN NOT s.usable THEN pg_catalog.quote_ident(n.nspname)
+            ELSE pg_catalog.format('%I.%I', n.nspname, c.relname) END,
+       s.usable AND s.readable
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ CROSS JOIN LATERAL (
+       SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') AS usable,
+              pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable) s
+ WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+   AND c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'
+   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                    WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                      AND d.objid = c.oid AND d.deptype = 'e')
+   AND NOT (s.usable AND s.readable AND NOT pg_catalog.row_security_active(c.oid))
+ ORDER BY c.oid LIMIT 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The server as the preflight found it; `estimated_bytes` is 0 where it would not tell."""
+
+    version_number: int
+    version: str
+    estimated_bytes: int
+
+    @property
+    def major(self) -> int:
+        """The major version, for example 17 (9 for every 9.x)."""
+        return self.version_number // 10000
+
+
+def look_at_server(parameters: Mapping[str, str]) -> Server:
+    """Version and size of the database, or RunnerFailure where it can't be connected to."""
+    with _connected(parameters) as session:
+        try:
+            rows = session.rows(_transaction(_SIZES), _ANSWER_SECONDS)
+            sizes = [int(value) for value in rows[0]]
+        except (libpq.ServerError, LookupError, ValueError):
+            # It only makes the percentage; the dump may well succeed.
+            sizes = []
+        return Server(
+            session.server_version_number, session.server_version, estimated_dump_bytes(*sizes)
+        )
+
+
+def estimated_dump_bytes(heap: int = 0, toast: int = 0, large_objects: int = 0) -> int:
+    """What a plain dump will write, from sizes on the server's disk; 0 where all are unknown."""
+    if not (heap or toast or large_objects):
+        return 0
+    guess = heap * _OF_HEAP + toast * _OF_TOAST + large_objects * _OF_LARGE_OBJECTS
+    return max(_LEAST_ESTIMATE, int(guess))
+
+
+def find_obstacle(parameters: Mapping[str, str]) -> Obstacle | None:
+    """The first thing that the catalogs say the user can't read, in any language of the server.
+
+    RunnerFailure where the server can't be connected to any more, which then is the reason.
+    """
+    with _connected(parameters) as session:
+        try:
+            rows = session.rows(_transaction(_OBSTACLES), _ANSWER_SECONDS)
+        except libpq.ServerError:
+            return None
+    return next((Obstacle(kind, name, hidden == "t") for kind, name, hidden in rows), None)
+
+
+def _connected(parameters: Mapping[str, str]) -> libpq.Session:
+    try:
+        return libpq.connect({**parameters, **_GIVE_UP}, CONNECT_SECONDS)
+    except libpq.ServerError as error:
+        raise connection_failure(error.sqlstates, error.text) from None
+
+
+def _transaction(statement: str) -> str:
+    # LOCAL, and in a transaction, so that nothing stays in a pooler's server connection.
+    return (
+        f"BEGIN READ ONLY; SET LOCAL statement_timeout = '{_QUERY_SECONDS}s';{statement};ROLLBACK"
+    )

@@ -1,0 +1,1 @@
+"""What every task has: its request, its log, its interruption, its failure."""

@@ -1,0 +1,69 @@
+"""Takes secret values out of text that leaves the process."""
+
+import contextlib
+import json
+import sys
+import threading
+from collections.abc import Iterable
+from typing import TextIO
+from urllib.parse import quote
+
+from backupexport_contract import runner_protocol, timestamps
+
+_HIDDEN = "[hidden]"
+
+
+class Scrubber:
+    """Replaces every spelling of the secrets it knows: as they are, in a URI, in JSON, in repr."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._spellings: list[str] = []
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Hide these values too from now on; empty ones are no secret."""
+        spellings = set(self._spellings)
+        for secret in filter(None, secrets):
+            spellings |= {
+                secret,
+                quote(secret, safe="", errors="surrogateescape"),
+                json.dumps(secret)[1:-1],
+                repr(secret)[1:-1],
+            }
+        # Longest first, or a short one could cut a long one into pieces that stay.
+        self._spellings = sorted(spellings, key=len, reverse=True)
+
+    def clean(self, text: str) -> str:
+        """`text` without any known secret."""
+        for spelling in self._spellings:
+            text = text.replace(spelling, _HIDDEN)
+        return text
+
+
+class Log:
+    """Writes one whole line at a time, from any thread, with every secret hidden."""
+
+    def __init__(self, scrubber: Scrubber, stream: TextIO | None = None) -> None:
+        self._scrubber = scrubber
+        self._stream = stream or sys.stdout
+        self._lock = threading.Lock()
+
+    def event(self, event: str, **fields: str | float | None) -> None:
+        """One line; texts among `fields` are scrubbed."""
+        clean = {
+            name: self._scrubber.clean(value) if isinstance(value, str) else value
+            for name, value in fields.items()
+        }
+        line = {"time": timestamps.to_text(timestamps.now()), "event": event, **clean}
+        self._write(json.dumps(line, separators=(",", ":")))
+
+    def progress(self, progress: runner_protocol.Progress) -> None:
+        """One progress line, as the operator reads it."""
+        now = timestamps.to_text(timestamps.now())
+        self._write(runner_protocol.progress_line(progress, time=now))
+
+    def _write(self, line: str) -> None:
+        # A log that nobody reads any more is no reason to give up a dump.
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            self._stream.write(line + "\n")
+            self._stream.flush()

@@ -1,0 +1,1 @@
+"""Files on the volume: artifact, manifest, notes, cleanup."""

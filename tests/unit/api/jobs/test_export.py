@@ -1,0 +1,111 @@
+"""POST /api/backup/export: what is stored and what is answered."""
+
+import re
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from backupexport_api.jobs.store import StoreRefusedError, StoreUnavailableError
+from backupexport_contract import names
+
+Make = Callable[..., Any]
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+async def test_accepted(post: Make, store: Any) -> None:
+    response = await post()
+    assert response.status_code == 202
+    data = response.json()["data"]
+    assert set(response.json()) == {"data"}
+    assert set(data) == {"job_id", "status", "project_id", "created_at"}
+    assert (data["status"], data["project_id"]) == ("pending", "proj-123")
+    assert uuid.UUID(data["job_id"]).version == 4
+    assert TIME.fullmatch(data["created_at"])
+    assert response.headers["Location"] == f"/api/jobs/{data['job_id']}"
+    (manifest,) = store.manifests
+    assert manifest["metadata"]["name"] == data["job_id"]
+    assert manifest["metadata"]["annotations"] == {
+        names.ANNOTATION_REQUESTED_BY: "alice",
+        names.ANNOTATION_CREATED_AT: data["created_at"],
+    }
+    assert manifest["metadata"]["labels"] == {
+        names.LABEL_JOB_ID: data["job_id"],
+        names.LABEL_PROJECT_HASH: names.project_hash("proj-123"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "spec"),
+    [
+        ({}, {"format": "sql", "compress": True}),
+        ({"compress": False}, {"format": "sql", "compress": False}),
+        (
+            {"format": "tar", "compression": "gzip", "storage_path": "a/b", "notify_email": None},
+            {"format": "tar", "compress": True, "compression": "gzip", "storagePath": "a/b"},
+        ),
+        (
+            {"notify_email": "ops@example.com"},
+            {"format": "sql", "compress": True, "notifyEmail": "ops@example.com"},
+        ),
+    ],
+)
+async def test_spec(post: Make, store: Any, fields: dict[str, Any], spec: Any) -> None:
+    assert (await post(**fields)).status_code == 202
+    assert store.manifests[0]["spec"] == {"projectId": "proj-123", **spec}
+
+
+async def test_two_requests_are_two_jobs(post: Make) -> None:
+    first, second = await post(), await post()
+    assert first.json()["data"]["job_id"] != second.json()["data"]["job_id"]
+
+
+async def test_the_job_can_be_read_at_once(
+    post: Make, client: httpx.AsyncClient, bearer: Make
+) -> None:
+    location = (await post()).headers["Location"]
+    assert (await client.get(location, headers=bearer())).status_code == 200
+
+
+async def test_unknown_project(post: Make, store: Any) -> None:
+    response = await post(project_id="nobody")
+    assert (response.status_code, response.json()["code"]) == (404, "project_not_found")
+    assert store.manifests == []
+
+
+async def test_store_unavailable(post: Make, store: Any) -> None:
+    store.failure = StoreUnavailableError("Try again.", "connection refused by 10.0.0.1")
+    response = await post()
+    assert (response.status_code, response.json()["code"]) == (503, "kubernetes_unavailable")
+    assert int(response.headers["Retry-After"]) > 0
+    assert response.json()["detail"] == "Try again."
+    assert "10.0.0.1" not in response.text
+
+
+@pytest.mark.parametrize("failure", [StoreRefusedError("spec.x: bad"), KeyError("hunter2")])
+async def test_our_bug(
+    post: Make, store: Any, caplog: pytest.LogCaptureFixture, failure: Any
+) -> None:
+    store.failure = failure
+    response = await post()
+    assert response.status_code == 500
+    assert response.headers["Content-Type"] == "application/problem+json"
+    body = response.json()
+    assert body["code"] == "internal_error"
+    assert body["request_id"] == response.headers["X-Request-ID"]
+    assert str(failure) not in response.text
+    assert "unhandled exception" in caplog.text
+
+
+@pytest.mark.parametrize("subject", ["ü/ñ\n=,", "a" * 500, "Ops <ops@example.com>"])
+async def test_a_subject_is_any_text(
+    client: httpx.AsyncClient, bearer: Make, store: Any, subject: Any
+) -> None:
+    response = await client.post(
+        "/api/backup/export", json={"project_id": "proj-123"}, headers=bearer(sub=subject)
+    )
+    assert response.status_code == 202
+    annotations = store.manifests[0]["metadata"]["annotations"]
+    assert annotations[names.ANNOTATION_REQUESTED_BY] == subject

@@ -1,0 +1,118 @@
+"""What the chart brings so that the operator can have several pods, and can be taken away."""
+
+from typing import Any
+
+import pytest
+from backupexport_contract.deliveries import Deliveries
+from backupexport_operator.manifests.delivery_job import PublicApi
+from backupexport_operator.settings import Settings
+from rendered_chart import EVERYTHING, environment, every_combination, of_kind, render
+
+
+def spec_of(manifests: list[dict[str, Any]], kind: str, end: str) -> Any:
+    (manifest,) = of_kind(manifests, kind, end)
+    return manifest["spec"]
+
+
+def settings_of(manifests: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name, value in environment(manifests, "operator").items():
+        if isinstance(value, str):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("BACKUPEXPORT_NAMESPACE", "n")
+    return Settings()
+
+
+@every_combination
+def test_the_operator_accepts_what_the_chart_gives_it(
+    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifests = render(values)
+    settings = settings_of(manifests, monkeypatch)
+    lease = values.get("operator", {}).get("lease", {})
+    timings = settings.lease_timings
+    assert timings.lease == lease.get("seconds", 10)
+    assert timings.renew_deadline == lease.get("renewDeadlineSeconds", 7)
+    assert timings.retry == lease.get("retrySeconds", 2)
+    named = [
+        rule["resourceNames"]
+        for role in of_kind(manifests, "Role", "-operator")
+        for rule in role["rules"]
+        if rule["resources"] == ["leases"] and "resourceNames" in rule
+    ]
+    assert named == [[settings.lease_name]]
+
+
+def test_deliveries_reach_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    deliveries = {
+        "email": {"host": "m", "from": "e@example.com", "giveUpSeconds": 86400},
+        "telegram": {"secretRef": {"name": "bot"}, "partBytes": 2_000_000_000},
+    }
+    values = {
+        "deliveries": deliveries,
+        "publicUrl": "https://exports.example.com",
+        "api": {"downloads": {"enabled": True}},
+    }
+    settings = settings_of(render(values), monkeypatch)
+    assert settings.deliveries == Deliveries.model_validate(deliveries)
+    assert settings.public_api == PublicApi("https://exports.example.com", has_downloads=True)
+
+
+def test_nobody_is_told_of_downloads_that_are_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of(render({"api": {"downloads": {"enabled": False}}}), monkeypatch)
+    assert settings.public_api == PublicApi(None, has_downloads=False)
+    assert settings.deliveries == Deliveries()
+
+
+def test_a_rollout_takes_no_pod_away_before_another_can_take_over() -> None:
+    spec = spec_of(render(), "Deployment", "-operator")
+    assert spec["replicas"] == 2
+    assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    (container,) = spec["template"]["spec"]["containers"]
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    uid = environment(render(), "operator")["BACKUPEXPORT_POD_UID"]
+    assert uid == {"fieldRef": {"fieldPath": "metadata.uid"}}
+
+
+@pytest.mark.parametrize(
+    ("operator", "maxima"),
+    [
+        ({}, [1]),
+        ({"podDisruptionBudget": {"maxUnavailable": "50%"}}, ["50%"]),
+        ({"podDisruptionBudget": {"enabled": False}}, []),
+        ({"replicas": 1}, []),
+    ],
+)
+def test_the_disruption_budget(operator: dict[str, Any], maxima: list[Any]) -> None:
+    budgets = of_kind(render({"operator": operator}), "PodDisruptionBudget", "-operator")
+    assert [budget["spec"]["maxUnavailable"] for budget in budgets] == maxima
+
+
+def test_pods_are_spread_over_nodes_unless_told_otherwise() -> None:
+    template = spec_of(render(), "Deployment", "-operator")["template"]
+    (default,) = template["spec"]["topologySpreadConstraints"]
+    labels = template["metadata"]["labels"]
+    assert default["labelSelector"]["matchLabels"].items() <= labels.items()
+    given = spec_of(render(EVERYTHING), "Deployment", "-operator")["template"]["spec"]
+    assert given["topologySpreadConstraints"] == [{"topologyKey": "zone", "maxSkew": 1}]
+
+
+@every_combination
+def test_an_uninstall_leaves_no_finalizer(values: dict[str, Any]) -> None:
+    manifests = render(values)
+    (job,) = of_kind(manifests, "Job", "-finalizers")
+    annotations = job["metadata"]["annotations"]
+    assert annotations["helm.sh/hook"] == "pre-delete"
+    assert "before-hook-creation" in annotations["helm.sh/hook-delete-policy"]
+    pod = job["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    operator = spec_of(manifests, "Deployment", "-operator")
+    (original,) = operator["template"]["spec"]["containers"]
+    assert container["image"] == original["image"]
+    assert container["command"] == [*original["command"], "release-finalizers"]
+    assert pod["spec"]["serviceAccountName"] == operator["template"]["spec"]["serviceAccountName"]
+    # Or it would count as one of the Deployment's pods.
+    assert not operator["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    env = {item["name"]: item.get("value") for item in container["env"]}
+    lease = environment(manifests, "operator")["BACKUPEXPORT_LEASE_NAME"]
+    assert env["BACKUPEXPORT_LEASE_NAME"] == lease

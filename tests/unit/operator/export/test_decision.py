@@ -1,0 +1,673 @@
+"""What the operator does next, as tables of what it sees."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from backupexport_contract import timestamps
+from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.export_target import ExportTarget
+from backupexport_contract.names import job_name
+from backupexport_contract.reasons import ExitCode, Phase, Reason
+from backupexport_contract.runner_protocol import Artifact, Outcome, Progress, outcome_text
+from backupexport_operator.export.decision import (
+    FOREIGN_JOB_GRACE,
+    FOREIGN_JOB_PATIENCE,
+    START_GRACE,
+    TARGET_GRACE,
+    Plan,
+    decide,
+    decide_departed,
+)
+from backupexport_operator.observed.export_files import CLEANUP_PAUSE, NODE_GRACE
+from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
+from backupexport_operator.observed.observation import Observation, TaskRun, Turn
+
+CREATED = "2026-01-29T15:30:00Z"
+NOW = datetime(2026, 1, 29, 15, 31, 0, tzinfo=UTC)
+LATER = "2026-01-29T15:30:30Z"
+JOB = JobFacts(name=job_name("nightly"), owner_uid="uid-1", created_at=CREATED)
+POD = PodFacts(name="pod-a", created_at=CREATED, node="node-1")
+ARTIFACT = Artifact("p/f.sql.zst", 1024, 4096, "ab", "17.5", "17.6")
+DONE = replace(
+    POD,
+    started_at=CREATED,
+    finished_at=LATER,
+    exit_code=0,
+    termination_message=outcome_text(Outcome(ARTIFACT)),
+)
+TARGET = ExportTarget.model_validate(
+    {"metadata": {"name": "t"}, "spec": {"projectId": "p", "secretRef": {"name": "s"}}}
+)
+
+TIDY = JobFacts(name="tidy-bex-nightly", owner_uid="uid-1", task="tidy", created_at=CREATED)
+TIDIED = TaskRun(
+    replace(TIDY, complete=True),
+    [replace(POD, task="tidy", exit_code=0, termination_message=outcome_text(Outcome()))],
+)
+
+
+def export(spec: dict[str, Any] | None = None, **status: Any) -> BackupExport:
+    return BackupExport.model_validate(
+        {
+            "metadata": {
+                "name": "nightly",
+                "uid": "uid-1",
+                "generation": 1,
+                "creationTimestamp": CREATED,
+            },
+            "spec": {"projectId": "p", **(spec or {})},
+            "status": status,
+        }
+    )
+
+
+ACCEPTED = export(jobName=JOB.name, phase="Pending")
+RUNNING = export(jobName=JOB.name, phase="Running", startTime=CREATED, attempts=1)
+
+
+def seen(of: BackupExport, *pods: PodFacts, **changes: Any) -> Observation:
+    facts: dict[str, Any] = {"target": TARGET, "job": JOB, "now": NOW, "backoff_limit": 4}
+    return Observation(export=of, pods=pods, **(facts | changes))
+
+
+def ended(exit_code: int, message: str | None = None, **changes: Any) -> PodFacts:
+    return replace(
+        POD,
+        started_at=CREATED,
+        finished_at=LATER,
+        exit_code=exit_code,
+        termination_message=outcome_text(Outcome(message=message)) if message else "",
+        **changes,
+    )
+
+
+def outcome(plan: Plan) -> tuple[Phase | None, Reason | None]:
+    return plan.status.phase, plan.status.reason
+
+
+def test_a_new_export_gets_its_job() -> None:
+    plan = decide(seen(export(), job=None))
+    assert plan.create_job
+    assert outcome(plan) == (Phase.PENDING, None)
+    assert plan.status.job_name == JOB.name
+    assert [c.type for c in plan.status.conditions] == ["Accepted"]
+
+
+def test_a_suspended_target_holds_the_export_back_and_says_so() -> None:
+    spec = TARGET.spec.model_copy(update={"suspend": True})
+    plan = decide(seen(export(), job=None, target=TARGET.model_copy(update={"spec": spec})))
+    assert not plan.create_job
+    assert outcome(plan) == (Phase.PENDING, Reason.TARGET_SUSPENDED)
+
+
+def test_a_missing_target_is_waited_for_a_moment_and_then_fails() -> None:
+    young = decide(seen(export(), job=None, target=None, now=NOW - timedelta(seconds=58)))
+    assert outcome(young) == (Phase.PENDING, None)
+    assert young.recheck_after == TARGET_GRACE - timedelta(seconds=2)
+    old = decide(seen(export(), job=None, target=None))
+    assert outcome(old) == (Phase.FAILED, Reason.TARGET_NOT_FOUND)
+
+
+@pytest.mark.parametrize(
+    ("pod", "reason"),
+    [
+        (replace(POD, unschedulable="0/1 nodes are available"), Reason.UNSCHEDULABLE),
+        (replace(POD, waiting="ImagePullBackOff"), Reason.IMAGE_UNAVAILABLE),
+        (replace(POD, waiting="ErrImagePull"), Reason.IMAGE_UNAVAILABLE),
+        (
+            replace(POD, waiting="CreateContainerConfigError", waiting_message="secret not found"),
+            Reason.SECRET_INVALID,
+        ),
+        (
+            replace(
+                POD,
+                waiting="CreateContainerConfigError",
+                waiting_message="failed to sync secret cache: timed out waiting for the condition",
+            ),
+            None,
+        ),
+        (
+            replace(POD, waiting="CreateContainerConfigError", waiting_message="prepare subPath"),
+            Reason.STORAGE_UNWRITABLE,
+        ),
+        (replace(POD, waiting="CreateContainerError"), Reason.INTERNAL),
+        (replace(POD, waiting="ContainerCreating"), None),
+        (POD, None),
+    ],
+)
+def test_what_cannot_start_says_so_while_pending(pod: PodFacts, reason: Reason | None) -> None:
+    assert outcome(decide(seen(ACCEPTED, pod))) == (Phase.PENDING, reason)
+
+
+MOUNT = "FailedMount: MountVolume.SetUp failed for volume."
+SANDBOX = "FailedCreatePodSandBox: container init was OOM-killed (memory limit too low?)"
+QUOTA = "FailedCreate: pods is forbidden: exceeded quota."
+
+
+@pytest.mark.parametrize(
+    ("pods", "warning", "reason"),
+    [
+        ((POD,), MOUNT, Reason.STORAGE_UNWRITABLE),
+        ((POD,), SANDBOX, Reason.OUT_OF_MEMORY),
+        ((POD,), "", Reason.INTERNAL),
+        ((), QUOTA, Reason.UNSCHEDULABLE),
+        ((), "", Reason.UNSCHEDULABLE),
+    ],
+)
+def test_what_tells_nothing_is_asked_for_warnings_and_at_last_said_to_be_stuck(
+    pods: Any, warning: str, reason: Reason
+) -> None:
+    very_young = decide(seen(ACCEPTED, *pods, now=NOW - timedelta(seconds=50)))
+    assert (outcome(very_young), very_young.wants_warning) == ((Phase.PENDING, None), False)
+    young = decide(seen(ACCEPTED, *pods))
+    assert (outcome(young), young.wants_warning) == ((Phase.PENDING, None), True)
+    assert young.recheck_after is not None
+    told = decide(seen(ACCEPTED, *pods, warning=warning))
+    assert outcome(told) == (Phase.PENDING, reason if warning else None)
+    old = decide(seen(ACCEPTED, *pods, warning=warning, now=NOW + START_GRACE))
+    assert outcome(old) == (Phase.PENDING, reason)
+    assert old.recheck_after is not None
+    if reason is not Reason.OUT_OF_MEMORY:
+        assert warning.rstrip(".") in (old.status.message or "")
+
+
+def test_a_disruption_is_told_and_is_no_attempt() -> None:
+    evicted = ended(143, "Stopped.", disrupted=True)
+    plan = decide(seen(ACCEPTED, evicted))
+    assert "doesn't count" in (plan.status.message or "")
+    assert not plan.status.attempts
+    again = replace(POD, name="pod-b", created_at=LATER, started_at=LATER)
+    assert decide(seen(ACCEPTED, again, lost_pods=[evicted])).status.attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("of", "words"),
+    [
+        (ACCEPTED, "its pod never started"),
+        (RUNNING, "had dumped nothing yet"),
+        (
+            export(
+                jobName=JOB.name, phase="Running", startTime=CREATED,
+                progress={
+                    "percent": 50, "dumpedBytes": 2048, "estimatedBytes": 4096, "display": "50%",
+                },
+            ),
+            "had dumped 2.0 KiB of about 4.0 KiB",
+        ),
+    ],
+)  # fmt: skip
+def test_the_deadline_says_how_far_it_was(of: BackupExport, words: str) -> None:
+    late = replace(JOB, failure="DeadlineExceeded")
+    plan = decide(seen(of, job=late, tidying=TIDIED))
+    assert outcome(plan) == (Phase.FAILED, Reason.DEADLINE_EXCEEDED)
+    assert words in (plan.status.message or "")
+
+
+def test_a_pod_that_its_node_ended_says_so() -> None:
+    pod = replace(POD, phase="Failed", reason="OutOfcpu", message="Node has no cpu.")
+    plan = decide(seen(ACCEPTED, pod, job=replace(JOB, failure="BackoffLimitExceeded")))
+    assert "Node has no cpu" in (plan.status.message or "")
+
+
+def test_a_running_pod_means_running_and_is_followed() -> None:
+    pod = replace(POD, started_at=LATER)
+    plan = decide(seen(ACCEPTED, pod, progress=Progress(42, 42, 100)))
+    assert outcome(plan) == (Phase.RUNNING, None)
+    assert plan.follow_pod == pod.name
+    assert plan.status.start_time == "2026-01-29T15:30:30.000Z"
+    assert plan.status.attempts == 1
+    assert plan.status.progress is not None
+    assert plan.status.progress.display == "42%"
+
+
+def test_the_runners_report_means_succeeded_before_the_job_says_so() -> None:
+    plan = decide(seen(RUNNING, DONE))
+    assert outcome(plan) == (Phase.SUCCEEDED, None)
+    assert plan.status.artifact is not None
+    assert plan.status.artifact.sha256 == "ab"
+    assert plan.status.artifact.display_size == "1.0 KiB"
+    assert plan.status.progress is not None
+    assert (plan.status.progress.percent, plan.status.progress.dumped_bytes) == (100, 4096)
+    assert plan.status.completion_time == "2026-01-29T15:30:30.000Z"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"job": None},
+        {"job": replace(JOB, failure="DeadlineExceeded")},
+        {"target": None},
+        {"job": replace(JOB, deleting=True)},
+    ],
+)
+def test_a_file_that_is_there_is_a_success_whatever_happened_since(changes: Any) -> None:
+    assert decide(seen(RUNNING, DONE, **changes)).status.phase == Phase.SUCCEEDED
+    cancelled = export({"cancel": True}, jobName=JOB.name, phase="Running")
+    assert decide(seen(cancelled, DONE, **changes)).status.phase == Phase.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "reason"),
+    [
+        (ExitCode.BAD_REQUEST, Reason.INTERNAL),
+        (ExitCode.SECRET_INVALID, Reason.SECRET_INVALID),
+        (ExitCode.AUTHENTICATION_FAILED, Reason.AUTHENTICATION_FAILED),
+        (ExitCode.DATABASE_NOT_FOUND, Reason.DATABASE_NOT_FOUND),
+        (ExitCode.PERMISSION_DENIED, Reason.PERMISSION_DENIED),
+        (ExitCode.SERVER_VERSION_UNSUPPORTED, Reason.SERVER_VERSION_UNSUPPORTED),
+        (ExitCode.STORAGE_FULL, Reason.STORAGE_FULL),
+        (ExitCode.STORAGE_UNWRITABLE, Reason.STORAGE_UNWRITABLE),
+    ],
+)
+def test_what_cannot_heal_fails_at_once(exit_code: int, reason: Reason) -> None:
+    plan = decide(seen(RUNNING, ended(exit_code, "Do this.")))
+    assert outcome(plan) == (Phase.FAILED, reason)
+    assert plan.status.message == "Do this."
+    assert [c.type for c in plan.status.conditions] == ["Failed"]
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        ended(ExitCode.CONNECTION_FAILED, "The server refuses."),
+        ended(ExitCode.DUMP_FAILED, "It broke."),
+        ended(137, ended_by="OOMKilled"),
+        ended(137),
+        ended(143),
+        ended(1),
+    ],
+)
+def test_what_may_heal_is_tried_again_and_says_why(pod: PodFacts) -> None:
+    plan = decide(seen(RUNNING, pod))
+    assert plan.status.phase == Phase.RUNNING
+    assert plan.status.reason is not None
+    assert "trying again" in (plan.status.message or "")
+    failed = replace(JOB, failure="BackoffLimitExceeded")
+    given_up = decide(seen(RUNNING, pod, job=failed, tidying=TIDIED))
+    assert given_up.status.phase == Phase.FAILED
+    assert given_up.status.reason == plan.status.reason
+
+
+def test_out_of_memory_names_what_to_raise() -> None:
+    failed = replace(JOB, failure="BackoffLimitExceeded")
+    plan = decide(seen(RUNNING, ended(137, ended_by="OOMKilled"), job=failed, tidying=TIDIED))
+    assert outcome(plan) == (Phase.FAILED, Reason.OUT_OF_MEMORY)
+    assert "resources.limits.memory" in (plan.status.message or "")
+
+
+def test_the_deadline_keeps_what_was_wrong_before() -> None:
+    stuck = export(
+        jobName=JOB.name, phase="Pending", reason="Unschedulable", message="No node can."
+    )
+    plan = decide(seen(stuck, job=replace(JOB, failure="DeadlineExceeded")))
+    assert outcome(plan) == (Phase.FAILED, Reason.DEADLINE_EXCEEDED)
+    assert "(before that: No node can)." in (plan.status.message or "")
+
+
+def test_a_job_deleted_by_hand_is_a_failure_and_not_made_again() -> None:
+    lost = [ended(ExitCode.CONNECTION_FAILED, "Refused."), ended(143, "Stopped.")]
+    plan = decide(seen(RUNNING, job=None, lost_job=JOB, lost_pods=lost[1:]))
+    assert outcome(plan) == (Phase.FAILED, Reason.JOB_DELETED)
+    assert "before that" not in (plan.status.message or "")
+    retried = decide(seen(RUNNING, job=None, lost_job=JOB, lost_pods=lost[:1]))
+    assert "(before that: Refused)." in (retried.status.message or "")
+    assert not plan.create_job
+
+
+def test_a_failed_job_that_was_cleared_away_has_failed() -> None:
+    """Kubernetes deletes it, in the foreground, when its time to live is over."""
+    cleared = replace(JOB, deleting=True, failure="BackoffLimitExceeded")
+    refused = ended(ExitCode.CONNECTION_FAILED, "Refused.")
+    plan = decide(seen(RUNNING, refused, job=cleared))
+    assert outcome(plan) == (Phase.FAILED, Reason.CONNECTION_FAILED)
+    plan = decide(seen(RUNNING, job=None, lost_job=cleared, lost_pods=[refused]))
+    assert outcome(plan) == (Phase.FAILED, Reason.CONNECTION_FAILED)
+
+
+def test_a_job_of_something_else_is_left_alone() -> None:
+    foreign = replace(JOB, owner_uid="uid-0")
+    plan = decide(seen(export(), job=foreign, now=NOW - timedelta(seconds=1)))
+    assert outcome(plan) == (Phase.PENDING, Reason.INTERNAL)
+    plan = decide(seen(export(), job=foreign, now=NOW + FOREIGN_JOB_GRACE))
+    assert outcome(plan) == (Phase.FAILED, Reason.INTERNAL)
+    assert not plan.delete_job
+    going = decide(seen(export(), job=replace(foreign, deleting=True)))
+    assert going.status.phase == Phase.PENDING
+    assert going.recheck_after is not None
+
+
+def test_cancelling_deletes_the_job_then_waits_for_the_pod_then_ends() -> None:
+    cancelled = export({"cancel": True}, jobName=JOB.name, phase="Running", attempts=1)
+    running = replace(POD, started_at=CREATED)
+    assert decide(seen(cancelled, running)).delete_job
+    waiting = decide(seen(cancelled, running, job=None, lost_job=JOB))
+    assert waiting == Plan(cancelled.status, recheck_after=NODE_GRACE)
+    stopped = ended(143, "Stopped.")
+    assert decide(seen(cancelled, stopped, job=None, lost_job=JOB)).status.phase == Phase.RUNNING
+    over = decide(seen(cancelled, job=None, lost_job=JOB, lost_pods=[stopped]))
+    assert outcome(over) == (Phase.CANCELLED, Reason.CANCELLED)
+
+
+def test_cancelling_what_never_got_its_container_needs_no_cleanup() -> None:
+    cancelled = export({"cancel": True}, jobName=JOB.name, phase="Pending")
+    never = replace(POD, phase="Failed", exit_code=137, never_made=True)
+    over = decide(seen(cancelled, job=None, lost_job=JOB, lost_pods=[never]))
+    assert outcome(over) == (Phase.CANCELLED, Reason.CANCELLED)
+    assert over.create_cleanup is None
+
+
+KILLED = ended(137)
+UNKNOWN_ENDS: dict[str, dict[str, Any]] = {
+    "killed": {"pods": (KILLED,)},
+    "vanished": {"lost_pods": (replace(POD, started_at=CREATED),)},
+    "vanished before its start was told": {"lost_pods": (POD,)},
+    "never seen": {"job": replace(JOB, failure="BackoffLimitExceeded", pods_made=1)},
+    "evicted": {"pods": (replace(POD, started_at=CREATED, phase="Failed", reason="Evicted"),)},
+}
+GIVEN_UP = replace(JOB, failure="BackoffLimitExceeded", pods_made=1)
+
+
+@pytest.mark.parametrize("facts", UNKNOWN_ENDS.values(), ids=UNKNOWN_ENDS)
+def test_where_nobody_knows_what_an_attempt_left_a_cleanup_looks_before_the_end(
+    facts: dict[str, Any],
+) -> None:
+    observation = replace(seen(RUNNING, job=GIVEN_UP), **facts)
+    plan = decide(observation)
+    assert plan.create_cleanup == "tidy"
+    assert plan.status.phase == Phase.RUNNING
+    waiting = replace(observation, tidying=TaskRun(TIDY))
+    assert decide(waiting).create_cleanup is None
+    assert decide(waiting).status.phase == Phase.RUNNING
+    assert decide(replace(observation, tidying=TIDIED)).status.phase == Phase.FAILED
+
+
+def test_a_cleanup_that_fails_does_not_keep_the_verdict() -> None:
+    failed = TaskRun(replace(TIDY, failure="DeadlineExceeded"))
+    plan = decide(seen(RUNNING, KILLED, job=GIVEN_UP, tidying=failed))
+    assert plan.status.phase == Phase.FAILED
+
+
+def test_a_cleanup_whose_report_is_lost_is_made_anew() -> None:
+    lost = TaskRun(replace(TIDY, complete=True))
+    plan = decide(seen(RUNNING, KILLED, job=GIVEN_UP, tidying=lost))
+    assert (plan.delete_cleanup, plan.status.phase) == ("tidy", Phase.RUNNING)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"job": replace(JOB, complete=True, pods_made=1)},
+        {"job": None},
+        {"job": GIVEN_UP},
+        {"pods": (replace(DONE, termination_message=""),)},
+    ],
+    ids=["complete", "job is gone", "given up", "unreadable"],
+)
+def test_a_file_that_a_cleanup_finds_whole_is_a_success(facts: dict[str, Any]) -> None:
+    observation = replace(seen(RUNNING), **facts)
+    assert decide(observation).create_cleanup == "tidy"
+    found = replace(TIDIED.pods[0], termination_message=outcome_text(Outcome(ARTIFACT)))
+    plan = decide(replace(observation, tidying=TaskRun(TIDIED.job, [found])))
+    assert plan.status.phase == Phase.SUCCEEDED
+    assert plan.status.artifact is not None
+    assert plan.status.artifact.sha256 == ARTIFACT.sha256
+
+
+def test_an_attempt_that_never_got_a_node_left_nothing() -> None:
+    pending = replace(POD, node="")
+    cancelled = export({"cancel": True}, jobName=JOB.name)
+    plan = decide(seen(cancelled, job=None, lost_job=JOB, lost_pods=[pending]))
+    assert plan.status.phase == Phase.CANCELLED
+
+
+def test_a_job_that_never_got_a_pod_left_nothing() -> None:
+    cancelled = export({"cancel": True}, jobName=JOB.name)
+    assert decide(seen(cancelled, job=None, lost_job=JOB)).status.phase == Phase.CANCELLED
+
+
+def test_a_pod_on_a_node_that_does_not_answer_is_not_waited_for_for_ever() -> None:
+    stuck = replace(POD, started_at=CREATED, deletes_at=CREATED)
+    failed = replace(JOB, failure="DeadlineExceeded", pods_made=1)
+    soon = timestamps.from_text(CREATED) + NODE_GRACE - timedelta(seconds=1)
+    assert decide(seen(RUNNING, stuck, job=failed, now=soon)).recheck_after is not None
+    late = soon + timedelta(seconds=2)
+    assert decide(seen(RUNNING, stuck, job=failed, now=late)).create_cleanup == "tidy"
+
+
+def test_waiting_for_its_turn_it_has_no_job_and_says_its_place() -> None:
+    plan = decide(seen(export(), job=None, turn=Turn(may_start=False, place="Second.")))
+    assert not plan.create_job
+    assert (plan.status.phase, plan.status.reason) == (Phase.PENDING, None)
+    assert plan.status.message == "Second."
+
+
+def test_the_place_goes_when_the_job_comes() -> None:
+    waited = export(phase="Pending", message="Second.")
+    plan = decide(seen(waited, job=None))
+    assert plan.create_job
+    assert plan.status.message is None
+
+
+HELD = {"finalizers": ["other.io/x", "backupexport.dev/artifact"]}
+
+
+def held(of: BackupExport, **metadata: Any) -> BackupExport:
+    return of.model_copy(update={"metadata": of.metadata.model_copy(update=HELD | metadata)})
+
+
+def test_a_file_that_is_to_go_with_its_export_holds_it_from_before_its_job() -> None:
+    plan = decide(seen(export({"artifactPolicy": "Delete"}), job=None))
+    assert (plan.create_job, plan.add_finalizer) == (True, True)
+    again = decide(seen(held(export({"artifactPolicy": "Delete"})), job=None))
+    assert (again.create_job, again.add_finalizer) == (True, False)
+    assert not decide(seen(export(), job=None)).add_finalizer
+
+
+def test_without_a_file_nothing_is_held() -> None:
+    of = held(export({"artifactPolicy": "Delete"}, jobName=JOB.name, phase="Running"))
+    plan = decide(seen(of, ended(ExitCode.PERMISSION_DENIED, "No."), job=JOB))
+    assert plan.status.phase == Phase.FAILED
+    assert plan.remove_finalizer
+    assert plan.status.disposal_pending is None
+
+
+def test_deleted_while_it_runs_stops_the_job_removes_the_file_and_lets_go() -> None:
+    of = held(
+        export({"artifactPolicy": "Delete"}, jobName=JOB.name, phase="Running"),
+        deletion_timestamp=LATER,
+    )
+    running = replace(POD, started_at=CREATED)
+    assert decide(seen(of, running)).delete_job
+    assert not decide(seen(of, running, job=replace(JOB, deleting=True))).delete_job
+    assert decide(seen(of, running, job=None)).create_cleanup is None
+    gone = seen(of, job=None, lost_pods=[replace(DONE)])
+    assert decide(gone).create_cleanup == "remove"
+    going = TaskRun(replace(TIDY, task="remove"))
+    assert decide(replace(gone, removal=going)) == Plan(of.status, recheck_after=CLEANUP_PAUSE)
+    assert decide(replace(gone, removal=TIDIED)) == Plan(of.status, remove_finalizer=True)
+
+
+def test_deleted_before_it_began_it_is_let_go() -> None:
+    of = held(export({"artifactPolicy": "Delete"}), deletion_timestamp=LATER)
+    assert decide(seen(of, job=None)) == Plan(of.status, remove_finalizer=True)
+
+
+def test_deleted_and_held_by_another_only_stops_the_job() -> None:
+    of = held(RUNNING, deletion_timestamp=LATER, finalizers=["other.io/x"])
+    assert decide(seen(of)).delete_job
+    assert decide(seen(of, job=None)) == Plan(of.status)
+
+
+@pytest.mark.parametrize(
+    ("facts", "cleanup"),
+    [
+        ({"lost_pods": [ended(143, "Stopped.")]}, None),
+        ({"of": ACCEPTED, "lost_pods": [replace(POD, node="")]}, None),
+        ({"lost_pods": [KILLED]}, "tidy"),
+        ({}, "tidy"),
+    ],
+)
+def test_what_left_before_its_end_leaves_no_partial_file(
+    facts: dict[str, Any], cleanup: str | None
+) -> None:
+    lost = JOB if facts else None
+    plan = decide_departed(seen(**{"of": RUNNING, "job": None, "lost_job": lost, **facts}))
+    assert (plan.create_cleanup, plan.recheck_after) == (cleanup, None)
+
+
+def test_what_left_before_its_end_is_waited_for_while_it_still_writes() -> None:
+    assert decide_departed(seen(RUNNING)).recheck_after is not None
+    running = replace(POD, started_at=CREATED)
+    assert decide_departed(seen(RUNNING, running, job=None)).recheck_after is not None
+
+
+@pytest.mark.parametrize(
+    ("spec", "target", "chart", "seconds"),
+    [
+        ({}, None, None, None),
+        ({}, None, 30, 30),
+        ({}, 20, 30, 20),
+        ({"retentionSeconds": 10}, 20, 30, 10),
+    ],
+)
+def test_an_end_notes_when_it_expires(
+    spec: dict[str, Any], target: int | None, chart: int | None, seconds: int | None
+) -> None:
+    of = TARGET.model_copy(
+        update={"spec": TARGET.spec.model_copy(update={"retention_seconds": target})}
+    )
+    running = export(spec, jobName=JOB.name)
+    status = decide(seen(running, DONE, target=of, retention_seconds=chart)).status
+    if seconds is None:
+        assert (status.expiration_time, status.disposal_pending) == (None, None)
+        return
+    assert status.expiration_time is not None
+    completed, expires = map(
+        timestamps.from_text, (status.completion_time or "", status.expiration_time)
+    )
+    assert expires - completed == timedelta(seconds=seconds)
+    assert status.disposal_pending
+
+
+def test_cancelling_before_the_job_exists_never_makes_one() -> None:
+    plan = decide(seen(export({"cancel": True}), job=None))
+    assert plan.status.phase == Phase.CANCELLED
+    assert not plan.create_job
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed", "Cancelled"])
+@pytest.mark.parametrize("pods", [(), (DONE,), (ended(ExitCode.DUMP_FAILED),)])
+@pytest.mark.parametrize("job", [None, JOB, replace(JOB, failure="DeadlineExceeded")])
+def test_a_finished_phase_never_changes(phase: str, pods: Any, job: Any) -> None:
+    finished = export({"cancel": True}, phase=phase, jobName=JOB.name)
+    assert decide(seen(finished, *pods, job=job)) == Plan(finished.status)
+
+
+def test_running_never_goes_back_to_pending() -> None:
+    retry = replace(POD, name="pod-b", created_at=LATER)
+    plan = decide(seen(RUNNING, ended(ExitCode.CONNECTION_FAILED, "No."), retry))
+    assert plan.status.phase == Phase.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("", Reason.INTERNAL), (json.dumps({"artifact": 1}), Reason.INTERNAL)]
+)
+def test_an_unreadable_report_is_said_to_be_one(text: str, reason: Reason) -> None:
+    plan = decide(seen(RUNNING, replace(DONE, termination_message=text), tidying=TIDIED))
+    assert outcome(plan) == (Phase.FAILED, reason)
+    assert "report can't be read" in (plan.status.message or "")
+
+
+def test_deciding_twice_changes_nothing_more() -> None:
+    observation = seen(RUNNING, ended(ExitCode.CONNECTION_FAILED, "No."))
+    first = decide(observation)
+    again = replace(observation, export=RUNNING.model_copy(update={"status": first.status}))
+    assert decide(again) == first
+
+
+def test_a_job_that_a_crash_kept_out_of_the_status_is_noted() -> None:
+    plan = decide(seen(export()))
+    assert plan.status.job_name == JOB.name
+    assert [c.type for c in plan.status.conditions] == ["Accepted"]
+
+
+@pytest.mark.parametrize("of", [ACCEPTED, RUNNING])
+def test_a_suspended_job_waits_for_whoever_suspended_it(of: BackupExport) -> None:
+    plan = decide(seen(of, job=replace(JOB, suspended=True), now=NOW + START_GRACE))
+    assert outcome(plan) == (of.phase, None)
+    assert "suspended" in (plan.status.message or "")
+
+
+def test_a_pod_more_than_was_seen_may_have_left_something() -> None:
+    failed = replace(JOB, failure="BackoffLimitExceeded", pods_made=2)
+    plan = decide(seen(RUNNING, ended(ExitCode.DUMP_FAILED, "It broke."), job=failed))
+    assert plan.create_cleanup == "tidy"
+
+
+def test_a_pod_that_vanished_on_its_node_may_have_begun() -> None:
+    """Deleted by force: the node had not told that it had started."""
+    lost = replace(POD, waiting="ContainerCreating")
+    cancelled = export({"cancel": True}, jobName=JOB.name)
+    plan = decide(seen(cancelled, job=None, lost_job=JOB, lost_pods=[lost]))
+    assert plan.create_cleanup == "tidy"
+
+
+def test_a_cleanup_that_does_not_end_does_not_keep_the_verdict() -> None:
+    """Suspended by Kueue, say: its deadline doesn't run then."""
+    observation = seen(RUNNING, KILLED, job=GIVEN_UP, tidying=TaskRun(TIDY))
+    assert decide(observation).status.phase == Phase.RUNNING
+    late = replace(observation, now=NOW + CLEANUP_PAUSE)
+    assert decide(late).status.phase == Phase.FAILED
+
+
+def test_deleted_right_after_its_job_was_made_it_is_still_cleaned_up_after() -> None:
+    """The status had not told of the Job yet."""
+    of = held(export({"artifactPolicy": "Delete"}), deletion_timestamp=LATER)
+    stopping = decide(seen(of))
+    assert stopping.delete_job
+    assert stopping.status.job_name == JOB.name
+    lost = seen(of, job=None, lost_job=JOB, lost_pods=[KILLED])
+    assert decide(lost).create_cleanup == "remove"
+
+
+def test_a_foreign_job_that_never_goes_is_not_waited_for_for_ever() -> None:
+    foreign = replace(JOB, owner_uid="uid-0", deleting=True)
+    plan = decide(seen(export(), job=foreign, now=NOW + FOREIGN_JOB_PATIENCE))
+    assert plan.status.phase == Phase.FAILED
+
+
+def test_a_suspended_jobs_lost_pod_is_no_failed_attempt() -> None:
+    stopped = replace(JOB, suspended=True)
+    plan = decide(seen(RUNNING, job=stopped, lost_pods=[replace(POD, started_at=CREATED)]))
+    assert "suspended" in (plan.status.message or "")
+    assert plan.status.phase == Phase.RUNNING
+
+
+def test_a_finalizer_that_somebody_put_on_a_retained_export_does_not_stay() -> None:
+    plan = decide(seen(held(RUNNING), DONE))
+    assert (plan.status.phase, plan.remove_finalizer) == (Phase.SUCCEEDED, True)
+    kept = held(export({"artifactPolicy": "Delete"}, jobName=JOB.name, phase="Running"))
+    assert not decide(seen(kept, DONE)).remove_finalizer
+
+
+def test_the_file_of_a_retained_export_is_not_removed_whatever_holds_it() -> None:
+    deleted = held(RUNNING, deletion_timestamp=LATER)
+    assert decide(seen(deleted, job=None, lost_job=JOB, lost_pods=[DONE])).create_cleanup == "tidy"
+
+
+def test_a_job_in_foreground_deletion_whose_pod_does_not_go_is_gone() -> None:
+    deleting = replace(JOB, deleting=True)
+    stuck = replace(POD, started_at=CREATED, deletes_at=CREATED)
+    at = timestamps.from_text(CREATED) + NODE_GRACE
+    plan = decide(seen(RUNNING, stuck, job=deleting, now=at))
+    assert plan.status.reason == Reason.JOB_DELETED
+    assert plan.create_cleanup == "tidy"
+
+
+def test_what_could_not_heal_stays_the_reason_though_the_job_is_gone() -> None:
+    wrong = ended(ExitCode.AUTHENTICATION_FAILED, "Correct the password.")
+    plan = decide(seen(RUNNING, job=None, lost_job=JOB, lost_pods=[wrong]))
+    assert outcome(plan) == (Phase.FAILED, Reason.AUTHENTICATION_FAILED)

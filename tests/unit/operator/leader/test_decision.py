@@ -1,0 +1,82 @@
+"""Who may lead, as tables."""
+
+from dataclasses import replace
+
+import pytest
+from backupexport_operator.leader.decision import (
+    Record,
+    Sighting,
+    Timings,
+    seconds_to_deadline,
+    seconds_to_write,
+    seconds_until_free,
+    sighted,
+)
+
+TIMINGS = Timings(lease=10, renew_deadline=7, retry=2)
+HELD = Record("a", 10, "1")
+SEEN = Sighting("a", 10, "1", since=100)
+
+
+@pytest.mark.parametrize(
+    ("before", "record", "after"),
+    [
+        pytest.param(None, None, Sighting("", 10, None, 105), id="nothing there yet"),
+        pytest.param(None, HELD, replace(SEEN, since=105), id="first seen, however old it is"),
+        pytest.param(SEEN, HELD, SEEN, id="no sign of life"),
+        pytest.param(SEEN, replace(HELD, stamp="2"), Sighting("a", 10, "2", 105), id="renewed"),
+        pytest.param(SEEN, Record("b", 10, "2"), Sighting("b", 10, "2", 105), id="taken"),
+        pytest.param(SEEN, Record("", 1, "2"), Sighting("", 10, "2", 105), id="given back"),
+        pytest.param(SEEN, Record("a", 60, "2"), Sighting("a", 60, "2", 105), id="a longer lease"),
+        pytest.param(SEEN, Record("a", 3, "2"), Sighting("a", 10, "2", 105), id="a shorter lease"),
+        pytest.param(SEEN, None, replace(SEEN, stamp=None, since=105), id="deleted"),
+        pytest.param(
+            replace(SEEN, stamp=None), None, replace(SEEN, stamp=None), id="still deleted"
+        ),
+        pytest.param(
+            Sighting("", 10, None, 100), None, Sighting("", 10, None, 100), id="still not there"
+        ),
+    ],
+)
+def test_what_is_seen(before: Sighting | None, record: Record | None, after: Sighting) -> None:
+    assert sighted(before, record, now=105, own=10) == after
+
+
+@pytest.mark.parametrize(
+    ("sighting", "now", "seconds"),
+    [
+        (SEEN, 100, 10),
+        (SEEN, 109, 1),
+        (SEEN, 110, 0),
+        (SEEN, 400, 0),
+        (replace(SEEN, holder=""), 100, 0),
+        (replace(SEEN, holder="me"), 100, 0),
+        (replace(SEEN, stamp=None), 101, 9),
+    ],
+)
+def test_when_it_is_free(sighting: Sighting, now: float, seconds: float) -> None:
+    assert seconds_until_free(sighting, "me", now) == seconds
+
+
+@pytest.mark.parametrize(
+    ("renewed_at", "now", "to_deadline", "to_write"),
+    [
+        (None, 100, 0, 0),
+        (100, 100, 7, 8.5),
+        (100, 106.5, 0.5, 2),
+        (100, 107, 0, 0),
+        (100, 130, 0, 0),
+    ],
+)
+def test_how_long_a_leader_may_act(
+    renewed_at: float | None, now: float, to_deadline: float, to_write: float
+) -> None:
+    assert seconds_to_deadline(renewed_at, now, TIMINGS) == to_deadline
+    assert seconds_to_write(renewed_at, now, TIMINGS) == to_write
+
+
+def test_no_write_outlives_the_lease() -> None:
+    for tenths in range(120):
+        now = 100 + tenths / 10
+        seconds = seconds_to_write(100, now, TIMINGS)
+        assert seconds == 0 or now + seconds < 100 + TIMINGS.lease

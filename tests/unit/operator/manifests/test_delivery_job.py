@@ -1,0 +1,218 @@
+"""The Job that is one attempt at a delivery."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from backupexport_contract import runner_protocol, timestamps
+from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.deliveries import Deliveries
+from backupexport_contract.export_target import ExportTarget
+from backupexport_contract.kubernetes_model import Condition
+from backupexport_operator.manifests.delivery_job import PublicApi, delivery_manifest
+from backupexport_operator.manifests.pod import RunnerDefaults
+from backupexport_operator.observed.observation import Observation
+from kubernetes.client import V1Job
+from pydantic import ValidationError
+
+EXPORT = BackupExport.model_validate(
+    {
+        "metadata": {
+            "name": "0b7c7c5e-0a4f-4a54-9a39-0c4e6f4b7a11",
+            "namespace": "ns",
+            "uid": "u1",
+            "creationTimestamp": "2026-01-29T15:00:00Z",
+        },
+        "spec": {"projectId": "p-1", "notifyEmail": "a@b.example"},
+        "status": {
+            "phase": "Failed",
+            "reason": "StorageFull",
+            "message": "Costs $(HOME) and $$.",
+            "completionTime": "2026-01-29T15:30:00.000Z",
+        },
+    }
+)
+DEFAULTS = RunnerDefaults(image="i", claim_name="c", ttl_seconds_after_finished=77)
+SETTINGS = Deliveries.model_validate(
+    {
+        "email": {
+            "host": "mail",
+            "from": "exports@example.com",
+            "secretRef": {"name": "login"},
+            "giveUpSeconds": 9999,
+        },
+        "telegram": {"secretRef": {"name": "bot"}, "giveUpSeconds": 9999},
+    }
+)
+
+
+def seen(of: BackupExport = EXPORT, since_end: float = 1, **target: Any) -> Observation:
+    served_by = ExportTarget.model_validate(
+        {
+            "metadata": {"name": "t"},
+            "spec": {"projectId": "p-1", "secretRef": {"name": "s"}, **target},
+        }
+    )
+    now = timestamps.from_text("2026-01-29T15:30:00Z") + timedelta(seconds=since_end)
+    return Observation(export=of, target=served_by, job=None, pods=(), now=now, backoff_limit=4)
+
+
+def job(kind: str, **more: Any) -> dict[str, Any]:
+    settings = SETTINGS.settings_of(kind)
+    assert settings
+    api = PublicApi("https://exports.example.com", has_downloads=True)
+    return delivery_manifest(seen(**more), kind, settings, DEFAULTS, api)
+
+
+def container(manifest: dict[str, Any]) -> dict[str, Any]:
+    (found,) = manifest["spec"]["template"]["spec"]["containers"]
+    checked: dict[str, Any] = found
+    return checked
+
+
+def environment(manifest: dict[str, Any]) -> dict[str, str]:
+    return {entry["name"]: entry["value"] for entry in container(manifest)["env"]}
+
+
+@pytest.mark.parametrize("kind", ["email", "telegram"])
+def test_it_is_a_job_of_the_export(kind: str) -> None:
+    manifest = job(kind)
+    assert V1Job.model_validate(manifest)
+    (owner,) = manifest["metadata"]["ownerReferences"]
+    assert (owner["uid"], owner["controller"]) == ("u1", True)
+    labels = manifest["spec"]["template"]["metadata"]["labels"]
+    assert labels["backupexport.dev/task"] == f"deliver-{kind}"
+    assert labels["backupexport.dev/export-uid"] == "u1"
+    assert manifest["spec"]["backoffLimit"] == 0
+    # Longer than the longest pause between two attempts, whatever the chart says.
+    assert manifest["spec"]["ttlSecondsAfterFinished"] == 7200
+    assert manifest["metadata"]["name"] == f"deliver-{kind}-bex-{EXPORT.metadata.name}"
+
+
+@pytest.mark.parametrize(("kind", "secret"), [("email", "login"), ("telegram", "bot")])
+def test_it_gets_its_own_secret_and_no_other(kind: str, secret: str) -> None:
+    assert container(job(kind))["envFrom"] == [{"prefix": "SECRET_", "secretRef": {"name": secret}}]
+
+
+def test_a_mail_without_a_login_gets_no_secret() -> None:
+    settings = Deliveries.model_validate(
+        {"email": {"host": "mail", "from": "e@example.com"}}
+    ).settings_of("email")
+    assert settings
+    manifest = delivery_manifest(seen(), "email", settings, DEFAULTS, PublicApi())
+    assert "envFrom" not in container(manifest)
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("email", False), ("telegram", True)])
+def test_only_what_needs_the_file_sees_the_volume(kind: str, expected: bool) -> None:
+    manifest = job(kind)
+    volumes = [volume["name"] for volume in manifest["spec"]["template"]["spec"]["volumes"]]
+    mounts = {mount["name"]: mount for mount in container(manifest)["volumeMounts"]}
+    assert ("exports" in volumes) == ("exports" in mounts) == expected
+    if expected:
+        assert mounts["exports"]["subPath"] == EXPORT.spec.project_id
+
+
+@pytest.mark.parametrize(
+    ("kind", "since_end", "seconds"),
+    [
+        ("email", 0, 2400),
+        ("email", 9000, 999),
+        ("telegram", 0, 9999),
+        ("telegram", 9000, 999),
+        ("telegram", 90000, 60),
+    ],
+)
+def test_an_attempt_ends_with_the_time_to_give_up(
+    kind: str, since_end: float, seconds: int
+) -> None:
+    assert job(kind, since_end=since_end)["spec"]["activeDeadlineSeconds"] == seconds
+
+
+def test_the_first_attempt_is_a_whole_one_however_late() -> None:
+    told = {
+        "type": "Delivered", "status": "Unknown", "reason": "Pending", "message": "Soon.",
+        "lastTransitionTime": "2026-01-29T15:30:00Z",
+    }  # fmt: skip
+    status = EXPORT.status.model_copy(update={"conditions": [Condition.model_validate(told)]})
+    late = EXPORT.model_copy(update={"status": status})
+    assert job("telegram", of=late, since_end=90000)["spec"]["activeDeadlineSeconds"] == 9999
+
+
+def test_the_projects_queue_is_the_deliverys_too() -> None:
+    assert "kueue.x-k8s.io/queue-name" not in job("email")["metadata"]["labels"]
+    labels = job("email", queueName="team")["metadata"]["labels"]
+    assert labels["kueue.x-k8s.io/queue-name"] == "team"
+
+
+def test_the_runner_is_told_how_the_export_ended() -> None:
+    text = environment(job("email"))[runner_protocol.ENV_EXPORT_END]
+    # The kubelet makes $ of $$ and would put a variable's value in for $(NAME).
+    assert "$(" not in text.replace("$$(", "")
+    end = runner_protocol.read_export_end(text.replace("$$", "$"))
+    assert end == runner_protocol.ExportEnd(
+        phase="Failed",
+        reason="StorageFull",
+        message="Costs $(HOME) and $$.",
+        completed_at="2026-01-29T15:30:00.000Z",
+        notify_email="a@b.example",
+        api_url="https://exports.example.com",
+        has_downloads=True,
+    )
+
+
+def test_the_address_goes_with_the_mail_alone() -> None:
+    text = environment(job("telegram"))[runner_protocol.ENV_EXPORT_END]
+    assert "a@b.example" not in text
+
+
+def test_the_runner_gets_the_settings_of_its_kind() -> None:
+    settings = json.loads(environment(job("email"))[runner_protocol.ENV_DELIVERY_SETTINGS])
+    assert settings == {
+        "host": "mail",
+        "tls": "starttls",
+        "from": "exports@example.com",
+        "secretRef": {"name": "login"},
+    }
+    settings = json.loads(environment(job("telegram"))[runner_protocol.ENV_DELIVERY_SETTINGS])
+    assert settings == {
+        "apiUrl": "https://api.telegram.org",
+        "partBytes": 50_000_000,
+        "secretRef": {"name": "bot"},
+    }
+
+
+def test_the_artifact_comes_with_it() -> None:
+    artifact = {
+        "path": "p/f", "sizeBytes": 1, "uncompressedBytes": 2, "sha256": "ab",
+        "serverVersion": "17.5", "dumpVersion": "17.6", "displaySize": "1 B",
+    }  # fmt: skip
+    status = {"phase": "Succeeded", "artifact": artifact}
+    of = BackupExport.model_validate(
+        EXPORT.model_dump(by_alias=True, exclude_none=True) | {"status": status}
+    )
+    text = environment(job("telegram", of=of))[runner_protocol.ENV_EXPORT_END]
+    end = runner_protocol.read_export_end(text)
+    assert end
+    assert end.artifact == runner_protocol.Artifact("p/f", 1, 2, "ab", "17.5", "17.6")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"email": {"host": "mail"}},
+        {"email": {"from": "e@example.com"}},
+        {"email": {"host": "m", "from": "e@e.example", "tls": "none", "secretRef": {"name": "x"}}},
+        {"telegram": {}},
+        {"telegram": {"secretRef": {"name": "x"}, "apiUrl": "ftp://x"}},
+    ],
+)
+def test_an_enabled_kind_is_whole(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Deliveries.model_validate(wrong)
+
+
+def test_a_kind_that_is_turned_off_needs_nothing() -> None:
+    off = {"enabled": False}
+    assert Deliveries.model_validate({"email": off, "telegram": off})

@@ -1,0 +1,145 @@
+"""The Job is a pure function of the export, its target and the chart's settings."""
+
+import json
+from typing import Any
+
+import pytest
+from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.export_target import ExportTarget
+from backupexport_operator.manifests.export_job import job_manifest
+from backupexport_operator.manifests.pod import RunnerDefaults
+from kubernetes.aio import client
+
+DEFAULTS = RunnerDefaults(image="runner:1", claim_name="exports", resources={"limits": {}})
+HOSTILE = "$(EXPORT_JOB_ID)`id`\n$HOME"
+
+
+def manifest(
+    spec: dict[str, Any] | None = None,
+    target: dict[str, Any] | None = None,
+    defaults: RunnerDefaults = DEFAULTS,
+) -> dict[str, Any]:
+    export = BackupExport.model_validate(
+        {
+            "metadata": {
+                "name": "0b7cbb51-7c4f-4f52-9b0e-3f6a2b1c9d8e",
+                "namespace": "ns",
+                "uid": "uid-1",
+                "creationTimestamp": "2026-01-29T15:30:00Z",
+            },
+            "spec": {"projectId": "--help", **(spec or {})},
+        }
+    )
+    serving = ExportTarget.model_validate(
+        {
+            "metadata": {"name": "t"},
+            "spec": {"projectId": "--help", "secretRef": {"name": "db"}, **(target or {})},
+        }
+    )
+    return job_manifest(export, serving, defaults)
+
+
+def container(job: dict[str, Any]) -> dict[str, Any]:
+    (only,) = job["spec"]["template"]["spec"]["containers"]
+    return dict(only)
+
+
+def environment(job: dict[str, Any]) -> dict[str, Any]:
+    return {
+        item["name"]: item.get("value", item.get("valueFrom")) for item in container(job)["env"]
+    }
+
+
+def test_the_kubernetes_client_knows_every_field() -> None:
+    job = manifest({"storagePath": "a"}, {"keys": {"host": "h"}})
+    read = client.V1Job.model_validate(job)
+    assert read.model_dump(mode="json", by_alias=True, exclude_none=True) == job
+
+
+def test_the_project_id_is_only_a_value() -> None:
+    job = manifest()
+    assert "command" not in container(job)
+    assert "args" not in container(job)
+    assert environment(job)["EXPORT_PROJECT_ID"] == "--help"
+    labels = job["metadata"]["labels"]
+    assert all(len(value) <= 63 and value[0].isalnum() for value in labels.values())
+
+
+def test_only_the_projects_own_directory_is_mounted() -> None:
+    mounts = [m for m in container(manifest())["volumeMounts"] if m["name"] == "exports"]
+    assert [(m["mountPath"], m["subPath"]) for m in mounts] == [("/exports", "--help")]
+
+
+def test_a_tar_export_spools_to_the_volume_where_there_is_room() -> None:
+    mounts = {m["mountPath"]: m for m in container(manifest({"format": "tar"}))["volumeMounts"]}
+    assert (mounts["/tmp"]["name"], mounts["/tmp"]["subPath"]) == ("exports", "--help/.spool")
+
+
+def test_the_pod_is_restricted() -> None:
+    pod = manifest()["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container(manifest())["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_the_owner_is_the_export() -> None:
+    (owner,) = manifest()["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["uid"], owner["controller"]) == ("BackupExport", "uid-1", True)
+
+
+def test_the_kubelet_expands_nothing_in_a_value() -> None:
+    job = manifest(target={"sslrootcert": HOSTILE})
+    assert environment(job)["EXPORT_SSLROOTCERT"] == "$$(EXPORT_JOB_ID)`id`\n$$HOME"
+
+
+def test_the_secret_comes_whole_and_renamed_keys_by_name() -> None:
+    job = manifest(target={"keys": {"password": "pg-password"}})
+    assert container(job)["envFrom"] == [{"prefix": "SECRET_", "secretRef": {"name": "db"}}]
+    assert environment(job)["KEY_PASSWORD"] == {
+        "secretKeyRef": {"name": "db", "key": "pg-password"}
+    }
+
+
+@pytest.mark.parametrize(
+    ("spec", "target", "expected"),
+    [({}, {}, 21600), ({}, {"activeDeadlineSeconds": 60}, 60),
+     ({"activeDeadlineSeconds": 30}, {"activeDeadlineSeconds": 60}, 30)],
+)  # fmt: skip
+def test_the_nearest_deadline_wins(spec: Any, target: Any, expected: int) -> None:
+    assert manifest(spec, target)["spec"]["activeDeadlineSeconds"] == expected
+
+
+@pytest.mark.parametrize(
+    ("spec", "end"),
+    [({}, ".sql.zst"), ({"compress": False}, ".sql"), ({"format": "tar"}, ".tar.zst"),
+     ({"compression": "gzip"}, ".sql.gz")],
+)  # fmt: skip
+def test_the_file_name(spec: Any, end: str) -> None:
+    name = environment(manifest(spec))["EXPORT_FILE_NAME"]
+    assert name == f"20260129T153000Z-0b7cbb51-7c4f-4f52-9b0e-3f6a2b1c9d8e{end}"
+
+
+def test_the_targets_resources_win() -> None:
+    own = {"limits": {"memory": "1Gi", "cpu": "1"}}
+    numeric = {"limits": {"memory": "1Gi", "cpu": 1}}
+    assert container(manifest(target={"resources": numeric}))["resources"] == own
+    assert container(manifest(target={"resources": own}))["resources"] == own
+    assert container(manifest())["resources"] == DEFAULTS.resources
+
+
+def test_fatal_exit_codes_fail_the_job_and_disruptions_do_not_count() -> None:
+    ignore, fail = manifest()["spec"]["podFailurePolicy"]["rules"]
+    assert ignore["onPodConditions"][0]["type"] == "DisruptionTarget"
+    values = fail["onExitCodes"]["values"]
+    assert values == sorted(values)
+    assert 0 not in values
+
+
+def test_the_same_input_makes_the_same_job() -> None:
+    assert json.dumps(manifest()) == json.dumps(manifest())

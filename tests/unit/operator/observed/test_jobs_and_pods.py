@@ -1,0 +1,139 @@
+"""Reading Jobs and Pods as the API server writes them."""
+
+from typing import Any
+
+import pytest
+from backupexport_operator.observed.jobs_and_pods import (
+    JobFacts,
+    PodFacts,
+    export_uid_of,
+    job_facts,
+    pod_facts,
+)
+
+META = {"name": "x", "creationTimestamp": "2026-01-29T15:30:00Z"}
+
+
+def pod(state: Any = None, conditions: Any = (), **metadata: Any) -> PodFacts:
+    statuses = [{"name": "sidecar", "state": {"running": {"startedAt": "never"}}}]
+    if state is not None:
+        statuses.append({"name": "runner", "state": state})
+    return pod_facts(
+        {
+            "metadata": META | metadata,
+            "status": {"containerStatuses": statuses, "conditions": list(conditions)},
+        }
+    )
+
+
+def test_a_pod_without_status() -> None:
+    facts = pod_facts({"metadata": META})
+    assert (facts.is_running, facts.exit_code, facts.waiting) == (False, None, None)
+
+
+@pytest.mark.parametrize(
+    ("state", "running", "exit_code", "waiting"),
+    [
+        ({"waiting": {"reason": "ErrImagePull"}}, False, None, "ErrImagePull"),
+        ({"running": {"startedAt": "t"}}, True, None, None),
+        ({"terminated": {"startedAt": "t", "finishedAt": "u", "exitCode": 0}}, False, 0, None),
+        ({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}, False, 137, None),
+        (None, False, None, None),
+    ],
+)
+def test_the_runners_container_is_read_and_no_other(
+    state: Any, running: bool, exit_code: int | None, waiting: str | None
+) -> None:
+    facts = pod(state)
+    assert (facts.is_running, facts.exit_code, facts.waiting) == (running, exit_code, waiting)
+
+
+@pytest.mark.parametrize(
+    ("container", "never_made"),
+    [
+        # As a kubelet of 1.34 writes it.
+        ({}, True),
+        ({"containerID": "containerd://0b7c"}, False),
+        ({"state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}, False),
+        ({"state": {"waiting": {"reason": "ErrImagePull"}}}, False),
+    ],
+)
+def test_a_container_that_was_never_made(container: dict[str, Any], never_made: bool) -> None:
+    lost = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None}
+    status = {"name": "runner", "state": {"terminated": lost}, **container}
+    facts = pod_facts(
+        {"metadata": META, "status": {"phase": "Failed", "containerStatuses": [status]}}
+    )
+    assert facts.never_made is never_made
+
+
+def test_a_pods_conditions() -> None:
+    unschedulable = {
+        "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "full",
+    }  # fmt: skip
+    assert pod(conditions=[unschedulable]).unschedulable == "full"
+    assert pod(conditions=[unschedulable | {"status": "True"}]).unschedulable is None
+    assert pod(conditions=[{"type": "DisruptionTarget", "status": "True"}]).disrupted
+
+
+@pytest.mark.parametrize(
+    ("conditions", "complete", "failure"),
+    [
+        ([], False, None),
+        ([{"type": "Complete", "status": "True"}], True, None),
+        ([{"type": "Complete", "status": "False"}], False, None),
+        ([{"type": "FailureTarget", "status": "True", "reason": "A"}], False, "A"),
+        ([{"type": "Failed", "status": "True", "reason": "B"}], False, "B"),
+        ([{"type": "Failed", "status": "True"}], False, ""),
+    ],
+)
+def test_a_jobs_conditions(conditions: Any, complete: bool, failure: str | None) -> None:
+    facts = job_facts({"metadata": META, "status": {"conditions": conditions, "failed": 2}})
+    assert (facts.complete, facts.failure, facts.failed_pods) == (complete, failure, 2)
+
+
+@pytest.mark.parametrize(
+    ("failed", "deleted", "failure"),
+    [
+        ("2026-01-29T15:30:00Z", "2026-01-29T16:30:00Z", "BackoffLimitExceeded"),
+        ("2026-01-29T16:30:00Z", "2026-01-29T16:30:00Z", None),
+        ("2026-01-29T16:30:02Z", "2026-01-29T16:30:00Z", None),
+    ],
+)
+@pytest.mark.parametrize("also_failed", [True, False])
+def test_what_a_deletion_does_to_a_job_is_no_failure(
+    failed: str, deleted: str, failure: str | None, also_failed: bool
+) -> None:
+    condition = {"type": "FailureTarget", "status": "True", "reason": "BackoffLimitExceeded"}
+    metadata = {"name": "bex-1", "deletionTimestamp": deleted}
+    conditions = [condition | {"lastTransitionTime": failed}]
+    if also_failed:
+        # When its pods were gone, too.
+        late = {"type": "Failed", "lastTransitionTime": "2026-01-29T16:35:00Z"}
+        conditions.append(condition | late)
+    status = {"conditions": conditions}
+    facts = job_facts({"metadata": metadata, "status": status})
+    assert (facts.deleting, facts.failure) == (True, failure)
+
+
+def test_a_pods_job_is_its_controller() -> None:
+    owners = [
+        {"kind": "Other", "name": "a", "uid": "1", "controller": True},
+        {"kind": "Job", "name": "b", "uid": "2"},
+        {"kind": "Job", "name": "c", "uid": "3", "controller": True},
+    ]
+    facts = pod(ownerReferences=owners)
+    assert (facts.job, facts.job_uid) == ("c", "3")
+    assert pod().job_uid == ""
+
+
+def test_a_jobs_owner_is_its_controller() -> None:
+    owners = [{"uid": "other"}, {"uid": "ours", "controller": True}]
+    assert job_facts({"metadata": META | {"ownerReferences": owners}}) == JobFacts(
+        "x", "ours", created_at=META["creationTimestamp"]
+    )
+
+
+def test_the_export_is_named_by_a_label() -> None:
+    assert export_uid_of({"metadata": {"labels": {"backupexport.dev/export-uid": "u"}}}) == "u"
+    assert export_uid_of({"metadata": {}}) is None

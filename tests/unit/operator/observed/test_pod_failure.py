@@ -1,0 +1,123 @@
+"""What a pod's state is called, and that it is one sentence which says what to do."""
+
+from dataclasses import replace
+
+import pytest
+from backupexport_contract.reasons import ExitCode, Reason
+from backupexport_contract.runner_protocol import Outcome, outcome_text
+from backupexport_operator.observed.jobs_and_pods import PodFacts
+from backupexport_operator.observed.pod_failure import Trouble, end_trouble, start_trouble
+
+POD = PodFacts(name="bex-1-abcde", created_at="2026-01-29T15:30:00Z")
+ENDED = replace(POD, node="local", phase="Failed", started_at="2026-01-29T15:30:01Z")
+
+
+def says(text: str) -> str:
+    return outcome_text(Outcome(message=text))
+
+
+def told(trouble: Trouble | None) -> tuple[Reason, str]:
+    assert trouble is not None
+    return trouble.reason, trouble.message
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, "
+         "preemption: 0/1 nodes are available.", Reason.UNSCHEDULABLE),
+        ("0/3 nodes are available: 3 node(s) had untolerated taint(s).", Reason.UNSCHEDULABLE),
+        ('0/1 nodes are available: persistentvolumeclaim "exports" not found.',
+         Reason.STORAGE_UNWRITABLE),
+        ("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.",
+         Reason.STORAGE_UNWRITABLE),
+        ("0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind.",
+         Reason.STORAGE_UNWRITABLE),
+        ("0/2 nodes are available: 2 node(s) had volume node affinity conflict.",
+         Reason.STORAGE_UNWRITABLE),
+    ],
+)  # fmt: skip
+def test_what_the_scheduler_says_is_about_the_volume_or_not(said: str, reason: Reason) -> None:
+    trouble = start_trouble(replace(POD, unschedulable=said))
+    assert told(trouble)[0] == reason
+    assert told(trouble)[1].endswith(f"({said.rstrip('.')}).")
+
+
+def test_an_image_is_told_alike_between_two_pulls() -> None:
+    error = 'failed to pull and unpack image "registry.example/a:1": connection refused'
+    pulling = replace(POD, waiting="ErrImagePull", waiting_message=error)
+    waiting = replace(
+        POD,
+        waiting="ImagePullBackOff",
+        waiting_message=f'Back-off pulling image "registry.example/a:1": ErrImagePull: {error}',
+    )
+    assert start_trouble(pulling) == start_trouble(waiting)
+    assert told(start_trouble(pulling)) == (
+        Reason.IMAGE_UNAVAILABLE,
+        "The runner's image can't be pulled: check runner.image and imagePullSecrets of the "
+        f"chart ({error}).",
+    )
+
+
+@pytest.mark.parametrize(
+    "waiting", ["ErrImagePull", "CreateContainerConfigError", "CreateContainerError"]
+)
+def test_what_kubernetes_says_in_lines_is_one_line_in_the_message(waiting: str) -> None:
+    pod = replace(POD, waiting=waiting, waiting_message="first\n  second.\n")
+    assert told(start_trouble(pod))[1].endswith("first second).")
+
+
+def test_a_node_that_says_nothing_leaves_no_empty_brackets() -> None:
+    assert told(start_trouble(replace(POD, unschedulable="")))[1].endswith("on the ExportTarget.")
+
+
+@pytest.mark.parametrize(
+    ("pod", "reason", "words"),
+    [
+        (replace(ENDED, exit_code=137, ended_by="OOMKilled"), Reason.OUT_OF_MEMORY, "raise"),
+        # The runner lived on when the kernel killed its pg_dump.
+        (replace(ENDED, exit_code=137, termination_message=says("pg_dump was killed: raise it.")),
+         Reason.OUT_OF_MEMORY, "pg_dump was killed: raise it."),
+        (replace(ENDED, exit_code=137, ended_by="OOMKilled",
+                 termination_message=says("pg_dump was killed: raise it.")),
+         Reason.OUT_OF_MEMORY, "pg_dump was killed: raise it."),
+        (replace(ENDED, exit_code=128, ended_by="StartError", termination_message="failed to "
+                 "create shim task: container init was OOM-killed (memory limit too low?)"),
+         Reason.OUT_OF_MEMORY, "raise resources.limits.memory"),
+        (replace(ENDED, exit_code=128, ended_by="StartError",
+                 termination_message='exec: "backupexport-runner": not found in $PATH'),
+         Reason.INTERNAL, "not found in $PATH"),
+        # A kill that was not for memory.
+        (replace(ENDED, exit_code=137, ended_by="Error"), Reason.INTERNAL, "code 137: Error)"),
+        (replace(ENDED, exit_code=143, ended_by="Error"), Reason.INTERNAL, "was stopped before"),
+        (replace(ENDED, exit_code=143, ended_by="Error", disrupted=True), Reason.INTERNAL,
+         "had to leave its node: it starts over elsewhere by itself"),
+        (replace(ENDED, reason="Evicted", message="The node was low on resource: memory. ",
+                 disrupted=True),
+         Reason.INTERNAL, "by itself (Evicted: The node was low on resource: memory)."),
+        (replace(ENDED, reason="OutOfcpu"), Reason.INTERNAL, "by itself (OutOfcpu)."),
+        (replace(ENDED, exit_code=1, ended_by="Error"), Reason.INTERNAL, "exit code 1: Error"),
+        (replace(ENDED, exit_code=int(ExitCode.STORAGE_FULL)), Reason.STORAGE_FULL, "exit code 28"),
+    ],
+)  # fmt: skip
+def test_how_a_pod_ended(pod: PodFacts, reason: Reason, words: str) -> None:
+    trouble = end_trouble(pod)
+    assert told(trouble)[0] == reason
+    assert words in told(trouble)[1]
+    assert told(trouble)[1].endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("pod", "is_fatal"),
+    [
+        (replace(ENDED, exit_code=int(ExitCode.STORAGE_FULL)), True),
+        (replace(ENDED, exit_code=int(ExitCode.STORAGE_FULL), disrupted=True), False),
+        (replace(ENDED, exit_code=int(ExitCode.CONNECTION_FAILED)), False),
+        (replace(ENDED, exit_code=137, ended_by="OOMKilled"), False),
+        (replace(ENDED, exit_code=int(ExitCode.INTERRUPTED)), False),
+    ],
+)
+def test_what_another_attempt_can_mend(pod: PodFacts, is_fatal: bool) -> None:
+    trouble = end_trouble(pod)
+    assert trouble is not None
+    assert trouble.is_fatal is is_fatal

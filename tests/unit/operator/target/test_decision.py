@@ -1,0 +1,39 @@
+"""Two targets with one project id: the older one serves."""
+
+import pytest
+from backupexport_contract.export_target import ExportTarget
+from backupexport_operator.observed.observation import serving_target
+from backupexport_operator.target.decision import readiness
+
+
+def target(name: str, created: str, *, suspend: bool = False) -> ExportTarget:
+    return ExportTarget.model_validate(
+        {
+            "metadata": {"name": name, "uid": name, "creationTimestamp": created},
+            "spec": {"projectId": "p", "secretRef": {"name": "s"}, "suspend": suspend},
+        }
+    )
+
+
+OLD, NEW = target("z", "2026-01-01T00:00:00Z"), target("a", "2026-01-02T00:00:00Z")
+
+
+def test_the_oldest_serves() -> None:
+    assert serving_target([NEW, OLD]) == OLD
+    assert serving_target([]) is None
+
+
+@pytest.mark.parametrize(
+    ("of", "ready", "reason"),
+    [
+        (OLD, True, "Serving"),
+        (NEW, False, "DuplicateProject"),
+        (target("z", "2025-01-01T00:00:00Z", suspend=True), False, "Suspended"),
+    ],
+)
+def test_readiness(of: ExportTarget, ready: bool, reason: str) -> None:
+    assert readiness(of, [OLD, NEW])[:2] == (ready, reason)
+
+
+def test_the_newer_is_told_which_one_is_older() -> None:
+    assert "ExportTarget z is older" in readiness(NEW, [OLD, NEW])[2]

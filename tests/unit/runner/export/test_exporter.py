@@ -1,0 +1,214 @@
+"""Whole exports with a pg_dump made of shell."""
+
+import gzip
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zstandard
+from backupexport_contract import names
+from backupexport_contract.reasons import ExitCode
+from backupexport_contract.runner_protocol import read_progress_line
+from backupexport_runner.postgres.dump_failures import Obstacle
+from backupexport_runner.postgres.preflight import Server
+from backupexport_runner.task.failure import RunnerFailure
+from runner_bench import Bench
+
+Environment = Callable[..., dict[str, str]]
+
+READ: dict[str, Callable[[bytes], bytes]] = {
+    "none": lambda data: data,
+    "gzip": gzip.decompress,
+    "zstd": lambda data: zstandard.ZstdDecompressor().decompressobj().decompress(data),
+}
+# More than the pipe and the buffers hold, and no multiple of either.
+CONTENT = b"".join(b"%d\tsome row of a table\n" % number for number in range(150_001))
+
+
+@pytest.mark.parametrize("dump_format", ["sql", "tar"])
+@pytest.mark.parametrize("compression", list(READ))
+@pytest.mark.parametrize("content", [CONTENT, b""])
+def test_success(
+    bench: Bench,
+    make_environment: Environment,
+    dump_format: str,
+    compression: str,
+    content: bytes,
+) -> None:
+    (bench.root / "content").write_bytes(content)
+    bench.says(f"cat {bench.root}/content")
+    values = make_environment(dump_format, compression, EXPORT_STORAGE_PATH="a/b")
+    artifact = bench.run(values)
+
+    file = bench.exports / "a/b" / values["EXPORT_FILE_NAME"]
+    written = file.read_bytes()
+    assert READ[compression](written) == content
+    assert artifact.path == f"--help/a/b/{file.name}"
+    assert artifact.sha256 == hashlib.sha256(written).hexdigest()
+    assert (artifact.size_bytes, artifact.uncompressed_bytes) == (len(written), len(content))
+    assert (artifact.server_version, artifact.dump_version) == ("17.6", "17.6")
+    manifest = json.loads(Path(f"{file}.json").read_text())
+    assert manifest == {
+        "path": artifact.path,
+        "size_bytes": len(written),
+        "uncompressed_bytes": len(content),
+        "sha256": artifact.sha256,
+        "server_version": "17.6",
+        "dump_version": "17.6",
+        "job_id": values["EXPORT_JOB_ID"],
+        "project_id": "--help",
+        "format": dump_format,
+        "compression": compression,
+        "created_at": "2026-01-29T15:30:00.000Z",
+        "started_at": manifest["started_at"],
+        "completed_at": manifest["completed_at"],
+    }
+    assert bench.files == [f"a/b/{file.name}", f"a/b/{file.name}.json"]
+    assert [line["event"] for line in bench.log] == ["dump_started", "dump_finished", "progress"]
+    assert all("time" in line for line in bench.log)
+    progress = read_progress_line(bench.output.getvalue().splitlines()[-1])
+    assert progress is not None
+    assert progress.percent == 100
+
+
+def test_zstd_has_a_checksum(bench: Bench, make_environment: Environment) -> None:
+    bench.says("echo x")
+    values = make_environment()
+    bench.run(values)
+    header = (bench.exports / values["EXPORT_FILE_NAME"]).read_bytes()
+    assert zstandard.get_frame_parameters(header).has_checksum
+
+
+def test_a_retry_after_a_lost_report(bench: Bench, make_environment: Environment) -> None:
+    bench.says("echo first")
+    first = bench.run(make_environment())
+    bench.says("echo second")
+    assert bench.run(make_environment()) == first
+    assert bench.log[-1]["event"] == "already_complete"
+    # Of another request, or not whole: dumped again.
+    assert bench.run(make_environment(EXPORT_PROJECT_ID="other")) != first
+    file = bench.exports / names.artifact_path("", None, make_environment()["EXPORT_FILE_NAME"])
+    file.write_bytes(b"cut")
+    assert bench.run(make_environment()).size_bytes == file.stat().st_size
+
+
+def test_what_a_crash_left_is_removed(bench: Bench, make_environment: Environment) -> None:
+    bench.says("echo x")
+    values = make_environment()
+    (bench.exports / f".{values['EXPORT_FILE_NAME']}.partial").write_text("half")
+    (bench.exports / values["EXPORT_FILE_NAME"]).write_text("whole, but its manifest is lost")
+    bench.run(values)
+    assert bench.files == [values["EXPORT_FILE_NAME"], values["EXPORT_FILE_NAME"] + ".json"]
+
+
+@pytest.mark.parametrize(
+    ("shell", "exit_code", "words"),
+    [
+        ("echo data; echo 'pg_dump: error: odd' >&2; exit 1", ExitCode.DUMP_FAILED, "odd"),
+        ("echo data; exit 1", ExitCode.DUMP_FAILED, "exit status 1"),
+        (
+            "echo 'ERROR:  permission denied for table t' >&2; exit 1",
+            ExitCode.PERMISSION_DENIED,
+            'table "t"',
+        ),
+        (
+            "echo 'server closed the connection unexpectedly' >&2; exit 1",
+            ExitCode.CONNECTION_FAILED,
+            "lost",
+        ),
+        ("echo data; kill -9 $$", 137, "memory"),
+        ("echo data; kill -SEGV $$", ExitCode.DUMP_FAILED, "SIGSEGV"),
+        ("exec 1>&-; sleep 0.1; exit 1", ExitCode.DUMP_FAILED, "exit status 1"),
+        ("yes 'pg_dump: error: flood' | head -100000 >&2; exit 1", ExitCode.DUMP_FAILED, "flood"),
+    ],
+)
+def test_failures_leave_nothing(
+    bench: Bench, make_environment: Environment, shell: str, exit_code: int, words: str
+) -> None:
+    bench.says(shell)
+    with pytest.raises(RunnerFailure, match=words) as failure:
+        bench.run(make_environment())
+    assert failure.value.exit_code == exit_code
+    assert bench.files == []
+    assert [line["event"] for line in bench.log if line["event"] != "pg_dump"] == [
+        "dump_started",
+        "dump_finished",
+    ]
+    assert len(bench.log) < 100
+
+
+def test_other_languages_are_looked_up(bench: Bench, make_environment: Environment) -> None:
+    bench.says("echo 'FEHLER:  keine Berechtigung' >&2; exit 1")
+    bench.obstacle = Obstacle("table", "public.t")
+    with pytest.raises(RunnerFailure, match=r"public\.t") as failure:
+        bench.run(make_environment())
+    assert failure.value.exit_code == ExitCode.PERMISSION_DENIED
+
+
+def test_no_client_for_the_server(bench: Bench, make_environment: Environment) -> None:
+    bench.says("echo x", major=17)
+    bench.server = Server(180001, "18.1", 0)
+    with pytest.raises(RunnerFailure, match=r"18\.1"):
+        bench.run(make_environment())
+    assert bench.files == []
+
+
+def test_warnings_are_logged(bench: Bench, make_environment: Environment) -> None:
+    bench.says("echo 'pg_dump: warning: circular' >&2; echo x")
+    bench.run(make_environment())
+    assert {"pg_dump: warning: circular"} == {
+        line["message"] for line in bench.log if line["event"] == "pg_dump"
+    }
+
+
+def test_pg_dump_sees_nothing_but_its_own(
+    bench: Bench, make_environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGOPTIONS", "-c canary=1")
+    monkeypatch.setenv("SECRET_password", "canary")
+    bench.says('env; echo "$@"')
+    values = make_environment("sql", "none")
+    bench.run(values)
+    seen = (bench.exports / values["EXPORT_FILE_NAME"]).read_text()
+    variables = {line.partition("=")[0] for line in seen.splitlines()[:-1]} - {"PWD", "_", "SHLVL"}
+    assert variables == {
+        "HOME", "LC_ALL", "PATH", "PGAPPNAME", "PGCONNECT_TIMEOUT", "PGDATABASE",
+        "PGGSSENCMODE", "PGHOST", "PGPASSWORD", "PGPORT", "PGUSER", "SSL_CERT_FILE",
+    }  # fmt: skip
+    assert values["SECRET_password"] not in seen.splitlines()[-1]
+    assert "--help" not in seen.splitlines()[-1]
+
+
+def test_the_password_stays_out_of_everything(
+    bench: Bench, make_environment: Environment, password: str
+) -> None:
+    bench.says('echo "pg_dump: error: bad $PGPASSWORD" >&2; exit 1')
+    with pytest.raises(RunnerFailure):
+        bench.run(make_environment())
+    assert password not in bench.output.getvalue()
+    assert json.dumps(password)[1:-1] not in bench.output.getvalue()
+    assert "bad [hidden]" in bench.output.getvalue()
+
+
+def test_a_full_volume_stops_pg_dump(
+    bench: Bench, make_environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.says("yes")
+    written = 0
+    real_write = os.write
+
+    def write(descriptor: int, data: bytes) -> int:
+        nonlocal written
+        written += len(data)
+        if written > 1_000_000:
+            raise OSError(28, "No space left on device")
+        return real_write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(RunnerFailure, match="full") as failure:
+        bench.run(make_environment("sql", "none"))
+    assert failure.value.exit_code == ExitCode.STORAGE_FULL
+    assert bench.files == []

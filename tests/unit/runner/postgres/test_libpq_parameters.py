@@ -1,0 +1,64 @@
+import stat
+from pathlib import Path
+
+import pytest
+from backupexport_runner.postgres.connection import Connection
+from backupexport_runner.postgres.libpq_parameters import (
+    child_environment,
+    libpq_parameters,
+    write_certificates,
+)
+from backupexport_runner.postgres.pg_dump import dump_command
+
+CONNECTION = Connection(
+    "db", "5432", "app", "--file=/etc/x", "secret", more={"channel_binding": "require"}
+)
+
+
+def test_the_child_gets_libpq_variables_and_nothing_else(tmp_path: Path) -> None:
+    parameters = libpq_parameters(CONNECTION, "/tmp/ca", "the-job")
+    assert child_environment(parameters, tmp_path) == {
+        "PATH": "/usr/bin:/bin",
+        "LC_ALL": "C.UTF-8",
+        "HOME": str(tmp_path),
+        "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
+        "PGHOST": "db",
+        "PGPORT": "5432",
+        "PGUSER": "app",
+        "PGPASSWORD": "secret",
+        "PGDATABASE": "--file=/etc/x",
+        "PGAPPNAME": "backupexport the-job",
+        "PGCONNECT_TIMEOUT": "10",
+        "PGGSSENCMODE": "disable",
+        "PGSSLROOTCERT": "/tmp/ca",
+        "PGCHANNELBINDING": "require",
+    }
+
+
+@pytest.mark.parametrize(("dump_format", "option"), [("sql", "plain"), ("tar", "tar")])
+def test_the_command_line_holds_constants_only(dump_format: str, option: str) -> None:
+    assert dump_command(Path("/pg_dump"), dump_format) == [
+        "/pg_dump",
+        f"--format={option}",
+        "--no-password",
+        "--lock-wait-timeout=120000",
+        "--dbname=keepalives=1 keepalives_idle=30 keepalives_interval=10 keepalives_count=3 "
+        "tcp_user_timeout=60000",
+    ]
+
+
+def test_certificates_lie_in_a_private_file(tmp_path: Path) -> None:
+    target = tmp_path / "elsewhere"
+    (tmp_path / "sslrootcert.pem").symlink_to(target)
+    connection = Connection("h", "1", "u", "d", sslrootcert="PEM")
+    path = write_certificates(connection, tmp_path)
+    assert path == str(tmp_path / "sslrootcert.pem")
+    assert Path(path).read_text() == "PEM\n"
+    assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("value", [None, "system"])
+def test_without_certificates_there_is_no_file(tmp_path: Path, value: str | None) -> None:
+    assert write_certificates(Connection("h", "1", "u", "d", sslrootcert=value), tmp_path) == value
+    assert list(tmp_path.iterdir()) == []
