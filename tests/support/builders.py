@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from backupexport_contract import names, timestamps
-from backupexport_contract.resources import BackupExport
+from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.runner_protocol import TASK_EXPORT, Artifact, Outcome, outcome_text
-from backupexport_contract.target_resource import ExportTarget
 
 Manifest = dict[str, Any]
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from backupexport_contract import names
-from backupexport_contract.resources import BackupExport
-from backupexport_contract.target_resource import ExportTarget
-from backupexport_operator.facts import export_uid_of, job_facts, pod_facts
-from backupexport_operator.sightings import Index, World
+from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.export_target import ExportTarget
+from backupexport_operator.observed.export_cache import Index, World
+from backupexport_operator.observed.jobs_and_pods import export_uid_of, job_facts, pod_facts
 from fake_kubernetes.server import FakeKubernetes
 
 Value = TypeVar("Value")

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from backupexport_operator.kubernetes_client import connect
+from backupexport_operator.kube.client import connect
 from fake_kubernetes.server import FakeKubernetes
 from kubernetes.aio import client
 from kubernetes.aio.config import kube_config
