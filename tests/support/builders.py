@@ -4,7 +4,7 @@ The functions named `…_manifest` give plain JSON, the others our models of it.
 `nightly` of project `p`, its Job and pod are its own; what a test is about, it says.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from backupexport_contract import names, timestamps
@@ -56,7 +56,9 @@ def export(
     return BackupExport.model_validate(export_manifest(name, spec, status, **metadata))
 
 
-def target_manifest(project_id: str = "p", name: str = "t", **spec: Any) -> Manifest:
+def target_manifest(
+    project_id: str = "p", name: str = "t", created: str = "2026-01-01T00:00:00Z", **spec: Any
+) -> Manifest:
     """An ExportTarget, whose uid is its name."""
     return {
         "apiVersion": names.API_VERSION,
@@ -66,15 +68,15 @@ def target_manifest(project_id: str = "p", name: str = "t", **spec: Any) -> Mani
             "namespace": "ns",
             "uid": name,
             "generation": 1,
-            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "creationTimestamp": created,
         },
         "spec": {"projectId": project_id, "secretRef": {"name": "s"}, **spec},
     }
 
 
-def target(project_id: str = "p", name: str = "t", **spec: Any) -> ExportTarget:
+def target(*args: str, **spec: Any) -> ExportTarget:
     """The same as a model."""
-    return ExportTarget.model_validate(target_manifest(project_id, name, **spec))
+    return ExportTarget.model_validate(target_manifest(*args, **spec))
 
 
 def job_manifest(
@@ -177,17 +179,15 @@ def ended(code: int, outcome: Outcome | None = None, reason: str = "") -> Manife
 
 
 def condition(
-    condition_type: str, status: str, reason: str, message: str = "", since: str | datetime = ""
+    condition_type: str, status: str, reason: str, message: str = "", since: str = CREATED
 ) -> Manifest:
     """A condition of a status."""
-    if isinstance(since, datetime):
-        since = timestamps.to_text(since)
     return {
         "type": condition_type,
         "status": status,
         "reason": reason,
         "message": message,
-        "lastTransitionTime": since or CREATED,
+        "lastTransitionTime": since,
     }
 
 

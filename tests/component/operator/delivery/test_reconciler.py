@@ -79,11 +79,10 @@ class Cluster:
     def settings(self, project_id: str, **deliveries: Any) -> None:
         """The project's target, as it is from now on."""
         name = f"t-{project_id}"
-        spec = {"deliveries": deliveries}
         if name in self.kubernetes.objects("exporttargets"):
-            self.kubernetes.change("exporttargets", name, {"spec": spec})
+            self.kubernetes.change("exporttargets", name, {"spec": {"deliveries": deliveries}})
         else:
-            target = builders.target_manifest(project_id, name, **spec)
+            target = builders.target_manifest(project_id, name, deliveries=deliveries)
             self.kubernetes.seed("exporttargets", target)
 
     def end(self, number: int, kind: str, code: int, message: str, ago: float = 0) -> None:
