@@ -176,9 +176,8 @@ async def what_is_missing_is_said(server: Asked) -> None:
     assert (code, said["reason"]) == (404, "NotFound")
     assert said["details"] == {"name": "a", "group": "batch", "kind": "jobs"}
     assert said["message"] == 'jobs.batch "a" not found'
-    for method in ("PATCH", "DELETE"):
-        path = server.path(EXPORTS, "a")
-        assert (await server.send(method, path, {}, MERGE))[0] == 404
+    assert (await server.patch(EXPORTS, "a", {}))[0] == 404
+    assert (await server.delete(EXPORTS, "a"))[0] == 404
     code, text = await server.send("GET", f"/apis/{server.namespace}.dev/v1/namespaces/a/things")
     assert (code, text) == (404, "404 page not found\n")
     elsewhere = Asked(server.api_client, f"{server.namespace}-none")
@@ -251,8 +250,24 @@ async def another_uid_is_refused(server: Asked) -> None:
     patch = {"metadata": {"uid": "another"}, "spec": {"cancel": True}}
     code, said = await server.patch(EXPORTS, "a", patch)
     assert (code, said["reason"]) == (422, "Invalid")
-    assert [cause["field"] for cause in said["details"]["causes"]] == ["metadata.uid"]
+    assert {cause["field"] for cause in said["details"]["causes"]} == {"metadata.uid"}
     assert not (await server.get(EXPORTS, "a"))[1]["spec"].get("cancel")
+
+
+async def a_put_is_for_this_very_object(server: Asked) -> None:
+    for kind, manifest in ((EXPORTS, export("a")), (LEASES, lease("a"))):
+        _, made = await server.create(kind, manifest)
+        path = server.path(kind, "a")
+        other = {**made, "metadata": made["metadata"] | {"uid": "another"}}
+        code, said = await server.send("PUT", path, other)
+        assert (code, said["reason"]) == (409, "Conflict")
+        assert (await server.get(kind, "a"))[1] == made
+        assert (await server.send("PUT", path, made))[0] == 200
+        await server.delete(kind, "a")
+        code, _ = await server.send("PUT", path, made)
+        assert code == {"backupexports": 404, "leases": 409}[kind[1]]
+    code, anew = await server.send("PUT", server.path(LEASES, "a"), lease("a"))
+    assert (code, anew["spec"]["holderIdentity"]) == (201, "a"), "only a Lease is made by a PUT"
 
 
 async def a_delete_may_ask_for_this_very_object(server: Asked) -> None:
@@ -261,6 +276,7 @@ async def a_delete_may_ask_for_this_very_object(server: Asked) -> None:
     for wrong in ({"uid": "another"}, {"resourceVersion": "1"}):
         code, said = await server.delete(EXPORTS, "a", preconditions=wrong)
         assert (code, said["reason"]) == (409, "Conflict")
+        assert "does not match the" in said["message"]
     right = {"uid": uid, "resourceVersion": version}
     code, said = await server.delete(EXPORTS, "a", preconditions=right)
     assert (code, said["status"], said["details"]["uid"]) == (200, "Success", uid)
@@ -409,6 +425,20 @@ async def what_has_lost_its_owner_is_collected(server: Asked) -> None:
     await _until(is_gone)
 
 
+async def cleared(server: Asked) -> None:
+    """Take away what a promise has left, for the next one."""
+    for kind in (EXPORTS, JOBS, LEASES):
+        for item in (await server.list(kind))[1]["items"]:
+            name = item["metadata"]["name"]
+            await server.patch(kind, name, {"metadata": {"finalizers": None}})
+            await server.delete(kind, name, propagationPolicy="Background")
+
+        async def is_empty(kind: Kind = kind) -> bool:
+            return not (await server.list(kind))[1]["items"]
+
+        await _until(is_empty)
+
+
 async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(30):
         while not await condition():
@@ -425,6 +455,7 @@ PROMISES: list[Callable[[Asked], Awaitable[None]]] = [
     a_change_of_nothing_is_none,
     status_and_spec_are_written_apart,
     another_uid_is_refused,
+    a_put_is_for_this_very_object,
     a_delete_may_ask_for_this_very_object,
     a_finalizer_holds_an_object,
     a_json_patch_is_a_whole,

@@ -22,8 +22,9 @@ class Kind:
     has_status: bool = False
     is_namespaced: bool = True
     is_custom: bool = False
-    # Whether an update may leave out metadata.resourceVersion.
+    # Whether an update may leave out metadata.resourceVersion, and may make what isn't there.
     may_update_blindly: bool = False
+    may_create_by_update: bool = False
     # What becomes of dependents where a delete says nothing.
     propagation: str = "Background"
     subresources: tuple[str, ...] = ()
@@ -61,7 +62,7 @@ def kinds() -> dict[str, Kind]:
             propagation="Orphan",
         ),
         Kind("events.k8s.io", "v1", "events", "Event", events, may_update_blindly=True),
-        Kind("coordination.k8s.io", "v1", "leases", "Lease"),
+        Kind("coordination.k8s.io", "v1", "leases", "Lease", may_create_by_update=True),
         *(_custom(file) for file in sorted(_CRDS.glob("*.yaml"))),
     ]  # fmt: skip
     return {kind.plural: kind for kind in found}

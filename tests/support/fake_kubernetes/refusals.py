@@ -25,9 +25,9 @@ class RefusedError(Exception):
             "metadata": {},
             "status": "Failure",
             "message": message,
-            "reason": reason,
-            "details": details or {},
             "code": code,
+            **({"reason": reason} if reason else {}),
+            **({"details": details} if details is not None else {}),
         }
 
 

@@ -255,7 +255,7 @@ class FakeKubernetes:
             return await self._send_log(request, call)
         with self._lock:
             body = getattr(self, f"_{call.verb}")(call)
-        call.status = 201 if call.verb == "create" else 200
+        call.status = call.status or 200
         return web.json_response(body, status=call.status)
 
     def _get(self, call: Call) -> Manifest:
@@ -283,10 +283,15 @@ class FakeKubernetes:
         }
 
     def _create(self, call: Call) -> Manifest:
+        call.status = 201
         return self.storage.create(call.kind, call.namespace, call.body)
 
     def _update(self, call: Call) -> Manifest:
-        return self._write(call, lambda _: call.body)
+        if call.name not in self.objects(call.kind.plural):
+            call.status = 201
+        return self.storage.replace(
+            call.kind, call.namespace, call.name, call.body, call.subresource
+        )
 
     def _patch(self, call: Call) -> Manifest:
         if call.content_type == "application/merge-patch+json":
@@ -481,7 +486,7 @@ def _json_patched(target: Manifest, patch: list[Manifest]) -> Manifest:
     try:
         patched: Manifest = jsonpatch.apply_patch(target, patch)
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
-        message = f"the server rejected our request due to an error in our request: {error}"
+        message = "the server rejected our request due to an error in our request"
         raise RefusedError(422, "Invalid", message) from error
     return patched
 

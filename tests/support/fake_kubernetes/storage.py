@@ -116,7 +116,7 @@ class Storage:
             raise refusals.bad_request("the namespace of the object does not match the request's")
         if metadata.get("resourceVersion"):
             why = "resourceVersion should not be set on objects to be created"
-            raise refusals.RefusedError(500, "InternalError", why)
+            raise refusals.RefusedError(500, "", why)
         self._expect_living_namespace(kind, namespace, name)
         if (namespace, name) in self._objects[kind.plural]:
             raise refusals.already_exists(kind, name)
@@ -162,6 +162,22 @@ class Storage:
         if "deletionTimestamp" in metadata and not is_held:
             return self.remove(kind, namespace, name)
         return self._store(kind, namespace, name, new)
+
+    def replace(
+        self, kind: Kind, namespace: str, name: str, manifest: Manifest, subresource: str
+    ) -> Manifest:
+        """What a PUT does, for which a uid in the body is a precondition."""
+        old = self._objects[kind.plural].get((namespace, name))
+        if old is None and not kind.may_create_by_update:
+            raise refusals.not_found(kind, name)
+        wanted, found = manifest["metadata"].get("uid"), old["metadata"]["uid"] if old else ""
+        if wanted and wanted != found:
+            why = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
+            raise refusals.conflict(kind, name, why)
+        if old is None:
+            metadata = manifest["metadata"] | {"resourceVersion": None}
+            return self.create(kind, namespace, {**manifest, "metadata": metadata})
+        return self.update(kind, namespace, name, lambda _: manifest, subresource=subresource)
 
     def delete(self, kind: Kind, namespace: str, name: str, options: Manifest) -> Manifest | None:
         """What is still there of the object, or None."""
@@ -257,12 +273,15 @@ def now() -> str:
 
 def _expect(kind: Kind, manifest: Manifest, preconditions: Manifest) -> None:
     """Refuse where the object is another, or another version, than the caller means."""
-    for field, what in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+    for field, what, fate in (
+        ("uid", "UID", "deleted and then recreated"),
+        ("resourceVersion", "ResourceVersion", "modified"),
+    ):
         wanted, found = preconditions.get(field), manifest["metadata"][field]
         if wanted is not None and wanted != found:
             why = (
                 f"the {what} in the precondition ({wanted}) does not match the {what} in record "
-                f"({found}). The object might have been deleted and then recreated"
+                f"({found}). The object might have been {fate}"
             )
             raise refusals.conflict(kind, manifest["metadata"]["name"], why)
 
