@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import threading
 from dataclasses import dataclass, field
 
 from fake_kubernetes.refusals import Manifest, RefusedError
@@ -38,7 +37,7 @@ class Fault:
     met: int = 0
     given_up: int = 0
     _seen: int = 0
-    _released: threading.Event = field(default_factory=threading.Event)
+    _released: asyncio.Event = field(default_factory=asyncio.Event)
 
     def meets(self, call: str) -> bool:
         """Whether the request is one of those, counting it."""
@@ -57,8 +56,7 @@ class Fault:
     async def wait(self) -> None:
         """Until `release`."""
         try:
-            while not self._released.is_set():
-                await asyncio.sleep(0.005)
+            await self._released.wait()
         except asyncio.CancelledError:
             self.given_up += 1
             raise

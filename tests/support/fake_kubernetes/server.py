@@ -2,18 +2,17 @@
 
 import asyncio
 import json
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jsonpatch
-import yaml
 from aiohttp import web
 
 from fake_kubernetes import refusals
+from fake_kubernetes.discovery import discovered
 from fake_kubernetes.faults import Fault
 from fake_kubernetes.kinds import Kind, kinds
 from fake_kubernetes.refusals import Manifest, RefusedError
@@ -59,16 +58,15 @@ class _Watcher:
 
     call: Call
     fits: Match
-    loop: asyncio.AbstractEventLoop
     lines: "asyncio.Queue[bytes]" = field(default_factory=asyncio.Queue)
 
     def tell(self, *lines: bytes) -> None:
         for line in lines:
-            self.loop.call_soon_threadsafe(self.lines.put_nowait, line)
+            self.lines.put_nowait(line)
 
 
 class FakeKubernetes:
-    """The server: `async with serving()` on this event loop, `with in_thread()` on another.
+    """The server, on the event loop of whoever enters `serving()`; blocking clients need a thread.
 
     Tests reach its objects past HTTP, by plural: `seed`, `change`, `remove`, `objects`.
     """
@@ -76,11 +74,10 @@ class FakeKubernetes:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.faults: list[Fault] = []
-        # Called with each change, on the thread that made it.
+        # Called with each change.
         self.listeners: list[Callable[[Change], None]] = []
         self.url = ""
         self.storage = Storage(self._tell)
-        self._lock = threading.RLock()
         self._watchers: list[_Watcher] = []
         self._logs: dict[str, list[bytes]] = {}
         self._ended_logs: set[str] = set()
@@ -90,53 +87,46 @@ class FakeKubernetes:
 
     def seed(self, plural: str, *manifests: Manifest) -> list[Manifest]:
         """Store objects as they are, with status and uid, as if they had been there for long."""
-        with self._lock:
-            return [
-                self.storage.seed(kinds()[plural], it["metadata"].get("namespace", NAMESPACE), it)
-                for it in manifests
-            ]
+        return [
+            self.storage.seed(kinds()[plural], it["metadata"].get("namespace", NAMESPACE), it)
+            for it in manifests
+        ]
 
     def change(self, plural: str, name: str, patch: Manifest) -> Manifest:
         """Merge `patch` into an object, its status too, as a controller or a person does."""
-        with self._lock:
-            kind, status = kinds()[plural], patch.get("status")
-            where = (kind, "" if not kind.is_namespaced else NAMESPACE, name)
-            rest = {key: value for key, value in patch.items() if key != "status"}
-            stored = self.storage.update(*where, lambda it: _merged(it, rest))
-            if status is not None and kind.has_status:
-                stored = self.storage.update(
-                    *where, lambda it: _merged(it, {"status": status}), subresource="status"
-                )
-            return stored
+        kind, status = kinds()[plural], patch.get("status")
+        where = (kind, "" if not kind.is_namespaced else NAMESPACE, name)
+        rest = {key: value for key, value in patch.items() if key != "status"}
+        stored = self.storage.update(*where, lambda it: _merged(it, rest))
+        if status is not None and kind.has_status:
+            stored = self.storage.update(
+                *where, lambda it: _merged(it, {"status": status}), subresource="status"
+            )
+        return stored
 
     def delete(self, plural: str, name: str) -> None:
         """Delete an object as kubectl does: its finalizers hold it."""
-        with self._lock:
-            kind = kinds()[plural]
-            where = NAMESPACE if kind.is_namespaced else ""
-            self.storage.delete(kind, where, name, {"propagationPolicy": "Background"})
+        kind = kinds()[plural]
+        where = NAMESPACE if kind.is_namespaced else ""
+        self.storage.delete(kind, where, name, {"propagationPolicy": "Background"})
 
     def remove(self, plural: str, name: str) -> None:
         """Take an object away at once; the garbage collector follows."""
-        with self._lock:
-            self.storage.remove(kinds()[plural], NAMESPACE, name)
+        self.storage.remove(kinds()[plural], NAMESPACE, name)
 
     def objects(self, plural: str) -> dict[str, Manifest]:
         """All of them under their names; not to be changed."""
-        with self._lock:
-            return {it["metadata"]["name"]: it for it in self.storage.all(kinds()[plural])}
+        return {it["metadata"]["name"]: it for it in self.storage.all(kinds()[plural])}
 
     def end_namespace(self) -> None:
         """Its deletion has begun: nothing new is taken."""
-        with self._lock:
-            held = {"spec": {"finalizers": ["kubernetes"]}, "metadata": {"finalizers": ["it"]}}
-            self.change("namespaces", NAMESPACE, held)
-            self.delete("namespaces", NAMESPACE)
+        held = {"spec": {"finalizers": ["kubernetes"]}, "metadata": {"finalizers": ["it"]}}
+        self.change("namespaces", NAMESPACE, held)
+        self.delete("namespaces", NAMESPACE)
 
     def compact(self) -> None:
         """Forget older versions: watches and lists that go on from one are told 410."""
-        with self._lock:
-            self.storage.compact()
+        self.storage.compact()
 
     def log(self, pod: str, *lines: str, ends: bool = False) -> None:
         """What the pod's container writes, and whether that was its last word."""
@@ -161,19 +151,14 @@ class FakeKubernetes:
 
     def write_kubeconfig(self, folder: Path) -> Path:
         """A kubeconfig that leads here."""
-        name = "fake"
         config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": name,
-            "clusters": [{"name": name, "cluster": {"server": self.url}}],
-            "users": [{"name": name, "user": {}}],
-            "contexts": [
-                {"name": name, "context": {"cluster": name, "user": name, "namespace": NAMESPACE}}
-            ],
+            "current-context": "fake",
+            "clusters": [{"name": "fake", "cluster": {"server": self.url}}],
+            "users": [{"name": "fake", "user": {}}],
+            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
         }
         file = folder / "kubeconfig"
-        file.write_text(yaml.safe_dump(config))
+        file.write_text(json.dumps(config))
         return file
 
     @asynccontextmanager
@@ -197,34 +182,13 @@ class FakeKubernetes:
                 fault.release()
             await runner.cleanup()
 
-    @contextmanager
-    def in_thread(self) -> Iterator["FakeKubernetes"]:
-        """The same on an event loop in a thread of its own."""
-        ready, done = threading.Event(), asyncio.Event()
-        loop = asyncio.new_event_loop()
-
-        async def serve() -> None:
-            async with self.serving():
-                ready.set()
-                await done.wait()
-
-        thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-        thread.start()
-        try:
-            assert ready.wait(10)
-            yield self
-        finally:
-            loop.call_soon_threadsafe(done.set)
-            thread.join(10)
-            loop.close()
-
     # A request.
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:
             call = await _call(request)
             if call is None:
-                return self._discovery(request.path)
+                return discovered(request.path)
         except RefusedError as refusal:
             return _answered(refusal)
         self.calls.append(call)
@@ -253,8 +217,7 @@ class FakeKubernetes:
             return await self._watch(request, call)
         if call.subresource == "log":
             return await self._send_log(request, call)
-        with self._lock:
-            body = getattr(self, f"_{call.verb}")(call)
+        body = getattr(self, f"_{call.verb}")(call)
         call.status = call.status or 200
         return web.json_response(body, status=call.status)
 
@@ -330,11 +293,9 @@ class FakeKubernetes:
     # Watches and logs.
 
     async def _watch(self, request: web.Request, call: Call) -> web.StreamResponse:
-        watcher = _Watcher(call, _fits(call), asyncio.get_running_loop())
-        with self._lock:
-            for line in self._first_lines(call, watcher.fits):
-                watcher.lines.put_nowait(line)
-            self._watchers.append(watcher)
+        watcher = _Watcher(call, _fits(call))
+        watcher.tell(*self._first_lines(call, watcher.fits))
+        self._watchers.append(watcher)
         call.status = 200
         try:
             response = web.StreamResponse(headers={"Content-Type": "application/json"})
@@ -369,7 +330,7 @@ class FakeKubernetes:
         return lines
 
     def _tell(self, change: Change) -> None:
-        """Hear of a change from the storage, whose lock is held."""
+        """Hear of a change from the storage."""
         for listener in self.listeners:
             listener(change)
         for watcher in self._of(change.kind.plural):
@@ -386,8 +347,7 @@ class FakeKubernetes:
         return _event("BOOKMARK", body)
 
     async def _send_log(self, request: web.Request, call: Call) -> web.StreamResponse:
-        with self._lock:
-            self._get(call)
+        self._get(call)
         call.status = 200
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         await response.prepare(request)
@@ -399,37 +359,6 @@ class FakeKubernetes:
             if call.query.get("follow") != "true" or call.name in self._ended_logs:
                 return response
             await asyncio.sleep(0.005)
-
-    # Discovery, as kopf and kubectl ask for it.
-
-    def _discovery(self, path: str) -> web.Response:
-        groups: dict[str, list[Kind]] = {}
-        for kind in kinds().values():
-            groups.setdefault(kind.group, []).append(kind)
-        parts = path.strip("/").split("/")
-        if path == "/version":
-            return web.json_response({"major": "1", "minor": "34", "gitVersion": "v1.34.4"})
-        if path == "/api":
-            return web.json_response({"kind": "APIVersions", "versions": ["v1"]})
-        if path == "/apis":
-            named = [_group(group, of[0].version) for group, of in groups.items() if group]
-            return web.json_response({"kind": "APIGroupList", "apiVersion": "v1", "groups": named})
-        group, version = ("", parts[1]) if parts[0] == "api" else (parts[1], "".join(parts[2:3]))
-        of = groups.get(group, [])
-        if parts[0] == "apis" and len(parts) == 2 and of:
-            return web.json_response(
-                {"kind": "APIGroup", "apiVersion": "v1", **_group(group, of[0].version)}
-            )
-        if not of or version != of[0].version:
-            return web.Response(text="404 page not found\n", status=404)
-        return web.json_response(
-            {
-                "kind": "APIResourceList",
-                "apiVersion": "v1",
-                "groupVersion": of[0].api_version,
-                "resources": [entry for kind in of for entry in _resources(kind)],
-            }
-        )
 
 
 async def _call(request: web.Request) -> Call | None:
@@ -505,18 +434,3 @@ def _cut(request: web.Request) -> web.Response:
     if request.transport is not None:
         request.transport.abort()
     return web.Response(status=500)
-
-
-def _group(group: str, version: str) -> Manifest:
-    named = {"groupVersion": f"{group}/{version}", "version": version}
-    return {"name": group, "versions": [named], "preferredVersion": named}
-
-
-def _resources(kind: Kind) -> list[Manifest]:
-    common = {"namespaced": kind.is_namespaced, "kind": kind.name}
-    own = {"name": kind.plural, "singularName": kind.name.lower(), "verbs": list(kind.verbs)}
-    verbs = {"log": ["get"], "status": ["get", "patch", "update"]}
-    return [common | own] + [
-        common | {"name": f"{kind.plural}/{sub}", "singularName": "", "verbs": verbs[sub]}
-        for sub in kind.subresources
-    ]
