@@ -89,7 +89,7 @@ async def test_a_write_ends_with_the_time_to_write(
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         await WRITES[verb](client.CustomObjectsApi(api_client))
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10, "else it is patient for longer"
     await until(lambda: held.given_up == 1)
     assert kubernetes.objects("backupexports") == before
 
