@@ -220,6 +220,7 @@ async def a_change_of_nothing_is_none(server: Asked) -> None:
         ("a/status", {"status": {"phase": "Pending"}}),
         ("a", {"spec": {"projectId": "p"}}),
         ("a", {"status": {"phase": "Running"}}),
+        ("a", {"metadata": {"finalizers": [], "labels": {}}}),
     ):
         code, same = await server.patch(EXPORTS, where, patch)
         assert code == 200

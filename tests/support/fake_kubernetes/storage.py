@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from fake_kubernetes import refusals
 from fake_kubernetes.kinds import Kind, kinds
@@ -130,6 +129,8 @@ class Storage:
 
     def seed(self, kind: Kind, namespace: str, manifest: Manifest) -> Manifest:
         """Store as it is, its status, uid and times too; what it lacks is added."""
+        if (namespace, manifest["metadata"]["name"]) in self._objects[kind.plural]:
+            raise refusals.already_exists(kind, manifest["metadata"]["name"])
         return self._complete(kind, namespace, copy.deepcopy(manifest))
 
     def update(
@@ -289,7 +290,8 @@ def _expect(kind: Kind, manifest: Manifest, preconditions: Manifest) -> None:
 def _updated(kind: Kind, old: Manifest, wanted: Manifest) -> Manifest:
     """What is stored of `wanted`: the server's own fields stay, and so does a status apart."""
     was, name = old["metadata"], old["metadata"]["name"]
-    metadata: dict[str, Any] = {**wanted["metadata"]}
+    # An empty list or map is none.
+    metadata = {key: value for key, value in wanted["metadata"].items() if value}
     if metadata.get("name") != name:
         raise refusals.bad_request("the name of the object does not match the name on the URL")
     if (uid := metadata.get("uid") or was["uid"]) != was["uid"]:

@@ -90,7 +90,7 @@ class Cluster:
         name = names.task_job_name(f"e{number}", delivery_task(kind))
         job = self.kubernetes.objects("jobs")[name]
         pod = builders.pod_manifest(
-            job, f"pod-{len(self.made)}", builders.ended(code, Outcome(message=message))
+            job, f"{name}-{len(self.made)}", builders.ended(code, Outcome(message=message))
         )
         self.kubernetes.seed("pods", pod)
         created = timestamps.from_text(job["metadata"]["creationTimestamp"])
