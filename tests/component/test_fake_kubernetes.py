@@ -63,6 +63,15 @@ async def test_after_a_compaction_lists_and_watches_begin_anew(
     assert (sort, said["code"], said["reason"]) == ("ERROR", 410, "Expired")
 
 
+async def test_a_watch_from_a_later_version_is_told_nothing_before_it(
+    kubernetes: FakeKubernetes, server: Asked
+) -> None:
+    later = str(kubernetes.storage.version + 1)
+    async with server.watching(EXPORTS, resourceVersion=later) as following:
+        kubernetes.seed("backupexports", export("a"), export("b"))
+        assert (await following())[1]["metadata"]["name"] == "b"
+
+
 async def test_bookmarks_only_for_those_that_want_them(
     kubernetes: FakeKubernetes, server: Asked
 ) -> None:

@@ -60,6 +60,10 @@ class _Watcher:
     fits: Match
     lines: "asyncio.Queue[bytes]" = field(default_factory=asyncio.Queue)
 
+    @property
+    def since(self) -> int:
+        return int(self.call.query.get("resourceVersion") or 0)
+
     def tell(self, *lines: bytes) -> None:
         for line in lines:
             self.lines.put_nowait(line)
@@ -294,7 +298,7 @@ class FakeKubernetes:
 
     async def _watch(self, request: web.Request, call: Call) -> web.StreamResponse:
         watcher = _Watcher(call, _fits(call))
-        watcher.tell(*self._first_lines(call, watcher.fits))
+        watcher.tell(*self._first_lines(watcher))
         self._watchers.append(watcher)
         call.status = 200
         try:
@@ -313,12 +317,12 @@ class FakeKubernetes:
         finally:
             self._watchers.remove(watcher)
 
-    def _first_lines(self, call: Call, fits: Match) -> list[bytes]:
+    def _first_lines(self, watcher: _Watcher) -> list[bytes]:
         """What is there already, or what has happened since the version that is asked for."""
-        since = int(call.query.get("resourceVersion") or 0)
-        if since:
+        call, fits = watcher.call, watcher.fits
+        if watcher.since:
             try:
-                changes = self.storage.changes_since(call.kind, call.namespace, since)
+                changes = self.storage.changes_since(call.kind, call.namespace, watcher.since)
             except RefusedError as refusal:
                 return [_event("ERROR", refusal.status), END]
             told = [change.event(fits) for change in changes]
@@ -335,7 +339,8 @@ class FakeKubernetes:
             listener(change)
         for watcher in self._of(change.kind.plural):
             event = change.event(watcher.fits)
-            if event and watcher.call.namespace in ("", change.namespace):
+            is_new = change.version > watcher.since
+            if event and is_new and watcher.call.namespace in ("", change.namespace):
                 watcher.tell(_event(*event))
 
     def _of(self, plural: str) -> list[_Watcher]:

@@ -63,7 +63,7 @@ def finished(number: int = 1, project_id: str = "p", *kinds: str, **metadata: An
     )
 
 
-class Cluster:
+class Exports:
     """What the test does to the API's objects, and what the operator has done to them."""
 
     def __init__(self, kubernetes: FakeKubernetes, *exports: Manifest) -> None:
@@ -180,12 +180,12 @@ class Running:
 
 
 Start = Callable[..., Running]
-Fill = Callable[..., Cluster]
+Fill = Callable[..., Exports]
 
 
 @pytest.fixture
-def cluster_of(kubernetes: FakeKubernetes) -> Fill:
-    return lambda *exports: Cluster(kubernetes, *exports)
+def exports_of(kubernetes: FakeKubernetes) -> Fill:
+    return lambda *exports: Exports(kubernetes, *exports)
 
 
 @pytest.fixture
@@ -203,149 +203,149 @@ async def start(kubernetes: FakeKubernetes, api_client: client.ApiClient) -> Asy
             await running.stop()
 
 
-async def test_a_mail_from_its_job_to_its_end(cluster_of: Fill, start: Start) -> None:
-    cluster = cluster_of(finished())
+async def test_a_mail_from_its_job_to_its_end(exports_of: Fill, start: Start) -> None:
+    exports = exports_of(finished())
     running = start()
-    await until(lambda: cluster.made == ["deliver-email-bex-e1"])
+    await until(lambda: exports.made == ["deliver-email-bex-e1"])
     assert running.pending("email") == 1
-    cluster.end(1, "email", 0, "The mail server took it.")
+    exports.end(1, "email", 0, "The mail server took it.")
     running.deliverer.ask("uid-1")
-    await until(lambda: cluster.told() == {"Notified": ("True", "Succeeded")})
-    assert cluster.export().status.delivery_pending is None
+    await until(lambda: exports.told() == {"Notified": ("True", "Succeeded")})
+    assert exports.export().status.delivery_pending is None
     await until(lambda: running.pending("email") == 0)
     assert await running.events() == [("Normal", "Notified", "email: The mail server took it.")]
     total = "backupexport_deliveries_total"
     assert value(running.metrics.registry, total, kind="email", reason="Succeeded") == 1
 
 
-async def test_one_kind_fails_and_the_other_goes_on(cluster_of: Fill, start: Start) -> None:
-    cluster = cluster_of(finished(1, "p", "email", "telegram"))
+async def test_one_kind_fails_and_the_other_goes_on(exports_of: Fill, start: Start) -> None:
+    exports = exports_of(finished(1, "p", "email", "telegram"))
     running = start()
-    await until(lambda: len(cluster.made) == 2)
-    cluster.end(1, "email", ExitCode.DELIVERY_REFUSED, "No such mailbox.")
+    await until(lambda: len(exports.made) == 2)
+    exports.end(1, "email", ExitCode.DELIVERY_REFUSED, "No such mailbox.")
     running.deliverer.ask("uid-1")
-    await until(lambda: cluster.told()["Notified"] == ("False", "Refused"))
-    assert cluster.export().status.delivery_pending
-    assert cluster.export().phase == "Succeeded"
-    cluster.end(1, "telegram", 0, "Sent.")
+    await until(lambda: exports.told()["Notified"] == ("False", "Refused"))
+    assert exports.export().status.delivery_pending
+    assert exports.export().phase == "Succeeded"
+    exports.end(1, "telegram", 0, "Sent.")
     running.deliverer.ask("uid-1")
-    await until(lambda: cluster.told()["Delivered"] == ("True", "Succeeded"))
-    assert cluster.export().status.delivery_pending is None
-    assert sorted(cluster.made) == ["deliver-email-bex-e1", "deliver-telegram-bex-e1"]
+    await until(lambda: exports.told()["Delivered"] == ("True", "Succeeded"))
+    assert exports.export().status.delivery_pending is None
+    assert sorted(exports.made) == ["deliver-email-bex-e1", "deliver-telegram-bex-e1"]
 
 
-async def test_what_may_heal_gets_another_job(cluster_of: Fill, start: Start) -> None:
-    cluster = cluster_of(finished())
+async def test_what_may_heal_gets_another_job(exports_of: Fill, start: Start) -> None:
+    exports = exports_of(finished())
     running = start()
-    await until(lambda: len(cluster.made) == 1)
-    cluster.end(1, "email", ExitCode.CONNECTION_FAILED, "Away.", ago=10)
+    await until(lambda: len(exports.made) == 1)
+    exports.end(1, "email", ExitCode.CONNECTION_FAILED, "Away.", ago=10)
     running.deliverer.ask("uid-1")
-    await until(lambda: len(cluster.made) == 2)
-    assert cluster.deleted == ["deliver-email-bex-e1"]
-    assert cluster.told() == {"Notified": ("Unknown", "Pending")}
+    await until(lambda: len(exports.made) == 2)
+    assert exports.deleted == ["deliver-email-bex-e1"]
+    assert exports.told() == {"Notified": ("Unknown", "Pending")}
 
 
-async def test_one_delivery_of_a_project_at_a_time(cluster_of: Fill, start: Start) -> None:
-    cluster = cluster_of(finished(1, "a"), finished(2, "a"), finished(3, "b"))
+async def test_one_delivery_of_a_project_at_a_time(exports_of: Fill, start: Start) -> None:
+    exports = exports_of(finished(1, "a"), finished(2, "a"), finished(3, "b"))
     running = start()
-    await until(lambda: len(cluster.made) == 2)
-    assert sorted(cluster.made) == ["deliver-email-bex-e1", "deliver-email-bex-e3"]
-    cluster.end(1, "email", 0, "Sent.")
+    await until(lambda: len(exports.made) == 2)
+    assert sorted(exports.made) == ["deliver-email-bex-e1", "deliver-email-bex-e3"]
+    exports.end(1, "email", 0, "Sent.")
     running.deliverer.ask("uid-1")
-    await until(lambda: len(cluster.made) == 3)
+    await until(lambda: len(exports.made) == 3)
 
 
-async def test_a_restart_finds_what_is_under_way(cluster_of: Fill, start: Start) -> None:
-    cluster = cluster_of(finished(1, "a"), finished(2, "a"))
+async def test_a_restart_finds_what_is_under_way(exports_of: Fill, start: Start) -> None:
+    exports = exports_of(finished(1, "a"), finished(2, "a"))
     running = start()
-    await until(lambda: len(cluster.made) == 1)
+    await until(lambda: len(exports.made) == 1)
     await running.stop()
     running = start()
     await until(lambda: running.pending("email") == 2)
     await running.ask("uid-2")
-    assert len(cluster.made) == 1
-    cluster.end(1, "email", 0, "Sent.")
+    assert len(exports.made) == 1
+    exports.end(1, "email", 0, "Sent.")
     running.deliverer.ask("uid-1")
-    await until(lambda: len(cluster.made) == 2)
-    assert cluster.made == ["deliver-email-bex-e1", "deliver-email-bex-e2"]
+    await until(lambda: len(exports.made) == 2)
+    assert exports.made == ["deliver-email-bex-e1", "deliver-email-bex-e2"]
 
 
 async def test_a_refused_job_is_told_and_not_asked_for_again_at_once(
-    cluster_of: Fill, start: Start, kubernetes: FakeKubernetes
+    exports_of: Fill, start: Start, kubernetes: FakeKubernetes
 ) -> None:
-    cluster = cluster_of(finished(1, "a"))
+    exports = exports_of(finished(1, "a"))
     kubernetes.faults.append(Fault("create jobs", status=403, message=QUOTA, times=50))
     running = start()
-    await until(lambda: cluster.told() == {"Notified": ("Unknown", "Internal")})
+    await until(lambda: exports.told() == {"Notified": ("Unknown", "Internal")})
     ((_, reason, message),) = await running.events()
     assert reason == "DeliveryDelayed"
     assert "exceeded quota" in message
-    cluster.add(finished(2, "b"))
+    exports.add(finished(2, "b"))
     await until(lambda: running.pending("email") == 2)
     for _ in range(20):
         await running.ask("uid-1", "uid-2")
     # One refusal stands for all of the kind.
-    assert cluster.count("create jobs", 403) == 1
-    assert cluster.count("patch backupexports/status") == 1
+    assert exports.count("create jobs", 403) == 1
+    assert exports.count("patch backupexports/status") == 1
 
 
 async def test_all_that_wait_come_to_an_end_when_it_is_turned_off(
-    cluster_of: Fill, start: Start
+    exports_of: Fill, start: Start
 ) -> None:
     """Each is woken in vain: none of them needs the place any more."""
-    cluster = cluster_of(*(finished(number, "p") for number in range(1, 6)))
+    exports = exports_of(*(finished(number, "p") for number in range(1, 6)))
     running = start()
-    await until(lambda: len(cluster.made) == 1)
-    cluster.settings("p", email={"enabled": False})
+    await until(lambda: len(exports.made) == 1)
+    exports.settings("p", email={"enabled": False})
     running.look_at_targets()
     running.deliverer.ask("uid-1")
     await until(
         lambda: all(
-            cluster.told(number) == {"Notified": ("False", "NotConfigured")}
+            exports.told(number) == {"Notified": ("False", "NotConfigured")}
             for number in range(1, 6)
         )
     )
 
 
 async def test_a_job_that_is_refused_for_itself_keeps_nobody_else_waiting(
-    cluster_of: Fill, start: Start, kubernetes: FakeKubernetes
+    exports_of: Fill, start: Start, kubernetes: FakeKubernetes
 ) -> None:
-    cluster = cluster_of(finished(1, "a"), finished(2, "b"))
+    exports = exports_of(finished(1, "a"), finished(2, "b"))
     kubernetes.faults.append(Fault("create jobs", status=403, message="a webhook says no"))
     start()
-    await until(lambda: len(cluster.made) == 1)
+    await until(lambda: len(exports.made) == 1)
     (refused,) = [call for call in kubernetes.calls if call.status == 403]
-    assert cluster.made != [refused.body["metadata"]["name"]]
+    assert exports.made != [refused.body["metadata"]["name"]]
     await until(
-        lambda: ("Unknown", "Internal") in [cluster.told(number)["Notified"] for number in (1, 2)]
+        lambda: ("Unknown", "Internal") in [exports.told(number)["Notified"] for number in (1, 2)]
     )
 
 
-async def test_writes_come_to_an_end(cluster_of: Fill, start: Start) -> None:
+async def test_writes_come_to_an_end(exports_of: Fill, start: Start) -> None:
     """What the operator writes comes back to it, and must not make it write again."""
-    cluster = cluster_of(finished())
+    exports = exports_of(finished())
     running = start()
-    await until(lambda: len(cluster.made) == 1)
-    cluster.end(1, "email", ExitCode.CONNECTION_FAILED, "Away.")
+    await until(lambda: len(exports.made) == 1)
+    exports.end(1, "email", ExitCode.CONNECTION_FAILED, "Away.")
     too_late = builders.failed("DeadlineExceeded")
-    cluster.kubernetes.change("jobs", "deliver-email-bex-e1", {"status": too_late})
+    exports.kubernetes.change("jobs", "deliver-email-bex-e1", {"status": too_late})
     running.deliverer.ask("uid-1")
-    await until(lambda: cluster.told() == {"Notified": ("Unknown", "DeadlineExceeded")})
+    await until(lambda: exports.told() == {"Notified": ("Unknown", "DeadlineExceeded")})
     await running.ask()
-    before = cluster.count("patch backupexports/status")
+    before = exports.count("patch backupexports/status")
     for _ in range(20):
         await running.ask("uid-1")
-    assert cluster.count("patch backupexports/status") == before
+    assert exports.count("patch backupexports/status") == before
 
 
 async def test_what_cannot_be_taken_back_rests_on_what_is_read_afresh(
-    cluster_of: Fill, start: Start, kubernetes: FakeKubernetes
+    exports_of: Fill, start: Start, kubernetes: FakeKubernetes
 ) -> None:
     """The watches have not told yet that the target now has another chat than the chart."""
-    cluster = cluster_of(finished(1, "p", "telegram"))
+    exports = exports_of(finished(1, "p", "telegram"))
     start()
-    cluster.settings("p", telegram={"secretRef": {"name": "own-bot"}})
-    await until(lambda: len(cluster.made) == 1)
+    exports.settings("p", telegram={"secretRef": {"name": "own-bot"}})
+    await until(lambda: len(exports.made) == 1)
     (container,) = kubernetes.objects("jobs")["deliver-telegram-bex-e1"]["spec"]["template"][
         "spec"
     ]["containers"]
@@ -353,29 +353,29 @@ async def test_what_cannot_be_taken_back_rests_on_what_is_read_afresh(
 
 
 async def test_settings_of_a_target_alone_are_found_too(
-    cluster_of: Fill, start: Start, kubernetes: FakeKubernetes
+    exports_of: Fill, start: Start, kubernetes: FakeKubernetes
 ) -> None:
-    cluster = cluster_of(finished(1, "p", "telegram"))
+    exports = exports_of(finished(1, "p", "telegram"))
     kubernetes.remove("exporttargets", "t-p")
     running = start(Deliveries())
     # The watch tells of the target a little later than of the export.
-    await until(lambda: cluster.told()["Delivered"] == ("Unknown", "NotConfigured"))
+    await until(lambda: exports.told()["Delivered"] == ("Unknown", "NotConfigured"))
     await until(lambda: running.pending("telegram") == 0)
-    cluster.settings("p", telegram={"secretRef": {"name": "own-bot"}})
+    exports.settings("p", telegram={"secretRef": {"name": "own-bot"}})
     running.look_at_targets()
     running.deliverer.project_changed("other")
     running.deliverer.project_changed("p")
-    await until(lambda: len(cluster.made) == 1)
+    await until(lambda: len(exports.made) == 1)
     running.deliverer.ask("uid-1")
     await until(lambda: running.pending("telegram") == 1)
-    assert cluster.told()["Delivered"] == ("Unknown", "InProgress")
+    assert exports.told()["Delivered"] == ("Unknown", "InProgress")
 
 
 async def test_another_ones_job_is_in_the_way(
-    cluster_of: Fill, start: Start, kubernetes: FakeKubernetes
+    exports_of: Fill, start: Start, kubernetes: FakeKubernetes
 ) -> None:
     """One that the watch tells nothing of, because it is not labelled as this export's."""
-    cluster = cluster_of(finished(1, "a"), finished(2, "a"))
+    exports = exports_of(finished(1, "a"), finished(2, "a"))
     name = "deliver-email-bex-e1"
     somebody = {"kind": "ExportTarget", "name": "t-a", "uid": "t-a", "controller": True}
     kubernetes.seed(
@@ -389,54 +389,54 @@ async def test_another_ones_job_is_in_the_way(
         },
     )
     start()
-    await until(lambda: len(cluster.made) == 1)
-    assert cluster.made == ["deliver-email-bex-e2"]
-    assert cluster.told() == {"Notified": ("Unknown", "Pending")}
+    await until(lambda: len(exports.made) == 1)
+    assert exports.made == ["deliver-email-bex-e2"]
+    assert exports.told() == {"Notified": ("Unknown", "Pending")}
     assert name in kubernetes.objects("jobs")
 
 
-async def test_a_delivery_that_is_turned_off_is_stopped(cluster_of: Fill, start: Start) -> None:
-    cluster = cluster_of(finished(1, "p", "email", "telegram"))
+async def test_a_delivery_that_is_turned_off_is_stopped(exports_of: Fill, start: Start) -> None:
+    exports = exports_of(finished(1, "p", "email", "telegram"))
     running = start()
-    await until(lambda: len(cluster.made) == 2)
-    cluster.add(finished(2, "p", "telegram"))
+    await until(lambda: len(exports.made) == 2)
+    exports.add(finished(2, "p", "telegram"))
     await until(lambda: running.pending("telegram") == 2)
     await running.ask()
-    cluster.settings("p", telegram={"enabled": False})
+    exports.settings("p", telegram={"enabled": False})
     running.look_at_targets()
     running.deliverer.ask("uid-1")
-    await until(lambda: cluster.told()["Delivered"] == ("False", "NotConfigured"))
-    assert cluster.deleted == ["deliver-telegram-bex-e1"]
+    await until(lambda: exports.told()["Delivered"] == ("False", "NotConfigured"))
+    assert exports.deleted == ["deliver-telegram-bex-e1"]
     # Its place is free, though the export's other delivery is still made.
-    await until(lambda: cluster.told(2)["Delivered"] == ("False", "NotConfigured"))
+    await until(lambda: exports.told(2)["Delivered"] == ("False", "NotConfigured"))
 
 
 async def test_nothing_is_delivered_of_an_export_that_is_deleted(
-    cluster_of: Fill, start: Start, kubernetes: FakeKubernetes
+    exports_of: Fill, start: Start, kubernetes: FakeKubernetes
 ) -> None:
-    cluster = cluster_of(
+    exports = exports_of(
         finished(1, "a", "email", "telegram", finalizers=["x/y"]), finished(2, "a")
     )
     running = start()
-    await until(lambda: len(cluster.made) == 2)
+    await until(lambda: len(exports.made) == 2)
     kubernetes.delete("backupexports", "e1")
-    await until(lambda: len(cluster.made) == 3)
-    assert cluster.deleted == ["deliver-email-bex-e1", "deliver-telegram-bex-e1"]
-    assert cluster.made[2] == "deliver-email-bex-e2"
+    await until(lambda: len(exports.made) == 3)
+    assert exports.deleted == ["deliver-email-bex-e1", "deliver-telegram-bex-e1"]
+    assert exports.made[2] == "deliver-email-bex-e2"
     await running.ask("uid-1")
-    assert len(cluster.made) == 3
+    assert len(exports.made) == 3
 
 
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("at", range(1, 5))
 async def test_the_operators_death_at_any_write(
-    cluster_of: Fill, start: Start, kubernetes: FakeKubernetes, at: int, before: bool
+    exports_of: Fill, start: Start, kubernetes: FakeKubernetes, at: int, before: bool
 ) -> None:
     """A first attempt fails, a second goes well, and the operator dies somewhere on the way.
 
     It dies at its n-th write: just before the API server gets it, or just after.
     """
-    cluster = cluster_of(finished())
+    exports = exports_of(finished())
     death = Fault(WRITES, is_held=True, is_stored=not before, skip=at - 1)
     kubernetes.faults.append(death)
     running = [start()]
@@ -450,14 +450,14 @@ async def test_the_operators_death_at_any_write(
             running.append(start())
             await until(condition)
 
-    await until_or_dead(lambda: len(cluster.made) == 1)
-    cluster.end(1, "email", ExitCode.CONNECTION_FAILED, "Away.", ago=10)
+    await until_or_dead(lambda: len(exports.made) == 1)
+    exports.end(1, "email", ExitCode.CONNECTION_FAILED, "Away.", ago=10)
     running[0].deliverer.ask("uid-1")
-    await until_or_dead(lambda: len(cluster.made) == 2)
-    cluster.end(1, "email", 0, "Sent.")
+    await until_or_dead(lambda: len(exports.made) == 2)
+    exports.end(1, "email", 0, "Sent.")
     running[0].deliverer.ask("uid-1")
-    await until_or_dead(lambda: cluster.told() == {"Notified": ("True", "Succeeded")})
-    assert cluster.export().status.delivery_pending is None
-    assert len(cluster.made) == 2
-    assert cluster.deleted.count("deliver-email-bex-e1") in (1, 2)
+    await until_or_dead(lambda: exports.told() == {"Notified": ("True", "Succeeded")})
+    assert exports.export().status.delivery_pending is None
+    assert len(exports.made) == 2
+    assert exports.deleted.count("deliver-email-bex-e1") in (1, 2)
     assert death.met == 1
