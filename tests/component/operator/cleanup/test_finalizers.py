@@ -1,152 +1,129 @@
 """Finalizers are taken off by hundreds, whatever else is written to the same resources."""
 
-import copy
-from collections.abc import AsyncIterator
-from typing import Any
+import asyncio
 
+import builders
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 from backupexport_contract import names
 from backupexport_operator.cleanup import finalizers
+from fake_kubernetes.faults import Fault
+from fake_kubernetes.server import NAMESPACE, FakeKubernetes
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
+from waiting import until
 
-PATH = f"/apis/{names.API_VERSION}/namespaces/ns/{names.EXPORT_PLURAL}"
-
-
-class Exports:
-    """BackupExports, and a list of what the next patches are answered with."""
-
-    def __init__(self) -> None:
-        self.finalizers: dict[str, list[str]] = {}
-        self.pages: list[str] = []
-        self.troubles: list[int] = []
-        self.terminating = False
-
-    def body(self, name: str) -> dict[str, Any]:
-        return {"metadata": {"name": name, "finalizers": copy.copy(self.finalizers[name])}}
-
-    async def list(self, request: web.Request) -> web.Response:
-        known = sorted(self.finalizers)
-        start, size = int(request.query.get("continue") or 0), int(request.query["limit"])
-        self.pages.append(request.query.get("continue", ""))
-        rest = str(start + size) if start + size < len(known) else ""
-        items = [self.body(name) for name in known[start : start + size]]
-        return web.json_response({"metadata": {"continue": rest}, "items": items})
-
-    async def read(self, request: web.Request) -> web.Response:
-        name = request.match_info["name"]
-        if name not in self.finalizers:
-            return web.json_response({}, status=404)
-        return web.json_response(self.body(name))
-
-    async def patch(self, request: web.Request) -> web.Response:
-        assert request.content_type == "application/json-patch+json"
-        name = request.match_info["name"]
-        if self.troubles:
-            return web.json_response({}, status=self.troubles.pop(0))
-        if name not in self.finalizers:
-            return web.json_response({}, status=404)
-        test, remove = await request.json()
-        assert (test["op"], remove["op"], test["path"]) == ("test", "remove", remove["path"])
-        position = int(test["path"].removeprefix("/metadata/finalizers/"))
-        if self.finalizers[name][position : position + 1] != [test["value"]]:
-            return web.json_response({}, status=422)
-        del self.finalizers[name][position]
-        return web.json_response(self.body(name))
-
-    async def namespace(self, _: web.Request) -> web.Response:
-        deleted = {"deletionTimestamp": "2026-01-29T15:30:00Z"} if self.terminating else {}
-        return web.json_response({"metadata": {"name": "ns", **deleted}})
+PATCH = "patch backupexports"
 
 
-@pytest.fixture
-def exports(monkeypatch: pytest.MonkeyPatch) -> Exports:
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finalizers, "_FIRST_PAUSE", 0.001)
-    return Exports()
 
 
-@pytest.fixture
-async def api_client(exports: Exports) -> AsyncIterator[client.ApiClient]:
-    app = web.Application()
-    app.router.add_get(PATH, exports.list)
-    app.router.add_get(PATH + "/{name}", exports.read)
-    app.router.add_patch(PATH + "/{name}", exports.patch)
-    app.router.add_get("/api/v1/namespaces/ns", exports.namespace)
-    async with TestServer(app) as server:
-        api_client = client.ApiClient(client.Configuration(host=f"http://127.0.0.1:{server.port}"))
-        try:
-            yield api_client
-        finally:
-            await api_client.close()
+def seed(kubernetes: FakeKubernetes, name: str, *held: str) -> None:
+    kubernetes.seed("backupexports", builders.export_manifest(name, uid=name, finalizers=[*held]))
 
 
-async def test_all_pages_and_only_ours(api_client: client.ApiClient, exports: Exports) -> None:
-    exports.finalizers = {f"e{i:04}": ["other/one", names.FINALIZER] for i in range(1201)}
-    exports.finalizers["e0007"] = ["other/one"]
-    exports.finalizers["e1100"] = []
-    assert await finalizers.release_finalizers(api_client, "ns") == 1199
-    assert exports.pages == ["", "500", "1000"]
-    assert names.FINALIZER not in str(exports.finalizers)
-    assert exports.finalizers["e1200"] == ["other/one"]
+def left(kubernetes: FakeKubernetes) -> dict[str, list[str]]:
+    stored = kubernetes.objects("backupexports")
+    return {name: it["metadata"].get("finalizers", []) for name, it in stored.items()}
+
+
+async def test_all_pages_and_only_ours(
+    api_client: client.ApiClient, kubernetes: FakeKubernetes
+) -> None:
+    for number in range(1201):
+        ours = [names.FINALIZER] if number % 10 == 0 and number != 1100 else []
+        seed(kubernetes, f"e{number:04}", *(["other/one"] if number != 1100 else []), *ours)
+    assert await finalizers.release_finalizers(api_client, NAMESPACE) == 120
+    lists = [call.query for call in kubernetes.calls if str(call) == "list backupexports"]
+    assert [query["limit"] for query in lists] == ["500"] * 3
+    assert names.FINALIZER not in str(left(kubernetes))
+    assert left(kubernetes)["e1200"] == ["other/one"]
+    assert left(kubernetes)["e0007"] == ["other/one"]
+    assert left(kubernetes)["e1100"] == []
+    patched = [call.content_type for call in kubernetes.calls if str(call) == PATCH]
+    assert patched == ["application/json-patch+json"] * 120
 
 
 @pytest.mark.parametrize("status", [409, 422, 500, 503, 429])
-async def test_tried_again(api_client: client.ApiClient, exports: Exports, status: int) -> None:
-    exports.finalizers = {"a": [names.FINALIZER]}
-    exports.troubles = [status, status]
-    await finalizers.release_finalizers(api_client, "ns")
-    assert exports.finalizers == {"a": []}
+async def test_tried_again(
+    api_client: client.ApiClient, kubernetes: FakeKubernetes, status: int
+) -> None:
+    seed(kubernetes, "a", names.FINALIZER)
+    kubernetes.faults.append(Fault(PATCH, status=status, times=2))
+    await finalizers.release_finalizers(api_client, NAMESPACE)
+    assert left(kubernetes) == {"a": []}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(PATCH, status=504, is_stored=True),
+        Fault(PATCH, is_cut=True, is_stored=True),
+    ],
+    ids=["504", "cut"],
+)
+async def test_a_lost_answer_takes_nobody_elses_away(
+    api_client: client.ApiClient, kubernetes: FakeKubernetes, fault: Fault
+) -> None:
+    """The patch was carried out, and what stands in its place by now is another's."""
+    seed(kubernetes, "a", names.FINALIZER, "other/one")
+    kubernetes.faults.append(fault)
+    await finalizers.release_finalizers(api_client, NAMESPACE)
+    assert left(kubernetes) == {"a": ["other/one"]}
+
+
+async def released_while(
+    api_client: client.ApiClient, kubernetes: FakeKubernetes, status: int | None
+) -> "asyncio.Task[int]":
+    """What the first patch meets is not what was listed: it is held for now."""
+    held = Fault(PATCH, status=status, is_held=True)
+    kubernetes.faults.append(held)
+    releasing = asyncio.create_task(finalizers.release_finalizers(api_client, NAMESPACE))
+    await until(lambda: held.met == 1)
+    return releasing
 
 
 async def test_a_list_that_changes_meanwhile_is_read_again(
-    api_client: client.ApiClient, exports: Exports, monkeypatch: pytest.MonkeyPatch
+    api_client: client.ApiClient, kubernetes: FakeKubernetes
 ) -> None:
-    exports.finalizers = {"a": [names.FINALIZER]}
-    listed = exports.body
-
-    def changed_behind_us(name: str) -> dict[str, Any]:
-        body = listed(name)
-        if exports.finalizers["a"] == [names.FINALIZER]:
-            exports.finalizers["a"] = ["other/one", names.FINALIZER]
-        return body
-
-    monkeypatch.setattr(exports, "body", changed_behind_us)
-    await finalizers.release_finalizers(api_client, "ns")
-    assert exports.finalizers == {"a": ["other/one"]}
+    seed(kubernetes, "a", names.FINALIZER)
+    releasing = await released_while(api_client, kubernetes, None)
+    changed = {"metadata": {"finalizers": ["other/one", names.FINALIZER]}}
+    kubernetes.change("backupexports", "a", changed)
+    kubernetes.faults[0].release()
+    await releasing
+    assert left(kubernetes) == {"a": ["other/one"]}
+    assert [call.status for call in kubernetes.calls if str(call) == PATCH] == [422, 200]
 
 
-@pytest.mark.parametrize("troubles", [[], [422]])
+@pytest.mark.parametrize("status", [None, 422])
 async def test_gone_is_fine(
-    api_client: client.ApiClient, exports: Exports, troubles: list[int]
+    api_client: client.ApiClient, kubernetes: FakeKubernetes, status: int | None
 ) -> None:
-    exports.finalizers = {"a": [names.FINALIZER]}
-    exports.troubles = troubles
-    listed = exports.body
-
-    def last_seen(name: str) -> dict[str, Any]:
-        body = listed(name)
-        del exports.finalizers[name]
-        return body
-
-    exports.body = last_seen  # type: ignore[method-assign]
-    await finalizers.release_finalizers(api_client, "ns")
-    assert exports.finalizers == {}
+    seed(kubernetes, "a", names.FINALIZER)
+    releasing = await released_while(api_client, kubernetes, status)
+    kubernetes.remove("backupexports", "a")
+    kubernetes.faults[0].release()
+    await releasing
+    assert left(kubernetes) == {}
 
 
 async def test_a_server_that_goes_on_refusing_is_an_error(
-    api_client: client.ApiClient, exports: Exports
+    api_client: client.ApiClient, kubernetes: FakeKubernetes
 ) -> None:
-    exports.finalizers = {"a": [names.FINALIZER]}
-    exports.troubles = [403] * 9
+    seed(kubernetes, "a", names.FINALIZER)
+    kubernetes.faults.append(Fault(PATCH, status=403, times=9))
     with pytest.raises(ApiException):
-        await finalizers.release_finalizers(api_client, "ns")
+        await finalizers.release_finalizers(api_client, NAMESPACE)
+    assert left(kubernetes) == {"a": [names.FINALIZER]}
 
 
 @pytest.mark.parametrize("terminating", [False, True])
 async def test_the_end_of_the_namespace(
-    api_client: client.ApiClient, exports: Exports, terminating: bool
+    api_client: client.ApiClient, kubernetes: FakeKubernetes, terminating: bool
 ) -> None:
-    exports.terminating = terminating
-    assert await finalizers.namespace_is_terminating(api_client, "ns") is terminating
+    if terminating:
+        kubernetes.end_namespace()
+    assert await finalizers.namespace_is_terminating(api_client, NAMESPACE) is terminating

@@ -1,200 +1,239 @@
-"""The disposal of finished exports, over a watch that the test feeds."""
+"""The disposal of finished exports, over a Kubernetes API and its watch."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from typing import Any
 
+import builders
 import pytest
-from backupexport_contract.backup_export import BackupExport
-from backupexport_contract.runner_protocol import Outcome, outcome_text
+from backupexport_contract.runner_protocol import Outcome, delivery_task
 from backupexport_operator.cleanup.jobs import Cleaner
 from backupexport_operator.cleanup.reconciler import Disposer
-from backupexport_operator.manifests.events import EventFact
+from backupexport_operator.kube.event_recorder import EventPoster
+from backupexport_operator.kube.reader import ClusterReader
+from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.pod import RunnerDefaults
-from backupexport_operator.observed.export_cache import Sightings, World
-from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
+from backupexport_operator.observed.export_cache import Sightings
+from backupexport_operator.observed.jobs_and_pods import export_uid_of
 from backupexport_operator.telemetry.metrics import OperatorMetrics
-from kubernetes.aio.client.exceptions import ApiException
+from builders import Manifest
+from fake_kubernetes.faults import Fault
+from fake_kubernetes.server import GONE, NAMESPACE, FakeKubernetes
+from fake_kubernetes.storage import Change
+from kubernetes.aio import client
+from seen_world import live_world
+from waiting import until
 
-PAST, NOW = "2026-01-29T15:30:59Z", "2099-01-29T15:30:59Z"
-ARTIFACT = {
-    "path": "p/f", "sizeBytes": 1, "uncompressedBytes": 1, "sha256": "ab",
-    "serverVersion": "17.5", "dumpVersion": "17.6", "displaySize": "1 B",
-}  # fmt: skip
-
-
-def expired(number: int, **metadata: Any) -> BackupExport:
-    return BackupExport.model_validate(
-        {
-            "metadata": {
-                "name": f"e{number}",
-                "namespace": "ns",
-                "uid": f"uid-{number}",
-                "resourceVersion": "1",
-                "creationTimestamp": PAST,
-                **metadata,
-            },
-            "spec": {"projectId": "p"},
-            "status": {"phase": "Succeeded", "artifact": ARTIFACT, "expirationTime": PAST},
-        }
-    )
+PAST = "2026-01-29T15:30:59Z"
+FINALIZER = "backupexport.dev/artifact"
 
 
-class Cluster:
-    """What the disposer reads, writes and posts; `changes` is what its watch tells next."""
-
-    def __init__(self, *exports: BackupExport) -> None:
-        self.exports = list(exports)
-        self.changes: asyncio.Queue[Any] = asyncio.Queue()
-        self.jobs: dict[str, list[JobFacts]] = {}
-        self.pods: dict[str, list[PodFacts]] = {}
-        self.made: list[str] = []
-        self.deleted: list[str] = []
-        self.released: list[str] = []
-        self.events: list[EventFact] = []
-        self.refusal: ApiException | None = None
-        self.lists = 0
-
-    async def list_finished(self, _awaiting: str) -> tuple[list[BackupExport], str]:
-        self.lists += 1
-        return self.exports, "1"
-
-    async def watch_finished(
-        self, _awaiting: str, _version: str
-    ) -> AsyncIterator[tuple[str, BackupExport]]:
-        while True:
-            change = await self.changes.get()
-            if isinstance(change, Exception):
-                raise change
-            yield change
-
-    async def create_job(self, manifest: dict[str, Any]) -> JobFacts:
-        if self.refusal is not None:
-            raise self.refusal
-        name = manifest["metadata"]["name"]
-        uid = manifest["metadata"]["labels"]["backupexport.dev/export-uid"]
-        job = JobFacts(name, uid, export_uid=uid, task="remove", created_at=NOW)
-        if uid not in self.made:
-            self.made.append(uid)
-            self.jobs[uid] = [job]
-        return job
-
-    def finish(self, uid: str) -> None:
-        (job,) = self.jobs[uid]
-        report = outcome_text(Outcome())
-        self.pods[uid] = [
-            PodFacts("r", PAST, job=job.name, exit_code=0, termination_message=report)
-        ]
-
-    async def delete_export(self, export: BackupExport) -> None:
-        self.deleted.append(export.metadata.uid)
-
-    async def patch_finalizers(self, export: BackupExport, _finalizers: list[str]) -> BackupExport:
-        self.released.append(export.metadata.uid)
-        return export
-
-    def post(self, _export: BackupExport, event: EventFact) -> None:
-        self.events.append(event)
+def expired(number: int, **metadata: Any) -> Manifest:
+    status = {
+        "phase": "Succeeded",
+        "artifact": builders.ARTIFACT_STATUS,
+        "expirationTime": PAST,
+        "disposalPending": True,
+    }
+    return builders.export_manifest(f"e{number}", status=status, uid=f"uid-{number}", **metadata)
 
 
 class Running:
     """A disposer at work."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        double: Any = cluster
-        world = World(exports={}, targets={}, jobs=cluster.jobs, pods=cluster.pods)
-        cleaner = Cleaner(double, RunnerDefaults(image="i", claim_name="c"))
-        sightings = Sightings(world, 4, None, 2)
-        self.disposer = Disposer(sightings, double, double, cleaner, double, OperatorMetrics())
+    def __init__(self, kubernetes: FakeKubernetes, api_client: client.ApiClient) -> None:
+        self.kubernetes = kubernetes
+        # The exports whose removals were made, in order.
+        self.made: list[str] = []
+        kubernetes.listeners.append(self._note_made)
+        writer = ClusterWriter(api_client, NAMESPACE)
+        self.poster = EventPoster(api_client, NAMESPACE)
+        self.disposer = Disposer(
+            Sightings(live_world(kubernetes), 4, None, 2),
+            ClusterReader(api_client, NAMESPACE),
+            writer,
+            Cleaner(writer, RunnerDefaults(image="i", claim_name="c")),
+            self.poster,
+            OperatorMetrics(),
+        )
         self.task = asyncio.create_task(self.disposer.watch_for_ever())
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
-            while not condition():
-                await asyncio.sleep(0)
+    def exports(self) -> list[str]:
+        return list(self.kubernetes.objects("backupexports"))
+
+    def finish(self, number: int) -> None:
+        """The removal's Job ends well."""
+        name = f"remove-bex-e{number}"
+        job = self.kubernetes.objects("jobs")[name]
+        state = builders.ended(0, Outcome())
+        self.kubernetes.seed("pods", builders.pod_manifest(job, f"r-{number}", state))
+        self.kubernetes.change("jobs", name, {"status": builders.complete()})
+
+    async def ask(self, *uids: str) -> None:
+        """Ask for these exports, and see all work done that can be done."""
+        for uid in uids:
+            self.disposer.ask(uid)
+        await until(lambda: self.disposer._work.length == 0)
+
+    async def watch_anew(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        self.task = asyncio.create_task(self.disposer.watch_for_ever())
 
     async def stop(self) -> None:
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
         await self.disposer.stop()
+        await self.poster.stop()
+
+    def _note_made(self, change: Change) -> None:
+        if change.kind.plural == "jobs" and change.old is None and change.new is not None:
+            self.made.append(str(export_uid_of(change.new)))
 
 
-async def test_a_file_goes_when_nothing_sends_it_any_more() -> None:
-    cluster = Cluster(expired(1), expired(2))
-    sender = PodFacts("s", PAST, job="deliver-telegram-bex-e1", node="n", started_at=PAST)
-    cluster.pods["uid-1"] = [sender]
-    running = Running(cluster)
-    await running.until(lambda: cluster.made == ["uid-2"])
+@pytest.fixture
+async def start(
+    kubernetes: FakeKubernetes, api_client: client.ApiClient
+) -> AsyncIterator[Callable[[], Running]]:
+    started: list[Running] = []
+
+    def begin() -> Running:
+        started.append(Running(kubernetes, api_client))
+        return started[-1]
+
+    yield begin
+    for running in started:
+        await running.stop()
+
+
+Start = Callable[[], Running]
+
+
+async def test_a_file_goes_when_nothing_sends_it_any_more(
+    kubernetes: FakeKubernetes, start: Start
+) -> None:
+    export, _ = kubernetes.seed("backupexports", expired(1), expired(2))
+    (sender,) = kubernetes.seed(
+        "jobs", builders.job_manifest(export, delivery_task("telegram"), builders.complete())
+    )
+    kubernetes.seed("pods", builders.pod_manifest(sender, "s"))
+    running = start()
+    await until(lambda: running.made == ["uid-2"])
+    await running.ask("uid-1")
+    assert running.made == ["uid-2"]
+    kubernetes.change("pods", "s", {"status": builders.pod_status(builders.ended(0))})
+    await running.ask("uid-1")
+    assert running.made == ["uid-2", "uid-1"]
+
+
+async def test_what_has_expired_loses_its_file_and_then_its_resource(
+    kubernetes: FakeKubernetes, start: Start
+) -> None:
+    kubernetes.seed("backupexports", expired(1))
+    running = start()
+    await until(lambda: running.made == ["uid-1"])
+    await running.ask("uid-1")
+    assert running.exports() == ["e1"]
+    running.finish(1)
     running.disposer.ask("uid-1")
-    for _ in range(20):
-        await asyncio.sleep(0)
-    assert cluster.made == ["uid-2"]
-    cluster.pods["uid-1"] = [replace(sender, exit_code=0)]
+    await until(lambda: running.exports() == [])
+    # Its Job, and that one's pod, go with it.
+    assert not kubernetes.objects("jobs")
+    assert not kubernetes.objects("pods")
+
+
+async def test_another_export_of_the_name_is_not_deleted(
+    kubernetes: FakeKubernetes, start: Start
+) -> None:
+    """It came after the watch was heard last."""
+    kubernetes.seed("backupexports", expired(1))
+    running = start()
+    await until(lambda: running.made == ["uid-1"])
+    await running.ask()
+    running.finish(1)
+    late = Fault("delete backupexports", is_held=True)
+    kubernetes.faults.append(late)
     running.disposer.ask("uid-1")
-    await running.until(lambda: cluster.made == ["uid-2", "uid-1"])
-    await running.stop()
+    await until(lambda: late.met == 1)
+    kubernetes.remove("backupexports", "e1")
+    kubernetes.seed("backupexports", builders.export_manifest("e1", uid="uid-2"))
+    late.release()
+    await until(lambda: kubernetes.calls[-1].status == 409)
+    assert running.exports() == ["e1"]
 
 
-async def test_what_has_expired_loses_its_file_and_then_its_resource() -> None:
-    cluster = Cluster(expired(1))
-    running = Running(cluster)
-    await running.until(lambda: cluster.made == ["uid-1"])
-    assert cluster.deleted == []
-    cluster.finish("uid-1")
-    running.disposer.ask("uid-1")
-    await running.until(lambda: cluster.deleted == ["uid-1"])
-    await running.stop()
-
-
-async def test_a_thousand_that_expire_together_take_turns() -> None:
-    cluster = Cluster(*(expired(number) for number in range(1000)))
-    running = Running(cluster)
-    await running.until(lambda: len(cluster.made) == 10)
-    await asyncio.sleep(0.05)
-    assert len(cluster.made) == 10
-    for done in range(300):
-        uid = cluster.made[done]
-        cluster.finish(uid)
+async def test_a_thousand_that_expire_together_take_turns(
+    kubernetes: FakeKubernetes, start: Start
+) -> None:
+    kubernetes.seed("backupexports", *(expired(number) for number in range(1000)))
+    running = start()
+    await until(lambda: len(running.made) == 10)
+    await running.ask()
+    assert len(running.made) == 10
+    for done in range(60):
+        uid = running.made[done]
+        running.finish(int(uid.removeprefix("uid-")))
         running.disposer.ask(uid)
-        await running.until(lambda made=done + 11: len(cluster.made) == made)  # type: ignore[misc]
-    assert len(set(cluster.made)) == 310
-    await running.stop()
+        await until(lambda made=done + 11: len(running.made) == made)  # type: ignore[misc]
+    assert len(set(running.made)) == 70
 
 
-async def test_a_removal_whose_export_is_gone_at_the_next_list_frees_its_place() -> None:
-    cluster = Cluster(*(expired(number) for number in range(11)))
-    running = Running(cluster)
-    await running.until(lambda: len(cluster.made) == 10)
-    cluster.exports = [
-        export for export in cluster.exports if export.metadata.uid != cluster.made[0]
-    ]
+async def test_a_removal_whose_export_is_gone_at_the_next_list_frees_its_place(
+    kubernetes: FakeKubernetes, start: Start
+) -> None:
+    kubernetes.seed("backupexports", *(expired(number) for number in range(11)))
+    running = start()
+    await until(lambda: len(running.made) == 10)
     running.task.cancel()
-    running.task = asyncio.create_task(running.disposer.watch_for_ever())
-    await running.until(lambda: len(cluster.made) == 11)
-    await running.stop()
+    await running.ask()
+    kubernetes.remove("backupexports", running.made[0].replace("uid-", "e"))
+    await running.watch_anew()
+    await until(lambda: len(running.made) == 11)
 
 
-async def test_in_a_namespace_that_ends_it_lets_go() -> None:
-    held = {"finalizers": ["backupexport.dev/artifact"], "deletionTimestamp": PAST}
-    cluster = Cluster(expired(1, **held))
-    cluster.refusal = ApiException(status=403)
-    cluster.refusal.body = '{"details": {"causes": [{"reason": "NamespaceTerminating"}]}}'
-    running = Running(cluster)
-    await running.until(lambda: cluster.released == ["uid-1"])
-    await running.stop()
+async def test_in_a_namespace_that_ends_it_lets_go(
+    kubernetes: FakeKubernetes, start: Start
+) -> None:
+    kubernetes.seed("backupexports", expired(1, finalizers=[FINALIZER, "other/one"]))
+    kubernetes.delete("backupexports", "e1")
+    kubernetes.end_namespace()
+    start()
+
+    def finalizers() -> list[str]:
+        found: list[str] = kubernetes.objects("backupexports")["e1"]["metadata"]["finalizers"]
+        return found
+
+    await until(lambda: finalizers() == ["other/one"])
 
 
-@pytest.mark.parametrize("error", [ApiException(status=410), TypeError("no event")])
+@pytest.mark.parametrize("line", [GONE, b'{"type": "ADDED"}\n'], ids=["gone", "no event"])
 async def test_a_watch_that_breaks_begins_anew(
-    error: Exception, monkeypatch: pytest.MonkeyPatch
+    kubernetes: FakeKubernetes, start: Start, line: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backupexport_operator.kube.finished_exports._PAUSE_SECONDS", 0)
-    cluster = Cluster()
-    running = Running(cluster)
-    await running.until(lambda: cluster.lists == 1)
-    cluster.changes.put_nowait(error)
-    await running.until(lambda: cluster.lists == 2)
-    cluster.changes.put_nowait(("ADDED", expired(1)))
-    await running.until(lambda: cluster.made == ["uid-1"])
-    await running.stop()
+
+    def lists() -> int:
+        return sum(str(call) == "list backupexports" for call in kubernetes.calls)
+
+    running = start()
+    await until(lambda: kubernetes.watching("backupexports") == 1)
+    assert lists() == 1
+    kubernetes.tell_watches("backupexports", line)
+    await until(lambda: lists() == 2)
+    kubernetes.seed("backupexports", expired(1))
+    await until(lambda: running.made == ["uid-1"])
+
+
+async def test_a_watch_whose_version_is_compacted_begins_anew(
+    kubernetes: FakeKubernetes, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is cut, and by the time it is asked for again its version is too old."""
+    monkeypatch.setattr("backupexport_operator.kube.finished_exports._PAUSE_SECONDS", 0)
+    held = Fault("watch backupexports", is_held=True)
+    kubernetes.faults.append(held)
+    running = start()
+    await until(lambda: held.met == 1)
+    kubernetes.seed("backupexports", expired(1))
+    kubernetes.compact()
+    held.release()
+    await until(lambda: running.made == ["uid-1"])

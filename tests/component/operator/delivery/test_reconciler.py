@@ -1,29 +1,34 @@
-"""Deliveries of finished exports, over a watch that the test feeds."""
+"""Deliveries of finished exports, over a Kubernetes API and its watch."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
+import builders
 import pytest
 from backupexport_contract import names, timestamps
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.deliveries import Deliveries
-from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.reasons import ExitCode
-from backupexport_contract.runner_protocol import Outcome, outcome_text
+from backupexport_contract.runner_protocol import Outcome, delivery_task
 from backupexport_operator.delivery.reconciler import Deliverer
+from backupexport_operator.kube.event_recorder import EventPoster
+from backupexport_operator.kube.reader import ClusterReader
+from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.delivery_job import PublicApi
-from backupexport_operator.manifests.events import EventFact
 from backupexport_operator.manifests.pod import RunnerDefaults
 from backupexport_operator.observed.export_cache import Sightings, World
-from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
+from backupexport_operator.observed.jobs_and_pods import export_uid_of
 from backupexport_operator.telemetry.metrics import OperatorMetrics
+from builders import Manifest
 from expositions import value
-from kubernetes.aio.client.exceptions import ApiException
-
-Answer = TypeVar("Answer")
+from fake_kubernetes.faults import Fault
+from fake_kubernetes.server import NAMESPACE, FakeKubernetes
+from fake_kubernetes.storage import Change
+from kubernetes.aio import client
+from seen_world import live_world, picture
+from waiting import until
 
 CHART = Deliveries.model_validate(
     {
@@ -31,480 +36,428 @@ CHART = Deliveries.model_validate(
         "telegram": {"secretRef": {"name": "bot"}},
     }
 )
+WRITES = "create jobs|delete jobs|patch backupexports/status"
+QUOTA = "jobs is forbidden: exceeded quota: team"
 
 
-def finished(number: int = 1, project_id: str = "p", *kinds: str, **metadata: Any) -> BackupExport:
-    now = timestamps.to_text(timestamps.now())
+def finished(number: int = 1, project_id: str = "p", *kinds: str, **metadata: Any) -> Manifest:
+    now = builders.ago(0)
     told = [
-        {
-            "type": Deliveries.kinds()[kind].condition_type,
-            "status": "Unknown",
-            "reason": "Pending",
-            "message": "Soon.",
-            "lastTransitionTime": now,
-        }
+        builders.condition(
+            Deliveries.kinds()[kind].condition_type, "Unknown", "Pending", "Soon.", now
+        )
         for kind in kinds or ("email",)
     ]
-    return BackupExport.model_validate(
+    return builders.export_manifest(
+        f"e{number}",
+        {"projectId": project_id, "notifyEmail": "a@example.com"},
         {
-            "metadata": {
-                "name": f"e{number}",
-                "namespace": "ns",
-                "uid": f"uid-{number}",
-                "resourceVersion": "1",
-                "creationTimestamp": now,
-                **metadata,
-            },
-            "spec": {"projectId": project_id, "notifyEmail": "a@example.com"},
-            "status": {
-                "phase": "Succeeded",
-                "completionTime": now,
-                "conditions": told,
-                "deliveryPending": True,
-            },
-        }
+            "phase": "Succeeded",
+            "completionTime": now,
+            "conditions": told,
+            "deliveryPending": True,
+        },
+        uid=f"uid-{number}",
+        creationTimestamp=now,
+        **metadata,
     )
 
 
-def target(project: str, **deliveries: Any) -> ExportTarget:
-    spec = {"projectId": project, "secretRef": {"name": "s"}, "deliveries": deliveries}
-    return ExportTarget.model_validate({"metadata": {"name": "t", "uid": "t"}, "spec": spec})
+class Exports:
+    """What the test does to the API's objects, and what the operator has done to them."""
 
+    def __init__(self, kubernetes: FakeKubernetes, *exports: Manifest) -> None:
+        self.kubernetes = kubernetes
+        self.add(*exports)
 
-class Cluster:
-    """What the deliverer reads, writes and posts; `changes` is what its watch tells next."""
+    def add(self, *exports: Manifest) -> None:
+        """Exports that have ended, and their projects' targets."""
+        for export in exports:
+            self.settings(export["spec"]["projectId"])
+        self.kubernetes.seed("backupexports", *exports)
 
-    def __init__(self, *exports: BackupExport) -> None:
-        self.exports = {export.metadata.uid: export for export in exports}
-        self.changes: asyncio.Queue[Any] = asyncio.Queue()
-        self.jobs: dict[str, list[JobFacts]] = {}
-        self.pods: dict[str, list[PodFacts]] = {}
-        self.made: list[str] = []
-        self.deleted: list[str] = []
-        self.events: list[EventFact] = []
-        self.refusals: list[ApiException] = []
-        self.targets = {of.spec.project_id: [target(of.spec.project_id)] for of in exports}
-        self.patches = 0
-        self.refused = 0
-        # Jobs that have a delivery's name and are not the export's.
-        self.foreign: dict[str, JobFacts] = {}
-        self.on_delete: Callable[[str], None] = lambda _: None
-
-    async def list_finished(self, _awaiting: str) -> tuple[list[BackupExport], str]:
-        return list(self.exports.values()), "1"
-
-    async def watch_finished(
-        self, _awaiting: str, _version: str
-    ) -> AsyncIterator[tuple[str, BackupExport]]:
-        while True:
-            yield await self.changes.get()
-
-    async def create_job(self, manifest: dict[str, Any]) -> JobFacts:
-        if self.refusals:
-            self.refused += 1
-            raise self.refusals.pop()
-        if found := self.foreign.get(manifest["metadata"]["name"]):
-            return found
-        labels = manifest["metadata"]["labels"]
-        uid = labels["backupexport.dev/export-uid"]
-        job = JobFacts(
-            manifest["metadata"]["name"],
-            uid,
-            uid=f"job-{len(self.made)}",
-            export_uid=uid,
-            task=labels["backupexport.dev/task"],
-            created_at=timestamps.to_text(timestamps.now()),
-        )
-        if job.name not in [known.name for known in self.jobs.get(uid, [])]:
-            self.made.append(job.name)
-            self.jobs.setdefault(uid, []).append(job)
-        return job
-
-    async def delete_job(self, job: JobFacts) -> None:
-        self.deleted.append(job.name)
-        self.jobs[job.owner_uid].remove(job)
-        self.on_delete(job.owner_uid)
-
-    async def patch_export_status(
-        self, export: BackupExport, patch: dict[str, Any]
-    ) -> BackupExport | None:
-        status = export.status.to_manifest() | patch
-        data = export.to_manifest() | {"status": {k: v for k, v in status.items() if v is not None}}
-        updated = BackupExport.model_validate(data)
-        self.exports[export.metadata.uid] = updated
-        self.patches += 1
-        # The watch tells the operator of its own writes, too.
-        going_on = updated.status.delivery_pending
-        self.changes.put_nowait(("MODIFIED" if going_on else "DELETED", updated))
-        return updated
-
-    async def list_targets(self, project_id: str) -> list[ExportTarget]:
-        return self.targets.get(project_id, [])
-
-    async def list_jobs(self, uid: str) -> list[JobFacts]:
-        return list(self.jobs.get(uid, []))
-
-    async def list_pods(self, uid: str) -> list[PodFacts]:
-        return list(self.pods.get(uid, []))
-
-    def post(self, _export: BackupExport, event: EventFact) -> None:
-        self.events.append(event)
+    def settings(self, project_id: str, **deliveries: Any) -> None:
+        """The project's target, as it is from now on."""
+        name = f"t-{project_id}"
+        if name in self.kubernetes.objects("exporttargets"):
+            self.kubernetes.change("exporttargets", name, {"spec": {"deliveries": deliveries}})
+        else:
+            target = builders.target_manifest(project_id, name, deliveries=deliveries)
+            self.kubernetes.seed("exporttargets", target)
 
     def end(self, number: int, kind: str, code: int, message: str, ago: float = 0) -> None:
         """The attempt's Job ends."""
-        uid = f"uid-{number}"
-        name = names.task_job_name(f"e{number}", f"deliver-{kind}")
-        (job,) = [job for job in self.jobs[uid] if job.name == name]
-        self.jobs[uid].remove(job)
-        failed_at = timestamps.to_text(
-            timestamps.from_text(job.created_at) - timedelta(seconds=ago)
+        name = names.task_job_name(f"e{number}", delivery_task(kind))
+        job = self.kubernetes.objects("jobs")[name]
+        pod = builders.pod_manifest(
+            job, f"{name}-{len(self.made)}", builders.ended(code, Outcome(message=message))
         )
-        ended = JobFacts(
-            job.name,
-            uid,
-            uid=job.uid,
-            export_uid=uid,
-            task=job.task,
-            created_at=job.created_at,
-            complete=code == 0,
-            failure=None if code == 0 else "BackoffLimitExceeded",
-            failed_at=failed_at,
-        )
-        self.jobs[uid].append(ended)
-        self.pods[uid] = [
-            PodFacts(
-                f"pod-{len(self.made)}",
-                job.created_at,
-                job=name,
-                job_uid=job.uid,
-                exit_code=code,
-                termination_message=outcome_text(Outcome(message=message)),
-            )
-        ]
+        self.kubernetes.seed("pods", pod)
+        created = timestamps.from_text(job["metadata"]["creationTimestamp"])
+        at = timestamps.to_text(created - timedelta(seconds=ago))
+        status = builders.failed(at=at) if code else builders.complete()
+        self.kubernetes.change("jobs", name, {"status": status})
+
+    @property
+    def made(self) -> list[str]:
+        """Every Job that was made, in order."""
+        calls = [call for call in self.kubernetes.calls if str(call) == "create jobs"]
+        return [call.body["metadata"]["name"] for call in calls if call.status == 201]
+
+    @property
+    def deleted(self) -> list[str]:
+        calls = [call for call in self.kubernetes.calls if str(call) == "delete jobs"]
+        return [call.name for call in calls if call.status == 200]
+
+    def count(self, request: str, status: int = 200) -> int:
+        return sum(str(call) == request and call.status == status for call in self.kubernetes.calls)
+
+    def export(self, number: int = 1) -> BackupExport:
+        stored = self.kubernetes.objects("backupexports")[f"e{number}"]
+        return BackupExport.model_validate(stored)
 
     def told(self, number: int = 1) -> dict[str, tuple[str, str]]:
-        conditions = self.exports[f"uid-{number}"].status.conditions
+        conditions = self.export(number).status.conditions
         return {condition.type: (condition.status, condition.reason) for condition in conditions}
 
 
 class Running:
-    """A deliverer at work."""
+    """A deliverer at work; it knows of targets what the watch has told."""
 
-    def __init__(self, cluster: Cluster, chart: Deliveries = CHART) -> None:
-        double: Any = cluster
-        # As the watch told of them.
-        self.targets = dict(cluster.targets)
-        world = World(exports={}, targets=self.targets, jobs=cluster.jobs, pods=cluster.pods)
+    def __init__(
+        self, kubernetes: FakeKubernetes, api_client: client.ApiClient, chart: Deliveries
+    ) -> None:
+        self._live = live_world(kubernetes)
+        self._kubernetes = kubernetes
+        self.targets: dict[str, Any] = {}
+        self.look_at_targets()
+        world = World(exports={}, targets=self.targets, jobs=self._live.jobs, pods=self._live.pods)
         self.metrics = OperatorMetrics()
+        self.poster = EventPoster(api_client, NAMESPACE)
         self.deliverer = Deliverer(
             Sightings(world, 4, None, 2, chart),
-            double,
-            double,
-            double,
+            ClusterReader(api_client, NAMESPACE),
+            ClusterWriter(api_client, NAMESPACE),
+            self.poster,
             RunnerDefaults(image="i", claim_name="c"),
             PublicApi(),
             self.metrics,
         )
-        # As the watch of Jobs does.
-        cluster.on_delete = self.deliverer.ask
+        kubernetes.listeners.append(self._job_went)
         self.task = asyncio.create_task(self.deliverer.watch_for_ever())
+
+    def look_at_targets(self) -> None:
+        """Hear how the targets are now."""
+        self.targets.update(picture(self._live.targets))
 
     def pending(self, kind: str) -> int:
         return self.deliverer.pending()[kind].count
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
-            while not condition():
-                await asyncio.sleep(0.005)
+    async def ask(self, *uids: str) -> None:
+        """Ask for these exports, and see all work done that can be done."""
+        for uid in uids:
+            self.deliverer.ask(uid)
+        await until(lambda: self.deliverer._work.length == 0)
+
+    async def events(self) -> list[tuple[str, str, str]]:
+        """Every Event that was posted, once nothing is at work any more."""
+        await self.ask()
+        await self.poster._waiting.join()
+        posted = self._kubernetes.objects("events").values()
+        return [(event["type"], event["reason"], event["note"]) for event in posted]
 
     async def stop(self) -> None:
+        self._kubernetes.listeners.remove(self._job_went)
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
         await self.deliverer.stop()
+        await self.poster.stop()
+
+    def _job_went(self, change: Change) -> None:
+        """Ask, as the watch of Jobs does."""
+        if change.kind.plural == "jobs" and change.new is None and change.old is not None:
+            self.deliverer.ask(export_uid_of(change.old) or "")
 
 
-async def test_a_mail_from_its_job_to_its_end() -> None:
-    cluster = Cluster(finished())
-    running = Running(cluster)
-    await running.until(lambda: cluster.made == ["deliver-email-bex-e1"])
+Start = Callable[..., Running]
+Fill = Callable[..., Exports]
+
+
+@pytest.fixture
+def exports_of(kubernetes: FakeKubernetes) -> Fill:
+    return lambda *exports: Exports(kubernetes, *exports)
+
+
+@pytest.fixture
+async def start(kubernetes: FakeKubernetes, api_client: client.ApiClient) -> AsyncIterator[Start]:
+    """Start a deliverer; those that no test has stopped end with it."""
+    started: list[Running] = []
+
+    def begin(chart: Deliveries = CHART) -> Running:
+        started.append(Running(kubernetes, api_client, chart))
+        return started[-1]
+
+    yield begin
+    for running in started:
+        if not running.task.done():
+            await running.stop()
+
+
+async def test_a_mail_from_its_job_to_its_end(exports_of: Fill, start: Start) -> None:
+    exports = exports_of(finished())
+    running = start()
+    await until(lambda: exports.made == ["deliver-email-bex-e1"])
     assert running.pending("email") == 1
-    cluster.end(1, "email", 0, "The mail server took it.")
+    exports.end(1, "email", 0, "The mail server took it.")
     running.deliverer.ask("uid-1")
-    await running.until(lambda: cluster.told() == {"Notified": ("True", "Succeeded")})
-    assert cluster.exports["uid-1"].status.delivery_pending is None
-    assert cluster.events == [EventFact("Normal", "Notified", "email: The mail server took it.")]
+    await until(lambda: exports.told() == {"Notified": ("True", "Succeeded")})
+    assert exports.export().status.delivery_pending is None
+    await until(lambda: running.pending("email") == 0)
+    assert await running.events() == [("Normal", "Notified", "email: The mail server took it.")]
     total = "backupexport_deliveries_total"
     assert value(running.metrics.registry, total, kind="email", reason="Succeeded") == 1
-    assert running.pending("email") == 0
-    await running.stop()
 
 
-async def test_one_kind_fails_and_the_other_goes_on() -> None:
-    cluster = Cluster(finished(1, "p", "email", "telegram"))
-    running = Running(cluster)
-    await running.until(lambda: len(cluster.made) == 2)
-    cluster.end(1, "email", ExitCode.DELIVERY_REFUSED, "No such mailbox.")
+async def test_one_kind_fails_and_the_other_goes_on(exports_of: Fill, start: Start) -> None:
+    exports = exports_of(finished(1, "p", "email", "telegram"))
+    running = start()
+    await until(lambda: len(exports.made) == 2)
+    exports.end(1, "email", ExitCode.DELIVERY_REFUSED, "No such mailbox.")
     running.deliverer.ask("uid-1")
-    await running.until(lambda: cluster.told()["Notified"] == ("False", "Refused"))
-    assert cluster.exports["uid-1"].status.delivery_pending
-    assert cluster.exports["uid-1"].phase == "Succeeded"
-    cluster.end(1, "telegram", 0, "Sent.")
+    await until(lambda: exports.told()["Notified"] == ("False", "Refused"))
+    assert exports.export().status.delivery_pending
+    assert exports.export().phase == "Succeeded"
+    exports.end(1, "telegram", 0, "Sent.")
     running.deliverer.ask("uid-1")
-    await running.until(lambda: cluster.told()["Delivered"] == ("True", "Succeeded"))
-    assert cluster.exports["uid-1"].status.delivery_pending is None
-    assert sorted(cluster.made) == ["deliver-email-bex-e1", "deliver-telegram-bex-e1"]
-    await running.stop()
+    await until(lambda: exports.told()["Delivered"] == ("True", "Succeeded"))
+    assert exports.export().status.delivery_pending is None
+    assert sorted(exports.made) == ["deliver-email-bex-e1", "deliver-telegram-bex-e1"]
 
 
-async def test_what_may_heal_gets_another_job() -> None:
-    cluster = Cluster(finished())
-    running = Running(cluster)
-    await running.until(lambda: len(cluster.made) == 1)
-    cluster.end(1, "email", ExitCode.CONNECTION_FAILED, "Away.", ago=10)
+async def test_what_may_heal_gets_another_job(exports_of: Fill, start: Start) -> None:
+    exports = exports_of(finished())
+    running = start()
+    await until(lambda: len(exports.made) == 1)
+    exports.end(1, "email", ExitCode.CONNECTION_FAILED, "Away.", ago=10)
     running.deliverer.ask("uid-1")
-    await running.until(lambda: len(cluster.made) == 2)
-    assert cluster.deleted == ["deliver-email-bex-e1"]
-    assert cluster.told() == {"Notified": ("Unknown", "Pending")}
-    await running.stop()
+    await until(lambda: len(exports.made) == 2)
+    assert exports.deleted == ["deliver-email-bex-e1"]
+    assert exports.told() == {"Notified": ("Unknown", "Pending")}
 
 
-async def test_one_delivery_of_a_project_at_a_time() -> None:
-    cluster = Cluster(finished(1, "a"), finished(2, "a"), finished(3, "b"))
-    running = Running(cluster)
-    await running.until(lambda: len(cluster.made) == 2)
-    first = cluster.made[0]
-    assert first == "deliver-email-bex-e1"
-    assert cluster.made[1] == "deliver-email-bex-e3"
-    cluster.end(1, "email", 0, "Sent.")
+async def test_one_delivery_of_a_project_at_a_time(exports_of: Fill, start: Start) -> None:
+    exports = exports_of(finished(1, "a"), finished(2, "a"), finished(3, "b"))
+    running = start()
+    await until(lambda: len(exports.made) == 2)
+    assert sorted(exports.made) == ["deliver-email-bex-e1", "deliver-email-bex-e3"]
+    exports.end(1, "email", 0, "Sent.")
     running.deliverer.ask("uid-1")
-    await running.until(lambda: len(cluster.made) == 3)
-    await running.stop()
+    await until(lambda: len(exports.made) == 3)
 
 
-async def test_a_restart_finds_what_is_under_way() -> None:
-    cluster = Cluster(finished(1, "a"), finished(2, "a"))
-    running = Running(cluster)
-    await running.until(lambda: len(cluster.made) == 1)
+async def test_a_restart_finds_what_is_under_way(exports_of: Fill, start: Start) -> None:
+    exports = exports_of(finished(1, "a"), finished(2, "a"))
+    running = start()
+    await until(lambda: len(exports.made) == 1)
     await running.stop()
-    running = Running(cluster)
-    running.deliverer.ask("uid-2")
-    await running.until(lambda: running.pending("email") == 2)
+    running = start()
+    await until(lambda: running.pending("email") == 2)
+    await running.ask("uid-2")
+    assert len(exports.made) == 1
+    exports.end(1, "email", 0, "Sent.")
+    running.deliverer.ask("uid-1")
+    await until(lambda: len(exports.made) == 2)
+    assert exports.made == ["deliver-email-bex-e1", "deliver-email-bex-e2"]
+
+
+async def test_a_refused_job_is_told_and_not_asked_for_again_at_once(
+    exports_of: Fill, start: Start, kubernetes: FakeKubernetes
+) -> None:
+    exports = exports_of(finished(1, "a"))
+    kubernetes.faults.append(Fault("create jobs", status=403, message=QUOTA, times=50))
+    running = start()
+    await until(lambda: exports.told() == {"Notified": ("Unknown", "Internal")})
+    ((_, reason, message),) = await running.events()
+    assert reason == "DeliveryDelayed"
+    assert "exceeded quota" in message
+    exports.add(finished(2, "b"))
+    await until(lambda: running.pending("email") == 2)
     for _ in range(20):
-        await asyncio.sleep(0)
-    assert len(cluster.made) == 1
-    cluster.end(1, "email", 0, "Sent.")
-    running.deliverer.ask("uid-1")
-    await running.until(lambda: len(cluster.made) == 2)
-    assert cluster.made == ["deliver-email-bex-e1", "deliver-email-bex-e2"]
-    await running.stop()
-
-
-def quota_refusal() -> ApiException:
-    error = ApiException(status=403, reason="Forbidden")
-    error.body = '{"message": "jobs is forbidden: exceeded quota: team"}'
-    return error
-
-
-async def test_a_refused_job_is_told_and_not_asked_for_again_at_once() -> None:
-    cluster = Cluster(finished(1, "a"), finished(2, "b"))
-    cluster.refusals = [quota_refusal()] * 50
-    running = Running(cluster)
-    await running.until(lambda: cluster.told() == {"Notified": ("Unknown", "Internal")})
-    assert cluster.events[0].reason == "DeliveryDelayed"
-    assert "exceeded quota" in cluster.events[0].message
-    for _ in range(20):
-        running.deliverer.ask("uid-1")
-        running.deliverer.ask("uid-2")
-        await asyncio.sleep(0.01)
+        await running.ask("uid-1", "uid-2")
     # One refusal stands for all of the kind.
-    assert (cluster.refused, cluster.patches) == (1, 1)
-    await running.stop()
+    assert exports.count("create jobs", 403) == 1
+    assert exports.count("patch backupexports/status") == 1
 
 
-async def test_all_that_wait_come_to_an_end_when_it_is_turned_off() -> None:
+async def test_all_that_wait_come_to_an_end_when_it_is_turned_off(
+    exports_of: Fill, start: Start
+) -> None:
     """Each is woken in vain: none of them needs the place any more."""
-    cluster = Cluster(*(finished(number, "p") for number in range(1, 6)))
-    running = Running(cluster)
-    await running.until(lambda: len(cluster.made) == 1)
-    cluster.targets["p"] = [target("p", email={"enabled": False})]
-    running.targets.update(cluster.targets)
+    exports = exports_of(*(finished(number, "p") for number in range(1, 6)))
+    running = start()
+    await until(lambda: len(exports.made) == 1)
+    exports.settings("p", email={"enabled": False})
+    running.look_at_targets()
     running.deliverer.ask("uid-1")
-    await running.until(
+    await until(
         lambda: all(
-            cluster.told(number) == {"Notified": ("False", "NotConfigured")}
+            exports.told(number) == {"Notified": ("False", "NotConfigured")}
             for number in range(1, 6)
         )
     )
-    await running.stop()
 
 
-async def test_a_job_that_is_refused_for_itself_keeps_nobody_else_waiting() -> None:
-    cluster = Cluster(finished(1, "a"), finished(2, "b"))
-    cluster.refusals = [ApiException(status=403, reason="a webhook says no")]
-    running = Running(cluster)
-    await running.until(lambda: len(cluster.made) == 1)
-    assert cluster.made == ["deliver-email-bex-e2"]
-    await running.stop()
+async def test_a_job_that_is_refused_for_itself_keeps_nobody_else_waiting(
+    exports_of: Fill, start: Start, kubernetes: FakeKubernetes
+) -> None:
+    exports = exports_of(finished(1, "a"), finished(2, "b"))
+    kubernetes.faults.append(Fault("create jobs", status=403, message="a webhook says no"))
+    start()
+    await until(lambda: len(exports.made) == 1)
+    (refused,) = [call for call in kubernetes.calls if call.status == 403]
+    assert exports.made != [refused.body["metadata"]["name"]]
+    await until(
+        lambda: ("Unknown", "Internal") in [exports.told(number)["Notified"] for number in (1, 2)]
+    )
 
 
-async def test_writes_come_to_an_end() -> None:
+async def test_writes_come_to_an_end(exports_of: Fill, start: Start) -> None:
     """What the operator writes comes back to it, and must not make it write again."""
-    cluster = Cluster(finished())
-    running = Running(cluster)
-    await running.until(lambda: len(cluster.made) == 1)
-    cluster.end(1, "email", ExitCode.CONNECTION_FAILED, "Away.")
-    (job,) = cluster.jobs["uid-1"]
-    cluster.jobs["uid-1"] = [replace(job, failure="DeadlineExceeded")]
+    exports = exports_of(finished())
+    running = start()
+    await until(lambda: len(exports.made) == 1)
+    exports.end(1, "email", ExitCode.CONNECTION_FAILED, "Away.")
+    too_late = builders.failed("DeadlineExceeded")
+    exports.kubernetes.change("jobs", "deliver-email-bex-e1", {"status": too_late})
     running.deliverer.ask("uid-1")
-    await running.until(lambda: cluster.told() == {"Notified": ("Unknown", "DeadlineExceeded")})
-    before = cluster.patches
+    await until(lambda: exports.told() == {"Notified": ("Unknown", "DeadlineExceeded")})
+    await running.ask()
+    before = exports.count("patch backupexports/status")
     for _ in range(20):
-        running.deliverer.ask("uid-1")
-        await asyncio.sleep(0.01)
-    assert cluster.patches == before
-    await running.stop()
+        await running.ask("uid-1")
+    assert exports.count("patch backupexports/status") == before
 
 
-async def test_what_cannot_be_taken_back_rests_on_what_is_read_afresh() -> None:
+async def test_what_cannot_be_taken_back_rests_on_what_is_read_afresh(
+    exports_of: Fill, start: Start, kubernetes: FakeKubernetes
+) -> None:
     """The watches have not told yet that the target now has another chat than the chart."""
-    cluster = Cluster(finished(1, "p", "telegram"))
-    secrets: list[str] = []
-    create = cluster.create_job
-
-    async def look(manifest: dict[str, Any]) -> JobFacts:
-        (container,) = manifest["spec"]["template"]["spec"]["containers"]
-        secrets.append(container["envFrom"][0]["secretRef"]["name"])
-        return await create(manifest)
-
-    cluster.create_job = look  # type: ignore[method-assign]
-    running = Running(cluster)
-    cluster.targets["p"] = [target("p", telegram={"secretRef": {"name": "own-bot"}})]
-    await running.until(lambda: len(cluster.made) == 1)
-    assert secrets == ["own-bot"]
-    await running.stop()
+    exports = exports_of(finished(1, "p", "telegram"))
+    start()
+    exports.settings("p", telegram={"secretRef": {"name": "own-bot"}})
+    await until(lambda: len(exports.made) == 1)
+    (container,) = kubernetes.objects("jobs")["deliver-telegram-bex-e1"]["spec"]["template"][
+        "spec"
+    ]["containers"]
+    assert container["envFrom"][0]["secretRef"]["name"] == "own-bot"
 
 
-async def test_settings_of_a_target_alone_are_found_too() -> None:
-    cluster = Cluster(finished(1, "p", "telegram"))
-    cluster.targets.clear()
-    running = Running(cluster, Deliveries())
+async def test_settings_of_a_target_alone_are_found_too(
+    exports_of: Fill, start: Start, kubernetes: FakeKubernetes
+) -> None:
+    exports = exports_of(finished(1, "p", "telegram"))
+    kubernetes.remove("exporttargets", "t-p")
+    running = start(Deliveries())
     # The watch tells of the target a little later than of the export.
-    await running.until(lambda: cluster.told()["Delivered"] == ("Unknown", "NotConfigured"))
-    assert running.pending("telegram") == 0
-    cluster.targets["p"] = [target("p", telegram={"secretRef": {"name": "own-bot"}})]
-    running.targets.update(cluster.targets)
+    await until(lambda: exports.told()["Delivered"] == ("Unknown", "NotConfigured"))
+    await until(lambda: running.pending("telegram") == 0)
+    exports.settings("p", telegram={"secretRef": {"name": "own-bot"}})
+    running.look_at_targets()
     running.deliverer.project_changed("other")
     running.deliverer.project_changed("p")
-    await running.until(lambda: len(cluster.made) == 1)
+    await until(lambda: len(exports.made) == 1)
     running.deliverer.ask("uid-1")
-    await running.until(lambda: running.pending("telegram") == 1)
-    assert cluster.told()["Delivered"] == ("Unknown", "InProgress")
-    await running.stop()
+    await until(lambda: running.pending("telegram") == 1)
+    assert exports.told()["Delivered"] == ("Unknown", "InProgress")
 
 
-async def test_another_ones_job_is_in_the_way() -> None:
+async def test_another_ones_job_is_in_the_way(
+    exports_of: Fill, start: Start, kubernetes: FakeKubernetes
+) -> None:
     """One that the watch tells nothing of, because it is not labelled as this export's."""
-    cluster = Cluster(finished(1, "a"), finished(2, "a"))
+    exports = exports_of(finished(1, "a"), finished(2, "a"))
     name = "deliver-email-bex-e1"
-    cluster.foreign = {name: JobFacts(name, "somebody", created_at="2026-01-29T15:30:00Z")}
-    running = Running(cluster)
-    await running.until(lambda: len(cluster.made) == 1)
-    assert cluster.made == ["deliver-email-bex-e2"]
-    assert cluster.told() == {"Notified": ("Unknown", "Pending")}
-    await running.stop()
+    somebody = {"kind": "ExportTarget", "name": "t-a", "uid": "t-a", "controller": True}
+    kubernetes.seed(
+        "jobs",
+        {
+            "metadata": {
+                "name": name,
+                "creationTimestamp": builders.CREATED,
+                "ownerReferences": [somebody],
+            }
+        },
+    )
+    start()
+    await until(lambda: len(exports.made) == 1)
+    assert exports.made == ["deliver-email-bex-e2"]
+    assert exports.told() == {"Notified": ("Unknown", "Pending")}
+    assert name in kubernetes.objects("jobs")
 
 
-async def test_a_delivery_that_is_turned_off_is_stopped() -> None:
-    cluster = Cluster(finished(1, "p", "email", "telegram"), finished(2, "p", "telegram"))
-    running = Running(cluster)
-    await running.until(lambda: len(cluster.made) == 2)
-    cluster.targets["p"] = [target("p", telegram={"enabled": False})]
-    running.targets.update(cluster.targets)
+async def test_a_delivery_that_is_turned_off_is_stopped(exports_of: Fill, start: Start) -> None:
+    exports = exports_of(finished(1, "p", "email", "telegram"))
+    running = start()
+    await until(lambda: len(exports.made) == 2)
+    exports.add(finished(2, "p", "telegram"))
+    await until(lambda: running.pending("telegram") == 2)
+    await running.ask()
+    exports.settings("p", telegram={"enabled": False})
+    running.look_at_targets()
     running.deliverer.ask("uid-1")
-    await running.until(lambda: cluster.told()["Delivered"] == ("False", "NotConfigured"))
-    assert cluster.deleted == ["deliver-telegram-bex-e1"]
+    await until(lambda: exports.told()["Delivered"] == ("False", "NotConfigured"))
+    assert exports.deleted == ["deliver-telegram-bex-e1"]
     # Its place is free, though the export's other delivery is still made.
-    await running.until(lambda: cluster.told(2)["Delivered"] == ("False", "NotConfigured"))
-    await running.stop()
+    await until(lambda: exports.told(2)["Delivered"] == ("False", "NotConfigured"))
 
 
-async def test_nothing_is_delivered_of_an_export_that_is_deleted() -> None:
-    cluster = Cluster(finished(1, "a", "email", "telegram"), finished(2, "a"))
-    running = Running(cluster)
-    await running.until(lambda: len(cluster.made) == 2)
-    deleted = finished(1, "a", "email", deletionTimestamp="2026-01-29T15:30:00Z", finalizers=["x"])
-    cluster.exports["uid-1"] = deleted
-    cluster.changes.put_nowait(("MODIFIED", deleted))
-    await running.until(lambda: len(cluster.made) == 3)
-    assert cluster.deleted == ["deliver-email-bex-e1", "deliver-telegram-bex-e1"]
-    assert cluster.made[2] == "deliver-email-bex-e2"
-    running.deliverer.ask("uid-1")
-    await asyncio.sleep(0.02)
-    assert len(cluster.made) == 3
-    await running.stop()
-
-
-class Dying(Cluster):
-    """The operator dies at its n-th write: just before the API server gets it, or just after."""
-
-    def __init__(self, *exports: BackupExport, at: int, before: bool) -> None:
-        super().__init__(*exports)
-        self.at = at
-        self.before = before
-        self.writes = 0
-        self.died = asyncio.Event()
-
-    async def create_job(self, manifest: dict[str, Any]) -> JobFacts:
-        return await self.write(super().create_job(manifest))
-
-    async def delete_job(self, job: JobFacts) -> None:
-        await self.write(super().delete_job(job))
-
-    async def patch_export_status(
-        self, export: BackupExport, patch: dict[str, Any]
-    ) -> BackupExport | None:
-        return await self.write(super().patch_export_status(export, patch))
-
-    async def write(self, effect: Coroutine[Any, Any, Answer]) -> Answer:
-        self.writes += 1
-        if self.writes != self.at:
-            return await effect
-        if self.before:
-            effect.close()
-        else:
-            await effect
-        self.died.set()
-        await asyncio.sleep(3600)
-        raise AssertionError("nobody stopped it")
+async def test_nothing_is_delivered_of_an_export_that_is_deleted(
+    exports_of: Fill, start: Start, kubernetes: FakeKubernetes
+) -> None:
+    exports = exports_of(
+        finished(1, "a", "email", "telegram", finalizers=["x/y"]), finished(2, "a")
+    )
+    running = start()
+    await until(lambda: len(exports.made) == 2)
+    kubernetes.delete("backupexports", "e1")
+    await until(lambda: len(exports.made) == 3)
+    assert exports.deleted == ["deliver-email-bex-e1", "deliver-telegram-bex-e1"]
+    assert exports.made[2] == "deliver-email-bex-e2"
+    await running.ask("uid-1")
+    assert len(exports.made) == 3
 
 
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("at", range(1, 5))
-async def test_the_operators_death_at_any_write(at: int, before: bool) -> None:
-    """A first attempt fails, a second goes well, and the operator dies somewhere on the way."""
-    cluster = Dying(finished(), at=at, before=before)
-    running = [Running(cluster)]
+async def test_the_operators_death_at_any_write(
+    exports_of: Fill, start: Start, kubernetes: FakeKubernetes, at: int, before: bool
+) -> None:
+    """A first attempt fails, a second goes well, and the operator dies somewhere on the way.
+
+    It dies at its n-th write: just before the API server gets it, or just after.
+    """
+    exports = exports_of(finished())
+    death = Fault(WRITES, is_held=True, is_stored=not before, skip=at - 1)
+    kubernetes.faults.append(death)
+    running = [start()]
     deaths: list[int] = []
 
-    async def until(condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
-            while not condition():
-                if cluster.died.is_set():
-                    cluster.died.clear()
-                    await running.pop().stop()
-                    running.append(Running(cluster))
-                    deaths.append(at)
-                await asyncio.sleep(0.005)
+    async def until_or_dead(condition: Callable[[], bool]) -> None:
+        await until(lambda: condition() or (death.met == 1 and not deaths))
+        if not condition():
+            deaths.append(at)
+            await running.pop().stop()
+            running.append(start())
+            await until(condition)
 
-    await until(lambda: len(cluster.made) == 1)
-    cluster.end(1, "email", ExitCode.CONNECTION_FAILED, "Away.", ago=10)
+    await until_or_dead(lambda: len(exports.made) == 1)
+    exports.end(1, "email", ExitCode.CONNECTION_FAILED, "Away.", ago=10)
     running[0].deliverer.ask("uid-1")
-    await until(lambda: len(cluster.made) == 2)
-    cluster.end(1, "email", 0, "Sent.")
+    await until_or_dead(lambda: len(exports.made) == 2)
+    exports.end(1, "email", 0, "Sent.")
     running[0].deliverer.ask("uid-1")
-    await until(lambda: cluster.told() == {"Notified": ("True", "Succeeded")})
-    assert cluster.exports["uid-1"].status.delivery_pending is None
-    assert len(cluster.made) == 2
-    assert cluster.deleted.count("deliver-email-bex-e1") in (1, 2)
-    await running[0].stop()
-    assert deaths == [at] or cluster.died.is_set()
+    await until_or_dead(lambda: exports.told() == {"Notified": ("True", "Succeeded")})
+    assert exports.export().status.delivery_pending is None
+    assert len(exports.made) == 2
+    assert exports.deleted.count("deliver-email-bex-e1") in (1, 2)
+    assert death.met == 1

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import builders
 import pytest
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.runner_protocol import Outcome, outcome_text
@@ -17,38 +18,24 @@ PAST, FUTURE = "2026-01-29T15:30:59Z", "2026-01-29T15:31:30Z"
 JOB = JobFacts("remove-bex-nightly", "uid-1", task="remove", created_at=PAST)
 REPORT = PodFacts("r", PAST, exit_code=0, termination_message=outcome_text(Outcome()))
 GONE = TaskRun(replace(JOB, complete=True), [REPORT])
-ARTIFACT = {
-    "path": "p/f", "sizeBytes": 1, "uncompressedBytes": 1, "sha256": "ab",
-    "serverVersion": "17.5", "dumpVersion": "17.6", "displaySize": "1 B",
-}  # fmt: skip
 
 
 def export(
     *, held: bool = False, deleted: bool = False, artifact: bool = True, **status: Any
 ) -> BackupExport:
-    return BackupExport.model_validate(
-        {
-            "metadata": {
-                "name": "nightly",
-                "uid": "uid-1",
-                "finalizers": ["backupexport.dev/artifact"] if held else [],
-                "deletionTimestamp": PAST if deleted else None,
-            },
-            "spec": {"projectId": "p"},
-            "status": {
-                "phase": "Succeeded" if artifact else "Failed",
-                "artifact": ARTIFACT if artifact else None,
-                **status,
-            },
-        }
+    ended = {
+        "phase": "Succeeded" if artifact else "Failed",
+        "artifact": builders.ARTIFACT_STATUS if artifact else None,
+    }
+    return builders.export(
+        status=ended | status,
+        finalizers=["backupexport.dev/artifact"] if held else [],
+        deletionTimestamp=PAST if deleted else None,
     )
 
 
 def pending(condition_type: str) -> dict[str, Any]:
-    told = {
-        "type": condition_type, "status": "Unknown", "reason": "Pending", "message": "Soon.",
-        "lastTransitionTime": PAST,
-    }  # fmt: skip
+    told = builders.condition(condition_type, "Unknown", "Pending", "Soon.", PAST)
     return {"conditions": [told], "deliveryPending": True}
 
 

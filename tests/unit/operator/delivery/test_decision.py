@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import builders
 import pytest
 from backupexport_contract import names, timestamps
 from backupexport_contract.backup_export import BackupExport
@@ -39,38 +40,23 @@ def at(seconds: float) -> datetime:
 
 
 def export(conditions: Sequence[dict[str, Any]] = (), **spec: Any) -> BackupExport:
-    return BackupExport.model_validate(
-        {
-            "metadata": {"name": "e1", "uid": "u1", "creationTimestamp": "2026-01-29T15:00:00Z"},
-            "spec": {"projectId": "p", **spec},
-            "status": {
-                "phase": "Succeeded",
-                "completionTime": timestamps.to_text(ENDED),
-                "conditions": list(conditions),
-            },
-        }
-    )
+    status = {
+        "phase": "Succeeded",
+        "completionTime": timestamps.to_text(ENDED),
+        "conditions": list(conditions),
+    }
+    return builders.export("e1", spec, status, uid="u1", creationTimestamp="2026-01-29T15:00:00Z")
 
 
 def told(
     kind: str, reason: str = "Pending", message: str = "Soon.", status: str = "Unknown"
 ) -> Any:
-    return {
-        "type": Deliveries.kinds()[kind].condition_type,
-        "status": status,
-        "reason": reason,
-        "message": message,
-        "lastTransitionTime": "2026-01-29T15:30:00Z",
-    }
+    condition_type = Deliveries.kinds()[kind].condition_type
+    return builders.condition(condition_type, status, reason, message)
 
 
 def target(**deliveries: Any) -> ExportTarget:
-    return ExportTarget.model_validate(
-        {
-            "metadata": {"name": "t"},
-            "spec": {"projectId": "p", "secretRef": {"name": "s"}, "deliveries": deliveries},
-        }
-    )
+    return builders.target(deliveries=deliveries)
 
 
 TARGET = target()

@@ -5,10 +5,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import builders
 import pytest
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExport
-from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.names import job_name
 from backupexport_contract.reasons import ExitCode, Phase, Reason
 from backupexport_contract.runner_protocol import Artifact, Outcome, Progress, outcome_text
@@ -25,7 +25,7 @@ from backupexport_operator.observed.export_files import CLEANUP_PAUSE, NODE_GRAC
 from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
 from backupexport_operator.observed.observation import Observation, TaskRun, Turn
 
-CREATED = "2026-01-29T15:30:00Z"
+CREATED = builders.CREATED
 NOW = datetime(2026, 1, 29, 15, 31, 0, tzinfo=UTC)
 LATER = "2026-01-29T15:30:30Z"
 JOB = JobFacts(name=job_name("nightly"), owner_uid="uid-1", created_at=CREATED)
@@ -38,9 +38,7 @@ DONE = replace(
     exit_code=0,
     termination_message=outcome_text(Outcome(ARTIFACT)),
 )
-TARGET = ExportTarget.model_validate(
-    {"metadata": {"name": "t"}, "spec": {"projectId": "p", "secretRef": {"name": "s"}}}
-)
+TARGET = builders.target()
 
 TIDY = JobFacts(name="tidy-bex-nightly", owner_uid="uid-1", task="tidy", created_at=CREATED)
 TIDIED = TaskRun(
@@ -50,18 +48,7 @@ TIDIED = TaskRun(
 
 
 def export(spec: dict[str, Any] | None = None, **status: Any) -> BackupExport:
-    return BackupExport.model_validate(
-        {
-            "metadata": {
-                "name": "nightly",
-                "uid": "uid-1",
-                "generation": 1,
-                "creationTimestamp": CREATED,
-            },
-            "spec": {"projectId": "p", **(spec or {})},
-            "status": status,
-        }
-    )
+    return builders.export(spec=spec, status=status)
 
 
 ACCEPTED = export(jobName=JOB.name, phase="Pending")

@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import builders
 from backupexport_contract.backup_export import BackupExport
-from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.names import FINALIZER, job_name
 from backupexport_contract.reasons import FATAL_EXIT_CODES, ExitCode, Phase, Reason
 from backupexport_contract.runner_protocol import Artifact, Outcome, outcome_text
@@ -17,16 +17,12 @@ from backupexport_operator.observed.pod_failure import end_artifact, end_trouble
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-CREATED = "2026-01-29T15:30:00Z"
+CREATED = builders.CREATED
 START = datetime(2026, 1, 29, 15, 30, tzinfo=UTC)
 ARTIFACT = Artifact("p/f.sql.zst", 1024, 4096, "ab", "17.5", "17.6")
 JOB = JobFacts(name=job_name("nightly"), owner_uid="uid-1", created_at=CREATED)
-TARGET = ExportTarget.model_validate(
-    {"metadata": {"name": "t"}, "spec": {"projectId": "p", "secretRef": {"name": "s"}}}
-)
-SUSPENDED = TARGET.model_copy(
-    update={"spec": TARGET.spec.model_copy(update={"suspend": True, "retention_seconds": 60})}
-)
+TARGET = builders.target()
+SUSPENDED = builders.target(suspend=True, retentionSeconds=60)
 
 
 def mostly(value: Any, *others: Any) -> st.SearchStrategy[Any]:
@@ -91,12 +87,7 @@ changes = st.sampled_from(["", "", "", "cancel", "delete", "hold"])
 
 
 def new_export(policy: str) -> BackupExport:
-    return BackupExport.model_validate(
-        {
-            "metadata": {"name": "nightly", "uid": "uid-1", "creationTimestamp": CREATED},
-            "spec": {"projectId": "p", "artifactPolicy": policy},
-        }
-    )
+    return builders.export(spec={"artifactPolicy": policy})
 
 
 def changed(export: BackupExport, change: str) -> BackupExport:

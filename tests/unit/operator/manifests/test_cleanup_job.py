@@ -1,22 +1,11 @@
 """The Jobs that clean up: how long they tell of it."""
 
+import builders
 import pytest
-from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY
 from backupexport_operator.manifests.cleanup_job import cleanup_manifest
 from backupexport_operator.manifests.pod import RunnerDefaults
 
-EXPORT = BackupExport.model_validate(
-    {
-        "metadata": {
-            "name": "nightly",
-            "namespace": "n",
-            "uid": "u",
-            "creationTimestamp": "2026-01-29T15:30:00Z",
-        },
-        "spec": {"projectId": "p"},
-    }
-)
 A_WEEK = 7 * 24 * 3600
 
 
@@ -31,5 +20,5 @@ A_WEEK = 7 * 24 * 3600
 )
 def test_how_long_it_stays(task: str, is_owned: bool, least: int, most: int) -> None:
     defaults = RunnerDefaults(image="i", claim_name="c")
-    spec = cleanup_manifest(EXPORT, task, defaults, is_owned=is_owned)["spec"]
+    spec = cleanup_manifest(builders.export(), task, defaults, is_owned=is_owned)["spec"]
     assert least < spec["ttlSecondsAfterFinished"] < most

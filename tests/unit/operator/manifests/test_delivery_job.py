@@ -4,11 +4,11 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import builders
 import pytest
 from backupexport_contract import runner_protocol, timestamps
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.deliveries import Deliveries
-from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.kubernetes_model import Condition
 from backupexport_operator.manifests.delivery_job import PublicApi, delivery_manifest
 from backupexport_operator.manifests.pod import RunnerDefaults
@@ -16,22 +16,17 @@ from backupexport_operator.observed.observation import Observation
 from kubernetes.client import V1Job
 from pydantic import ValidationError
 
-EXPORT = BackupExport.model_validate(
+EXPORT = builders.export(
+    "0b7c7c5e-0a4f-4a54-9a39-0c4e6f4b7a11",
+    {"projectId": "p-1", "notifyEmail": "a@b.example"},
     {
-        "metadata": {
-            "name": "0b7c7c5e-0a4f-4a54-9a39-0c4e6f4b7a11",
-            "namespace": "ns",
-            "uid": "u1",
-            "creationTimestamp": "2026-01-29T15:00:00Z",
-        },
-        "spec": {"projectId": "p-1", "notifyEmail": "a@b.example"},
-        "status": {
-            "phase": "Failed",
-            "reason": "StorageFull",
-            "message": "Costs $(HOME) and $$.",
-            "completionTime": "2026-01-29T15:30:00.000Z",
-        },
-    }
+        "phase": "Failed",
+        "reason": "StorageFull",
+        "message": "Costs $(HOME) and $$.",
+        "completionTime": "2026-01-29T15:30:00.000Z",
+    },
+    uid="u1",
+    creationTimestamp="2026-01-29T15:00:00Z",
 )
 DEFAULTS = RunnerDefaults(image="i", claim_name="c", ttl_seconds_after_finished=77)
 SETTINGS = Deliveries.model_validate(
@@ -48,12 +43,7 @@ SETTINGS = Deliveries.model_validate(
 
 
 def seen(of: BackupExport = EXPORT, since_end: float = 1, **target: Any) -> Observation:
-    served_by = ExportTarget.model_validate(
-        {
-            "metadata": {"name": "t"},
-            "spec": {"projectId": "p-1", "secretRef": {"name": "s"}, **target},
-        }
-    )
+    served_by = builders.target("p-1", **target)
     now = timestamps.from_text("2026-01-29T15:30:00Z") + timedelta(seconds=since_end)
     return Observation(export=of, target=served_by, job=None, pods=(), now=now, backoff_limit=4)
 
@@ -184,18 +174,14 @@ def test_the_runner_gets_the_settings_of_its_kind() -> None:
 
 
 def test_the_artifact_comes_with_it() -> None:
-    artifact = {
-        "path": "p/f", "sizeBytes": 1, "uncompressedBytes": 2, "sha256": "ab",
-        "serverVersion": "17.5", "dumpVersion": "17.6", "displaySize": "1 B",
-    }  # fmt: skip
-    status = {"phase": "Succeeded", "artifact": artifact}
+    status = {"phase": "Succeeded", "artifact": builders.ARTIFACT_STATUS}
     of = BackupExport.model_validate(
         EXPORT.model_dump(by_alias=True, exclude_none=True) | {"status": status}
     )
     text = environment(job("telegram", of=of))[runner_protocol.ENV_EXPORT_END]
     end = runner_protocol.read_export_end(text)
     assert end
-    assert end.artifact == runner_protocol.Artifact("p/f", 1, 2, "ab", "17.5", "17.6")
+    assert end.artifact == builders.ARTIFACT
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,8 @@
 import json
 from typing import Any
 
+import builders
 import pytest
-from backupexport_contract.backup_export import BackupExport
-from backupexport_contract.export_target import ExportTarget
 from backupexport_operator.manifests.export_job import job_manifest
 from backupexport_operator.manifests.pod import RunnerDefaults
 from kubernetes.aio import client
@@ -24,23 +23,10 @@ def manifest(
     target: dict[str, Any] | None = None,
     defaults: RunnerDefaults = DEFAULTS,
 ) -> dict[str, Any]:
-    export = BackupExport.model_validate(
-        {
-            "metadata": {
-                "name": "0b7cbb51-7c4f-4f52-9b0e-3f6a2b1c9d8e",
-                "namespace": "ns",
-                "uid": "uid-1",
-                "creationTimestamp": "2026-01-29T15:30:00Z",
-            },
-            "spec": {"projectId": "--help", **(spec or {})},
-        }
+    export = builders.export(
+        "0b7cbb51-7c4f-4f52-9b0e-3f6a2b1c9d8e", {"projectId": "--help", **(spec or {})}
     )
-    serving = ExportTarget.model_validate(
-        {
-            "metadata": {"name": "t"},
-            "spec": {"projectId": "--help", "secretRef": {"name": "db"}, **(target or {})},
-        }
-    )
+    serving = builders.target("--help", **{"secretRef": {"name": "db"}, **(target or {})})
     return job_manifest(export, serving, defaults)
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import builders
 import pytest
 from backupexport_contract.backup_export import BackupExportStatus
 from backupexport_contract.kubernetes_model import Condition
@@ -31,9 +32,7 @@ def test_a_patch_holds_what_changed_and_nulls_what_went(old: Any, new: Any, patc
 
 
 def condition(state: str, since: str) -> Condition:
-    return Condition.model_validate(
-        {"type": "Ready", "status": state, "reason": "R", "lastTransitionTime": since}
-    )
+    return Condition.model_validate(builders.condition("Ready", state, "R", since=since))
 
 
 @pytest.mark.parametrize(("state", "since"), [("True", "then"), ("False", "now")])
@@ -42,19 +41,13 @@ def test_a_conditions_time_moves_only_with_its_status(state: str, since: str) ->
     assert only.last_transition_time == since
 
 
-ARTIFACT = {
-    "path": "p/f", "sizeBytes": 1, "uncompressedBytes": 2, "sha256": "ab",
-    "serverVersion": "17.5", "dumpVersion": "17.6", "displaySize": "1 B",
-}  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
         ({}, {"phase": "Pending", "jobName": "j"}, [("Normal", "Accepted")]),
         ({"phase": "Pending"}, {"phase": "Running"}, [("Normal", "Started")]),
         ({"phase": "Running"}, {"phase": "Running"}, []),
-        ({"phase": "Running"}, {"phase": "Succeeded", "artifact": ARTIFACT},
+        ({"phase": "Running"}, {"phase": "Succeeded", "artifact": builders.ARTIFACT_STATUS},
          [("Normal", "Completed")]),
         ({"phase": "Pending"}, {"phase": "Pending", "reason": "Unschedulable"},
          [("Warning", "Unschedulable")]),

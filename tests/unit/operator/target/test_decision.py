@@ -1,5 +1,6 @@
 """Two targets with one project id: the older one serves."""
 
+import builders
 import pytest
 from backupexport_contract.export_target import ExportTarget
 from backupexport_operator.observed.observation import serving_target
@@ -7,12 +8,7 @@ from backupexport_operator.target.decision import readiness
 
 
 def target(name: str, created: str, *, suspend: bool = False) -> ExportTarget:
-    return ExportTarget.model_validate(
-        {
-            "metadata": {"name": name, "uid": name, "creationTimestamp": created},
-            "spec": {"projectId": "p", "secretRef": {"name": "s"}, "suspend": suspend},
-        }
-    )
+    return builders.target(name=name, created=created, suspend=suspend)
 
 
 OLD, NEW = target("z", "2026-01-01T00:00:00Z"), target("a", "2026-01-02T00:00:00Z")

@@ -1,0 +1,157 @@
+"""The store of jobs over a Kubernetes API that refuses, forgets and cuts as the real one does."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import builders
+import pytest
+from backupexport_api.auth.claims import ProjectAccess
+from backupexport_api.jobs.store import StoreUnavailableError
+from backupexport_api.kube import informer
+from backupexport_api.kube.client import KubernetesLists, KubernetesObjects
+from backupexport_api.kube.store import KubernetesJobStore
+from fake_kubernetes.faults import Fault
+from fake_kubernetes.server import CUT, END, GONE, NAMESPACE, FakeKubernetes
+from waiting import until
+
+EXPORTS, TARGETS = "backupexports", "exporttargets"
+EVERYTHING = ProjectAccess(every_project=True)
+JOB = "0b7cf3b6-6f2b-4c55-8f6c-0f6a3f0a7f10"
+
+
+@pytest.fixture
+async def store(
+    kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[KubernetesJobStore]:
+    """A store, not yet started, as a replica connects."""
+    monkeypatch.setattr(informer, "_SHORTEST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(informer, "_LONGEST_PAUSE_SECONDS", 0.02)
+    lists, objects = KubernetesLists.connect(NAMESPACE), await KubernetesObjects.connect(NAMESPACE)
+    made = KubernetesJobStore(lists, objects)
+    yield made
+    await asyncio.to_thread(made.stop)
+    await made.close()
+
+
+@pytest.fixture
+async def started(
+    kubernetes: FakeKubernetes, store: KubernetesJobStore
+) -> AsyncIterator[KubernetesJobStore]:
+    """The same with full caches."""
+
+    def watches() -> bool:
+        return kubernetes.watching(EXPORTS) == kubernetes.watching(TARGETS) == 1
+
+    store.start()
+    await until(watches)
+    yield store
+    # The library's informer can't be stopped at once while it is about to watch.
+    await until(watches)
+
+
+def export(name: str = JOB, **metadata: Any) -> dict[str, Any]:
+    return builders.export_manifest(name, uid=str(uuid.uuid4()), **metadata)
+
+
+def known(store: KubernetesJobStore, name: str = JOB) -> bool:
+    return store.known_job(name) is not None
+
+
+async def test_the_cache_follows_the_watch(
+    kubernetes: FakeKubernetes, started: KubernetesJobStore
+) -> None:
+    kubernetes.seed(EXPORTS, export())
+    await until(lambda: known(started))
+    kubernetes.change(EXPORTS, JOB, {"status": {"phase": "Running"}})
+    await until(lambda: (job := started.known_job(JOB)) is not None and job.phase == "Running")
+    kubernetes.remove(EXPORTS, JOB)
+    await until(lambda: not known(started))
+    assert [str(call) for call in kubernetes.calls].count("list backupexports") == 1
+
+
+@pytest.mark.parametrize("end", [END, CUT, GONE], ids=["end", "cut", "gone"])
+async def test_whatever_ends_the_watch_nothing_is_missed(
+    kubernetes: FakeKubernetes, started: KubernetesJobStore, end: bytes
+) -> None:
+    kubernetes.seed(EXPORTS, export())
+    await until(lambda: known(started))
+    held = Fault("(list|watch) backupexports", is_held=True)
+    kubernetes.faults.append(held)
+    kubernetes.tell_watches(EXPORTS, end)
+    await until(lambda: held.met == 1)
+    # Of this no watch tells any more.
+    other = str(uuid.uuid4())
+    kubernetes.remove(EXPORTS, JOB)
+    kubernetes.seed(EXPORTS, export(other))
+    kubernetes.compact()
+    held.release()
+    await until(lambda: known(started, other) and not known(started))
+
+
+async def test_a_bookmark_is_a_sign_of_life(
+    kubernetes: FakeKubernetes, started: KubernetesJobStore
+) -> None:
+    def age() -> float:
+        (exports,) = [it for it in started.cached() if it.resource == EXPORTS]
+        return exports.age_seconds
+
+    before = age()
+    await until(lambda: age() > before + 0.05)
+    old = age()
+    kubernetes.send_bookmarks(EXPORTS)
+    await until(lambda: age() < old)
+
+
+async def test_a_job_that_was_stored_though_the_answer_was_lost_is_there_at_the_next_try(
+    kubernetes: FakeKubernetes, started: KubernetesJobStore
+) -> None:
+    kubernetes.faults.append(Fault("create backupexports", status=504, is_stored=True))
+    manifest = export()
+    with pytest.raises(StoreUnavailableError) as unknown:
+        await started.create_job(manifest)
+    assert "not known whether" in unknown.value.detail
+    again = await started.create_job(manifest)
+    assert not again.is_new
+    stored = kubernetes.objects(EXPORTS)[JOB]
+    assert again.export.metadata.uid == stored["metadata"]["uid"]
+
+
+async def test_a_cancel_is_for_this_very_job(
+    kubernetes: FakeKubernetes, started: KubernetesJobStore
+) -> None:
+    """Another project's has taken its name, of which the cache has not heard yet."""
+    kubernetes.seed(EXPORTS, export())
+    await until(lambda: known(started))
+    job = started.known_job(JOB)
+    assert job is not None
+    kubernetes.remove(EXPORTS, JOB)
+    kubernetes.seed(EXPORTS, export())
+    assert await started.cancel_job(job) is None
+    assert "cancel" not in kubernetes.objects(EXPORTS)[JOB]["spec"]
+    there = await started.find_job(JOB, EVERYTHING)
+    assert there is not None
+
+
+async def test_a_cancel_reaches_the_job(
+    kubernetes: FakeKubernetes, started: KubernetesJobStore
+) -> None:
+    kubernetes.seed(EXPORTS, export())
+    await until(lambda: known(started))
+    job = started.known_job(JOB)
+    assert job is not None
+    assert await started.cancel_job(job) is not None
+    assert kubernetes.objects(EXPORTS)[JOB]["spec"]["cancel"] is True
+    kubernetes.remove(EXPORTS, JOB)
+    assert await started.cancel_job(job) is None
+
+
+async def test_a_project_is_asked_for_once_the_cache_does_not_know_it(
+    kubernetes: FakeKubernetes, store: KubernetesJobStore
+) -> None:
+    kubernetes.seed(TARGETS, builders.target_manifest("p"))
+    assert await store.project_exists("p")
+    assert not await store.project_exists("q")
+    asked = [call.query["fieldSelector"] for call in kubernetes.calls]
+    assert asked == ["spec.projectId=p", "spec.projectId=q"]
