@@ -1,4 +1,4 @@
-"""Thousands of BackupExports as a busy installation would have them after a month."""
+"""Exports and targets as a busy installation would have them after a month, by the thousand."""
 
 import itertools
 import json
@@ -14,32 +14,36 @@ from typing import Any
 import load_client
 from backupexport_contract import names, timestamps
 from backupexport_contract.readable import readable_size
-from playground.tools import STATE, ToolError, apply, environment
+from playground.tools import STATE, ToolError, environment, kubectl
 
 PROJECTS = tuple(f"proj-{number:02}" for number in range(50))
 # The part that waits or runs, where not all are finished.
 UNFINISHED = 0.04
 _CONNECTIONS = 16
-_PATH = f"/apis/{names.API_VERSION}/namespaces/{{}}/{names.EXPORT_PLURAL}"
 _JSON = {"Content-Type": "application/json"}
 _MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 _AGE = timedelta(days=30)
 _TOOK = timedelta(seconds=95)
+_SHA256 = "5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9"
 
 
 def make_targets(namespace: str, projects: Sequence[str] = PROJECTS, **spec: Any) -> None:
     """An ExportTarget for each project; nothing runs, so nobody misses the Secret."""
-    apply(
-        *(
+    path = _path(namespace, names.TARGET_PLURAL)
+    created = (
+        _create(
+            path,
             {
                 "apiVersion": names.API_VERSION,
                 "kind": names.TARGET_KIND,
-                "metadata": {"name": project, "namespace": namespace},
+                "metadata": {"name": project},
                 "spec": {"projectId": project, "secretRef": {"name": project}, **spec},
-            }
-            for project in projects
+            },
         )
+        for project in projects
     )
+    with _kubectl_proxy() as port:
+        load_client.generate(port, created, connections=_CONNECTIONS, status=201)
 
 
 def fill(namespace: str, count: int, *, finished: bool = False) -> list[str]:
@@ -55,24 +59,32 @@ def fill(namespace: str, count: int, *, finished: bool = False) -> list[str]:
         (str(uuid.uuid4()), PROJECTS[number % len(PROJECTS)], now - _AGE * (number / count))
         for number in range(count)
     ]
-    path = _PATH.format(namespace)
-    created = (
-        load_client.request("POST", path, _JSON, json.dumps(manifest(*job)).encode())
-        for job in jobs
-    )
+    store(namespace, [(manifest(*job), status(*job, chance.uniform(least, 1))) for job in jobs])
+    return [job_id for job_id, _, _ in jobs]
+
+
+def store(namespace: str, exports: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    """Create BackupExports, each with its status."""
+    path = _path(namespace, names.EXPORT_PLURAL)
+    created = (_create(path, export) for export, _ in exports)
     told = (
         load_client.request(
             "PATCH",
-            f"{path}/{job[0]}/status",
+            f"{path}/{export['metadata']['name']}/status",
             _MERGE_PATCH,
-            json.dumps({"status": status(*job, chance.uniform(least, 1))}).encode(),
+            json.dumps({"status": status_of_it}).encode(),
         )
-        for job in jobs
+        for export, status_of_it in exports
     )
     with _kubectl_proxy() as port:
         load_client.generate(port, created, connections=_CONNECTIONS, status=201)
         load_client.generate(port, told, connections=_CONNECTIONS, status=200)
-    return [job_id for job_id, _, _ in jobs]
+
+
+def stored(namespace: str) -> int:
+    """How many BackupExports the API server has."""
+    page = json.loads(kubectl("get", "--raw", f"{_path(namespace, names.EXPORT_PLURAL)}?limit=1"))
+    return len(page["items"]) + int(page["metadata"].get("remainingItemCount", 0))
 
 
 def new_manifests(count: int) -> list[dict[str, Any]]:
@@ -107,37 +119,49 @@ def status(job_id: str, project_id: str, created: datetime, chance: float) -> di
     if chance < 0.02:
         return {"phase": "Pending", "jobName": names.job_name(job_id)}
     size, dumped = 171_966_464, 819_200_000
-    told: dict[str, Any] = {
-        "observedGeneration": 1,
-        "jobName": names.job_name(job_id),
-        "attempts": 1,
-        "startTime": _kubernetes_time(created + timedelta(seconds=2)),
-    }
+    told = _begun(job_id, created)
     if chance < UNFINISHED:
         return told | {"phase": "Running", "progress": _progress(42, dumped)}
-    told["completionTime"] = _kubernetes_time(created + _TOOK)
     if chance < 0.1:
         return told | {
+            "completionTime": _kubernetes_time(created + _TOOK),
             "phase": "Failed",
             "reason": "AuthenticationFailed",
             "message": "The server refuses the user or its password: correct the Secret's keys"
             " username and password.",
             "conditions": [_condition("Failed", "AuthenticationFailed", created)],
         }
+    return succeeded(job_id, project_id, created, size, dumped)
+
+
+def succeeded(
+    job_id: str, project_id: str, created: datetime, size: int, dumped: int, sha256: str = _SHA256
+) -> dict[str, Any]:
+    """The status of an export that has ended well, with a file of `size` bytes."""
     file = names.artifact_file_name(created, job_id, "sql", "zstd")
-    return told | {
+    return _begun(job_id, created) | {
+        "completionTime": _kubernetes_time(created + _TOOK),
         "phase": "Succeeded",
         "progress": _progress(100, dumped),
         "artifact": {
             "path": names.artifact_path(project_id, None, file),
             "sizeBytes": size,
             "uncompressedBytes": dumped,
-            "sha256": "5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9",
+            "sha256": sha256,
             "serverVersion": "17.5",
             "dumpVersion": "17.6",
             "displaySize": readable_size(size),
         },
         "conditions": [_condition("Complete", "Exported", created)],
+    }
+
+
+def _begun(job_id: str, created: datetime) -> dict[str, Any]:
+    return {
+        "observedGeneration": 1,
+        "jobName": names.job_name(job_id),
+        "attempts": 1,
+        "startTime": _kubernetes_time(created + timedelta(seconds=2)),
     }
 
 
@@ -162,6 +186,14 @@ def _condition(kind: str, reason: str, created: datetime) -> dict[str, Any]:
 
 def _kubernetes_time(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _path(namespace: str, plural: str) -> str:
+    return f"/apis/{names.API_VERSION}/namespaces/{namespace}/{plural}"
+
+
+def _create(path: str, manifest_of_it: dict[str, Any]) -> bytes:
+    return load_client.request("POST", path, _JSON, json.dumps(manifest_of_it).encode())
 
 
 @contextmanager
