@@ -9,7 +9,6 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
-from urllib.parse import quote
 
 import aiohttp
 from backupexport_contract import names
@@ -54,10 +53,6 @@ class ClusterApi:
         listed = await self._send("GET", path, {}, None)
         found: list[Manifest] = listed["items"]
         return found
-
-    async def delete_all(self, path: str, field_selector: str) -> None:
-        """Delete what the selector fits."""
-        await self._send("DELETE", f"{path}?fieldSelector={quote(field_selector)}", {}, None)
 
     @asynccontextmanager
     async def watching(self, path: str, seen: Seen) -> AsyncIterator[None]:

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import load_client
 from backupexport_contract import names, timestamps
@@ -25,6 +25,14 @@ _MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 _AGE = timedelta(days=30)
 _TOOK = timedelta(seconds=95)
 _SHA256 = "5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9"
+
+
+class Export(NamedTuple):
+    """Whose an export is, and when it was created."""
+
+    job_id: str
+    project_id: str
+    created: datetime
 
 
 def make_targets(namespace: str, projects: Sequence[str] = PROJECTS, **spec: Any) -> None:
@@ -56,29 +64,45 @@ def fill(namespace: str, count: int, *, finished: bool = False) -> list[str]:
     least = UNFINISHED if finished else 0.0
     now = timestamps.now()
     jobs = [
-        (str(uuid.uuid4()), PROJECTS[number % len(PROJECTS)], now - _AGE * (number / count))
+        Export(str(uuid.uuid4()), PROJECTS[number % len(PROJECTS)], now - _AGE * (number / count))
         for number in range(count)
     ]
-    store(namespace, [(manifest(*job), status(*job, chance.uniform(least, 1))) for job in jobs])
-    return [job_id for job_id, _, _ in jobs]
-
-
-def store(namespace: str, exports: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> None:
-    """Create BackupExports, each with its status."""
     path = _path(namespace, names.EXPORT_PLURAL)
-    created = (_create(path, export) for export, _ in exports)
+    created = (_create(path, manifest(*job)) for job in jobs)
     told = (
         load_client.request(
             "PATCH",
-            f"{path}/{export['metadata']['name']}/status",
+            f"{path}/{job.job_id}/status",
             _MERGE_PATCH,
-            json.dumps({"status": status_of_it}).encode(),
+            json.dumps({"status": status(*job, chance.uniform(least, 1))}).encode(),
         )
-        for export, status_of_it in exports
+        for job in jobs
     )
     with _kubectl_proxy() as port:
         load_client.generate(port, created, connections=_CONNECTIONS, status=201)
         load_client.generate(port, told, connections=_CONNECTIONS, status=200)
+    return [job.job_id for job in jobs]
+
+
+def create(namespace: str, project_id: str) -> Export:
+    """Create one BackupExport."""
+    sent = manifest(str(uuid.uuid4()), project_id, timestamps.now())
+    told = kubectl(
+        "-n", namespace, "create", "-f", "-", "-o", "json", stdin=json.dumps(sent)
+    )  # fmt: skip
+    stored_as = json.loads(told)["metadata"]
+    # The API server's own time, after which the file is named.
+    created = timestamps.from_text(stored_as["creationTimestamp"])
+    return Export(stored_as["name"], project_id, created)
+
+
+def end_well(namespace: str, export: Export, size: int, sha256: str) -> None:
+    """Give a BackupExport the status of one that has left a file."""
+    patch = json.dumps({"status": succeeded(*export, size, 4 * size, sha256)})
+    kubectl(
+        "-n", namespace, "patch", names.EXPORT_PLURAL, export.job_id,
+        "--subresource=status", "--type=merge", "-p", patch,
+    )  # fmt: skip
 
 
 def stored(namespace: str) -> int:
@@ -124,7 +148,7 @@ def status(job_id: str, project_id: str, created: datetime, chance: float) -> di
         return told | {"phase": "Running", "progress": _progress(42, dumped)}
     if chance < 0.1:
         return told | {
-            "completionTime": _kubernetes_time(created + _TOOK),
+            "completionTime": kubernetes_time(created + _TOOK),
             "phase": "Failed",
             "reason": "AuthenticationFailed",
             "message": "The server refuses the user or its password: correct the Secret's keys"
@@ -138,13 +162,12 @@ def succeeded(
     job_id: str, project_id: str, created: datetime, size: int, dumped: int, sha256: str = _SHA256
 ) -> dict[str, Any]:
     """The status of an export that has ended well, with a file of `size` bytes."""
-    file = names.artifact_file_name(created, job_id, "sql", "zstd")
     return _begun(job_id, created) | {
-        "completionTime": _kubernetes_time(created + _TOOK),
+        "completionTime": kubernetes_time(created + _TOOK),
         "phase": "Succeeded",
         "progress": _progress(100, dumped),
         "artifact": {
-            "path": names.artifact_path(project_id, None, file),
+            "path": artifact_path(job_id, project_id, created),
             "sizeBytes": size,
             "uncompressedBytes": dumped,
             "sha256": sha256,
@@ -156,12 +179,18 @@ def succeeded(
     }
 
 
+def artifact_path(job_id: str, project_id: str, created: datetime) -> str:
+    """Where the file of such an export is on the volume."""
+    file = names.artifact_file_name(created, job_id, "sql", "zstd")
+    return names.artifact_path(project_id, None, file)
+
+
 def _begun(job_id: str, created: datetime) -> dict[str, Any]:
     return {
         "observedGeneration": 1,
         "jobName": names.job_name(job_id),
         "attempts": 1,
-        "startTime": _kubernetes_time(created + timedelta(seconds=2)),
+        "startTime": kubernetes_time(created + timedelta(seconds=2)),
     }
 
 
@@ -180,11 +209,12 @@ def _condition(kind: str, reason: str, created: datetime) -> dict[str, Any]:
         "status": "True",
         "reason": reason,
         "message": "",
-        "lastTransitionTime": _kubernetes_time(created + _TOOK),
+        "lastTransitionTime": kubernetes_time(created + _TOOK),
     }
 
 
-def _kubernetes_time(moment: datetime) -> str:
+def kubernetes_time(moment: datetime) -> str:
+    """A moment as Kubernetes writes it."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
