@@ -60,7 +60,7 @@ class Form:
     most: int
 
 
-FULL = Form(rows=None, seconds=150, least=2, most=5)
+FULL = Form(rows=None, seconds=120, least=2, most=5)
 SHORT = Form(rows=150_000, seconds=0, least=1, most=1)
 
 

@@ -35,8 +35,6 @@ FEW = many_exports.PROJECTS[:1]
 # Long enough for both operators to have nothing to do.
 PAUSE_SECONDS = 0.3
 MOST_AT_A_TARGET = 100
-# The limits are not what is measured.
-NO_LIMITS = {"MAX_CONCURRENT": "0"}
 
 
 @dataclass(frozen=True)
@@ -102,8 +100,9 @@ async def _measure(form: Form, spaces: Mapping[str, str], folder: Path) -> dict[
         }
         figures = await _speed(form, fields["operator"], fields["bare"], folder)
         with proxy_of(api.server, api.context) as proxy:
-            empty = await _starts(form, fields["empty"], proxy, folder, unfinished=1)
-            counted = await _requests(form, fields["empty"], proxy, folder)
+            installation = Installation(fields["empty"].namespace, folder)
+            empty = await _starts(form, fields["empty"], installation, proxy, unfinished=1)
+            counted = await _requests(form, fields["empty"], installation, proxy)
             many = await _many(form, fields["many"], proxy, folder)
     print(f"\n{'start-up':<40}{'ready s':>11}{'CPU s':>11}{'RSS MiB':>11}{'writes':>11}")
     full = f"with {form.finished:,} finished, {form.unfinished} waiting"
@@ -125,7 +124,7 @@ async def _speed(
     form: Form, our_field: ExportField, bare_field: ExportField, folder: Path
 ) -> dict[str, float]:
     async with our_field.watched(), bare_field.watched():
-        installation = Installation(our_field.namespace, folder, **NO_LIMITS)
+        installation = Installation(our_field.namespace, folder)
         # For the ServiceAccount of the Jobs' pods.
         Installation(bare_field.namespace, folder)
         with ExitStack() as stack:
@@ -241,26 +240,41 @@ async def _bursts(
 
 
 async def _starts(
-    form: Form, field: ExportField, proxy: CountingProxy, folder: Path, *, unfinished: int
+    form: Form,
+    field: ExportField,
+    installation: Installation,
+    proxy: CountingProxy,
+    *,
+    unfinished: int,
 ) -> list[Start]:
-    resync = {"RESYNC_SECONDS": str(form.resync_seconds)}
-    installation = Installation(field.namespace, folder, **resync, **NO_LIMITS)
     # A first operator has something to say to each new target and export.
     async with field.watched():
         with installation.operator(proxy.port) as operator, operator.blamed():
+            await field.targets_told()
             await field.settled(await field.created(unfinished, form.at_once))
     return [
-        await start(field, installation, proxy, form.settling_seconds) for _ in range(form.starts)
+        await start(
+            field,
+            installation,
+            proxy,
+            resync_seconds=form.resync_seconds,
+            settling_seconds=form.settling_seconds,
+        )
+        for _ in range(form.starts)
     ]
 
 
-async def _requests(form: Form, field: ExportField, proxy: CountingProxy, folder: Path) -> float:
+async def _requests(
+    form: Form, field: ExportField, installation: Installation, proxy: CountingProxy
+) -> float:
     """The requests for each export, from its creation until it is finished."""
     others = [project for project in many_exports.PROJECTS if project not in FEW]
-    many_exports.make_targets(field.namespace, others, maxConcurrent=MOST_AT_A_TARGET)
+    await asyncio.to_thread(
+        many_exports.make_targets, field.namespace, others, maxConcurrent=MOST_AT_A_TARGET
+    )
     async with field.watched():
-        installation = Installation(field.namespace, folder, **NO_LIMITS)
         with installation.operator(proxy.port) as operator, operator.blamed():
+            await field.targets_told()
             await field.settled(await field.created(1, 1))
             proxy.requests.clear()
             exports = await field.created(form.counted, form.at_once)
@@ -292,7 +306,8 @@ def _is_for_an_export(request: Request) -> bool:
 async def _many(form: Form, field: ExportField, proxy: CountingProxy, folder: Path) -> list[Start]:
     await asyncio.to_thread(many_exports.fill, field.namespace, form.finished, finished=True)
     benchmark.say(f"{form.finished} finished exports made")
-    starts = await _starts(form, field, proxy, folder, unfinished=form.unfinished)
+    installation = Installation(field.namespace, folder)
+    starts = await _starts(form, field, installation, proxy, unfinished=form.unfinished)
     expected = form.finished + form.unfinished + form.starts
     check_equal("BackupExports in the end", many_exports.stored(field.namespace), expected)
     return starts

@@ -9,6 +9,7 @@ import many_exports
 from backupexport_contract import names, timestamps
 from cluster_api import EXPORTS, JOBS, PODS, ClusterApi, Manifest
 from journal import Journal, NotSeenError, Step
+from playground.tools import kubectl
 
 _PATIENCE_SECONDS = 120.0
 _STEPS = {"Running": Step.RUNNING, "Succeeded": Step.SUCCEEDED}
@@ -104,6 +105,11 @@ class ExportField:
             await self.has(Step.COMPLETE, exports)
             await self.has(Step.SUCCEEDED, exports)
             await self.journal.quiet(self._quiet_seconds)
+
+    async def targets_told(self) -> None:
+        """Wait until the operator has told each ExportTarget that it is ready."""
+        wait = ("wait", "--for=condition=Ready", names.TARGET_PLURAL, "--all", "--timeout=120s")
+        await asyncio.to_thread(kubectl, "-n", self.namespace, *wait)
 
     async def jobs(self) -> list[Manifest]:
         """The namespace's Jobs, as the API server has them."""

@@ -87,8 +87,7 @@ class Contender:
 class Installation:
     """What an operator needs in one namespace, as the chart makes it."""
 
-    def __init__(self, namespace: str, folder: Path, **settings: str) -> None:
-        """`settings` are environment values without BACKUPEXPORT_, over the chart's own."""
+    def __init__(self, namespace: str, folder: Path) -> None:
         self._namespace, self._folder = namespace, folder
         values = {"crds": {"install": False}, "runner": {"nodeSelector": NO_NODE}}
         text = run(
@@ -101,10 +100,13 @@ class Installation:
         account = _operator(manifests)["serviceAccountName"]
         self._token = kubectl("-n", namespace, "create", "token", account, "--duration=4h").strip()
         self._settings = settings_of(manifests, namespace, f"{_RELEASE}-{uuid.uuid4()}")
-        self._settings |= {f"BACKUPEXPORT_{name}": value for name, value in settings.items()}
+        # The limits are not what is measured.
+        self._settings["BACKUPEXPORT_MAX_CONCURRENT"] = "0"
 
     @contextmanager
-    def operator(self, proxy_port: int | None = None) -> Iterator[Operator]:
+    def operator(
+        self, proxy_port: int | None = None, resync_seconds: int | None = None
+    ) -> Iterator[Operator]:
         """Run it until the end of the context; through a proxy of plain HTTP where there is one."""
         cluster = {"server": f"http://127.0.0.1:{proxy_port}"} if proxy_port else own_cluster()
         file = self._folder / f"{self._namespace}.kubeconfig"
@@ -112,6 +114,8 @@ class Installation:
         file.chmod(0o600)
         ports = {name: str(free_port()) for name in self._settings if name.endswith("_PORT")}
         settings = {**self._settings, **ports, "KUBECONFIG": str(file), "PYTHONPATH": _PYTHONPATH}
+        if resync_seconds is not None:
+            settings["BACKUPEXPORT_RESYNC_SECONDS"] = str(resync_seconds)
         log = self._folder / f"{self._namespace}.log"
         started = now()
         with running("-m", "backupexport_operator", settings=settings, log=log) as process:
@@ -213,7 +217,12 @@ class Start:
 
 
 async def start(
-    field: ExportField, installation: Installation, proxy: CountingProxy, settling_seconds: float
+    field: ExportField,
+    installation: Installation,
+    proxy: CountingProxy,
+    *,
+    resync_seconds: int,
+    settling_seconds: float,
 ) -> Start:
     """Start the operator and watch it.
 
@@ -223,7 +232,7 @@ async def start(
     async with field.watched():
         waiting = await field.create(1, 1)
         proxy.requests.clear()
-        with installation.operator(proxy.port) as operator, operator.blamed():
+        with installation.operator(proxy.port, resync_seconds) as operator, operator.blamed():
             await field.has(Step.JOB, waiting)
             cpu = operator.cpu()
             # Not a wait for anything: what it writes and keeps meanwhile is the measurement.

@@ -7,21 +7,24 @@ import urllib.request
 from collections import Counter
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from subprocess import Popen
 from threading import Thread
-from typing import Any
+from typing import Any, cast
 
 import counting_proxy
 import export_field
 import kubelet_stand_in
 import measures
-import operator_installation
-import operator_starts
+import operators
 import pytest
 from backupexport_contract import names
 from backupexport_contract.runner_protocol import read_outcome
-from contenders import as_template
+from bare_operator import job_for
 from counting_proxy import CountingProxy, Request
 from journal import Journal, NotSeenError, Step
+from measures import MeasurementError
+from operators import Operator
 from rendered_chart import render
 
 CUSTOM = f"/apis/{names.API_VERSION}/namespaces/n"
@@ -65,7 +68,7 @@ def test_writes_at_the_start_are_those_for_old_exports() -> None:
         old,
     ]
 
-    assert operator_starts.old_writes(seen, "new-1") == [old]
+    assert operators.old_writes(seen, "new-1") == [old]
 
 
 @pytest.mark.parametrize(
@@ -182,17 +185,79 @@ def _job() -> dict[str, Any]:
 
 
 def test_the_bare_operator_makes_the_job_as_it_was_sent() -> None:
-    template = as_template(_job())
+    template = operators.as_template(_job())
+    made = json.loads(template["job"])
 
     assert template["export"] == {"name": NAME, "uid": "e"}
     labels = {names.LABEL_JOB_ID: NAME}
-    assert template["job"]["metadata"]["labels"] == labels
-    assert template["job"]["spec"] == {
+    assert made["metadata"]["labels"] == labels
+    assert made["spec"] == {
         "backoffLimit": 4,
         "template": {"metadata": {"labels": labels}, "spec": {"containers": []}},
     }
-    assert "status" not in template["job"]
-    assert "uid" not in template["job"]["metadata"]
+    assert "status" not in made
+    assert "uid" not in made["metadata"]
+
+
+def test_the_bare_operator_makes_the_job_of_each_export() -> None:
+    template = operators.as_template(_job())
+    template["job"] = template["job"].replace('"e"', '"uid-of-the-first"')
+    template["export"]["uid"] = "uid-of-the-first"
+
+    made = job_for(template, "another", "uid-of-another")
+
+    assert made["metadata"]["name"] == names.job_name("another")
+    assert made["metadata"]["labels"] == {names.LABEL_JOB_ID: "another"}
+    assert made["metadata"]["ownerReferences"] == [{"uid": "uid-of-another", "controller": True}]
+    assert NAME not in json.dumps(made)
+
+
+class _Process:
+    pid = 1
+
+    def __init__(self, exit_status: int | None) -> None:
+        self._exit_status = exit_status
+
+    def poll(self) -> int | None:
+        return self._exit_status
+
+
+def _operator(tmp_path: Path, log: str, exit_status: int | None = None) -> Operator:
+    file = tmp_path / "log"
+    file.write_text(log)
+    return Operator("bare", cast("Popen[str]", _Process(exit_status)), file, 0.0)
+
+
+def test_an_error_is_blamed_on_whose_it_was_with_the_end_of_its_log(tmp_path: Path) -> None:
+    operator = _operator(tmp_path, "Traceback: no such namespace")
+
+    blame = pytest.raises(MeasurementError, match=r"(?s)^bare failed: 3 of 5 .*no such namespace$")
+    with blame, operator.blamed():
+        raise NotSeenError("3 of 5 exports were not job")
+
+
+def test_an_operator_that_has_ended_is_blamed_even_where_nobody_missed_it(tmp_path: Path) -> None:
+    operator = _operator(tmp_path, "", exit_status=2)
+
+    blame = pytest.raises(MeasurementError, match="bare failed: its exit status: 2, not None")
+    with blame, operator.blamed():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("line", "is_error"),
+    [
+        ('{"time": "x", "level": "error", "message": "y"}', True),
+        ('{"time": "x", "level": "warning", "message": "an [error] ahead"}', False),
+        ("[2026-01-01 00:00:00,000] kopf.objects         [ERROR   ] failed", True),
+        ("[2026-01-01 00:00:00,000] kopf.objects         [INFO    ] succeeded", False),
+        ("Traceback (most recent call last):", True),
+    ],
+)
+def test_errors_that_were_repeated_are_found_in_the_log(
+    tmp_path: Path, line: str, is_error: bool
+) -> None:
+    assert _operator(tmp_path, f"fine\n{line}\n").errors() == [line] * is_error
 
 
 @pytest.mark.parametrize(
@@ -220,14 +285,14 @@ def test_the_stand_in_for_the_kubelet_reports_as_a_runner_does() -> None:
 
 
 def test_the_operator_gets_the_charts_settings_and_permissions() -> None:
-    manifests = render({"runner": {"nodeSelector": operator_installation.NO_NODE}})
+    manifests = render({"runner": {"nodeSelector": operators.NO_NODE}})
 
-    settings = operator_installation.settings_of(manifests, "here", "pod-1")
-    needed = operator_installation.needed_by(manifests)
+    settings = operators.settings_of(manifests, "here", "pod-1")
+    needed = operators.needed_by(manifests)
 
     assert settings["BACKUPEXPORT_NAMESPACE"] == "here"
     selector = json.loads(settings["BACKUPEXPORT_RUNNER_NODE_SELECTOR"])
-    assert selector == operator_installation.NO_NODE
+    assert selector == operators.NO_NODE
     assert {manifest["kind"] for manifest in needed} == {
         "ServiceAccount",
         "Role",
