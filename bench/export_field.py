@@ -11,7 +11,8 @@ from cluster_api import EXPORTS, JOBS, PODS, ClusterApi, Manifest
 from journal import Journal, NotSeenError, Step
 from playground.tools import kubectl
 
-_PATIENCE_SECONDS = 120.0
+# How long a busy machine may be silent.
+_PATIENCE_SECONDS = 60.0
 _STEPS = {"Running": Step.RUNNING, "Succeeded": Step.SUCCEEDED}
 
 

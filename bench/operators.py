@@ -67,7 +67,7 @@ class Operator:
             yield
             check_equal("its exit status", self.process.poll(), None)
         except Exception as error:
-            end = self.log.read_text(encoding="utf-8")[-2000:]
+            end = self.log.read_text(encoding="utf-8")[-2000:] or "(it is empty)"
             raise MeasurementError(f"{self.name} failed: {error}; its log ends:\n{end}") from error
 
     def errors(self) -> list[str]:

@@ -22,9 +22,6 @@ FIGURES = {
 }  # fmt: skip
 
 
-# The installation has brought the CRDs, which then are a release's; a benchmark's would be
-# nobody's.
-@pytest.mark.usefixtures("installation")
 @pytest.mark.parametrize("target", FIGURES)
 def test_a_benchmark_ends_with_its_figures(target: str) -> None:
     done = subprocess.run(

@@ -26,6 +26,7 @@ from journal import Journal, NotSeenError, Step
 from measures import MeasurementError
 from operators import Operator
 from rendered_chart import render
+from virtual_time import run
 
 CUSTOM = f"/apis/{names.API_VERSION}/namespaces/n"
 NAME = "5d2a3c1e-6a53-4f0e-9a35-1d8b4c1f2a6b"
@@ -148,8 +149,22 @@ async def test_what_is_never_seen_is_told() -> None:
     journal = Journal()
     journal.note(Step.JOB, "a")
 
-    with pytest.raises(NotSeenError, match=r"1 of 2 exports were not job within 0\.01 s"):
+    told = r"1 of 2 exports were not job, and none became so within 0\.01 s"
+    with pytest.raises(NotSeenError, match=told):
         await journal.all_at(Step.JOB, ["a", "b"], 0.01)
+
+
+def test_a_slow_one_is_waited_for_while_it_gets_on() -> None:
+    async def story() -> None:
+        journal = Journal()
+        slow = [str(number) for number in range(8)]
+        waiting = asyncio.create_task(journal.all_at(Step.JOB, slow, 60))
+        for name in slow:
+            await asyncio.sleep(59)
+            journal.note(Step.JOB, name)
+        await waiting
+
+    run(story())
 
 
 async def test_it_is_quiet_only_when_nothing_stirs() -> None:
