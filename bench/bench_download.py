@@ -47,7 +47,7 @@ SLOW_READERS = 20
 SLOW_PIECE, SLOW_PAUSE = 64 * 1024, 0.1
 
 _PIECE = 1024 * 1024
-_COMPLETE = re.compile(r'^backupexport_downloads_total\{outcome="complete"\} (\S+)$', re.MULTILINE)
+_SENT = re.compile(r"^backupexport_download_sent_bytes_total (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Server:
 
     pid: int
     asked: Asked
-    sent: Callable[[], int]
+    sent: Callable[[], float]
 
 
 @dataclass
@@ -194,16 +194,17 @@ def _api(export: ExportedFile, log: Path) -> Iterator[Server]:
         yield Server(
             process.pid,
             lambda: Source(port, path, callers.next_headers(), export.size),
-            lambda: _sent(port),
+            lambda: _sent(port) / export.size,
         )
 
 
-def _sent(port: int) -> int:
+def _sent(port: int) -> float:
+    """The bytes that the API says it has sent: curl is gone before it has told a download's end."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as response:
-        found = _COMPLETE.search(response.read().decode())
+        found = _SENT.search(response.read().decode())
     if found is None:
-        raise MeasurementError("the API's metrics don't count downloads")
-    return int(float(found[1]))
+        raise MeasurementError("the API's metrics don't count what it sends")
+    return float(found[1])
 
 
 def _check(source: Source, sha256: str) -> None:

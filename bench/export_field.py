@@ -76,11 +76,13 @@ class ExportField:
         return created
 
     async def has(self, step: Step, exports: Collection[str]) -> None:
-        """Wait until each was seen at `step`; NotSeenError says in which namespace it wasn't."""
+        """Wait until each was seen at `step`; NotSeenError says where it wasn't."""
         try:
             await self.journal.all_at(step, exports, _PATIENCE_SECONDS)
         except NotSeenError as error:
-            raise NotSeenError(f"{self.namespace}: {error}") from None
+            # Whether it was not done, or only not seen.
+            there = len(await self.jobs())
+            raise NotSeenError(f"{error}; {self.namespace} has {there} Jobs") from None
 
     async def settled(self, exports: Collection[str]) -> None:
         """Wait until each has a pod and nothing moves any more."""
