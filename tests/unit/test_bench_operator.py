@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import json
+import ssl
 import urllib.request
 from collections import Counter
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -12,15 +14,18 @@ from subprocess import Popen
 from threading import Thread
 from typing import Any, cast
 
+import aiohttp
 import counting_proxy
 import export_field
 import kubelet_stand_in
 import measures
 import operators
 import pytest
+from aiohttp import web
 from backupexport_contract import names
 from backupexport_contract.runner_protocol import read_outcome
 from bare_operator import job_for
+from cluster_api import ClusterApi
 from counting_proxy import CountingProxy, Request
 from journal import Journal, NotSeenError, Step
 from measures import MeasurementError
@@ -165,6 +170,69 @@ def test_a_slow_one_is_waited_for_while_it_gets_on() -> None:
         await waiting
 
     run(story())
+
+
+@contextlib.asynccontextmanager
+async def _watched(*answers: str) -> AsyncIterator[tuple[ClusterApi, list[str]]]:
+    """An API server that answers each watch with one line and its end, and the versions asked for.
+
+    The watch after the last answer goes on without a line.
+    """
+    asked: list[str] = []
+    over = asyncio.Event()
+
+    async def watch(request: web.Request) -> web.Response:
+        asked.append(request.query["resourceVersion"])
+        if len(asked) > len(answers):
+            await over.wait()
+            return web.Response()
+        return web.Response(text=answers[len(asked) - 1] + "\n")
+
+    app = web.Application()
+    app.router.add_get("/jobs", watch)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        async with aiohttp.ClientSession() as session:
+            url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            yield ClusterApi(session, url, ssl.create_default_context()), asked
+    finally:
+        over.set()
+        await runner.cleanup()
+
+
+def _event(version: str) -> str:
+    return json.dumps({"type": "ADDED", "object": {"metadata": {"resourceVersion": version}}})
+
+
+async def test_a_watch_that_the_api_server_ends_goes_on_where_it_was() -> None:
+    seen: asyncio.Queue[str] = asyncio.Queue()
+
+    async with (
+        _watched(_event("10"), _event("20")) as (api, asked),
+        api.watching("/jobs", lambda _, job: seen.put_nowait(job["metadata"]["resourceVersion"])),
+    ):
+        async with asyncio.timeout(10):
+            assert [await seen.get(), await seen.get()] == ["10", "20"]
+
+    assert asked[:2] == ["0", "10"]
+
+
+async def test_a_watch_that_cannot_go_on_is_an_error() -> None:
+    gone = json.dumps({"type": "ERROR", "object": {"code": 410}})
+
+    async with _watched(gone) as (api, _):
+        with pytest.raises(RuntimeError, match="own watch of /jobs"):
+            await api._watch("/jobs", lambda *_: None, asyncio.Event())
+
+
+async def test_a_watch_that_is_refused_is_an_error() -> None:
+    async with _watched() as (api, _):
+        with pytest.raises(aiohttp.ClientResponseError, match="404"):
+            async with api.watching("/elsewhere", lambda *_: None):
+                pass
 
 
 async def test_it_is_quiet_only_when_nothing_stirs() -> None:
