@@ -62,7 +62,7 @@ class Form:
 
 
 FULL = Form(
-    one_by_one=20, burst=300, in_flight=50, rounds=2, carried_out=100, at_once=10, counted=30,
+    one_by_one=20, burst=300, in_flight=50, rounds=1, carried_out=100, at_once=10, counted=30,
     finished=10_000, unfinished=100, starts=2,
     resync_seconds=5, settling_seconds=8.0, quiet_seconds=2.0,
 )  # fmt: skip
