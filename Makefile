@@ -64,18 +64,22 @@ SCHEMATHESIS_SECONDS ?= 1800
 schemathesis: $(VENV)/ready images ## Schemathesis for long, with other requests each time
 	SCHEMATHESIS_SECONDS=$(SCHEMATHESIS_SECONDS) $(BIN)/pytest -s tests/cluster/test_schemathesis.py
 
-bench-dump: images ## the runner against pg_dump, and a job's fixed overhead
-	@$(PLAIN_PYTHON) bench/bench_dump.py
+# SHORT=1: small numbers, to see that a benchmark runs.
+FORM := $(if $(SHORT),--short)
+BENCH_PATH := PYTHONPATH=api:crds:demo:bench:cluster
 
-# With the API's own libraries, which a plain Python lacks.
+bench-dump: images ## the runner against pg_dump, and a job's fixed overhead
+	@$(PLAIN_PYTHON) bench/bench_dump.py $(FORM)
+
+# With the programs' own libraries, which a plain Python lacks.
 bench-api: $(VENV)/ready cluster-up ## the API against a bare FastAPI route and a bare create call
-	@PYTHONPATH=api:crds:demo:bench $(BIN)/python bench/bench_api.py
+	@$(BENCH_PATH) $(BIN)/python bench/bench_api.py $(FORM)
 
 bench-operator: $(VENV)/ready cluster-up ## the operator against a bare kopf handler, and with 10,000 exports
-	@PYTHONPATH=crds:demo:bench $(BIN)/python bench/bench_operator.py
+	@$(BENCH_PATH) $(BIN)/python bench/bench_operator.py $(FORM)
 
-bench-download: $(VENV)/ready images ## an export's download from the API against nginx's
-	@PYTHONPATH=api:crds:demo:bench:cluster $(BIN)/python bench/bench_download.py
+bench-download: $(VENV)/ready cluster-up ## an export's download from the API against nginx's
+	@$(BENCH_PATH) $(BIN)/python bench/bench_download.py $(FORM)
 
 crds: $(VENV)/ready ## write the CRDs from the models
 	PYTHONPATH=crds $(BIN)/python -m backupexport_contract.crd_manifests

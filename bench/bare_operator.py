@@ -1,7 +1,7 @@
 """The least that kopf needs to make a Job of each BackupExport: `bare_operator.py NAMESPACE JOB`.
 
-JOB is a file with a Job that the operator has made and the export that it made it for; this one
-makes the same for each export.
+JOB is a file with a Job that the operator has made, as JSON in a string, and the export that it
+made it for; this one makes the same for each export.
 """
 
 import asyncio
@@ -15,10 +15,18 @@ from backupexport_contract import names
 from kubernetes.aio import client, config
 
 
+def job_for(template: dict[str, Any], name: str, uid: str) -> dict[str, Any]:
+    """The template's Job for an export of another name and uid."""
+    export = template["export"]
+    text = template["job"].replace(export["name"], name).replace(export["uid"], uid)
+    job: dict[str, Any] = json.loads(text)
+    return job
+
+
 class _Bare:
     def __init__(self, namespace: str, template: dict[str, Any]) -> None:
         self._namespace = namespace
-        self._job, self._export = json.dumps(template["job"]), template["export"]
+        self._template = template
 
     async def start(self, **_: Any) -> None:
         configuration = client.Configuration()
@@ -32,8 +40,7 @@ class _Bare:
         await self._api_client.close()
 
     async def create(self, name: str, uid: str, **_: Any) -> None:
-        text = self._job.replace(self._export["name"], name).replace(self._export["uid"], uid)
-        job = client.V1Job.model_validate(json.loads(text))
+        job = client.V1Job.model_validate(job_for(self._template, name, uid))
         await self._batch.create_namespaced_job(self._namespace, job)
 
 

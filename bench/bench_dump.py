@@ -1,8 +1,10 @@
 """`make bench-dump`: what an export costs beside a bare pg_dump of the same database.
 
-In each round every contender dumps the demo database once, in turn, so that a slow moment of
-the machine hits all of them; medians and their ratios are printed.  Times of the runner are
-those of its pg_dump (from its own log), times of the others are taken in their pod.
+In each round every contender dumps the database once, in turn, so that a slow moment of the
+machine hits all of them, but gzip in every second round only; medians and their ratios are
+printed.  Times of the runner are those of its pg_dump (from its own log), times of the others are
+taken in their pod, with the same program.
+All dumps are as long to the byte, and each export is one Job that needed one attempt.
 """
 
 import json
@@ -10,116 +12,240 @@ import secrets
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
 
+import benchmark
+from measures import MeasurementError, blamed_on, check_equal
 from playground import demo_database
 from playground.forward import forwarded
 from playground.postgres import CONTAINER_SECURITY, POD_SECURITY, Postgres
 from playground.release import Release
 from playground.rest import FINISHED, Api
 from playground.targets import make_target
-from playground.tools import apply, images, kubectl, namespace, wait_for
+from playground.tools import apply, get, images, kubectl, wait_for
 
-NAMESPACE = f"backupexport-bench-{secrets.token_hex(3)}"
 PROJECT = "bench"
-ROUNDS = 5
 POD = "bare"
 
 RAW = "pg_dump > /dev/null"
 GZIP = "pg_dump | gzip -6"
+ZSTD = "export, zstd"
 EXPORTS: dict[str, dict[str, Any]] = {
-    "export, zstd": {},
+    ZSTD: {},
     "export, gzip": {"compression": "gzip"},
     "export, uncompressed": {"compress": False},
 }
+# What the names of exports' Jobs begin with.
+_JOB = "bex-"
 _TIMED = 'began=$(date +%s.%N); {}; ended=$(date +%s.%N); echo "$began $ended"'
+# What a gzip file ends with is the length of its content, modulo this.
+_GZIP_LENGTHS = 2**32
 
 
-class Overheads:
-    """Seconds around pg_dump in each export: from the POST to its start, from its end."""
+@dataclass(frozen=True)
+class Form:
+    """How much is measured: rounds until the seconds are over, `least` to `most` of them.
 
-    def __init__(self) -> None:
-        self.start: list[float] = []
-        self.finish: list[float] = []
+    `rows`: of a small database; None for the demo's.
+    """
+
+    rows: int | None
+    seconds: float
+    least: int
+    most: int
+
+
+FULL = Form(rows=None, seconds=120, least=2, most=5)
+SHORT = Form(rows=150_000, seconds=0, least=1, most=1)
+
+
+@dataclass(frozen=True)
+class Dumped:
+    """What the log of an export's Job says about its pg_dump."""
+
+    program: str
+    began: float
+    ended: float
+
+
+@dataclass
+class Measured:
+    """Seconds of each contender's dumps, and those around an export's: before and after it."""
+
+    dumps: dict[str, list[float]] = field(default_factory=dict)
+    start: list[float] = field(default_factory=list)
+    finish: list[float] = field(default_factory=list)
 
 
 def main() -> int:
     """Print the table and the bench line."""
-    with namespace(NAMESPACE):
-        server = Postgres(NAMESPACE)
-        server.start()
+    return benchmark.run(_measure, full=FULL, short=SHORT)
+
+
+def _measure(form: Form) -> Mapping[str, float]:
+    with benchmark.own_namespace() as namespace:
+        server, release = Postgres(namespace), Release(namespace)
+        with ThreadPoolExecutor() as threads:
+            values = {"storage": {"size": "20Gi", "keep": False}}
+            installed = threads.submit(release.install, values)
+            server.start()
+            _load(server, form.rows)
+            connection = demo_database.exporter_connection(server)
+            _start_bare_pod(namespace, connection)
+            installed.result()
+        make_target(namespace, PROJECT, connection)
+        with forwarded(namespace, f"{release.name}-api") as url:
+            measured = _Bench(namespace, url, release).rounds(form)
+    return _figures(measured)
+
+
+def _load(server: Postgres, rows: int | None) -> None:
+    if rows is None:
         demo_database.load(server)
-        release = Release(NAMESPACE)
-        release.install({"storage": {"size": "20Gi", "keep": False}})
-        connection = demo_database.exporter_connection(server)
-        make_target(NAMESPACE, PROJECT, connection)
-        _start_bare_pod(connection)
-        overheads = Overheads()
-        with forwarded(NAMESPACE, f"{release.name}-api") as url:
-            seconds = _measure(url, release, overheads)
-    _print(seconds, overheads)
-    return 0
-
-
-def _measure(url: str, release: Release, overheads: Overheads) -> dict[str, list[float]]:
-    seconds: dict[str, list[float]] = {}
-    for turn in range(ROUNDS + 1):
-        api = Api(url, release.token(f"bench-{turn}"))
-        contenders: dict[str, Callable[[], float]] = {
-            RAW: partial(_bare, "pg_dump --format=plain > /dev/null"),
-            GZIP: partial(_bare, "pg_dump --format=plain | gzip -6 > /scratch/dump.gz"),
-        }
-        for name, fields in EXPORTS.items():
-            contenders[name] = partial(_export, api, fields, overheads)
-        for name, contender in contenders.items():
-            taken = contender()
-            print(f"  round {turn}: {name}: {taken:.2f} s", file=sys.stderr, flush=True)
-            # The first round only warms the caches.
-            if turn > 0:
-                seconds.setdefault(name, []).append(taken)
-        if turn == 0:
-            overheads.start.clear()
-            overheads.finish.clear()
-    return seconds
-
-
-def _bare(pipeline: str) -> float:
-    script = "set -e -o pipefail; PATH=$PATH:$(echo /usr/lib/postgresql/*/bin); " + _TIMED.format(
-        pipeline
+        return
+    server.psql("CREATE DATABASE demo")
+    roles, *_ = demo_database.files()
+    server.psql_file(roles, "demo", "-v", f"exporter_password={secrets.token_urlsafe(24)}")
+    server.psql(
+        f"CREATE TABLE items AS SELECT n, repeat(md5(n::text), 4) AS text"
+        f" FROM generate_series(1, {rows}) AS n",
+        "demo",
     )
-    told = kubectl("-n", NAMESPACE, "exec", POD, "--", "bash", "-c", script, timeout=600)
-    began, ended = map(float, told.split())
-    return ended - began
 
 
-def _export(api: Api, fields: dict[str, Any], overheads: Overheads) -> float:
-    posted = time.time()
-    answer = api.export(project_id=PROJECT, **fields)
-    job_id = answer.body["data"]["job_id"]
+class _Bench:
+    """The contenders of one namespace."""
 
-    def look() -> dict[str, Any] | None:
-        job = api.job(job_id)
-        return job if job["status"] in FINISHED else None
+    def __init__(self, namespace: str, url: str, release: Release) -> None:
+        self._namespace, self._url, self._release = namespace, url, release
+        self._jobs: list[str] = []
+        # The runner's pg_dump and the length of what it writes, once the first export has said so.
+        self._program, self._length = "", 0
 
-    # Seldom enough to leave the processors to the dump.
-    job = wait_for(look, f"the end of job {job_id}", 600, every=0.1)
-    seen = time.time()
-    if job["status"] != "completed":
-        raise RuntimeError(f"the export failed: {job['error']}")
-    log = kubectl("-n", NAMESPACE, "logs", f"job/bex-{job_id}")
-    times = {
-        line["event"]: datetime.fromisoformat(line["time"]).timestamp()
-        for line in map(json.loads, log.splitlines())
-    }
-    overheads.start.append(times["dump_started"] - posted)
-    overheads.finish.append(seen - times["dump_finished"])
-    return times["dump_finished"] - times["dump_started"]
+    def rounds(self, form: Form) -> Measured:
+        """Measure round after round, after one that only warms the caches."""
+        self._warm_up()
+        measured = Measured()
+        began = time.monotonic()
+        for turn in range(form.most):
+            spent = time.monotonic() - began
+            # Not one that would end late.
+            if turn >= form.least and spent * (turn + 1) / turn > form.seconds:
+                break
+            for name, contender in self._contenders(turn, measured).items():
+                with blamed_on(name):
+                    taken = contender()
+                benchmark.say(f"round {turn + 1}: {name}: {taken:.2f} s")
+                measured.dumps.setdefault(name, []).append(taken)
+        self._check_jobs()
+        return measured
+
+    def _contenders(self, turn: int, measured: Measured) -> dict[str, Callable[[], float]]:
+        # A caller of its own for each round, because of the rate limit.
+        api = Api(self._url, self._release.token(f"bench-{turn}"))
+        contenders: dict[str, Callable[[], float]] = {RAW: self._raw}
+        # As slow as all others together, and so the steadiest.
+        if turn % 2 == 0:
+            contenders[GZIP] = self._gzip
+        for name, fields in EXPORTS.items():
+            contenders[name] = partial(self._export, api, fields, measured)
+        return contenders
+
+    def _warm_up(self) -> None:
+        """An export and a bare dump, to see that they are the same work."""
+        with blamed_on(ZSTD):
+            api = Api(self._url, self._release.token("bench-warm-up"))
+            self._export(api, {}, Measured())
+        with blamed_on(RAW):
+            dumped = int(self._bare(f"{self._program} --format=plain | wc -c"))
+            check_equal("bytes of a bare dump beside the export's", dumped, self._length)
+
+    def _raw(self) -> float:
+        return self._timed(f"{self._program} --format=plain > /dev/null")
+
+    def _gzip(self) -> float:
+        taken = self._timed(f"{self._program} --format=plain | gzip -6 > /scratch/dump.gz")
+        listed = self._bare("gzip --list --quiet /scratch/dump.gz")
+        length = int(listed.split()[1]) % _GZIP_LENGTHS
+        check_equal("bytes in the file", length, self._length % _GZIP_LENGTHS)
+        return taken
+
+    def _timed(self, pipeline: str) -> float:
+        began, ended = map(float, self._bare(_TIMED.format(pipeline)).split())
+        return ended - began
+
+    def _bare(self, script: str) -> str:
+        script = f"set -e -o pipefail; {script}"
+        command = ("exec", POD, "--", "bash", "-c", script)
+        return kubectl("-n", self._namespace, *command, timeout=600)
+
+    def _export(self, api: Api, fields: dict[str, Any], measured: Measured) -> float:
+        posted = time.time()
+        answer = api.export(project_id=PROJECT, **fields)
+        check_equal(f"the status of a POST ({answer.body})", answer.status, 202)
+        job_id = answer.body["data"]["job_id"]
+
+        def look() -> dict[str, Any] | None:
+            job = api.job(job_id)
+            return job if job["status"] in FINISHED else None
+
+        # Seldom enough to leave the processors to the dump.
+        job = wait_for(look, f"the end of job {job_id}", 600, every=0.1)
+        seen = time.time()
+        check_equal(f"the status of the job ({job['error']})", job["status"], "completed")
+        name = f"{_JOB}{job_id}"
+        dumped = read_log(kubectl("-n", self._namespace, "logs", f"job/{name}"))
+        self._jobs.append(name)
+        self._check_same(dumped.program, job["artifact"])
+        measured.start.append(dumped.began - posted)
+        measured.finish.append(seen - dumped.ended)
+        return dumped.ended - dumped.began
+
+    def _check_same(self, program: str, artifact: dict[str, Any]) -> None:
+        if not self._program:
+            self._program, self._length = program, artifact["uncompressed_bytes"]
+        check_equal("the runner's pg_dump", program, self._program)
+        check_equal("bytes of the dump", artifact["uncompressed_bytes"], self._length)
+
+    def _check_jobs(self) -> None:
+        """See that each export was one Job of one pod, which succeeded, and no other is there."""
+
+        def ended() -> dict[str, tuple[int, int]] | None:
+            found = {
+                job["metadata"]["name"]: job["status"]
+                for job in get("-n", self._namespace, "jobs")["items"]
+                if job["metadata"]["name"].startswith(_JOB)
+            }
+            if any("completionTime" not in status for status in found.values()):
+                return None
+            return {
+                name: (status.get("succeeded", 0), status.get("failed", 0))
+                for name, status in found.items()
+            }
+
+        # Jobs are called complete a little later than their exports.
+        pods = wait_for(ended, "the end of all Jobs", 60)
+        check_equal("pods that succeeded and failed", pods, dict.fromkeys(self._jobs, (1, 0)))
 
 
-def _start_bare_pod(connection: dict[str, str]) -> None:
+def read_log(log: str) -> Dumped:
+    """The one pg_dump of an export; MeasurementError where there is none, two, or a failure."""
+    lines = [json.loads(line) for line in log.splitlines()]
+    started = [line for line in lines if line["event"] == "dump_started"]
+    finished = [line for line in lines if line["event"] == "dump_finished"]
+    ended = [line["exit_status"] for line in finished]
+    if len(started) != 1 or ended != [0]:
+        raise MeasurementError(f"{len(started)} dumps began and ended with {ended}:\n{log}")
+    times = (datetime.fromisoformat(line["time"]).timestamp() for line in (*started, *finished))
+    return Dumped(started[0]["program"], *times)
+
+
+def _start_bare_pod(namespace: str, connection: dict[str, str]) -> None:
     libpq = {
         "PGHOST": "host", "PGPORT": "port", "PGUSER": "username",
         "PGPASSWORD": "password", "PGDATABASE": "database",
@@ -128,7 +254,7 @@ def _start_bare_pod(connection: dict[str, str]) -> None:
         {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": POD, "namespace": NAMESPACE},
+            "metadata": {"name": POD, "namespace": namespace},
             "spec": {
                 "automountServiceAccountToken": False,
                 "terminationGracePeriodSeconds": 0,
@@ -149,26 +275,31 @@ def _start_bare_pod(connection: dict[str, str]) -> None:
             },
         }
     )
-    kubectl("-n", NAMESPACE, "wait", "--for=condition=Ready", f"pod/{POD}", "--timeout=60s")
+    kubectl("-n", namespace, "wait", "--for=condition=Ready", f"pod/{POD}", "--timeout=60s")
 
 
-def _print(seconds: dict[str, list[float]], overheads: Overheads) -> None:
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    print(f"\n{'':<22}{'median':>9}{'min':>9}{'max':>9}{'of raw':>9}{'of gzip':>9}")
-    for name, values in seconds.items():
+def _figures(measured: Measured) -> dict[str, float]:
+    """Print the table."""
+    medians = {name: statistics.median(values) for name, values in measured.dumps.items()}
+    rounds = len(measured.dumps[RAW])
+    print(
+        f"\n{f'rounds: {rounds}':<22}{'median':>9}{'min':>9}{'max':>9}{'of raw':>9}{'of gzip':>9}"
+    )
+    for name, values in measured.dumps.items():
         median = medians[name]
         print(
             f"{name:<22}{median:>8.2f}s{min(values):>8.2f}s{max(values):>8.2f}s"
             f"{medians[RAW] / median:>9.2f}{medians[GZIP] / median:>9.2f}"
         )
-    start, finish = statistics.median(overheads.start), statistics.median(overheads.finish)
-    print(f"\nfrom POST to pg_dump's start {start:.2f} s (max {max(overheads.start):.2f} s)")
-    print(f"from pg_dump's end to completed {finish:.2f} s (max {max(overheads.finish):.2f} s)")
-    zstd = medians["export, zstd"]
-    print(
-        f"bench: zstd_vs_raw={medians[RAW] / zstd:.3f} zstd_vs_gzip={medians[GZIP] / zstd:.3f} "
-        f"start_s={start:.3f} finish_s={finish:.3f}"
-    )
+    start, finish = statistics.median(measured.start), statistics.median(measured.finish)
+    print(f"\nfrom POST to pg_dump's start {start:.2f} s (max {max(measured.start):.2f} s)")
+    print(f"from pg_dump's end to completed {finish:.2f} s (max {max(measured.finish):.2f} s)")
+    return {
+        "zstd_vs_raw": medians[RAW] / medians[ZSTD],
+        "zstd_vs_gzip": medians[GZIP] / medians[ZSTD],
+        "start_s": start,
+        "finish_s": finish,
+    }
 
 
 if __name__ == "__main__":

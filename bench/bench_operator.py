@@ -4,70 +4,111 @@ The operator runs as a process of the machine, against the cluster's API server,
 settings and permissions.  No node takes the runners' pods: Jobs are made and pods wait, and
 where an export has to be carried out, the benchmark writes the pods' states as a kubelet would.
 Beside it a bare kopf handler makes the same Jobs, in turn with it, because the machine is not
-the same from one minute to the next.
+the same from one minute to the next.  In the end each export has one Job, and either's are alike.
 """
 
 import asyncio
-import secrets
+import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import benchmark
 import many_exports
 import measures
-from cluster_api import ClusterApi, cluster_api
-from cluster_kinds import ensure_crds
-from contenders import Contender, bare_operator
+from bare_operator import job_for
+from cluster_api import cluster_api
 from counting_proxy import CountingProxy, Request, calls, proxy_of
-from export_field import ExportField
+from export_field import ExportField, export_of
 from journal import Step
-from measures import Rounds
-from operator_installation import Installation
-from operator_starts import RESYNC_SECONDS, Start, start
-from playground.tools import namespace
+from measures import MeasurementError, Rounds, check_equal
+from operators import Contender, Installation, Start, as_template, bare_operator, start
+from playground.release import ensure_crds
 
-NAMESPACE = f"backupexport-bench-{secrets.token_hex(3)}"
-BARE, EMPTY, MANY = (f"{NAMESPACE}-{name}" for name in ("bare", "empty", "many"))
-
-ONE_BY_ONE = 20
+# Enough for a start.
+FEW = many_exports.PROJECTS[:1]
 # Long enough for both operators to have nothing to do.
 PAUSE_SECONDS = 0.3
-BURST, IN_FLIGHT, ROUNDS = 300, 50, 2
-CARRIED_OUT, AT_ONCE = 100, 10
-COUNTED = 30
-FINISHED, UNFINISHED, STARTS = 10_000, 100, 3
 MOST_AT_A_TARGET = 100
-# The limits are not what is measured.
-NO_LIMITS = {"MAX_CONCURRENT": "0"}
+
+
+@dataclass(frozen=True)
+class Form:
+    """How much is measured."""
+
+    one_by_one: int
+    # Exports of a burst, how many are sent at once, and bursts of each contender.
+    burst: int
+    in_flight: int
+    rounds: int
+    # Exports whose pods are played to a good end, how many at once; those that are counted.
+    carried_out: int
+    at_once: int
+    counted: int
+    # What is there when the operator starts, and how often it does.
+    finished: int
+    unfinished: int
+    starts: int
+    # A resync is among what an operator settles to.
+    resync_seconds: int
+    settling_seconds: float
+    # The controllers make so many pods a second that a pause this long is their end.
+    quiet_seconds: float
+
+
+FULL = Form(
+    one_by_one=20, burst=300, in_flight=50, rounds=1, carried_out=100, at_once=10, counted=30,
+    finished=10_000, unfinished=100, starts=2,
+    resync_seconds=5, settling_seconds=8.0, quiet_seconds=2.0,
+)  # fmt: skip
+SHORT = Form(
+    one_by_one=3, burst=20, in_flight=10, rounds=1, carried_out=5, at_once=5, counted=5,
+    finished=200, unfinished=5, starts=1,
+    resync_seconds=1, settling_seconds=1.5, quiet_seconds=0.5,
+)  # fmt: skip
 
 
 def main() -> int:
     """Print the tables and the bench line."""
+    return benchmark.run(_run, full=FULL, short=SHORT)
+
+
+def _run(form: Form) -> Mapping[str, float]:
     ensure_crds()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        for name in (NAMESPACE, BARE, EMPTY, MANY):
-            stack.enter_context(namespace(name))
-            few = name == EMPTY
-            projects = many_exports.PROJECTS[:1] if few else many_exports.PROJECTS
-            many_exports.make_targets(name, projects, maxConcurrent=MOST_AT_A_TARGET)
-        figures = asyncio.run(_measure(folder))
-    print(measures.bench_line(figures))
-    return 0
+        spaces = {
+            name: stack.enter_context(benchmark.own_namespace(name))
+            for name in ("operator", "bare", "empty", "many")
+        }
+        for name, namespace in spaces.items():
+            projects = FEW if name == "empty" else many_exports.PROJECTS
+            many_exports.make_targets(namespace, projects, maxConcurrent=MOST_AT_A_TARGET)
+        return asyncio.run(_measure(form, spaces, folder))
 
 
-async def _measure(folder: Path) -> dict[str, float]:
-    async with cluster_api(IN_FLIGHT + 10) as api:
-        figures = await _speed(api, folder)
+async def _measure(form: Form, spaces: Mapping[str, str], folder: Path) -> dict[str, float]:
+    async with cluster_api(form.in_flight + 10) as api:
+        fields = {
+            name: ExportField(api, namespace, form.quiet_seconds)
+            for name, namespace in spaces.items()
+        }
+        figures = await _speed(form, fields["operator"], fields["bare"], folder)
         with proxy_of(api.server, api.context) as proxy:
-            empty = await _empty(api, folder, proxy)
-            counted = await _requests(api, folder, proxy)
-            many = await _many(api, folder, proxy)
+            installation = Installation(fields["empty"].namespace, folder)
+            benchmark.say("starts with nothing")
+            empty = await _starts(form, fields["empty"], installation, proxy, unfinished=1)
+            benchmark.say("requests")
+            counted = await _requests(form, fields["empty"], installation, proxy)
+            many = await _many(form, fields["many"], proxy, folder)
     print(f"\n{'start-up':<40}{'ready s':>11}{'CPU s':>11}{'RSS MiB':>11}{'writes':>11}")
-    for name, starts in (("with nothing", empty), ("with 10,000 finished, 100 waiting", many)):
+    full = f"with {form.finished:,} finished, {form.unfinished} waiting"
+    for name, starts in (("with nothing", empty), (full, many)):
         rows = zip(*((one.seconds, one.cpu, one.rss, one.writes) for one in starts), strict=True)
         seconds, cpu, rss, writes = map(statistics.median, rows)
         print(f"{name:<40}{seconds:>11.2f}{cpu:>11.2f}{rss:>11.1f}{writes:>11.0f}")
@@ -81,26 +122,34 @@ async def _measure(folder: Path) -> dict[str, float]:
     }
 
 
-async def _speed(api: ClusterApi, folder: Path) -> dict[str, float]:
-    async with (
-        ExportField(api, NAMESPACE).watched() as our_field,
-        ExportField(api, BARE).watched() as bare_field,
-    ):
-        installation = Installation(NAMESPACE, folder, **NO_LIMITS)
-        with installation.operator() as operator, ExitStack() as stack:
-            our = Contender("operator", our_field, operator.pid)
-            first = await our_field.created(1, 1)
-            job = await our_field.a_job()
-            # For the ServiceAccount of the Jobs' pods.
-            Installation(BARE, folder)
-            contenders = our, stack.enter_context(bare_operator(bare_field, job, folder))
-            await bare_field.created(1, 1)
-            await our_field.settled(first)
-            idle = await _one_by_one(contenders)
-            bursts, names = await _bursts(contenders)
-            carried_out = names[:CARRIED_OUT]
-            await our_field.carried_out(carried_out, AT_ONCE)
-        journal = our_field.journal
+async def _speed(
+    form: Form, our_field: ExportField, bare_field: ExportField, folder: Path
+) -> dict[str, float]:
+    async with our_field.watched(), bare_field.watched():
+        installation = Installation(our_field.namespace, folder)
+        # For the ServiceAccount of the Jobs' pods.
+        Installation(bare_field.namespace, folder)
+        with ExitStack() as stack:
+            our = Contender(our_field, stack.enter_context(installation.operator()))
+            made = await _created(our, 1, 1)
+            [job] = await our_field.jobs()
+            handler = stack.enter_context(bare_operator(bare_field.namespace, job, folder))
+            contenders = our, Contender(bare_field, handler)
+            exports = {our: made, contenders[1]: await _created(contenders[1], 1, 1)}
+            await our_field.settled(made)
+            benchmark.say("one by one")
+            idle = await _one_by_one(form, contenders, exports)
+            bursts = await _bursts(form, contenders, exports)
+            carried_out = exports[our][-form.carried_out :]
+            benchmark.say(f"{form.carried_out} carried out")
+            with our.operator.blamed():
+                await our_field.carried_out(carried_out, form.at_once)
+            template = as_template(job)
+            for contender in contenders:
+                jobs = await _checked_jobs(contender, exports[contender])
+                if contender.operator is handler:
+                    _check_alike(jobs, template)
+    journal = our_field.journal
     print("\nfrom Job and pod to a finished export")
     print(
         measures.latency_table(
@@ -122,108 +171,152 @@ async def _speed(api: ClusterApi, folder: Path) -> dict[str, float]:
     }
 
 
-async def _one_by_one(contenders: Sequence[Contender]) -> list[float]:
+async def _created(contender: Contender, count: int, at_once: int) -> list[str]:
+    created = await contender.field.create(count, at_once)
+    with contender.operator.blamed():
+        await contender.field.has(Step.JOB, created)
+    return created
+
+
+async def _checked_jobs(contender: Contender, exports: list[str]) -> list[dict[str, Any]]:
+    """The contender's Jobs, one for each of `exports`; errors that it logged are told."""
+    jobs = await contender.field.jobs()
+    with contender.operator.blamed():
+        check_equal("the exports that have Jobs", sorted(map(export_of, jobs)), sorted(exports))
+    if errors := contender.operator.errors():
+        print(f"ERRORS: the log of {contender.operator.name} has {len(errors)}: {errors[0]}")
+    return jobs
+
+
+def _check_alike(bare_jobs: list[dict[str, Any]], template: dict[str, Any]) -> None:
+    """See that the bare handler's Jobs are what the operator's first was."""
+    for job in bare_jobs:
+        made = as_template(job)
+        check_equal("a bare Job", json.loads(made["job"]), job_for(template, **made["export"]))
+
+
+async def _one_by_one(
+    form: Form, contenders: Sequence[Contender], exports: dict[Contender, list[str]]
+) -> list[float]:
     latencies: dict[str, list[float]] = {}
-    for _ in range(ONE_BY_ONE):
+    for _ in range(form.one_by_one):
         for contender in contenders:
+            # Nothing is waited for: both have to be idle.
             await asyncio.sleep(PAUSE_SECONDS)
-            created = await contender.field.created(1, 1)
+            created = await _created(contender, 1, 1)
+            exports[contender] += created
             for step in (Step.SENT, Step.STORED):
-                row = f"{contender.name}: {step} -> Job"
+                row = f"{contender.operator.name}: {step} -> Job"
                 seconds = contender.field.journal.between(step, Step.JOB, created)
                 latencies.setdefault(row, []).extend(seconds)
-    print(f"\n{ONE_BY_ONE} exports one by one")
+    print(f"\n{form.one_by_one} exports one by one")
     print(measures.latency_table(dict(sorted(latencies.items()))))
-    return latencies[f"{contenders[0].name}: {Step.SENT} -> Job"]
+    return latencies[f"{contenders[0].operator.name}: {Step.SENT} -> Job"]
 
 
-async def _bursts(contenders: Sequence[Contender]) -> tuple[Rounds, list[str]]:
-    """What ours did, and the names of its exports."""
-    rounds = {contender.name: Rounds() for contender in contenders}
-    cpu: dict[str, list[float]] = {contender.name: [] for contender in contenders}
-    names: list[str] = []
-    for turn in range(ROUNDS):
-        _say(f"burst {turn + 1} of {ROUNDS}")
+async def _bursts(
+    form: Form, contenders: Sequence[Contender], exports: dict[Contender, list[str]]
+) -> Rounds:
+    """What ours did."""
+    our, other = (contender.operator.name for contender in contenders)
+    rounds = {our: Rounds(), other: Rounds()}
+    cpu: dict[str, list[float]] = {our: [], other: []}
+    for turn in range(form.rounds):
+        benchmark.say(f"burst {turn + 1} of {form.rounds}")
         for contender in contenders if turn % 2 else reversed(contenders):
-            journal, before = contender.field.journal, contender.cpu()
-            created = await contender.field.created(BURST, IN_FLIGHT)
-            await contender.field.settled(created)
-            cpu[contender.name].append((contender.cpu() - before) / BURST * 1000)
-            rounds[contender.name].add(
+            name, journal = contender.operator.name, contender.field.journal
+            before = contender.operator.cpu()
+            created = await _created(contender, form.burst, form.in_flight)
+            exports[contender] += created
+            with contender.operator.blamed():
+                await contender.field.settled(created)
+            cpu[name].append((contender.operator.cpu() - before) / form.burst * 1000)
+            rounds[name].add(
                 journal.rate(Step.SENT, Step.JOB, created),
                 journal.between(Step.SENT, Step.JOB, created),
             )
-            if contender is contenders[0]:
-                names += created
-    our, other = (contender.name for contender in contenders)
-    print(f"\n{BURST} exports, {IN_FLIGHT} at once, {ROUNDS} rounds: median (min-max)")
+    told = f"{form.burst} exports, {form.in_flight} at once, {form.rounds} rounds"
+    print(f"\n{told}: median (min-max)")
     print(measures.table(rounds, {our: other, other: other}, "of bare", "Jobs/s"))
     for name, spent in cpu.items():
         print(f"{name}: {statistics.median(spent):.1f} ms of processor time for each export")
     if measures.unsteady(rounds):
         print("UNSTEADY: the machine was busy")
-    return rounds[our], names
-
-
-async def _empty(api: ClusterApi, folder: Path, proxy: CountingProxy) -> list[Start]:
-    field = ExportField(api, EMPTY)
-    installation = Installation(EMPTY, folder, RESYNC_SECONDS=str(RESYNC_SECONDS), **NO_LIMITS)
-    return await _starts(field, installation, proxy, 1)
+    return rounds[our]
 
 
 async def _starts(
-    field: ExportField, installation: Installation, proxy: CountingProxy, unfinished: int
+    form: Form,
+    field: ExportField,
+    installation: Installation,
+    proxy: CountingProxy,
+    *,
+    unfinished: int,
 ) -> list[Start]:
     # A first operator has something to say to each new target and export.
     async with field.watched():
-        with installation.operator(proxy.port):
-            await field.settled(await field.created(unfinished, AT_ONCE))
-    return [await start(field, installation, proxy) for _ in range(STARTS)]
+        with installation.operator(proxy.port) as operator, operator.blamed():
+            await field.targets_told()
+            await field.settled(await field.created(unfinished, form.at_once))
+    return [
+        await start(
+            field,
+            installation,
+            proxy,
+            resync_seconds=form.resync_seconds,
+            settling_seconds=form.settling_seconds,
+        )
+        for _ in range(form.starts)
+    ]
 
 
-async def _requests(api: ClusterApi, folder: Path, proxy: CountingProxy) -> float:
+async def _requests(
+    form: Form, field: ExportField, installation: Installation, proxy: CountingProxy
+) -> float:
     """The requests for each export, from its creation until it is finished."""
-    async with ExportField(api, EMPTY).watched() as field:
-        many_exports.make_targets(EMPTY, maxConcurrent=MOST_AT_A_TARGET)
-        with Installation(EMPTY, folder, **NO_LIMITS).operator(proxy.port):
+    others = [project for project in many_exports.PROJECTS if project not in FEW]
+    await asyncio.to_thread(
+        many_exports.make_targets, field.namespace, others, maxConcurrent=MOST_AT_A_TARGET
+    )
+    async with field.watched():
+        with installation.operator(proxy.port) as operator, operator.blamed():
+            await field.targets_told()
             await field.settled(await field.created(1, 1))
             proxy.requests.clear()
-            exports = await field.created(COUNTED, AT_ONCE)
+            exports = await field.created(form.counted, form.at_once)
             await field.settled(exports)
-            await field.carried_out(exports, AT_ONCE)
+            await field.carried_out(exports, form.at_once)
             seen = [request for request in proxy.requests if _is_for_an_export(request)]
     for_want_of_a_node = [request for request in seen if request.names("Unschedulable")]
     rest = [request for request in seen if not request.names("Unschedulable")]
-    print(f"\nrequests for each of {COUNTED} exports that succeed, without watches")
+    print(f"\nrequests for each of {form.counted} exports that succeed, without watches")
     for call, count in sorted(calls(rest).items()):
-        print(f"{call:<40}{count / COUNTED:>6.2f}")
-    print(f"{'together':<40}{len(rest) / COUNTED:>6.2f}")
+        print(f"{call:<40}{count / form.counted:>6.2f}")
+    print(f"{'together':<40}{len(rest) / form.counted:>6.2f}")
     print(
-        f"and {len(for_want_of_a_node) / COUNTED:.2f} to say that no node takes its pod,"
+        f"and {len(for_want_of_a_node) / form.counted:.2f} to say that no node takes its pod,"
         " which is the benchmark's own doing"
     )
-    return len(rest) / COUNTED
+    for call in ("POST jobs", "PATCH backupexports/status"):
+        of_it = [request for request in rest if request.call == call]
+        for export in exports:
+            if not any(request.names(export) for request in of_it):
+                raise MeasurementError(f"no {call} for {export} came through the proxy")
+    return len(rest) / form.counted
 
 
 def _is_for_an_export(request: Request) -> bool:
     return not request.is_watch and not request.is_for("leases")
 
 
-async def _many(api: ClusterApi, folder: Path, proxy: CountingProxy) -> list[Start]:
-    await asyncio.to_thread(many_exports.fill, MANY, FINISHED, finished=True)
-    _say(f"{FINISHED} finished exports made")
-    field = ExportField(api, MANY)
-    installation = Installation(MANY, folder, RESYNC_SECONDS=str(RESYNC_SECONDS), **NO_LIMITS)
-    try:
-        return await _starts(field, installation, proxy, UNFINISHED)
-    finally:
-        # The namespace's own end would delete them all at once.
-        for project in many_exports.PROJECTS:
-            await field.remove(f"spec.projectId={project}")
-
-
-def _say(text: str) -> None:
-    print(f"  {text}", file=sys.stderr, flush=True)
+async def _many(form: Form, field: ExportField, proxy: CountingProxy, folder: Path) -> list[Start]:
+    await asyncio.to_thread(many_exports.fill, field.namespace, form.finished, finished=True)
+    benchmark.say(f"starts with {form.finished} finished exports")
+    installation = Installation(field.namespace, folder)
+    starts = await _starts(form, field, installation, proxy, unfinished=form.unfinished)
+    expected = form.finished + form.unfinished + form.starts
+    check_equal("BackupExports in the end", many_exports.stored(field.namespace), expected)
+    return starts
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
-from urllib.parse import quote
 
 import aiohttp
 from backupexport_contract import names
@@ -55,23 +54,38 @@ class ClusterApi:
         found: list[Manifest] = listed["items"]
         return found
 
-    async def delete_all(self, path: str, field_selector: str) -> None:
-        """Delete what the selector fits."""
-        await self._send("DELETE", f"{path}?fieldSelector={quote(field_selector)}", {}, None)
-
     @asynccontextmanager
     async def watching(self, path: str, seen: Seen) -> AsyncIterator[None]:
         """Call `seen` with each event's type and object, until the end of the context."""
-        url = f"{self.server}{path}?watch=1&resourceVersion=0&timeoutSeconds=3000"
+        began = asyncio.Event()
+        task = asyncio.create_task(self._watch(path, seen, began))
+        # Of a watch that is refused, too, an end is seen.
+        task.add_done_callback(lambda _: began.set())
+        try:
+            await began.wait()
+            if task.done():
+                task.result()
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _watch(self, path: str, seen: Seen, began: asyncio.Event) -> None:
+        version = "0"
         endless = aiohttp.ClientTimeout(total=None)
-        async with self._session.get(url, timeout=endless, raise_for_status=True) as response:
-            task = asyncio.create_task(_tell(response, seen))
-            try:
-                yield
-            finally:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        while True:
+            url = f"{self.server}{path}?watch=1&resourceVersion={version}&timeoutSeconds=3000"
+            async with self._session.get(url, timeout=endless, raise_for_status=True) as response:
+                began.set()
+                async for line in response.content:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise RuntimeError(f"the benchmark's own watch of {path}: {line!r}")
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    seen(event["type"], event["object"])
+            # A busy API server ends the watches of whom it finds slow.
+            print(f"UNSTEADY: the benchmark's own watch of {path} was ended, and goes on")
 
     async def _send(
         self, method: str, path: str, headers: dict[str, str], body: Manifest | None
@@ -84,12 +98,6 @@ class ClusterApi:
             if response.status >= 300:
                 raise RuntimeError(f"{method} {path}: {response.status} {text[:500]!r}")
             return json.loads(text)
-
-
-async def _tell(response: aiohttp.ClientResponse, seen: Seen) -> None:
-    async for line in response.content:
-        event = json.loads(line)
-        seen(event["type"], event["object"])
 
 
 @asynccontextmanager

@@ -6,13 +6,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import kubelet_stand_in
 import many_exports
-from backupexport_contract import names
+from backupexport_contract import names, timestamps
 from cluster_api import EXPORTS, JOBS, PODS, ClusterApi, Manifest
 from journal import Journal, NotSeenError, Step
+from playground.tools import kubectl
 
-_PATIENCE_SECONDS = 120.0
-# The controllers make so many pods a second that a pause this long is their end.
-_QUIET_SECONDS = 2.0
+# How long a busy machine may be silent.
+_PATIENCE_SECONDS = 60.0
 _STEPS = {"Running": Step.RUNNING, "Succeeded": Step.SUCCEEDED}
 
 
@@ -31,8 +31,9 @@ def is_complete(job: Manifest) -> bool:
 class ExportField:
     """Exports of one namespace, watched by the benchmark's own eyes."""
 
-    def __init__(self, api: ClusterApi, namespace: str) -> None:
-        self._api, self.namespace = api, namespace
+    def __init__(self, api: ClusterApi, namespace: str, quiet_seconds: float) -> None:
+        """`quiet_seconds`: a pause this long is the end of what the controllers do."""
+        self._api, self.namespace, self._quiet_seconds = api, namespace, quiet_seconds
         self.journal = Journal()
         self._exports: dict[str, Manifest] = {}
         self._pods: dict[str, str] = {}
@@ -75,44 +76,47 @@ class ExportField:
         return created
 
     async def has(self, step: Step, exports: Collection[str]) -> None:
-        """Wait until each was seen at `step`; NotSeenError says in which namespace it wasn't."""
+        """Wait until each was seen at `step`; NotSeenError says where it wasn't."""
         try:
             await self.journal.all_at(step, exports, _PATIENCE_SECONDS)
         except NotSeenError as error:
-            raise NotSeenError(f"{self.namespace}: {error}") from None
+            # Whether it was not done, or only not seen.
+            there = len(await self.jobs())
+            raise NotSeenError(f"{error}; {self.namespace} has {there} Jobs") from None
 
     async def settled(self, exports: Collection[str]) -> None:
         """Wait until each has a pod and nothing moves any more."""
         async with self.watched_closely():
             await self.has(Step.POD, exports)
-            await self.journal.quiet(_QUIET_SECONDS)
+            await self.journal.quiet(self._quiet_seconds)
 
     async def carried_out(self, exports: Collection[str], at_once: int) -> None:
         """Play the kubelet for the exports' pods, from their start to a good end."""
         async with self.watched_closely():
             await self.has(Step.POD, exports)
-            started = kubelet_stand_in.now()
+            started = timestamps.now()
             await self._pods_become(exports, at_once, lambda _: kubelet_stand_in.running(started))
             await self.has(Step.RUNNING, exports)
 
             def end(name: str) -> Manifest:
                 project = self._exports[name]["spec"]["projectId"]
-                ended = kubelet_stand_in.now()
+                ended = timestamps.now()
                 self.journal.note(Step.ENDED, name)
                 return kubelet_stand_in.succeeded(name, project, started, ended)
 
             await self._pods_become(exports, at_once, end)
             await self.has(Step.COMPLETE, exports)
             await self.has(Step.SUCCEEDED, exports)
-            await self.journal.quiet(_QUIET_SECONDS)
+            await self.journal.quiet(self._quiet_seconds)
 
-    async def remove(self, selector: str) -> None:
-        """Delete the exports that a field selector fits."""
-        await self._api.delete_all(EXPORTS.format(self.namespace), selector)
+    async def targets_told(self) -> None:
+        """Wait until the operator has told each ExportTarget that it is ready."""
+        wait = ("wait", "--for=condition=Ready", names.TARGET_PLURAL, "--all", "--timeout=120s")
+        await asyncio.to_thread(kubectl, "-n", self.namespace, *wait)
 
-    async def a_job(self) -> Manifest:
-        """Any Job of the namespace, as the API server has it."""
-        return (await self._api.items(JOBS.format(self.namespace)))[0]
+    async def jobs(self) -> list[Manifest]:
+        """The namespace's Jobs, as the API server has them."""
+        return await self._api.items(JOBS.format(self.namespace))
 
     async def _pods_become(
         self, exports: Collection[str], at_once: int, status: Callable[[str], Manifest]

@@ -62,16 +62,18 @@ class Journal:
         return len(names) / (ended - began)
 
     async def all_at(self, step: Step, names: Collection[str], seconds: float) -> None:
-        """Wait until each of `names` was seen at `step`."""
-        missing = set(names)
+        """Wait until each of `names` was seen at `step`, while one more is in every `seconds`."""
+        missing = set(names) - self._moments[step].keys()
         try:
-            async with asyncio.timeout(seconds):
-                while missing := missing - self._moments[step].keys():
-                    self._news.clear()
-                    await self._news.wait()
+            while missing:
+                async with asyncio.timeout(seconds):
+                    while missing <= (left := missing - self._moments[step].keys()):
+                        self._news.clear()
+                        await self._news.wait()
+                missing = left
         except TimeoutError:
-            told = f"{len(missing)} of {len(names)} exports were not {step} within {seconds:g} s"
-            raise NotSeenError(told) from None
+            told = f"{len(missing)} of {len(names)} exports were not {step}"
+            raise NotSeenError(f"{told}, and none became so within {seconds:g} s") from None
 
     async def quiet(self, seconds: float) -> None:
         """Wait until nothing was seen for so long."""

@@ -1,23 +1,23 @@
 """The states that a kubelet would write to a runner's pod: no node runs the benchmark's pods."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from backupexport_contract import names, timestamps
+import many_exports
+from backupexport_contract import names
 from backupexport_contract.runner_protocol import Artifact, Outcome, outcome_text
 
 
 def running(started: datetime) -> dict[str, Any]:
     """The status of a pod whose container runs."""
-    state = {"running": {"startedAt": _text(started)}}
+    state = {"running": {"startedAt": many_exports.kubernetes_time(started)}}
     return {"phase": "Running", "containerStatuses": [_container(state, ready=True)]}
 
 
 def succeeded(job_id: str, project_id: str, started: datetime, ended: datetime) -> dict[str, Any]:
     """The status of a pod whose runner has written a file and said so."""
-    file = names.artifact_file_name(started, job_id, "sql", "zstd")
     artifact = Artifact(
-        path=names.artifact_path(project_id, None, file),
+        path=many_exports.artifact_path(job_id, project_id, started),
         size_bytes=171_966_464,
         uncompressed_bytes=819_200_000,
         sha256="5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9",
@@ -28,8 +28,8 @@ def succeeded(job_id: str, project_id: str, started: datetime, ended: datetime) 
         "terminated": {
             "exitCode": 0,
             "reason": "Completed",
-            "startedAt": _text(started),
-            "finishedAt": _text(ended),
+            "startedAt": many_exports.kubernetes_time(started),
+            "finishedAt": many_exports.kubernetes_time(ended),
             "message": outcome_text(Outcome(artifact)),
         }
     }
@@ -45,12 +45,3 @@ def _container(state: dict[str, Any], *, ready: bool) -> dict[str, Any]:
         "restartCount": 0,
         "state": state,
     }
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def now() -> datetime:
-    """The time of day, as all of the project writes it."""
-    return timestamps.now()

@@ -6,12 +6,17 @@ its socket.  An answer is read no further than its status and its length.
 
 import asyncio
 import gc
+import itertools
+import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+
+import jwt
 
 _END_OF_HEAD = b"\r\n\r\n"
 _LENGTH = b"content-length:"
+_TOKEN_SECONDS = 3600
 
 
 class UnexpectedAnswerError(RuntimeError):
@@ -39,6 +44,49 @@ def request(method: str, path: str, headers: dict[str, str], body: bytes = b"") 
     if body:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join(lines).encode() + _END_OF_HEAD + body
+
+
+class Callers:
+    """Subjects with a token each, who take turns."""
+
+    def __init__(self, secret: str, count: int) -> None:
+        now = int(time.time())
+        self._headers = [
+            {
+                "Authorization": "Bearer "
+                + jwt.encode(
+                    {
+                        "sub": f"caller-{number}@example.com",
+                        "projects": ["*"],
+                        "iat": now,
+                        "exp": now + _TOKEN_SECONDS,
+                    },
+                    secret,
+                    algorithm="HS256",
+                )
+            }
+            for number in range(count)
+        ]
+        self._turns = itertools.cycle(self._headers)
+
+    def next_headers(self) -> dict[str, str]:
+        """The headers of whose turn it is."""
+        return next(self._turns)
+
+    def gets(self, paths: Sequence[str]) -> list[bytes]:
+        """GETs of `paths`, over and over until each caller has sent one."""
+        count = max(len(paths), len(self._headers))
+        return [
+            request("GET", path, self.next_headers())
+            for path in itertools.islice(itertools.cycle(paths), count)
+        ]
+
+    def posts(self, projects: Sequence[str]) -> Iterator[bytes]:
+        """Requests for exports, without an end."""
+        for project in itertools.cycle(projects):
+            body = json.dumps({"project_id": project, "format": "sql", "compress": True})
+            headers = self.next_headers() | {"Content-Type": "application/json"}
+            yield request("POST", "/api/backup/export", headers, body.encode())
 
 
 def generate(

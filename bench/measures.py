@@ -1,9 +1,29 @@
-"""From latencies to the table and the bench line; no I/O."""
+"""From latencies to the table and the bench line, and what makes them worthless; no I/O."""
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+
+class MeasurementError(RuntimeError):
+    """What was measured is not what the benchmark says."""
+
+
+@contextmanager
+def blamed_on(whose: str) -> Iterator[None]:
+    """Say whose an error is: with a contender and its baseline in turn, it could be either's."""
+    try:
+        yield
+    except Exception as error:
+        raise MeasurementError(f"{whose} failed: {error}") from error
+
+
+def check_equal(what: str, found: object, expected: object) -> None:
+    """MeasurementError unless `found` is what was expected."""
+    if found != expected:
+        raise MeasurementError(f"{what}: {found!r}, not {expected!r}")
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -22,6 +42,8 @@ class Rounds:
 
     def add(self, rate: float, latencies: Sequence[float]) -> None:
         """Take in a round; latencies in seconds."""
+        if not latencies:
+            raise MeasurementError("a round without a single answer")
         self.rates.append(rate)
         self.p50s.append(percentile(latencies, 50) * 1000)
         self.p99s.append(percentile(latencies, 99) * 1000)
@@ -80,7 +102,10 @@ def unsteady(rounds: Mapping[str, Rounds]) -> list[str]:
 
 
 def bench_line(figures: Mapping[str, float]) -> str:
-    """The last line, for programs."""
+    """The last line, for programs; MeasurementError where a figure can't have been measured."""
+    for name, value in figures.items():
+        if not (math.isfinite(value) and value > 0):
+            raise MeasurementError(f"{name} is {value}")
     return "bench: " + " ".join(f"{name}={value:.3f}" for name, value in figures.items())
 
 

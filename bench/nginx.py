@@ -11,6 +11,7 @@ from local_cluster import packages
 from local_cluster.errors import ClusterError
 from local_cluster.layout import cache_directory
 from local_cluster.progress import quiet
+from measures import blamed_on
 from playground.processes import wait_until_served
 
 _DEBIAN_PACKAGE = "nginx-light"
@@ -64,6 +65,12 @@ def install() -> str:
     return found
 
 
+def sent(folder: Path, size: int) -> int:
+    """How many bodies of `size` bytes the nginx with that folder has logged as sent."""
+    lines = (folder / "access.log").read_text(encoding="utf-8").splitlines()
+    return sum(f'" 200 {size} ' in line for line in lines)
+
+
 @contextmanager
 def serving(
     program: str, root: Path, ready: str, port: int, folder: Path
@@ -91,7 +98,8 @@ def serving(
             extra_groups=None if user is None else [],
         )
     try:
-        wait_until_served(process, f"http://127.0.0.1:{port}/{ready}", log)
+        with blamed_on("nginx"):
+            wait_until_served(process, f"http://127.0.0.1:{port}/{ready}", log)
         yield process
     finally:
         process.terminate()

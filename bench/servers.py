@@ -7,9 +7,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
+from urllib.parse import quote
 
 import bare_app
-from callers import Callers
+from load_client import Callers
+from measures import MeasurementError, blamed_on
 from playground.forward import free_port
 from playground.processes import running, wait_until_served
 from playground.tools import ROOT
@@ -39,6 +41,16 @@ class Servers:
         """Callers whose tokens the API takes."""
         return Callers(self._secret, count)
 
+    def jobs(self) -> int:
+        """How many jobs the API tells of, page by page."""
+        count, cursor = 0, ""
+        while True:
+            page = json.loads(self._get(self.api_port, f"/api/jobs?limit=200{cursor}"))
+            count += len(page["data"])
+            if page["next_cursor"] is None:
+                return count
+            cursor = f"&cursor={quote(page['next_cursor'])}"
+
     def create(
         self, connections: int, manifests: list[dict[str, Any]]
     ) -> tuple[float, list[float]]:
@@ -50,7 +62,7 @@ class Servers:
         stdin.flush()
         line = stdout.readline()
         if not line:
-            raise RuntimeError((self._logs / "direct").read_text(encoding="utf-8"))
+            raise MeasurementError((self._logs / "direct").read_text(encoding="utf-8"))
         told = json.loads(line)
         return told["seconds"], told["latencies"]
 
@@ -72,7 +84,9 @@ class Servers:
         for variant in bare_app.VARIANTS:
             for kind, path in paths.items():
                 if self._get(self.bare_port, f"/{variant}{path}") != answers[kind]:
-                    raise RuntimeError(f"the bare app's {variant} {kind} is not what the API says")
+                    raise MeasurementError(
+                        f"the bare app's {variant} {kind} is not what the API says"
+                    )
 
     def _get(self, port: int, path: str) -> bytes:
         headers = self.callers(1).next_headers()
@@ -95,7 +109,8 @@ class Servers:
             BACKUPEXPORT_LOG_FORMAT="json",
             **settings,
         )
-        wait_until_served(process, f"http://127.0.0.1:{port}{ready}", self._logs / name)
+        with blamed_on(name):
+            wait_until_served(process, f"http://127.0.0.1:{port}{ready}", self._logs / name)
         return process
 
     def _start(self, name: str, *command: str, **settings: str) -> Popen[str]:

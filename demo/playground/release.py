@@ -4,6 +4,7 @@ import fcntl
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from playground.tools import ROOT, STATE, get, images, kubectl, run
@@ -52,12 +53,27 @@ class Release:
         ).strip()  # fmt: skip
 
 
+def ensure_crds() -> None:
+    """Have this clone's CRDs without a release, and leave them whose they are."""
+    with _alone():
+        if _crd_owners():
+            _update_crds()
+            return
+        for file in _crd_files():
+            kubectl("create", "-f", str(file))
+            kubectl("wait", "--for=condition=Established", "-f", str(file), "--timeout=30s")
+
+
 @contextmanager
 def _alone() -> Iterator[None]:
     """One process of this clone at a time."""
     with (STATE / "crds.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _crd_files() -> list[Path]:
+    return sorted((ROOT / "crds").glob("*.yaml"))
 
 
 def _crd_owners() -> set[str | None]:
@@ -69,7 +85,7 @@ def _crd_owners() -> set[str | None]:
 
 def _update_crds() -> None:
     """Bring the CRDs up to date without touching whose they are, which is in their metadata."""
-    for file in sorted((ROOT / "crds").glob("*.yaml")):
+    for file in _crd_files():
         crd = json.loads(kubectl("create", "--dry-run=client", "-o", "json", "-f", str(file)))
         change = [{"op": "replace", "path": "/spec", "value": crd["spec"]}]
         kubectl("patch", "crd", crd["metadata"]["name"], "--type=json", "-p", json.dumps(change))

@@ -13,7 +13,7 @@ import many_exports
 import measures
 import pytest
 from backupexport_contract.backup_export import BackupExport
-from measures import Rounds
+from measures import MeasurementError, Rounds
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,28 @@ def test_the_last_line_is_for_programs() -> None:
     line = measures.bench_line({"get_vs_bare": 2 / 3, "rss_mib": 101.0})
 
     assert line == "bench: get_vs_bare=0.667 rss_mib=101.000"
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_figure_that_cannot_have_been_measured_ends_the_run(value: float) -> None:
+    with pytest.raises(MeasurementError, match="get_vs_bare is"):
+        measures.bench_line({"rss_mib": 1.0, "get_vs_bare": value})
+
+
+def test_a_round_without_an_answer_ends_the_run() -> None:
+    with pytest.raises(MeasurementError, match="without a single answer"):
+        Rounds().add(1.0, [])
+
+
+def test_an_error_is_blamed_on_whose_it_was() -> None:
+    with pytest.raises(MeasurementError, match="nginx failed: gone"), measures.blamed_on("nginx"):
+        raise OSError("gone")
+
+
+def test_what_is_not_equal_ends_the_run() -> None:
+    measures.check_equal("jobs", 2, 2)
+    with pytest.raises(MeasurementError, match="jobs: 2, not 3"):
+        measures.check_equal("jobs", 2, 3)
 
 
 def test_requests_are_counted_by_resource_and_verb() -> None:

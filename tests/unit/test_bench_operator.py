@@ -3,26 +3,35 @@
 import asyncio
 import contextlib
 import json
+import ssl
 import urllib.request
 from collections import Counter
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from subprocess import Popen
 from threading import Thread
-from typing import Any
+from typing import Any, cast
 
+import aiohttp
 import counting_proxy
 import export_field
 import kubelet_stand_in
 import measures
-import operator_installation
-import operator_starts
+import operators
 import pytest
+from aiohttp import web
 from backupexport_contract import names
 from backupexport_contract.runner_protocol import read_outcome
-from contenders import as_template
+from bare_operator import job_for
+from cluster_api import ClusterApi
 from counting_proxy import CountingProxy, Request
 from journal import Journal, NotSeenError, Step
+from measures import MeasurementError
+from operators import Operator
 from rendered_chart import render
+from virtual_time import run
 
 CUSTOM = f"/apis/{names.API_VERSION}/namespaces/n"
 NAME = "5d2a3c1e-6a53-4f0e-9a35-1d8b4c1f2a6b"
@@ -65,7 +74,7 @@ def test_writes_at_the_start_are_those_for_old_exports() -> None:
         old,
     ]
 
-    assert operator_starts.old_writes(seen, "new-1") == [old]
+    assert operators.old_writes(seen, "new-1") == [old]
 
 
 @pytest.mark.parametrize(
@@ -145,8 +154,85 @@ async def test_what_is_never_seen_is_told() -> None:
     journal = Journal()
     journal.note(Step.JOB, "a")
 
-    with pytest.raises(NotSeenError, match=r"1 of 2 exports were not job within 0\.01 s"):
+    told = r"1 of 2 exports were not job, and none became so within 0\.01 s"
+    with pytest.raises(NotSeenError, match=told):
         await journal.all_at(Step.JOB, ["a", "b"], 0.01)
+
+
+def test_a_slow_one_is_waited_for_while_it_gets_on() -> None:
+    async def story() -> None:
+        journal = Journal()
+        slow = [str(number) for number in range(8)]
+        waiting = asyncio.create_task(journal.all_at(Step.JOB, slow, 60))
+        for name in slow:
+            await asyncio.sleep(59)
+            journal.note(Step.JOB, name)
+        await waiting
+
+    run(story())
+
+
+@contextlib.asynccontextmanager
+async def _watched(*answers: str) -> AsyncIterator[tuple[ClusterApi, list[str]]]:
+    """An API server that answers each watch with one line and its end, and the versions asked for.
+
+    The watch after the last answer goes on without a line.
+    """
+    asked: list[str] = []
+    over = asyncio.Event()
+
+    async def watch(request: web.Request) -> web.Response:
+        asked.append(request.query["resourceVersion"])
+        if len(asked) > len(answers):
+            await over.wait()
+            return web.Response()
+        return web.Response(text=answers[len(asked) - 1] + "\n")
+
+    app = web.Application()
+    app.router.add_get("/jobs", watch)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        async with aiohttp.ClientSession() as session:
+            url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            yield ClusterApi(session, url, ssl.create_default_context()), asked
+    finally:
+        over.set()
+        await runner.cleanup()
+
+
+def _event(version: str) -> str:
+    return json.dumps({"type": "ADDED", "object": {"metadata": {"resourceVersion": version}}})
+
+
+async def test_a_watch_that_the_api_server_ends_goes_on_where_it_was() -> None:
+    seen: asyncio.Queue[str] = asyncio.Queue()
+
+    async with (
+        _watched(_event("10"), _event("20")) as (api, asked),
+        api.watching("/jobs", lambda _, job: seen.put_nowait(job["metadata"]["resourceVersion"])),
+    ):
+        async with asyncio.timeout(10):
+            assert [await seen.get(), await seen.get()] == ["10", "20"]
+
+    assert asked[:2] == ["0", "10"]
+
+
+async def test_a_watch_that_cannot_go_on_is_an_error() -> None:
+    gone = json.dumps({"type": "ERROR", "object": {"code": 410}})
+
+    async with _watched(gone) as (api, _):
+        with pytest.raises(RuntimeError, match="own watch of /jobs"):
+            await api._watch("/jobs", lambda *_: None, asyncio.Event())
+
+
+async def test_a_watch_that_is_refused_is_an_error() -> None:
+    async with _watched() as (api, _):
+        with pytest.raises(aiohttp.ClientResponseError, match="404"):
+            async with api.watching("/elsewhere", lambda *_: None):
+                pass
 
 
 async def test_it_is_quiet_only_when_nothing_stirs() -> None:
@@ -182,17 +268,79 @@ def _job() -> dict[str, Any]:
 
 
 def test_the_bare_operator_makes_the_job_as_it_was_sent() -> None:
-    template = as_template(_job())
+    template = operators.as_template(_job())
+    made = json.loads(template["job"])
 
     assert template["export"] == {"name": NAME, "uid": "e"}
     labels = {names.LABEL_JOB_ID: NAME}
-    assert template["job"]["metadata"]["labels"] == labels
-    assert template["job"]["spec"] == {
+    assert made["metadata"]["labels"] == labels
+    assert made["spec"] == {
         "backoffLimit": 4,
         "template": {"metadata": {"labels": labels}, "spec": {"containers": []}},
     }
-    assert "status" not in template["job"]
-    assert "uid" not in template["job"]["metadata"]
+    assert "status" not in made
+    assert "uid" not in made["metadata"]
+
+
+def test_the_bare_operator_makes_the_job_of_each_export() -> None:
+    template = operators.as_template(_job())
+    template["job"] = template["job"].replace('"e"', '"uid-of-the-first"')
+    template["export"]["uid"] = "uid-of-the-first"
+
+    made = job_for(template, "another", "uid-of-another")
+
+    assert made["metadata"]["name"] == names.job_name("another")
+    assert made["metadata"]["labels"] == {names.LABEL_JOB_ID: "another"}
+    assert made["metadata"]["ownerReferences"] == [{"uid": "uid-of-another", "controller": True}]
+    assert NAME not in json.dumps(made)
+
+
+class _Process:
+    pid = 1
+
+    def __init__(self, exit_status: int | None) -> None:
+        self._exit_status = exit_status
+
+    def poll(self) -> int | None:
+        return self._exit_status
+
+
+def _operator(tmp_path: Path, log: str, exit_status: int | None = None) -> Operator:
+    file = tmp_path / "log"
+    file.write_text(log)
+    return Operator("bare", cast("Popen[str]", _Process(exit_status)), file, 0.0)
+
+
+def test_an_error_is_blamed_on_whose_it_was_with_the_end_of_its_log(tmp_path: Path) -> None:
+    operator = _operator(tmp_path, "Traceback: no such namespace")
+
+    blame = pytest.raises(MeasurementError, match=r"(?s)^bare failed: 3 of 5 .*no such namespace$")
+    with blame, operator.blamed():
+        raise NotSeenError("3 of 5 exports were not job")
+
+
+def test_an_operator_that_has_ended_is_blamed_even_where_nobody_missed_it(tmp_path: Path) -> None:
+    operator = _operator(tmp_path, "", exit_status=2)
+
+    blame = pytest.raises(MeasurementError, match="bare failed: its exit status: 2, not None")
+    with blame, operator.blamed():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("line", "is_error"),
+    [
+        ('{"time": "x", "level": "error", "message": "y"}', True),
+        ('{"time": "x", "level": "warning", "message": "an [error] ahead"}', False),
+        ("[2026-01-01 00:00:00,000] kopf.objects         [ERROR   ] failed", True),
+        ("[2026-01-01 00:00:00,000] kopf.objects         [INFO    ] succeeded", False),
+        ("Traceback (most recent call last):", True),
+    ],
+)
+def test_errors_that_were_repeated_are_found_in_the_log(
+    tmp_path: Path, line: str, is_error: bool
+) -> None:
+    assert _operator(tmp_path, f"fine\n{line}\n").errors() == [line] * is_error
 
 
 @pytest.mark.parametrize(
@@ -220,14 +368,14 @@ def test_the_stand_in_for_the_kubelet_reports_as_a_runner_does() -> None:
 
 
 def test_the_operator_gets_the_charts_settings_and_permissions() -> None:
-    manifests = render({"runner": {"nodeSelector": operator_installation.NO_NODE}})
+    manifests = render({"runner": {"nodeSelector": operators.NO_NODE}})
 
-    settings = operator_installation.settings_of(manifests, "here", "pod-1")
-    needed = operator_installation.needed_by(manifests)
+    settings = operators.settings_of(manifests, "here", "pod-1")
+    needed = operators.needed_by(manifests)
 
     assert settings["BACKUPEXPORT_NAMESPACE"] == "here"
     pods = json.loads(settings["BACKUPEXPORT_RUNNER_PODS"])
-    assert pods["all"]["spec"]["nodeSelector"] == operator_installation.NO_NODE
+    assert pods["all"]["spec"]["nodeSelector"] == operators.NO_NODE
     assert {manifest["kind"] for manifest in needed} == {
         "ServiceAccount",
         "Role",
