@@ -16,7 +16,8 @@ export CLUSTER REGISTRY
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-demo: images ## everything in one go: cluster, PostgreSQL, chart, exports, restores
+demo: ## everything in one go: cluster, PostgreSQL, chart, exports, restores
+	@$(PLAIN_PYTHON) -m local_cluster images --demo
 	@$(PLAIN_PYTHON) demo/run_demo.py
 
 # The images first: the chart is tested with the helm that comes with the cluster.

@@ -1,4 +1,4 @@
-"""Entry: python3 -m local_cluster up | images | status | crash | down [--purge]."""
+"""Entry: python3 -m local_cluster up | images [--demo] | status | crash | down [--purge]."""
 
 import argparse
 import sys
@@ -15,7 +15,8 @@ def main() -> int:
     )
     sub = parser.add_subparsers(dest="command", required=True)
     sub.add_parser("up", help="start the cluster, or repair it, or find it running")
-    sub.add_parser("images", help="build the project's images and bring them to the cluster")
+    images = sub.add_parser("images", help="build the images and bring them to the cluster")
+    images.add_argument("--demo", action="store_true", help="without those that only tests need")
     sub.add_parser("status", help="say whether it runs (exit code 3 if not)")
     crash = sub.add_parser("crash", help="kill one component and bring it back, as a test may")
     crash.add_argument("component", choices=components.CRASHABLE)
@@ -27,7 +28,7 @@ def main() -> int:
         if options.command == "up":
             commands.up()
         elif options.command == "images":
-            commands.make_images()
+            commands.make_images(tests=not options.demo)
         elif options.command == "status":
             commands.status()
         elif options.command == "crash":

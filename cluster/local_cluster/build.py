@@ -3,19 +3,29 @@
 import hashlib
 import io
 import json
+import os
+import re
 import shutil
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from .decide import GoVersion, parse_go_version
+from .decide import GoVersion, garbage_collection, parse_go_version
 from .inputs import content_hash
 from .layout import CLONE, KUBERNETES_VERSION, PAUSE_IMAGE
 from .packages import find_go
 from .progress import run
 
 SOURCES = CLONE / "cluster" / "node"
+# Debug information is a seventh of the compiler's work; the linker would leave it out anyway.
+COMPILER_FLAGS = ("-trimpath", "-gcflags=all=-dwarf=false")
 HELM_VERSIONS = "helm.sh/helm/v3/pkg/chartutil.k8sVersion"
+# Of control groups' second version and of the first, as a container sees its own.
+CONTROL_GROUP_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 VERSION_PACKAGES = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
 
 
@@ -35,7 +45,7 @@ def _linker_flags() -> str:
 
 def sources_hash() -> str:
     """Change with everything that goes into the programs."""
-    return content_hash(SOURCES, [SOURCES], _linker_flags())
+    return content_hash(SOURCES, [SOURCES], *COMPILER_FLAGS, _linker_flags())
 
 
 def directory(cache: Path) -> Path:
@@ -53,20 +63,16 @@ def build(cache: Path, logs: Path) -> Path:
     target = directory(cache)
     if target.is_dir():
         return target
-    needed = parse_go_version((SOURCES / "go.mod").read_text().partition("\ngo ")[2])
-    go = find_go(needed or GoVersion(1, 24), logs)
     cache.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix="node-draft-", dir=cache))
     try:
-        run(
-            "building the cluster's programs (Go; the first time 4-5 minutes)",
-            [
-                *(go, "build", "-trimpath", "-ldflags", _linker_flags(), "-v", "-o", f"{draft}/"),
-                *(".", "./pause", "helm.sh/helm/v3/cmd/helm"),
-            ],
+        _compile(
+            "building the cluster's programs (Go; kept for later starts)",
+            SOURCES,
+            (".", "./pause", "helm.sh/helm/v3/cmd/helm"),
+            _linker_flags(),
+            draft,
             logs / "go-build.log",
-            env={"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"},
-            cwd=SOURCES,
         )
         write_image(draft / "pause.tar", PAUSE_IMAGE, draft / "pause")
         draft.chmod(0o755)
@@ -74,6 +80,50 @@ def build(cache: Path, logs: Path) -> Path:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return target
+
+
+def build_image(name: str, package: str, sources: Path, archive: Path, logs: Path) -> None:
+    """An image of one Go program, from a package that the module in `sources` requires."""
+    with tempfile.TemporaryDirectory(prefix="program-draft-", dir=archive.parent) as directory:
+        draft = Path(directory)
+        short = name.rpartition("/")[2]
+        log = logs / f"image-{short.partition(':')[0]}.log"
+        _compile(f"building {short}", sources, (package,), "-s -w", draft, log)
+        packed = draft / archive.name
+        write_image(packed, name, draft / package.rpartition("/")[2])
+        packed.rename(archive)
+
+
+def _compile(
+    title: str, sources: Path, packages: Sequence[str], linker_flags: str, target: Path, log: Path
+) -> None:
+    needed = parse_go_version((sources / "go.mod").read_text().partition("\ngo ")[2])
+    go = find_go(needed or GoVersion(1, 24), log.parent)
+    run(
+        title,
+        [
+            *(go, "build", *COMPILER_FLAGS, "-ldflags", linker_flags, "-v", "-o", f"{target}/"),
+            *packages,
+        ],
+        log,
+        env={
+            "CGO_ENABLED": "0",
+            "GOFLAGS": "-buildvcs=false",
+            "GOWORK": "off",
+            **garbage_collection(_free_memory(), len(os.sched_getaffinity(0))),
+        },
+        cwd=sources,
+    )
+
+
+def _free_memory() -> int:
+    """Bytes that programs may still take, of the machine's or of a container's."""
+    told = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    free = [int(told[1]) * 1024] if told else []
+    for limit in CONTROL_GROUP_LIMITS:
+        text = limit.read_text().strip() if limit.exists() else ""
+        free += [int(text)] if text.isdigit() else []
+    return min(free, default=0)
 
 
 def write_image(archive: Path, name: str, program: Path) -> None:

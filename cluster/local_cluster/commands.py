@@ -161,14 +161,14 @@ def crash(name: str, seconds: float) -> None:
         say(f"{name} is back")
 
 
-def make_images() -> None:
-    """Build the images and bring them to the cluster."""
+def make_images(*, tests: bool) -> None:
+    """Build the images, with or without the tests' own, and bring them to the cluster."""
     chosen = mode()
     if chosen is not Mode.NATIVE:
         up()
-        foreign.images(chosen)
+        foreign.images(chosen, tests=tests)
         return
-    images.available()
+    images.available(tests=tests)
     with turn(BUILDING, "build of the cluster's programs"):
         _prepare(State(), cache_directory())
-    images.native(_start)
+    images.native(_start, tests=tests)

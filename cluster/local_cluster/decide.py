@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+UNCOLLECTED_BYTES = 2 << 30
+
 
 class Action(Enum):
     """What `up` does."""
@@ -115,3 +117,15 @@ def parse_go_version(text: str) -> GoVersion | None:
 def go_fits(found: GoVersion | None, needed: GoVersion) -> bool:
     """Whether a Go is new enough."""
     return found is not None and (found.major, found.minor) >= (needed.major, needed.minor)
+
+
+def garbage_collection(free: int, processors: int) -> dict[str, str]:
+    """Go's settings for building: a compiler collects no garbage where memory lasts without.
+
+    `free` in bytes, shared by one compiler a processor; half of it stays for others. Too small a
+    limit would have a compiler collect all the time, so below that Go's own setting is left.
+    """
+    share = free // 2 // processors
+    if share < UNCOLLECTED_BYTES:
+        return {}
+    return {"GOGC": "off", "GOMEMLIMIT": f"{share >> 20}MiB"}

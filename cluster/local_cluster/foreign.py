@@ -64,7 +64,7 @@ def status(mode: Mode) -> None:
     say(f"the {mode.value} cluster answers")
 
 
-def images(mode: Mode) -> None:
+def images(mode: Mode, *, tests: bool) -> None:
     """Build with the machine's own tool, then load (kind) or push (current)."""
     if mode is Mode.KIND:
         builder, registry = _builder(("docker",)), "docker.io/library"
@@ -77,7 +77,7 @@ def images(mode: Mode) -> None:
             )
     logs = cache_directory() / "logs"
     references = {}
-    for image in available():
+    for image in available(tests=tests):
         reference = references[image.variable] = image.reference(registry)
         run(f"building {reference}", _build_command(builder, image, reference), logs / "build.log")
         if mode is Mode.KIND:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import base_image, handle, mounts
+from . import base_image, build, handle, mounts
 from . import native as cluster
 from .buildah import RUN_ROOT, Buildah
 from .errors import ClusterError
@@ -27,6 +27,10 @@ class Image:
     context: Path
     dockerfile: Path
     target: str | None = None
+    # A Go package that `context` requires: natively its program is built, and is all there is in
+    # the image, so that no Go has to be installed in one, nor compile its libraries again.
+    program: str | None = None
+    only_tests: bool = False
 
     def reference(self, registry: str = "docker.io/library") -> str:
         """Name it by its contents, so that unchanged inputs find it built."""
@@ -42,41 +46,72 @@ IMAGES = (
     Image("RUNNER_IMAGE", "backupexport-runner", CLONE, CLONE / "Dockerfile", "runner"),
     Image("POSTGRES_IMAGE", "backupexport-postgres", POSTGRES, POSTGRES / "Dockerfile", "newest"),
     Image(
-        "POSTGRES_15_IMAGE", "backupexport-postgres-15", POSTGRES, POSTGRES / "Dockerfile", "older"
+        "POSTGRES_15_IMAGE",
+        "backupexport-postgres-15",
+        POSTGRES,
+        POSTGRES / "Dockerfile",
+        "older",
+        only_tests=True,
     ),
     Image("VALKEY_IMAGE", "backupexport-valkey", VALKEY, VALKEY / "Dockerfile"),
-    Image("MAIL_IMAGE", "backupexport-mail", MAIL, MAIL / "Dockerfile"),
+    Image(
+        "MAIL_IMAGE",
+        "backupexport-mail",
+        MAIL,
+        MAIL / "Dockerfile",
+        program="github.com/axllent/mailpit",
+    ),
 )
 
 
-def available() -> list[Image]:
-    """Every image; an error where a Dockerfile is missing."""
-    missing = [image.dockerfile for image in IMAGES if not image.dockerfile.is_file()]
+def available(*, tests: bool) -> list[Image]:
+    """Every image, with or without the tests' own; an error where a Dockerfile is missing."""
+    wanted = [image for image in IMAGES if tests or not image.only_tests]
+    missing = [image.dockerfile for image in wanted if not image.dockerfile.is_file()]
     if missing:
         raise ClusterError(f"There is no {missing[0]} to build from.")
-    return list(IMAGES)
+    return wanted
 
 
 def _archive(cache: Path, reference: str) -> Path:
     return cache / "images" / (reference.rpartition("/")[2].replace(":", "-") + ".tar")
 
 
-def native(up: Callable[[], None]) -> None:
+def native(up: Callable[[], None], *, tests: bool) -> None:
     """Build what is not in the cache, side by side with starting the cluster."""
     state, cache = State(), cache_directory()
-    references = {image: image.reference() for image in available()}
-    missing = [image for image, name in references.items() if not _archive(cache, name).exists()]
-    if missing:
-        side_by_side(up, lambda: _build(cache, {image: references[image] for image in missing}))
+    references = {image: image.reference() for image in available(tests=tests)}
+    missing = {i: name for i, name in references.items() if not _archive(cache, name).exists()}
+    by_buildah = {image: name for image, name in missing.items() if image.program is None}
+    if by_buildah:
+        side_by_side(up, lambda: _build(cache, by_buildah))
     else:
         up()
+    # After the cluster's programs, or both would compile Go's own libraries.
+    if missing.keys() - by_buildah.keys():
+        _build_programs(cache, missing)
     present = cluster.images(state)
     for name in references.values():
         if name not in present:
             say(f"bringing {name.rpartition('/')[2]} to the node")
             cluster.import_image(state, _archive(cache, name))
-    handle.write_images(Handle(), {image.variable: name for image, name in references.items()})
+    # The tests' own, too, if the node has them: a demo takes them from nobody.
+    everything = {image.variable: image.reference() for image in IMAGES}
+    known = present.union(references.values())
+    handle.write_images(
+        Handle(), {variable: name for variable, name in everything.items() if name in known}
+    )
     say(f"images: {', '.join(name.rpartition('/')[2] for name in references.values())}")
+
+
+def _build_programs(cache: Path, wanted: dict[Image, str]) -> None:
+    with turn(LOCK, "image build"):
+        (cache / "images").mkdir(parents=True, exist_ok=True)
+        for image, name in wanted.items():
+            archive = _archive(cache, name)
+            if image.program is not None and not archive.exists():
+                build.build_image(name, image.program, image.context, archive, cache / "logs")
+                _prune(archive, image.repository)
 
 
 def _build(cache: Path, wanted: dict[Image, str]) -> None:

@@ -1,11 +1,15 @@
 """The local cluster's decisions: what `up` does, what makes an image new, which process is ours."""
 
+import json
+import re
 import signal
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
+from local_cluster import build, handle, images, native
 from local_cluster.buildah import machine_words
 from local_cluster.components import CRASHABLE, command_lines
 from local_cluster.configuration import kubeconfigs, plain_files
@@ -16,13 +20,14 @@ from local_cluster.decide import (
     Observed,
     choose_mode,
     decide,
+    garbage_collection,
     go_fits,
     missing_for_native,
     parse_go_version,
     refuse_crash,
 )
 from local_cluster.inputs import content_hash, context_hash, copied_sources
-from local_cluster.layout import State
+from local_cluster.layout import CLONE, State
 from local_cluster.native import kill
 from local_cluster.processes import Process, alive, belongs_to_cluster, start_time
 from local_cluster.record import Record, save
@@ -112,6 +117,17 @@ def test_go_has_to_be_new_enough() -> None:
     assert go_fits(GoVersion(1, 24), needed)
     assert not go_fits(GoVersion(1, 9), needed)
     assert not go_fits(None, needed)
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "processors", "share"),
+    [(22, 2, "5632MiB"), (16, 4, "2048MiB"), (15, 4, None), (24, 16, None), (0, 2, None)],
+)
+def test_compilers_leave_garbage_where_memory_lasts(
+    gigabytes: int, processors: int, share: str | None
+) -> None:
+    expected = {"GOGC": "off", "GOMEMLIMIT": share} if share else {}
+    assert garbage_collection(gigabytes << 30, processors) == expected
 
 
 DOCKERFILE = """
@@ -264,3 +280,60 @@ def test_a_crash_ends_the_recorded_process_and_no_other(tmp_path: Path) -> None:
         finally:
             one.kill()
             other.kill()
+
+
+def test_the_demo_gets_the_images_it_runs_and_no_more() -> None:
+    sources = "".join(file.read_text() for file in (CLONE / "demo").rglob("*.py"))
+    named = set(re.findall(r'"((?:[A-Z0-9]+_)*IMAGE)"', sources))
+    assert {image.variable for image in images.available(tests=False)} == named
+    assert {image.variable for image in images.available(tests=True)} > named
+
+
+def test_what_the_node_has_of_the_tests_images_stays_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    references = {image.variable: image.reference() for image in images.IMAGES}
+    present: set[str] = set()
+    published: list[dict[str, str]] = []
+    monkeypatch.setenv("BACKUPEXPORT_CACHE", str(tmp_path))
+    monkeypatch.setattr(native, "images", lambda _: present)
+    monkeypatch.setattr(native, "import_image", lambda *_: None)
+    monkeypatch.setattr(handle, "write_images", lambda _, told: published.append(told))
+    (tmp_path / "images").mkdir()
+    for name in references.values():
+        (tmp_path / "images" / f"{name.rpartition('/')[2].replace(':', '-')}.tar").touch()
+
+    images.native(lambda: None, tests=False)
+    present.update(references.values())
+    images.native(lambda: None, tests=False)
+
+    tests_own = references.pop("POSTGRES_15_IMAGE")
+    assert published == [references, {**references, "POSTGRES_15_IMAGE": tests_own}]
+
+
+def test_a_program_becomes_an_image_that_runs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compile_nothing(
+        _title: str, _sources: Path, packages: tuple[str, ...], *rest: Path
+    ) -> None:
+        assert packages == ("example.org/mail/postbox",)
+        (rest[1] / "postbox").write_bytes(b"\x7fELF" + bytes(14) + b"\x3e\x00")
+
+    monkeypatch.setattr(build, "_compile", compile_nothing)
+    archive = tmp_path / "mail-1.tar"
+    build.build_image("docker.io/mail:1", "example.org/mail/postbox", tmp_path, archive, tmp_path)
+
+    assert [file.name for file in tmp_path.iterdir()] == ["mail-1.tar"]
+    with tarfile.open(archive) as tar:
+
+        def read(name: str) -> bytes:
+            file = tar.extractfile(name)
+            assert file is not None
+            return file.read()
+
+        (manifest,) = json.loads(read("manifest.json"))
+        config = json.loads(read(manifest["Config"]))
+    assert manifest["RepoTags"] == ["docker.io/mail:1"]
+    assert config["architecture"] == "amd64"
+    assert config["config"]["Entrypoint"] == ["/postbox"]
