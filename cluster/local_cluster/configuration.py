@@ -94,6 +94,8 @@ def _kubelet(state: State) -> dict[str, Any]:
             "x509": {"clientCAFile": str(state.pki / "ca.crt")},
         },
         "authorization": {"mode": "Webhook"},
+        "kubeAPIQPS": 500,
+        "kubeAPIBurst": 1000,
         "tlsCertFile": str(state.pki / "kubelet-server.crt"),
         "tlsPrivateKeyFile": str(state.pki / "kubelet-server.key"),
         "containerRuntimeEndpoint": f"unix://{state.containerd_socket}",
