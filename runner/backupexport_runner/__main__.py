@@ -29,7 +29,7 @@ from backupexport_runner.postgres.libpq import parse_uri
 from backupexport_runner.postgres.libpq_parameters import SYSTEM_CERTIFICATES_VARIABLE
 from backupexport_runner.task.configuration import Configuration
 from backupexport_runner.task.failure import (
-    RunnerFailure,
+    Failure,
     cleanup_interrupted,
     delivery_interrupted,
     interrupted,
@@ -67,7 +67,7 @@ def run(
     interruption = Interruption()
     exporter = Exporter(configuration, questions, log, scrubber, interruption)
     # A SimpleQueue, unlike an Event, may be filled by a signal's handler.
-    happened: queue.SimpleQueue[Outcome | RunnerFailure | None] = queue.SimpleQueue()
+    happened: queue.SimpleQueue[Outcome | Failure | None] = queue.SimpleQueue()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: happened.put(None))
 
@@ -82,14 +82,14 @@ def run(
     if outcome is None:
         interruption.abandon()
         outcome = _stopped(environment)
-    if isinstance(outcome, RunnerFailure):
+    if isinstance(outcome, Failure):
         return _report_failure(outcome, configuration, log, scrubber, interruption)
     return _report_success(outcome, configuration, log)
 
 
 def _outcome(
     exporter: Exporter, environment: Mapping[str, str], scrubber: Scrubber
-) -> Outcome | RunnerFailure:
+) -> Outcome | Failure:
     log, interruption = exporter.log, exporter.interruption
     exports = exporter.configuration.exports
     try:
@@ -100,7 +100,7 @@ def _outcome(
         if kind is not None:
             return deliver(kind, environment, exports, log, scrubber, interruption)
         return clean_up(task, exports, read_request(environment), log)
-    except RunnerFailure as failure:
+    except Failure as failure:
         return _stopped(environment) if interruption.requested else failure
     except Exception:  # noqa: BLE001 - whatever it is, the task must end with a report
         log.event("unexpected", traceback=traceback.format_exc())
@@ -108,8 +108,8 @@ def _outcome(
 
 
 def _first(
-    happened: "queue.SimpleQueue[Outcome | RunnerFailure | None]",
-) -> Outcome | RunnerFailure | None:
+    happened: "queue.SimpleQueue[Outcome | Failure | None]",
+) -> Outcome | Failure | None:
     """What happens first, None for a signal.
 
     A signal that comes just as the wait begins doesn't end it: its handler runs when the thread
@@ -121,8 +121,8 @@ def _first(
 
 
 def _last_outcome(
-    happened: "queue.SimpleQueue[Outcome | RunnerFailure | None]",
-) -> Outcome | RunnerFailure | None:
+    happened: "queue.SimpleQueue[Outcome | Failure | None]",
+) -> Outcome | Failure | None:
     """The outcome after a signal, None where none comes in time.
 
     An artifact that was complete just before the signal stays one.
@@ -134,7 +134,7 @@ def _last_outcome(
     return outcome
 
 
-def _stopped(environment: Mapping[str, str]) -> RunnerFailure:
+def _stopped(environment: Mapping[str, str]) -> Failure:
     if _is_delivery(environment):
         return delivery_interrupted()
     is_export = environment.get(ENV_TASK, TASK_EXPORT) == TASK_EXPORT
@@ -158,7 +158,7 @@ def _report_success(outcome: Outcome, configuration: Configuration, log: Log) ->
 
 
 def _report_failure(
-    failure: RunnerFailure,
+    failure: Failure,
     configuration: Configuration,
     log: Log,
     scrubber: Scrubber,

@@ -26,7 +26,7 @@ def deliver(
     scrubber: Scrubber,
     interruption: Interruption,
 ) -> Outcome:
-    """Make the attempt; an Outcome with a sentence, or RunnerFailure."""
+    """Make the attempt; an Outcome with a sentence, or Failure."""
     parcel = read_parcel(environment, exports, log, interruption)
     # `credential` strips them.
     values = [

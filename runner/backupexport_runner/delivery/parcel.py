@@ -10,7 +10,7 @@ from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import ExportEnd
 
-from backupexport_runner.task.failure import RunnerFailure, malformed_delivery
+from backupexport_runner.task.failure import Failure, malformed_delivery
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log
 from backupexport_runner.task.request import Request, read_request
@@ -26,7 +26,7 @@ class Parcel:
     """What a delivery has to go by.
 
     `settings` are the kind's under their names in an ExportTarget, checked by the operator;
-    `secret` is its Secret, key by key.  `check` raises RunnerFailure where the process has been
+    `secret` is its Secret, key by key.  `check` raises Failure where the process has been
     asked to stop.  Below `exports` is the project's directory, where the kind needs it.
     """
 
@@ -39,10 +39,10 @@ class Parcel:
     check: Callable[[], None]
 
     def credential(self, key: str) -> str:
-        """The Secret's value under `key`, or RunnerFailure(SECRET_INVALID)."""
+        """The Secret's value under `key`, or Failure(SECRET_INVALID)."""
         value = self.secret.get(key, "").strip()
         if not value:
-            raise RunnerFailure(
+            raise Failure(
                 ExitCode.SECRET_INVALID,
                 f"The delivery's Secret has no {key}: add the key for the next export.",
             )
@@ -52,7 +52,7 @@ class Parcel:
 def read_parcel(
     environment: Mapping[str, str], exports: Path, log: Log, interruption: Interruption
 ) -> Parcel:
-    """Read what the operator has put into the environment; RunnerFailure where it can't be read."""
+    """Read what the operator has put into the environment; Failure where it can't be read."""
     end = protocol.read_export_end(environment.get(protocol.ENV_EXPORT_END, ""))
     if end is None:
         raise malformed_delivery(f"{protocol.ENV_EXPORT_END} can't be read")

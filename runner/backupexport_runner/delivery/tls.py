@@ -4,13 +4,13 @@ import ssl
 
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 
 
 def tls_context(certificates: str | None) -> ssl.SSLContext:
     """Verifies the chain and the host's name, by these certificates or else the system's.
 
-    RunnerFailure(DELIVERY_REFUSED) where there is no certificate among them.
+    Failure(DELIVERY_REFUSED) where there is no certificate among them.
     """
     try:
         # PEM is ASCII; anything else is in the comments of a bundle.
@@ -28,8 +28,8 @@ def tls_context(certificates: str | None) -> ssl.SSLContext:
     return context
 
 
-def _no_certificates() -> RunnerFailure:
-    return RunnerFailure(
+def _no_certificates() -> Failure:
+    return Failure(
         ExitCode.DELIVERY_REFUSED,
         "caCertificates of the delivery holds no certificate in PEM: correct it.",
     )

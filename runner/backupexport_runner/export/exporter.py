@@ -28,7 +28,7 @@ from backupexport_runner.postgres.libpq_parameters import (
 from backupexport_runner.postgres.pg_dump import PgDump, dump_command, dump_version, running_pg_dump
 from backupexport_runner.postgres.preflight import Server, find_obstacle, look_at_server
 from backupexport_runner.task.configuration import Configuration
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log, Scrubber
 from backupexport_runner.task.request import Request, read_request
@@ -62,7 +62,7 @@ class Exporter:
     interruption: Interruption
 
     def run(self, environment: Mapping[str, str]) -> Artifact:
-        """The artifact, whole under its final name; RunnerFailure where there is none."""
+        """The artifact, whole under its final name; Failure where there is none."""
         started_at = timestamps.to_text(timestamps.now())
         request = read_request(environment)
         # First of all, so that an attempt that fails at once leaves nothing of earlier ones, too.
@@ -165,7 +165,7 @@ class Exporter:
                 )
 
     def _judge_end(self, dump: PgDump, parameters: Mapping[str, str], kills: int) -> None:
-        """Nothing where pg_dump ended well, else RunnerFailure."""
+        """Nothing where pg_dump ended well, else Failure."""
         status, complaints = dump.wait()
         self.log.event("dump_finished", exit_status=status)
         self.interruption.check()
@@ -178,11 +178,11 @@ class Exporter:
             failure = self._failure_by_catalogs(parameters)
         raise failure or other_dump_failure(complaints, status)
 
-    def _failure_by_catalogs(self, parameters: Mapping[str, str]) -> RunnerFailure | None:
+    def _failure_by_catalogs(self, parameters: Mapping[str, str]) -> Failure | None:
         """What the server's catalogs say about words that are not English."""
         try:
             obstacle = self.questions.find_obstacle(parameters)
-        except RunnerFailure as unreachable:
+        except Failure as unreachable:
             return unreachable
         return permission_failure(obstacle) if obstacle else None
 

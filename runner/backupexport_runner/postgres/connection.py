@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 
 UriParser = Callable[[str], Mapping[str, str]]
 """libpq's own reading of a URI or a keyword string; ValueError where it can't be read."""
@@ -93,7 +93,7 @@ def secret_values(environment: Mapping[str, str]) -> list[str]:
 
 
 def read_connection(environment: Mapping[str, str], parse_uri: UriParser) -> Connection:
-    """The connection, or RunnerFailure(SECRET_INVALID) that names the Secret and its keys."""
+    """The connection, or Failure(SECRET_INVALID) that names the Secret and its keys."""
     return _Reader(environment, parse_uri).connection()
 
 
@@ -109,7 +109,7 @@ class _Reader:
             "sslrootcert": environment.get(protocol.ENV_SSLROOTCERT, "").strip(),
         }
         self._more: dict[str, str] = {}
-        self._uri_problem: RunnerFailure | None = None
+        self._uri_problem: Failure | None = None
         self._sources = [target]
         for values in (chosen, well_known):
             self._sources += [values, self._uri_parts(values.get("uri"), parse_uri)]
@@ -206,9 +206,9 @@ class _Reader:
             {logical: parts.get(keyword, "") for keyword, logical in _LOGICAL_OF_KEYWORD.items()}
         )
 
-    def _invalid(self, problem: str) -> RunnerFailure:
+    def _invalid(self, problem: str) -> Failure:
         name = f'Secret "{self._secret}"' if self._secret else "Secret"
-        return RunnerFailure(ExitCode.SECRET_INVALID, f"The target's {name} {problem}.")
+        return Failure(ExitCode.SECRET_INVALID, f"The target's {name} {problem}.")
 
 
 def _values(environment: Mapping[str, str], prefix: str, *, upper: bool) -> dict[str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.task.failure import RunnerFailure, one_line
+from backupexport_runner.task.failure import Failure, one_line
 
 _AUTHENTICATION = (
     ExitCode.AUTHENTICATION_FAILED,
@@ -85,16 +85,16 @@ _OF_TEXT = (
 _LONGEST_DETAIL = 500
 
 
-def connection_failure(sqlstates: Sequence[str], text: str) -> RunnerFailure:
+def connection_failure(sqlstates: Sequence[str], text: str) -> Failure:
     """The verdict; `sqlstates` has one for each host or encryption that libpq tried.
 
     A server that may get well counts more than one that won't: the attempt is repeated.
     """
     exit_code, advice = _verdict(sqlstates, text)
-    return RunnerFailure(exit_code, f"{advice} ({aside(text)}).")
+    return Failure(exit_code, f"{advice} ({aside(text)}).")
 
 
-def connection_verdict_of_text(text: str) -> tuple[ExitCode, str] | None:
+def cause_in_text(text: str) -> tuple[ExitCode, str] | None:
     """What English text alone tells, or None."""
     return next((verdict for pattern, verdict in _OF_TEXT if re.search(pattern, text)), None)
 
@@ -103,7 +103,7 @@ def _verdict(sqlstates: Sequence[str], text: str) -> tuple[ExitCode, str]:
     known = [_OF_SQLSTATE.get(sqlstate, _UNREACHABLE) for sqlstate in sqlstates]
     if known and not all(sqlstate.startswith("08") for sqlstate in sqlstates):
         return next((one for one in known if one[0] == ExitCode.CONNECTION_FAILED), known[0])
-    return connection_verdict_of_text(text) or _UNREACHABLE
+    return cause_in_text(text) or _UNREACHABLE
 
 
 def aside(text: str) -> str:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.postgres.connection_failures import aside, connection_verdict_of_text
-from backupexport_runner.task.failure import EXIT_OUT_OF_MEMORY, RunnerFailure
+from backupexport_runner.postgres.connection_failures import aside, cause_in_text
+from backupexport_runner.task.failure import EXIT_OUT_OF_MEMORY, Failure
 
 _READ_GRANT = "grant the user pg_read_all_data or SELECT on it"
 
@@ -41,7 +41,7 @@ class Obstacle:
     is_row_security: bool = False
 
 
-def permission_failure(obstacle: Obstacle, detail: str = "") -> RunnerFailure:
+def permission_failure(obstacle: Obstacle, detail: str = "") -> Failure:
     """PERMISSION_DENIED, with the grant that is missing."""
     what = f"{obstacle.kind} {obstacle.name}"
     if obstacle.is_row_security:
@@ -58,14 +58,14 @@ def permission_failure(obstacle: Obstacle, detail: str = "") -> RunnerFailure:
         )
     else:
         sentence = f"The user may not read {what}: {_READ_GRANT}"
-    return RunnerFailure(ExitCode.PERMISSION_DENIED, f"{sentence}{detail}.")
+    return Failure(ExitCode.PERMISSION_DENIED, f"{sentence}{detail}.")
 
 
-def killed_failure(signal_number: int, memory_kills: int) -> RunnerFailure:
+def killed_failure(signal_number: int, memory_kills: int) -> Failure:
     """The verdict on a pg_dump that a signal ended, though nobody asked for it."""
     name = signal.Signals(signal_number).name
     if signal_number != signal.SIGKILL:
-        return RunnerFailure(
+        return Failure(
             ExitCode.DUMP_FAILED,
             f"pg_dump crashed ({name}): start the export again, and see the runner's log.",
         )
@@ -74,13 +74,13 @@ def killed_failure(signal_number: int, memory_kills: int) -> RunnerFailure:
         if memory_kills
         else "and the pod's memory limit may be the cause"
     )
-    return RunnerFailure(
+    return Failure(
         EXIT_OUT_OF_MEMORY,
         f"pg_dump was killed ({name}), {cause}: raise resources.limits.memory on the ExportTarget.",
     )
 
 
-def read_dump_errors(lines: Sequence[str]) -> RunnerFailure | None:
+def read_dump_errors(lines: Sequence[str]) -> Failure | None:
     """The verdict that pg_dump's English allows, or None."""
     text = "\n".join(lines)
     detail = f" ({aside(first_error(lines))})"
@@ -89,13 +89,13 @@ def read_dump_errors(lines: Sequence[str]) -> RunnerFailure | None:
     if row_security := _ROW_SECURITY.search(text):
         return permission_failure(Obstacle("table", _quoted(row_security[1]), is_row_security=True))
     if "server version mismatch" in text:
-        return RunnerFailure(
+        return Failure(
             ExitCode.SERVER_VERSION_UNSUPPORTED,
             "pg_dump doesn't support the server's version: use a runner.image with a pg_dump "
             f"that does ({aside(_versions(lines))}).",
         )
     if "could not generate temporary file" in text or "No space left on device" in text:
-        return RunnerFailure(
+        return Failure(
             ExitCode.STORAGE_FULL,
             "pg_dump has no room left: make room on the exports' volume, where the tar format "
             f"needs that of the largest table beside the file, or export as sql{detail}.",
@@ -103,28 +103,28 @@ def read_dump_errors(lines: Sequence[str]) -> RunnerFailure | None:
     if re.search("canceling statement due to (?:statement|lock) timeout", text):
         return _lock_failure(detail)
     if _LOST.search(text):
-        verdict = connection_verdict_of_text(text)
+        verdict = cause_in_text(text)
         exit_code, advice = verdict or (
             ExitCode.CONNECTION_FAILED,
             "The connection to the server was lost: check that the server runs and stays up, "
             "and start the export again",
         )
-        return RunnerFailure(exit_code, f"{advice}{detail}.")
+        return Failure(exit_code, f"{advice}{detail}.")
     return None
 
 
-def other_dump_failure(lines: Sequence[str], exit_status: int) -> RunnerFailure:
+def other_dump_failure(lines: Sequence[str], exit_status: int) -> Failure:
     """DUMP_FAILED in pg_dump's own words, for what nothing else explains."""
     if any("Query was: LOCK TABLE" in line for line in lines):
         return _lock_failure(f" ({aside(first_error(lines))})")
     said = aside(first_error(lines)) or f"exit status {exit_status}, without a word"
-    return RunnerFailure(
+    return Failure(
         ExitCode.DUMP_FAILED, f"pg_dump failed: {said}; see the runner's log for the rest."
     )
 
 
-def _lock_failure(detail: str) -> RunnerFailure:
-    return RunnerFailure(
+def _lock_failure(detail: str) -> Failure:
+    return Failure(
         ExitCode.DUMP_FAILED,
         "pg_dump waited too long for a lock on a table: end the session that holds it, or start "
         f"the export again at a calmer time{detail}.",

@@ -11,7 +11,7 @@ from typing import IO
 from backupexport_contract.reasons import ExitCode
 
 from backupexport_runner.postgres.libpq_parameters import TCP_PARAMETERS
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 
 # Waiting for a lock also makes everybody behind it wait.
 _LOCK_WAIT_MILLISECONDS = 120_000
@@ -134,7 +134,7 @@ def dump_version(program: Path) -> str:
         ).stdout.decode(errors="replace")
         return said.split()[2]
     except (OSError, subprocess.SubprocessError, IndexError) as error:
-        raise RunnerFailure(
+        raise Failure(
             ExitCode.INTERNAL,
             f"The runner's {program} doesn't run ({type(error).__name__}): use another "
             "runner.image.",

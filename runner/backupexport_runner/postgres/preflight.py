@@ -69,7 +69,7 @@ class Server:
 
 
 def look_at_server(parameters: Mapping[str, str]) -> Server:
-    """Version and size of the database, or RunnerFailure where it can't be connected to."""
+    """Version and size of the database, or Failure where it can't be connected to."""
     with _connected(parameters) as session:
         try:
             rows = session.rows(_transaction(_SIZES), _ANSWER_SECONDS)
@@ -93,7 +93,7 @@ def estimated_dump_bytes(heap: int = 0, toast: int = 0, large_objects: int = 0) 
 def find_obstacle(parameters: Mapping[str, str]) -> Obstacle | None:
     """The first thing that the catalogs say the user can't read, in any language of the server.
 
-    RunnerFailure where the server can't be connected to any more, which then is the reason.
+    Failure where the server can't be connected to any more, which then is the reason.
     """
     with _connected(parameters) as session:
         try:

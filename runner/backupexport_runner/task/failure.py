@@ -22,7 +22,7 @@ def one_line(text: str, longest: int) -> str:
 EXIT_OUT_OF_MEMORY = 137
 
 
-class RunnerFailure(Exception):  # noqa: N818 - a verdict, not a malfunction
+class Failure(Exception):  # noqa: N818 - what a task ends with, not a malfunction
     """The export can't go on; `message` is one sentence that says what to do."""
 
     def __init__(self, exit_code: int, message: str) -> None:
@@ -31,51 +31,51 @@ class RunnerFailure(Exception):  # noqa: N818 - a verdict, not a malfunction
         self.message = message
 
 
-def interrupted() -> RunnerFailure:
+def interrupted() -> Failure:
     """The end that SIGTERM asks for."""
-    return RunnerFailure(
+    return Failure(
         ExitCode.INTERRUPTED,
         "The export was stopped before it was complete: start it again.",
     )
 
 
-def cleanup_interrupted() -> RunnerFailure:
+def cleanup_interrupted() -> Failure:
     """The end of a cleanup that SIGTERM came before."""
-    return RunnerFailure(
+    return Failure(
         ExitCode.INTERRUPTED,
         "The cleanup was stopped before it was complete; it has to run again.",
     )
 
 
-def delivery_interrupted() -> RunnerFailure:
+def delivery_interrupted() -> Failure:
     """The end of a delivery that SIGTERM came before."""
-    return RunnerFailure(
+    return Failure(
         ExitCode.INTERRUPTED,
         "The delivery was stopped before it was done; it is tried again.",
     )
 
 
-def unforeseen() -> RunnerFailure:
+def unforeseen() -> Failure:
     """The verdict on an error that is no verdict."""
-    return RunnerFailure(
+    return Failure(
         ExitCode.INTERNAL,
         "The runner failed in a way nobody foresaw: start the export again, and report the "
         "traceback in the pod's log if it repeats.",
     )
 
 
-def unforeseen_in_delivery() -> RunnerFailure:
+def unforeseen_in_delivery() -> Failure:
     """The same in a delivery, whose export is as good as before."""
-    return RunnerFailure(
+    return Failure(
         ExitCode.INTERNAL,
         "The delivery failed in a way nobody foresaw; it is tried again: report the traceback in "
         "the pod's log if it repeats.",
     )
 
 
-def malformed_delivery(problem: str) -> RunnerFailure:
+def malformed_delivery(problem: str) -> Failure:
     """The verdict on a delivery's Job that the operator can't have made."""
-    return RunnerFailure(
+    return Failure(
         ExitCode.BAD_REQUEST,
         f"The delivery's Job is not as the operator makes it: {problem}; report a bug.",
     )

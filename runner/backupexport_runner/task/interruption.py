@@ -47,7 +47,7 @@ class Interruption:
             child.kill()
 
     def check(self) -> None:
-        """Raise RunnerFailure where the export has been asked to stop."""
+        """Raise Failure where the export has been asked to stop."""
         if self.requested:
             raise interrupted()
 

@@ -11,7 +11,7 @@ from backupexport_contract import names, rules, timestamps
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.task.failure import RunnerFailure, malformed_delivery
+from backupexport_runner.task.failure import Failure, malformed_delivery
 
 _UNCOMPRESSED = "none"
 _TASKS = (protocol.TASK_EXPORT, protocol.TASK_TIDY, protocol.TASK_REMOVE)
@@ -36,7 +36,7 @@ class Request:
 
 
 def read_task(environment: Mapping[str, str], delivery_kinds: frozenset[str]) -> str:
-    """One of the protocol's tasks, or RunnerFailure(BAD_REQUEST)."""
+    """One of the protocol's tasks, or Failure(BAD_REQUEST)."""
     task = environment.get(protocol.ENV_TASK, protocol.TASK_EXPORT)
     known = (*_TASKS, *map(protocol.delivery_task, sorted(delivery_kinds)))
     if task not in known:
@@ -45,7 +45,7 @@ def read_task(environment: Mapping[str, str], delivery_kinds: frozenset[str]) ->
 
 
 def read_request(environment: Mapping[str, str]) -> Request:
-    """The checked request, or RunnerFailure(BAD_REQUEST) that names the wrong variable."""
+    """The checked request, or Failure(BAD_REQUEST) that names the wrong variable."""
     job_id = _value(environment, protocol.ENV_JOB_ID)
     if not names.is_uuid(job_id):
         raise _bad(environment, protocol.ENV_JOB_ID, "must be a UUID")
@@ -107,11 +107,11 @@ def _chosen(environment: Mapping[str, str], name: str, choices: tuple[str, ...])
     return value
 
 
-def _bad(environment: Mapping[str, str], name: str, problem: str) -> RunnerFailure:
+def _bad(environment: Mapping[str, str], name: str, problem: str) -> Failure:
     # The value itself is not repeated: it may be anything.
     if protocol.delivery_kind(environment.get(protocol.ENV_TASK, "")) is not None:
         return malformed_delivery(f"{name} {problem}")
-    return RunnerFailure(
+    return Failure(
         ExitCode.BAD_REQUEST,
         f"The export's Job is not as the operator makes it: {name} {problem}; "
         "start the export again, and report a bug if it repeats.",

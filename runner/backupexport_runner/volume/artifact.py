@@ -21,7 +21,7 @@ from typing import Self
 from backupexport_contract import names
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 from backupexport_runner.volume.failures import storage_failure
 
 _FILE_MODE = 0o640
@@ -46,7 +46,7 @@ class PartialFile:
     """One file while it is written; without `publish` nothing of it stays, nor after an error.
 
     `directory` is a descriptor that must stay open as long.  Errors of the volume are
-    RunnerFailure, except that `discard` has none: `is_gone` tells how it went.  Names change
+    Failure, except that `discard` has none: `is_gone` tells how it went.  Names change
     only within a context of `changing`.
     """
 
@@ -154,8 +154,8 @@ class PartialFile:
         return False
 
 
-def _taken_over() -> RunnerFailure:
-    return RunnerFailure(
+def _taken_over() -> Failure:
+    return Failure(
         ExitCode.INTERNAL,
         "Another attempt of this export, or its cleanup, took the file over: wait for that one.",
     )

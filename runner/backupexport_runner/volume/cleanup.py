@@ -37,7 +37,7 @@ from backupexport_runner.volume.manifest import artifact_of, manifest_name, read
 
 
 def clean_up(task: str, mount: Path, request: Request, log: Log) -> Outcome:
-    """Carry out the protocol's `tidy` or `remove`; RunnerFailure where the volume refuses."""
+    """Carry out the protocol's `tidy` or `remove`; Failure where the volume refuses."""
     if task == TASK_REMOVE:
         remove(mount, request, log)
         return Outcome()

@@ -14,7 +14,7 @@ from typing import Any
 
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 from backupexport_runner.volume.artifact import remove_file
 from backupexport_runner.volume.failures import storage_failure
 
@@ -50,7 +50,7 @@ _NO_FILE = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EISDIR)
 class NotesFile:
     """One delivery's notes of one artifact; `directory` is a descriptor that must stay open.
 
-    RunnerFailure(DELIVERY_DEFERRED) where the volume fails.
+    Failure(DELIVERY_DEFERRED) where the volume fails.
     """
 
     directory: int
@@ -118,7 +118,7 @@ def _volume_errors() -> Iterator[None]:
         yield
     except OSError as error:
         system = os.strerror(error.errno) if error.errno else type(error).__name__
-        raise RunnerFailure(
+        raise Failure(
             ExitCode.DELIVERY_DEFERRED,
             "The delivery's notes on the export volume can't be read or written, and without them "
             "things might be sent twice: check the volume, make it writable or free space "

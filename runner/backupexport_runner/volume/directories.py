@@ -8,7 +8,7 @@ from pathlib import Path
 
 from backupexport_runtime import volume
 
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 from backupexport_runner.volume.failures import storage_failure
 
 _NO_DIRECTORY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
@@ -19,7 +19,7 @@ def made_directory(mount: Path, storage_path: str | None) -> Iterator[int]:
     """A descriptor of the directory, which is made where it is missing.
 
     Only this descriptor is used from then on, so that a link put in the way later leads
-    nowhere either.  RunnerFailure where the volume refuses, or something else has the name.
+    nowhere either.  Failure where the volume refuses, or something else has the name.
     """
     descriptor = -1
     try:
@@ -37,11 +37,11 @@ def made_directory(mount: Path, storage_path: str | None) -> Iterator[int]:
 def existing_directory(
     mount: Path,
     storage_path: str | None,
-    verdict: Callable[[OSError], RunnerFailure] = storage_failure,
+    verdict: Callable[[OSError], Failure] = storage_failure,
 ) -> Iterator[int | None]:
     """A descriptor of the directory, or None where there is none.
 
-    A link or a file in the way is none.  RunnerFailure by `verdict` where the volume can't tell.
+    A link or a file in the way is none.  Failure by `verdict` where the volume can't tell.
     """
     try:
         descriptor = volume.open_directory(mount, storage_path)

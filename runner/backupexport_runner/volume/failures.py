@@ -5,7 +5,7 @@ import os
 
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 
 _FULL = {
     errno.ENOSPC: "The export volume is full: free space on it or make it larger",
@@ -24,15 +24,15 @@ _UNWRITABLE = {
 }
 
 
-def storage_failure(error: OSError) -> RunnerFailure:
+def storage_failure(error: OSError) -> Failure:
     """The verdict on an error that a call on the volume ended with."""
     number = error.errno or 0
     system = os.strerror(number) if number else type(error).__name__
     if number in _FULL:
-        return RunnerFailure(
+        return Failure(
             ExitCode.STORAGE_FULL, f"{_FULL[number]}, then start the export again ({system})."
         )
     advice = _UNWRITABLE.get(number, "The export volume doesn't work: check its storage")
-    return RunnerFailure(
+    return Failure(
         ExitCode.STORAGE_UNWRITABLE, f"{advice}, then start the export again ({system})."
     )

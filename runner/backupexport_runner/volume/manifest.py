@@ -58,7 +58,7 @@ def read_manifest(directory: int, file_name: str) -> dict[str, object] | None:
 
     Whole means: both are regular files and the artifact has the size that the manifest says.
     Its checksum is not read again: the manifest gets its name only after the artifact has its
-    own, and both only after they are on the disk.  RunnerFailure where the volume can't tell:
+    own, and both only after they are on the disk.  Failure where the volume can't tell:
     None would have a good artifact removed.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -10,7 +10,7 @@ from backupexport_runner.export.cgroup import memory_kills, thread_count
 from backupexport_runner.export.progress import ProgressMeter
 from backupexport_runner.postgres.clients import Client, choose_client, installed_clients
 from backupexport_runner.postgres.preflight import Server, estimated_dump_bytes
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.log import Scrubber
 from backupexport_runner.volume.failures import storage_failure
 
@@ -30,10 +30,10 @@ def test_the_client_for_a_server(installed: list[int], server: int, chosen: int)
 
 
 def test_no_client_for_a_server() -> None:
-    with pytest.raises(RunnerFailure, match=r"PostgreSQL 18\.1, .* is 17") as failure:
+    with pytest.raises(Failure, match=r"PostgreSQL 18\.1, .* is 17") as failure:
         choose_client([Client(17, Path("a")), Client(15, Path("b"))], 18, "18.1")
     assert failure.value.exit_code == ExitCode.SERVER_VERSION_UNSUPPORTED
-    with pytest.raises(RunnerFailure, match="holds no pg_dump"):
+    with pytest.raises(Failure, match="holds no pg_dump"):
         choose_client([], 18, "18.1")
 
 

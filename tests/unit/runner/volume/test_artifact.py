@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from backupexport_contract.reasons import ExitCode
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 from backupexport_runner.volume.artifact import (
     PartialFile,
     partial_name,
@@ -51,7 +51,7 @@ def test_a_later_attempt_is_not_disturbed(tmp_path: Path) -> None:
         with PartialFile(directory, NAME) as old:
             assert remove_stale_partials(directory, JOB_ID) == [partial_name(NAME)]
             with PartialFile(directory, NAME) as new:
-                with pytest.raises(RunnerFailure, match="Another attempt"):
+                with pytest.raises(Failure, match="Another attempt"):
                     old.publish()
                 old.discard()
                 new.write(b"new")
@@ -67,7 +67,7 @@ def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     (exports / NAME).symlink_to(victim)
     (exports / partial_name(NAME)).symlink_to(victim)
     with made_directory(exports, None) as directory:
-        with pytest.raises(RunnerFailure), PartialFile(directory, NAME):
+        with pytest.raises(Failure), PartialFile(directory, NAME):
             pass
         remove_stale_partials(directory, JOB_ID)
         with PartialFile(directory, NAME) as file:
@@ -87,7 +87,7 @@ def test_no_link_leads_out_of_the_volume(tmp_path: Path, storage_path: str) -> N
     (exports / "link").symlink_to(outside)
     (exports / "a" / "link").symlink_to("../../outside")
     with (
-        pytest.raises(RunnerFailure, match="storage_path") as failure,
+        pytest.raises(Failure, match="storage_path") as failure,
         made_directory(exports, storage_path),
     ):
         pass
@@ -100,7 +100,7 @@ def test_no_link_leads_out_of_the_volume(tmp_path: Path, storage_path: str) -> N
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     with (
-        pytest.raises(RunnerFailure, match="taken by something else"),
+        pytest.raises(Failure, match="taken by something else"),
         made_directory(tmp_path, "a/b"),
     ):
         pass
@@ -110,7 +110,7 @@ def test_a_directory_with_the_final_name(tmp_path: Path) -> None:
     (tmp_path / NAME).mkdir()
     with (
         made_directory(tmp_path, None) as directory,
-        pytest.raises(RunnerFailure) as failure,
+        pytest.raises(Failure) as failure,
         PartialFile(directory, NAME) as file,
     ):
         file.publish()
@@ -137,7 +137,7 @@ def test_the_volume_refuses(
 
     with made_directory(tmp_path, None) as directory:
         monkeypatch.setattr(os, call, refuse)
-        with pytest.raises(RunnerFailure) as failure:
+        with pytest.raises(Failure) as failure:
             attempt(directory)
         monkeypatch.undo()
     assert failure.value.exit_code == exit_code
@@ -178,7 +178,7 @@ def test_a_file_that_could_not_be_opened_may_be_there(
         file = PartialFile(directory, NAME)
         with monkeypatch.context() as patch:
             patch.setattr(os, "open", refuse)
-            with pytest.raises(RunnerFailure), file:
+            with pytest.raises(Failure), file:
                 pass
     assert file.is_gone is not is_made
 

@@ -2,16 +2,16 @@
 
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.delivery.kinds.email.message import mail, wire_bytes
+from backupexport_runner.delivery.kinds.email.message import mail_message, wire_bytes
 from backupexport_runner.delivery.kinds.email.smtp import (
-    Envelope,
     Login,
+    Mail,
     MailServer,
     Patience,
     send,
 )
 from backupexport_runner.delivery.parcel import Parcel
-from backupexport_runner.task.failure import RunnerFailure, malformed_delivery
+from backupexport_runner.task.failure import Failure, malformed_delivery
 
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _PATIENCE = Patience()
@@ -23,14 +23,14 @@ def deliver(parcel: Parcel) -> str:
     sender = str(parcel.settings.get("from", ""))
     content = _content(parcel, sender)
     recipient = parcel.end.notify_email or ""
-    send(Envelope(sender, recipient, content), server, parcel.check, _PATIENCE)
+    send(Mail(sender, recipient, content), server, parcel.check, _PATIENCE)
     return f"The mail server {server} took the mail."
 
 
 def _content(parcel: Parcel, sender: str) -> bytes:
     try:
-        return wire_bytes(mail(parcel.request, parcel.end, sender))
-    except RunnerFailure:
+        return wire_bytes(mail_message(parcel.request, parcel.end, sender))
+    except Failure:
         raise
     except Exception as error:  # noqa: BLE001 - `email` raises whatever it runs into
         # The same values make no mail next time either.  Its words, and a traceback, repeat them.
@@ -38,7 +38,7 @@ def _content(parcel: Parcel, sender: str) -> bytes:
 
 
 def mail_server(parcel: Parcel) -> MailServer:
-    """The server that the settings name, or RunnerFailure(BAD_REQUEST or SECRET_INVALID)."""
+    """The server that the settings name, or Failure(BAD_REQUEST or SECRET_INVALID)."""
     settings = parcel.settings
     tls = settings.get("tls", "starttls")
     # What isn't known must not end up as no TLS at all.
@@ -58,8 +58,8 @@ def mail_server(parcel: Parcel) -> MailServer:
     return MailServer(host, port, tls, settings.get("caCertificates"), login)
 
 
-def _bad(problem: str) -> RunnerFailure:
-    return RunnerFailure(
+def _bad(problem: str) -> Failure:
+    return Failure(
         ExitCode.BAD_REQUEST,
         f"The settings deliveries.email are not as the operator checks them: {problem}.",
     )

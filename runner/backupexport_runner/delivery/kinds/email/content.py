@@ -59,7 +59,7 @@ class Content:
 
 
 def content(request: Request, end: ExportEnd) -> Content:
-    """The mail's content, or RunnerFailure(BAD_REQUEST) where the end is none."""
+    """The mail's content, or Failure(BAD_REQUEST) where the end is none."""
     # The operator's, but whether it can be told decides what arrives at people.
     texts = (end.reason, end.message, end.requested_by, end.api_url)
     if not all(text is None or isinstance(text, str) for text in texts):
@@ -77,7 +77,7 @@ def content(request: Request, end: ExportEnd) -> Content:
 
 
 def completion_time(end: ExportEnd) -> datetime:
-    """When the export ended, or RunnerFailure(BAD_REQUEST)."""
+    """When the export ended, or Failure(BAD_REQUEST)."""
     completed = _moment(end.completed_at)
     if completed is None:
         raise malformed_delivery("completed_at is missing in EXPORT_END")

@@ -143,8 +143,8 @@ _DISPLAY_NAME = "Database exports"
 _ON_THE_WIRE = SMTP.clone(max_line_length=998, cte_type="7bit")
 
 
-def mail(request: Request, end: ExportEnd, sender: str) -> EmailMessage:
-    """The mail, or RunnerFailure(BAD_REQUEST) where a value can't be in one."""
+def mail_message(request: Request, end: ExportEnd, sender: str) -> EmailMessage:
+    """The mail, or Failure(BAD_REQUEST) where a value can't be in one."""
     sender, recipient = _address(sender, "from"), _address(end.notify_email, "notify_email")
     said = content(request, end)
     message = EmailMessage(policy=SMTP)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from backupexport_runner.delivery.kinds.email import smtp_failures
 from backupexport_runner.delivery.kinds.email.smtp_failures import LOGIN
 from backupexport_runner.delivery.tls import tls_context
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 
 _SECONDS_FOR_GOODBYE = 3
 
@@ -46,7 +46,7 @@ class MailServer:
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
+class Mail:
     """One mail with its addresses."""
 
     sender: str
@@ -70,16 +70,14 @@ class Patience:
     until_sent: float = 1200
 
 
-def send(
-    envelope: Envelope, server: MailServer, check: Callable[[], None], patience: Patience
-) -> None:
-    """Hand the mail over, or RunnerFailure; `check` raises where the process has to stop.
+def send(mail: Mail, server: MailServer, check: Callable[[], None], patience: Patience) -> None:
+    """Hand the mail over, or Failure; `check` raises where the process has to stop.
 
     In a thread of its own, because neither a name's look-up nor a server that sends a byte now
     and then can be bounded in any other way.  It ends with the process.
     """
-    ended: queue.SimpleQueue[RunnerFailure | Exception | None] = queue.SimpleQueue()
-    conversation = _Conversation(envelope, server, patience)
+    ended: queue.SimpleQueue[Failure | Exception | None] = queue.SimpleQueue()
+    conversation = _Conversation(mail, server, patience)
 
     def converse() -> None:
         try:
@@ -106,8 +104,8 @@ def send(
 
 
 class _Conversation:
-    def __init__(self, envelope: Envelope, server: MailServer, patience: Patience) -> None:
-        self._envelope, self._server, self._patience = envelope, server, patience
+    def __init__(self, mail: Mail, server: MailServer, patience: Patience) -> None:
+        self._mail, self._server, self._patience = mail, server, patience
         self.is_sent = False
         """Whether the server may have the whole mail, whatever it answers."""
 
@@ -186,14 +184,14 @@ class _Conversation:
             raise smtp_failures.no_known_login(str(self._server))
 
     def _hand_over(self, smtp: smtplib.SMTP, check: Callable[[], None]) -> None:
-        self._step("MAIL", lambda: smtp.mail(self._envelope.sender))
-        self._step("RCPT", lambda: smtp.rcpt(self._envelope.recipient))
+        self._step("MAIL", lambda: smtp.mail(self._mail.sender))
+        self._step("RCPT", lambda: smtp.rcpt(self._mail.recipient))
         check()
         _set_timeout(smtp, self._patience.data)
         self._step("DATA", lambda: smtp.docmd("DATA"), expected=3)
         _set_timeout(smtp, self._patience.mail)
         with self._errors("the mail"):
-            _transfer(smtp, self._envelope.content)
+            _transfer(smtp, self._mail.content)
         self.is_sent = True
         self._step("the mail", smtp.getreply)
 
@@ -215,9 +213,9 @@ class _Conversation:
                 raise smtp_failures.lost_answer(error, server) from None
             raise smtp_failures.of_error(error, server, step) from None
 
-    def _refusal(self, step: str, code: int, reply: bytes | str) -> RunnerFailure:
+    def _refusal(self, step: str, code: int, reply: bytes | str) -> Failure:
         text = reply.decode("ascii", "replace") if isinstance(reply, bytes) else reply
-        return smtp_failures.of_reply(step, code, text, str(self._server), self._envelope.recipient)
+        return smtp_failures.of_reply(step, code, text, str(self._server), self._mail.recipient)
 
 
 def _say_goodbye(smtp: smtplib.SMTP) -> None:

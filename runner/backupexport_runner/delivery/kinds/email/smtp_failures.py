@@ -11,7 +11,7 @@ import ssl
 
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 
 _HIDDEN = "[hidden]"
 _LONGEST_REPLY = 200
@@ -21,10 +21,10 @@ _LOGIN_REFUSED = (530, 534, 535, 538)
 _SERVICE_GONE = 421
 
 
-def of_reply(step: str, code: int, reply: str, server: str, address: str) -> RunnerFailure:
+def of_reply(step: str, code: int, reply: str, server: str, address: str) -> Failure:
     """The verdict on a reply that is none of success; `step` is the command it answers."""
     if code < 400:
-        return RunnerFailure(
+        return Failure(
             ExitCode.CONNECTION_FAILED,
             f"What answers at {server} doesn't speak as a mail server does: check host, port and "
             "tls of deliveries.email.",
@@ -32,31 +32,31 @@ def of_reply(step: str, code: int, reply: str, server: str, address: str) -> Run
     # A server that repeats a login in its own spelling can't be kept from it but by silence.
     said = f"{code} {_status(reply) if step == LOGIN else _public(reply, address)}".strip()
     if code == _SERVICE_GONE or code < 500:
-        return RunnerFailure(
+        return Failure(
             ExitCode.DELIVERY_DEFERRED,
             f"The mail server {server} doesn't take the mail now and answers {step} with: {said}; "
             "it is tried again.",
         )
     if step == LOGIN:
-        return RunnerFailure(
+        return Failure(
             ExitCode.AUTHENTICATION_FAILED,
             f"The mail server {server} refuses the login with: {said}; correct username and "
             "password in the Secret of deliveries.email.",
         )
     if code in _LOGIN_REFUSED:
-        return RunnerFailure(
+        return Failure(
             ExitCode.AUTHENTICATION_FAILED,
             f"The mail server {server} wants a login and answers {step} with: {said}; set "
             "secretRef and tls of deliveries.email as it asks.",
         )
-    return RunnerFailure(
+    return Failure(
         ExitCode.DELIVERY_REFUSED,
         f"The mail server {server} refuses the mail and answers {step} with: {said}; check "
         "notifyEmail, and what the server lets deliveries.email.from send.",
     )
 
 
-def of_error(error: Exception, server: str, step: str | None) -> RunnerFailure:
+def of_error(error: Exception, server: str, step: str | None) -> Failure:
     """The verdict on an error of the connection; `step` is the command it cut, None before any.
 
     The error's own text is not repeated where smtplib or the server wrote it.
@@ -92,19 +92,19 @@ def of_error(error: Exception, server: str, step: str | None) -> RunnerFailure:
     return _not_connected(problem)
 
 
-def lost_answer(error: Exception, server: str) -> RunnerFailure:
+def lost_answer(error: Exception, server: str) -> Failure:
     """The verdict on an error after the mail's last byte: nobody knows whether it was taken."""
     if isinstance(_cause(error), TimeoutError):
         return _may_be_sent(f"{server} let the time run out")
     return _may_be_sent(f"{server} cut the connection")
 
 
-def answer_too_slow(server: str) -> RunnerFailure:
+def answer_too_slow(server: str) -> Failure:
     """The verdict on a server whose answer to the mail has no end."""
     return _may_be_sent(f"{server} came to no end")
 
 
-def no_starttls(server: str) -> RunnerFailure:
+def no_starttls(server: str) -> Failure:
     """The verdict on a server that offers no STARTTLS, or someone between who takes it away."""
     return _not_connected(
         f"{server} offers no STARTTLS and nothing was sent: set tls of deliveries.email to what "
@@ -112,31 +112,31 @@ def no_starttls(server: str) -> RunnerFailure:
     )
 
 
-def starttls_refused(server: str, code: int) -> RunnerFailure:
+def starttls_refused(server: str, code: int) -> Failure:
     """The verdict on a server that offers STARTTLS and then doesn't do it."""
     return _not_connected(f"{server} refuses STARTTLS with {code} and nothing was sent")
 
 
-def no_known_login(server: str) -> RunnerFailure:
+def no_known_login(server: str) -> Failure:
     """The verdict on a server that takes no name and password."""
-    return RunnerFailure(
+    return Failure(
         ExitCode.AUTHENTICATION_FAILED,
         f"The mail server {server} offers neither AUTH PLAIN nor AUTH LOGIN: give it another way "
         "to log in, or take secretRef from deliveries.email where it needs none.",
     )
 
 
-def too_slow(server: str, seconds: float) -> RunnerFailure:
+def too_slow(server: str, seconds: float) -> Failure:
     """The verdict on a server that always says something, and never the end."""
     return _not_connected(f"the conversation with {server} was not over in {seconds:g} seconds")
 
 
-def _not_connected(problem: str) -> RunnerFailure:
-    return RunnerFailure(ExitCode.CONNECTION_FAILED, f"No mail yet: {problem}; it is tried again.")
+def _not_connected(problem: str) -> Failure:
+    return Failure(ExitCode.CONNECTION_FAILED, f"No mail yet: {problem}; it is tried again.")
 
 
-def _may_be_sent(problem: str) -> RunnerFailure:
-    return RunnerFailure(
+def _may_be_sent(problem: str) -> Failure:
+    return Failure(
         ExitCode.DELIVERY_DEFERRED,
         f"The mail may have been sent: {problem} before it said whether it takes it; it is tried "
         "again, with the same Message-ID.",

@@ -15,7 +15,7 @@ _LOST = (408, 504)
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class InChat:
     """It is in the chat; `size` is the document's, where Telegram tells it."""
 
     message_id: int
@@ -57,7 +57,7 @@ class Refused:
     message: str
 
 
-Answer = Sent | Wait | Moved | Unclear | Refused
+Answer = InChat | Wait | Moved | Unclear | Refused
 
 
 def read_answer(status: int, body: bytes) -> Answer:
@@ -96,7 +96,7 @@ def _success(fields: dict[str, Any]) -> Answer:
     size = document.get("file_size") if isinstance(document, dict) else None
     if type(message_id) is not int or not (size is None or type(size) is int):
         return _malformed()
-    return Sent(message_id, size)
+    return InChat(message_id, size)
 
 
 def _error(status: int, fields: dict[str, Any]) -> Answer:

@@ -16,8 +16,8 @@ from backupexport_contract.reasons import ExitCode
 
 from backupexport_runner.delivery.kinds.telegram.answers import (
     Answer,
+    InChat,
     Refused,
-    Sent,
     Unclear,
     read_answer,
 )
@@ -71,7 +71,7 @@ class BotApi:
             {"document": (name, cast("IO[bytes]", document), "application/octet-stream")},
             _ANSWER_SECONDS + size / _ANSWER_BYTES_A_SECOND,
         )
-        if isinstance(answer, Sent) and answer.size not in (None, size):
+        if isinstance(answer, InChat) and answer.size not in (None, size):
             return Unclear(
                 ExitCode.DELIVERY_DEFERRED,
                 f"Telegram has {answer.size} bytes of a document of {size}.",

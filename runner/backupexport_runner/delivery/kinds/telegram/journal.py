@@ -22,7 +22,7 @@ _UNSENT = -(10**12)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PartsPlan:
     """What makes an earlier attempt's parts fit to those of this one."""
 
     artifact_sha256: str
@@ -42,13 +42,13 @@ def chat_hash(chat_id: str) -> str:
 class Journal:
     """The notes of one delivery; every change is on the disk when its method returns.
 
-    RunnerFailure(DELIVERY_DEFERRED) where the volume refuses.
+    Failure(DELIVERY_DEFERRED) where the volume refuses.
     """
 
     def __init__(
         self,
         file: NotesFile,
-        plan: Plan,
+        plan: PartsPlan,
         parts: Sequence[Part],
         sha256s: Sequence[str],
         messages: int,

@@ -13,7 +13,7 @@ from backupexport_contract.runner_protocol import Artifact
 from backupexport_runtime import volume
 from backupexport_runtime.volume import NotTheFileError
 
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 
 # Telegram lets a bot send some twenty messages a minute to a group: more are hours, and a chat
 # in which nobody finds them.
@@ -71,13 +71,13 @@ _SOMETHING_ELSE = (errno.ELOOP, errno.ENXIO, errno.ENODEV)
 _PIECE = 256 * 1024
 
 
-class FileChangedError(RunnerFailure):
+class FileChangedFailure(Failure):
     """What is on the volume is not what was exported; else FILE_MISSING is no more than that."""
 
 
 @contextlib.contextmanager
 def opened_artifact(directory: int, file_name: str, artifact: Artifact) -> Iterator[int]:
-    """A descriptor of the one file of this name and size, or RunnerFailure(FILE_MISSING)."""
+    """A descriptor of the one file of this name and size, or Failure(FILE_MISSING)."""
     with _volume_errors():
         try:
             file = volume.open_file_in(directory, file_name, artifact.size_bytes)
@@ -112,7 +112,7 @@ def checksums(
 class PartView(io.RawIOBase):
     """A part as a file of its own, which knows the checksum of what has been read of it.
 
-    `check` is called before every piece.  RunnerFailure where the file has become shorter.
+    `check` is called before every piece.  Failure where the file has become shorter.
     """
 
     def __init__(self, file: int, part: Part, check: Callable[[], None]) -> None:
@@ -162,27 +162,27 @@ class PartView(io.RawIOBase):
         return piece
 
 
-def file_missing() -> RunnerFailure:
+def file_missing() -> Failure:
     """The verdict where there is no such file."""
-    return RunnerFailure(
+    return Failure(
         ExitCode.FILE_MISSING,
         "The export's file is not on the volume any more: start the export again.",
     )
 
 
-def file_changed() -> FileChangedError:
+def file_changed() -> FileChangedFailure:
     """The verdict where there is another one."""
-    return FileChangedError(
+    return FileChangedFailure(
         ExitCode.FILE_MISSING,
         "What is on the volume under the file's name is not what was exported, its size, checksum "
         "or names differ: find out who changed it, and start the export again.",
     )
 
 
-def file_unreadable(error: OSError) -> RunnerFailure:
+def file_unreadable(error: OSError) -> Failure:
     """The verdict where the volume can't tell: the export may be as good as it was."""
     system = os.strerror(error.errno) if error.errno else type(error).__name__
-    return RunnerFailure(
+    return Failure(
         ExitCode.DELIVERY_DEFERRED,
         f"The export's file can't be read: check the export volume's storage ({system}).",
     )

@@ -9,16 +9,16 @@ from backupexport_contract.reasons import ExitCode
 
 from backupexport_runner.delivery.kinds.telegram.answers import (
     Answer,
+    InChat,
     Moved,
     Refused,
-    Sent,
     Unclear,
     Wait,
 )
 from backupexport_runner.delivery.kinds.telegram.bot_api import BotApi
 from backupexport_runner.delivery.kinds.telegram.journal import Journal
 from backupexport_runner.delivery.kinds.telegram.parts import Part, PartView, file_changed
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.log import Log
 
 # How long is waited after an answer that is none; after the last it is for a later attempt.
@@ -41,7 +41,7 @@ class Sender:
     check: Callable[[], None]
 
     def wait_out(self) -> None:
-        """The pause that an earlier attempt was asked for; RunnerFailure where it is too long."""
+        """The pause that an earlier attempt was asked for; Failure where it is too long."""
         left = self.journal.not_before - time.time()
         if left > LONGEST_WAIT_SECONDS:
             raise _too_busy(math.ceil(left))
@@ -50,7 +50,7 @@ class Sender:
             self._pause(left)
 
     def send_part(self, file: int, part: Part, sha256: str, caption: str) -> None:
-        """Send the part and note it; RunnerFailure where it isn't in the chat."""
+        """Send the part and note it; Failure where it isn't in the chat."""
         view = PartView(file, part, self.check)
 
         def send(chat_id: str) -> Answer:
@@ -89,16 +89,16 @@ class Sender:
     def _current_chat(self) -> str:
         return self.journal.moved_to or self.chat_id
 
-    def _send(self, send: Callable[[str], Answer]) -> Sent:
+    def _send(self, send: Callable[[str], Answer]) -> InChat:
         pauses = iter(PAUSES)
         waited = 0
         while True:
             self.check()
             answer = send(self._current_chat())
-            if isinstance(answer, Sent):
+            if isinstance(answer, InChat):
                 return answer
             if isinstance(answer, Refused):
-                raise RunnerFailure(answer.exit_code, answer.message)
+                raise Failure(answer.exit_code, answer.message)
             if isinstance(answer, Moved):
                 self._follow(answer)
                 continue
@@ -112,14 +112,14 @@ class Sender:
                 continue
             pause = next(pauses, None)
             if pause is None:
-                raise RunnerFailure(answer.exit_code, answer.message)
+                raise Failure(answer.exit_code, answer.message)
             self.log.event("sending_again", seconds=pause, message=answer.message)
             self._pause(pause)
 
     def _follow(self, moved: Moved) -> None:
         if moved.chat_id == self._current_chat() or self.journal.moved_to is not None:
             # A group becomes a supergroup once.
-            raise RunnerFailure(
+            raise Failure(
                 ExitCode.DELIVERY_DEFERRED,
                 "Telegram sends from chat to chat: put the chat's current chat_id into the "
                 "delivery's Secret.",
@@ -155,8 +155,8 @@ _MESSAGE_NEVER_ANSWERED = Refused(
 )
 
 
-def _too_busy(seconds: int) -> RunnerFailure:
-    return RunnerFailure(
+def _too_busy(seconds: int) -> Failure:
+    return Failure(
         ExitCode.DELIVERY_DEFERRED,
         f"Telegram asks for a pause of {seconds} seconds.",
     )

@@ -12,9 +12,9 @@ from backupexport_contract.reasons import ExitCode
 from backupexport_runner.delivery.kinds.telegram import texts
 from backupexport_runner.delivery.kinds.telegram.answers import (
     Answer,
+    InChat,
     Moved,
     Refused,
-    Sent,
     Unclear,
     Wait,
     read_answer,
@@ -135,8 +135,8 @@ def _error(code: int, description: str = "no", **parameters: int) -> bytes:
 @pytest.mark.parametrize(
     ("status", "body", "meaning"),
     [
-        (200, b'{"ok":true,"result":{"message_id":7}}', Sent(7)),
-        (200, b'{"ok":true,"result":{"message_id":7,"document":{"file_size":9}}}', Sent(7, 9)),
+        (200, b'{"ok":true,"result":{"message_id":7}}', InChat(7)),
+        (200, b'{"ok":true,"result":{"message_id":7,"document":{"file_size":9}}}', InChat(7, 9)),
         (429, _error(429, retry_after=3), Wait(3)),
         (429, b"<html>", Wait(5)),
         (429, _error(429, retry_after=-1), Wait(5)),
