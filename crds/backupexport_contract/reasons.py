@@ -95,6 +95,10 @@ class ExitCode(IntEnum):
     INTERRUPTED = 143
 
 
+# 128 + SIGKILL: what a container ends with when the kernel kills it for its memory.  The runner
+# ends with it, too, and with a message, when pg_dump was killed.
+EXIT_OUT_OF_MEMORY = 137
+
 REASON_OF_EXIT_CODE = {
     ExitCode.BAD_REQUEST: Reason.INTERNAL,
     ExitCode.SECRET_INVALID: Reason.SECRET_INVALID,

@@ -146,7 +146,7 @@ def read_export_end(text: str) -> ExportEnd | None:
     if fields is None:
         return None
     artifact = fields.pop("artifact", None)
-    whole = _artifact(artifact) if isinstance(artifact, dict) else None
+    whole = read_artifact(artifact) if isinstance(artifact, dict) else None
     try:
         return ExportEnd(**fields, artifact=whole)
     except TypeError:
@@ -187,11 +187,12 @@ def read_outcome(text: str) -> Outcome:
     """What a termination message tells; an empty Outcome where it is not one of ours."""
     fields = _json_object(text) or {}
     artifact, message = fields.get("artifact"), fields.get("message")
-    whole = _artifact(artifact) if isinstance(artifact, dict) else None
+    whole = read_artifact(artifact) if isinstance(artifact, dict) else None
     return Outcome(whole, message if isinstance(message, str) else None)
 
 
-def _artifact(fields: dict[str, Any]) -> Artifact | None:
+def read_artifact(fields: dict[str, Any]) -> Artifact | None:
+    """The artifact of these fields, or None where one is missing, unknown or of another type."""
     try:
         artifact = Artifact(**fields)
     except TypeError:

@@ -10,10 +10,10 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backupexport_contract.reasons import ExitCode
+from backupexport_contract.reasons import EXIT_OUT_OF_MEMORY, ExitCode
 
 from backupexport_runner.postgres.connection_failures import aside, cause_in_text
-from backupexport_runner.task.failure import EXIT_OUT_OF_MEMORY, Failure
+from backupexport_runner.task.failure import Failure
 
 _READ_GRANT = "grant the user pg_read_all_data or SELECT on it"
 

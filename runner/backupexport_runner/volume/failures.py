@@ -1,38 +1,69 @@
 """What an error of the volume's file system means, and what to do about it."""
 
+import contextlib
 import errno
 import os
+from collections.abc import Callable, Iterator
 
 from backupexport_contract.reasons import ExitCode
 
 from backupexport_runner.task.failure import Failure
 
-_FULL = {
-    errno.ENOSPC: "The export volume is full: free space on it or make it larger",
-    errno.EDQUOT: "The export volume's quota is used up: free space on it or raise the quota",
-    errno.EFBIG: "The export volume's file system can't hold a file this large: use another one",
+_CAUSES = {
+    errno.ENOSPC: (
+        ExitCode.STORAGE_FULL,
+        "The export volume is full: free space on it or make it larger",
+    ),
+    errno.EDQUOT: (
+        ExitCode.STORAGE_FULL,
+        "The export volume's quota is used up: free space on it or raise the quota",
+    ),
+    errno.EFBIG: (
+        ExitCode.STORAGE_FULL,
+        "The export volume's file system can't hold a file this large: use another one",
+    ),
+    errno.EROFS: (
+        ExitCode.STORAGE_UNWRITABLE,
+        "The export volume is mounted read-only: mount it for writing",
+    ),
+    errno.EACCES: (
+        ExitCode.STORAGE_UNWRITABLE,
+        "The runner may not write to the export volume: give its group (the pod's fsGroup) write "
+        "permission",
+    ),
+    errno.EPERM: (
+        ExitCode.STORAGE_UNWRITABLE,
+        "The export volume forbids the runner this: check its permissions and flags",
+    ),
+    errno.ELOOP: (
+        ExitCode.STORAGE_UNWRITABLE,
+        "A directory of storage_path is a symbolic link: remove it from the volume or use another "
+        "storage_path",
+    ),
+    errno.ENOTDIR: (
+        ExitCode.STORAGE_UNWRITABLE,
+        "A directory of storage_path is taken by something else: remove it from the volume or use "
+        "another storage_path",
+    ),
 }
-_UNWRITABLE = {
-    errno.EROFS: "The export volume is mounted read-only: mount it for writing",
-    errno.EACCES: "The runner may not write to the export volume: give its group "
-    "(the pod's fsGroup) write permission",
-    errno.EPERM: "The export volume forbids the runner this: check its permissions and flags",
-    errno.ELOOP: "A directory of storage_path is a symbolic link: remove it from the volume or "
-    "use another storage_path",
-    errno.ENOTDIR: "A directory of storage_path is taken by something else: remove it from the "
-    "volume or use another storage_path",
-}
+_OTHER = (ExitCode.STORAGE_UNWRITABLE, "The export volume doesn't work: check its storage")
 
 
 def storage_failure(error: OSError) -> Failure:
-    """The verdict on an error that a call on the volume ended with."""
-    number = error.errno or 0
-    system = os.strerror(number) if number else type(error).__name__
-    if number in _FULL:
-        return Failure(
-            ExitCode.STORAGE_FULL, f"{_FULL[number]}, then start the export again ({system})."
-        )
-    advice = _UNWRITABLE.get(number, "The export volume doesn't work: check its storage")
-    return Failure(
-        ExitCode.STORAGE_UNWRITABLE, f"{advice}, then start the export again ({system})."
-    )
+    """Returns the export's failure for an error of a call on the volume."""
+    exit_code, advice = _CAUSES.get(error.errno or 0, _OTHER)
+    return Failure(exit_code, f"{advice}, then start the export again ({system_words(error)}).")
+
+
+def system_words(error: OSError) -> str:
+    """Returns the system's words for the error, for example "No space left on device"."""
+    return os.strerror(error.errno) if error.errno else type(error).__name__
+
+
+@contextlib.contextmanager
+def volume_errors(failure: Callable[[OSError], Failure] = storage_failure) -> Iterator[None]:
+    """Raises `failure` of every OSError within the context, or within the decorated function."""
+    try:
+        yield
+    except OSError as error:
+        raise failure(error) from error

@@ -185,7 +185,7 @@ def test_a_bug_in_a_delivery_asks_for_no_other_export(
     exporter = Exporter(
         bench.configuration, questions, Log(scrubber, output), scrubber, Interruption()
     )
-    failure = runner._outcome(exporter, values, scrubber)
+    failure = runner._outcome(exporter, values)
     assert isinstance(failure, Failure)
     assert failure.exit_code == ExitCode.INTERNAL
     assert failure.exit_code not in FATAL_DELIVERY_EXIT_CODES
