@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backupexport_contract.reasons import ExitCode
+from backupexport_contract.runner_protocol import json_object
 from backupexport_runtime import volume
 
 from backupexport_runner.task.failure import Failure
@@ -59,11 +60,7 @@ class NotesFile:
         """
         with volume_errors(_notes_failure):
             content = volume.read_file(self.directory, self.name, _LARGEST_BYTES)
-        try:
-            notes = json.loads(content or b"")
-        except (ValueError, RecursionError):
-            return None
-        return notes if isinstance(notes, dict) else None
+        return json_object(content or b"")
 
     def begin(self, notes: dict[str, Any]) -> None:
         """Writes the first notes, twice, so that there is room for another copy beside them.

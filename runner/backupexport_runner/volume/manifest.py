@@ -5,7 +5,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from backupexport_contract.runner_protocol import Artifact, read_artifact
+from backupexport_contract.runner_protocol import Artifact, json_object, read_artifact
 from backupexport_runtime import volume
 
 from backupexport_runner.task.request import Request
@@ -59,12 +59,9 @@ def read_manifest(directory: int, file_name: str) -> dict[str, object] | None:
     """
     there = volume.look_up(directory, file_name)
     content = volume.read_file(directory, manifest_name(file_name), _LARGEST_BYTES)
-    try:
-        manifest = json.loads(content or b"")
-    except (ValueError, RecursionError):
-        return None
+    manifest = json_object(content or b"")
     is_whole = (
-        isinstance(manifest, dict)
+        manifest is not None
         and there is not None
         and stat.S_ISREG(there.st_mode)
         and manifest.get("size_bytes") == there.st_size

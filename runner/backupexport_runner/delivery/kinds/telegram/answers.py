@@ -1,10 +1,10 @@
 """What an answer of the Bot API means (https://core.telegram.org/bots/api#making-requests)."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from backupexport_contract.reasons import ExitCode
+from backupexport_contract.runner_protocol import json_object
 
 from backupexport_runner.task.failure import one_line
 
@@ -62,7 +62,7 @@ Answer = InChat | Wait | Moved | Unclear | Refused
 
 def read_answer(status: int, body: bytes) -> Answer:
     """The meaning of an HTTP response."""
-    fields = _json_object(body)
+    fields = json_object(body)
     if status == 429:
         return Wait(_retry_after(fields or {}))
     if status == 413:
@@ -139,11 +139,3 @@ def _retry_after(fields: dict[str, Any]) -> int:
 def _parameters(fields: dict[str, Any]) -> dict[str, Any]:
     parameters = fields.get("parameters")
     return parameters if isinstance(parameters, dict) else {}
-
-
-def _json_object(body: bytes) -> dict[str, Any] | None:
-    try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return fields if isinstance(fields, dict) else None

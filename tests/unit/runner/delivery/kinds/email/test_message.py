@@ -13,9 +13,8 @@ from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import ExportEnd
 from backupexport_runner.delivery.kinds.email.content import Content, content
 from backupexport_runner.delivery.kinds.email.message import (
-    html_part,
     mail_message,
-    text_part,
+    rendered,
     wire_bytes,
 )
 from backupexport_runner.task.failure import Failure
