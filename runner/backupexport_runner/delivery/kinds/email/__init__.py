@@ -18,7 +18,7 @@ _PATIENCE = Patience()
 
 
 def deliver(parcel: Parcel) -> str:
-    """Hand the mail to the server; twice is the same mail."""
+    """Hands the mail to the server; a second attempt sends the same mail."""
     server = mail_server(parcel)
     sender = str(parcel.settings.get("from", ""))
     content = _content(parcel, sender)
@@ -33,21 +33,22 @@ def _content(parcel: Parcel, sender: str) -> bytes:
     except Failure:
         raise
     except Exception as error:  # noqa: BLE001 - `email` raises whatever it runs into
-        # The same values make no mail next time either.  Its words, and a traceback, repeat them.
+        # The next attempt would fail, too.  The error's words and a traceback would repeat the
+        # values.
         raise malformed_delivery(f"no mail can be made of it ({type(error).__name__})") from None
 
 
 def mail_server(parcel: Parcel) -> MailServer:
-    """The server that the settings name, or Failure(BAD_REQUEST or SECRET_INVALID)."""
+    """Returns the settings' server.  Raises Failure(BAD_REQUEST or SECRET_INVALID)."""
     settings = parcel.settings
     tls = settings.get("tls", "starttls")
-    # What isn't known must not end up as no TLS at all.
+    # An unknown value must not mean no TLS.
     if not isinstance(tls, str) or tls not in _PORTS:
         raise _bad(f"tls must be one of {', '.join(_PORTS)}")
     host, port = settings.get("host"), settings.get("port") or _PORTS[tls]
     if not isinstance(host, str) or not host or type(port) is not int:
         raise _bad("host, port and tls must say where the mail server is")
-    # A Secret without one of the keys, or with none at all, is a mistake: no wish for no login.
+    # A Secret that lacks a key, or is empty, is a mistake, and doesn't mean no login.
     login = (
         Login(parcel.credential("username"), parcel.credential("password"))
         if settings.get("secretRef")

@@ -31,15 +31,15 @@ _TEMPLATES = Environment(
 
 
 def mail_message(request: Request, end: ExportEnd, sender: str) -> EmailMessage:
-    """The mail, or Failure(BAD_REQUEST) where a value can't be in one."""
+    """Returns the mail.  Raises Failure(BAD_REQUEST) if a value can't be in one."""
     sender, recipient = _address(sender, "from"), _address(end.notify_email, "notify_email")
     said = content(request, end)
     message = EmailMessage(policy=SMTP)
     message["Subject"] = said.subject
     message["From"] = Address(_DISPLAY_NAME, addr_spec=sender)
     message["To"] = Address(addr_spec=recipient)
-    # Of the export, not of the attempt, nor of settings that may change between two: a mail that
-    # is sent twice is the same mail.
+    # Both follow from the export alone, not from the attempt or from settings that may change: a
+    # mail that is sent twice is the same mail.
     message["Date"] = completion_time(end)
     message["Message-ID"] = f"<{request.job_id}@{names.GROUP}>"
     # RFC 3834; the second is what Exchange's automatic answers obey.
@@ -59,12 +59,12 @@ def rendered(content: Content, template: str) -> str:
 
 
 def wire_bytes(message: EmailMessage) -> bytes:
-    """The message in seven bits with CRLF."""
+    """Returns the message in seven bits with CRLF."""
     return message.as_bytes(policy=_ON_THE_WIRE)
 
 
 def _address(value: object, name: str) -> str:
     if not isinstance(value, str) or rules.first_broken(rules.EMAIL, value) is not None:
-        # The value itself is not repeated: it may be anything.
+        # The value is not repeated: it is private, and may be anything.
         raise malformed_delivery(f"{name} is no e-mail address")
     return value

@@ -1,7 +1,7 @@
-"""The finished file as documents in a Telegram chat, in parts where it is too large for one.
+"""Sends the finished file to a Telegram chat as a document, or in parts if it is too large.
 
-The file is read twice: once for its checksums, before anything is sent, so that the chat never
-gets a damaged or swapped file as a good one, and once to send it.
+The file is read twice: once for its checksums, so that a damaged or swapped file is never sent as a
+good one, and once to send it.
 """
 
 import re
@@ -53,7 +53,7 @@ class _Settings:
 
 
 def deliver(parcel: Parcel) -> str:
-    """Send what isn't in the chat yet."""
+    """Sends what isn't in the chat yet."""
     settings = _settings(parcel)
     artifact = parcel.end.artifact
     if artifact is None:
@@ -119,9 +119,9 @@ def _send(
 def _disown_parts(
     parcel: Parcel, settings: _Settings, notes: NotesFile, *, is_changed: bool
 ) -> None:
-    """Say so in the chat where it has parts that nobody can use.
+    """Tells the chat if it has parts that nobody can use.
 
-    Failure(DELIVERY_DEFERRED) where that is for a later attempt.
+    Raises Failure(DELIVERY_DEFERRED) if a later attempt has to tell it.
     """
     there = parts_in_chat(notes)
     if there.sent and (is_changed or there.is_damaged):
@@ -135,7 +135,7 @@ def _disown_parts(
         if isinstance(answer, Moved):
             answer = api.send_message(answer.chat_id, text)
     if isinstance(answer, InChat):
-        # What was sent is of a file that is no more.
+        # The parts are of a file that is gone: nothing goes on from there.
         notes.remove()
     elif isinstance(answer, Refused):
         parcel.log.event("chat_not_told", message=answer.message)

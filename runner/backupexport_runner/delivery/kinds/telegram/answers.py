@@ -10,13 +10,13 @@ from backupexport_runner.task.failure import one_line
 
 _LONGEST_DESCRIPTION = 300
 _SECONDS_WITHOUT_A_WORD = 5
-# Who says so has passed the request on, or has not waited for its end.
+# With these a proxy says that it has passed the request on, or has not waited for its end.
 _LOST = (408, 504)
 
 
 @dataclass(frozen=True, slots=True)
 class InChat:
-    """It is in the chat; `size` is the document's, where Telegram tells it."""
+    """It is in the chat; `size` is the document's in bytes, if Telegram tells it."""
 
     message_id: int
     size: int | None = None
@@ -24,24 +24,25 @@ class InChat:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """The same again after `seconds`."""
+    """Telegram wants the same request again after `seconds`."""
 
     seconds: int
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The same again to another chat."""
+    """Telegram wants the same request for another chat."""
 
     chat_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """It may be in the chat or not; the same again, a few times.
+    """It may be in the chat or not; the same request is sent again, a few times.
 
-    `is_lost` unless nobody was reached, or what answers says itself that it failed: an outage is
-    waited out, however long, but a chat must not get for hours what only the answer to is lost.
+    `is_lost` if the request may have succeeded and only its answer is lost.  It is False if nobody
+    was reached, or the server itself says that it failed: later attempts go on after an outage of
+    any length, but must not send the same part to the chat for hours.
     """
 
     exit_code: ExitCode
@@ -51,7 +52,7 @@ class Unclear:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """It won't be in the chat, however often it is sent."""
+    """It will never be in the chat, however often it is sent."""
 
     exit_code: ExitCode
     message: str
@@ -61,7 +62,7 @@ Answer = InChat | Wait | Moved | Unclear | Refused
 
 
 def read_answer(status: int, body: bytes) -> Answer:
-    """The meaning of an HTTP response."""
+    """Returns the meaning of an HTTP response."""
     fields = json_object(body)
     if status == 429:
         return Wait(_retry_after(fields or {}))
