@@ -72,9 +72,8 @@ class Exporter:
         parameters = self._parameters(request, environment)
         server = self.questions.look_at_server(parameters)
         self.interruption.check()
-        client = choose_client(
-            installed_clients(self.configuration.clients), server.major, server.version
-        )
+        clients = installed_clients(self.configuration.clients)
+        client = choose_client(clients, server.major, server.version)
         return self._export(request, parameters, server, client, started_at)
 
     def _parameters(self, request: Request, environment: Mapping[str, str]) -> dict[str, str]:
@@ -148,7 +147,10 @@ class Exporter:
             if progress is not None:
                 self.log.progress(progress)
 
-        with running_pg_dump(command, environment, self._tell_complaint) as dump:
+        def tell(line: str) -> None:
+            self.log.event("pg_dump", message=line)
+
+        with running_pg_dump(command, environment, tell) as dump:
             self.log.event("dump_started", program=str(client.program), format=request.format)
             with self.interruption.kills(dump.process):
                 return stream(
@@ -180,6 +182,3 @@ class Exporter:
         except Failure as unreachable:
             return unreachable
         return permission_failure(obstacle) if obstacle else None
-
-    def _tell_complaint(self, line: str) -> None:
-        self.log.event("pg_dump", message=line)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from backupexport_contract.reasons import EXIT_OUT_OF_MEMORY, ExitCode
 
-from backupexport_runner.postgres.connection_failures import aside, cause_in_text
+from backupexport_runner.postgres.connection_failures import Cause, aside, cause_in_text
 from backupexport_runner.task.failure import Failure
 
 _DETAIL = "detail: Error message from server: "
@@ -25,14 +25,29 @@ _KINDS_OF_SEVERAL_WORDS = (
 )
 _PERMISSION = re.compile(rf"permission denied for ({_KINDS_OF_SEVERAL_WORDS}|[a-z-]+) (.+)")
 _ROW_SECURITY = re.compile(r'row-level security policy for table "(.+)"')
-_LOST = re.compile(
+_NO_ROOM = Cause(
+    ExitCode.STORAGE_FULL,
+    "pg_dump has no room left: make room on the exports' volume, where the tar format needs that "
+    "of the largest table beside the file, or export as sql",
+    "could not generate temporary file|No space left on device",
+)
+_LOCKED = Cause(
+    ExitCode.DUMP_FAILED,
+    "pg_dump waited too long for a lock on a table: end the session that holds it, or start the "
+    "export again at a calmer time",
+    "canceling statement due to (?:statement|lock) timeout",
+)
+_LOST_CONNECTION = Cause(
+    ExitCode.CONNECTION_FAILED,
+    "The connection to the server was lost: check that the server runs and stays up, and start the "
+    "export again",
     r"server closed the connection|terminating connection|could not connect"
     r"|connection to server .* failed|connection has been closed|no connection to the server"
     r"|Connection (?:refused|reset|timed out)|could not receive data from server"
     r"|could not send data to server|SSL SYSCALL error|lost synchronization"
     # Only what ends the session is FATAL; several languages keep the word.
     r"|message from server: FATAL"
-    r"|database system is (?:shutting down|starting up|in recovery mode)"
+    r"|database system is (?:shutting down|starting up|in recovery mode)",
 )
 
 
@@ -65,11 +80,6 @@ class DumpEnd:
         detail = next(details, "")
         return f"{first.rstrip('.')}: {detail}" if detail else first
 
-    @property
-    def aside(self) -> str:
-        """The first error in brackets, to end a sentence with."""
-        return f" ({aside(self.first_error)})"
-
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
@@ -88,7 +98,7 @@ def dump_failure(end: DumpEnd) -> Failure | None:
 def other_dump_failure(end: DumpEnd) -> Failure:
     """Returns DUMP_FAILED in pg_dump's own words, for what nothing else explains."""
     if "Query was: LOCK TABLE" in end.text:
-        return _lock_failure(end)
+        return _failure(end, _LOCKED)
     said = aside(end.first_error) or f"exit status {end.exit_status}, without a word"
     return Failure(
         ExitCode.DUMP_FAILED, f"pg_dump failed: {said}; see the runner's log for the rest."
@@ -165,31 +175,20 @@ def _version_mismatch(end: DumpEnd) -> Failure | None:
     )
 
 
-def _no_room(end: DumpEnd) -> Failure | None:
-    if not re.search("could not generate temporary file|No space left on device", end.text):
-        return None
-    return Failure(
-        ExitCode.STORAGE_FULL,
-        "pg_dump has no room left: make room on the exports' volume, where the tar format "
-        f"needs that of the largest table beside the file, or export as sql{end.aside}.",
-    )
-
-
-def _lock_timeout(end: DumpEnd) -> Failure | None:
-    is_one = re.search("canceling statement due to (?:statement|lock) timeout", end.text)
-    return _lock_failure(end) if is_one else None
-
-
 def _connection_lost(end: DumpEnd) -> Failure | None:
-    if not _LOST.search(end.text):
+    if not re.search(_LOST_CONNECTION.words, end.text):
         return None
-    if cause := cause_in_text(end.text):
-        return Failure(cause.exit_code, f"{cause.advice}{end.aside}.")
-    return Failure(
-        ExitCode.CONNECTION_FAILED,
-        "The connection to the server was lost: check that the server runs and stays up, and "
-        f"start the export again{end.aside}.",
-    )
+    # Words after the loss may say why the server takes no connection.
+    return _failure(end, cause_in_text(end.text) or _LOST_CONNECTION)
+
+
+def _said(cause: Cause) -> Callable[[DumpEnd], Failure | None]:
+    """Returns a check for the words of the cause."""
+    return lambda end: _failure(end, cause) if re.search(cause.words, end.text) else None
+
+
+def _failure(end: DumpEnd, cause: Cause) -> Failure:
+    return Failure(cause.exit_code, f"{cause.advice} ({aside(end.first_error)}).")
 
 
 # In order: the first that explains the end.  A new cause is a function and a line.
@@ -205,20 +204,12 @@ CAUSES: tuple[Callable[[DumpEnd], Failure | None], ...] = (
     # The server is newer than this pg_dump; `choose_client` has seen to it, unless it was replaced.
     _version_mismatch,
     # The tar format's spool, or the volume, is full.
-    _no_room,
+    _said(_NO_ROOM),
     # Someone else holds a lock for longer than pg_dump waits.
-    _lock_timeout,
+    _said(_LOCKED),
     # Last, because its words come after many another error.
     _connection_lost,
 )
-
-
-def _lock_failure(end: DumpEnd) -> Failure:
-    return Failure(
-        ExitCode.DUMP_FAILED,
-        "pg_dump waited too long for a lock on a table: end the session that holds it, or start "
-        f"the export again at a calmer time{end.aside}.",
-    )
 
 
 def _quoted(name: str) -> str:

@@ -14,7 +14,6 @@ import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from backupexport_contract import names
@@ -71,12 +70,7 @@ class PartialFile:
                 raise storage_failure(error) from error
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         if error is not None or self._name != self._file_name:
             self.discard()
         with contextlib.suppress(OSError):

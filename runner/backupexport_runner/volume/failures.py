@@ -9,49 +9,29 @@ from backupexport_contract.reasons import ExitCode
 
 from backupexport_runner.task.failure import Failure
 
-_CAUSES = {
-    errno.ENOSPC: (
-        ExitCode.STORAGE_FULL,
-        "The export volume is full: free space on it or make it larger",
-    ),
-    errno.EDQUOT: (
-        ExitCode.STORAGE_FULL,
-        "The export volume's quota is used up: free space on it or raise the quota",
-    ),
-    errno.EFBIG: (
-        ExitCode.STORAGE_FULL,
-        "The export volume's file system can't hold a file this large: use another one",
-    ),
-    errno.EROFS: (
-        ExitCode.STORAGE_UNWRITABLE,
-        "The export volume is mounted read-only: mount it for writing",
-    ),
-    errno.EACCES: (
-        ExitCode.STORAGE_UNWRITABLE,
-        "The runner may not write to the export volume: give its group (the pod's fsGroup) write "
-        "permission",
-    ),
-    errno.EPERM: (
-        ExitCode.STORAGE_UNWRITABLE,
-        "The export volume forbids the runner this: check its permissions and flags",
-    ),
-    errno.ELOOP: (
-        ExitCode.STORAGE_UNWRITABLE,
-        "A directory of storage_path is a symbolic link: remove it from the volume or use another "
-        "storage_path",
-    ),
-    errno.ENOTDIR: (
-        ExitCode.STORAGE_UNWRITABLE,
-        "A directory of storage_path is taken by something else: remove it from the volume or use "
-        "another storage_path",
-    ),
+_FULL = {
+    errno.ENOSPC: "The export volume is full: free space on it or make it larger",
+    errno.EDQUOT: "The export volume's quota is used up: free space on it or raise the quota",
+    errno.EFBIG: "The export volume's file system can't hold a file this large: use another one",
 }
-_OTHER = (ExitCode.STORAGE_UNWRITABLE, "The export volume doesn't work: check its storage")
+_UNWRITABLE = {
+    errno.EROFS: "The export volume is mounted read-only: mount it for writing",
+    errno.EACCES: "The runner may not write to the export volume: give its group "
+    "(the pod's fsGroup) write permission",
+    errno.EPERM: "The export volume forbids the runner this: check its permissions and flags",
+    errno.ELOOP: "A directory of storage_path is a symbolic link: remove it from the volume or "
+    "use another storage_path",
+    errno.ENOTDIR: "A directory of storage_path is taken by something else: remove it from the "
+    "volume or use another storage_path",
+}
+_OTHER = "The export volume doesn't work: check its storage"
 
 
 def storage_failure(error: OSError) -> Failure:
     """Returns the export's failure for an error of a call on the volume."""
-    exit_code, advice = _CAUSES.get(error.errno or 0, _OTHER)
+    number = error.errno or 0
+    exit_code = ExitCode.STORAGE_FULL if number in _FULL else ExitCode.STORAGE_UNWRITABLE
+    advice = (_FULL | _UNWRITABLE).get(number, _OTHER)
     return Failure(exit_code, f"{advice}, then start the export again ({system_words(error)}).")
 
 

@@ -12,7 +12,7 @@ refuses before anything is sent.  A journal of another plan is ignored.
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from backupexport_runner.delivery.kinds.telegram.parts import Part
@@ -29,10 +29,6 @@ class PartsPlan:
     artifact_sha256: str
     part_bytes: int
     chat_hash: str
-
-    def as_json(self) -> dict[str, Any]:
-        """Returns the fields by their names."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
 def chat_hash(chat_id: str) -> str:
@@ -83,7 +79,7 @@ class Journal:
     ) -> None:
         self._file = file
         self._notes: dict[str, Any] = {
-            "plan": plan.as_json(),
+            "plan": asdict(plan),
             "moved_to": None,
             "not_before": _UNSENT,
             "parts": [
