@@ -5,7 +5,6 @@ tries mechanisms that are no safer than PLAIN within TLS, and both raise errors 
 """
 
 import contextlib
-import queue
 import re
 import smtplib
 import socket
@@ -13,6 +12,7 @@ import ssl
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
 from backupexport_contract.reasons import ExitCode
@@ -78,33 +78,28 @@ def send(mail: Mail, server: MailServer, check: Callable[[], None], patience: Pa
     The conversation has a thread of its own, because nothing else limits the time of a name's
     look-up, or of a server that sends a byte now and then.  The thread ends with the process.
     """
-    ended: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+    ended: Future[None] = Future()
     conversation = _Conversation(mail, server, patience)
 
     def converse() -> None:
         try:
             conversation.run(check)
         except Exception as error:  # noqa: BLE001 - raised again by the thread that waits
-            ended.put(error)
+            ended.set_exception(error)
         else:
-            ended.put(None)
+            ended.set_result(None)
 
     threading.Thread(target=converse, name="mail", daemon=True).start()
-    try:
-        try:
-            error = ended.get(timeout=patience.until_sent)
-        except queue.Empty:
-            if not conversation.is_sent:
-                raise
-            error = ended.get(timeout=patience.mail)
-    except queue.Empty:
-        if conversation.is_sent:
-            raise smtp_failures.maybe_sent(f"{server} came to no end") from None
-        raise smtp_failures.not_sent(
-            f"the conversation with {server} was not over in {patience.until_sent:g} seconds"
-        ) from None
-    if error is not None:
-        raise error
+    wait([ended], timeout=patience.until_sent)
+    if not ended.done() and conversation.is_sent:
+        wait([ended], timeout=patience.mail)
+    if ended.done():
+        return ended.result()
+    if conversation.is_sent:
+        raise smtp_failures.maybe_sent(f"{server} came to no end")
+    raise smtp_failures.not_sent(
+        f"the conversation with {server} was not over in {patience.until_sent:g} seconds"
+    )
 
 
 class _Conversation:

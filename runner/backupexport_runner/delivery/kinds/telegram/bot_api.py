@@ -8,7 +8,6 @@ import logging
 import ssl
 import time
 from collections.abc import Mapping
-from io import RawIOBase
 from typing import IO, Self, cast
 
 import httpx
@@ -21,6 +20,7 @@ from backupexport_runner.delivery.kinds.telegram.answers import (
     Unclear,
     read_answer,
 )
+from backupexport_runner.delivery.kinds.telegram.parts import PartView
 
 _CONNECT_SECONDS = 20
 # For one piece of a document.
@@ -56,7 +56,7 @@ class BotApi:
         self._client.close()
 
     def send_document(
-        self, chat_id: str, name: str, document: RawIOBase, size: int, caption: str
+        self, chat_id: str, name: str, document: PartView, size: int, caption: str
     ) -> Answer:
         """Sends a document of `size` bytes, which is read in small pieces."""
         answer = self._post(

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import hashlib
-import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -103,14 +102,13 @@ def checksums(
     return tuple(of_parts), whole.hexdigest()
 
 
-class PartView(io.RawIOBase):
-    """A part as a file of its own, which hashes what is read of it.
+class PartView:
+    """A part, with what httpx needs of a file; it hashes what is read.
 
     `check` is called before every piece.  Raises Failure if the file has become shorter.
     """
 
     def __init__(self, file: int, part: Part, check: Callable[[], None]) -> None:
-        super().__init__()
         self._file = file
         self._part = part
         self._check = check
@@ -121,14 +119,6 @@ class PartView(io.RawIOBase):
     def sha256(self) -> str:
         """The checksum in hex, once all has been read from the beginning."""
         return self._hash.hexdigest()
-
-    def readable(self) -> bool:
-        """Returns True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Returns True."""
-        return True
 
     def tell(self) -> int:
         """Returns the position in the part."""
