@@ -32,15 +32,10 @@ _DEFAULT_PORT = "5432"
 _ANY_DATABASE = "*"
 _PEM = "-----BEGIN CERTIFICATE-----"
 
-# Parts of a URI (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS).
+# The well-known keys are libpq's keywords, too, which are the parts of a URI
+# (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS).
 _LOGICAL_OF_KEYWORD = {
-    "host": "host",
-    "port": "port",
-    "user": "username",
-    "password": "password",
-    "dbname": "database",
-    "sslmode": "sslmode",
-    "sslrootcert": "sslrootcert",
+    key: logical for logical, keys in protocol.SECRET_KEYS.items() for key in keys
 }
 _TAKEN = {
     "target_session_attrs",
@@ -196,7 +191,7 @@ class _Reader:
                 "special characters of the password"
             )
             return {}
-        unknown = sorted(set(parts) - set(_LOGICAL_OF_KEYWORD) - _TAKEN - _IGNORED)
+        unknown = sorted(set(parts) - _LOGICAL_OF_KEYWORD.keys() - _TAKEN - _IGNORED)
         if unknown:
             self._uri_problem = self._invalid(
                 f"has a uri with the parameter {unknown[0]}, which exports don't support: "
@@ -205,9 +200,8 @@ class _Reader:
             return {}
         for keyword in sorted(_TAKEN & set(parts)):
             self._more.setdefault(keyword, parts[keyword])
-        return _cleaned(
-            {logical: parts.get(keyword, "") for keyword, logical in _LOGICAL_OF_KEYWORD.items()}
-        )
+        known = _LOGICAL_OF_KEYWORD.keys() & parts.keys()
+        return _cleaned({_LOGICAL_OF_KEYWORD[keyword]: parts[keyword] for keyword in known})
 
     def _invalid(self, problem: str) -> Failure:
         name = f'Secret "{self._secret}"' if self._secret else "Secret"

@@ -171,31 +171,27 @@ def _facts(
 def _fetch(request: Request, end: ExportEnd, path: str) -> Step:
     route = f"/api/jobs/{request.job_id}/download"
     if not end.has_downloads:
-        return Step(
-            "Fetch it",
+        words = (
             "Downloads are turned off here. Ask whoever runs the cluster for this path of the "
-            "exports' volume:",
-            (path,),
+            "exports' volume:"
         )
+        return Step("Fetch it", words, (path,))
     if not end.api_url:
-        return Step(
-            "Fetch it",
+        words = (
             "From the web page of the exports, or with a token for the project from this path of "
-            "the API:",
-            (route,),
+            "the API:"
         )
-    base = _line(end.api_url).rstrip("/")
+        return Step("Fetch it", words, (route,))
+    url = _line(end.api_url).rstrip("/") + route
     command = (
         f"curl --fail -C - -o {shlex.quote(restore_commands.file_name(path))} "
-        f'-H "Authorization: Bearer $TOKEN" {shlex.quote(base + route)}'
+        f'-H "Authorization: Bearer $TOKEN" {shlex.quote(url)}'
     )
-    return Step(
-        "Fetch it",
+    words = (
         "On the job's web page, or with this command and a token for the project in TOKEN; run "
-        "again after a cut, the command goes on where it was:",
-        (command,),
-        link=_page(request, end),
+        "again after a cut, the command goes on where it was:"
     )
+    return Step("Fetch it", words, (command,), _page(request, end))
 
 
 def _page(request: Request, end: ExportEnd) -> str | None:

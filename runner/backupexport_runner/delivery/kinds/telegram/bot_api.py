@@ -8,6 +8,7 @@ import logging
 import ssl
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import IO, Self, cast
 
 import httpx
@@ -75,6 +76,9 @@ class BotApi:
                 ExitCode.DELIVERY_DEFERRED,
                 f"Telegram has {answer.size} bytes of a document of {size}.",
             )
+        if isinstance(answer, Unclear) and document.tell() < size:
+            # Telegram has at most a piece of it, so no answer about the whole is lost.
+            return replace(answer, is_lost=False)
         return answer
 
     def send_message(self, chat_id: str, text: str) -> Answer:

@@ -58,9 +58,7 @@ class Sender:
             return self.api.send_document(chat_id, part.name, view, part.size, caption)
 
         sending = self.journal.part(part.number)
-        in_chat = self._send(
-            send, sending, lambda: view.tell() == part.size, _part_never_answered(part)
-        )
+        in_chat = self._send(send, sending, _part_never_answered(part))
         if view.sha256 != sha256:
             self.journal.note_damage(part.number, in_chat.message_id)
             raise file_changed()
@@ -68,13 +66,12 @@ class Sender:
 
     def send_message(self, index: int, text: str) -> None:
         """Sends the message that comes `index`-th after the parts, and notes it."""
+
+        def send(chat_id: str) -> Answer:
+            return self.api.send_message(chat_id, text)
+
         sending = self.journal.message(index)
-        in_chat = self._send(
-            lambda chat_id: self.api.send_message(chat_id, text),
-            sending,
-            lambda: True,
-            _MESSAGE_NEVER_ANSWERED,
-        )
+        in_chat = self._send(send, sending, _MESSAGE_NEVER_ANSWERED)
         sending.note_answer(in_chat.message_id)
 
     @property
@@ -82,18 +79,14 @@ class Sender:
         return self.journal.moved_to or self.chat_id
 
     def _send(
-        self,
-        send: Callable[[str], Answer],
-        sending: Sending,
-        is_whole: Callable[[], bool],
-        never_answered: Refused,
+        self, send: Callable[[str], Answer], sending: Sending, never_answered: Refused
     ) -> InChat:
-        """Sends until it is in the chat.  `is_whole` tells whether Telegram may have all of it."""
+        """Sends until it is in the chat.  Raises Failure."""
         pauses = iter(PAUSES)
         waited = 0
         while True:
             self.check()
-            answer = self._try(send, sending, is_whole, never_answered)
+            answer = self._try(send, sending, never_answered)
             if isinstance(answer, InChat):
                 return answer
             if isinstance(answer, Refused):
@@ -116,15 +109,11 @@ class Sender:
             self._pause(pause)
 
     def _try(
-        self,
-        send: Callable[[str], Answer],
-        sending: Sending,
-        is_whole: Callable[[], bool],
-        never_answered: Refused,
+        self, send: Callable[[str], Answer], sending: Sending, never_answered: Refused
     ) -> Answer:
         if sending.unanswered < MOST_UNANSWERED:
             answer = send(self._current_chat)
-            if not (isinstance(answer, Unclear) and answer.is_lost and is_whole()):
+            if not (isinstance(answer, Unclear) and answer.is_lost):
                 return answer
             sending.note_lost_answer()
             if sending.unanswered < MOST_UNANSWERED:
