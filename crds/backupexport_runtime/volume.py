@@ -17,8 +17,8 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_MODE = 0o640
 
-# How opening a name fails where no such file or directory is, but nothing, a link, a socket, a
-# device without a driver, a directory in a file's place or the reverse, or no name of a file.
+# How opening fails if there is nothing of the name, or something else: a link, a socket, a device
+# without a driver, a directory in a file's place or a file in a directory's.
 _MISSING = (
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV,
     errno.ENAMETOOLONG,
