@@ -128,7 +128,7 @@ class ExitCode(IntEnum):
     DELIVERY_DEFERRED = 32
     FILE_MISSING = 33
     KILLED = 137
-    """128 + SIGKILL: the kernel or the kubelet killed it, most often for its memory."""
+    """128 + SIGKILL: killed, by the kernel for its memory most often; or its pg_dump was."""
     INTERRUPTED = 143
     """It was told to stop (SIGTERM): tried again where the Job is."""
 

@@ -142,11 +142,11 @@ def export_end_text(end: ExportEnd) -> str:
 
 def read_export_end(text: str) -> ExportEnd | None:
     """What `export_end_text` wrote, or None."""
-    fields = _json_object(text)
+    fields = json_object(text)
     if fields is None:
         return None
     artifact = fields.pop("artifact", None)
-    whole = _artifact(artifact) if isinstance(artifact, dict) else None
+    whole = read_artifact(artifact) if isinstance(artifact, dict) else None
     try:
         return ExportEnd(**fields, artifact=whole)
     except TypeError:
@@ -161,7 +161,7 @@ def progress_line(progress: Progress, time: str | None = None) -> str:
 
 def read_progress_line(line: str) -> Progress | None:
     """The progress that a log line tells, or None for any other line."""
-    fields = _json_object(line)
+    fields = json_object(line)
     if fields is None or fields.get("event") != "progress":
         return None
     values = [fields.get(name) for name in Progress.__slots__]
@@ -185,13 +185,14 @@ def outcome_text(outcome: Outcome) -> str:
 
 def read_outcome(text: str) -> Outcome:
     """What a termination message tells; an empty Outcome where it is not one of ours."""
-    fields = _json_object(text) or {}
+    fields = json_object(text) or {}
     artifact, message = fields.get("artifact"), fields.get("message")
-    whole = _artifact(artifact) if isinstance(artifact, dict) else None
+    whole = read_artifact(artifact) if isinstance(artifact, dict) else None
     return Outcome(whole, message if isinstance(message, str) else None)
 
 
-def _artifact(fields: dict[str, Any]) -> Artifact | None:
+def read_artifact(fields: dict[str, Any]) -> Artifact | None:
+    """The artifact of these fields, or None where one is missing, unknown or of another type."""
     try:
         artifact = Artifact(**fields)
     except TypeError:
@@ -203,9 +204,10 @@ def _artifact(fields: dict[str, Any]) -> Artifact | None:
     return artifact if is_typed else None
 
 
-def _json_object(text: str) -> dict[str, Any] | None:
+def json_object(text: str | bytes) -> dict[str, Any] | None:
+    """The JSON object that others wrote, or None where the text is none."""
     try:
         fields = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return fields if isinstance(fields, dict) else None

@@ -1,29 +1,44 @@
 """Directories and files below the exports' mount, reached without following a symbolic link.
 
-The runner writes there and the api reads: whoever else can write to the volume must lead neither
-of them elsewhere, nor make one wait for ever.
+The runner writes there and the api reads.  Whoever else can write to the volume must not lead
+either of them elsewhere, nor make one wait for ever.
 """
 
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 _DIRECTORY_MODE = 0o750
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Opening a pipe waits for its other end otherwise.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE_MODE = 0o640
+
+# How opening fails if there is nothing of the name, or something else: a link, a socket, a device
+# without a driver, a directory in a file's place or a file in a directory's.
+_MISSING = (
+    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV,
+    errno.ENAMETOOLONG,
+)  # fmt: skip
 
 
 class NotTheFileError(Exception):
     """Something else has the file's name; the text says what."""
 
 
-def open_directory(mount: Path, relative: str | None, *, make: bool = False) -> int:
-    """Open a directory below `mount`, segment by segment; OSError where that can't be done.
+def is_missing(error: OSError) -> bool:
+    """Whether the error says that there is no such file or directory."""
+    return error.errno in _MISSING
 
-    Only the descriptor is to be used from then on, so that a link put in the way later leads
-    nowhere either.  `make` makes what is missing.
+
+def open_directory(mount: Path, relative: str | None, *, make: bool = False) -> int:
+    """Returns a descriptor of a directory below `mount`, opened segment by segment.
+
+    Use only the descriptor from then on, so that a link put in the way later leads nowhere either.
+    `make` makes the segments that are missing.  Raises OSError.
     """
     current = os.open(mount, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -40,9 +55,9 @@ def open_directory(mount: Path, relative: str | None, *, make: bool = False) -> 
 
 
 def open_file(mount: Path, path: str, size: int) -> int:
-    """Open the regular file at `path`, relative to `mount`, for reading.
+    """Returns a descriptor, for reading, of the file at `path`, relative to `mount`.
 
-    NotTheFileError where it is not the one file of that `size`; OSError as from os.open.
+    Raises NotTheFileError if it is no regular file with this one name and `size` bytes; OSError.
     """
     directory_path, _, name = path.rpartition("/")
     directory = open_directory(mount, directory_path)
@@ -54,18 +69,53 @@ def open_file(mount: Path, path: str, size: int) -> int:
 
 def open_file_in(directory: int, name: str, size: int) -> int:
     """The same for a file in the directory of this descriptor."""
+    return _open_file(directory, name, lambda found: _check(found, size))
+
+
+def read_file(directory: int, name: str, most_bytes: int) -> bytes | None:
+    """Returns the first `most_bytes` of a regular file; None if there is none.  Raises OSError."""
+    try:
+        file = _open_file(directory, name, _check_regular)
+    except NotTheFileError:
+        return None
+    except OSError as error:
+        if is_missing(error):
+            return None
+        raise
+    with os.fdopen(file, "rb") as stream:
+        return stream.read(most_bytes)
+
+
+def create_file(directory: int, name: str) -> int:
+    """Returns a descriptor, for writing, of a new file.  Raises FileExistsError, OSError."""
+    return os.open(name, _NEW_FILE, _FILE_MODE, dir_fd=directory)
+
+
+def look_up(directory: int, name: str) -> os.stat_result | None:
+    """Returns the status of what has the name, a link's own; None if nothing.  Raises OSError."""
+    try:
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _open_file(directory: int, name: str, check: Callable[[os.stat_result], None]) -> int:
     file = os.open(name, _FILE, dir_fd=directory)
     try:
-        _check(os.fstat(file), size)
+        check(os.fstat(file))
     except BaseException:
         os.close(file)
         raise
     return file
 
 
-def _check(found: os.stat_result, size: int) -> None:
+def _check_regular(found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise NotTheFileError("it is no regular file")
+
+
+def _check(found: os.stat_result, size: int) -> None:
+    _check_regular(found)
     if found.st_nlink == 0:
         raise FileNotFoundError(errno.ENOENT, "it has just been removed")
     # A second name may be one in another project's directory.

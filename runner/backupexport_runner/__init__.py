@@ -1,8 +1,5 @@
-"""The program in an export's Job: pg_dump, compressed on the way, into one file of the volume.
+"""The program in the Jobs of an export: dumps a database into a file, cleans up, delivers.
 
-Layers, each importing only those before it: `failures`, `log`, `scrubbing`, `configuration`,
-`interruption` | the pure decisions `request`, `connection`, `connection_errors`,
-`dump_errors`, `storage_errors`, `client_choice`, `dump_command`, `progress` | the I/O
-`libpq`, `preflight`, `pg_dump`, `compression`, `streaming`, `artifact_file`, `memory_kills` |
-`export`, which puts them in order | `__main__`, the process around it.
+From the top down, each importing only what is below it: `__main__`, the process | `delivery` and
+`export`, the tasks | `postgres` and `volume`, what they work on | `task`, what every task has.
 """

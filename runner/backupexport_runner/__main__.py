@@ -1,7 +1,7 @@
-"""`backupexport-runner`: the process around one export, or around what comes after one.
+"""`backupexport-runner`: the process around one task, an export or what comes after one.
 
-The task runs in a thread of its own, so that the main thread can answer SIGTERM at once,
-whatever C code the task is in (see `interruption`).
+The task runs in a thread of its own, so that the main thread can answer SIGTERM at once, whatever
+C code the task is in (see `interruption`).
 """
 
 import contextlib
@@ -28,14 +28,7 @@ from backupexport_runner.postgres.connection import secret_values
 from backupexport_runner.postgres.libpq import parse_uri
 from backupexport_runner.postgres.libpq_parameters import SYSTEM_CERTIFICATES_VARIABLE
 from backupexport_runner.task.configuration import Configuration
-from backupexport_runner.task.failure import (
-    RunnerFailure,
-    cleanup_interrupted,
-    delivery_interrupted,
-    interrupted,
-    unforeseen,
-    unforeseen_in_delivery,
-)
+from backupexport_runner.task.failure import Failure, interrupted, unforeseen
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log, Scrubber
 from backupexport_runner.task.request import read_request, read_task
@@ -47,9 +40,12 @@ _SECONDS_TO_STOP = 1.5
 _UMASK = 0o027
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+# What has happened to the task: its outcome, its failure, or a signal (None).
+_Happened = queue.SimpleQueue[Outcome | Failure | None]
+
 
 def main() -> None:
-    """Run the task that the environment describes and exit with its code."""
+    """Runs the task that the environment describes, and exits with its code."""
     environment = dict(os.environ)
     # Neither libpq in this process (PGOPTIONS, PGSERVICE, …) nor any child sees it.
     os.environ.clear()
@@ -61,35 +57,32 @@ def main() -> None:
 def run(
     environment: Mapping[str, str], configuration: Configuration, questions: ServerQuestions
 ) -> int:
-    """Run one task, report its outcome, and return the exit code."""
+    """Runs one task, reports its outcome, and returns the exit code."""
     scrubber = Scrubber(secret_values(environment))
-    log = Log(scrubber)
     interruption = Interruption()
-    exporter = Exporter(configuration, questions, log, scrubber, interruption)
+    exporter = Exporter(configuration, questions, Log(scrubber), scrubber, interruption)
     # A SimpleQueue, unlike an Event, may be filled by a signal's handler.
-    happened: queue.SimpleQueue[Outcome | RunnerFailure | None] = queue.SimpleQueue()
+    happened: _Happened = queue.SimpleQueue()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: happened.put(None))
 
     def work() -> None:
-        happened.put(_outcome(exporter, environment, scrubber))
+        happened.put(_outcome(exporter, environment))
 
     threading.Thread(target=work, name="task", daemon=True).start()
     outcome = _first(happened)
     if outcome is None:
         interruption.request()
-        outcome = _last_outcome(happened)
+        outcome = _outcome_after_signal(happened)
     if outcome is None:
         interruption.abandon()
-        outcome = _stopped(environment)
-    if isinstance(outcome, RunnerFailure):
-        return _report_failure(outcome, configuration, log, scrubber, interruption)
-    return _report_success(outcome, configuration, log)
+        outcome = interrupted(_named_task(environment))
+    if isinstance(outcome, Failure):
+        return _report_failure(outcome, exporter)
+    return _report_success(outcome, exporter)
 
 
-def _outcome(
-    exporter: Exporter, environment: Mapping[str, str], scrubber: Scrubber
-) -> Outcome | RunnerFailure:
+def _outcome(exporter: Exporter, environment: Mapping[str, str]) -> Outcome | Failure:
     log, interruption = exporter.log, exporter.interruption
     exports = exporter.configuration.exports
     try:
@@ -98,19 +91,22 @@ def _outcome(
             return Outcome(exporter.run(environment))
         kind = delivery_kind(task)
         if kind is not None:
-            return deliver(kind, environment, exports, log, scrubber, interruption)
+            return deliver(kind, environment, exports, log, exporter.scrubber, interruption)
         return clean_up(task, exports, read_request(environment), log)
-    except RunnerFailure as failure:
-        return _stopped(environment) if interruption.requested else failure
+    except Failure as failure:
+        return interrupted(_named_task(environment)) if interruption.requested else failure
     except Exception:  # noqa: BLE001 - whatever it is, the task must end with a report
         log.event("unexpected", traceback=traceback.format_exc())
-        return unforeseen_in_delivery() if _is_delivery(environment) else unforeseen()
+        return unforeseen(_named_task(environment))
 
 
-def _first(
-    happened: "queue.SimpleQueue[Outcome | RunnerFailure | None]",
-) -> Outcome | RunnerFailure | None:
-    """What happens first, None for a signal.
+def _named_task(environment: Mapping[str, str]) -> str:
+    """Returns the task as the environment names it, known or not."""
+    return environment.get(ENV_TASK, TASK_EXPORT)
+
+
+def _first(happened: _Happened) -> Outcome | Failure | None:
+    """Waits for what happens first.
 
     A signal that comes just as the wait begins doesn't end it: its handler runs when the thread
     wakes up, so it wakes up often.
@@ -120,10 +116,8 @@ def _first(
             return happened.get(timeout=_SECONDS_TO_NOTICE)
 
 
-def _last_outcome(
-    happened: "queue.SimpleQueue[Outcome | RunnerFailure | None]",
-) -> Outcome | RunnerFailure | None:
-    """The outcome after a signal, None where none comes in time.
+def _outcome_after_signal(happened: _Happened) -> Outcome | Failure | None:
+    """Returns the outcome, None if it doesn't come in time.
 
     An artifact that was complete just before the signal stays one.
     """
@@ -134,59 +128,42 @@ def _last_outcome(
     return outcome
 
 
-def _stopped(environment: Mapping[str, str]) -> RunnerFailure:
-    if _is_delivery(environment):
-        return delivery_interrupted()
-    is_export = environment.get(ENV_TASK, TASK_EXPORT) == TASK_EXPORT
-    return interrupted() if is_export else cleanup_interrupted()
-
-
-def _is_delivery(environment: Mapping[str, str]) -> bool:
-    return delivery_kind(environment.get(ENV_TASK, TASK_EXPORT)) is not None
-
-
-def _report_success(outcome: Outcome, configuration: Configuration, log: Log) -> int:
-    artifact = outcome.artifact
+def _report_success(outcome: Outcome, exporter: Exporter) -> int:
+    artifact, log = outcome.artifact, exporter.log
     if artifact is not None:
         log.event("completed", path=artifact.path, size_bytes=artifact.size_bytes)
     elif outcome.message is not None:
         log.event("delivered", message=outcome.message)
     else:
         log.event("nothing_left")
-    _write_termination_message(outcome, configuration, log)
+    _write_termination_message(outcome, exporter)
     return int(ExitCode.SUCCESS)
 
 
-def _report_failure(
-    failure: RunnerFailure,
-    configuration: Configuration,
-    log: Log,
-    scrubber: Scrubber,
-    interruption: Interruption,
-) -> int:
-    """Report it; a termination message only where nothing of the attempt is left.
+def _report_failure(failure: Failure, exporter: Exporter) -> int:
+    """Reports it, with a termination message only if nothing of the attempt is left.
 
-    That is what the message stands for besides its words: without one the operator has the
-    volume tidied.
+    The operator has the volume tidied after a failure without a message.
     """
-    message = scrubber.clean(failure.message)
-    log.event("failed", exit_code=int(failure.exit_code), message=message)
-    if interruption.is_anything_left:
-        log.event("partial_file_left")
+    message = exporter.scrubber.clean(failure.message)
+    exporter.log.event("failed", exit_code=int(failure.exit_code), message=message)
+    if exporter.interruption.is_anything_left:
+        exporter.log.event("partial_file_left")
     else:
-        _write_termination_message(Outcome(message=message), configuration, log)
+        _write_termination_message(Outcome(message=message), exporter)
     return int(failure.exit_code)
 
 
-def _write_termination_message(outcome: Outcome, configuration: Configuration, log: Log) -> None:
+def _write_termination_message(outcome: Outcome, exporter: Exporter) -> None:
     try:
-        configuration.termination_message.write_text(outcome_text(outcome), encoding="utf-8")
+        path = exporter.configuration.termination_message
+        path.write_text(outcome_text(outcome), encoding="utf-8")
     except OSError as error:
-        log.event("termination_message_lost", error=str(error))
+        exporter.log.event("termination_message_lost", error=str(error))
 
 
 def _exit(exit_code: int) -> None:
-    # At once: a thread that sits in a name look-up or in fsync must not hold the process.
+    # At once: a thread in a name look-up or in fsync must not hold the process.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(exit_code)

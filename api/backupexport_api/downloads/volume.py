@@ -16,10 +16,6 @@ from backupexport_api.jobs.finished_file import FinishedFile
 _THREADS = 4
 _OPEN_SECONDS = 4.0
 _READ_SECONDS = 60.0
-# What there is instead of a file or of one of its directories.
-_NOT_THERE = (
-    errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.ENAMETOOLONG
-)  # fmt: skip
 
 _log = logging.getLogger(__name__)
 
@@ -122,7 +118,7 @@ class ExportVolume:
             _log.warning("%s on the volume is not what was exported: %s", file.path, error)
             raise FileGoneError from error
         except (OSError, ThreadsBusyError) as error:
-            if getattr(error, "errno", None) in _NOT_THERE:
+            if isinstance(error, OSError) and volume.is_missing(error):
                 _log.info("%s is not on the volume: %s", file.path, _why(error))
                 raise FileGoneError from error
             raise VolumeUnavailableError(_why(error)) from error

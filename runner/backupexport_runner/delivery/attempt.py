@@ -1,4 +1,4 @@
-"""One attempt to bring what became of an export to its owner, in the way that the task names."""
+"""One attempt to bring the end of an export to its owner, by the kind that the task names."""
 
 import importlib
 import pkgutil
@@ -8,13 +8,13 @@ from pathlib import Path
 from backupexport_contract.runner_protocol import Outcome
 
 from backupexport_runner.delivery import kinds
-from backupexport_runner.delivery.parcel import _NO_SECRET, _SHORTEST_SECRET, read_parcel
+from backupexport_runner.delivery.parcel import read_parcel
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log, Scrubber
 
 
 def known_kinds() -> frozenset[str]:
-    """Every kind of delivery that this runner knows."""
+    """Returns the kinds of delivery, which are the packages in `kinds`."""
     return frozenset(module.name for module in pkgutil.iter_modules(kinds.__path__))
 
 
@@ -26,17 +26,8 @@ def deliver(
     scrubber: Scrubber,
     interruption: Interruption,
 ) -> Outcome:
-    """Make the attempt; an Outcome with a sentence, or RunnerFailure."""
+    """Makes the attempt; returns an Outcome with a sentence.  Raises Failure."""
     parcel = read_parcel(environment, exports, log, interruption)
-    # `credential` strips them.
-    values = [
-        text
-        for key, value in parcel.secret.items()
-        if key != _NO_SECRET
-        for text in (value, value.strip())
-    ]
-    scrubber.learn(value for value in values if len(value) >= _SHORTEST_SECRET)
-    if parcel.end.notify_email:
-        scrubber.learn([parcel.end.notify_email])
+    scrubber.learn(parcel.hidden)
     module = importlib.import_module(f"{kinds.__name__}.{kind}")
     return Outcome(message=module.deliver(parcel))

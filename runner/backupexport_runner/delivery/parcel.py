@@ -1,6 +1,5 @@
-"""What a delivery has to go by: the export's end, the kind's settings, its Secret."""
+"""What a delivery works with: the export's end, the kind's settings and its Secret."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,24 +9,24 @@ from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import ExportEnd
 
-from backupexport_runner.task.failure import RunnerFailure, malformed_delivery
+from backupexport_runner.task.failure import Failure, malformed_delivery
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log
 from backupexport_runner.task.request import Request, read_request
 
-# A shorter one is in every other word.
-_SHORTEST_SECRET = 4
-# An ordinary word as often as not, without which no sentence can be read.
-_NO_SECRET = "username"
+# Shorter values are not hidden: they are in every other word.
+_SHORTEST_HIDDEN = 4
+# Not hidden: an ordinary word as often as not, without which no sentence can be read.
+_USERNAME = "username"
 
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """What a delivery has to go by.
+    """What a delivery works with.
 
     `settings` are the kind's under their names in an ExportTarget, checked by the operator;
-    `secret` is its Secret, key by key.  `check` raises RunnerFailure where the process has been
-    asked to stop.  Below `exports` is the project's directory, where the kind needs it.
+    `secret` is its Secret, key by key.  `check` raises Failure if the process has been asked to
+    stop.  `exports` is the mount with the project's directory.
     """
 
     request: Request
@@ -39,28 +38,34 @@ class Parcel:
     check: Callable[[], None]
 
     def credential(self, key: str) -> str:
-        """The Secret's value under `key`, or RunnerFailure(SECRET_INVALID)."""
+        """Returns the Secret's value under `key`.  Raises Failure(SECRET_INVALID)."""
         value = self.secret.get(key, "").strip()
         if not value:
-            raise RunnerFailure(
+            raise Failure(
                 ExitCode.SECRET_INVALID,
                 f"The delivery's Secret has no {key}: add the key for the next export.",
             )
         return value
 
+    @property
+    def hidden(self) -> list[str]:
+        """The values that the log must hide: those of the Secret, and the mail's address."""
+        values = [value for key, value in self.secret.items() if key != _USERNAME]
+        # `credential` strips them.
+        values += [value.strip() for value in values]
+        hidden = [value for value in values if len(value) >= _SHORTEST_HIDDEN]
+        return [*hidden, self.end.notify_email or ""]
+
 
 def read_parcel(
     environment: Mapping[str, str], exports: Path, log: Log, interruption: Interruption
 ) -> Parcel:
-    """Read what the operator has put into the environment; RunnerFailure where it can't be read."""
+    """Returns what the operator has put into the environment.  Raises Failure(BAD_REQUEST)."""
     end = protocol.read_export_end(environment.get(protocol.ENV_EXPORT_END, ""))
     if end is None:
         raise malformed_delivery(f"{protocol.ENV_EXPORT_END} can't be read")
-    try:
-        settings = json.loads(environment.get(protocol.ENV_DELIVERY_SETTINGS, ""))
-    except ValueError:
-        raise malformed_delivery(f"{protocol.ENV_DELIVERY_SETTINGS} can't be read") from None
-    if not isinstance(settings, dict):
+    settings = protocol.json_object(environment.get(protocol.ENV_DELIVERY_SETTINGS, ""))
+    if settings is None:
         raise malformed_delivery(f"{protocol.ENV_DELIVERY_SETTINGS} can't be read")
     prefix = protocol.SECRET_ENV_PREFIX
     return Parcel(

@@ -1,4 +1,4 @@
-"""The shell commands that check a finished file and restore it, as the web page prints them."""
+"""Shell commands that check a finished file and restore it, as the web page prints them."""
 
 import re
 import shlex
@@ -7,17 +7,17 @@ _DECOMPRESSORS = {"zstd": "zstd", "gzip": "gzip"}
 
 
 def file_name(path: str) -> str:
-    """The file's own name."""
+    """Returns the name at the end of the path."""
     return path.rpartition("/")[2]
 
 
 def check_command(path: str, sha256: str) -> str:
-    """What compares the file in the current directory with its checksum."""
+    """Returns what compares the file in the current directory with its checksum (hex)."""
     return f"echo {shlex.quote(f'{sha256}  {file_name(path)}')} | sha256sum --check"
 
 
 def restore_command(path: str, dump_format: str, compression: str) -> str:
-    """What brings the file in the current directory into DATABASE."""
+    """Returns what restores the file in the current directory into DATABASE."""
     file = shlex.quote(file_name(path))
     decompressor = _DECOMPRESSORS.get(compression)
     if dump_format == "tar":

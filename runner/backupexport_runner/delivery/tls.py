@@ -1,16 +1,17 @@
-"""How a delivery trusts the server that it speaks TLS with: one verdict for every kind."""
+"""Whom a delivery trusts that it speaks TLS with, whatever its kind."""
 
 import ssl
 
 from backupexport_contract.reasons import ExitCode
+from backupexport_runtime.tls import TOO_STRICT
 
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 
 
 def tls_context(certificates: str | None) -> ssl.SSLContext:
-    """Verifies the chain and the host's name, by these certificates or else the system's.
+    """Returns a context that checks chain and host name, by these certificates or the system's.
 
-    RunnerFailure(DELIVERY_REFUSED) where there is no certificate among them.
+    Raises Failure(DELIVERY_REFUSED) if the text holds no certificate.
     """
     try:
         # PEM is ASCII; anything else is in the comments of a bundle.
@@ -21,15 +22,12 @@ def tls_context(certificates: str | None) -> ssl.SSLContext:
     except (ssl.SSLError, ValueError):
         raise _no_certificates() from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Python's default since 3.13.  It refuses what `openssl req -x509` makes unless told more, and
-    # what every other client trusts: authorities without a key usage, certificates without an
-    # Authority Key Identifier.  Chain, name and dates are checked as ever.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context.verify_flags &= ~TOO_STRICT
     return context
 
 
-def _no_certificates() -> RunnerFailure:
-    return RunnerFailure(
+def _no_certificates() -> Failure:
+    return Failure(
         ExitCode.DELIVERY_REFUSED,
         "caCertificates of the delivery holds no certificate in PEM: correct it.",
     )

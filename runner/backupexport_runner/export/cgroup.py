@@ -1,21 +1,26 @@
-"""How often the kernel has killed for memory in the container's cgroup."""
+"""What the container's cgroup says: its CPUs, and how often the kernel killed for memory."""
 
 import math
 import os
 from pathlib import Path
 
-# Each thread of zstd keeps some 16 MB of buffers; more of them than this outrun any pg_dump.
+# Each thread of zstd takes some 16 MB, and four are faster than any pg_dump.
 _MOST_THREADS = 4
+
+# Version 2, then version 1, which nodes may still have.
+# https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files
+# https://docs.kernel.org/admin-guide/cgroup-v1/memory.html#oom-control
+_COUNTERS = ("memory.events", "memory/memory.oom_control")
 
 
 def thread_count(cgroup: Path) -> int:
-    """How many threads can run at once: the cores, or the container's limit if that is less."""
+    """Returns how many threads can run at once: the cores, or the container's limit if lower."""
     cores = len(os.sched_getaffinity(0))
     return max(1, min(cores, _cpu_limit(cgroup) or cores, _MOST_THREADS))
 
 
 def _cpu_limit(cgroup: Path) -> int | None:
-    """`cpu.max` of cgroup v2, in whole CPUs, rounded up; None where there is no limit.
+    """Returns `cpu.max` of cgroup v2 in CPUs, rounded up; None if there is no limit.
 
     https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu-interface-files
     """
@@ -26,14 +31,8 @@ def _cpu_limit(cgroup: Path) -> int | None:
         return None
 
 
-# Version 2, then version 1, which nodes may still have.
-# https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files
-# https://docs.kernel.org/admin-guide/cgroup-v1/memory.html#oom-control
-_COUNTERS = ("memory.events", "memory/memory.oom_control")
-
-
 def memory_kills(cgroup: Path) -> int:
-    """`oom_kill` of the cgroup; 0 where it can't be read."""
+    """Returns `oom_kill` of the cgroup, 0 if it can't be read."""
     for name in _COUNTERS:
         try:
             lines = (cgroup / name).read_text(encoding="ascii").splitlines()

@@ -1,8 +1,8 @@
-"""The compressors, and how many threads they may use.
+"""The compressors.
 
-zstd: level 1 with the frame's checksum.  On two cores with the server on them, too, it is
-level 1 that keeps up with pg_dump; level 2 makes files up to a twentieth smaller.  Measured on
-the text of dumps, MB a CPU second and ratio:
+zstd: level 1 with the frame's checksum.  On two cores that the server uses, too, only level 1
+keeps up with pg_dump; level 2 makes files up to a twentieth smaller.  Measured on the text of
+dumps, MB a CPU second and ratio:
 
     rows of          level 1     level 2     level 3
     mixed columns    623  3.81   412  3.81   260  3.69
@@ -27,14 +27,14 @@ Chunk = bytes | memoryview
 
 
 class Compressor(Protocol):
-    """Takes the stream in pieces; what it returns, in order, is the file."""
+    """Takes the stream in pieces, and returns the file in pieces."""
 
     def compress(self, data: Chunk, /) -> Chunk:
-        """Take a piece, which is free again afterwards; may return nothing yet."""
+        """Takes a piece, whose memory may be used again afterwards; may return b"" yet."""
         ...
 
     def flush(self) -> bytes:
-        """The end of the file."""
+        """Returns the end of the file."""
         ...
 
 
@@ -47,7 +47,7 @@ class _Uncompressed:
 
 
 def compressor(compression: str, threads: int) -> Compressor:
-    """A new stream of `none`, `zstd` or `gzip`."""
+    """Returns a new compressor of `none`, `zstd` or `gzip`; zstd uses so many threads."""
     if compression == "zstd":
         import zstandard  # noqa: PLC0415 - each export needs one of them at most
 

@@ -1,4 +1,4 @@
-"""One export from its environment to its artifact: observe, decide, apply, in this order."""
+"""One export, from its environment to its artifact."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -14,11 +14,11 @@ from backupexport_runner.export.streaming import Streamed, stream
 from backupexport_runner.postgres.clients import Client, choose_client, installed_clients
 from backupexport_runner.postgres.connection import UriParser, read_connection
 from backupexport_runner.postgres.dump_failures import (
+    DumpEnd,
     Obstacle,
-    killed_failure,
+    dump_failure,
     other_dump_failure,
     permission_failure,
-    read_dump_errors,
 )
 from backupexport_runner.postgres.libpq_parameters import (
     child_environment,
@@ -28,7 +28,7 @@ from backupexport_runner.postgres.libpq_parameters import (
 from backupexport_runner.postgres.pg_dump import PgDump, dump_command, dump_version, running_pg_dump
 from backupexport_runner.postgres.preflight import Server, find_obstacle, look_at_server
 from backupexport_runner.task.configuration import Configuration
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log, Scrubber
 from backupexport_runner.task.request import Request, read_request
@@ -44,7 +44,7 @@ from backupexport_runner.volume.manifest import manifest_name, manifest_text
 
 @dataclass(frozen=True, slots=True)
 class ServerQuestions:
-    """What is asked of the server and of libpq; tests answer it themselves."""
+    """The calls that ask libpq and the server; tests put others in their place."""
 
     parse_uri: UriParser
     look_at_server: Callable[[Mapping[str, str]], Server] = look_at_server
@@ -53,7 +53,7 @@ class ServerQuestions:
 
 @dataclass(frozen=True, slots=True)
 class Exporter:
-    """Everything around an export that is not the export's own."""
+    """Exports; holds what the process has beside the export's environment."""
 
     configuration: Configuration
     questions: ServerQuestions
@@ -62,19 +62,18 @@ class Exporter:
     interruption: Interruption
 
     def run(self, environment: Mapping[str, str]) -> Artifact:
-        """The artifact, whole under its final name; RunnerFailure where there is none."""
+        """Returns the artifact, complete under its final name.  Raises Failure."""
         started_at = timestamps.to_text(timestamps.now())
         request = read_request(environment)
-        # First of all, so that an attempt that fails at once leaves nothing of earlier ones, too.
+        # First of all, so that an attempt that fails at once leaves nothing of earlier ones either.
         if (whole := tidy(self.configuration.exports, request, self.log)) is not None:
             self.log.event("already_complete", path=whole.path)
             return whole
         parameters = self._parameters(request, environment)
         server = self.questions.look_at_server(parameters)
         self.interruption.check()
-        client = choose_client(
-            installed_clients(self.configuration.clients), server.major, server.version
-        )
+        clients = installed_clients(self.configuration.clients)
+        client = choose_client(clients, server.major, server.version)
         return self._export(request, parameters, server, client, started_at)
 
     def _parameters(self, request: Request, environment: Mapping[str, str]) -> dict[str, str]:
@@ -148,43 +147,38 @@ class Exporter:
             if progress is not None:
                 self.log.progress(progress)
 
-        with running_pg_dump(command, environment, self._tell_complaint) as dump:
+        def tell(line: str) -> None:
+            self.log.event("pg_dump", message=line)
+
+        with running_pg_dump(command, environment, tell) as dump:
             self.log.event("dump_started", program=str(client.program), format=request.format)
-
-            def at_end() -> None:
-                kills = memory_kills(cgroup) - kills_before
-                self._judge_end(dump, parameters, kills)
-
             with self.interruption.kills(dump.process):
                 return stream(
                     dump.stdout,
                     compressor(request.compression, thread_count(cgroup)),
                     file.write,
                     count=count,
-                    at_end=at_end,
+                    at_end=lambda: self._check_end(dump, parameters, kills_before),
                 )
 
-    def _judge_end(self, dump: PgDump, parameters: Mapping[str, str], kills: int) -> None:
-        """Nothing where pg_dump ended well, else RunnerFailure."""
-        status, complaints = dump.wait()
+    def _check_end(self, dump: PgDump, parameters: Mapping[str, str], kills_before: int) -> None:
+        """Raises Failure unless pg_dump ended well."""
+        status, lines = dump.wait()
         self.log.event("dump_finished", exit_status=status)
         self.interruption.check()
-        if status == 0:
-            return
-        if status < 0:
-            raise killed_failure(-status, kills)
-        failure = read_dump_errors(complaints)
-        if failure is None:
-            failure = self._failure_by_catalogs(parameters)
-        raise failure or other_dump_failure(complaints, status)
+        if status != 0:
+            kills = memory_kills(self.configuration.cgroup) - kills_before
+            end = DumpEnd(status, lines, kills)
+            raise (
+                dump_failure(end)
+                or self._failure_by_catalogs(parameters)
+                or other_dump_failure(end)
+            )
 
-    def _failure_by_catalogs(self, parameters: Mapping[str, str]) -> RunnerFailure | None:
-        """What the server's catalogs say about words that are not English."""
+    def _failure_by_catalogs(self, parameters: Mapping[str, str]) -> Failure | None:
+        """Returns the failure that the server's catalogs explain, in any language of the server."""
         try:
             obstacle = self.questions.find_obstacle(parameters)
-        except RunnerFailure as unreachable:
+        except Failure as unreachable:
             return unreachable
         return permission_failure(obstacle) if obstacle else None
-
-    def _tell_complaint(self, line: str) -> None:
-        self.log.event("pg_dump", message=line)

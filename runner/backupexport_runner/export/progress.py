@@ -1,14 +1,14 @@
-"""When to tell how far the dump is, and how far that is in percent."""
+"""How far the dump is, in percent, and how often that is logged."""
 
 from backupexport_contract.runner_protocol import Progress
 
 _SECONDS_BETWEEN = 1.0
-# The estimate may be too low: 100 is for a file that is whole.
+# The estimate may be too low: 100 is for a complete file.
 _MOST_BEFORE_THE_END = 99
 
 
 class ProgressMeter:
-    """Turns byte counts into progress, at most once a second; percent never goes back."""
+    """Turns byte counts into progress, at most once a second; the percentage never falls."""
 
     def __init__(self, estimated_bytes: int, now: float) -> None:
         self._estimated = estimated_bytes
@@ -16,7 +16,7 @@ class ProgressMeter:
         self._percent = 0
 
     def update(self, dumped_bytes: int, now: float) -> Progress | None:
-        """The progress to tell at `now` (seconds of a monotonic clock), or None: too early."""
+        """Returns the progress at `now` (seconds of a monotonic clock); None if it is too early."""
         if now - self._told_at < _SECONDS_BETWEEN:
             return None
         self._told_at = now
@@ -26,5 +26,5 @@ class ProgressMeter:
         return Progress(self._percent, dumped_bytes, self._estimated)
 
     def complete(self, dumped_bytes: int) -> Progress:
-        """The last progress, for a file that is whole under its final name."""
+        """Returns the last progress, of a file that is complete under its final name."""
         return Progress(100, dumped_bytes, self._estimated)

@@ -1,8 +1,8 @@
 """One pass over pg_dump's output: count, compress, hash, write, in constant memory.
 
-One thread does it all: zstd compresses in threads of its own, and hashing and writing take a
-few percent of pg_dump's time (measured: a thread for reading and one for writing made it
-slower on two cores).
+One thread does all of it: zstd compresses in threads of its own, and hashing and writing take a few
+percent of pg_dump's time (measured: a thread for reading and one for writing made it slower on two
+cores).
 """
 
 import hashlib
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from backupexport_runner.export.compression import Chunk, Compressor
 
 _BUFFER_BYTES = 1024 * 1024
-# pg_dump writes 4 KiB at a time, and a reader that waits for it is woken for each: that costs
-# a fifth of its speed.  After a short read a nap lets the pipe (1 MiB) fill.
+# pg_dump writes 4 KiB at a time, and waking a waiting reader for each costs a fifth of its speed.
+# A nap after a short read lets the pipe (1 MiB) fill.
 _SHORT_READ_BYTES = 256 * 1024
 _NAP_SECONDS = 0.001
 
@@ -37,10 +37,10 @@ def stream(
     count: Callable[[int], None],
     at_end: Callable[[], None],
 ) -> Streamed:
-    """Move everything from the descriptor `source` through `compressor` to `write`.
+    """Moves everything from the descriptor `source` through `compressor` to `write`.
 
-    `count` gets the number of bytes read so far, after each read.  `at_end` is called between
-    the end of `source` and the end of the file: what it raises leaves the file without one.
+    `count` gets the number of bytes read so far, after each read.  `at_end` is called between the
+    end of `source` and the end of the file: if it raises, the file stays without its end.
     """
     digest = hashlib.sha256()
     read_bytes = written_bytes = 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Client:
 
 
 def installed_clients(root: Path) -> list[Client]:
-    """What lies at `<root>/<major>/bin/pg_dump`, as Debian and PGDG install it."""
+    """Returns the programs at `<root>/<major>/bin/pg_dump`, where Debian and PGDG install them."""
     return [
         Client(int(program.parts[-3]), program)
         for program in root.glob("*/bin/pg_dump")
@@ -28,21 +28,21 @@ def installed_clients(root: Path) -> list[Client]:
 
 
 def choose_client(clients: Iterable[Client], server_major: int, server_version: str) -> Client:
-    """The server's own major version, else the lowest newer one.
+    """Returns the client of the server's own major version, else the lowest newer one.
 
     pg_dump refuses a server newer than itself, and what a newer pg_dump writes may not load
     into an older server (https://www.postgresql.org/docs/current/app-pgdump.html, Notes).
-    RunnerFailure(SERVER_VERSION_UNSUPPORTED) where every client is older.
+    Raises Failure(SERVER_VERSION_UNSUPPORTED) if every client is older.
     """
     by_age = sorted(clients, key=lambda client: client.major)
+    if not by_age:
+        raise Failure(
+            ExitCode.INTERNAL, "The runner's image holds no pg_dump: use another runner.image."
+        )
     for client in by_age:
         if client.major >= server_major:
             return client
-    if not by_age:
-        raise RunnerFailure(
-            ExitCode.INTERNAL, "The runner's image holds no pg_dump: use another runner.image."
-        )
-    raise RunnerFailure(
+    raise Failure(
         ExitCode.SERVER_VERSION_UNSUPPORTED,
         f"The server is PostgreSQL {server_version}, the newest pg_dump of the runner is "
         f"{by_age[-1].major}: use a runner.image that holds pg_dump {server_major}.",

@@ -1,13 +1,13 @@
-"""Which database to connect to and how, from the values of the target's Secret.
+"""The connection to the database, read from the values of the target's Secret.
 
-Each value is taken from the first of these that has it: a key that `spec.keys` names, a part
-of the URI that `spec.keys` names, a well-known key, a part of the well-known URI.  So a Secret
-of CloudNativePG, which holds everything twice, needs no configuration, and a URI chosen on
-purpose beats keys that just lie beside it.
+Each value comes from the first of these that has it: a key that `spec.keys` names, a part of the
+URI that `spec.keys` names, a well-known key, a part of the well-known URI.  So a Secret of
+CloudNativePG, which holds everything twice, needs no configuration, and a URI chosen in `spec.keys`
+wins over other keys of the Secret.
 
 `spec.sslmode` and `spec.sslrootcert` of the ExportTarget win over all of them.  A root
-certificate without an sslmode means `verify-full`: whoever names a certificate authority wants
-it checked, and libpq's default (`prefer`) would fall back to no encryption at all
+certificate without an sslmode means `verify-full`: a certificate authority is named to be checked,
+and libpq's default (`prefer`) would fall back to no encryption at all
 (https://www.postgresql.org/docs/current/libpq-ssl.html).  `verify-full` without a root
 certificate uses the system's.
 """
@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 
 UriParser = Callable[[str], Mapping[str, str]]
-"""libpq's own reading of a URI or a keyword string; ValueError where it can't be read."""
+"""Reads a URI or a keyword string as libpq does.  Raises ValueError."""
 
 SYSTEM_CERTIFICATES = "system"
 
@@ -32,15 +32,10 @@ _DEFAULT_PORT = "5432"
 _ANY_DATABASE = "*"
 _PEM = "-----BEGIN CERTIFICATE-----"
 
-# Parts of a URI (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS).
+# The well-known keys are libpq's keywords, too, which are the parts of a URI
+# (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS).
 _LOGICAL_OF_KEYWORD = {
-    "host": "host",
-    "port": "port",
-    "user": "username",
-    "password": "password",
-    "dbname": "database",
-    "sslmode": "sslmode",
-    "sslrootcert": "sslrootcert",
+    key: logical for logical, keys in protocol.SECRET_KEYS.items() for key in keys
 }
 _TAKEN = {
     "target_session_attrs",
@@ -70,7 +65,10 @@ _IGNORED = {
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One database as one user; `sslrootcert` is PEM text or `system`."""
+    """A login to one database; `sslrootcert` is PEM text or `system`.
+
+    `more` has further parameters of libpq by keyword.
+    """
 
     host: str
     port: str
@@ -83,7 +81,7 @@ class Connection:
 
 
 def secret_values(environment: Mapping[str, str]) -> list[str]:
-    """Every value that must never be told: passwords, and URIs, which hold them."""
+    """Returns every value that must be hidden: passwords, and URIs, which hold them."""
     return [
         value.rstrip("\r\n")
         for name, value in environment.items()
@@ -93,12 +91,12 @@ def secret_values(environment: Mapping[str, str]) -> list[str]:
 
 
 def read_connection(environment: Mapping[str, str], parse_uri: UriParser) -> Connection:
-    """The connection, or RunnerFailure(SECRET_INVALID) that names the Secret and its keys."""
+    """Returns the connection.  Raises Failure(SECRET_INVALID) that names the keys."""
     return _Reader(environment, parse_uri).connection()
 
 
 class _Reader:
-    """The values of one Secret in the order in which they count."""
+    """Reads one Secret; `_sources` are its values in the order in which they win."""
 
     def __init__(self, environment: Mapping[str, str], parse_uri: UriParser) -> None:
         self._secret = environment.get(protocol.ENV_SECRET_NAME, "")
@@ -109,7 +107,7 @@ class _Reader:
             "sslrootcert": environment.get(protocol.ENV_SSLROOTCERT, "").strip(),
         }
         self._more: dict[str, str] = {}
-        self._uri_problem: RunnerFailure | None = None
+        self._uri_problem: Failure | None = None
         self._sources = [target]
         for values in (chosen, well_known):
             self._sources += [values, self._uri_parts(values.get("uri"), parse_uri)]
@@ -177,10 +175,10 @@ class _Reader:
         )
 
     def _uri_parts(self, uri: str | None, parse_uri: UriParser) -> dict[str, str]:
-        """The URI's parts by logical name.
+        """Returns the URI's parts by logical name.
 
-        A URI for another kind of client is no obstacle where the Secret says everything
-        without it, so what is wrong with it is only kept for later.
+        What is wrong with a URI is only kept for later: it may be for another kind of client, and
+        the Secret may have everything without it.
         """
         if uri is None:
             return {}
@@ -193,7 +191,7 @@ class _Reader:
                 "special characters of the password"
             )
             return {}
-        unknown = sorted(set(parts) - set(_LOGICAL_OF_KEYWORD) - _TAKEN - _IGNORED)
+        unknown = sorted(set(parts) - _LOGICAL_OF_KEYWORD.keys() - _TAKEN - _IGNORED)
         if unknown:
             self._uri_problem = self._invalid(
                 f"has a uri with the parameter {unknown[0]}, which exports don't support: "
@@ -202,13 +200,12 @@ class _Reader:
             return {}
         for keyword in sorted(_TAKEN & set(parts)):
             self._more.setdefault(keyword, parts[keyword])
-        return _cleaned(
-            {logical: parts.get(keyword, "") for keyword, logical in _LOGICAL_OF_KEYWORD.items()}
-        )
+        known = _LOGICAL_OF_KEYWORD.keys() & parts.keys()
+        return _cleaned({_LOGICAL_OF_KEYWORD[keyword]: parts[keyword] for keyword in known})
 
-    def _invalid(self, problem: str) -> RunnerFailure:
+    def _invalid(self, problem: str) -> Failure:
         name = f'Secret "{self._secret}"' if self._secret else "Secret"
-        return RunnerFailure(ExitCode.SECRET_INVALID, f"The target's {name} {problem}.")
+        return Failure(ExitCode.SECRET_INVALID, f"The target's {name} {problem}.")
 
 
 def _values(environment: Mapping[str, str], prefix: str, *, upper: bool) -> dict[str, str]:

@@ -1,111 +1,126 @@
-"""Why a connection failed: SQLSTATE and libpq's text → exit code and what to do.
+"""Why a connection to the server fails: from SQLSTATEs and libpq's text to exit code and advice.
 
-The server's text is in the server's language (lc_messages), its SQLSTATE is not, so the
-SQLSTATE decides where there is one.  libpq's own messages come in the runner's language,
-which is always English; so do PgBouncer's, whose SQLSTATE is often just 08P01.
+The server's text is in the server's language (lc_messages) and its SQLSTATE is not, so the
+SQLSTATE decides if there is one.  libpq's own messages are in English, the runner's language, and
+so are PgBouncer's, whose SQLSTATE is often just 08P01.
 SQLSTATEs: https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.task.failure import RunnerFailure, one_line
-
-_AUTHENTICATION = (
-    ExitCode.AUTHENTICATION_FAILED,
-    "The server refuses the user: correct username and password in the target's Secret, and "
-    "allow the runner's pods in pg_hba.conf",
-)
-_DATABASE = (
-    ExitCode.DATABASE_NOT_FOUND,
-    "The server has no such database: correct the database in the target's Secret or create it",
-)
-_NO_CONNECT = (
-    ExitCode.PERMISSION_DENIED,
-    "The user may not connect to the database: grant it CONNECT on the database",
-)
-_NO_SUPPORT_FOR_TLS = (
-    ExitCode.AUTHENTICATION_FAILED,
-    "The server's encryption is not what sslmode asks for: correct sslmode and sslrootcert of "
-    "the ExportTarget (or in the Secret), or the server's certificate",
-)
-_NO_PASSWORD = (
-    ExitCode.SECRET_INVALID,
-    "The server asks for a password and the target's Secret holds none: add the key password",
-)
-_NO_CERTIFICATES = (
-    ExitCode.SECRET_INVALID,
-    "The sslrootcert of the target can't be used: put the certificate authority's certificates "
-    "there in PEM",
-)
-_NO_HOST = (
-    ExitCode.CONNECTION_FAILED,
-    "The server's host name is unknown in the cluster: check the host in the target's Secret "
-    "(with its namespace, <service>.<namespace>)",
-)
-_TOO_MANY = (
-    ExitCode.CONNECTION_FAILED,
-    "The server has no connection left: free some or raise max_connections (or the user's limit)",
-)
-_UNREACHABLE = (
-    ExitCode.CONNECTION_FAILED,
-    "The server can't be reached or doesn't take connections now: check that it runs, host and "
-    "port in the target's Secret, and the network policies between",
-)
-
-_OF_SQLSTATE = {
-    "28000": _AUTHENTICATION,
-    "28P01": _AUTHENTICATION,
-    "3D000": _DATABASE,
-    "42501": _NO_CONNECT,
-    "53300": _TOO_MANY,
-}
-_OF_TEXT = (
-    (r"no password supplied", _NO_PASSWORD),
-    (
-        r"password authentication failed|SASL authentication failed|no such user"
-        r"|no pg_hba\.conf entry|role .* does not exist|role .* is not permitted to log in",
-        _AUTHENTICATION,
-    ),
-    (r"no such database|database .* does not exist", _DATABASE),
-    (r"permission denied for database", _NO_CONNECT),
-    (r"root certificate file|root\.crl|no certificate or crl found", _NO_CERTIFICATES),
-    (
-        r"certificate verify failed|server certificate for|does not support SSL"
-        r"|server does not support|channel binding|wrong version number"
-        r"|unsupported protocol|no protocols available|weak sslmode",
-        _NO_SUPPORT_FOR_TLS,
-    ),
-    (r"could not translate host name|Name or service not known", _NO_HOST),
-    (r"too many (clients|connections)|remaining connection slots", _TOO_MANY),
-)
+from backupexport_runner.task.failure import Failure, one_line
 
 _LONGEST_DETAIL = 500
 
 
-def connection_failure(sqlstates: Sequence[str], text: str) -> RunnerFailure:
-    """The verdict; `sqlstates` has one for each host or encryption that libpq tried.
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a connection fails and what to do, with the SQLSTATEs and English words that say so."""
 
-    A server that may get well counts more than one that won't: the attempt is repeated.
-    """
-    exit_code, advice = _verdict(sqlstates, text)
-    return RunnerFailure(exit_code, f"{advice} ({aside(text)}).")
-
-
-def connection_verdict_of_text(text: str) -> tuple[ExitCode, str] | None:
-    """What English text alone tells, or None."""
-    return next((verdict for pattern, verdict in _OF_TEXT if re.search(pattern, text)), None)
+    exit_code: ExitCode
+    advice: str
+    words: str
+    sqlstates: tuple[str, ...] = ()
 
 
-def _verdict(sqlstates: Sequence[str], text: str) -> tuple[ExitCode, str]:
-    known = [_OF_SQLSTATE.get(sqlstate, _UNREACHABLE) for sqlstate in sqlstates]
-    if known and not all(sqlstate.startswith("08") for sqlstate in sqlstates):
-        return next((one for one in known if one[0] == ExitCode.CONNECTION_FAILED), known[0])
-    return connection_verdict_of_text(text) or _UNREACHABLE
+# In order: the first whose words are in the text.  A new cause is an entry.
+CAUSES = (
+    # The server wants a password and the Secret has none.
+    Cause(
+        ExitCode.SECRET_INVALID,
+        "The server asks for a password and the target's Secret holds none: add the key password",
+        r"no password supplied",
+    ),
+    # The server knows neither this user nor this password, or not from this address.
+    Cause(
+        ExitCode.AUTHENTICATION_FAILED,
+        "The server refuses the user: correct username and password in the target's Secret, and "
+        "allow the runner's pods in pg_hba.conf",
+        r"password authentication failed|SASL authentication failed|no such user"
+        r"|no pg_hba\.conf entry|role .* does not exist|role .* is not permitted to log in",
+        ("28000", "28P01"),
+    ),
+    # The user may log in, and the database is not there.
+    Cause(
+        ExitCode.DATABASE_NOT_FOUND,
+        "The server has no such database: correct the database in the target's Secret or create it",
+        r"no such database|database .* does not exist",
+        ("3D000",),
+    ),
+    # The database is there, and closed to the user.
+    Cause(
+        ExitCode.PERMISSION_DENIED,
+        "The user may not connect to the database: grant it CONNECT on the database",
+        r"permission denied for database",
+        ("42501",),
+    ),
+    # libpq can't read the certificate authority's file.
+    Cause(
+        ExitCode.SECRET_INVALID,
+        "The sslrootcert of the target can't be used: put the certificate authority's certificates "
+        "there in PEM",
+        r"root certificate file|root\.crl|no certificate or crl found",
+    ),
+    # Client and server don't agree on TLS, or the client doesn't trust the certificate.
+    Cause(
+        ExitCode.AUTHENTICATION_FAILED,
+        "The server's encryption is not what sslmode asks for: correct sslmode and sslrootcert of "
+        "the ExportTarget (or in the Secret), or the server's certificate",
+        r"certificate verify failed|server certificate for|does not support SSL"
+        r"|server does not support|channel binding|wrong version number"
+        r"|unsupported protocol|no protocols available|weak sslmode",
+    ),
+    # DNS doesn't know the host.
+    Cause(
+        ExitCode.CONNECTION_FAILED,
+        "The server's host name is unknown in the cluster: check the host in the target's Secret "
+        "(with its namespace, <service>.<namespace>)",
+        r"could not translate host name|Name or service not known",
+    ),
+    # max_connections, or the limit of the role or of the database.
+    Cause(
+        ExitCode.CONNECTION_FAILED,
+        "The server has no connection left: free some or raise max_connections (or the user's "
+        "limit)",
+        r"too many (clients|connections)|remaining connection slots",
+        ("53300",),
+    ),
+)
+_UNREACHABLE = Cause(
+    ExitCode.CONNECTION_FAILED,
+    "The server can't be reached or doesn't take connections now: check that it runs, host and "
+    "port in the target's Secret, and the network policies between",
+    "",
+)
+
+
+def connection_failure(sqlstates: Sequence[str], text: str) -> Failure:
+    """Returns the failure; `sqlstates` has one for each host or encryption that libpq tried."""
+    cause = _cause(sqlstates, text)
+    return Failure(cause.exit_code, f"{cause.advice} ({aside(text)}).")
+
+
+def cause_in_text(text: str) -> Cause | None:
+    """Returns the first cause whose English words are in `text`, or None."""
+    return next((cause for cause in CAUSES if re.search(cause.words, text)), None)
+
+
+def _cause(sqlstates: Sequence[str], text: str) -> Cause:
+    if not sqlstates or all(sqlstate.startswith("08") for sqlstate in sqlstates):
+        return cause_in_text(text) or _UNREACHABLE
+    causes = [
+        next((cause for cause in CAUSES if sqlstate in cause.sqlstates), _UNREACHABLE)
+        for sqlstate in sqlstates
+    ]
+    # A server that may get well comes before one that won't: the attempt is then repeated.
+    passing = (cause for cause in causes if cause.exit_code == ExitCode.CONNECTION_FAILED)
+    return next(passing, causes[0])
 
 
 def aside(text: str) -> str:
-    """`text` fit to stand in brackets at the end of a sentence."""
+    """Returns `text` fit to stand in brackets at the end of a sentence."""
     return one_line(text, _LONGEST_DETAIL).rstrip(".")

@@ -1,10 +1,10 @@
-"""A connection through libpq that keeps SQLSTATE and always ends in time.
+"""Connects to the server through libpq, with SQLSTATEs and a time limit.
 
-`psycopg.connect` has neither: its error has no SQLSTATE when the connection itself fails, for
-libpq then offers nothing but text, and a name look-up or a silent server can outlast its
-timeout.  libpq puts the SQLSTATE into that text if PQsetErrorVerbosity asks for it before the
-server's answer is read ("FATAL:  28P01: password authentication failed …"), so this module
-drives PQconnectPoll itself, on psycopg's binding of libpq
+`psycopg.connect` has neither: if the connection itself fails, its error has no SQLSTATE, because
+libpq then offers only text, and a name look-up or a silent server can outlast its timeout.  libpq
+puts the SQLSTATE into that text if PQsetErrorVerbosity asks for it before the server's answer is
+read ("FATAL:  28P01: password authentication failed …"), so this module calls PQconnectPoll itself,
+on psycopg's binding of libpq
 (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PQCONNECTSTARTPARAMS).
 """
 
@@ -29,7 +29,7 @@ _LOCATION = re.compile(r"^[^\n]*: +\w+, \w+\.c:\d+$", re.MULTILINE)
 
 
 class ServerError(Exception):
-    """The server or libpq refuses; `sqlstates` in the order of the attempts, may be empty."""
+    """The server or libpq refuses; `sqlstates` has one for each attempt that got an answer."""
 
     def __init__(self, text: str) -> None:
         self.sqlstates = _SQLSTATE.findall(text)
@@ -38,7 +38,7 @@ class ServerError(Exception):
 
 
 def parse_uri(text: str) -> dict[str, str]:
-    """The parts of a connection URI or keyword string; ValueError where libpq can't read it."""
+    """Returns the parts of a connection URI or keyword string by keyword.  Raises ValueError."""
     try:
         parts = conninfo.conninfo_to_dict(text)
     except (Error, UnicodeError):
@@ -47,7 +47,7 @@ def parse_uri(text: str) -> dict[str, str]:
 
 
 class Session:
-    """One open connection; a context manager that closes it."""
+    """One open connection; the end of its context closes it."""
 
     def __init__(self, connection: "PGconn") -> None:
         self._connection = connection
@@ -60,17 +60,17 @@ class Session:
 
     @property
     def server_version_number(self) -> int:
-        """For example 170006."""
+        """The server's version as a number, for example 170006."""
         return self._connection.server_version
 
     @property
     def server_version(self) -> str:
-        """For example "17.6", without the packager's remark."""
+        """The server's version, for example "17.6", without the packager's remark."""
         text = self._connection.parameter_status(b"server_version") or b""
         return text.decode(errors="replace").partition(" ")[0]
 
     def rows(self, statements: str, seconds: float) -> list[list[str]]:
-        """The rows of the one statement that has any; ServerError also after `seconds`."""
+        """Returns the statements' rows, as text.  Raises ServerError, also after `seconds`."""
         deadline = time.monotonic() + seconds
         connection = self._connection
         try:
@@ -89,7 +89,7 @@ class Session:
 
 
 def connect(parameters: Mapping[str, str], seconds: float) -> Session:
-    """An open session; ServerError where there is none within `seconds`."""
+    """Returns an open session.  Raises ServerError, also after `seconds`."""
     deadline = time.monotonic() + seconds
     # fsencode, because a value that isn't UTF-8 comes from the environment as surrogates.
     # Non-blocking, so libpq's own connect_timeout has no say here.
@@ -104,7 +104,7 @@ def connect(parameters: Mapping[str, str], seconds: float) -> Session:
 
 
 def _finish_connecting(connection: "PGconn", deadline: float) -> None:
-    # What libpq asks for before the first poll: earlier, it would take no answer for a good one.
+    # libpq's documentation asks for this before the first poll.
     wanted = select.POLLOUT
     while connection.status != pq.ConnStatus.BAD:
         _wait(connection, wanted, deadline)
@@ -135,9 +135,9 @@ def _wait(connection: "PGconn", wanted: int, deadline: float) -> None:
 
 
 def _ask_for_sqlstate(connection: "PGconn") -> None:
-    """Call PQsetErrorVerbosity, which psycopg doesn't bind, in the libpq that psycopg uses.
+    """Calls PQsetErrorVerbosity, which psycopg doesn't bind, in the libpq that psycopg uses.
 
-    Where that can't be found the text stays without a SQLSTATE and is read as English.
+    If that can't be found, the text has no SQLSTATE and is read as English.
     """
     pointer = getattr(connection, "pgconn_ptr", None)
     loaded = re.search(r"/\S*/libpq[-.]\S*", Path("/proc/self/maps").read_text(encoding="utf-8"))

@@ -1,8 +1,10 @@
-"""A connection as libpq takes it: keywords for the preflight, environment for pg_dump."""
+"""A connection in libpq's own terms: keywords for the preflight, environment for pg_dump."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from psycopg import pq
 
 from backupexport_runner.postgres.connection import SYSTEM_CERTIFICATES, Connection
 
@@ -12,7 +14,7 @@ CONNECT_SECONDS = 10
 # lack the links by which OpenSSL would find it.
 SYSTEM_CERTIFICATES_VARIABLE = {"SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt"}
 
-# The kernel gives a silent peer up after a minute (30 + 3 * 10 seconds without an answer).
+# The kernel gives up a silent peer after a minute (30 + 3 * 10 seconds without an answer).
 # These have no environment variable, so they are the only parameters on pg_dump's command line.
 TCP_PARAMETERS = {
     "keepalives": "1",
@@ -22,33 +24,11 @@ TCP_PARAMETERS = {
     "tcp_user_timeout": "60000",
 }
 
-# https://www.postgresql.org/docs/current/libpq-envars.html
-_VARIABLE = {
-    "host": "PGHOST",
-    "port": "PGPORT",
-    "user": "PGUSER",
-    "password": "PGPASSWORD",
-    "dbname": "PGDATABASE",
-    "application_name": "PGAPPNAME",
-    "connect_timeout": "PGCONNECT_TIMEOUT",
-    "gssencmode": "PGGSSENCMODE",
-    "sslmode": "PGSSLMODE",
-    "sslrootcert": "PGSSLROOTCERT",
-    "target_session_attrs": "PGTARGETSESSIONATTRS",
-    "load_balance_hosts": "PGLOADBALANCEHOSTS",
-    "channel_binding": "PGCHANNELBINDING",
-    "require_auth": "PGREQUIREAUTH",
-    "ssl_min_protocol_version": "PGSSLMINPROTOCOLVERSION",
-    "ssl_max_protocol_version": "PGSSLMAXPROTOCOLVERSION",
-    "sslnegotiation": "PGSSLNEGOTIATION",
-    "sslsni": "PGSSLSNI",
-}
-
 
 def libpq_parameters(
     connection: Connection, certificates: str | None, job_id: str
 ) -> dict[str, str]:
-    """Every keyword except the TCP ones; `certificates` is a file's path, or `system`."""
+    """Returns every keyword except the TCP ones; `certificates` is a file's path, or `system`."""
     parameters = {
         "host": connection.host,
         "port": connection.port,
@@ -69,19 +49,26 @@ def libpq_parameters(
 
 
 def child_environment(parameters: Mapping[str, str], scratch: Path) -> dict[str, str]:
-    """The whole environment of pg_dump: nothing of the runner's own gets into it."""
+    """Returns the whole environment of pg_dump, with nothing of the runner's own.
+
+    libpq knows the variable of each keyword, for example PGHOST of `host`.
+    """
+    variables = {option.keyword: option.envvar for option in pq.Conninfo.get_defaults()}
     return {
         "PATH": "/usr/bin:/bin",
-        # Messages are read by `dump_errors`, which knows English.
+        # `dump_failures` reads English messages.
         "LC_ALL": "C.UTF-8",
         "HOME": str(scratch),
         **SYSTEM_CERTIFICATES_VARIABLE,
-        **{_VARIABLE[keyword]: value for keyword, value in parameters.items()},
+        **{
+            (variables[keyword.encode()] or b"").decode(): value
+            for keyword, value in parameters.items()
+        },
     }
 
 
 def write_certificates(connection: Connection, scratch: Path) -> str | None:
-    """What libpq takes as sslrootcert: a file of mode 0600 with the PEM text, or `system`."""
+    """Returns sslrootcert for libpq: the path of a new file (mode 0600), or `system`."""
     if connection.sslrootcert in (None, SYSTEM_CERTIFICATES):
         return connection.sslrootcert
     path = scratch / "sslrootcert.pem"

@@ -1,4 +1,4 @@
-"""pg_dump's command line."""
+"""pg_dump as a program: its command line, its process and its version."""
 
 import contextlib
 import fcntl
@@ -11,22 +11,27 @@ from typing import IO
 from backupexport_contract.reasons import ExitCode
 
 from backupexport_runner.postgres.libpq_parameters import TCP_PARAMETERS
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 
 # Waiting for a lock also makes everybody behind it wait.
 _LOCK_WAIT_MILLISECONDS = 120_000
 
 _FORMAT = {"sql": "plain", "tar": "tar"}
 
+# What an unprivileged process may ask for (/proc/sys/fs/pipe-max-size).
+_PIPE_BYTES = 1024 * 1024
+_KEPT_LINES = 40
+_LONGEST_LINE = 2000
+_VERSION_SECONDS = 20
+
 
 def dump_command(program: Path, dump_format: str) -> list[str]:
-    """The arguments, none of which comes from a request or a Secret.
+    """Returns the arguments, none of which comes from a request or a Secret.
 
-    Everything is kept that a restore of the whole database needs: owners, privileges, large
-    objects (which pg_dump takes along as long as no schema or table is chosen), comments,
-    publications and security labels
-    (https://www.postgresql.org/docs/current/app-pgdump.html).  Text stays in the database's own
-    encoding, into which not every SQL_ASCII database could be converted.
+    They keep everything that a restore of the whole database needs: owners, privileges, large
+    objects (which pg_dump includes unless a schema or table is chosen), comments, publications and
+    security labels (https://www.postgresql.org/docs/current/app-pgdump.html).  Text keeps the
+    database's own encoding, because not every SQL_ASCII database could be converted.
     """
     tcp = " ".join(f"{keyword}={value}" for keyword, value in TCP_PARAMETERS.items())
     return [
@@ -39,15 +44,8 @@ def dump_command(program: Path, dump_format: str) -> list[str]:
     ]
 
 
-# What an unprivileged process may ask for (/proc/sys/fs/pipe-max-size).
-_PIPE_BYTES = 1024 * 1024
-_KEPT_LINES = 40
-_LONGEST_LINE = 2000
-_VERSION_SECONDS = 20
-
-
 class Complaints:
-    """What pg_dump says on stderr: the first and the last lines of it, however much it is."""
+    """What pg_dump writes to stderr: its first and its last lines."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
@@ -55,7 +53,7 @@ class Complaints:
         self._last: list[str] = []
 
     def read(self, stream: IO[bytes]) -> None:
-        """Read to the end; each line is told at once, until there are too many."""
+        """Reads to the end; passes each line to `tell` at once, until there are too many."""
         # A limit, because a "line" may hold a whole query or never end.
         while line := stream.readline(_LONGEST_LINE):
             self._keep(line.decode(errors="replace").rstrip("\r\n"))
@@ -69,11 +67,11 @@ class Complaints:
 
     @property
     def lines(self) -> list[str]:
-        """The kept ones, in their order."""
+        """The kept lines, in their order."""
         return self._first + self._last
 
     def tell_last(self) -> None:
-        """Tell the lines that were too many to be told at once."""
+        """Passes the last lines to `tell`."""
         for line in self._last:
             self._tell(line)
 
@@ -93,7 +91,7 @@ class PgDump:
         self._reader.start()
 
     def wait(self) -> tuple[int, list[str]]:
-        """Exit status (negative: a signal) and stderr's lines, once the process is reaped."""
+        """Waits for the end; returns the exit status (negative: a signal) and stderr's lines."""
         status = self.process.wait()
         self._reader.join()
         self._complaints.tell_last()
@@ -104,7 +102,7 @@ class PgDump:
 def running_pg_dump(
     command: Sequence[str], environment: Mapping[str, str], tell: Callable[[str], None]
 ) -> Iterator[PgDump]:
-    """Start pg_dump; on the way out it is dead and reaped, whatever happened."""
+    """Starts pg_dump; at the end of the context it is dead and reaped, whatever happened."""
     with subprocess.Popen(
         command,
         env=environment,
@@ -122,7 +120,7 @@ def running_pg_dump(
 
 
 def dump_version(program: Path) -> str:
-    """For example "17.6", from `pg_dump (PostgreSQL) 17.6 (Debian 17.6-1)`."""
+    """Returns for example "17.6", from `pg_dump (PostgreSQL) 17.6 (Debian 17.6-1)`."""
     try:
         said = subprocess.run(
             [program, "--version"],
@@ -134,7 +132,7 @@ def dump_version(program: Path) -> str:
         ).stdout.decode(errors="replace")
         return said.split()[2]
     except (OSError, subprocess.SubprocessError, IndexError) as error:
-        raise RunnerFailure(
+        raise Failure(
             ExitCode.INTERNAL,
             f"The runner's {program} doesn't run ({type(error).__name__}): use another "
             "runner.image.",

@@ -1,4 +1,4 @@
-"""What the runner asks the server before the dump, and about its failure after it."""
+"""Asks the server for version and size before the dump, and what failed after it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _QUERY_SECONDS = 5
 # A little more than the server's own statement_timeout, for a server that stopped altogether.
 _ANSWER_SECONDS = _QUERY_SECONDS + 2
 
-# An address that swallows packets is given up by the kernel, and libpq tries the next one.
+# The kernel gives up an address that swallows packets after 4 seconds, and libpq tries the next.
 _GIVE_UP = {"tcp_user_timeout": "4000"}
 
 # Bytes of a plain dump for each byte on the server's disk.  A row loses its header and padding
@@ -56,7 +56,7 @@ SELECT CASE WHEN NOT s.usable THEN 'schema' WHEN c.relkind = 'S' THEN 'sequence'
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The server as the preflight found it; `estimated_bytes` is 0 where it would not tell."""
+    """The server's version, and the estimated size of the dump, 0 if unknown."""
 
     version_number: int
     version: str
@@ -69,13 +69,13 @@ class Server:
 
 
 def look_at_server(parameters: Mapping[str, str]) -> Server:
-    """Version and size of the database, or RunnerFailure where it can't be connected to."""
+    """Returns version and size.  Raises Failure if it can't connect."""
     with _connected(parameters) as session:
         try:
             rows = session.rows(_transaction(_SIZES), _ANSWER_SECONDS)
             sizes = [int(value) for value in rows[0]]
         except (libpq.ServerError, LookupError, ValueError):
-            # It only makes the percentage; the dump may well succeed.
+            # Only the percentage needs it; the dump may well succeed.
             sizes = []
         return Server(
             session.server_version_number, session.server_version, estimated_dump_bytes(*sizes)
@@ -83,7 +83,7 @@ def look_at_server(parameters: Mapping[str, str]) -> Server:
 
 
 def estimated_dump_bytes(heap: int = 0, toast: int = 0, large_objects: int = 0) -> int:
-    """What a plain dump will write, from sizes on the server's disk; 0 where all are unknown."""
+    """Returns the bytes of a plain dump, from bytes on the server's disk; 0 if all are unknown."""
     if not (heap or toast or large_objects):
         return 0
     guess = heap * _OF_HEAP + toast * _OF_TOAST + large_objects * _OF_LARGE_OBJECTS
@@ -91,9 +91,9 @@ def estimated_dump_bytes(heap: int = 0, toast: int = 0, large_objects: int = 0) 
 
 
 def find_obstacle(parameters: Mapping[str, str]) -> Obstacle | None:
-    """The first thing that the catalogs say the user can't read, in any language of the server.
+    """Returns the first object that the user can't read, from the server's catalogs.
 
-    RunnerFailure where the server can't be connected to any more, which then is the reason.
+    Raises Failure if it can't connect any more, which then is what ended the dump.
     """
     with _connected(parameters) as session:
         try:

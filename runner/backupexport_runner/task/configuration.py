@@ -1,4 +1,4 @@
-"""Where the runner finds its surroundings; fixed in the image, different in tests."""
+"""Where the runner finds its directories and files: fixed in the image, different in tests."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from backupexport_contract import runner_protocol
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Directories and files; never taken from the environment, which a Secret helps to fill."""
+    """Paths; never taken from the environment, to which a Secret adds whatever keys it has."""
 
     exports: Path = Path(runner_protocol.EXPORTS_MOUNT)
     scratch: Path = Path(runner_protocol.SCRATCH_MOUNT)

@@ -1,29 +1,17 @@
-"""Foreign words made fit to stand inside a sentence."""
+"""A failure ends a task: an exit code, and one sentence that says what to do."""
 
 import unicodedata
 
 from backupexport_contract.reasons import ExitCode
+from backupexport_contract.runner_protocol import TASK_EXPORT, delivery_kind
 
-# Controls, what turns a line around or hides in it, halves of characters, ends of lines.
-_HARMFUL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-
-
-def one_line(text: str, longest: int) -> str:
-    """`text` without what breaks a line or turns it around, of at most `longest` characters."""
-    visible = "".join(
-        " " if unicodedata.category(character) in _HARMFUL else character for character in text
-    )
-    flat = " ".join(visible.split())
-    return flat if len(flat) <= longest else flat[: longest - 1] + "…"
+# Control characters, characters that reverse a line or are invisible in it, lone surrogates, and
+# the separators of lines and paragraphs.
+_UNPRINTED_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
-# 128 + SIGKILL: what a container ends with when the kernel kills it for its memory.  The
-# operator reads the code together with a message as OutOfMemory.
-EXIT_OUT_OF_MEMORY = 137
-
-
-class RunnerFailure(Exception):  # noqa: N818 - a verdict, not a malfunction
-    """The export can't go on; `message` is one sentence that says what to do."""
+class Failure(Exception):  # noqa: N818 - what a task ends with, not a malfunction
+    """Ends the task with `exit_code`; `message` is one sentence that says what to do."""
 
     def __init__(self, exit_code: int, message: str) -> None:
         super().__init__(message)
@@ -31,51 +19,46 @@ class RunnerFailure(Exception):  # noqa: N818 - a verdict, not a malfunction
         self.message = message
 
 
-def interrupted() -> RunnerFailure:
-    """The end that SIGTERM asks for."""
-    return RunnerFailure(
-        ExitCode.INTERRUPTED,
-        "The export was stopped before it was complete: start it again.",
-    )
+def interrupted(task: str = TASK_EXPORT) -> Failure:
+    """Returns the failure of a task that SIGTERM has ended."""
+    if delivery_kind(task) is not None:
+        message = "The delivery was stopped before it was done; it is tried again."
+    elif task == TASK_EXPORT:
+        message = "The export was stopped before it was complete: start it again."
+    else:
+        message = "The cleanup was stopped before it was complete; it has to run again."
+    return Failure(ExitCode.INTERRUPTED, message)
 
 
-def cleanup_interrupted() -> RunnerFailure:
-    """The end of a cleanup that SIGTERM came before."""
-    return RunnerFailure(
-        ExitCode.INTERRUPTED,
-        "The cleanup was stopped before it was complete; it has to run again.",
-    )
-
-
-def delivery_interrupted() -> RunnerFailure:
-    """The end of a delivery that SIGTERM came before."""
-    return RunnerFailure(
-        ExitCode.INTERRUPTED,
-        "The delivery was stopped before it was done; it is tried again.",
-    )
-
-
-def unforeseen() -> RunnerFailure:
-    """The verdict on an error that is no verdict."""
-    return RunnerFailure(
-        ExitCode.INTERNAL,
-        "The runner failed in a way nobody foresaw: start the export again, and report the "
-        "traceback in the pod's log if it repeats.",
-    )
-
-
-def unforeseen_in_delivery() -> RunnerFailure:
-    """The same in a delivery, whose export is as good as before."""
-    return RunnerFailure(
-        ExitCode.INTERNAL,
+def unforeseen(task: str) -> Failure:
+    """Returns the failure of a task that ended with any other exception."""
+    message = (
         "The delivery failed in a way nobody foresaw; it is tried again: report the traceback in "
-        "the pod's log if it repeats.",
+        "the pod's log if it repeats."
+        if delivery_kind(task) is not None
+        else "The runner failed in a way nobody foresaw: start the export again, and report the "
+        "traceback in the pod's log if it repeats."
     )
+    return Failure(ExitCode.INTERNAL, message)
 
 
-def malformed_delivery(problem: str) -> RunnerFailure:
-    """The verdict on a delivery's Job that the operator can't have made."""
-    return RunnerFailure(
+def malformed_delivery(problem: str) -> Failure:
+    """Returns the failure of a delivery whose Job the operator can't have made."""
+    return Failure(
         ExitCode.BAD_REQUEST,
         f"The delivery's Job is not as the operator makes it: {problem}; report a bug.",
     )
+
+
+def one_line(text: str, longest: int) -> str:
+    """Returns `text`, which others wrote, fit for a sentence of ours.
+
+    Control characters become spaces, white space becomes single spaces, and what is longer than
+    `longest` characters is cut.
+    """
+    visible = "".join(
+        " " if unicodedata.category(character) in _UNPRINTED_CATEGORIES else character
+        for character in text
+    )
+    flat = " ".join(visible.split())
+    return flat if len(flat) <= longest else flat[: longest - 1] + "…"

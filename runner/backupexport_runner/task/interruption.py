@@ -1,9 +1,9 @@
 """SIGTERM, as the working thread sees it, and what an attempt has left on the volume.
 
-The signal arrives in the main thread, which may not wait for the worker: that one can sit in
-a name look-up or in fsync, where no Python code runs.  So the main thread kills pg_dump (the
-worker then reads the end of the stream), and if the worker still doesn't come back, takes the
-volume away from it and removes the partial file itself.
+The signal arrives in the main thread, which must not wait for the worker: the worker can be in a
+name look-up or in fsync, where no Python code runs.  So the main thread kills pg_dump, and the
+worker then reads the end of the stream.  If the worker still doesn't answer, the main thread
+forbids it to change the volume and removes the partial files itself.
 """
 
 import contextlib
@@ -18,20 +18,20 @@ _SECONDS_TO_TAKE_OVER = 0.25
 
 
 class Leftover(Protocol):
-    """What must not outlive an attempt that fails."""
+    """A file that must be removed if the attempt fails."""
 
     @property
     def is_gone(self) -> bool:
-        """Whether nothing of it can be on the volume, now or after a crash of the node."""
+        """Whether the volume has nothing of it, also after a crash of the node."""
         ...
 
     def discard(self) -> None:
-        """Try to make it so."""
+        """Tries to remove it."""
         ...
 
 
 class Interruption:
-    """Whether the export has been asked to stop, and what must not outlive it."""
+    """Whether the task has been asked to stop, and what it may leave on the volume."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -41,19 +41,19 @@ class Interruption:
         self._is_whole = False
 
     def request(self) -> None:
-        """Ask the worker to stop; its child is killed."""
+        """Asks the worker to stop, and kills its child processes."""
         self.requested = True
         for child in list(self._children):
             child.kill()
 
     def check(self) -> None:
-        """Raise RunnerFailure where the export has been asked to stop."""
+        """Raises Failure(INTERRUPTED) if the task has been asked to stop."""
         if self.requested:
             raise interrupted()
 
     @contextlib.contextmanager
     def kills(self, child: subprocess.Popen[bytes]) -> Iterator[None]:
-        """Within the context `child` dies with the request, also one that came just before."""
+        """Within the context, a request to stop kills `child`, also a request made just before."""
         self._children.append(child)
         try:
             if self.requested:
@@ -63,25 +63,24 @@ class Interruption:
             self._children.remove(child)
 
     def watch(self, leftover: Leftover) -> None:
-        """Count `leftover` among what the attempt may leave; to be said before it is made."""
+        """Registers a file that the attempt may leave; call it before the file is made."""
         self._leftovers.append(leftover)
 
     def changing(self) -> contextlib.AbstractContextManager[object]:
-        """The context in which names on the volume change; after `abandon` it never begins."""
+        """Returns the context of every change of a name on the volume; `abandon` closes it."""
         return self._volume
 
     def keep(self) -> None:
-        """Say that what is watched is whole under its final names, and to stay."""
+        """Marks the registered files as complete: they stay from now on."""
         self._is_whole = True
 
     def abandon(self) -> None:
-        """Remove what a worker that doesn't answer would leave behind.
+        """Removes the files of a worker that doesn't answer.
 
-        The worker can't change the volume any more: it may come back at any moment until the
-        process ends, and would make what has just been removed.  Where it sits in a change
-        itself, nobody can know how that ends, and nothing is done.
+        The lock is kept, because the worker may go on at any moment until the process ends, and
+        must not make again what has just been removed.  A worker that is in the middle of a change
+        holds the lock itself: then nothing is removed, since the change may still succeed.
         """
-        # Never released.
         if not self._volume.acquire(timeout=_SECONDS_TO_TAKE_OVER) or self._is_whole:
             return
         for leftover in reversed(self._leftovers):
@@ -89,5 +88,5 @@ class Interruption:
 
     @property
     def is_anything_left(self) -> bool:
-        """Whether something of the attempt is on the volume, or may be."""
+        """Whether the volume has something of the attempt, or may have."""
         return not all(leftover.is_gone for leftover in self._leftovers)

@@ -1,4 +1,4 @@
-"""Takes secret values out of text that leaves the process."""
+"""The task's log: lines of JSON on stdout, without any secret value."""
 
 import contextlib
 import json
@@ -10,18 +10,19 @@ from urllib.parse import quote
 
 from backupexport_contract import runner_protocol, timestamps
 
-_HIDDEN = "[hidden]"
+# Stands in place of a secret.
+HIDDEN = "[hidden]"
 
 
 class Scrubber:
-    """Replaces every spelling of the secrets it knows: as they are, in a URI, in JSON, in repr."""
+    """Hides the secrets it knows, as they are and as URIs, JSON and Python's repr spell them."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._spellings: list[str] = []
         self.learn(secrets)
 
     def learn(self, secrets: Iterable[str]) -> None:
-        """Hide these values too from now on; empty ones are no secret."""
+        """Hides these values, too, from now on; empty ones are ignored."""
         spellings = set(self._spellings)
         for secret in filter(None, secrets):
             spellings |= {
@@ -34,14 +35,14 @@ class Scrubber:
         self._spellings = sorted(spellings, key=len, reverse=True)
 
     def clean(self, text: str) -> str:
-        """`text` without any known secret."""
+        """Returns `text` without any known secret."""
         for spelling in self._spellings:
-            text = text.replace(spelling, _HIDDEN)
+            text = text.replace(spelling, HIDDEN)
         return text
 
 
 class Log:
-    """Writes one whole line at a time, from any thread, with every secret hidden."""
+    """Writes whole lines, from any thread, with every secret hidden."""
 
     def __init__(self, scrubber: Scrubber, stream: TextIO | None = None) -> None:
         self._scrubber = scrubber
@@ -49,7 +50,7 @@ class Log:
         self._lock = threading.Lock()
 
     def event(self, event: str, **fields: str | float | None) -> None:
-        """One line; texts among `fields` are scrubbed."""
+        """Writes one line with the time, `event` and `fields`."""
         clean = {
             name: self._scrubber.clean(value) if isinstance(value, str) else value
             for name, value in fields.items()
@@ -58,7 +59,7 @@ class Log:
         self._write(json.dumps(line, separators=(",", ":")))
 
     def progress(self, progress: runner_protocol.Progress) -> None:
-        """One progress line, as the operator reads it."""
+        """Writes one progress line, as the operator reads it."""
         now = timestamps.to_text(timestamps.now())
         self._write(runner_protocol.progress_line(progress, time=now))
 

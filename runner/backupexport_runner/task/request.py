@@ -1,7 +1,7 @@
-"""What to export, read from the environment and checked again.
+"""Reads the task and the export from the environment, and checks them again.
 
-The api and the CRD's schema have checked these values before; the runner writes files with
-them, so it trusts neither.
+The api and the CRD's schema have checked these values before, but the runner uses them in names
+of files, so it trusts neither.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from backupexport_contract import names, rules, timestamps
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.task.failure import RunnerFailure, malformed_delivery
+from backupexport_runner.task.failure import Failure, malformed_delivery
 
 _UNCOMPRESSED = "none"
 _TASKS = (protocol.TASK_EXPORT, protocol.TASK_TIDY, protocol.TASK_REMOVE)
@@ -19,7 +19,7 @@ _TASKS = (protocol.TASK_EXPORT, protocol.TASK_TIDY, protocol.TASK_REMOVE)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One export; `storage_path` and `file_name` are safe to use as they are."""
+    """One export; `storage_path` and `file_name` are safe to open as they are."""
 
     job_id: str
     project_id: str
@@ -31,12 +31,12 @@ class Request:
 
     @property
     def artifact_path(self) -> str:
-        """Where the artifact lies, relative to the volume's root."""
+        """The artifact's path, relative to the volume's root."""
         return names.artifact_path(self.project_id, self.storage_path, self.file_name)
 
 
 def read_task(environment: Mapping[str, str], delivery_kinds: frozenset[str]) -> str:
-    """One of the protocol's tasks, or RunnerFailure(BAD_REQUEST)."""
+    """Returns the task, one of the protocol's.  Raises Failure(BAD_REQUEST)."""
     task = environment.get(protocol.ENV_TASK, protocol.TASK_EXPORT)
     known = (*_TASKS, *map(protocol.delivery_task, sorted(delivery_kinds)))
     if task not in known:
@@ -45,11 +45,10 @@ def read_task(environment: Mapping[str, str], delivery_kinds: frozenset[str]) ->
 
 
 def read_request(environment: Mapping[str, str]) -> Request:
-    """The checked request, or RunnerFailure(BAD_REQUEST) that names the wrong variable."""
+    """Returns the checked request.  Raises Failure(BAD_REQUEST) that names the wrong variable."""
     job_id = _value(environment, protocol.ENV_JOB_ID)
     if not names.is_uuid(job_id):
         raise _bad(environment, protocol.ENV_JOB_ID, "must be a UUID")
-    created_at = _value(environment, protocol.ENV_CREATED_AT)
     request = Request(
         job_id=job_id,
         project_id=_ruled(environment, protocol.ENV_PROJECT_ID, rules.PROJECT_ID),
@@ -63,7 +62,7 @@ def read_request(environment: Mapping[str, str]) -> Request:
             else None
         ),
         file_name=_value(environment, protocol.ENV_FILE_NAME),
-        created_at=created_at,
+        created_at=_value(environment, protocol.ENV_CREATED_AT),
     )
     if request.file_name != _expected_file_name(environment, request):
         raise _bad(
@@ -107,11 +106,11 @@ def _chosen(environment: Mapping[str, str], name: str, choices: tuple[str, ...])
     return value
 
 
-def _bad(environment: Mapping[str, str], name: str, problem: str) -> RunnerFailure:
-    # The value itself is not repeated: it may be anything.
+def _bad(environment: Mapping[str, str], name: str, problem: str) -> Failure:
+    # The value is not repeated: it may be long, or a secret in the wrong place.
     if protocol.delivery_kind(environment.get(protocol.ENV_TASK, "")) is not None:
         return malformed_delivery(f"{name} {problem}")
-    return RunnerFailure(
+    return Failure(
         ExitCode.BAD_REQUEST,
         f"The export's Job is not as the operator makes it: {name} {problem}; "
         "start the export again, and report a bug if it repeats.",

@@ -1,43 +1,42 @@
-"""What is left of an export on the volume, and its removal.
+"""Removes from the volume what is left of an export: the tasks `tidy` and `remove`.
 
-`tidy` leaves one of two things: the whole artifact, which it returns, or nothing of the job.  A
-file under its final name without a manifest that agrees is an attempt's that died between the
-two renames.  It may well be whole, but nothing proves that any more, and nobody would ever look
-for it: it goes, too, and a retry makes it again.
+`tidy` leaves either the complete artifact, which it returns, or nothing of the export.  A file
+under its final name without a manifest that agrees comes from an attempt that died between the two
+renames.  It may be complete, but nothing proves that any more, and nobody would ever look for it,
+so it is removed, too, and a retry makes it again.
 
-`tidy` is harmless beside an attempt that is still running.  The hidden files go before the
-artifact is judged: an attempt that has lost one of them can't give it its final name, and one
-that has given both already is found whole.  What an attempt puts in the place of a file that
-was there before is left alone.
+`tidy` is harmless beside an attempt that is still running.  It removes the hidden files before it
+judges the artifact: an attempt that has lost one of them can't give it its final name, and the
+artifact of one that has renamed both is found complete.  A file that an attempt puts in the place
+of one that was there before is left alone.
 
-`remove` takes the manifest first, and the file once that is on the disk: whatever dies on the
-way, no manifest tells of a file that isn't there, and `tidy` and `remove` find the rest.
+`remove` removes the manifest first, and the file once that is on the disk: whatever dies on the
+way, there is no manifest without its file, and `tidy` and `remove` find the rest.
 
-What deliveries noted about the artifact stays as long as that does, and goes after it.
+Notes of deliveries stay as long as the artifact, and are removed after it.
 
-Both are for repeating.  They touch names that hold the job's id, in the one directory of the
-request, and follow no link: a link of such a name goes, what it leads to stays, and a directory
-of such a name is left alone.
+Both tasks can be repeated.  They touch names that hold the job's id, in the one directory of the
+request, and follow no link: a link of such a name is removed, what it leads to stays, and so does a
+directory of such a name.
 """
 
-import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from backupexport_contract.runner_protocol import TASK_REMOVE, Artifact, Outcome
+from backupexport_runtime import volume
 
 from backupexport_runner.task.log import Log
 from backupexport_runner.task.request import Request
 from backupexport_runner.volume.artifact import remove_file, remove_stale_partials
 from backupexport_runner.volume.delivery_notes import remove_delivery_journals
 from backupexport_runner.volume.directories import existing_directory
-from backupexport_runner.volume.failures import storage_failure
+from backupexport_runner.volume.failures import volume_errors
 from backupexport_runner.volume.manifest import artifact_of, manifest_name, read_manifest
 
 
 def clean_up(task: str, mount: Path, request: Request, log: Log) -> Outcome:
-    """Carry out the protocol's `tidy` or `remove`; RunnerFailure where the volume refuses."""
+    """Runs the task `tidy` or `remove`.  Raises Failure if the volume refuses."""
     if task == TASK_REMOVE:
         remove(mount, request, log)
         return Outcome()
@@ -45,8 +44,8 @@ def clean_up(task: str, mount: Path, request: Request, log: Log) -> Outcome:
 
 
 def tidy(mount: Path, request: Request, log: Log) -> Artifact | None:
-    """The whole artifact, or None: then nothing of the job is left."""
-    with existing_directory(mount, request.storage_path) as directory, _volume_errors():
+    """Returns the complete artifact; None if there is none, and then nothing of the job is left."""
+    with existing_directory(mount, request.storage_path) as directory, volume_errors():
         if directory is None:
             return None
         finals = _final_names(request)
@@ -63,8 +62,8 @@ def tidy(mount: Path, request: Request, log: Log) -> Artifact | None:
 
 
 def remove(mount: Path, request: Request, log: Log) -> None:
-    """Leave nothing of the job, whole or not."""
-    with existing_directory(mount, request.storage_path) as directory, _volume_errors():
+    """Removes everything of the job, complete or not."""
+    with existing_directory(mount, request.storage_path) as directory, volume_errors():
         if directory is None:
             return
         _remove_partials(directory, request, log)
@@ -80,7 +79,7 @@ def _final_names(request: Request) -> tuple[str, str]:
 def _remove_partials(directory: int, request: Request, log: Log) -> None:
     for name in remove_stale_partials(directory, request.job_id):
         log.event("stale_partial_removed", name=name)
-    # Also where nothing was left to remove: who removed it may have died before this.
+    # Also if nothing was left to remove: the process that removed it may have died before this.
     os.fsync(directory)
 
 
@@ -94,23 +93,14 @@ def _remove_journals(directory: int, request: Request, log: Log) -> None:
     removed = remove_delivery_journals(directory, request.file_name)
     for name in removed:
         log.event("delivery_journal_removed", name=name)
-    # Who dies before this is repeated, and begins with an fsync.
+    # A process that dies before this is started again, and begins with an fsync.
     if removed:
         os.fsync(directory)
 
 
 def _identity(directory: int, name: str) -> tuple[int, int, int] | None:
-    try:
-        there = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
+    there = volume.look_up(directory, name)
+    if there is None:
         return None
     # An inode's number is given out again at once, its time of change is not.
     return there.st_dev, there.st_ino, there.st_ctime_ns
-
-
-@contextlib.contextmanager
-def _volume_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise storage_failure(error) from error

@@ -1,56 +1,49 @@
-"""Directories below the volume's mount, walked without following a symbolic link."""
+"""The directory of an export on the volume, opened without following a symbolic link."""
 
 import contextlib
-import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from backupexport_runtime import volume
 
-from backupexport_runner.task.failure import RunnerFailure
-from backupexport_runner.volume.failures import storage_failure
-
-_NO_DIRECTORY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+from backupexport_runner.task.failure import Failure
+from backupexport_runner.volume.failures import storage_failure, volume_errors
 
 
 @contextlib.contextmanager
 def made_directory(mount: Path, storage_path: str | None) -> Iterator[int]:
-    """A descriptor of the directory, which is made where it is missing.
+    """Yields a descriptor of the directory, which is made if it is missing.
 
-    Only this descriptor is used from then on, so that a link put in the way later leads
-    nowhere either.  RunnerFailure where the volume refuses, or something else has the name.
+    Use only this descriptor from then on, so that a link put in the way later leads nowhere either.
+    Raises Failure if the volume refuses, or something else has the name.
     """
-    descriptor = -1
+    with volume_errors():
+        directory = volume.open_directory(mount, storage_path, make=True)
     try:
-        try:
-            descriptor = volume.open_directory(mount, storage_path, make=True)
-        except OSError as error:
-            raise storage_failure(error) from error
-        yield descriptor
+        yield directory
     finally:
-        if descriptor >= 0:
-            os.close(descriptor)
+        os.close(directory)
 
 
 @contextlib.contextmanager
 def existing_directory(
     mount: Path,
     storage_path: str | None,
-    verdict: Callable[[OSError], RunnerFailure] = storage_failure,
+    failure: Callable[[OSError], Failure] = storage_failure,
 ) -> Iterator[int | None]:
-    """A descriptor of the directory, or None where there is none.
+    """Yields a descriptor of the directory; None if there is none, but nothing, a link or a file.
 
-    A link or a file in the way is none.  RunnerFailure by `verdict` where the volume can't tell.
+    Raises `failure` of the error if the volume can't tell.
     """
     try:
-        descriptor = volume.open_directory(mount, storage_path)
+        directory = volume.open_directory(mount, storage_path)
     except OSError as error:
-        if error.errno not in _NO_DIRECTORY:
-            raise verdict(error) from error
+        if not volume.is_missing(error):
+            raise failure(error) from error
         yield None
         return
     try:
-        yield descriptor
+        yield directory
     finally:
-        os.close(descriptor)
+        os.close(directory)

@@ -1,11 +1,13 @@
 """What an error of the volume's file system means, and what to do about it."""
 
+import contextlib
 import errno
 import os
+from collections.abc import Callable, Iterator
 
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 
 _FULL = {
     errno.ENOSPC: "The export volume is full: free space on it or make it larger",
@@ -22,17 +24,26 @@ _UNWRITABLE = {
     errno.ENOTDIR: "A directory of storage_path is taken by something else: remove it from the "
     "volume or use another storage_path",
 }
+_OTHER = "The export volume doesn't work: check its storage"
 
 
-def storage_failure(error: OSError) -> RunnerFailure:
-    """The verdict on an error that a call on the volume ended with."""
+def storage_failure(error: OSError) -> Failure:
+    """Returns the export's failure for an error of a call on the volume."""
     number = error.errno or 0
-    system = os.strerror(number) if number else type(error).__name__
-    if number in _FULL:
-        return RunnerFailure(
-            ExitCode.STORAGE_FULL, f"{_FULL[number]}, then start the export again ({system})."
-        )
-    advice = _UNWRITABLE.get(number, "The export volume doesn't work: check its storage")
-    return RunnerFailure(
-        ExitCode.STORAGE_UNWRITABLE, f"{advice}, then start the export again ({system})."
-    )
+    exit_code = ExitCode.STORAGE_FULL if number in _FULL else ExitCode.STORAGE_UNWRITABLE
+    advice = (_FULL | _UNWRITABLE).get(number, _OTHER)
+    return Failure(exit_code, f"{advice}, then start the export again ({system_words(error)}).")
+
+
+def system_words(error: OSError) -> str:
+    """Returns the system's words for the error, for example "No space left on device"."""
+    return os.strerror(error.errno) if error.errno else type(error).__name__
+
+
+@contextlib.contextmanager
+def volume_errors(failure: Callable[[OSError], Failure] = storage_failure) -> Iterator[None]:
+    """Raises `failure` of every OSError within the context, or within the decorated function."""
+    try:
+        yield
+    except OSError as error:
+        raise failure(error) from error

@@ -1,27 +1,29 @@
-"""The manifest beside an artifact, and an artifact read back from it."""
+"""The manifest beside an artifact: how it is written, and the artifact read back from it."""
 
 import json
-import os
 import stat
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 
-from backupexport_contract.runner_protocol import Artifact
+from backupexport_contract.runner_protocol import Artifact, json_object, read_artifact
+from backupexport_runtime import volume
 
 from backupexport_runner.task.request import Request
-from backupexport_runner.volume.artifact import _NO_FILE
-from backupexport_runner.volume.failures import storage_failure
+from backupexport_runner.volume.failures import volume_errors
+
+_LARGEST_BYTES = 64 * 1024
+
+
+def manifest_name(file_name: str) -> str:
+    """Returns the name of the artifact's manifest, beside it."""
+    return f"{file_name}.json"
 
 
 def manifest_text(request: Request, artifact: Artifact, started_at: str, completed_at: str) -> str:
-    """JSON with the artifact's fields, and what makes sense of it without the cluster."""
+    """Returns JSON with the artifact's fields, and with what explains it without the cluster."""
     manifest = {
         **asdict(artifact),
-        "job_id": request.job_id,
-        "project_id": request.project_id,
-        "format": request.format,
-        "compression": request.compression,
-        "created_at": request.created_at,
+        **_request_fields(request),
         "started_at": started_at,
         "completed_at": completed_at,
     }
@@ -29,52 +31,38 @@ def manifest_text(request: Request, artifact: Artifact, started_at: str, complet
 
 
 def artifact_of(manifest: Mapping[str, object], request: Request) -> Artifact | None:
-    """The artifact that an earlier attempt of this very request completed, or None."""
-    expected = {
-        "path": request.artifact_path,
+    """Returns the artifact, None if it is not this very request's."""
+    expected = {"path": request.artifact_path, **_request_fields(request)}
+    if any(manifest.get(name) != value for name, value in expected.items()):
+        return None
+    return read_artifact({name: manifest.get(name) for name in Artifact.__slots__})
+
+
+def _request_fields(request: Request) -> dict[str, str]:
+    return {
         "job_id": request.job_id,
         "project_id": request.project_id,
         "format": request.format,
         "compression": request.compression,
         "created_at": request.created_at,
     }
-    if any(manifest.get(name) != value for name, value in expected.items()):
-        return None
-    values = {field.name: manifest.get(field.name) for field in fields(Artifact)}
-    numbers = ("size_bytes", "uncompressed_bytes")
-    for name, value in values.items():
-        if type(value) is not (int if name in numbers else str):
-            return None
-    return Artifact(**values)  # type: ignore[arg-type]
 
 
-def manifest_name(file_name: str) -> str:
-    """The name of the artifact's manifest, beside it."""
-    return f"{file_name}.json"
-
-
+@volume_errors()
 def read_manifest(directory: int, file_name: str) -> dict[str, object] | None:
-    """The manifest of a whole artifact, or None.
+    """Returns the manifest of a whole artifact, None if there is none.
 
     Whole means: both are regular files and the artifact has the size that the manifest says.
     Its checksum is not read again: the manifest gets its name only after the artifact has its
-    own, and both only after they are on the disk.  RunnerFailure where the volume can't tell:
-    None would have a good artifact removed.
+    own, and both only after they are on the disk.  Raises Failure if the volume can't tell: None
+    would have a good artifact removed.
     """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        there = os.stat(file_name, dir_fd=directory, follow_symlinks=False)
-        file = os.open(manifest_name(file_name), flags, dir_fd=directory)
-        with os.fdopen(file, "rb") as stream:
-            manifest = json.loads(stream.read(64 * 1024).decode())
-    except (FileNotFoundError, IsADirectoryError, ValueError):
-        return None
-    except OSError as error:
-        if error.errno in _NO_FILE:
-            return None
-        raise storage_failure(error) from error
+    there = volume.look_up(directory, file_name)
+    content = volume.read_file(directory, manifest_name(file_name), _LARGEST_BYTES)
+    manifest = json_object(content or b"")
     is_whole = (
-        isinstance(manifest, dict)
+        manifest is not None
+        and there is not None
         and stat.S_ISREG(there.st_mode)
         and manifest.get("size_bytes") == there.st_size
     )

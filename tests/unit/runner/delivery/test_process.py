@@ -16,7 +16,7 @@ from backupexport_contract.runner_protocol import ENV_TASK, read_outcome
 from backupexport_runner import __main__ as runner
 from backupexport_runner.export.exporter import Exporter, ServerQuestions
 from backupexport_runner.postgres.libpq import parse_uri
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log, Scrubber
 from certificate_authority import Authority
@@ -185,8 +185,8 @@ def test_a_bug_in_a_delivery_asks_for_no_other_export(
     exporter = Exporter(
         bench.configuration, questions, Log(scrubber, output), scrubber, Interruption()
     )
-    failure = runner._outcome(exporter, values, scrubber)
-    assert isinstance(failure, RunnerFailure)
+    failure = runner._outcome(exporter, values)
+    assert isinstance(failure, Failure)
     assert failure.exit_code == ExitCode.INTERNAL
     assert failure.exit_code not in FATAL_DELIVERY_EXIT_CODES
     assert "start the export again" not in failure.message

@@ -14,7 +14,7 @@ from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import read_progress_line
 from backupexport_runner.postgres.dump_failures import Obstacle
 from backupexport_runner.postgres.preflight import Server
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 from runner_bench import Bench
 
 Environment = Callable[..., dict[str, str]]
@@ -129,7 +129,7 @@ def test_failures_leave_nothing(
     bench: Bench, make_environment: Environment, shell: str, exit_code: int, words: str
 ) -> None:
     bench.says(shell)
-    with pytest.raises(RunnerFailure, match=words) as failure:
+    with pytest.raises(Failure, match=words) as failure:
         bench.run(make_environment())
     assert failure.value.exit_code == exit_code
     assert bench.files == []
@@ -143,7 +143,7 @@ def test_failures_leave_nothing(
 def test_other_languages_are_looked_up(bench: Bench, make_environment: Environment) -> None:
     bench.says("echo 'FEHLER:  keine Berechtigung' >&2; exit 1")
     bench.obstacle = Obstacle("table", "public.t")
-    with pytest.raises(RunnerFailure, match=r"public\.t") as failure:
+    with pytest.raises(Failure, match=r"public\.t") as failure:
         bench.run(make_environment())
     assert failure.value.exit_code == ExitCode.PERMISSION_DENIED
 
@@ -151,7 +151,7 @@ def test_other_languages_are_looked_up(bench: Bench, make_environment: Environme
 def test_no_client_for_the_server(bench: Bench, make_environment: Environment) -> None:
     bench.says("echo x", major=17)
     bench.server = Server(180001, "18.1", 0)
-    with pytest.raises(RunnerFailure, match=r"18\.1"):
+    with pytest.raises(Failure, match=r"18\.1"):
         bench.run(make_environment())
     assert bench.files == []
 
@@ -186,7 +186,7 @@ def test_the_password_stays_out_of_everything(
     bench: Bench, make_environment: Environment, password: str
 ) -> None:
     bench.says('echo "pg_dump: error: bad $PGPASSWORD" >&2; exit 1')
-    with pytest.raises(RunnerFailure):
+    with pytest.raises(Failure):
         bench.run(make_environment())
     assert password not in bench.output.getvalue()
     assert json.dumps(password)[1:-1] not in bench.output.getvalue()
@@ -208,7 +208,7 @@ def test_a_full_volume_stops_pg_dump(
         return real_write(descriptor, data)
 
     monkeypatch.setattr(os, "write", write)
-    with pytest.raises(RunnerFailure, match="full") as failure:
+    with pytest.raises(Failure, match="full") as failure:
         bench.run(make_environment("sql", "none"))
     assert failure.value.exit_code == ExitCode.STORAGE_FULL
     assert bench.files == []

@@ -2,7 +2,7 @@ import pytest
 from backupexport_contract.reasons import ExitCode
 from backupexport_runner.postgres.connection import Connection, read_connection, secret_values
 from backupexport_runner.postgres.libpq import parse_uri
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 
 PEM = "-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----"
 PLAIN = {
@@ -154,7 +154,7 @@ def test_encryption(values: dict[str, str], sslmode: str | None, sslrootcert: st
     ],
 )
 def test_what_is_wrong_with_a_secret(values: dict[str, str], words: str) -> None:
-    with pytest.raises(RunnerFailure, match=words) as failure:
+    with pytest.raises(Failure, match=words) as failure:
         read(PLAIN | values)
     assert failure.value.exit_code == ExitCode.SECRET_INVALID
     assert 'Secret "orders-db"' in failure.value.message

@@ -56,6 +56,18 @@ from backupexport_runner.postgres.libpq import ServerError
             ExitCode.CONNECTION_FAILED,
             "host name is unknown",
         ),
+        # The first in the list, wherever it is in the text.
+        (
+            "no such database\nfe_sendauth: no password supplied",
+            ExitCode.SECRET_INVALID,
+            "the key password",
+        ),
+        (
+            "certificate verify failed\nroot certificate file missing",
+            ExitCode.SECRET_INVALID,
+            "PEM",
+        ),
+        ("a: FATAL:  3D000: x\nb: FATAL:  28P01: y", ExitCode.DATABASE_NOT_FOUND, "create it"),
         ("Connection refused", ExitCode.CONNECTION_FAILED, "host and port"),
         ("timeout expired", ExitCode.CONNECTION_FAILED, "network policies"),
         ("SSL SYSCALL error: Connection reset by peer", ExitCode.CONNECTION_FAILED, "runs"),

@@ -3,11 +3,11 @@ import signal
 import pytest
 from backupexport_contract.reasons import ExitCode
 from backupexport_runner.postgres.dump_failures import (
+    DumpEnd,
     Obstacle,
-    killed_failure,
+    dump_failure,
     other_dump_failure,
     permission_failure,
-    read_dump_errors,
 )
 
 
@@ -84,10 +84,68 @@ from backupexport_runner.postgres.dump_failures import (
     ],
 )
 def test_what_pg_dump_says(text: str, exit_code: ExitCode, words: str) -> None:
-    failure = read_dump_errors(text.splitlines())
+    failure = dump_failure(DumpEnd(1, text.splitlines()))
     assert failure is not None
     assert failure.exit_code == exit_code
     assert words in failure.message
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("schema my app", 'schema "my app": grant the user pg_read_all_data or USAGE on it'),
+        ("schema table", 'schema "table": '),
+        ("table the schema of x", 'table "the schema of x": '),
+        ("table a.b", 'table "a.b": '),
+        ('sequence say "so"', 'sequence "say ""so""": '),
+        ("tablespace table space", 'tablespace "table space": '),
+        ("view materialized view", 'view "materialized view": '),
+        ("materialized view a b", 'materialized view "a b": '),
+        ("large object 7", 'large object "7": grant the user SELECT on it, or'),
+        ("foreign server my server", 'foreign server "my server": '),
+        ("foreign-data wrapper w x", 'foreign-data wrapper "w x": '),
+        ("foreign table t t", 'foreign table "t t": '),
+        ("text search dictionary d d", 'text search dictionary "d d": '),
+        ("operator class class", 'operator class "class": '),
+        ('column "a b" of relation "c d"', 'column "a b" of relation "c d": '),
+        ("something new", 'something "new": '),
+    ],
+)
+def test_the_object_that_may_not_be_read(said: str, words: str) -> None:
+    text = f"pg_dump: error: query failed: ERROR:  permission denied for {said}"
+    failure = dump_failure(DumpEnd(1, [text, "pg_dump: detail: Query was: LOCK TABLE x"]))
+    assert failure is not None
+    assert failure.exit_code == ExitCode.PERMISSION_DENIED
+    assert f"may not {'use' if said.startswith('schema') else 'read'} {words}" in failure.message
+
+
+def test_the_table_whose_rows_are_hidden() -> None:
+    text = 'ERROR:  query would be affected by row-level security policy for table "my "t""'
+    failure = dump_failure(DumpEnd(1, [text]))
+    assert failure is not None
+    assert 'hides rows of table "my ""t""" from' in failure.message
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "exit_code"),
+    [
+        ("permission denied for table t", "connection to server was lost: server closed the "
+         "connection", ExitCode.PERMISSION_DENIED),
+        ("permission denied for table t", 'row-level security policy for table "t"',
+         ExitCode.PERMISSION_DENIED),
+        ("server version mismatch", "terminating connection", ExitCode.SERVER_VERSION_UNSUPPORTED),
+        ("No space left on device", "server closed the connection", ExitCode.STORAGE_FULL),
+        ("canceling statement due to lock timeout", "terminating connection",
+         ExitCode.DUMP_FAILED),
+    ],
+)  # fmt: skip
+def test_the_cause_that_comes_first_in_the_list(
+    first: str, second: str, exit_code: ExitCode
+) -> None:
+    for lines in ([first, second], [second, first]):
+        failure = dump_failure(DumpEnd(1, lines))
+        assert failure is not None
+        assert failure.exit_code == exit_code
 
 
 @pytest.mark.parametrize(
@@ -95,7 +153,7 @@ def test_what_pg_dump_says(text: str, exit_code: ExitCode, words: str) -> None:
     ["", "pg_dump: error: query failed: FEHLER:  keine Berechtigung für Tabelle x", "Segfault"],
 )
 def test_what_it_says_in_other_words(text: str) -> None:
-    assert read_dump_errors(text.splitlines()) is None
+    assert dump_failure(DumpEnd(1, text.splitlines())) is None
 
 
 @pytest.mark.parametrize(
@@ -115,7 +173,7 @@ def test_what_it_says_in_other_words(text: str) -> None:
     ],
 )
 def test_a_failure_in_its_own_words(text: str, words: str) -> None:
-    failure = other_dump_failure(text.splitlines(), 3)
+    failure = other_dump_failure(DumpEnd(3, text.splitlines()))
     assert failure.exit_code == ExitCode.DUMP_FAILED
     assert words in failure.message
 
@@ -129,7 +187,8 @@ def test_a_failure_in_its_own_words(text: str, words: str) -> None:
     ],
 )
 def test_a_signal(number: int, kills: int, exit_code: int, words: str) -> None:
-    failure = killed_failure(number, kills)
+    failure = dump_failure(DumpEnd(-number, ["error: permission denied for table t"], kills))
+    assert failure is not None
     assert failure.exit_code == exit_code
     assert words in failure.message
 

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 from backupexport_contract.reasons import ExitCode
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.request import read_request
 
 Environment = Callable[..., dict[str, str]]
@@ -27,7 +27,7 @@ def test_a_good_request(make_environment: Environment, storage_path: str | None,
 def test_a_missing_value_is_named(make_environment: Environment, name: str) -> None:
     values = make_environment()
     del values[f"EXPORT_{name}"]
-    with pytest.raises(RunnerFailure, match=f"EXPORT_{name} is missing") as failure:
+    with pytest.raises(Failure, match=f"EXPORT_{name} is missing") as failure:
         read_request(values)
     assert failure.value.exit_code == ExitCode.BAD_REQUEST
 
@@ -57,7 +57,7 @@ def test_a_missing_value_is_named(make_environment: Environment, name: str) -> N
 def test_a_bad_value_is_refused_and_not_repeated(
     make_environment: Environment, name: str, value: str
 ) -> None:
-    with pytest.raises(RunnerFailure, match=name) as failure:
+    with pytest.raises(Failure, match=name) as failure:
         read_request(make_environment() | {name: value})
     assert failure.value.exit_code == ExitCode.BAD_REQUEST
     assert "CANARY" not in failure.value.message

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from backupexport_contract.reasons import ExitCode
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 from backupexport_runner.volume.artifact import (
     PartialFile,
     partial_name,
@@ -16,7 +16,6 @@ from backupexport_runner.volume.artifact import (
     remove_stale_partials,
 )
 from backupexport_runner.volume.directories import existing_directory, made_directory
-from backupexport_runner.volume.manifest import read_manifest
 
 NAME = "20260129T153000Z-0b7c1111-2222-4333-8444-555566667777.sql.zst"
 OTHER = "20260129T153000Z-aaaaaaaa-2222-4333-8444-555566667777.sql"
@@ -51,7 +50,7 @@ def test_a_later_attempt_is_not_disturbed(tmp_path: Path) -> None:
         with PartialFile(directory, NAME) as old:
             assert remove_stale_partials(directory, JOB_ID) == [partial_name(NAME)]
             with PartialFile(directory, NAME) as new:
-                with pytest.raises(RunnerFailure, match="Another attempt"):
+                with pytest.raises(Failure, match="Another attempt"):
                     old.publish()
                 old.discard()
                 new.write(b"new")
@@ -67,7 +66,7 @@ def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     (exports / NAME).symlink_to(victim)
     (exports / partial_name(NAME)).symlink_to(victim)
     with made_directory(exports, None) as directory:
-        with pytest.raises(RunnerFailure), PartialFile(directory, NAME):
+        with pytest.raises(Failure), PartialFile(directory, NAME):
             pass
         remove_stale_partials(directory, JOB_ID)
         with PartialFile(directory, NAME) as file:
@@ -87,7 +86,7 @@ def test_no_link_leads_out_of_the_volume(tmp_path: Path, storage_path: str) -> N
     (exports / "link").symlink_to(outside)
     (exports / "a" / "link").symlink_to("../../outside")
     with (
-        pytest.raises(RunnerFailure, match="storage_path") as failure,
+        pytest.raises(Failure, match="storage_path") as failure,
         made_directory(exports, storage_path),
     ):
         pass
@@ -100,7 +99,7 @@ def test_no_link_leads_out_of_the_volume(tmp_path: Path, storage_path: str) -> N
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     with (
-        pytest.raises(RunnerFailure, match="taken by something else"),
+        pytest.raises(Failure, match="taken by something else"),
         made_directory(tmp_path, "a/b"),
     ):
         pass
@@ -110,7 +109,7 @@ def test_a_directory_with_the_final_name(tmp_path: Path) -> None:
     (tmp_path / NAME).mkdir()
     with (
         made_directory(tmp_path, None) as directory,
-        pytest.raises(RunnerFailure) as failure,
+        pytest.raises(Failure) as failure,
         PartialFile(directory, NAME) as file,
     ):
         file.publish()
@@ -137,7 +136,7 @@ def test_the_volume_refuses(
 
     with made_directory(tmp_path, None) as directory:
         monkeypatch.setattr(os, call, refuse)
-        with pytest.raises(RunnerFailure) as failure:
+        with pytest.raises(Failure) as failure:
             attempt(directory)
         monkeypatch.undo()
     assert failure.value.exit_code == exit_code
@@ -178,7 +177,7 @@ def test_a_file_that_could_not_be_opened_may_be_there(
         file = PartialFile(directory, NAME)
         with monkeypatch.context() as patch:
             patch.setattr(os, "open", refuse)
-            with pytest.raises(RunnerFailure), file:
+            with pytest.raises(Failure), file:
                 pass
     assert file.is_gone is not is_made
 
@@ -205,24 +204,3 @@ def test_abandoned_partials(tmp_path: Path) -> None:
     os.utime(below / OTHER, (0, 0))
     assert remove_abandoned_partials(tmp_path, now) == [str(below / partial_name(OTHER))]
     assert contents(below) == sorted([OTHER, partial_name(NAME), "loop"])
-
-
-@pytest.mark.parametrize(
-    "manifest", ['{"size_bytes": 4}', "[]", "", '{"size_bytes": "3"}', "\xff", None]
-)
-def test_no_whole_artifact(tmp_path: Path, manifest: str | None) -> None:
-    (tmp_path / NAME).write_bytes(b"123")
-    if manifest is not None:
-        (tmp_path / f"{NAME}.json").write_text(manifest, encoding="latin-1")
-    with made_directory(tmp_path, None) as directory:
-        assert read_manifest(directory, NAME) is None
-
-
-def test_a_whole_artifact(tmp_path: Path) -> None:
-    (tmp_path / NAME).write_bytes(b"123")
-    (tmp_path / f"{NAME}.json").write_text('{"size_bytes": 3}')
-    with made_directory(tmp_path, None) as directory:
-        assert read_manifest(directory, NAME) == {"size_bytes": 3}
-        (tmp_path / NAME).rename(tmp_path / "x")
-        (tmp_path / NAME).symlink_to("x")
-        assert read_manifest(directory, NAME) is None

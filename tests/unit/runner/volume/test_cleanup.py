@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import Artifact
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.log import Log, Scrubber
 from backupexport_runner.task.request import Request, read_request
 from backupexport_runner.volume import cleanup
@@ -127,7 +127,7 @@ def test_a_manifest_that_can_not_be_read_removes_nothing(
 ) -> None:
     volume.export()
     monkeypatch.setattr(os, "open", refusing(os.open, volume.manifest.name, errno.EIO))
-    with pytest.raises(RunnerFailure) as failure:
+    with pytest.raises(Failure) as failure:
         volume.run(tidy) if at is tidy else volume.export()
     assert failure.value.exit_code == ExitCode.STORAGE_UNWRITABLE
     assert volume.names == sorted([volume.file.name, volume.manifest.name])
@@ -247,7 +247,7 @@ def test_the_volume_refuses(
 
     volume.partials[0].write_text("half")
     monkeypatch.setattr(os, call, refuse)
-    with pytest.raises(RunnerFailure, match="read-only") as failure:
+    with pytest.raises(Failure, match="read-only") as failure:
         volume.run(task)
     monkeypatch.undo()
     assert failure.value.exit_code == ExitCode.STORAGE_UNWRITABLE
@@ -271,7 +271,7 @@ def test_a_directory_that_can_not_be_opened(
     volume: Volume, monkeypatch: pytest.MonkeyPatch, task: Task
 ) -> None:
     monkeypatch.setattr(os, "open", refusing(os.open, "b", errno.EIO))
-    with pytest.raises(RunnerFailure) as failure:
+    with pytest.raises(Failure) as failure:
         volume.run(task)
     assert failure.value.exit_code == ExitCode.STORAGE_UNWRITABLE
 
@@ -293,7 +293,7 @@ def test_an_attempt_that_still_runs_can_not_complete(
 
     with (
         made_directory(volume.bench.exports, "a/b") as directory,
-        pytest.raises(RunnerFailure, match="its cleanup") as failure,
+        pytest.raises(Failure, match="its cleanup") as failure,
     ):
         attempt(directory)
     assert failure.value.exit_code == ExitCode.INTERNAL
@@ -317,7 +317,7 @@ def test_an_attempt_that_loses_its_file_in_the_last_moment(
 
     with (
         made_directory(volume.bench.exports, "a/b") as directory,
-        pytest.raises(RunnerFailure, match="its cleanup") as failure,
+        pytest.raises(Failure, match="its cleanup") as failure,
     ):
         attempt(directory)
     assert failure.value.exit_code == ExitCode.INTERNAL
@@ -340,7 +340,7 @@ def test_an_attempt_that_wants_to_publish_after_the_judgement(
 
     with (
         made_directory(volume.bench.exports, "a/b") as directory,
-        pytest.raises(RunnerFailure, match="its cleanup"),
+        pytest.raises(Failure, match="its cleanup"),
     ):
         attempt(directory)
     assert volume.names == []

@@ -1,13 +1,16 @@
 """What deliveries noted beside an artifact: it stays with it, and goes after it."""
 
 import io
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from backupexport_runner.task.log import Log, Scrubber
 from backupexport_runner.task.request import Request, read_request
 from backupexport_runner.volume.cleanup import remove, tidy
-from backupexport_runner.volume.delivery_notes import delivery_journal_name
+from backupexport_runner.volume.delivery_notes import NotesFile, delivery_journal_name
+from backupexport_runner.volume.directories import made_directory
 from runner_bench import Bench, environment
 
 OTHER = "20260129T153000Z-aaaaaaaa-2222-4333-8444-555566667777.sql.zst"
@@ -79,3 +82,14 @@ def test_a_link_of_such_a_name_goes_and_what_it_leads_to_stays(
     remove(bench.exports, request_of, log)
     assert victim.read_text() == "untouched"
     assert list(bench.exports.iterdir()) == []
+
+
+@pytest.mark.parametrize("in_the_way", [Path.mkdir, os.mkfifo])
+def test_reading_what_is_no_file_leaves_no_descriptor_open(
+    tmp_path: Path, in_the_way: Callable[[Path], object]
+) -> None:
+    in_the_way(tmp_path / "notes")
+    with made_directory(tmp_path, None) as directory:
+        before = list(Path("/proc/self/fd").iterdir())
+        assert NotesFile(directory, "notes").read() is None
+        assert list(Path("/proc/self/fd").iterdir()) == before

@@ -2,52 +2,53 @@
 
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.delivery.kinds.email.message import mail, wire_bytes
+from backupexport_runner.delivery.kinds.email.message import mail_message, wire_bytes
 from backupexport_runner.delivery.kinds.email.smtp import (
-    Envelope,
     Login,
+    Mail,
     MailServer,
     Patience,
     send,
 )
 from backupexport_runner.delivery.parcel import Parcel
-from backupexport_runner.task.failure import RunnerFailure, malformed_delivery
+from backupexport_runner.task.failure import Failure, malformed_delivery
 
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _PATIENCE = Patience()
 
 
 def deliver(parcel: Parcel) -> str:
-    """Hand the mail to the server; twice is the same mail."""
+    """Hands the mail to the server; a second attempt sends the same mail."""
     server = mail_server(parcel)
     sender = str(parcel.settings.get("from", ""))
     content = _content(parcel, sender)
     recipient = parcel.end.notify_email or ""
-    send(Envelope(sender, recipient, content), server, parcel.check, _PATIENCE)
+    send(Mail(sender, recipient, content), server, parcel.check, _PATIENCE)
     return f"The mail server {server} took the mail."
 
 
 def _content(parcel: Parcel, sender: str) -> bytes:
     try:
-        return wire_bytes(mail(parcel.request, parcel.end, sender))
-    except RunnerFailure:
+        return wire_bytes(mail_message(parcel.request, parcel.end, sender))
+    except Failure:
         raise
     except Exception as error:  # noqa: BLE001 - `email` raises whatever it runs into
-        # The same values make no mail next time either.  Its words, and a traceback, repeat them.
+        # The next attempt would fail, too.  The error's words and a traceback would repeat the
+        # values.
         raise malformed_delivery(f"no mail can be made of it ({type(error).__name__})") from None
 
 
 def mail_server(parcel: Parcel) -> MailServer:
-    """The server that the settings name, or RunnerFailure(BAD_REQUEST or SECRET_INVALID)."""
+    """Returns the settings' server.  Raises Failure(BAD_REQUEST or SECRET_INVALID)."""
     settings = parcel.settings
     tls = settings.get("tls", "starttls")
-    # What isn't known must not end up as no TLS at all.
+    # An unknown value must not mean no TLS.
     if not isinstance(tls, str) or tls not in _PORTS:
         raise _bad(f"tls must be one of {', '.join(_PORTS)}")
     host, port = settings.get("host"), settings.get("port") or _PORTS[tls]
     if not isinstance(host, str) or not host or type(port) is not int:
         raise _bad("host, port and tls must say where the mail server is")
-    # A Secret without one of the keys, or with none at all, is a mistake: no wish for no login.
+    # A Secret that lacks a key, or is empty, is a mistake, and doesn't mean no login.
     login = (
         Login(parcel.credential("username"), parcel.credential("password"))
         if settings.get("secretRef")
@@ -58,8 +59,8 @@ def mail_server(parcel: Parcel) -> MailServer:
     return MailServer(host, port, tls, settings.get("caCertificates"), login)
 
 
-def _bad(problem: str) -> RunnerFailure:
-    return RunnerFailure(
+def _bad(problem: str) -> Failure:
+    return Failure(
         ExitCode.BAD_REQUEST,
         f"The settings deliveries.email are not as the operator checks them: {problem}.",
     )

@@ -1,7 +1,8 @@
-"""What the mail about an export's end says, before it is text or HTML."""
+"""What the mail about an export's end says, before a template makes it text or HTML."""
 
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -19,7 +20,7 @@ _LONGEST_TEXT = 2000
 
 
 class Tone(StrEnum):
-    """How the news is."""
+    """What kind of news it is; the page shows it by a colour."""
 
     GOOD = "good"
     BAD = "bad"
@@ -28,7 +29,7 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One line of the list; `is_code` where a machine reads the value."""
+    """One line of the list; `is_code` if people copy the value for a machine."""
 
     label: str
     value: str
@@ -47,7 +48,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """All that is said; every text is one line without control characters."""
+    """Everything the mail says; each text is one line without control characters."""
 
     subject: str
     headline: str
@@ -59,25 +60,22 @@ class Content:
 
 
 def content(request: Request, end: ExportEnd) -> Content:
-    """The mail's content, or RunnerFailure(BAD_REQUEST) where the end is none."""
-    # The operator's, but whether it can be told decides what arrives at people.
-    texts = (end.reason, end.message, end.requested_by, end.api_url)
-    if not all(text is None or isinstance(text, str) for text in texts):
-        raise malformed_delivery("a text is none in EXPORT_END")
-    completed = _moment(end.completed_at)
-    if completed is None:
-        raise malformed_delivery("completed_at is missing in EXPORT_END")
+    """Returns the mail's content.  Raises Failure(BAD_REQUEST) if `end` is not complete."""
+    for name in ("reason", "message", "requested_by", "api_url"):
+        if not isinstance(getattr(end, name), str | None):
+            raise malformed_delivery(f"{name} in EXPORT_END is not a text")
+    completion_time(end)
     if end.phase == Phase.SUCCEEDED:
         if end.artifact is None:
             raise malformed_delivery("artifact is missing in EXPORT_END")
         return _succeeded(request, end, end.artifact)
     if end.phase in (Phase.FAILED, Phase.CANCELLED):
-        return _not_succeeded(request, end, Phase(end.phase))
-    raise malformed_delivery("phase is not an end in EXPORT_END")
+        return _not_succeeded(request, end, is_failure=end.phase == Phase.FAILED)
+    raise malformed_delivery("phase in EXPORT_END is not the end of an export")
 
 
 def completion_time(end: ExportEnd) -> datetime:
-    """When the export ended, or RunnerFailure(BAD_REQUEST)."""
+    """Returns when the export ended.  Raises Failure(BAD_REQUEST)."""
     completed = _moment(end.completed_at)
     if completed is None:
         raise malformed_delivery("completed_at is missing in EXPORT_END")
@@ -85,35 +83,23 @@ def completion_time(end: ExportEnd) -> datetime:
 
 
 def _succeeded(request: Request, end: ExportEnd, artifact: Artifact) -> Content:
-    project = request.project_id
-    facts = [
-        Fact("Project", project, is_code=True),
-        Fact("Size", _size(artifact.size_bytes)),
-        Fact("Uncompressed", _size(artifact.uncompressed_bytes)),
-        *_times(end),
-        Fact("Format", request.format),
-        Fact("Compression", request.compression),
-        Fact("SHA-256", _line(artifact.sha256), is_code=True),
+    project, path, sha256 = request.project_id, _line(artifact.path), _line(artifact.sha256)
+    sizes = [Fact("Size", _size(artifact.size_bytes))]
+    if request.compression != "none":
+        sizes.append(Fact("Uncompressed", _size(artifact.uncompressed_bytes)))
+    file = [
+        Fact("SHA-256", sha256, is_code=True),
         Fact("PostgreSQL server", _line(artifact.server_version)),
         Fact("pg_dump", _line(artifact.dump_version)),
-        Fact("Path on the volume", _line(artifact.path), is_code=True),
-        *_people(request, end),
+        Fact("Path on the volume", path, is_code=True),
     ]
-    if request.compression == "none":
-        facts = [fact for fact in facts if fact.label != "Uncompressed"]
     expires = _moment(end.expires_at)
-    kept = (
-        f"The file is kept until {_time_words(expires)}; after that nobody can fetch it."
-        if expires
-        else "The file has no date of removal."
-    )
-    path = _line(artifact.path)
     steps = (
         _fetch(request, end, path),
         Step(
             "Check it",
             "In the directory with the file. The answer must end in OK.",
-            (restore_commands.check_command(path, _line(artifact.sha256)),),
+            (restore_commands.check_command(path, sha256),),
         ),
         Step(
             "Restore it",
@@ -126,80 +112,86 @@ def _succeeded(request: Request, end: ExportEnd, artifact: Artifact) -> Content:
         subject=f"Export of {project} is ready",
         headline="The export is ready",
         tone=Tone.GOOD,
-        summary=kept,
-        facts=tuple(facts),
+        summary=(
+            f"The file is kept until {_time_words(expires)}; after that nobody can fetch it."
+            if expires
+            else "The file has no date of removal."
+        ),
+        facts=_facts(request, end, sizes, file),
         steps=steps,
-        footer=_footer(request),
+        footer=_footer(project),
     )
 
 
-def _not_succeeded(request: Request, end: ExportEnd, phase: Phase) -> Content:
-    project, is_failure = request.project_id, phase is Phase.FAILED
-    message = _line(end.message or "")
-    facts = [Fact("Project", project, is_code=True)]
-    if is_failure:
-        facts.append(Fact("Reason", _reason_words(end.reason)))
+def _not_succeeded(request: Request, end: ExportEnd, *, is_failure: bool) -> Content:
+    project, message = request.project_id, _line(end.message or "")
+    causes = [Fact("Reason", _reason_words(end.reason))] if is_failure else []
     if message:
-        facts.append(Fact("Message", message))
-    facts += [*_times(end), Fact("Format", request.format)]
-    facts += [Fact("Compression", request.compression), *_people(request, end)]
+        causes.append(Fact("Message", message))
+    advice = (
+        "Do what the message says, or give it with the job's id to whoever runs the exports. Then"
+        if is_failure
+        else "Nothing, if that was meant. Otherwise"
+    )
     again = (
         "start a new export, over REST or on the web page:"
         if end.api_url
         else "start a new export as you started this one."
     )
-    if is_failure:
-        todo = Step(
-            "What to do",
-            "Do what the message says, or give it with the job's id to whoever runs the exports. "
-            f"Then {again}",
-            link=_page(request, end),
-        )
-    else:
-        todo = Step(
-            "What to do",
-            f"Nothing, if that was meant. Otherwise {again}",
-            link=_page(request, end),
-        )
     return Content(
         subject=f"Export of {project} {'failed' if is_failure else 'was cancelled'}",
         headline="The export failed" if is_failure else "The export was cancelled",
         tone=Tone.BAD if is_failure else Tone.NEUTRAL,
         summary="There is no file of this export.",
-        facts=tuple(facts),
-        steps=(todo,),
-        footer=_footer(request),
+        facts=_facts(request, end, causes),
+        steps=(Step("What to do", f"{advice} {again}", link=_page(request, end)),),
+        footer=_footer(project),
     )
+
+
+def _facts(
+    request: Request, end: ExportEnd, first: Sequence[Fact], file: Sequence[Fact] = ()
+) -> tuple[Fact, ...]:
+    started, completed = _moment(end.started_at), completion_time(end)
+    duration = readable_duration((completed - started).total_seconds()) if started else ""
+    facts = (
+        Fact("Project", request.project_id, is_code=True),
+        *first,
+        Fact("Duration", duration),
+        Fact("Ended", _time_words(completed)),
+        Fact("Format", request.format),
+        Fact("Compression", request.compression),
+        *file,
+        Fact("Job", request.job_id, is_code=True),
+        Fact("Requested by", _line(end.requested_by or "")),
+    )
+    return tuple(fact for fact in facts if fact.value)
 
 
 def _fetch(request: Request, end: ExportEnd, path: str) -> Step:
     route = f"/api/jobs/{request.job_id}/download"
     if not end.has_downloads:
-        return Step(
-            "Fetch it",
+        words = (
             "Downloads are turned off here. Ask whoever runs the cluster for this path of the "
-            "exports' volume:",
-            (path,),
+            "exports' volume:"
         )
+        return Step("Fetch it", words, (path,))
     if not end.api_url:
-        return Step(
-            "Fetch it",
+        words = (
             "From the web page of the exports, or with a token for the project from this path of "
-            "the API:",
-            (route,),
+            "the API:"
         )
-    base = _line(end.api_url).rstrip("/")
+        return Step("Fetch it", words, (route,))
+    url = _line(end.api_url).rstrip("/") + route
     command = (
         f"curl --fail -C - -o {shlex.quote(restore_commands.file_name(path))} "
-        f'-H "Authorization: Bearer $TOKEN" {shlex.quote(base + route)}'
+        f'-H "Authorization: Bearer $TOKEN" {shlex.quote(url)}'
     )
-    return Step(
-        "Fetch it",
+    words = (
         "On the job's web page, or with this command and a token for the project in TOKEN; run "
-        "again after a cut, the command goes on where it was:",
-        (command,),
-        link=_page(request, end),
+        "again after a cut, the command goes on where it was:"
     )
+    return Step("Fetch it", words, (command,), _page(request, end))
 
 
 def _page(request: Request, end: ExportEnd) -> str | None:
@@ -208,25 +200,9 @@ def _page(request: Request, end: ExportEnd) -> str | None:
     return f"{base}/#/jobs/{request.job_id}" if is_web else None
 
 
-def _times(end: ExportEnd) -> list[Fact]:
-    started, completed = _moment(end.started_at), completion_time(end)
-    facts = [Fact("Ended", _time_words(completed))]
-    if started is not None:
-        seconds = (completed - started).total_seconds()
-        facts.insert(0, Fact("Duration", readable_duration(seconds)))
-    return facts
-
-
-def _people(request: Request, end: ExportEnd) -> list[Fact]:
-    facts = [Fact("Job", request.job_id, is_code=True)]
-    if end.requested_by:
-        facts.append(Fact("Requested by", _line(end.requested_by)))
-    return facts
-
-
-def _footer(request: Request) -> str:
+def _footer(project: str) -> str:
     return (
-        f"This mail was sent because the export of {request.project_id} names your address. "
+        f"This mail was sent because the export of {project} names your address. "
         "Nobody reads answers to it."
     )
 

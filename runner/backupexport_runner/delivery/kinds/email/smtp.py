@@ -1,11 +1,10 @@
-"""One conversation with a mail server: each step has a deadline and a verdict.
+"""One conversation with a mail server: each step has a time limit and a failure.
 
-smtplib's own `sendmail` and `login` are not used: they try the login in ways that need no
-password to be safe, can't take one beyond ASCII, and raise errors with addresses in them.
+smtplib's own `sendmail` and `login` are not used: `login` can't take a password beyond ASCII and
+tries mechanisms that are no safer than PLAIN within TLS, and both raise errors that hold addresses.
 """
 
 import contextlib
-import queue
 import re
 import smtplib
 import socket
@@ -13,19 +12,22 @@ import ssl
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+
+from backupexport_contract.reasons import ExitCode
 
 from backupexport_runner.delivery.kinds.email import smtp_failures
 from backupexport_runner.delivery.kinds.email.smtp_failures import LOGIN
 from backupexport_runner.delivery.tls import tls_context
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 
 _SECONDS_FOR_GOODBYE = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Who sends."""
+    """The sender's account on the mail server."""
 
     username: str
     password: str
@@ -33,7 +35,7 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class MailServer:
-    """Where the mail goes; `tls` is starttls, tls or none."""
+    """Where the mail is sent to; `tls` is starttls, tls or none."""
 
     host: str
     port: int
@@ -46,8 +48,8 @@ class MailServer:
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
-    """One mail with its addresses."""
+class Mail:
+    """One mail: its addresses, and its bytes on the wire."""
 
     sender: str
     recipient: str
@@ -56,11 +58,11 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds: for a connection, and then what RFC 5321, 4.5.3.2 has clients wait.
+    """Time limits in seconds: for a connection, and then as RFC 5321, 4.5.3.2 asks of clients.
 
-    Servers that call the sender back, or have a mail scanned, do take minutes, and who doesn't
-    wait for the answer to a mail sends it twice.  `until_sent` bounds all that comes before that
-    answer together.
+    Servers that call the sender back, or scan the mail, take minutes, and a client that doesn't
+    wait for the answer to a mail sends it twice.  `until_sent` is the limit for everything before
+    that answer.
     """
 
     connect: float = 30
@@ -70,46 +72,41 @@ class Patience:
     until_sent: float = 1200
 
 
-def send(
-    envelope: Envelope, server: MailServer, check: Callable[[], None], patience: Patience
-) -> None:
-    """Hand the mail over, or RunnerFailure; `check` raises where the process has to stop.
+def send(mail: Mail, server: MailServer, check: Callable[[], None], patience: Patience) -> None:
+    """Hands the mail over.  Raises Failure; `check` raises it if the process has to stop.
 
-    In a thread of its own, because neither a name's look-up nor a server that sends a byte now
-    and then can be bounded in any other way.  It ends with the process.
+    The conversation has a thread of its own, because nothing else limits the time of a name's
+    look-up, or of a server that sends a byte now and then.  The thread ends with the process.
     """
-    ended: queue.SimpleQueue[RunnerFailure | Exception | None] = queue.SimpleQueue()
-    conversation = _Conversation(envelope, server, patience)
+    ended: Future[None] = Future()
+    conversation = _Conversation(mail, server, patience)
 
     def converse() -> None:
         try:
             conversation.run(check)
-        except Exception as error:  # noqa: BLE001 - raised again by who waits
-            ended.put(error)
+        except Exception as error:  # noqa: BLE001 - raised again by the thread that waits
+            ended.set_exception(error)
         else:
-            ended.put(None)
+            ended.set_result(None)
 
     threading.Thread(target=converse, name="mail", daemon=True).start()
-    try:
-        try:
-            problem = ended.get(timeout=patience.until_sent)
-        except queue.Empty:
-            if not conversation.is_sent:
-                raise
-            problem = ended.get(timeout=patience.mail)
-    except queue.Empty:
-        if conversation.is_sent:
-            raise smtp_failures.answer_too_slow(str(server)) from None
-        raise smtp_failures.too_slow(str(server), patience.until_sent) from None
-    if problem is not None:
-        raise problem
+    wait([ended], timeout=patience.until_sent)
+    if not ended.done() and conversation.is_sent:
+        wait([ended], timeout=patience.mail)
+    if ended.done():
+        return ended.result()
+    if conversation.is_sent:
+        raise smtp_failures.maybe_sent(f"{server} came to no end")
+    raise smtp_failures.not_sent(
+        f"the conversation with {server} was not over in {patience.until_sent:g} seconds"
+    )
 
 
 class _Conversation:
-    def __init__(self, envelope: Envelope, server: MailServer, patience: Patience) -> None:
-        self._envelope, self._server, self._patience = envelope, server, patience
+    def __init__(self, mail: Mail, server: MailServer, patience: Patience) -> None:
+        self._mail, self._server, self._patience = mail, server, patience
         self.is_sent = False
-        """Whether the server may have the whole mail, whatever it answers."""
+        """Whether the server may have the complete mail, whatever it answers."""
 
     def run(self, check: Callable[[], None]) -> None:
         context = tls_context(self._server.ca_certificates)
@@ -118,10 +115,10 @@ class _Conversation:
             smtp = self._connect(context)
         try:
             self._greet(smtp)
-            self._hello(smtp)
+            self._step("EHLO", smtp.ehlo)
             if self._server.tls == "starttls":
                 self._start_tls(smtp, context)
-                self._hello(smtp)
+                self._step("EHLO", smtp.ehlo)
             if self._server.login is not None:
                 self._log_in(smtp, self._server.login)
             check()
@@ -130,7 +127,7 @@ class _Conversation:
             _say_goodbye(smtp)
 
     def _connect(self, context: ssl.SSLContext) -> smtplib.SMTP:
-        # Not by smtplib, which knows one time for the connection and the greeting together.
+        # Not by smtplib, which has one time limit for the connection and the greeting together.
         server = self._server
         connected = socket.create_connection((server.host, server.port), self._patience.connect)
         try:
@@ -141,8 +138,8 @@ class _Conversation:
         except BaseException:
             connected.close()
             raise
-        # RFC 5321, 4.1.3: who has no name that others can look up gives the address; a pod's
-        # name is no such name.
+        # RFC 5321, 4.1.3: a client without a name that others can look up gives its address, and
+        # others can't look up a pod's name.
         smtp = smtplib.SMTP(
             local_hostname=f"[IPv6:{address}]" if ":" in address else f"[{address}]"
         )
@@ -155,21 +152,23 @@ class _Conversation:
         if code != 220:
             raise self._refusal("the connection", code, reply)
 
-    def _hello(self, smtp: smtplib.SMTP) -> None:
-        self._step("EHLO", smtp.ehlo)
-
     def _start_tls(self, smtp: smtplib.SMTP, context: ssl.SSLContext) -> None:
         if not smtp.has_extn("starttls"):
-            raise smtp_failures.no_starttls(str(self._server))
+            raise smtp_failures.not_sent(
+                f"{self._server} offers no STARTTLS and nothing was sent: set tls of "
+                "deliveries.email to what the server speaks, or find who removes the offer"
+            )
         with self._errors("STARTTLS"):
             code, _ = smtp.docmd("STARTTLS")
         if code != 220:
-            raise smtp_failures.starttls_refused(str(self._server), code)
+            raise smtp_failures.not_sent(
+                f"{self._server} refuses STARTTLS with {code} and nothing was sent"
+            )
         with self._errors("STARTTLS"):
             if smtp.sock is None:
                 raise smtplib.SMTPServerDisconnected
             smtp.sock = context.wrap_socket(smtp.sock, server_hostname=self._server.host)
-            # What came in the clear after that answer, from whomever, is not read.
+            # smtplib's buffer may hold what someone sent in the clear after that answer.
             smtp.file = None
 
     def _log_in(self, smtp: smtplib.SMTP, login: Login) -> None:
@@ -183,22 +182,28 @@ class _Conversation:
             self._step(LOGIN, lambda: smtp.docmd(_base64(login.username)), expected=3)
             self._step(LOGIN, lambda: smtp.docmd(_base64(login.password)))
         else:
-            raise smtp_failures.no_known_login(str(self._server))
+            raise Failure(
+                ExitCode.AUTHENTICATION_FAILED,
+                f"The mail server {self._server} offers neither AUTH PLAIN nor AUTH LOGIN: give it "
+                "another way to log in, or take secretRef from deliveries.email where it needs "
+                "none.",
+            )
 
     def _hand_over(self, smtp: smtplib.SMTP, check: Callable[[], None]) -> None:
-        self._step("MAIL", lambda: smtp.mail(self._envelope.sender))
-        self._step("RCPT", lambda: smtp.rcpt(self._envelope.recipient))
+        self._step("MAIL", lambda: smtp.mail(self._mail.sender))
+        self._step("RCPT", lambda: smtp.rcpt(self._mail.recipient))
         check()
         _set_timeout(smtp, self._patience.data)
         self._step("DATA", lambda: smtp.docmd("DATA"), expected=3)
         _set_timeout(smtp, self._patience.mail)
         with self._errors("the mail"):
-            _transfer(smtp, self._envelope.content)
+            # RFC 5321, 4.5.2: a dot at the begin of a line is doubled, one alone ends the mail.
+            smtp.send(re.sub(rb"(?m)^\.", b"..", self._mail.content) + b".\r\n")
         self.is_sent = True
         self._step("the mail", smtp.getreply)
 
     def _step(self, name: str, command: Callable[[], tuple[int, bytes]], expected: int = 2) -> None:
-        """One command; `expected` is the first digit of its answer."""
+        """Sends one command; `expected` is the first digit of its answer."""
         with self._errors(name):
             code, reply = command()
         if code // 100 != expected:
@@ -209,19 +214,19 @@ class _Conversation:
         try:
             yield
         except (OSError, smtplib.SMTPException) as error:
-            # Not as its cause: smtplib's errors hold addresses, and a traceback tells them.
+            # Not as its cause: smtplib's errors hold addresses, and a traceback would show them.
             server = str(self._server)
             if self.is_sent:
                 raise smtp_failures.lost_answer(error, server) from None
             raise smtp_failures.of_error(error, server, step) from None
 
-    def _refusal(self, step: str, code: int, reply: bytes | str) -> RunnerFailure:
+    def _refusal(self, step: str, code: int, reply: bytes | str) -> Failure:
         text = reply.decode("ascii", "replace") if isinstance(reply, bytes) else reply
-        return smtp_failures.of_reply(step, code, text, str(self._server), self._envelope.recipient)
+        return smtp_failures.of_reply(step, code, text, str(self._server), self._mail.recipient)
 
 
 def _say_goodbye(smtp: smtplib.SMTP) -> None:
-    """RFC 5321, 4.1.1.10, and no more than that: a mail is the server's before it, or isn't."""
+    """Sends QUIT (RFC 5321, 4.1.1.10) and ignores errors: the mail was taken before, or not."""
     with contextlib.suppress(OSError, smtplib.SMTPException):
         if smtp.sock is not None:
             _set_timeout(smtp, _SECONDS_FOR_GOODBYE)
@@ -232,11 +237,6 @@ def _say_goodbye(smtp: smtplib.SMTP) -> None:
 def _set_timeout(smtp: smtplib.SMTP, seconds: float) -> None:
     if smtp.sock is not None:
         smtp.sock.settimeout(seconds)
-
-
-def _transfer(smtp: smtplib.SMTP, content: bytes) -> None:
-    # RFC 5321, 4.5.2.
-    smtp.send(re.sub(rb"(?m)^\.", b"..", content) + b".\r\n")
 
 
 def _base64(text: str) -> str:

@@ -1,142 +1,135 @@
-"""What goes wrong with a mail server, as the runner's verdict: pure, and careful with its words.
+"""What goes wrong with a mail server, as a failure: pure.
 
-Replies and errors may repeat the address and the login in any spelling; nothing of them gets
-into a verdict.
+Replies and errors may repeat the address and the login in any spelling, so a failure repeats
+nothing of them but what is made sure to hold neither.
 """
 
 import re
 import smtplib
 import socket
 import ssl
+from collections.abc import Callable
 
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
+from backupexport_runner.task.log import HIDDEN
 
-_HIDDEN = "[hidden]"
-_LONGEST_REPLY = 200
 LOGIN = "AUTH"
 
-_LOGIN_REFUSED = (530, 534, 535, 538)
-_SERVICE_GONE = 421
+_LONGEST_REPLY = 200
+_LOGIN_WANTED = (530, 534, 535, 538)
 
-
-def of_reply(step: str, code: int, reply: str, server: str, address: str) -> RunnerFailure:
-    """The verdict on a reply that is none of success; `step` is the command it answers."""
-    if code < 400:
-        return RunnerFailure(
-            ExitCode.CONNECTION_FAILED,
-            f"What answers at {server} doesn't speak as a mail server does: check host, port and "
-            "tls of deliveries.email.",
-        )
-    # A server that repeats a login in its own spelling can't be kept from it but by silence.
-    said = f"{code} {_status(reply) if step == LOGIN else _public(reply, address)}".strip()
-    if code == _SERVICE_GONE or code < 500:
-        return RunnerFailure(
-            ExitCode.DELIVERY_DEFERRED,
-            f"The mail server {server} doesn't take the mail now and answers {step} with: {said}; "
-            "it is tried again.",
-        )
-    if step == LOGIN:
-        return RunnerFailure(
-            ExitCode.AUTHENTICATION_FAILED,
-            f"The mail server {server} refuses the login with: {said}; correct username and "
-            "password in the Secret of deliveries.email.",
-        )
-    if code in _LOGIN_REFUSED:
-        return RunnerFailure(
-            ExitCode.AUTHENTICATION_FAILED,
-            f"The mail server {server} wants a login and answers {step} with: {said}; set "
-            "secretRef and tls of deliveries.email as it asks.",
-        )
-    return RunnerFailure(
-        ExitCode.DELIVERY_REFUSED,
-        f"The mail server {server} refuses the mail and answers {step} with: {said}; check "
-        "notifyEmail, and what the server lets deliveries.email.from send.",
-    )
-
-
-def of_error(error: Exception, server: str, step: str | None) -> RunnerFailure:
-    """The verdict on an error of the connection; `step` is the command it cut, None before any.
-
-    The error's own text is not repeated where smtplib or the server wrote it.
-    """
-    cause = _cause(error)
-    when = f"before it answered {step}" if step else "before it was ready"
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        problem = (
-            f"the certificate of {server} is not trusted ({cause.verify_message.rstrip('.')}): "
-            "deliveries.email.host must be a name in it, and caCertificates must hold its "
-            "authority where the system's don't"
-        )
-    elif isinstance(cause, ssl.SSLError):
-        problem = (
-            f"no TLS with {server} ({(cause.reason or 'broken off').replace('_', ' ').lower()}): "
-            "check port and tls of deliveries.email"
-        )
-    elif isinstance(cause, socket.gaierror):
-        problem = f"the name in {server} is not found: check deliveries.email.host and DNS"
-    elif isinstance(cause, ConnectionRefusedError):
-        problem = f"nothing listens at {server}: check host and port of deliveries.email"
-    elif isinstance(cause, TimeoutError):
-        problem = (
-            f"{server} let the time run out {when}: check host, port and tls of deliveries.email, "
-            "and that no network policy is in the way"
-        )
-    elif isinstance(cause, smtplib.SMTPException | ConnectionError):
-        problem = f"{server} cut the connection {when}"
-    elif isinstance(cause, OSError) and cause.strerror:
-        problem = f"{server} can't be reached ({cause.strerror})"
-    else:
-        problem = f"the conversation with {server} broke off {when}"
-    return _not_connected(problem)
-
-
-def lost_answer(error: Exception, server: str) -> RunnerFailure:
-    """The verdict on an error after the mail's last byte: nobody knows whether it was taken."""
-    if isinstance(_cause(error), TimeoutError):
-        return _may_be_sent(f"{server} let the time run out")
-    return _may_be_sent(f"{server} cut the connection")
-
-
-def answer_too_slow(server: str) -> RunnerFailure:
-    """The verdict on a server whose answer to the mail has no end."""
-    return _may_be_sent(f"{server} came to no end")
-
-
-def no_starttls(server: str) -> RunnerFailure:
-    """The verdict on a server that offers no STARTTLS, or someone between who takes it away."""
-    return _not_connected(
-        f"{server} offers no STARTTLS and nothing was sent: set tls of deliveries.email to what "
-        "the server speaks, or find who removes the offer"
-    )
-
-
-def starttls_refused(server: str, code: int) -> RunnerFailure:
-    """The verdict on a server that offers STARTTLS and then doesn't do it."""
-    return _not_connected(f"{server} refuses STARTTLS with {code} and nothing was sent")
-
-
-def no_known_login(server: str) -> RunnerFailure:
-    """The verdict on a server that takes no name and password."""
-    return RunnerFailure(
+# What a reply means by its step and code, in order: the first that applies.
+_CAUSES_OF_REPLY: tuple[tuple[Callable[[str, int], bool], ExitCode, str], ...] = (
+    # A mail server that refuses says so with 4xx or 5xx: this is another program.
+    (
+        lambda _, code: code < 400,
+        ExitCode.CONNECTION_FAILED,
+        "What answers at {server} doesn't speak as a mail server does: check host, port and tls of "
+        "deliveries.email.",
+    ),
+    # It may take the mail later, also after 421, with which it ends the conversation.
+    (
+        lambda _, code: code < 500,
+        ExitCode.DELIVERY_DEFERRED,
+        "The mail server {server} doesn't take the mail now and answers {step} with: {said}; it is "
+        "tried again.",
+    ),
+    # It doesn't know the user or the password.
+    (
+        lambda step, _: step == LOGIN,
         ExitCode.AUTHENTICATION_FAILED,
-        f"The mail server {server} offers neither AUTH PLAIN nor AUTH LOGIN: give it another way "
-        "to log in, or take secretRef from deliveries.email where it needs none.",
+        "The mail server {server} refuses the login with: {said}; correct username and password "
+        "in the Secret of deliveries.email.",
+    ),
+    # There was no login, or none that is enough.
+    (
+        lambda _, code: code in _LOGIN_WANTED,
+        ExitCode.AUTHENTICATION_FAILED,
+        "The mail server {server} wants a login and answers {step} with: {said}; set secretRef and "
+        "tls of deliveries.email as it asks.",
+    ),
+    # It refuses the sender, the recipient or the mail itself.
+    (
+        lambda *_: True,
+        ExitCode.DELIVERY_REFUSED,
+        "The mail server {server} refuses the mail and answers {step} with: {said}; check "
+        "notifyEmail, and what the server lets deliveries.email.from send.",
+    ),
+)
+
+
+def _is(*kinds: type[BaseException]) -> Callable[[BaseException], bool]:
+    return lambda error: isinstance(error, kinds)
+
+
+# What an error of the conversation means, in order: the first that applies.
+_CAUSES_OF_ERROR: tuple[tuple[Callable[[BaseException], object], str], ...] = (
+    # The chain, the name or the dates of the certificate.
+    (
+        _is(ssl.SSLCertVerificationError),
+        "the certificate of {server} is not trusted ({why}): deliveries.email.host must be a name "
+        "in it, and caCertificates must hold its authority where the system's don't",
+    ),
+    # Client and server don't agree on TLS, or the server speaks none.
+    (_is(ssl.SSLError), "no TLS with {server} ({why}): check port and tls of deliveries.email"),
+    # DNS doesn't know the host.
+    (
+        _is(socket.gaierror),
+        "the name in {server} is not found: check deliveries.email.host and DNS",
+    ),
+    (
+        _is(ConnectionRefusedError),
+        "nothing listens at {server}: check host and port of deliveries.email",
+    ),
+    # The host is silent, or packets are dropped on the way.
+    (
+        _is(TimeoutError),
+        "{server} let the time run out {when}: check host, port and tls of deliveries.email, and "
+        "that no network policy is in the way",
+    ),
+    # Before other errors of the system, of which ConnectionError is one.
+    (_is(smtplib.SMTPException, ConnectionError), "{server} cut the connection {when}"),
+    (lambda error: getattr(error, "strerror", None), "{server} can't be reached ({why})"),
+    (lambda _: True, "the conversation with {server} broke off {when}"),
+)
+
+
+def of_reply(step: str, code: int, reply: str, server: str, address: str) -> Failure:
+    """Returns the failure for a reply other than success; `step` is the command it answers."""
+    # A server may repeat the login in a spelling of its own, so only silence hides that.
+    said = f"{code} {_status(reply) if step == LOGIN else _public(reply, address)}".strip()
+    exit_code, message = next(
+        (exit_code, message)
+        for applies, exit_code, message in _CAUSES_OF_REPLY
+        if applies(step, code)
     )
+    return Failure(exit_code, message.format(server=server, step=step, said=said))
 
 
-def too_slow(server: str, seconds: float) -> RunnerFailure:
-    """The verdict on a server that always says something, and never the end."""
-    return _not_connected(f"the conversation with {server} was not over in {seconds:g} seconds")
+def of_error(error: Exception, server: str, step: str | None) -> Failure:
+    """Returns the failure for an error that cut `step`, None before any."""
+    cause = _cause(error)
+    problem = next(problem for applies, problem in _CAUSES_OF_ERROR if applies(cause))
+    when = f"before it answered {step}" if step else "before it was ready"
+    return not_sent(problem.format(server=server, when=when, why=_why(cause)))
 
 
-def _not_connected(problem: str) -> RunnerFailure:
-    return RunnerFailure(ExitCode.CONNECTION_FAILED, f"No mail yet: {problem}; it is tried again.")
+def lost_answer(error: Exception, server: str) -> Failure:
+    """Returns the failure for an error after the mail's last byte."""
+    is_timeout = isinstance(_cause(error), TimeoutError)
+    return maybe_sent(f"{server} {'let the time run out' if is_timeout else 'cut the connection'}")
 
 
-def _may_be_sent(problem: str) -> RunnerFailure:
-    return RunnerFailure(
+def not_sent(problem: str) -> Failure:
+    """Returns the failure of a conversation that ended before the mail."""
+    return Failure(ExitCode.CONNECTION_FAILED, f"No mail yet: {problem}; it is tried again.")
+
+
+def maybe_sent(problem: str) -> Failure:
+    """Returns the failure of a conversation that ended between the mail and its answer."""
+    return Failure(
         ExitCode.DELIVERY_DEFERRED,
         f"The mail may have been sent: {problem} before it said whether it takes it; it is tried "
         "again, with the same Message-ID.",
@@ -144,23 +137,32 @@ def _may_be_sent(problem: str) -> RunnerFailure:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What smtplib's own error stands for."""
+    """Returns the system's error that smtplib has turned into one of its own."""
     context = error.__cause__ or error.__context__
     if isinstance(error, smtplib.SMTPServerDisconnected) and isinstance(context, OSError):
         return context
     return error
 
 
+def _why(error: BaseException) -> str:
+    """Returns the words of OpenSSL or of the system; those of smtplib or of the server are none."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message.rstrip(".")
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "broken off").replace("_", " ").lower()
+    return str(getattr(error, "strerror", ""))
+
+
 def _status(reply: str) -> str:
-    """RFC 2034's code at the reply's begin."""
+    """Returns RFC 2034's code, for example 5.7.8, at the reply's begin."""
     found = re.match(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}(?![0-9.])", reply)
     return found[0] if found else ""
 
 
 def _public(reply: str, address: str) -> str:
-    """One line of printable ASCII without the address or any other."""
+    """Returns the reply as one line of printable ASCII, without the address or any other."""
     line = " ".join(re.sub(r"[^\x20-\x7e]", " ", reply).split())
-    line = re.sub(r"[^\s<>(),;:\"]+@[^\s<>(),;:\"]+", _HIDDEN, line)
+    line = re.sub(r"[^\s<>(),;:\"]+@[^\s<>(),;:\"]+", HIDDEN, line)
     mailbox = re.escape(address.partition("@")[0])
-    line = re.sub(rf"(?<!\w){mailbox}(?!\w)", _HIDDEN, line, flags=re.IGNORECASE)
+    line = re.sub(rf"(?<!\w){mailbox}(?!\w)", HIDDEN, line, flags=re.IGNORECASE)
     return line if len(line) <= _LONGEST_REPLY else line[:_LONGEST_REPLY] + "..."

@@ -1,7 +1,7 @@
-"""The finished file as documents in a Telegram chat, in parts where it is too large for one.
+"""Sends the finished file to a Telegram chat as a document, or in parts if it is too large.
 
-The file is read twice: once for its checksums, before anything is sent, so that the chat never
-gets a damaged or swapped file as a good one, and once to send it.
+The file is read twice: once for its checksums, so that a damaged or swapped file is never sent as a
+good one, and once to send it.
 """
 
 import re
@@ -12,17 +12,17 @@ from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import Artifact
 
 from backupexport_runner.delivery.kinds.telegram import texts
-from backupexport_runner.delivery.kinds.telegram.answers import Moved, Refused, Sent
+from backupexport_runner.delivery.kinds.telegram.answers import InChat, Moved, Refused
 from backupexport_runner.delivery.kinds.telegram.bot_api import BotApi
 from backupexport_runner.delivery.kinds.telegram.journal import (
     Journal,
-    Plan,
+    PartsPlan,
     chat_hash,
     parts_in_chat,
 )
 from backupexport_runner.delivery.kinds.telegram.parts import (
     MOST_PARTS,
-    FileChangedError,
+    FileChangedFailure,
     checksums,
     file_changed,
     file_missing,
@@ -34,7 +34,7 @@ from backupexport_runner.delivery.kinds.telegram.parts import (
 from backupexport_runner.delivery.kinds.telegram.sending import Sender
 from backupexport_runner.delivery.parcel import Parcel
 from backupexport_runner.delivery.tls import tls_context
-from backupexport_runner.task.failure import RunnerFailure, malformed_delivery
+from backupexport_runner.task.failure import Failure, malformed_delivery
 from backupexport_runner.volume.delivery_notes import NotesFile, delivery_journal_name
 from backupexport_runner.volume.directories import existing_directory
 
@@ -53,14 +53,14 @@ class _Settings:
 
 
 def deliver(parcel: Parcel) -> str:
-    """Send what isn't in the chat yet."""
+    """Sends what isn't in the chat yet."""
     settings = _settings(parcel)
     artifact = parcel.end.artifact
     if artifact is None:
         raise file_missing()
     count = part_count(artifact.size_bytes, settings.part_bytes)
     if count > MOST_PARTS:
-        raise RunnerFailure(
+        raise Failure(
             ExitCode.DELIVERY_REFUSED,
             f"The file would go in {count} parts, and a chat is no place for more than "
             f"{MOST_PARTS}: raise partBytes with a Bot API server of your own, or fetch the file "
@@ -75,9 +75,9 @@ def deliver(parcel: Parcel) -> str:
         try:
             with opened_artifact(directory, parcel.request.file_name, artifact) as file:
                 _send(parcel, settings, artifact, notes, file)
-        except RunnerFailure as failure:
+        except Failure as failure:
             if failure.exit_code == ExitCode.FILE_MISSING:
-                is_changed = isinstance(failure, FileChangedError)
+                is_changed = isinstance(failure, FileChangedFailure)
                 _disown_parts(parcel, settings, notes, is_changed=is_changed)
             raise
     return texts.success_sentence(artifact.size_bytes, count)
@@ -94,7 +94,7 @@ def _send(
     messages = texts.closing_messages(request, parts, sha256s, whole) if len(parts) > 1 else ()
     journal = Journal(
         notes,
-        Plan(whole, settings.part_bytes, chat_hash(settings.chat_id)),
+        PartsPlan(whole, settings.part_bytes, chat_hash(settings.chat_id)),
         parts,
         sha256s,
         len(messages),
@@ -119,9 +119,9 @@ def _send(
 def _disown_parts(
     parcel: Parcel, settings: _Settings, notes: NotesFile, *, is_changed: bool
 ) -> None:
-    """Say so in the chat where it has parts that nobody can use.
+    """Tells the chat if it has parts that nobody can use.
 
-    RunnerFailure(DELIVERY_DEFERRED) where that is for a later attempt.
+    Raises Failure(DELIVERY_DEFERRED) if a later attempt has to tell it.
     """
     there = parts_in_chat(notes)
     if there.sent and (is_changed or there.is_damaged):
@@ -134,13 +134,13 @@ def _disown_parts(
         answer = api.send_message(settings.chat_id, text)
         if isinstance(answer, Moved):
             answer = api.send_message(answer.chat_id, text)
-    if isinstance(answer, Sent):
-        # What was sent is of a file that is no more.
+    if isinstance(answer, InChat):
+        # The parts are of a file that is gone: nothing goes on from there.
         notes.remove()
     elif isinstance(answer, Refused):
         parcel.log.event("chat_not_told", message=answer.message)
     else:
-        raise RunnerFailure(
+        raise Failure(
             ExitCode.DELIVERY_DEFERRED,
             "The export's file is gone or changed, and the chat, which has parts of it, can't be "
             "told yet; it is tried again.",
@@ -163,7 +163,7 @@ def _settings(parcel: Parcel) -> _Settings:
 def _credential(parcel: Parcel, key: str, shape: re.Pattern[str], words: str) -> str:
     value = parcel.credential(key)
     if shape.fullmatch(value) is None:
-        raise RunnerFailure(
+        raise Failure(
             ExitCode.SECRET_INVALID,
             f"The delivery's Secret has a {key} of a wrong shape: it must look like {words}.",
         )

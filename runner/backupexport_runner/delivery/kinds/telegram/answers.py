@@ -1,22 +1,22 @@
 """What an answer of the Bot API means (https://core.telegram.org/bots/api#making-requests)."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from backupexport_contract.reasons import ExitCode
+from backupexport_contract.runner_protocol import json_object
 
 from backupexport_runner.task.failure import one_line
 
 _LONGEST_DESCRIPTION = 300
 _SECONDS_WITHOUT_A_WORD = 5
-# Who says so has passed the request on, or has not waited for its end.
+# With these a proxy says that it has passed the request on, or has not waited for its end.
 _LOST = (408, 504)
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """It is in the chat; `size` is the document's, where Telegram tells it."""
+class InChat:
+    """It is in the chat; `size` is the document's in bytes, if Telegram tells it."""
 
     message_id: int
     size: int | None = None
@@ -24,24 +24,25 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """The same again after `seconds`."""
+    """Telegram wants the same request again after `seconds`."""
 
     seconds: int
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The same again to another chat."""
+    """Telegram wants the same request for another chat."""
 
     chat_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """It may be in the chat or not; the same again, a few times.
+    """It may be in the chat or not; the same request is sent again, a few times.
 
-    `is_lost` unless nobody was reached, or what answers says itself that it failed: an outage is
-    waited out, however long, but a chat must not get for hours what only the answer to is lost.
+    `is_lost` if the request may have succeeded and only its answer is lost.  It is False if nobody
+    was reached, or the server itself says that it failed: later attempts go on after an outage of
+    any length, but must not send the same part to the chat for hours.
     """
 
     exit_code: ExitCode
@@ -51,18 +52,18 @@ class Unclear:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """It won't be in the chat, however often it is sent."""
+    """It will never be in the chat, however often it is sent."""
 
     exit_code: ExitCode
     message: str
 
 
-Answer = Sent | Wait | Moved | Unclear | Refused
+Answer = InChat | Wait | Moved | Unclear | Refused
 
 
 def read_answer(status: int, body: bytes) -> Answer:
-    """The meaning of an HTTP response."""
-    fields = _json_object(body)
+    """Returns the meaning of an HTTP response."""
+    fields = json_object(body)
     if status == 429:
         return Wait(_retry_after(fields or {}))
     if status == 413:
@@ -96,7 +97,7 @@ def _success(fields: dict[str, Any]) -> Answer:
     size = document.get("file_size") if isinstance(document, dict) else None
     if type(message_id) is not int or not (size is None or type(size) is int):
         return _malformed()
-    return Sent(message_id, size)
+    return InChat(message_id, size)
 
 
 def _error(status: int, fields: dict[str, Any]) -> Answer:
@@ -139,11 +140,3 @@ def _retry_after(fields: dict[str, Any]) -> int:
 def _parameters(fields: dict[str, Any]) -> dict[str, Any]:
     parameters = fields.get("parameters")
     return parameters if isinstance(parameters, dict) else {}
-
-
-def _json_object(body: bytes) -> dict[str, Any] | None:
-    try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return fields if isinstance(fields, dict) else None

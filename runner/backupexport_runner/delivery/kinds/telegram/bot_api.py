@@ -1,4 +1,4 @@
-"""One request to the Bot API at a time, and what came of it.
+"""Requests to the Bot API, one at a time, and their answers.
 
 The token is in every request's path, and so in what httpx says about it: no exception or log
 record of httpx leaves this module.
@@ -8,7 +8,7 @@ import logging
 import ssl
 import time
 from collections.abc import Mapping
-from io import RawIOBase
+from dataclasses import replace
 from typing import IO, Self, cast
 
 import httpx
@@ -16,17 +16,18 @@ from backupexport_contract.reasons import ExitCode
 
 from backupexport_runner.delivery.kinds.telegram.answers import (
     Answer,
+    InChat,
     Refused,
-    Sent,
     Unclear,
     read_answer,
 )
+from backupexport_runner.delivery.kinds.telegram.parts import PartView
 
 _CONNECT_SECONDS = 20
-# How long one piece may take on its way.
+# For one piece of a document.
 _WRITE_SECONDS = 60
-# The answer comes once Telegram has the whole document, also from a server of one's own that
-# hands it on first.
+# The answer comes once Telegram has the whole document, also from a Bot API server of one's own,
+# which passes it on first.
 _ANSWER_SECONDS = 120
 _ANSWER_BYTES_A_SECOND = 500_000
 _LARGEST_ANSWER = 256 * 1024
@@ -45,8 +46,7 @@ class BotApi:
             trust_env=False,
             follow_redirects=False,
             headers={"Accept-Encoding": "identity", "User-Agent": "backupexport"},
-            # A connection that was quiet for a while is no good for sending a document that
-            # must not arrive twice.
+            # A server may have closed a kept connection, and a document must not be sent twice.
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=0),
         )
 
@@ -57,29 +57,32 @@ class BotApi:
         self._client.close()
 
     def send_document(
-        self, chat_id: str, name: str, document: RawIOBase, size: int, caption: str
+        self, chat_id: str, name: str, document: PartView, size: int, caption: str
     ) -> Answer:
-        """Send `size` bytes; the document is read in small pieces."""
+        """Sends a document of `size` bytes, which is read in small pieces."""
         answer = self._post(
             "sendDocument",
             {
                 "chat_id": chat_id,
                 "caption": caption,
-                # Else Telegram might make something else of it, and a name of its own.
+                # Else Telegram may take it for a picture or a video, and rename it.
                 "disable_content_type_detection": "true",
             },
             {"document": (name, cast("IO[bytes]", document), "application/octet-stream")},
             _ANSWER_SECONDS + size / _ANSWER_BYTES_A_SECOND,
         )
-        if isinstance(answer, Sent) and answer.size not in (None, size):
+        if isinstance(answer, InChat) and answer.size not in (None, size):
             return Unclear(
                 ExitCode.DELIVERY_DEFERRED,
                 f"Telegram has {answer.size} bytes of a document of {size}.",
             )
+        if isinstance(answer, Unclear) and document.tell() < size:
+            # Telegram has at most a piece of it, so no answer about the whole is lost.
+            return replace(answer, is_lost=False)
         return answer
 
     def send_message(self, chat_id: str, text: str) -> Answer:
-        """Send a text as it is."""
+        """Sends a plain text."""
         return self._post(
             "sendMessage",
             {"chat_id": chat_id, "text": text, "link_preview_options": '{"is_disabled":true}'},
@@ -118,7 +121,7 @@ class BotApi:
 
 
 def _read(response: httpx.Response, end: float) -> bytes:
-    """The body, or nothing where it is larger or slower than any answer of the Bot API."""
+    """Returns the body, b"" if it is larger or slower than any answer of the Bot API."""
     body = b""
     for chunk in response.iter_raw():
         body += chunk
@@ -128,6 +131,7 @@ def _read(response: httpx.Response, end: float) -> bytes:
 
 
 def _words(error: httpx.HTTPError) -> str:
+    """Returns a sentence of ours: httpx's own words hold the token."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
         cause = cause.__cause__ or cause.__context__

@@ -1,61 +1,85 @@
-"""What Telegram has answered for, noted beside the file, so that an attempt goes on where one died.
+"""Notes beside the file which parts and messages Telegram has taken, so that an attempt goes on.
 
-Nothing is noted before a request: Telegram can't be asked whether it has a document, so a note
-that one was about to be sent would tell nothing.  A part is sent again where Telegram's answer did
-not arrive, or was not noted: who dies between it and the end of the fsync that follows.  Answers
-that did not arrive are counted, or a proxy that loses each of them would fill the chat.
+Nothing is noted before a request: Telegram can't be asked whether it has a document, so such a note
+would tell nothing.  A part is sent again if Telegram's answer did not arrive, or was not noted
+because the process died before the fsync after it.  Lost answers are counted, or a proxy that loses
+each of them would fill the chat.
 
-The first note has every part already, and later ones only fill in numbers: a volume without room
-for them refuses before anything is sent.  A journal of another plan is as good as none.
+The first note has every part already, and later ones only fill in numbers, so a volume without room
+refuses before anything is sent.  A journal of another plan is ignored.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from backupexport_runner.delivery.kinds.telegram.parts import Part
 from backupexport_runner.volume.delivery_notes import NotesFile
 
-# As wide as Telegram's numbers get, so that filling one in needs no more room.
+# Stands for a number not known yet, as wide as Telegram's: filling one in needs no more room.
 _UNSENT = -(10**12)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What makes an earlier attempt's parts fit to those of this one."""
+class PartsPlan:
+    """What an earlier attempt must have in common with this one, to go on with its parts."""
 
     artifact_sha256: str
     part_bytes: int
     chat_hash: str
 
-    def as_json(self) -> dict[str, Any]:
-        """The fields by their names."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
 
 def chat_hash(chat_id: str) -> str:
-    """What stands for the chat in the journal, which others may read."""
+    """Returns what stands for the chat in the journal, which others may read."""
     return hashlib.sha256(b"telegram chat " + chat_id.encode()).hexdigest()
+
+
+class Sending:
+    """A part or message in the journal: Telegram's answer, and how often it was lost.
+
+    Every change is on the disk when its method returns.
+    """
+
+    def __init__(self, entry: dict[str, Any], write: Callable[[], None]) -> None:
+        self._entry = entry
+        self._write = write
+
+    @property
+    def unanswered(self) -> int:
+        """How often it was sent as a whole without an answer."""
+        count: int = self._entry["unanswered"]
+        return count
+
+    def note_answer(self, message_id: int) -> None:
+        """Notes that it is in the chat."""
+        self._entry["message_id"] = message_id
+        self._write()
+
+    def note_lost_answer(self) -> None:
+        """Notes that it was sent as a whole, and the answer is lost."""
+        self._entry["unanswered"] += 1
+        self._write()
 
 
 class Journal:
     """The notes of one delivery; every change is on the disk when its method returns.
 
-    RunnerFailure(DELIVERY_DEFERRED) where the volume refuses.
+    Methods raise Failure(DELIVERY_DEFERRED) if the volume refuses.
     """
 
     def __init__(
         self,
         file: NotesFile,
-        plan: Plan,
+        plan: PartsPlan,
         parts: Sequence[Part],
         sha256s: Sequence[str],
         messages: int,
     ) -> None:
         self._file = file
         self._notes: dict[str, Any] = {
-            "plan": plan.as_json(),
+            "plan": asdict(plan),
             "moved_to": None,
             "not_before": _UNSENT,
             "parts": [
@@ -71,74 +95,54 @@ class Journal:
 
     @property
     def parts_sent(self) -> int:
-        """How many parts Telegram has answered for, from the first on."""
+        """How many parts Telegram has taken, from the first on."""
         return _leading(self._notes["parts"])
 
     @property
     def messages_sent(self) -> int:
-        """How many of the messages after the parts Telegram has answered for."""
+        """How many of the messages after the parts Telegram has taken."""
         return _leading(self._notes["messages"])
 
     @property
     def moved_to(self) -> str | None:
-        """The chat that took the place of the configured one, when the group became a supergroup.
+        """The chat that replaced the configured one, when the group became a supergroup.
 
-        It is as it is, for requests need it; without the token it opens nothing.
+        It is not hashed, for requests need it; without the token it opens nothing.
         """
         moved_to: str | None = self._notes["moved_to"]
         return moved_to
 
     @property
     def not_before(self) -> int:
-        """The time, in seconds since 1970, that Telegram wants nothing before."""
+        """The time, in seconds since 1970, before which Telegram takes nothing."""
         not_before: int = self._notes["not_before"]
         return not_before
 
+    def part(self, number: int) -> Sending:
+        """Returns the part; `number` counts from one."""
+        return Sending(self._notes["parts"][number - 1], self._write)
+
+    def message(self, index: int) -> Sending:
+        """Returns a message after the parts; `index` counts from zero."""
+        return Sending(self._notes["messages"][index], self._write)
+
     def begin(self) -> None:
-        """Write what is known, before anything is sent."""
+        """Writes what is known, before anything is sent."""
         self._file.begin(self._notes)
 
     def note_damage(self, number: int, message_id: int) -> None:
-        """Note that the chat has a part that isn't of the file; nothing goes on from there."""
+        """Notes that the chat has a part that isn't of the file; no attempt goes on from there."""
         self._notes["damaged"] = True
-        self.note_part(number, message_id)
-
-    def note_part(self, number: int, message_id: int) -> None:
-        """Note Telegram's answer for the part."""
-        self._notes["parts"][number - 1]["message_id"] = message_id
-        self._write()
-
-    def unanswered_part(self, number: int) -> int:
-        """How often the part was sent as a whole without an answer."""
-        return _unanswered(self._notes["parts"][number - 1])
-
-    def note_unanswered_part(self, number: int) -> None:
-        """Note that the part was sent as a whole, and the answer is lost."""
-        self._notes["parts"][number - 1]["unanswered"] += 1
-        self._write()
-
-    def note_message(self, index: int, message_id: int) -> None:
-        """Note Telegram's answer for a message after the parts."""
-        self._notes["messages"][index]["message_id"] = message_id
-        self._write()
-
-    def unanswered_message(self, index: int) -> int:
-        """How often the message was sent without an answer."""
-        return _unanswered(self._notes["messages"][index])
-
-    def note_unanswered_message(self, index: int) -> None:
-        """Note that the message was sent, and the answer is lost."""
-        self._notes["messages"][index]["unanswered"] += 1
-        self._write()
+        self.part(number).note_answer(message_id)
 
     def note_move(self, chat_id: str) -> None:
-        """Note the chat that Telegram says to use from now on."""
+        """Notes the chat that Telegram says to use from now on."""
         self._notes["moved_to"] = chat_id
         self._write()
 
     def note_pause(self, not_before: int) -> None:
-        """Note when Telegram's pause is over, which may be in a later attempt."""
-        # An odd server's number must not be wider than what there is room for.
+        """Notes when Telegram's pause is over, which may be in a later attempt."""
+        # A server's odd number must not be wider than the room there is.
         self._notes["not_before"] = min(not_before, -_UNSENT)
         self._write()
 
@@ -148,7 +152,7 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class PartsInChat:
-    """What a chat has of a file, of whatever plan."""
+    """How many parts of a file a chat has, by whatever plan."""
 
     sent: int = 0
     planned: int = 0
@@ -156,7 +160,7 @@ class PartsInChat:
 
 
 def parts_in_chat(file: NotesFile) -> PartsInChat:
-    """What the journal in this file tells."""
+    """Returns what the journal in this file says."""
     notes = file.read() or {}
     parts = notes.get("parts")
     if not isinstance(parts, list):
@@ -165,23 +169,13 @@ def parts_in_chat(file: NotesFile) -> PartsInChat:
     return PartsInChat(len(sent), len(parts), notes.get("damaged") is not False)
 
 
-def _leading(sendings: Iterable[dict[str, Any]]) -> int:
-    count = 0
-    for sending in sendings:
-        if sending["message_id"] == _UNSENT:
-            break
-        count += 1
-    return count
-
-
-def _unanswered(sending: dict[str, Any]) -> int:
-    count: int = sending["unanswered"]
-    return count
+def _leading(entries: Iterable[dict[str, Any]]) -> int:
+    taken = itertools.takewhile(lambda entry: entry["message_id"] != _UNSENT, entries)
+    return len(list(taken))
 
 
 def _continues(earlier: dict[str, Any], fresh: dict[str, Any]) -> bool:
-    """Whether `earlier` is `fresh` with nothing but answers filled in."""
-    parts, messages = earlier.get("parts"), earlier.get("messages")
+    """Whether `earlier` is `fresh` with only answers filled in."""
     moved_to = earlier.get("moved_to")
     return (
         earlier.keys() == fresh.keys()
@@ -189,8 +183,8 @@ def _continues(earlier: dict[str, Any], fresh: dict[str, Any]) -> bool:
         and earlier["damaged"] is False
         and (moved_to is None or isinstance(moved_to, str))
         and type(earlier["not_before"]) is int
-        and _fits(parts, fresh["parts"])
-        and _fits(messages, fresh["messages"])
+        and _fits(earlier["parts"], fresh["parts"])
+        and _fits(earlier["messages"], fresh["messages"])
     )
 
 
@@ -199,10 +193,10 @@ def _fits(earlier: object, fresh: list[dict[str, Any]]) -> bool:
         isinstance(earlier, list)
         and len(earlier) == len(fresh)
         and all(
-            isinstance(sending, dict)
-            and sending | {"message_id": _UNSENT, "unanswered": 0} == expected
-            and type(sending.get("message_id")) is int
-            and type(sending.get("unanswered")) is int
-            for sending, expected in zip(earlier, fresh, strict=True)
+            isinstance(entry, dict)
+            and entry | {"message_id": _UNSENT, "unanswered": 0} == expected
+            and type(entry.get("message_id")) is int
+            and type(entry.get("unanswered")) is int
+            for entry, expected in zip(earlier, fresh, strict=True)
         )
     )

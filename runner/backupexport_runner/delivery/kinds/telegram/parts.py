@@ -1,9 +1,8 @@
-"""How a file is cut into documents that a Bot API server takes."""
+"""Cuts the file into documents that a Bot API server takes, and reads them."""
 
 import contextlib
 import errno
 import hashlib
-import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,13 +12,15 @@ from backupexport_contract.runner_protocol import Artifact
 from backupexport_runtime import volume
 from backupexport_runtime.volume import NotTheFileError
 
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
+from backupexport_runner.volume.failures import system_words, volume_errors
 
-# Telegram lets a bot send some twenty messages a minute to a group: more are hours, and a chat
-# in which nobody finds them.
+# Telegram lets a bot send some twenty messages a minute to a group: more parts take hours, and
+# nobody finds them in the chat.
 MOST_PARTS = 1000
 # A shell sorts `NAME.part*of003` by its text, so all numbers have one width.
 _SHORTEST_NUMBER = 3
+_PIECE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Part:
 
 
 def plan_parts(file_name: str, size: int, part_bytes: int) -> tuple[Part, ...]:
-    """The whole file under its own name where it fits, else numbered parts of it."""
+    """Returns the whole file under its own name if it fits, else numbered parts of it."""
     if size <= part_bytes:
         return (Part(1, file_name, 0, size),)
     count = part_count(size, part_bytes)
@@ -49,7 +50,7 @@ def plan_parts(file_name: str, size: int, part_bytes: int) -> tuple[Part, ...]:
 
 
 def parts_glob(file_name: str, count: int) -> str:
-    """What a shell finds the parts by, and none of another plan's, nor a second copy of one."""
+    """Returns a shell's pattern for these parts, but not for those of another number of parts."""
     return _part_name(file_name, "*", count)
 
 
@@ -62,33 +63,25 @@ def _width(count: int) -> int:
 
 
 def part_count(size: int, part_bytes: int) -> int:
-    """How many documents it takes."""
+    """Returns how many documents the file takes."""
     return max(1, -(-size // part_bytes))
 
 
-# A link, a socket, a device.
-_SOMETHING_ELSE = (errno.ELOOP, errno.ENXIO, errno.ENODEV)
-_PIECE = 256 * 1024
-
-
-class FileChangedError(RunnerFailure):
-    """What is on the volume is not what was exported; else FILE_MISSING is no more than that."""
+class FileChangedFailure(Failure):
+    """FILE_MISSING, because what is on the volume is not what was exported."""
 
 
 @contextlib.contextmanager
 def opened_artifact(directory: int, file_name: str, artifact: Artifact) -> Iterator[int]:
-    """A descriptor of the one file of this name and size, or RunnerFailure(FILE_MISSING)."""
-    with _volume_errors():
-        try:
-            file = volume.open_file_in(directory, file_name, artifact.size_bytes)
-        except NotTheFileError:
-            raise file_changed() from None
-        except OSError as error:
-            if error.errno == errno.ENOENT:
-                raise file_missing() from None
-            if error.errno in _SOMETHING_ELSE:
-                raise file_changed() from None
-            raise
+    """Yields a descriptor of the file with this name and size.  Raises Failure."""
+    try:
+        file = volume.open_file_in(directory, file_name, artifact.size_bytes)
+    except NotTheFileError:
+        raise file_changed() from None
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            raise file_missing() from None
+        raise (file_changed() if volume.is_missing(error) else file_unreadable(error)) from None
     try:
         yield file
     finally:
@@ -98,25 +91,24 @@ def opened_artifact(directory: int, file_name: str, artifact: Artifact) -> Itera
 def checksums(
     file: int, parts: Sequence[Part], check: Callable[[], None]
 ) -> tuple[tuple[str, ...], str]:
-    """The SHA-256 of each part, and that of the whole, in one pass."""
+    """Returns the SHA-256 (hex) of each part, and that of the whole file, in one pass."""
     whole = hashlib.sha256()
     of_parts = []
     for part in parts:
         view = PartView(file, part, check)
-        while piece := view.read(_PIECE):
+        while piece := view.read(_PIECE_BYTES):
             whole.update(piece)
         of_parts.append(view.sha256)
     return tuple(of_parts), whole.hexdigest()
 
 
-class PartView(io.RawIOBase):
-    """A part as a file of its own, which knows the checksum of what has been read of it.
+class PartView:
+    """A part, with what httpx needs of a file; it hashes what is read.
 
-    `check` is called before every piece.  RunnerFailure where the file has become shorter.
+    `check` is called before every piece.  Raises Failure if the file has become shorter.
     """
 
     def __init__(self, file: int, part: Part, check: Callable[[], None]) -> None:
-        super().__init__()
         self._file = file
         self._part = part
         self._check = check
@@ -125,23 +117,15 @@ class PartView(io.RawIOBase):
 
     @property
     def sha256(self) -> str:
-        """In hex, once all has been read from the beginning."""
+        """The checksum in hex, once all has been read from the beginning."""
         return self._hash.hexdigest()
 
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def seekable(self) -> bool:
-        """Yes."""
-        return True
-
     def tell(self) -> int:
-        """The position in the part."""
+        """Returns the position in the part."""
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a position; only a reading from the beginning makes a checksum."""
+        """Goes to a position; the checksum begins anew at the beginning."""
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._part.size}
         self._position = start[whence] + offset
         if self._position == 0:
@@ -149,11 +133,11 @@ class PartView(io.RawIOBase):
         return self._position
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes."""
+        """Returns at most `size` bytes."""
         self._check()
         left = self._part.size - self._position
         wanted = left if size < 0 else min(size, left)
-        with _volume_errors():
+        with volume_errors(file_unreadable):
             piece = os.pread(self._file, wanted, self._part.offset + self._position)
         if wanted and not piece:
             raise file_changed()
@@ -162,35 +146,27 @@ class PartView(io.RawIOBase):
         return piece
 
 
-def file_missing() -> RunnerFailure:
-    """The verdict where there is no such file."""
-    return RunnerFailure(
+def file_missing() -> Failure:
+    """Returns the failure for a file that is not there."""
+    return Failure(
         ExitCode.FILE_MISSING,
         "The export's file is not on the volume any more: start the export again.",
     )
 
 
-def file_changed() -> FileChangedError:
-    """The verdict where there is another one."""
-    return FileChangedError(
+def file_changed() -> FileChangedFailure:
+    """Returns the failure for another file in its place."""
+    return FileChangedFailure(
         ExitCode.FILE_MISSING,
         "What is on the volume under the file's name is not what was exported, its size, checksum "
         "or names differ: find out who changed it, and start the export again.",
     )
 
 
-def file_unreadable(error: OSError) -> RunnerFailure:
-    """The verdict where the volume can't tell: the export may be as good as it was."""
-    system = os.strerror(error.errno) if error.errno else type(error).__name__
-    return RunnerFailure(
+def file_unreadable(error: OSError) -> Failure:
+    """Returns the failure for a volume that fails: the export may be as good as it was."""
+    return Failure(
         ExitCode.DELIVERY_DEFERRED,
-        f"The export's file can't be read: check the export volume's storage ({system}).",
+        f"The export's file can't be read: check the export volume's storage "
+        f"({system_words(error)}).",
     )
-
-
-@contextlib.contextmanager
-def _volume_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise file_unreadable(error) from error

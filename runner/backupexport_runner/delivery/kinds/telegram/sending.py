@@ -1,4 +1,4 @@
-"""Sends parts and messages, again where that helps, and notes every answer."""
+"""Sends parts and messages, again if that helps, and notes every answer."""
 
 import math
 import time
@@ -9,30 +9,30 @@ from backupexport_contract.reasons import ExitCode
 
 from backupexport_runner.delivery.kinds.telegram.answers import (
     Answer,
+    InChat,
     Moved,
     Refused,
-    Sent,
     Unclear,
     Wait,
 )
 from backupexport_runner.delivery.kinds.telegram.bot_api import BotApi
-from backupexport_runner.delivery.kinds.telegram.journal import Journal
+from backupexport_runner.delivery.kinds.telegram.journal import Journal, Sending
 from backupexport_runner.delivery.kinds.telegram.parts import Part, PartView, file_changed
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.log import Log
 
-# How long is waited after an answer that is none; after the last it is for a later attempt.
+# Seconds between tries after an unclear answer; after the last a later attempt goes on.
 PAUSES = (1.0, 3.0, 9.0)
-# Longer than this isn't waited for here: the Job would only hold its memory.
+# A later attempt waits out a longer pause: this Job would only hold its memory.
 LONGEST_WAIT_SECONDS = 900
-# How often something is sent whose answer is always lost; it may be in the chat each time.
+# How often something is sent whose answer is lost each time; it may be in the chat as often.
 MOST_UNANSWERED = 5
 _SECONDS_TO_NOTICE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """A chat, and what it takes to send to it."""
+    """Sends to one chat, and notes in the journal what it has."""
 
     api: BotApi
     chat_id: str
@@ -41,7 +41,7 @@ class Sender:
     check: Callable[[], None]
 
     def wait_out(self) -> None:
-        """The pause that an earlier attempt was asked for; RunnerFailure where it is too long."""
+        """Waits for the end of a pause that an earlier attempt was asked for.  Raises Failure."""
         left = self.journal.not_before - time.time()
         if left > LONGEST_WAIT_SECONDS:
             raise _too_busy(math.ceil(left))
@@ -50,55 +50,47 @@ class Sender:
             self._pause(left)
 
     def send_part(self, file: int, part: Part, sha256: str, caption: str) -> None:
-        """Send the part and note it; RunnerFailure where it isn't in the chat."""
+        """Sends the part and notes it.  Raises Failure if it isn't in the chat, or is damaged."""
         view = PartView(file, part, self.check)
 
         def send(chat_id: str) -> Answer:
-            if self.journal.unanswered_part(part.number) >= MOST_UNANSWERED:
-                return _part_never_answered(part)
             view.seek(0)
-            answer = self.api.send_document(chat_id, part.name, view, part.size, caption)
-            if _is_lost(answer) and view.tell() == part.size:
-                self.journal.note_unanswered_part(part.number)
-                if self.journal.unanswered_part(part.number) >= MOST_UNANSWERED:
-                    return _part_never_answered(part)
-            return answer
+            return self.api.send_document(chat_id, part.name, view, part.size, caption)
 
-        sent = self._send(send)
+        sending = self.journal.part(part.number)
+        in_chat = self._send(send, sending, _part_never_answered(part))
         if view.sha256 != sha256:
-            self.journal.note_damage(part.number, sent.message_id)
+            self.journal.note_damage(part.number, in_chat.message_id)
             raise file_changed()
-        self.journal.note_part(part.number, sent.message_id)
+        sending.note_answer(in_chat.message_id)
 
     def send_message(self, index: int, text: str) -> None:
-        """Send the message that comes `index`-th after the parts, and note it."""
+        """Sends the message that comes `index`-th after the parts, and notes it."""
 
         def send(chat_id: str) -> Answer:
-            if self.journal.unanswered_message(index) >= MOST_UNANSWERED:
-                return _MESSAGE_NEVER_ANSWERED
-            answer = self.api.send_message(chat_id, text)
-            if _is_lost(answer):
-                self.journal.note_unanswered_message(index)
-                if self.journal.unanswered_message(index) >= MOST_UNANSWERED:
-                    return _MESSAGE_NEVER_ANSWERED
-            return answer
+            return self.api.send_message(chat_id, text)
 
-        sent = self._send(send)
-        self.journal.note_message(index, sent.message_id)
+        sending = self.journal.message(index)
+        in_chat = self._send(send, sending, _MESSAGE_NEVER_ANSWERED)
+        sending.note_answer(in_chat.message_id)
 
+    @property
     def _current_chat(self) -> str:
         return self.journal.moved_to or self.chat_id
 
-    def _send(self, send: Callable[[str], Answer]) -> Sent:
+    def _send(
+        self, send: Callable[[str], Answer], sending: Sending, never_answered: Refused
+    ) -> InChat:
+        """Sends until it is in the chat.  Raises Failure."""
         pauses = iter(PAUSES)
         waited = 0
         while True:
             self.check()
-            answer = send(self._current_chat())
-            if isinstance(answer, Sent):
+            answer = self._try(send, sending, never_answered)
+            if isinstance(answer, InChat):
                 return answer
             if isinstance(answer, Refused):
-                raise RunnerFailure(answer.exit_code, answer.message)
+                raise Failure(answer.exit_code, answer.message)
             if isinstance(answer, Moved):
                 self._follow(answer)
                 continue
@@ -112,14 +104,26 @@ class Sender:
                 continue
             pause = next(pauses, None)
             if pause is None:
-                raise RunnerFailure(answer.exit_code, answer.message)
+                raise Failure(answer.exit_code, answer.message)
             self.log.event("sending_again", seconds=pause, message=answer.message)
             self._pause(pause)
 
+    def _try(
+        self, send: Callable[[str], Answer], sending: Sending, never_answered: Refused
+    ) -> Answer:
+        if sending.unanswered < MOST_UNANSWERED:
+            answer = send(self._current_chat)
+            if not (isinstance(answer, Unclear) and answer.is_lost):
+                return answer
+            sending.note_lost_answer()
+            if sending.unanswered < MOST_UNANSWERED:
+                return answer
+        return never_answered
+
     def _follow(self, moved: Moved) -> None:
-        if moved.chat_id == self._current_chat() or self.journal.moved_to is not None:
+        if moved.chat_id == self._current_chat or self.journal.moved_to is not None:
             # A group becomes a supergroup once.
-            raise RunnerFailure(
+            raise Failure(
                 ExitCode.DELIVERY_DEFERRED,
                 "Telegram sends from chat to chat: put the chat's current chat_id into the "
                 "delivery's Secret.",
@@ -132,10 +136,6 @@ class Sender:
         while (left := end - time.monotonic()) > 0:
             self.check()
             time.sleep(min(left, _SECONDS_TO_NOTICE))
-
-
-def _is_lost(answer: Answer) -> bool:
-    return isinstance(answer, Unclear) and answer.is_lost
 
 
 def _part_never_answered(part: Part) -> Refused:
@@ -155,8 +155,8 @@ _MESSAGE_NEVER_ANSWERED = Refused(
 )
 
 
-def _too_busy(seconds: int) -> RunnerFailure:
-    return RunnerFailure(
+def _too_busy(seconds: int) -> Failure:
+    return Failure(
         ExitCode.DELIVERY_DEFERRED,
         f"Telegram asks for a pause of {seconds} seconds.",
     )

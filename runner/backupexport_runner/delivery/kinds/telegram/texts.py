@@ -16,7 +16,7 @@ _LIST_END = "END"
 
 
 def caption(request: Request, part: Part, count: int, sha256: str) -> str:
-    """The text below a document."""
+    """Returns the text below a document."""
     which = f", part {part.number} of {count}" if count > 1 else ""
     lines = [
         f"Export of project {request.project_id}{which}",
@@ -33,9 +33,9 @@ def caption(request: Request, part: Part, count: int, sha256: str) -> str:
 def closing_messages(
     request: Request, parts: Sequence[Part], part_sha256s: Sequence[str], sha256: str
 ) -> tuple[str, ...]:
-    """What follows the parts: how to check, join and restore them; several where it is long.
+    """Returns the messages after the parts, which say how to check, join and restore them.
 
-    Each message with a list is a command of its own, so that it can be pasted as it is.
+    Each message with a list of checksums is a command of its own, so that it can be pasted.
     """
     name, count = request.file_name, len(parts)
     size = sum(part.size for part in parts)
@@ -60,7 +60,7 @@ def closing_messages(
 
 
 def damaged_file_message(request: Request) -> str:
-    """What is said where the file is not the one that parts have been sent of."""
+    """Returns the message about a file that has changed since parts of it were sent."""
     return (
         f"Don't use the parts of {request.file_name} above: the file on the export volume has "
         "changed since it was exported."
@@ -68,7 +68,7 @@ def damaged_file_message(request: Request) -> str:
 
 
 def incomplete_parts_message(request: Request, sent: int, planned: int) -> str:
-    """What is said where the file is gone before all of its parts have been sent."""
+    """Returns the message about a file that is gone before all of its parts were sent."""
     return (
         f"The parts of {request.file_name} above are not all there: {sent} of {planned} were "
         "sent, and the file is not on the export volume any more."
@@ -76,7 +76,7 @@ def incomplete_parts_message(request: Request, sent: int, planned: int) -> str:
 
 
 def success_sentence(size: int, count: int) -> str:
-    """The delivery's outcome."""
+    """Returns the delivery's outcome."""
     parts = f" in {count} parts" if count > 1 else ""
     return f"Sent to the Telegram chat{parts} ({readable_size(size)})."
 

@@ -17,8 +17,8 @@ from backupexport_contract.reasons import FATAL_DELIVERY_EXIT_CODES, ExitCode
 from backupexport_contract.runner_protocol import export_end_text
 from backupexport_runner.delivery import attempt
 from backupexport_runner.delivery.kinds import email
-from backupexport_runner.delivery.kinds.email.smtp import Envelope, MailServer, Patience, send
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.delivery.kinds.email.smtp import Mail, MailServer, Patience, send
+from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log, Scrubber
 from certificate_authority import Authority
@@ -91,8 +91,8 @@ def deliver(
 
 def failure_of(
     settings: dict[str, Any], secret: dict[str, str] | None = None, **values: str
-) -> RunnerFailure:
-    with pytest.raises(RunnerFailure) as caught:
+) -> Failure:
+    with pytest.raises(Failure) as caught:
         deliver(settings, secret, None, **values)
     failure = caught.value
     # Not even a traceback has what smtplib says.
@@ -482,7 +482,7 @@ def test_a_stop_before_the_mail(clear: SmtpServer) -> None:
         interruption.requested = interruption.requested or step == "RCPT"
 
     clear.on_step = stop
-    with pytest.raises(RunnerFailure) as caught:
+    with pytest.raises(Failure) as caught:
         deliver(settings_for(clear), interruption=interruption)
     assert caught.value.exit_code == ExitCode.INTERRUPTED
     assert clear.taken == []
@@ -541,5 +541,5 @@ def test_no_end_is_no_mail(clear: SmtpServer) -> None:
 def test_lines_that_begin_with_a_dot(clear: SmtpServer) -> None:
     content = b"Subject: x\r\n\r\n.\r\n..a\r\nb.\r\n"
     server = MailServer("127.0.0.1", clear.port, "none")
-    send(Envelope(SENDER, ADDRESS, content), server, lambda: None, Patience())
+    send(Mail(SENDER, ADDRESS, content), server, lambda: None, Patience())
     assert [mail.content for mail in clear.taken] == [content]

@@ -12,8 +12,12 @@ from backupexport_contract import rules
 from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import ExportEnd
 from backupexport_runner.delivery.kinds.email.content import Content, content
-from backupexport_runner.delivery.kinds.email.message import html_part, mail, text_part, wire_bytes
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.delivery.kinds.email.message import (
+    mail_message,
+    rendered,
+    wire_bytes,
+)
+from backupexport_runner.task.failure import Failure
 from hypothesis import given
 from hypothesis import strategies as st
 from mails import ADDRESS, API, SENDER, artifact_of, end_of, request_of
@@ -44,7 +48,7 @@ class Page(HTMLParser):
 
 def received(end: ExportEnd, sender: str = SENDER, **request: str) -> EmailMessage:
     """The mail as a reader's program parses it."""
-    sent = wire_bytes(mail(request_of(**request), end, sender))
+    sent = wire_bytes(mail_message(request_of(**request), end, sender))
     parsed = message_from_bytes(sent, policy=policy.default)
     assert isinstance(parsed, EmailMessage)
     assert not parsed.defects
@@ -90,7 +94,7 @@ def test_headers(phase: str, subject: str) -> None:
 @pytest.mark.parametrize("phase", PHASES)
 def test_seven_bits_short_lines_and_the_same_again(phase: str) -> None:
     end = end_of(phase, requested_by="Zoë 日本", message="Zoë: 日本 " + "long " * 900)
-    sent = [wire_bytes(mail(request_of(), end, SENDER)) for _ in range(2)]
+    sent = [wire_bytes(mail_message(request_of(), end, SENDER)) for _ in range(2)]
     assert sent[0] == sent[1]
     assert sent[0].isascii()
     assert b"\0" not in sent[0]
@@ -271,7 +275,9 @@ def operators(command: str) -> list[str]:
 def test_a_page_that_is_none() -> None:
     for url in ("javascript:alert(1)", "data:text/html,x"):
         assert content(request_of(), end_of("Failed", api_url=url)).steps[0].link is None
-        assert "<a " not in html_part(content(request_of(), end_of("Failed", api_url=url)))
+        assert "<a " not in rendered(
+            content(request_of(), end_of("Failed", api_url=url)), "mail.html"
+        )
 
 
 @pytest.mark.parametrize(
@@ -281,8 +287,8 @@ def test_a_page_that_is_none() -> None:
 )  # fmt: skip
 def test_an_address_that_is_none(address: Any) -> None:
     for recipient, sender in ((address, SENDER), (ADDRESS, address)):
-        with pytest.raises(RunnerFailure) as caught:
-            mail(request_of(), end_of(notify_email=recipient), sender)
+        with pytest.raises(Failure) as caught:
+            mail_message(request_of(), end_of(notify_email=recipient), sender)
         assert caught.value.exit_code == ExitCode.BAD_REQUEST
         assert "example" not in caught.value.message
 
@@ -301,8 +307,8 @@ def test_an_address_that_is_none(address: Any) -> None:
     ],
 )
 def test_an_end_that_is_none(values: dict[str, Any]) -> None:
-    with pytest.raises(RunnerFailure) as caught:
-        mail(request_of(), replace(end_of(), **values), SENDER)
+    with pytest.raises(Failure) as caught:
+        mail_message(request_of(), replace(end_of(), **values), SENDER)
     assert caught.value.exit_code == ExitCode.BAD_REQUEST
 
 
@@ -315,7 +321,7 @@ def test_the_longest_names() -> None:
     assert (message["To"], message["Subject"]) == (address, f"Export of {project} is ready")
     assert message["From"].addresses[0].addr_spec == address
     assert b"=?utf-8?" not in wire_bytes(
-        mail(request_of(**request), end_of(notify_email=address), address)
+        mail_message(request_of(**request), end_of(notify_email=address), address)
     )
 
 
@@ -337,7 +343,7 @@ def test_every_address_that_the_rules_allow_can_be_in_a_mail(address: str) -> No
 
 def test_commands_stay_on_one_line() -> None:
     said = content(request_of(EXPORT_PROJECT_ID="p" * 100), end_of())
-    lines = text_part(said).split("\n")
+    lines = rendered(said, "mail.txt").split("\n")
     for step in said.steps:
         assert {f"    {command}" for command in step.commands} <= set(lines)
     prose = [line for line in lines if not line.startswith("    ") and ":  " not in line]

@@ -19,7 +19,7 @@ import pytest
 from backupexport_contract.reasons import ExitCode
 from backupexport_runner.delivery.attempt import deliver
 from backupexport_runner.delivery.kinds.telegram import bot_api, sending
-from backupexport_runner.task.failure import RunnerFailure
+from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log, Scrubber
 from backupexport_runtime import volume
@@ -57,8 +57,8 @@ def make(tmp_path: Path, bot: BotApiServer) -> Make:
     return make
 
 
-def _failure(bench: TelegramBench) -> RunnerFailure:
-    with pytest.raises(RunnerFailure) as caught:
+def _failure(bench: TelegramBench) -> Failure:
+    with pytest.raises(Failure) as caught:
         bench.deliver()
     for text in (str(caught.value), bench.output.getvalue()):
         assert TOKEN not in text
@@ -332,7 +332,7 @@ def test_refusals_end_it_at_once(
 ) -> None:
     bench = make()
     bot.script = [{"fail": "status", **step}]
-    with pytest.raises(RunnerFailure) as caught:
+    with pytest.raises(Failure) as caught:
         bench.deliver()
     assert caught.value.exit_code == exit_code
     assert words in caught.value.message
@@ -874,7 +874,7 @@ def test_a_stop_ends_a_pause_at_once(
     monkeypatch.setattr(sending, "PAUSES", (60.0,))
     bench = make()
     bot.script = [step]
-    raised: list[RunnerFailure] = []
+    raised: list[Failure] = []
 
     def deliver() -> None:
         raised.append(_failure(bench))
