@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from backupexport_api.settings import Settings as ApiSettings
+from backupexport_api.settings import ApiSettings
 from backupexport_contract.crd_manifests import manifests
 from backupexport_contract.reasons import FATAL_EXIT_CODES, REASON_OF_EXIT_CODE
 from backupexport_operator.settings import Settings as OperatorSettings

@@ -17,7 +17,7 @@ from backupexport_api.http.transport import HttpProtocol
 from backupexport_api.kube.client import KubernetesLists, KubernetesObjects
 from backupexport_api.kube.errors import CONFIGURATION_ERRORS
 from backupexport_api.kube.store import KubernetesJobStore
-from backupexport_api.settings import Settings
+from backupexport_api.settings import ApiSettings
 from backupexport_api.telemetry.metrics import Metrics
 
 _EXIT_BAD_CONFIGURATION = 2
@@ -27,7 +27,7 @@ _GRACE_SECONDS = 10
 def main() -> int:
     """Serve; exit code 2 and a line for each mistake where the configuration is no good."""
     try:
-        settings = Settings()
+        settings = ApiSettings()
     except SETTINGS_ERRORS as error:
         return _refuse(*complaints(error))
     logs.configure(

@@ -16,13 +16,13 @@ from backupexport_api.http.request_context import RequestContextMiddleware
 from backupexport_api.jobs import routes as job_routes
 from backupexport_api.jobs.store import JobStore, StoreUnavailableError
 from backupexport_api.limits.rate_limit import RateLimits
-from backupexport_api.settings import Settings
+from backupexport_api.settings import ApiSettings
 from backupexport_api.telemetry import routes as telemetry_routes
 from backupexport_api.telemetry.metrics import Metrics
 from backupexport_api.web import routes as page_routes
 
 
-def create_app(settings: Settings, store: JobStore, measured: Metrics) -> FastAPI:
+def create_app(settings: ApiSettings, store: JobStore, metrics: Metrics) -> FastAPI:
     """Make the ASGI app that serves `store`; whoever made the store starts and stops it."""
     app = FastAPI(
         title="backupexport",
@@ -35,14 +35,14 @@ def create_app(settings: Settings, store: JobStore, measured: Metrics) -> FastAP
         docs_url=None,
         redoc_url=None,
     )
-    measured.watch(store)
-    app.state.metrics = measured
+    metrics.watch(store)
+    app.state.metrics = metrics
     app.state.store = store
     app.state.authenticator = Authenticator(settings)
-    app.state.event_streams = EventStreams(settings, measured.event_streams)
-    app.state.downloads = Downloads(settings, store, measured)
-    app.state.rate_limits = RateLimits(settings, measured.count_refusal)
-    app.add_middleware(RequestContextMiddleware, observe=measured.observe_request)
+    app.state.event_streams = EventStreams(settings, metrics.event_streams)
+    app.state.downloads = Downloads(settings, store, metrics)
+    app.state.rate_limits = RateLimits(settings, metrics.count_refusal)
+    app.add_middleware(RequestContextMiddleware, observe=metrics.observe_request)
     problem_handlers.install(app, StoreUnavailableError)
     # Not include_router: that puts a router around each module's, which every request has to pass.
     for module in (job_routes, event_routes, download_routes, telemetry_routes, page_routes):

@@ -15,7 +15,7 @@ SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/
 
 
 # The keys of tokens come first, because the secret of links must be another one.
-class Settings(DownloadSettings, EventSettings, LimitSettings, JwtSettings):
+class ApiSettings(DownloadSettings, EventSettings, LimitSettings, JwtSettings):
     """What the API's process is told."""
 
     namespace: str = Field(

@@ -74,7 +74,7 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class _Remembered:
+class _CheckedToken:
     """A token that was found good: it stays so until it expires or the keys change."""
 
     caller: Caller
@@ -90,7 +90,7 @@ class Authenticator:
         self._jwks: JwksSource | None = None
         self._sources: dict[str, KeySource] = {}
         # By a hash, so that no memory dump holds a token that could be used.
-        self._remembered: dict[bytes, _Remembered] = {}
+        self._remembered: dict[bytes, _CheckedToken] = {}
         self._options: dict[str, Any] = {
             "require": ["exp", "sub"],
             "enforce_minimum_key_length": True,
@@ -158,7 +158,7 @@ class Authenticator:
         self._remember(digest, known)
         return known.caller
 
-    async def _checked(self, token: str) -> _Remembered:
+    async def _checked(self, token: str) -> _CheckedToken:
         algorithm, key_id = _header_of(token)
         source = self._sources.get(algorithm)
         if source is None:
@@ -183,7 +183,7 @@ class Authenticator:
             )
         except (BadClaimsError, MalformedClaimError) as error:
             raise token_invalid(str(error)) from None
-        return _Remembered(caller, source, keys)
+        return _CheckedToken(caller, source, keys)
 
     def _claims_of(self, token: str, keys: Sequence[SigningKey]) -> dict[str, Any]:
         """The claims of `token`, if one of `keys` has signed it."""
@@ -209,14 +209,14 @@ class Authenticator:
             leeway=_LEEWAY_SECONDS,
         )
 
-    def _remember(self, digest: bytes, found: _Remembered) -> None:
+    def _remember(self, digest: bytes, found: _CheckedToken) -> None:
         self._remembered.pop(digest, None)
         if len(self._remembered) >= _MOST_REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
         self._remembered[digest] = found
 
 
-def _is_still_good(known: _Remembered) -> bool:
+def _is_still_good(known: _CheckedToken) -> bool:
     return known.source.current() is known.keys and time.time() < known.caller.expires_at
 
 

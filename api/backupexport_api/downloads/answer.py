@@ -50,10 +50,10 @@ def answer(
         # A proxy that stored it first would take all at once, and hide a client that takes nothing.
         "X-Accel-Buffering": "no",
     }
-    verdict = preconditions.verdict(headers, validators)
-    if verdict == "failed":
+    result = preconditions.evaluate(headers, validators)
+    if result == "failed":
         raise PreconditionFailedError
-    if verdict == "not_modified":
+    if result == "not_modified":
         return DownloadAnswer(304, lasting)
     described = lasting | {
         "Content-Disposition": f'attachment; filename="{file.name}"',

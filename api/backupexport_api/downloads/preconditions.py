@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Literal
 
-Verdict = Literal["send", "not_modified", "failed"]
+ConditionResult = Literal["send", "not_modified", "failed"]
 
 _ETAG = re.compile(r'[ \t]*(?P<weak>W/)?(?P<tag>"[\x21\x23-\x7e\x80-\xff]*")[ \t]*')
 
@@ -26,7 +26,7 @@ class Validators:
         return format_datetime(self.modified.astimezone(UTC), usegmt=True)
 
 
-def verdict(headers: Mapping[str, str], validators: Validators) -> Verdict:
+def evaluate(headers: Mapping[str, str], validators: Validators) -> ConditionResult:
     """What a GET or HEAD with these headers (lower-case names, each once) is to be answered.
 
     The order is that of RFC 9110, 13.2.2.

@@ -15,7 +15,7 @@ from backupexport_api.http.routing import Envelope, called_by, json_response
 from backupexport_api.jobs.dependencies import JobId, found_job
 from backupexport_api.jobs.finished_file import MEDIA_TYPES
 from backupexport_api.limits.callers import ReadingCaller, reading_caller
-from backupexport_api.limits.slots import Share
+from backupexport_api.limits.slots import SlotOwner
 
 
 async def fetching_caller(request: Request) -> Caller | None:
@@ -101,12 +101,12 @@ async def download(job_id: JobId, request: Request, caller: FetchingCaller) -> R
     downloads.require(links=caller is None)
     if caller is None:
         job = await downloads.linked_job(job_id, request)
-        share = Share(job.project_id, is_link=True)
+        owner = SlotOwner(job.project_id, is_link=True)
     else:
         job = await found_job(job_id, caller, request.app.state.store)
-        share = Share(caller.subject, is_link=False)
+        owner = SlotOwner(caller.subject, is_link=False)
     file = await downloads.fetchable(job)
-    return await downloads.respond(request, file, share)
+    return await downloads.respond(request, file, owner)
 
 
 async def _call_download(request: Request) -> Response:

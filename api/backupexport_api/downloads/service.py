@@ -23,15 +23,15 @@ from backupexport_api.downloads.volume import (
     VolumeUnavailableError,
 )
 from backupexport_api.http import request_context
-from backupexport_api.jobs.cached_job import Job
+from backupexport_api.jobs.cached_job import CachedJob
 from backupexport_api.jobs.finished_file import FinishedFile, why_unfetchable
 from backupexport_api.jobs.store import JobStore, StoreUnavailableError
 from backupexport_api.limits.rate_limit import RateLimits
-from backupexport_api.limits.slots import DownloadPlaces, Share
-from backupexport_api.telemetry.metrics import Metrics, Outcome
+from backupexport_api.limits.slots import DownloadSlots, SlotOwner
+from backupexport_api.telemetry.metrics import DownloadOutcome, Metrics
 
 
-class AskedLately:
+class RecentKeys:
     """Remembers each key for `seconds`."""
 
     def __init__(self, seconds: float) -> None:
@@ -63,17 +63,17 @@ _ASK_AGAIN_SECONDS = 1.0
 class Downloads:
     """What all downloads share."""
 
-    def __init__(self, settings: DownloadSettings, store: JobStore, measured: Metrics) -> None:
+    def __init__(self, settings: DownloadSettings, store: JobStore, metrics: Metrics) -> None:
         directory = settings.exports_directory
         self._volume = None if directory is None else ExportVolume(directory)
         self._link_secret = settings.link_secret.get_secret_value()
         self._link_max_seconds = settings.link_max_seconds
         self._public_url = settings.public_url
         self._stall_seconds = settings.download_stall_seconds
-        self._places = DownloadPlaces(settings.most_downloads, settings.most_downloads_each)
-        self._asked = AskedLately(_ASK_AGAIN_SECONDS)
+        self._slots = DownloadSlots(settings.most_downloads, settings.most_downloads_each)
+        self._asked = RecentKeys(_ASK_AGAIN_SECONDS)
         self._store = store
-        self._measured = measured
+        self._metrics = metrics
 
     def require(self, *, links: bool) -> ExportVolume:
         """The volume; ProblemError (501) where there is none, or no secret for `links`."""
@@ -83,7 +83,7 @@ class Downloads:
             raise problems.links_disabled()
         return self._volume
 
-    async def linked_job(self, job_id: str, request: Request) -> Job:
+    async def linked_job(self, job_id: str, request: Request) -> CachedJob:
         """The job that a request's link opens.
 
         ProblemError: 403, the same for everything that can be wrong; 429.
@@ -106,7 +106,7 @@ class Downloads:
         limits.check_link(request, f"{job.job_id} {link.expires_s}")
         return job
 
-    def link(self, job: Job, asked: LinkRequest) -> LinkView:
+    def link(self, job: CachedJob, asked: LinkRequest) -> LinkView:
         """Make a link to the job's file; ProblemError (400)."""
         lifetime_seconds = asked.seconds(self._link_max_seconds)
         if lifetime_seconds > self._link_max_seconds:
@@ -118,7 +118,7 @@ class Downloads:
             expires_at=timestamps.to_text(expires),
         )
 
-    async def fetchable(self, job: Job) -> FinishedFile:
+    async def fetchable(self, job: CachedJob) -> FinishedFile:
         """The file of a job that should have one; ProblemError (409, 410)."""
         phase, file = job.phase, job.file
         if not phase.is_finished:
@@ -131,7 +131,7 @@ class Downloads:
             raise problems.unfetchable(why or "no_file")
         return file
 
-    async def _asked_anew(self, job: Job) -> BackupExport | None:
+    async def _asked_anew(self, job: CachedJob) -> BackupExport | None:
         if job.uid in self._asked:
             return None
         try:
@@ -147,7 +147,7 @@ class Downloads:
         """See that the file can be sent; ProblemError (410, 503)."""
         (await self._opened(file)).close()
 
-    async def respond(self, request: Request, file: FinishedFile, share: Share) -> Response:
+    async def respond(self, request: Request, file: FinishedFile, owner: SlotOwner) -> Response:
         """Send the file, or what of it is asked for; ProblemError (410, 412, 416, 429, 503)."""
         opened = await self._opened(file)
         try:
@@ -155,13 +155,13 @@ class Downloads:
             if request.method == "HEAD" or not answer.pieces:
                 opened.close()
                 return Response(status_code=answer.status, headers=answer.headers)
-            self._take_place(share)
+            self._take_slot(owner)
         except BaseException:
             opened.close()
             raise
         request_context.mark_as_stream(request.scope)
-        self._measured.count_download_start()
-        sending = Sending(self._measured.count_sent, partial(self._ended, share))
+        self._metrics.count_download_start()
+        sending = Sending(self._metrics.count_sent, partial(self._ended, owner))
         return DownloadResponse(answer, opened, sending, self._stall_seconds)
 
     async def _opened(self, file: FinishedFile) -> ExportFile:
@@ -173,16 +173,16 @@ class Downloads:
             _log.warning("answering 503: the volume does not answer: %s", error)
             raise problems.volume_unavailable() from None
 
-    def _take_place(self, share: Share) -> None:
-        taken = self._places.take(share)
+    def _take_slot(self, owner: SlotOwner) -> None:
+        taken = self._slots.take(owner)
         if taken == "caller_full":
-            raise problems.too_many_of_caller(self._places.most_each)
+            raise problems.too_many_of_caller(self._slots.most_each)
         if taken == "full":
             raise problems.too_many_downloads()
 
-    def _ended(self, share: Share, outcome: Outcome) -> None:
-        self._places.release(share)
-        self._measured.count_download_end(outcome)
+    def _ended(self, owner: SlotOwner, outcome: DownloadOutcome) -> None:
+        self._slots.release(owner)
+        self._metrics.count_download_end(outcome)
 
 
 def _answer(request: Request, file: FinishedFile) -> DownloadAnswer:

@@ -10,8 +10,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from backupexport_api.downloads.answer import DownloadAnswer
 from backupexport_api.downloads.volume import ExportFile, VolumeUnavailableError
-from backupexport_api.http.transport import Connection, connection_of, cut, untaken_bytes
-from backupexport_api.telemetry.metrics import Outcome
+from backupexport_api.http.transport import ClientTransport, cut, transport_of, untaken_bytes
+from backupexport_api.telemetry.metrics import DownloadOutcome
 
 # Measured: less costs throughput, more costs memory and gains none (`make bench-download`).
 CHUNK_BYTES = 128 * 1024
@@ -27,7 +27,7 @@ class Sending:
     """How a download goes, told while it does."""
 
     on_sent: Callable[[int], None]
-    on_end: Callable[[Outcome], None]
+    on_end: Callable[[DownloadOutcome], None]
     """Called once, whatever happens."""
 
 
@@ -47,44 +47,44 @@ class DownloadResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it; called by Starlette."""
         del receive
-        connection = connection_of(scope)
+        transport = transport_of(scope)
         # Unless something else is found out, it is we who end it: a shutdown.
-        outcome: Outcome = "interrupted"
+        outcome: DownloadOutcome = "interrupted"
         try:
-            outcome = await self._send(send, connection)
+            outcome = await self._send(send, transport)
         finally:
             self._file.close()
             self._sending.on_end(outcome)
-            if outcome != "complete" and connection is not None:
-                await cut(connection)
+            if outcome != "complete" and transport is not None:
+                await cut(transport)
 
-    async def _send(self, send: Send, connection: Connection | None) -> Outcome:
-        if connection is not None:
+    async def _send(self, send: Send, transport: ClientTransport | None) -> DownloadOutcome:
+        if transport is not None:
             # Then a piece is waited for until the system has all of it: what is complete is so
             # for the client as well, and no more than one piece waits in memory.
-            connection.set_write_buffer_limits(0)
+            transport.set_write_buffer_limits(0)
         start = {
             "type": "http.response.start",
             "status": self.status_code,
             "headers": self.raw_headers,
         }
         # Even that may wait, for the client to take the connection's answer before.
-        if not await self._is_taken(start, send, connection):
+        if not await self._is_taken(start, send, transport):
             return "stalled"
         try:
             async for chunk in self._chunks():
-                if not await self._is_taken(_body(chunk, more=True), send, connection):
+                if not await self._is_taken(_body(chunk, more=True), send, transport):
                     return "stalled"
-                if connection is not None and connection.is_closing():
+                if transport is not None and transport.is_closing():
                     return "vanished"
                 self._sending.on_sent(len(chunk))
         except VolumeUnavailableError as error:
             _log.warning("a download ends early: the volume failed: %s", error)
             return "failed"
         # Once more, to wait for the last piece.
-        if not await self._is_taken(_body(b"", more=True), send, connection):
+        if not await self._is_taken(_body(b"", more=True), send, transport):
             return "stalled"
-        if connection is not None and connection.is_closing():
+        if transport is not None and transport.is_closing():
             return "vanished"
         await send(_body(b"", more=False))
         return "complete"
@@ -102,9 +102,11 @@ class DownloadResponse(Response):
                 position += len(chunk)
                 yield chunk
 
-    async def _is_taken(self, message: Message, send: Send, connection: Connection | None) -> bool:
+    async def _is_taken(
+        self, message: Message, send: Send, transport: ClientTransport | None
+    ) -> bool:
         """Send a message; False where the client takes too little."""
-        if connection is None or not connection.get_write_buffer_size():
+        if transport is None or not transport.get_write_buffer_size():
             # Nothing waits to be sent, so it is not waited for either.
             await send(message)
             # Nor would anybody else have a turn while a client reads as fast as we send.
@@ -112,9 +114,9 @@ class DownloadResponse(Response):
             return True
         task = asyncio.ensure_future(send(message))
         try:
-            untaken = untaken_bytes(connection)
+            untaken = untaken_bytes(transport)
             while not (await asyncio.wait({task}, timeout=self._stall_seconds))[0]:
-                before, untaken = untaken, untaken_bytes(connection)
+                before, untaken = untaken, untaken_bytes(transport)
                 if before - untaken < LEAST_BYTES:
                     return False
             await task

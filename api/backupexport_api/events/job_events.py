@@ -10,8 +10,8 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from backupexport_api.auth.claims import ProjectAccess
-from backupexport_api.jobs.cached_job import Job
-from backupexport_api.jobs.listeners import Change, JobWatch
+from backupexport_api.jobs.cached_job import CachedJob
+from backupexport_api.jobs.listeners import Change, JobListener
 
 # Over so much time do clients come back that a restart has cut off together.
 _RETRY_MILLISECONDS = (1000, 4000)
@@ -21,7 +21,7 @@ _GONE = b'event: gone\ndata: {"job_id":"%b"}\n\n'
 _VERSION = re.compile(r"[0-9]{1,20}")
 
 
-class Sent:
+class ClientState:
     """What the client has of the job, and so what is news to it."""
 
     def __init__(self, last_event_id: str | None) -> None:
@@ -33,11 +33,11 @@ class Sent:
         """Whether what the client has is only what it says it has."""
         return self._json is None
 
-    def has(self, job: Job) -> bool:
+    def has(self, job: CachedJob) -> bool:
         """Whether the client has got just this."""
         return job.resource_version == self._version
 
-    def is_newer_than(self, job: Job) -> bool:
+    def is_newer_than(self, job: CachedJob) -> bool:
         """Whether the client has heard of a state to which our cache has yet to come.
 
         Versions of one resource can be compared as numbers:
@@ -48,7 +48,7 @@ class Sent:
             return int(ours) < int(theirs)
         return False
 
-    def event_of(self, job: Job) -> bytes | None:
+    def event_of(self, job: CachedJob) -> bytes | None:
         """The event that brings the client up to date; None where it is."""
         # The last one is sent in any case: it is its id that says that there is no more.
         if self.has(job) or (job.json == self._json and not job.is_settled):
@@ -62,8 +62,8 @@ class JobEvents:
 
     def __init__(
         self,
-        watch: JobWatch,
-        sent: Sent,
+        listener: JobListener,
+        client_state: ClientState,
         access: ProjectAccess,
         is_still_welcome: Callable[[], Awaitable[bool]],
         *,
@@ -71,8 +71,8 @@ class JobEvents:
         ends_at: float,
     ) -> None:
         """`ends_at` is in seconds since 1970; `is_still_welcome` is asked at each heartbeat."""
-        self._watch = watch
-        self._sent = sent
+        self._listener = listener
+        self._client_state = client_state
         self._access = access
         self._is_still_welcome = is_still_welcome
         self._heartbeat_seconds = heartbeat_seconds
@@ -83,7 +83,7 @@ class JobEvents:
     def end(self) -> None:
         """Tell what there is to tell by now, and no more."""
         self._has_ended = True
-        self._watch.wake()
+        self._listener.wake()
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
         """What to send, piece by piece, each when its time has come."""
@@ -97,7 +97,7 @@ class JobEvents:
             left = self._ends_at - time.time()
             if self._has_ended or left <= 0:
                 return
-            await self._watch.wait(min(left, max(0.0, due_at - time.monotonic())))
+            await self._listener.wait(min(left, max(0.0, due_at - time.monotonic())))
             # Whatever has changed by then: a job that is busy would put it off for hours.
             is_due = time.monotonic() >= due_at
             if is_due:
@@ -107,7 +107,7 @@ class JobEvents:
 
     def _piece(self, *, is_due: bool) -> bytes | None:
         """What there is to send now; something in any case where a heartbeat is due."""
-        change = self._watch.take() or (self._held_back if is_due else None)
+        change = self._listener.take() or (self._held_back if is_due else None)
         heartbeat = _HEARTBEAT if is_due else None
         if change is None:
             return heartbeat
@@ -116,11 +116,11 @@ class JobEvents:
         # Another project's resource may have taken the name.
         if job is None or not self._access.allows(job.project_id):
             self._has_ended = True
-            return _GONE % self._watch.job_id.encode()
+            return _GONE % self._listener.job_id.encode()
         # A heartbeat later no cache is behind: the cluster was restored, or the id is made up.
-        is_believed = not (is_due and self._sent.is_hearsay)
-        if self._sent.is_newer_than(job) and is_believed:
+        is_believed = not (is_due and self._client_state.is_hearsay)
+        if self._client_state.is_newer_than(job) and is_believed:
             self._held_back = change
             return heartbeat
         self._has_ended |= job.is_settled
-        return self._sent.event_of(job) or heartbeat
+        return self._client_state.event_of(job) or heartbeat

@@ -13,7 +13,7 @@ from backupexport_api.events.job_events import JobEvents
 from backupexport_api.events.settings import EventSettings
 from backupexport_api.http import request_context
 from backupexport_api.http.problems import RETRY_AFTER_SECONDS, ProblemError, unavailable
-from backupexport_api.http.transport import connection_of, cut, hold_little
+from backupexport_api.http.transport import cut, hold_little, transport_of
 from backupexport_api.limits.slots import CallerSlots
 
 
@@ -37,7 +37,7 @@ class EventStreams:
         return self._longest_seconds * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
     @contextmanager
-    def place(self, caller: str, end: Callable[[], None]) -> Iterator[None]:
+    def slot(self, caller: str, end: Callable[[], None]) -> Iterator[None]:
         """Take a place for one stream; ProblemError (429, 503) where there is none.
 
         `end` is called when the process ends: at once where that has begun.
@@ -80,9 +80,9 @@ class EventStream(Response):
         events: JobEvents,
         streams: EventStreams,
         subject: str,
-        watching: AbstractContextManager[object],
+        listening: AbstractContextManager[object],
     ) -> None:
-        """`watching` is what the events come from; it is left when the stream ends."""
+        """`listening` is what the events come from; it is left when the stream ends."""
         self.status_code = 200
         self.background = None
         self.init_headers(
@@ -99,23 +99,23 @@ class EventStream(Response):
         self._events = events
         self._streams = streams
         self._subject = subject
-        self._watching = watching
+        self._listening = listening
         self._patience_seconds = _PATIENCE_SECONDS
         self._sending: asyncio.Timeout | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the client; ProblemError (429, 503) before that where there are too many."""
-        with self._watching, self._streams.place(self._subject, self._end):
+        with self._listening, self._streams.slot(self._subject, self._end):
             request_context.mark_as_stream(scope)
-            connection = connection_of(scope)
-            if connection is not None:
-                hold_little(connection)
+            transport = transport_of(scope)
+            if transport is not None:
+                hold_little(transport)
             leaving = asyncio.create_task(_call_when_gone(receive, self._events.end))
             try:
                 await self._send_all(send)
             except TimeoutError:
-                if connection is not None:
-                    await cut(connection)
+                if transport is not None:
+                    await cut(transport)
             finally:
                 leaving.cancel()
 

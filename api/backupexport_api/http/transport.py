@@ -19,7 +19,7 @@ _TRANSPORT = "transport"
 _SEND_BUFFER_BYTES = 8192
 
 
-class Connection(Protocol):
+class ClientTransport(Protocol):
     """The part of asyncio's transports that is of use."""
 
     def is_closing(self) -> bool:
@@ -38,43 +38,43 @@ class Connection(Protocol):
         """Close it now; what waits to be sent is dropped."""
 
 
-def connection_of(scope: Scope) -> Connection | None:
-    """The connection, where the server tells of it."""
-    found: Connection | None = scope.get("state", {}).get(_TRANSPORT)
+def transport_of(scope: Scope) -> ClientTransport | None:
+    """The transport, where the server tells of it."""
+    found: ClientTransport | None = scope.get("state", {}).get(_TRANSPORT)
     return found
 
 
-def untaken_bytes(connection: Connection) -> int:
+def untaken_bytes(transport: ClientTransport) -> int:
     """How many bytes of what was sent the client has not yet taken."""
     try:
         # What the system still holds: it says that there is room again only once there is much.
-        held = fcntl.ioctl(connection.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        held = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
     except (OSError, ValueError):
         # The connection has just ended; a closed socket's number is -1, which is no number at all.
         return 0
-    return connection.get_write_buffer_size() + int.from_bytes(held, sys.byteorder)
+    return transport.get_write_buffer_size() + int.from_bytes(held, sys.byteorder)
 
 
-def hold_little(connection: Connection) -> None:
+def hold_little(transport: ClientTransport) -> None:
     """From now on keep next to nothing that the client doesn't read: sending waits instead."""
-    connection.set_write_buffer_limits(high=0)
-    opened: socket.socket = connection.get_extra_info("socket")
+    transport.set_write_buffer_limits(high=0)
+    opened: socket.socket = transport.get_extra_info("socket")
     # The client may just have gone.
     with suppress(OSError):
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
 
 
-async def cut(connection: Connection) -> None:
+async def cut(transport: ClientTransport) -> None:
     """End the connection at once, with all that it holds."""
     # Closing would first wait for the client to take what is left.
-    connection.abort()
+    transport.abort()
     # uvicorn takes an answer that is not whole for a mistake of ours, until it has heard that the
     # connection has ended.
     await asyncio.sleep(0)
 
 
 class HttpProtocol(H11Protocol):
-    """uvicorn's, which tells each request of its connection."""
+    """uvicorn's, which tells each request of its transport."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection; called by asyncio."""

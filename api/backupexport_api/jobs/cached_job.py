@@ -17,7 +17,7 @@ from backupexport_api.jobs.view import job_view
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class CachedResource:
     """Any resource."""
 
     name: str
@@ -30,7 +30,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Job(Record):
+class CachedJob(CachedResource):
     """A BackupExport."""
 
     uid: str
@@ -74,7 +74,7 @@ class Job(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Target(Record):
+class CachedTarget(CachedResource):
     """An ExportTarget: of all it says, the api asks for the project alone."""
 
     project_id: str

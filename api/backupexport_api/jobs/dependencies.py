@@ -9,7 +9,7 @@ from backupexport_api.auth.authentication import Caller
 from backupexport_api.http.body import read_json
 from backupexport_api.http.problems import FieldError, invalid_request
 from backupexport_api.jobs import idempotency
-from backupexport_api.jobs.cached_job import Job
+from backupexport_api.jobs.cached_job import CachedJob
 from backupexport_api.jobs.problems import job_not_found
 from backupexport_api.jobs.request import ExportRequest
 from backupexport_api.jobs.store import JobStore
@@ -26,7 +26,7 @@ Store = Annotated[JobStore, Depends(_store)]
 JobId = Annotated[str, Path(json_schema_extra={"format": "uuid"})]
 
 
-async def found_job(job_id: str, caller: Caller, store: JobStore) -> Job:
+async def found_job(job_id: str, caller: Caller, store: JobStore) -> CachedJob:
     """Find a job that the caller may see; ProblemError (404)."""
     job = await store.find_job(job_id, caller.access) if is_uuid(job_id) else None
     if job is None:

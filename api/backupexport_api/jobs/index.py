@@ -14,27 +14,29 @@ from collections.abc import Callable, Iterable, Iterator
 from backupexport_contract.reasons import Phase
 
 from backupexport_api.auth.claims import ProjectAccess
-from backupexport_api.jobs.cached_job import Job
+from backupexport_api.jobs.cached_job import CachedJob
 from backupexport_api.jobs.query import JobQuery, Position
 
 
 class JobIndex:
     """Jobs, newest first."""
 
-    def __init__(self, on_change: Callable[[str, Job | None], None] = lambda *_: None) -> None:
+    def __init__(
+        self, on_change: Callable[[str, CachedJob | None], None] = lambda *_: None
+    ) -> None:
         """`on_change` hears the id of each job that has changed, and its new state if any.
 
         It is called by whoever fills the index, in the order of the changes.
         """
         self._on_change = on_change
         self._lock = threading.Lock()
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, CachedJob] = {}
         self._ids_of_names: dict[str, str] = {}
         self._order: list[Position] = []
         self._order_of_project: defaultdict[str, list[Position]] = defaultdict(list)
         self._phases: Counter[Phase] = Counter()
 
-    def put(self, job: Job) -> None:
+    def put(self, job: CachedJob) -> None:
         """Add a job, or take its new version."""
         with self._lock:
             changed = {self._remove(job.name), job.job_id}
@@ -47,13 +49,13 @@ class JobIndex:
             changed = {self._remove(name)}
         self._tell(changed)
 
-    def get(self, job_id: str) -> Job | None:
+    def get(self, job_id: str) -> CachedJob | None:
         """Find a job by its id."""
         # Not between two versions of it, when there is none.
         with self._lock:
             return self._jobs.get(job_id)
 
-    def page(self, query: JobQuery, access: ProjectAccess) -> tuple[list[Job], bool]:
+    def page(self, query: JobQuery, access: ProjectAccess) -> tuple[list[CachedJob], bool]:
         """The jobs that `query` asks for and `access` allows, and whether there are more."""
         with self._lock:
             jobs = (self._jobs[job_id] for _, job_id in self._newest_first(query, access))
@@ -71,7 +73,7 @@ class JobIndex:
             if job_id is not None:
                 self._on_change(job_id, self._jobs.get(job_id))
 
-    def _add(self, job: Job) -> None:
+    def _add(self, job: CachedJob) -> None:
         namesake = self._jobs.get(job.job_id)
         if namesake is not None:
             # Somebody has named a resource after another one's uid, which has the older right.
@@ -94,7 +96,7 @@ class JobIndex:
             orders = [self._order_of_project.get(project, []) for project in access.project_ids]
         return heapq.merge(*(_from(order, query.after) for order in orders), reverse=True)
 
-    def _orders_of(self, job: Job) -> tuple[list[Position], list[Position]]:
+    def _orders_of(self, job: CachedJob) -> tuple[list[Position], list[Position]]:
         return self._order, self._order_of_project[job.project_id]
 
     def _remove(self, name: str) -> str | None:

@@ -9,18 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from backupexport_api.jobs.cached_job import Job
+from backupexport_api.jobs.cached_job import CachedJob
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """What has become of a job."""
 
-    job: Job | None
+    job: CachedJob | None
     """None where it is no more."""
 
 
-class JobWatch:
+class JobListener:
     """One who waits for changes of one job; everything in here belongs to the event loop."""
 
     __slots__ = ("_latest", "_woken", "job_id")
@@ -56,33 +56,33 @@ class JobWatch:
                 await self._woken.wait()
 
 
-class JobWatches:
+class JobListeners:
     """All who wait, on one event loop."""
 
     def __init__(self) -> None:
-        self._watches: dict[str, set[JobWatch]] = {}
+        self._listeners: dict[str, set[JobListener]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @contextmanager
-    def watch(self, job_id: str) -> Iterator[JobWatch]:
+    def listen(self, job_id: str) -> Iterator[JobListener]:
         """Hear of every change from now on; called on the event loop."""
         self._loop = asyncio.get_running_loop()
-        watch = JobWatch(job_id)
-        self._watches.setdefault(job_id, set()).add(watch)
+        listener = JobListener(job_id)
+        self._listeners.setdefault(job_id, set()).add(listener)
         try:
-            yield watch
+            yield listener
         finally:
-            others = self._watches[job_id]
-            others.discard(watch)
+            others = self._listeners[job_id]
+            others.discard(listener)
             if not others:
-                del self._watches[job_id]
+                del self._listeners[job_id]
 
-    def publish(self, job_id: str, job: Job | None) -> None:
+    def publish(self, job_id: str, job: CachedJob | None) -> None:
         """Tell of a job's new state, or that it is gone; called from any thread."""
         # Whoever comes later reads the new state by themselves: it was in the index before this.
-        if self._loop is not None and job_id in self._watches:
+        if self._loop is not None and job_id in self._listeners:
             self._loop.call_soon_threadsafe(self._tell_all, job_id, Change(job))
 
     def _tell_all(self, job_id: str, change: Change) -> None:
-        for watch in self._watches.get(job_id, ()):
-            watch.tell(change)
+        for listener in self._listeners.get(job_id, ()):
+            listener.tell(change)

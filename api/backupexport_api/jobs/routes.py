@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from backupexport_api.http.openapi import job_links, problem_responses
 from backupexport_api.http.routing import Envelope, called_by, json_response
 from backupexport_api.jobs import idempotency, problems
-from backupexport_api.jobs.cached_job import Job
+from backupexport_api.jobs.cached_job import CachedJob
 from backupexport_api.jobs.dependencies import JobId, Store, export_body, found_job, idempotency_key
 from backupexport_api.jobs.query import JobQuery, cursor_after
 from backupexport_api.jobs.request import ExportRequest, export_manifest
@@ -108,7 +108,7 @@ async def cancel_job(job_id: JobId, caller: ReadingCaller, store: Store) -> Resp
     return _envelope(job, status=202)
 
 
-def _envelope(job: Job, status: int = 200) -> Response:
+def _envelope(job: CachedJob, status: int = 200) -> Response:
     # What `response_model` says is in it was rendered when the record was made.
     return json_response(b'{"data":%b}' % job.json, status)
 

@@ -8,8 +8,8 @@ from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.reasons import Phase
 
 from backupexport_api.auth.claims import ProjectAccess
-from backupexport_api.jobs.cached_job import Job
-from backupexport_api.jobs.listeners import JobWatch
+from backupexport_api.jobs.cached_job import CachedJob
+from backupexport_api.jobs.listeners import JobListener
 from backupexport_api.jobs.query import JobQuery
 
 
@@ -29,7 +29,7 @@ class StoreRefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredExport:
     """A BackupExport as the store has it."""
 
     export: BackupExport
@@ -38,7 +38,7 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Cached:
+class CacheState:
     """How much of one kind of resource is in memory, and how fresh it is."""
 
     resource: str
@@ -50,31 +50,33 @@ class Cached:
 class JobStore(Protocol):
     """Keeps jobs; each call answers within five seconds or raises StoreUnavailableError."""
 
-    async def find_job(self, job_id: str, access: ProjectAccess) -> Job | None:
+    async def find_job(self, job_id: str, access: ProjectAccess) -> CachedJob | None:
         """Find a job by its id; None only where it certainly does not exist or is not allowed.
 
         Both take the same time.
         """
 
-    def watch_job(self, job_id: str) -> AbstractContextManager[JobWatch]:
+    def listen_to_job(self, job_id: str) -> AbstractContextManager[JobListener]:
         """Hear of a job's changes, whoever may see it, from now on; it costs the store nothing."""
 
-    def known_job(self, job_id: str) -> Job | None:
+    def known_job(self, job_id: str) -> CachedJob | None:
         """Find a job, whosever it is, at no cost: without asking the Kubernetes API."""
 
-    async def list_jobs(self, query: JobQuery, access: ProjectAccess) -> tuple[list[Job], bool]:
+    async def list_jobs(
+        self, query: JobQuery, access: ProjectAccess
+    ) -> tuple[list[CachedJob], bool]:
         """The allowed jobs that `query` asks for, newest first, and whether there are more."""
 
     async def project_exists(self, project_id: str) -> bool:
         """Tell whether an ExportTarget serves the project."""
 
-    async def create_job(self, manifest: dict[str, Any]) -> Stored:
+    async def create_job(self, manifest: dict[str, Any]) -> StoredExport:
         """Store a BackupExport for good, unless there is one of its name."""
 
     async def find_export(self, name: str) -> BackupExport | None:
         """Read a BackupExport by its name."""
 
-    async def cancel_job(self, job: Job) -> Job | None:
+    async def cancel_job(self, job: CachedJob) -> CachedJob | None:
         """Ask for a job's end; the job as it is then, or None where it is gone."""
 
     async def unready(self, *, with_kubernetes: bool) -> list[str]:
@@ -86,7 +88,7 @@ class JobStore(Protocol):
     async def close(self) -> None:
         """Let go of what belongs to the event loop."""
 
-    def cached(self) -> list[Cached]:
+    def cache_states(self) -> list[CacheState]:
         """Describe the caches."""
 
     def count_by_phase(self) -> dict[Phase, int]:

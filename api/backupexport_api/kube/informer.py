@@ -16,11 +16,11 @@ from typing import Any, Generic, TypeVar
 from backupexport_contract.kubernetes_model import ObjectMeta
 from kubernetes.informer import ADDED, BOOKMARK, DELETED, ERROR, MODIFIED, SharedInformer
 
-from backupexport_api.jobs.cached_job import Record
+from backupexport_api.jobs.cached_job import CachedResource
 from backupexport_api.kube.client import KubernetesLists
 from backupexport_api.kube.errors import CALL_ERRORS, summary
 
-T = TypeVar("T", bound=Record)
+T = TypeVar("T", bound=CachedResource)
 
 # The API server sends a bookmark about once a minute: a watch without a word for longer than
 # this is dead.
@@ -36,7 +36,7 @@ _STOP_SECONDS = 3.0
 _log = logging.getLogger(__name__)
 
 
-class Unreadable(Record):
+class Unreadable(CachedResource):
     """An object that our models don't understand, such as a newer version's during an upgrade."""
 
 

@@ -12,11 +12,16 @@ from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.reasons import Phase
 
 from backupexport_api.auth.claims import ProjectAccess
-from backupexport_api.jobs.cached_job import Job, Target
+from backupexport_api.jobs.cached_job import CachedJob, CachedTarget
 from backupexport_api.jobs.index import JobIndex
-from backupexport_api.jobs.listeners import JobWatch, JobWatches
+from backupexport_api.jobs.listeners import JobListener, JobListeners
 from backupexport_api.jobs.query import JobQuery
-from backupexport_api.jobs.store import Cached, Stored, StoreRefusedError, StoreUnavailableError
+from backupexport_api.jobs.store import (
+    CacheState,
+    StoredExport,
+    StoreRefusedError,
+    StoreUnavailableError,
+)
 from backupexport_api.kube.client import KubernetesLists, KubernetesObjects
 from backupexport_api.kube.errors import CALL_ERRORS, UNREACHABLE, summary, translated
 from backupexport_api.kube.informer import InformerSource
@@ -55,12 +60,12 @@ class KubernetesJobStore:
         """`observe_call` is told of each call's verb, its outcome and how many seconds it took."""
         self._objects = objects
         self._observe_call = observe_call
-        self._watches = JobWatches()
-        self._index = JobIndex(self._watches.publish)
+        self._listeners = JobListeners()
+        self._index = JobIndex(self._listeners.publish)
         self._exports = InformerSource(
-            lists, names.EXPORT_PLURAL, Job.of, self._index.put, self._index.discard
+            lists, names.EXPORT_PLURAL, CachedJob.of, self._index.put, self._index.discard
         )
-        self._targets = InformerSource(lists, names.TARGET_PLURAL, Target.of)
+        self._targets = InformerSource(lists, names.TARGET_PLURAL, CachedTarget.of)
 
     def start(self) -> None:
         """Begin to fill the caches."""
@@ -76,7 +81,7 @@ class KubernetesJobStore:
         """Close the connections that belong to the event loop."""
         await self._objects.close()
 
-    async def find_job(self, job_id: str, access: ProjectAccess) -> Job | None:
+    async def find_job(self, job_id: str, access: ProjectAccess) -> CachedJob | None:
         """Find a job in the cache, else by one direct read: another replica may just have made it.
 
         That read goes by name, so it can't find a kubectl-made job, whose id is its uid: those
@@ -96,17 +101,19 @@ class KubernetesJobStore:
             raise StoreUnavailableError(_NOT_SYNCED, "the cache is not synced")
         return None
 
-    def watch_job(self, job_id: str) -> AbstractContextManager[JobWatch]:
+    def listen_to_job(self, job_id: str) -> AbstractContextManager[JobListener]:
         """Hear what the cache hears."""
-        return self._watches.watch(job_id)
+        return self._listeners.listen(job_id)
 
-    def known_job(self, job_id: str) -> Job | None:
+    def known_job(self, job_id: str) -> CachedJob | None:
         """Find a job in the cache alone."""
         if not self._exports.is_synced:
             raise StoreUnavailableError(_NOT_SYNCED, "the cache is not synced")
         return self._index.get(job_id)
 
-    async def list_jobs(self, query: JobQuery, access: ProjectAccess) -> tuple[list[Job], bool]:
+    async def list_jobs(
+        self, query: JobQuery, access: ProjectAccess
+    ) -> tuple[list[CachedJob], bool]:
         """List from the cache."""
         if not self._exports.is_synced:
             raise StoreUnavailableError(_NOT_SYNCED, "the cache is not synced")
@@ -120,7 +127,7 @@ class KubernetesJobStore:
         asked = self._objects.are_there(names.TARGET_PLURAL, selector)
         return await self._call("list", _LOOK_UP_SECONDS, asked)
 
-    async def create_job(self, manifest: dict[str, Any]) -> Stored:
+    async def create_job(self, manifest: dict[str, Any]) -> StoredExport:
         """Store a BackupExport; where one of its name is there, read that one."""
         made = await self._call(
             "create",
@@ -129,18 +136,18 @@ class KubernetesJobStore:
             when_late=_UNKNOWN_OUTCOME,
         )
         if made is not None:
-            return Stored(BackupExport.model_validate(made), is_new=True)
+            return StoredExport(BackupExport.model_validate(made), is_new=True)
         present = await self.find_export(manifest["metadata"]["name"])
         if present is None:
             raise StoreUnavailableError(_VANISHED, "created, found taken, then not found")
-        return Stored(present, is_new=False)
+        return StoredExport(present, is_new=False)
 
     async def find_export(self, name: str) -> BackupExport | None:
         """Read a BackupExport from the Kubernetes API."""
         found = await self._get(name, _LOOK_UP_SECONDS)
         return None if found is None else BackupExport.model_validate(found)
 
-    async def cancel_job(self, job: Job) -> Job | None:
+    async def cancel_job(self, job: CachedJob) -> CachedJob | None:
         """Set spec.cancel; the operator does the rest."""
         # With its uid, so that another project's job that has taken the name is left alone.
         patch = {"metadata": {"uid": job.uid}, "spec": {"cancel": True}}
@@ -156,7 +163,7 @@ class KubernetesJobStore:
         """List what is not synced or does not answer."""
         missing = [
             f"the cache of {cache.resource} {state}"
-            for cache in self.cached()
+            for cache in self.cache_states()
             if (state := _state_of(cache, may_be_old=not with_kubernetes))
         ]
         if with_kubernetes:
@@ -167,11 +174,11 @@ class KubernetesJobStore:
                 missing.append("the Kubernetes API does not answer")
         return missing
 
-    def cached(self) -> list[Cached]:
+    def cache_states(self) -> list[CacheState]:
         """Describe both caches."""
         return [
-            Cached(names.EXPORT_PLURAL, self._exports.is_synced, self._exports.age_seconds),
-            Cached(names.TARGET_PLURAL, self._targets.is_synced, self._targets.age_seconds),
+            CacheState(names.EXPORT_PLURAL, self._exports.is_synced, self._exports.age_seconds),
+            CacheState(names.TARGET_PLURAL, self._targets.is_synced, self._targets.age_seconds),
         ]
 
     def count_by_phase(self) -> dict[Phase, int]:
@@ -202,15 +209,15 @@ class KubernetesJobStore:
         return answer
 
 
-def _readable(data: dict[str, Any]) -> Job:
+def _readable(data: dict[str, Any]) -> CachedJob:
     try:
-        return Job.of(data)
+        return CachedJob.of(data)
     except ValueError:
         name = data["metadata"]["name"]
         raise StoreRefusedError(f"BackupExport {name} is not understood by this version") from None
 
 
-def _state_of(cache: Cached, *, may_be_old: bool) -> str | None:
+def _state_of(cache: CacheState, *, may_be_old: bool) -> str | None:
     if not cache.is_synced:
         return "is not synced"
     # An old cache is better than none: without the Kubernetes API reading goes on from it.

@@ -57,7 +57,7 @@ class FixedWindow:
             self._most_windows = max(1000, 2 * len(self._windows))
 
 
-Kind = Literal["export", "read", "link"]
+LimitName = Literal["export", "read", "link"]
 
 
 class RateLimits:
@@ -68,7 +68,7 @@ class RateLimits:
     """
 
     def __init__(
-        self, settings: LimitSettings, on_refused: Callable[[Kind], None] = lambda _: None
+        self, settings: LimitSettings, on_refused: Callable[[LimitName], None] = lambda _: None
     ) -> None:
         self.on_refused = on_refused
         url = settings.rate_limit_storage_url.get_secret_value()
@@ -116,7 +116,7 @@ class RateLimits:
 
     def _answer(
         self,
-        kind: Kind,
+        name: LimitName,
         request: Request,
         limit: RateLimitItem,
         exceeded: bool,
@@ -128,7 +128,7 @@ class RateLimits:
         headers = _headers(limit.amount, remaining, reset)
         add_response_headers(request, headers)
         if exceeded:
-            self.on_refused(kind)
+            self.on_refused(name)
             raise ProblemError(
                 429,
                 "rate_limited",

@@ -39,7 +39,7 @@ class CallerSlots:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class SlotOwner:
     """Whose places a download takes."""
 
     owner: str
@@ -57,7 +57,7 @@ def most_by_links(most: int, most_each: int) -> int:
     return most - min(most_each, most // 2)
 
 
-class DownloadPlaces:
+class DownloadSlots:
     """The places of one replica."""
 
     def __init__(self, most: int, most_each: int) -> None:
@@ -67,16 +67,16 @@ class DownloadPlaces:
         self._most_by_links = most_by_links(most, most_each)
         self._taken_by_links = 0
 
-    def take(self, share: Share) -> Taken:
+    def take(self, owner: SlotOwner) -> Taken:
         """Take a place, if there is one; `release` it."""
-        if share.is_link and self._taken_by_links >= self._most_by_links:
+        if owner.is_link and self._taken_by_links >= self._most_by_links:
             return "full"
-        taken = self._slots.take(share.key)
+        taken = self._slots.take(owner.key)
         if taken == "taken":
-            self._taken_by_links += share.is_link
+            self._taken_by_links += owner.is_link
         return taken
 
-    def release(self, share: Share) -> None:
+    def release(self, owner: SlotOwner) -> None:
         """Give a place back."""
-        self._slots.release(share.key)
-        self._taken_by_links -= share.is_link
+        self._slots.release(owner.key)
+        self._taken_by_links -= owner.is_link

@@ -19,12 +19,12 @@ from prometheus_client.registry import Collector
 
 from backupexport_api.jobs.store import JobStore
 
-Outcome = Literal["complete", "vanished", "stalled", "failed", "interrupted"]
+DownloadOutcome = Literal["complete", "vanished", "stalled", "failed", "interrupted"]
 """`vanished`: the client closed the connection; `stalled`: it took nothing for too long;
 `failed`: the volume did; `interrupted`: this process ended.
 """
 
-OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+OUTCOMES: tuple[DownloadOutcome, ...] = get_args(DownloadOutcome)
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -112,7 +112,7 @@ class Metrics:
         """Count bytes of a download."""
         self._sent.inc(amount)
 
-    def count_download_end(self, outcome: Outcome) -> None:
+    def count_download_end(self, outcome: DownloadOutcome) -> None:
         """Count a download that has begun and ended."""
         self._under_way.dec()
         self._downloads.labels(outcome).inc()
@@ -151,7 +151,7 @@ class _StoreCollector(Collector):
             "Whether the cache has been filled.",
             labels=["resource"],
         )
-        for cache in self._store.cached():
+        for cache in self._store.cache_states():
             age.add_metric([cache.resource], cache.age_seconds)
             synced.add_metric([cache.resource], float(cache.is_synced))
         yield from (jobs, age, synced)

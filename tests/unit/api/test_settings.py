@@ -9,7 +9,7 @@ from unittest.mock import AsyncMock, Mock
 import pytest
 from backupexport_api import __main__ as program
 from backupexport_api.kube.client import KubernetesLists, KubernetesObjects
-from backupexport_api.settings import Settings
+from backupexport_api.settings import ApiSettings
 from backupexport_runtime import logs
 from backupexport_runtime.settings_errors import complaints
 from pydantic import ValidationError
@@ -166,4 +166,4 @@ def test_settings_are_frozen(make_settings: Make) -> None:
 
 
 def test_every_setting_is_described() -> None:
-    assert all(field.description for field in Settings.model_fields.values())
+    assert all(field.description for field in ApiSettings.model_fields.values())

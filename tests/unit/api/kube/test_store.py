@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import urllib3
 from backupexport_api.auth.claims import ProjectAccess
-from backupexport_api.jobs.cached_job import Job
+from backupexport_api.jobs.cached_job import CachedJob
 from backupexport_api.jobs.query import JobQuery
 from backupexport_api.jobs.store import StoreRefusedError, StoreUnavailableError
 from backupexport_api.kube import informer
@@ -454,7 +454,7 @@ async def test_a_name_that_is_taken(
 async def test_cancel(store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]) -> None:
     started()
     item = export(JOB, phase="Running")
-    job = Job.of(item)
+    job = CachedJob.of(item)
     assert await store.cancel_job(job) is None
     api.put(EXPORTS, item)
     cancelled = await store.cancel_job(job)
@@ -480,7 +480,7 @@ async def test_calls_are_observed(
     await store.find_export(JOB)
     api.failure = OSError("down")
     with pytest.raises(StoreUnavailableError):
-        await store.cancel_job(Job.of(export(JOB)))
+        await store.cancel_job(CachedJob.of(export(JOB)))
     api.failure = None
     api.hangs.clear()
     with pytest.raises(StoreUnavailableError):
