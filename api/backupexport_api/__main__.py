@@ -14,7 +14,7 @@ from backupexport_api.app import create_app
 from backupexport_api.http.draining import DrainingServer
 from backupexport_api.http.request_context import request_id
 from backupexport_api.http.transport import HttpProtocol
-from backupexport_api.kube.client import KubernetesLists, KubernetesObjects
+from backupexport_api.kube.client import KubernetesObjects, connect_lists
 from backupexport_api.kube.errors import CONFIGURATION_ERRORS
 from backupexport_api.kube.store import KubernetesJobStore
 from backupexport_api.settings import ApiSettings
@@ -38,12 +38,12 @@ def main() -> int:
         context=lambda: {"request_id": request_id.get()},
     )
     try:
-        lists = KubernetesLists.connect(settings.namespace)
+        list_objects = connect_lists(settings.namespace)
         objects = asyncio.run(KubernetesObjects.connect(settings.namespace))
     except CONFIGURATION_ERRORS as error:
         return _refuse(f"no Kubernetes cluster: {error}")
     metrics = Metrics()
-    store = KubernetesJobStore(lists, objects, metrics.observe_call)
+    store = KubernetesJobStore(list_objects, objects, metrics.observe_call)
     try:
         app = create_app(settings, store, metrics)
     except ConfigurationError as error:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
@@ -17,7 +18,7 @@ from backupexport_contract.kubernetes_model import ObjectMeta
 from kubernetes.informer import ADDED, BOOKMARK, DELETED, ERROR, MODIFIED, SharedInformer
 
 from backupexport_api.jobs.cached_job import CachedResource
-from backupexport_api.kube.client import KubernetesLists
+from backupexport_api.kube.client import ListObjects
 from backupexport_api.kube.errors import CALL_ERRORS, summary
 
 T = TypeVar("T", bound=CachedResource)
@@ -57,7 +58,7 @@ class InformerSource(Generic[T]):
 
     def __init__(
         self,
-        lists: KubernetesLists,
+        list_objects: ListObjects,
         plural: str,
         parse: Callable[[dict[str, Any]], T],
         on_change: Callable[[T], None] = _nothing,
@@ -68,7 +69,7 @@ class InformerSource(Generic[T]):
         `on_change` sees every new version, `on_gone` the names of those that are no more or can't
         be read any more; both are called from one thread.
         """
-        self._lists = lists
+        self._list_objects = partial(list_objects, plural=plural)
         self._plural = plural
         self._parse = parse
         self._stopping = threading.Event()
@@ -144,9 +145,7 @@ class InformerSource(Generic[T]):
         items: list[Any] = []
         options: dict[str, Any] = {}
         while True:
-            page = self._lists.list_objects(
-                self._plural, limit=_PAGE, _request_timeout=_LIST_TIMEOUT, **options
-            )
+            page = self._list_objects(limit=_PAGE, _request_timeout=_LIST_TIMEOUT, **options)
             items += [self._read(item) for item in page["items"]]
             metadata = page["metadata"]
             if not metadata.get("continue"):
@@ -161,8 +160,8 @@ class InformerSource(Generic[T]):
     def _watch(self, options: dict[str, Any]) -> Any:
         # The informer asks for a watch only once the list is in the cache.
         self._synced = True
-        response = self._lists.list_objects(
-            self._plural, allow_watch_bookmarks=True, _request_timeout=_WATCH_TIMEOUT, **options
+        response = self._list_objects(
+            allow_watch_bookmarks=True, _request_timeout=_WATCH_TIMEOUT, **options
         )
         self._in_contact()
         return response

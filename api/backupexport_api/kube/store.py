@@ -22,7 +22,7 @@ from backupexport_api.jobs.store import (
     StoreRefusedError,
     StoreUnavailableError,
 )
-from backupexport_api.kube.client import KubernetesLists, KubernetesObjects
+from backupexport_api.kube.client import KubernetesObjects, ListObjects
 from backupexport_api.kube.errors import CALL_ERRORS, UNREACHABLE, summary, translated
 from backupexport_api.kube.informer import InformerSource
 
@@ -53,7 +53,7 @@ class KubernetesJobStore:
 
     def __init__(
         self,
-        lists: KubernetesLists,
+        list_objects: ListObjects,
         objects: KubernetesObjects,
         observe_call: Callable[[str, str, float], None] = lambda *_: None,
     ) -> None:
@@ -63,9 +63,9 @@ class KubernetesJobStore:
         self._listeners = JobListeners()
         self._index = JobIndex(self._listeners.publish)
         self._exports = InformerSource(
-            lists, names.EXPORT_PLURAL, CachedJob.of, self._index.put, self._index.discard
+            list_objects, names.EXPORT_PLURAL, CachedJob.of, self._index.put, self._index.discard
         )
-        self._targets = InformerSource(lists, names.TARGET_PLURAL, CachedTarget.of)
+        self._targets = InformerSource(list_objects, names.TARGET_PLURAL, CachedTarget.of)
 
     def start(self) -> None:
         """Begin to fill the caches."""

@@ -8,7 +8,7 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 from backupexport_api import __main__ as program
-from backupexport_api.kube.client import KubernetesLists, KubernetesObjects
+from backupexport_api.kube.client import KubernetesObjects
 from backupexport_api.settings import ApiSettings
 from backupexport_runtime import logs
 from backupexport_runtime.settings_errors import complaints
@@ -131,7 +131,7 @@ def test_a_mistake_stops_the_program(
 ) -> None:
     with suppress(ValidationError):  # the storage's URL is only looked at when it is used
         make_settings(**environment)
-    monkeypatch.setattr(KubernetesLists, "connect", Mock())
+    monkeypatch.setattr(program, "connect_lists", Mock())
     monkeypatch.setattr(KubernetesObjects, "connect", AsyncMock())
     monkeypatch.setattr(logs, "configure", lambda *_, **__: None)
     assert program.main() == 2

@@ -53,7 +53,7 @@ class WatchResponse:
 
 
 class FakeApi:
-    """KubernetesLists and KubernetesObjects over dicts; `failure` makes every call raise it."""
+    """ListObjects and KubernetesObjects over dicts; `failure` makes every call raise it."""
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {EXPORTS: {}, TARGETS: {}}
@@ -160,7 +160,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
 
 @pytest.fixture
 def store(api: FakeApi) -> KubernetesJobStore:
-    return KubernetesJobStore(api, api)  # type: ignore[arg-type]
+    return KubernetesJobStore(api.list_objects, api)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -473,7 +473,7 @@ async def test_calls_are_observed(
 ) -> None:
     observed: list[tuple[str, str]] = []
     store = KubernetesJobStore(
-        api,  # type: ignore[arg-type]
+        api.list_objects,
         api,  # type: ignore[arg-type]
         lambda verb, outcome, seconds: observed.append((verb, outcome)),
     )
