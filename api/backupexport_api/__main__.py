@@ -1,4 +1,4 @@
-"""Starts the API: reads the settings, connects, serves until it is told to end."""
+"""Starts the API: reads the settings, finds the cluster, serves until a signal ends it."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ _GRACE_SECONDS = 10
 
 
 def main() -> int:
-    """Serve; exit code 2 and a line for each mistake where the configuration is no good."""
+    """Serve; return exit code 2, with a line for each mistake, where the configuration is wrong."""
     try:
         settings = ApiSettings()
     except SETTINGS_ERRORS as error:

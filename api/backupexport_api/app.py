@@ -1,4 +1,4 @@
-"""Puts the app together."""
+"""Makes the ASGI app out of the packages' parts; all that requests share is in `app.state`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +23,7 @@ from backupexport_api.web import routes as page_routes
 
 
 def create_app(settings: ApiSettings, store: JobStore, metrics: Metrics) -> FastAPI:
-    """Make the ASGI app that serves `store`; whoever made the store starts and stops it."""
+    """Return the ASGI app that serves `store`; the caller starts and stops the store."""
     app = FastAPI(
         title="backupexport",
         description="Self-service exports of PostgreSQL databases on Kubernetes.",
@@ -44,7 +44,7 @@ def create_app(settings: ApiSettings, store: JobStore, metrics: Metrics) -> Fast
     app.state.rate_limits = RateLimits(settings, metrics.count_refusal)
     app.add_middleware(RequestContextMiddleware, observe=metrics.observe_request)
     problem_handlers.install(app, StoreUnavailableError)
-    # Not include_router: that puts a router around each module's, which every request has to pass.
+    # Not include_router: it makes one router more for each module, and requests pass all of them.
     for module in (job_routes, event_routes, download_routes, telemetry_routes, page_routes):
         app.router.routes.extend(module.router.routes)
     openapi.install(app)

@@ -16,7 +16,7 @@ SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/
 
 # The keys of tokens come first, because the secret of links must be another one.
 class ApiSettings(DownloadSettings, EventSettings, LimitSettings, JwtSettings):
-    """What the API's process is told."""
+    """The API's settings; the packages have those of their own."""
 
     namespace: str = Field(
         default="",

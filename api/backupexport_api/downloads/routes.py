@@ -28,11 +28,6 @@ async def fetching_caller(request: Request) -> Caller | None:
 FetchingCaller = Annotated[Caller | None, Depends(fetching_caller)]
 
 
-async def link_body(request: Request) -> LinkRequest:
-    """Read the body of a request for a link, which may be missing; ProblemError as above."""
-    return await read_json(request, LinkRequest, default=LinkRequest())
-
-
 _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _FILE = dict.fromkeys(MEDIA_TYPES, _BINARY)
 
@@ -156,7 +151,7 @@ async def _call_link(request: Request) -> Response:
     # In this order: 401, then 429, then 501, then 400.
     caller = await reading_caller(request)
     request.app.state.downloads.require(links=True)
-    body = await link_body(request)
+    body = await read_json(request, LinkRequest, default=LinkRequest())
     return await link(request.path_params["job_id"], request, caller, body)
 
 

@@ -1,4 +1,4 @@
-"""What was asked a moment ago, and need not be asked again yet."""
+"""What the routes of downloads and links do: find the job and its file, and send it."""
 
 import logging
 import secrets
@@ -11,11 +11,9 @@ from backupexport_contract.backup_export import BackupExport
 from fastapi import Request, Response
 
 from backupexport_api.downloads import answer, links, problems
-from backupexport_api.downloads.answer import DownloadAnswer, PreconditionFailedError
-from backupexport_api.downloads.byte_ranges import UnsatisfiableError
 from backupexport_api.downloads.links import LinkRequest, LinkView
 from backupexport_api.downloads.settings import DownloadSettings
-from backupexport_api.downloads.streaming import DownloadResponse, Sending
+from backupexport_api.downloads.streaming import DownloadResponse
 from backupexport_api.downloads.volume import (
     ExportFile,
     ExportVolume,
@@ -30,28 +28,6 @@ from backupexport_api.limits.rate_limit import RateLimits
 from backupexport_api.limits.slots import DownloadSlots, SlotOwner
 from backupexport_api.telemetry.metrics import DownloadOutcome, Metrics
 
-
-class RecentKeys:
-    """Remembers each key for `seconds`."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        # The oldest first.
-        self._until: dict[str, float] = {}
-
-    def __contains__(self, key: str) -> bool:
-        """Whether `add` was called with it lately."""
-        return self._until.get(key, 0.0) > time.monotonic()
-
-    def add(self, key: str) -> None:
-        """Remember that it was asked now."""
-        now = time.monotonic()
-        while self._until and self._until[oldest := next(iter(self._until))] <= now:
-            del self._until[oldest]
-        self._until.pop(key, None)
-        self._until[key] = now + self._seconds
-
-
 _log = logging.getLogger(__name__)
 
 # What a link's signature is compared with where there is no such job, at the same cost.
@@ -61,7 +37,7 @@ _ASK_AGAIN_SECONDS = 1.0
 
 
 class Downloads:
-    """What all downloads share."""
+    """The downloads of one process; belongs to the event loop."""
 
     def __init__(self, settings: DownloadSettings, store: JobStore, metrics: Metrics) -> None:
         directory = settings.exports_directory
@@ -76,7 +52,7 @@ class Downloads:
         self._metrics = metrics
 
     def require(self, *, links: bool) -> ExportVolume:
-        """The volume; ProblemError (501) where there is none, or no secret for `links`."""
+        """Return the volume; raises ProblemError (501): there is none, or no secret for `links`."""
         if self._volume is None:
             raise problems.downloads_disabled()
         if links and not self._link_secret:
@@ -84,9 +60,9 @@ class Downloads:
         return self._volume
 
     async def linked_job(self, job_id: str, request: Request) -> CachedJob:
-        """The job that a request's link opens.
+        """Return the job that a request's link opens.
 
-        ProblemError: 403, the same for everything that can be wrong; 429.
+        Raises ProblemError: 403, the same for everything that can be wrong; 429.
         """
         link = links.read_link(request.query_params.multi_items())
         # From memory alone: nobody without a good link makes us ask the Kubernetes API.
@@ -107,7 +83,7 @@ class Downloads:
         return job
 
     def link(self, job: CachedJob, asked: LinkRequest) -> LinkView:
-        """Make a link to the job's file; ProblemError (400)."""
+        """Make a link to the job's file; raises ProblemError (400)."""
         lifetime_seconds = asked.seconds(self._link_max_seconds)
         if lifetime_seconds > self._link_max_seconds:
             raise problems.link_too_long(self._link_max_seconds)
@@ -119,7 +95,7 @@ class Downloads:
         )
 
     async def fetchable(self, job: CachedJob) -> FinishedFile:
-        """The file of a job that should have one; ProblemError (409, 410)."""
+        """Return the file that a job should have left; raises ProblemError (409, 410)."""
         phase, file = job.phase, job.file
         if not phase.is_finished:
             # Another replica may have told the client already that it is completed.
@@ -144,25 +120,32 @@ class Downloads:
         return export
 
     async def check(self, file: FinishedFile) -> None:
-        """See that the file can be sent; ProblemError (410, 503)."""
+        """Check that the file can be sent; raises ProblemError (410, 503)."""
         (await self._opened(file)).close()
 
     async def respond(self, request: Request, file: FinishedFile, owner: SlotOwner) -> Response:
-        """Send the file, or what of it is asked for; ProblemError (410, 412, 416, 429, 503)."""
+        """Answer with the file or parts of it; raises ProblemError (410, 412, 416, 429, 503)."""
         opened = await self._opened(file)
         try:
-            answer = _answer(request, file)
-            if request.method == "HEAD" or not answer.pieces:
+            described = answer.answer(
+                request.method, _headers_of(request), file, secrets.token_hex(16)
+            )
+            if request.method == "HEAD" or not described.pieces:
                 opened.close()
-                return Response(status_code=answer.status, headers=answer.headers)
+                return Response(status_code=described.status, headers=described.headers)
             self._take_slot(owner)
         except BaseException:
             opened.close()
             raise
         request_context.mark_as_stream(request.scope)
-        self._metrics.count_download_start()
-        sending = Sending(self._metrics.count_sent, partial(self._ended, owner))
-        return DownloadResponse(answer, opened, sending, self._stall_seconds)
+        self._metrics.downloads_under_way.inc()
+        return DownloadResponse(
+            described,
+            opened,
+            self._stall_seconds,
+            on_sent=self._metrics.sent_bytes.inc,
+            on_end=partial(self._end, owner),
+        )
 
     async def _opened(self, file: FinishedFile) -> ExportFile:
         try:
@@ -180,16 +163,31 @@ class Downloads:
         if taken == "full":
             raise problems.too_many_downloads()
 
-    def _ended(self, owner: SlotOwner, outcome: DownloadOutcome) -> None:
+    def _end(self, owner: SlotOwner, outcome: DownloadOutcome) -> None:
         self._slots.release(owner)
         self._metrics.count_download_end(outcome)
 
 
-def _answer(request: Request, file: FinishedFile) -> DownloadAnswer:
-    headers = {name: ", ".join(request.headers.getlist(name)) for name in request.headers}
-    try:
-        return answer.answer(request.method, headers, file, secrets.token_hex(16))
-    except PreconditionFailedError:
-        raise problems.precondition_failed() from None
-    except UnsatisfiableError:
-        raise problems.range_not_satisfiable(file) from None
+def _headers_of(request: Request) -> dict[str, str]:
+    return {name: ", ".join(request.headers.getlist(name)) for name in request.headers}
+
+
+class RecentKeys:
+    """Remembers each key for `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        # The oldest first.
+        self._until: dict[str, float] = {}
+
+    def __contains__(self, key: str) -> bool:
+        """Return whether `add` was called with it in that time."""
+        return self._until.get(key, 0.0) > time.monotonic()
+
+    def add(self, key: str) -> None:
+        """Remember `key` from now on."""
+        now = time.monotonic()
+        while self._until and self._until[oldest := next(iter(self._until))] <= now:
+            del self._until[oldest]
+        self._until.pop(key, None)
+        self._until[key] = now + self._seconds

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -22,27 +21,28 @@ LEAST_BYTES = CHUNK_BYTES
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Sending:
-    """How a download goes, told while it does."""
-
-    on_sent: Callable[[int], None]
-    on_end: Callable[[DownloadOutcome], None]
-    """Called once, whatever happens."""
-
-
 class DownloadResponse(Response):
     """Sends an answer's pieces and closes the file."""
 
     def __init__(
-        self, answer: DownloadAnswer, file: ExportFile, sending: Sending, stall_seconds: float
+        self,
+        answer: DownloadAnswer,
+        file: ExportFile,
+        stall_seconds: float,
+        *,
+        on_sent: Callable[[int], object],
+        on_end: Callable[[DownloadOutcome], None],
     ) -> None:
-        """`stall_seconds`: in each a client must take LEAST_BYTES, or it is cut off."""
+        """A client that takes less than LEAST_BYTES in `stall_seconds` is cut off.
+
+        `on_sent` is called with the number of bytes of each piece, `on_end` once, whatever happens.
+        """
         super().__init__(status_code=answer.status, headers=answer.headers)
         self._answer = answer
         self._file = file
-        self._sending = sending
         self._stall_seconds = stall_seconds
+        self._on_sent = on_sent
+        self._on_end = on_end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it; called by Starlette."""
@@ -54,7 +54,7 @@ class DownloadResponse(Response):
             outcome = await self._send(send, transport)
         finally:
             self._file.close()
-            self._sending.on_end(outcome)
+            self._on_end(outcome)
             if outcome != "complete" and transport is not None:
                 await cut(transport)
 
@@ -77,7 +77,7 @@ class DownloadResponse(Response):
                     return "stalled"
                 if transport is not None and transport.is_closing():
                     return "vanished"
-                self._sending.on_sent(len(chunk))
+                self._on_sent(len(chunk))
         except VolumeUnavailableError as error:
             _log.warning("a download ends early: the volume failed: %s", error)
             return "failed"

@@ -1,6 +1,7 @@
-"""Routes that are called without FastAPI's search for a function's arguments.
+"""Routes whose functions get their arguments from us, and how answers are wrapped.
 
-That search costs a request more than all that we do ourselves (`make bench-api`).
+FastAPI's search for a function's arguments costs a request more than all else that is done for it
+(`make bench-api`).
 """
 
 from collections.abc import Awaitable, Callable, Coroutine
@@ -12,9 +13,9 @@ from pydantic import BaseModel
 
 
 def called_by(handle: Callable[[Request], Awaitable[Response]]) -> type[APIRoute]:
-    """Make the class of a route whose function is called by `handle`.
+    """Return the class of a route that answers with `handle`.
 
-    The function's signature is still what makes the documentation.
+    The route's function is what `handle` calls; its signature makes the OpenAPI document.
     """
 
     class DirectRoute(APIRoute):
@@ -37,5 +38,5 @@ class Envelope(BaseModel, Generic[T]):
 
 
 def json_response(content: bytes, status: int, headers: dict[str, str] | None = None) -> Response:
-    """Send JSON that is there already."""
+    """Return an answer whose JSON is encoded already."""
     return Response(content, status_code=status, headers=headers, media_type="application/json")

@@ -1,4 +1,4 @@
-"""What browsers are told to refuse, so that a mistake in a page stays harmless."""
+"""Headers that tell browsers what to refuse, so that a mistake in a page stays harmless."""
 
 _POLICY = {
     "default-src": "'none'",

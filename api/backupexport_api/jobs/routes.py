@@ -10,11 +10,12 @@ from backupexport_contract.reasons import Phase
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel
 
+from backupexport_api.http.body import read_json
 from backupexport_api.http.openapi import job_links, problem_responses
 from backupexport_api.http.routing import Envelope, called_by, json_response
 from backupexport_api.jobs import idempotency, problems
 from backupexport_api.jobs.cached_job import CachedJob
-from backupexport_api.jobs.dependencies import JobId, Store, export_body, found_job, idempotency_key
+from backupexport_api.jobs.dependencies import JobId, Store, found_job
 from backupexport_api.jobs.query import JobQuery, cursor_after
 from backupexport_api.jobs.request import ExportRequest, export_manifest
 from backupexport_api.jobs.view import AcceptedView, JobView, accepted_view
@@ -158,8 +159,8 @@ async def request_export(
 async def _call_request_export(request: Request) -> Response:
     # In this order: 401, then 429, then 400.
     caller = await exporting_caller(request)
-    key = idempotency_key(request)
-    body = await export_body(request)
+    key = idempotency.key_of(request.headers.getlist(idempotency.HEADER))
+    body = await read_json(request, ExportRequest)
     return await request_export(caller, request.app.state.store, body, key)
 
 

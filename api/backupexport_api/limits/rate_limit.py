@@ -55,12 +55,12 @@ class RateLimits:
         self._answer("export", request, self._export_limit, exceeded, reset, remaining)
 
     def check_read(self, request: Request) -> None:
-        """Count anything else; quick enough for the event loop."""
+        """Count any other request with a token; does not block."""
         exceeded, remaining, reset = self._reads.hit(request.state.subject)
         self._answer("read", request, self._read_limit, exceeded, reset, remaining)
 
     def check_link(self, request: Request, link: str) -> None:
-        """Count a request by a link that is good, in place of a subject."""
+        """Count a request by a good link; `link` stands for the subject."""
         exceeded, remaining, reset = self._links.hit(link)
         self._answer("link", request, self._read_limit, exceeded, reset, remaining)
 
@@ -116,7 +116,7 @@ class FixedWindow:
         return window.count > self._amount, max(0, self._amount - window.count), window.ends_at
 
     def _forget(self, now: float) -> None:
-        """Drop windows that are over, seldom enough to cost nothing."""
+        """Drop windows that are over, where there are twice as many as after the last time."""
         if len(self._windows) > self._most_windows:
             self._windows = {
                 key: window for key, window in self._windows.items() if window.ends_at > now
@@ -131,13 +131,13 @@ class _Window:
 
 
 def _key_of(request: Request) -> str:
-    """A subject's key: a hash, because a sub is any text, may be an address, and is logged."""
+    """Return a hash of the subject: a sub is any text, may be an address, and keys are logged."""
     subject: str = request.state.subject
     return hashlib.sha256(subject.encode()).hexdigest()
 
 
 def _headers(amount: int, remaining: int, reset: float) -> dict[str, str]:
-    # Rounded up past the whole second, so that whoever waits that long gets through.
+    # Rounded up past the whole second: a client that waits that long gets through.
     seconds = max(1, math.floor(reset - time.time()) + 1)
     return {
         "RateLimit-Limit": str(amount),

@@ -1,7 +1,8 @@
-"""Where exports are counted: in one storage for all replicas, and in memory while that is away.
+"""Where requests for exports are counted: in one storage for all replicas, or in memory.
 
-slowapi has a fallback of its own, but there a second request that fails at the same time is a
-500, and up to a minute passes before it looks for the storage again.
+While the storage of all replicas is away, each counts in its memory.  slowapi has a fallback of
+its own, but there a second request that fails at the same time is a 500, and up to a minute passes
+before it looks for the storage again.
 """
 
 import logging
@@ -15,7 +16,7 @@ from limits.storage import MemoryStorage, RedisStorage, storage_from_string
 
 _log = logging.getLogger(__name__)
 
-# What a storage that hangs may cost a request, and how often one request pays for it.
+# What a storage that hangs may cost a request, and how often a request pays it.
 _TIMEOUT_SECONDS = 0.25
 _PAUSE_SECONDS = 1.0
 
@@ -91,7 +92,7 @@ class SharedExportStorage(ExportMemory):
         return acquired_here if acquired is None else acquired
 
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        """Return when the window's oldest request came (seconds since 1970), and how many it has."""
+        """Return when the oldest request came (seconds since 1970), and how many there are."""
         if self._look_again_at is None:
             try:
                 return self._shared.get_moving_window(key, limit, expiry)

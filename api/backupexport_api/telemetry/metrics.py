@@ -1,4 +1,8 @@
-"""How a download ends."""
+"""The metrics of one process, under the names that docs and alerts have.
+
+Requests, calls to the Kubernetes API, refusals, streams and downloads are counted as they happen;
+jobs and caches are read from the store at each scrape.
+"""
 
 from collections.abc import Iterator
 from typing import Literal, get_args
@@ -19,22 +23,20 @@ from prometheus_client.registry import Collector
 
 from backupexport_api.jobs.store import JobStore
 
-DownloadOutcome = Literal["complete", "vanished", "stalled", "failed", "interrupted"]
-"""`vanished`: the client closed the connection; `stalled`: it took nothing for too long;
-`failed`: the volume did; `interrupted`: this process ended.
-"""
-
-OUTCOMES: tuple[DownloadOutcome, ...] = get_args(DownloadOutcome)
-
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
+DownloadOutcome = Literal["complete", "vanished", "stalled", "failed", "interrupted"]
+"""How a download ends.  `vanished`: the client closed the connection; `stalled`: it took too
+little for too long; `failed`: the volume did; `interrupted`: this process ended.
+"""
+
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-# From a job that is in memory to a call that is given up.
+# Seconds: from a job that is in memory to a call that is given up.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Metrics:
-    """The metrics of one process."""
+    """Counts what happens; each instance has a registry of its own."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -71,24 +73,24 @@ class Metrics:
             ("outcome",),
             registry=self._registry,
         )
-        self._sent = Counter(
+        self.sent_bytes = Counter(
             "backupexport_download_sent_bytes_total",
             "Bytes of bodies of downloads.",
             registry=self._registry,
         )
-        self._under_way = Gauge(
+        self.downloads_under_way = Gauge(
             "backupexport_downloads_under_way",
             "Downloads that are being sent.",
             registry=self._registry,
         )
         # A series that is there from the start can be seen to rise from 0 to 1.
-        for outcome in OUTCOMES:
+        for outcome in get_args(DownloadOutcome):
             self._downloads.labels(outcome)
         for limit in ("export", "read", "link"):
             self._refusals.labels(limit)
 
     def watch(self, store: JobStore) -> None:
-        """Tell of `store`'s jobs and caches, too."""
+        """Show `store`'s jobs and caches, too."""
         self._registry.register(_StoreCollector(store))
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -104,32 +106,24 @@ class Metrics:
         """Count one 429."""
         self._refusals.labels(limit).inc()
 
-    def count_download_start(self) -> None:
-        """Count a download that begins."""
-        self._under_way.inc()
-
-    def count_sent(self, amount: int) -> None:
-        """Count bytes of a download."""
-        self._sent.inc(amount)
-
     def count_download_end(self, outcome: DownloadOutcome) -> None:
-        """Count a download that has begun and ended."""
-        self._under_way.dec()
+        """Count a download that was under way and has ended."""
+        self.downloads_under_way.dec()
         self._downloads.labels(outcome).inc()
 
     def exposition(self) -> bytes:
-        """All of it in Prometheus' text format."""
+        """Return all of it in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
 class _StoreCollector(Collector):
-    """Asks the store when Prometheus asks."""
+    """Reads the store at each scrape."""
 
     def __init__(self, store: JobStore) -> None:
         self._store = store
 
     def describe(self) -> list[Metric]:
-        """Nothing: registering must not ask the store yet."""
+        """Return nothing: registering must not read the store yet."""
         return []
 
     def collect(self) -> Iterator[Metric]:

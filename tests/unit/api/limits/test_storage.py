@@ -180,7 +180,7 @@ def test_the_memory_starts_one_thread_a_minute_and_forgets(
     now = time.time()
     started: list[threading.Timer] = []
     monkeypatch.setattr(time, "time", lambda: now)
-    monkeypatch.setattr(threading.Timer, "start", started.append)
+    monkeypatch.setattr(threading.Timer, "start", lambda timer: started.insert(0, timer))
     monkeypatch.setattr(threading.Timer, "is_alive", lambda timer: timer in started)
     for number in range(900):
         assert memory.acquire_entry(f"old {number}", 2, 60)
