@@ -1,4 +1,4 @@
-"""What a download is answered, decided without the file: status, headers and which bytes."""
+"""Decides what a download is answered, without the file: status, headers and which bytes."""
 
 import base64
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ Piece = bytes | ByteRange
 
 @dataclass(frozen=True, slots=True)
 class DownloadAnswer:
-    """A success, or 304."""
+    """A 200, 206 or 304."""
 
     status: int
     headers: dict[str, str]
     pieces: tuple[Piece, ...] = ()
-    """The body: bytes as they are, and parts of the file."""
+    """The body in order: bytes as they are, and ranges of the file."""
 
 
 def answer(
@@ -38,7 +38,7 @@ def answer(
         # A proxy that compresses would take the length, the strong ETag and so resuming.
         "Cache-Control": "private, no-store, no-transform",
         "Accept-Ranges": "bytes",
-        # A proxy that stored it first would take all at once, and hide a client that takes nothing.
+        # A proxy that buffers would take all at once, and hide a client that takes nothing.
         "X-Accel-Buffering": "no",
     }
     result = preconditions.evaluate(headers, validators)

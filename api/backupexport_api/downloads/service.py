@@ -65,7 +65,7 @@ class Downloads:
         Raises ProblemError: 403, the same for everything that can be wrong; 429.
         """
         link = links.read_link(request.query_params.multi_items())
-        # From memory alone: nobody without a good link makes us ask the Kubernetes API.
+        # From memory alone: without a good link no request reaches the Kubernetes API.
         job = self._store.known_job(job_id) if names.is_uuid(job_id) else None
         is_good = links.is_good(
             link or links.NO_LINK,
@@ -99,7 +99,7 @@ class Downloads:
         phase, file = job.phase, job.file
         if not phase.is_finished:
             # Another replica may have told the client already that it is completed.
-            export = await self._asked_anew(job)
+            export = await self._read_anew(job)
             if export is not None and export.metadata.uid == job.uid:
                 phase, file = export.phase, FinishedFile.of(export)
         why = why_unfetchable(phase, file, timestamps.now())
@@ -107,7 +107,7 @@ class Downloads:
             raise problems.unfetchable(why or "no_file")
         return file
 
-    async def _asked_anew(self, job: CachedJob) -> BackupExport | None:
+    async def _read_anew(self, job: CachedJob) -> BackupExport | None:
         if job.uid in self._asked:
             return None
         try:

@@ -1,4 +1,4 @@
-"""Sending parts of a file: a piece at a time, however fast or slow the client reads."""
+"""Sends an answer's pieces of a file, one chunk at a time, and cuts off clients that stall."""
 
 import asyncio
 import logging
@@ -14,15 +14,15 @@ from backupexport_api.telemetry.metrics import DownloadOutcome
 
 # Measured: less costs throughput, more costs memory and gains none (`make bench-download`).
 CHUNK_BYTES = 128 * 1024
-# What a client must take in each stall time.  Each download holds a place: one that takes a byte
-# now and then would hold it for days.
+# What a client must take in each stall time: one that takes a byte now and then would hold its slot
+# for days.
 LEAST_BYTES = CHUNK_BYTES
 
 _log = logging.getLogger(__name__)
 
 
 class DownloadResponse(Response):
-    """Sends an answer's pieces and closes the file."""
+    """The answer to one client; closes the file in the end."""
 
     def __init__(
         self,
@@ -45,10 +45,10 @@ class DownloadResponse(Response):
         self._on_end = on_end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; called by Starlette."""
+        """Send the answer; called by Starlette."""
         del receive
         transport = transport_of(scope)
-        # Unless something else is found out, it is we who end it: a shutdown.
+        # Where `_send` is cancelled: the process is ending.
         outcome: DownloadOutcome = "interrupted"
         try:
             outcome = await self._send(send, transport)
@@ -60,15 +60,15 @@ class DownloadResponse(Response):
 
     async def _send(self, send: Send, transport: ClientTransport | None) -> DownloadOutcome:
         if transport is not None:
-            # Then a piece is waited for until the system has all of it: what is complete is so
-            # for the client as well, and no more than one piece waits in memory.
+            # Each send then waits until the operating system has taken all of it: no more than one
+            # chunk is in memory, and a download counts as complete only once all has left.
             transport.set_write_buffer_limits(0)
         start = {
             "type": "http.response.start",
             "status": self.status_code,
             "headers": self.raw_headers,
         }
-        # Even that may wait, for the client to take the connection's answer before.
+        # This may wait, too: until the client has taken the answer before on its connection.
         if not await self._is_taken(start, send, transport):
             return "stalled"
         try:
@@ -81,7 +81,7 @@ class DownloadResponse(Response):
         except VolumeUnavailableError as error:
             _log.warning("a download ends early: the volume failed: %s", error)
             return "failed"
-        # Once more, to wait for the last piece.
+        # An empty chunk, to wait for the last one.
         if not await self._is_taken(_body(b"", more=True), send, transport):
             return "stalled"
         if transport is not None and transport.is_closing():
@@ -105,11 +105,11 @@ class DownloadResponse(Response):
     async def _is_taken(
         self, message: Message, send: Send, transport: ClientTransport | None
     ) -> bool:
-        """Send a message; False where the client takes too little."""
+        """Send a message; return False where the client takes too little of what was sent."""
         if transport is None or not transport.get_write_buffer_size():
-            # Nothing waits to be sent, so it is not waited for either.
+            # Nothing is buffered, so this doesn't wait for the client.
             await send(message)
-            # Nor would anybody else have a turn while a client reads as fast as we send.
+            # Let other tasks run while a client reads as fast as we send.
             await asyncio.sleep(0)
             return True
         task = asyncio.ensure_future(send(message))

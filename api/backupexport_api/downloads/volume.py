@@ -1,4 +1,4 @@
-"""The volume with the exports, as the api reads it: in threads, and with an end to each wait."""
+"""Reads the volume with the exports: in threads, and with a time limit for each call."""
 
 import asyncio
 import errno
@@ -16,7 +16,7 @@ from backupexport_api.jobs.finished_file import FinishedFile
 _THREADS = 4
 _OPEN_SECONDS = 4.0
 _READ_SECONDS = 60.0
-# What there is instead of a file or of one of its directories.
+# What opening raises where something else, or nothing, has the name of the file or a directory.
 _NOT_THERE = (
     errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.ENAMETOOLONG
 )  # fmt: skip
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class FileGoneError(Exception):
-    """The file is not there, or is not the one that was exported."""
+    """The file is missing, or is not the one that was exported."""
 
 
 class VolumeUnavailableError(Exception):
@@ -33,7 +33,10 @@ class VolumeUnavailableError(Exception):
 
 
 class _Descriptor:
-    """A file's descriptor, closed once and never under a read: its number may be another's then."""
+    """A file descriptor that is closed once, and never during a read.
+
+    After the close the number may be another file's.
+    """
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -42,7 +45,7 @@ class _Descriptor:
         self._is_closed = False
 
     def read_cached(self, start: int, count: int) -> bytearray | None:
-        """What is in the system's memory already; None where a read would have to wait."""
+        """Return what the page cache has of these bytes; None where a read would have to wait."""
         buffer = bytearray(count)
         with self._lock:
             if self._is_closed:
@@ -50,13 +53,13 @@ class _Descriptor:
             try:
                 read = os.preadv(self._number, [buffer], start, os.RWF_NOWAIT)
             except OSError:
-                # Not in memory, or a file system that can't tell; `read` tells of real errors.
+                # Not cached, or not supported by the file system; `read` raises real errors.
                 return None
         del buffer[read:]
         return buffer or None
 
     def read(self, start: int, count: int) -> bytes:
-        """Read, for as long as it takes."""
+        """Read up to `count` bytes, however long it takes; none once it is closed."""
         with self._lock:
             if self._is_closed:
                 return b""
@@ -71,7 +74,7 @@ class _Descriptor:
                 os.close(self._number)
 
     def close(self) -> None:
-        """Close it, now or at the end of the read that is under way."""
+        """Close it now, or after the read that is under way."""
         with self._lock:
             close = not (self._is_closed or self._is_read)
             self._is_closed = True
@@ -80,15 +83,15 @@ class _Descriptor:
 
 
 class ExportFile:
-    """One open file; `close` it."""
+    """An open file of an export; `close` it."""
 
     def __init__(self, descriptor: _Descriptor, threads: FileThreads) -> None:
         self._descriptor = descriptor
         self._threads = threads
 
     async def read(self, start: int, count: int) -> bytes | bytearray:
-        """Up to `count` bytes, none at the end of the file; VolumeUnavailableError."""
-        # Two changes of threads for each piece would cost more than reading it.
+        """Return up to `count` bytes, none at the file's end; raises VolumeUnavailableError."""
+        # Changing threads twice would cost more than reading what is cached.
         cached = self._descriptor.read_cached(start, count)
         if cached is not None:
             return cached
@@ -99,7 +102,7 @@ class ExportFile:
             raise VolumeUnavailableError(_why(error)) from error
 
     def close(self) -> None:
-        """Let go of the file, which may take until a read has come back."""
+        """Close the file in a thread, after a read that is under way."""
         self._threads.run_later(self._descriptor.close)
 
 
@@ -111,7 +114,7 @@ class ExportVolume:
         self._threads = FileThreads(_THREADS)
 
     async def open(self, file: FinishedFile) -> ExportFile:
-        """Open a job's file; FileGoneError, VolumeUnavailableError."""
+        """Open a job's file; raises FileGoneError or VolumeUnavailableError."""
         try:
             async with asyncio.timeout(_OPEN_SECONDS):
                 descriptor = await self._threads.run(

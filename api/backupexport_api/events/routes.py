@@ -1,4 +1,4 @@
-"""GET /api/jobs/{job_id}/events."""
+"""The route GET /api/jobs/{job_id}/events."""
 
 import time
 from contextlib import ExitStack
@@ -59,7 +59,7 @@ async def watch_job(
     streams: EventStreams = request.app.state.event_streams
     client_state = ClientState(last_event_id)
     with ExitStack() as listening:
-        # Before the job is looked up, so that no change falls between the two.
+        # Before the job is looked up, so that no change is missed in between.
         listener = listening.enter_context(store.listen_to_job(job_id))
         job = await found_job(job_id, caller, store)
         if listener.peek() is None:
@@ -78,11 +78,11 @@ async def watch_job(
 
 
 async def _is_still_welcome(request: Request) -> bool:
-    """Whether the token would still be taken; it may have been signed with a key that is gone."""
+    """Return whether the token would be accepted now: its key may have been removed."""
     try:
         await _authenticated(request)
     except ProblemError as error:
-        # Keys that can't be read for now are no verdict.
+        # Keys that can't be read for now refuse nobody.
         return error.status != 401
     return True
 

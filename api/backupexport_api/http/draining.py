@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class DrainingServer(uvicorn.Server):
-    """The first SIGTERM starts the drain, SIGINT skips it, a second signal ends the process at once.
+    """SIGTERM starts the drain, SIGINT skips it, a second signal ends the process at once.
 
     After the drain uvicorn stops listening and finishes what it has begun.
     """

@@ -95,7 +95,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 
 def _complete(operation: dict[str, Any]) -> None:
-    """Drop FastAPI's 422 and `null` (a parameter that is not given is not null); add the headers."""
+    """Drop FastAPI's 422 and `null` (what is not given is not null); add the headers."""
     for parameter in operation.get("parameters", ()):
         choices = parameter["schema"].pop("anyOf", [])
         for choice in choices:
@@ -113,7 +113,7 @@ def _complete(operation: dict[str, Any]) -> None:
 
 def _is_counted(security: Sequence[dict[str, Any]], status: str) -> bool:
     """Return whether a request with this answer was counted: once it was known who calls."""
-    # By a link nobody is known until it is found good.
+    # A request by a link is counted once the link is found good.
     unknown = ("401", "403", "501", "503") if {} in security else ("401", "503")
     return bool(security) and status not in unknown
 

@@ -1,4 +1,4 @@
-"""Gives every request its id and its line in the log, and answers 500 to what nobody caught."""
+"""Gives every request its id and its line in the log, and answers 500 to unhandled errors."""
 
 import logging
 import re
@@ -101,7 +101,7 @@ def _request_id_of(scope: Scope) -> str:
 
 
 def _has_two_lengths(scope: Scope) -> bool:
-    """Return whether a proxy may see another end of the request than this server (RFC 9112, 6.3)."""
+    """Return whether a proxy may see another end of the request (RFC 9112, 6.3)."""
     names = {name for name, _ in scope["headers"]}
     return b"content-length" in names and b"transfer-encoding" in names
 

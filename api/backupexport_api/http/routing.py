@@ -37,6 +37,13 @@ class Envelope(BaseModel, Generic[T]):
     data: T
 
 
+def data_response(
+    data: bytes, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """Return an answer with an Envelope around `data`, which is JSON already."""
+    return json_response(b'{"data":%b}' % data, status, headers)
+
+
 def json_response(content: bytes, status: int, headers: dict[str, str] | None = None) -> Response:
     """Return an answer whose JSON is encoded already."""
     return Response(content, status_code=status, headers=headers, media_type="application/json")

@@ -40,7 +40,7 @@ _TEMPLATES = {
 
 
 class MalformedJsonError(ValueError):
-    """The text is no JSON, or ambiguous; the message says what it must be and repeats none of it."""
+    """The text is no JSON, or ambiguous; the message repeats none of it."""
 
 
 def strict_json(body: bytes) -> Any:

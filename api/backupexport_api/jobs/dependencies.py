@@ -18,7 +18,7 @@ async def _store(request: Request) -> JobStore:
 
 Store = Annotated[JobStore, Depends(_store)]
 
-# Said, not enforced: whatever is no UUID is simply not found.
+# For the document alone: what is no UUID is not found.
 JobId = Annotated[str, Path(json_schema_extra={"format": "uuid"})]
 
 

@@ -1,8 +1,8 @@
 """Idempotency-Key: the same caller repeating the same request gets the same job.
 
-A key decides the job's id, and with it the resource's name, which Kubernetes gives out once:
-so two requests that race meet there, whichever replicas serve them.  A key is good for as long
-as its job exists.  (The header: draft-ietf-httpapi-idempotency-key-header.)
+The job's id follows from the key and is the resource's name, of which Kubernetes stores one: of
+two requests at the same time, on any replicas, one creates it.  A key is good for as long as its
+job exists.  (The header: draft-ietf-httpapi-idempotency-key-header.)
 """
 
 import hashlib

@@ -1,7 +1,7 @@
-"""Who waits for changes of which job, and how they hear of one.
+"""Listeners to a job's changes.
 
-Changes come from the caches' thread and go to the event loop once each, however many wait there.
-Of a job that changes faster than somebody takes it, only the newest state is kept.
+The cache's thread publishes changes, and the event loop hands each to the job's listeners.  A
+listener keeps the newest state alone, however slowly it is taken.
 """
 
 import asyncio
@@ -14,14 +14,14 @@ from backupexport_api.jobs.cached_job import CachedJob
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What has become of a job."""
+    """A job's new state."""
 
     job: CachedJob | None
-    """None where it is no more."""
+    """None where the job was deleted."""
 
 
 class JobListener:
-    """One who waits for changes of one job; everything in here belongs to the event loop."""
+    """Gets the changes of one job; belongs to the event loop."""
 
     __slots__ = ("_latest", "_woken", "job_id")
 
@@ -31,33 +31,33 @@ class JobListener:
         self._woken = asyncio.Event()
 
     def tell(self, change: Change) -> None:
-        """Have `change` taken next, instead of what was not taken yet."""
+        """Keep `change` for `take`, in place of one that was not taken."""
         self._latest = change
         self._woken.set()
 
     def wake(self) -> None:
-        """End a wait although nothing has changed."""
+        """End a `wait` although nothing has changed."""
         self._woken.set()
 
     def peek(self) -> Change | None:
-        """What `take` would give."""
+        """Return what `take` would return."""
         return self._latest
 
     def take(self) -> Change | None:
-        """The newest change since the last call, if any."""
+        """Return the newest change since the last call, if any."""
         latest, self._latest = self._latest, None
         self._woken.clear()
         return latest
 
     async def wait(self, seconds: float) -> None:
-        """Wait for `tell` or `wake`, so long at most."""
+        """Wait until `tell` or `wake` is called, for `seconds` at most."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._woken.wait()
 
 
 class JobListeners:
-    """All who wait, on one event loop."""
+    """All listeners of one event loop."""
 
     def __init__(self) -> None:
         self._listeners: dict[str, set[JobListener]] = {}
@@ -65,7 +65,7 @@ class JobListeners:
 
     @contextmanager
     def listen(self, job_id: str) -> Iterator[JobListener]:
-        """Hear of every change from now on; called on the event loop."""
+        """Return a listener to every change from now on; call it on the event loop."""
         self._loop = asyncio.get_running_loop()
         listener = JobListener(job_id)
         self._listeners.setdefault(job_id, set()).add(listener)
@@ -78,8 +78,8 @@ class JobListeners:
                 del self._listeners[job_id]
 
     def publish(self, job_id: str, job: CachedJob | None) -> None:
-        """Tell of a job's new state, or that it is gone; called from any thread."""
-        # Whoever comes later reads the new state by themselves: it was in the index before this.
+        """Tell listeners a job's new state, None where it was deleted; call it from any thread."""
+        # A later listener's request finds the new state in the index, which had it before this.
         if self._loop is not None and job_id in self._listeners:
             self._loop.call_soon_threadsafe(self._tell_all, job_id, Change(job))
 

@@ -121,7 +121,7 @@ class JobView(AcceptedView):
 
 
 def accepted_view(export: BackupExport) -> AcceptedView:
-    """Show a job that has just been stored."""
+    """Return what the answer to a request for an export shows of it."""
     return AcceptedView(
         job_id=export.job_id,
         status=REST_STATUS[export.phase],
@@ -131,10 +131,11 @@ def accepted_view(export: BackupExport) -> AcceptedView:
 
 
 def job_view(export: BackupExport) -> JobView:
-    """Show a job."""
+    """Return all that REST shows of an export."""
     spec, status = export.spec, export.status
     progress, artifact = status.progress, status.artifact
-    told = conditions_by_kind(status)
+    conditions = conditions_by_kind(status)
+    mail = conditions.pop(_EMAIL, None)
     return JobView(
         job_id=export.job_id,
         status=REST_STATUS[export.phase],
@@ -150,16 +151,15 @@ def job_view(export: BackupExport) -> JobView:
         progress=progress and ProgressView.model_validate(progress, from_attributes=True),
         artifact=artifact and ArtifactView.model_validate(artifact, from_attributes=True),
         error=status.reason and ErrorView(reason=status.reason, message=status.message or ""),
-        notification=told.get(_EMAIL) and NotificationView(**_outcome(told[_EMAIL])),
+        notification=mail and NotificationView(**_delivery_fields(mail)),
         deliveries=[
-            DeliveryView(kind=kind, **_outcome(condition))
-            for kind, condition in told.items()
-            if kind != _EMAIL
+            DeliveryView(kind=kind, **_delivery_fields(condition))
+            for kind, condition in conditions.items()
         ],
     )
 
 
-def _outcome(condition: Condition) -> dict[str, Any]:
+def _delivery_fields(condition: Condition) -> dict[str, Any]:
     return {
         "status": _DELIVERY_STATUS[condition.status],
         "reason": condition.reason,

@@ -1,4 +1,4 @@
-"""Jobs as BackupExports in the Kubernetes API: writes go there, reads come from a watch cache."""
+"""The JobStore on the Kubernetes API: writes go there, reads come from watch caches."""
 
 import asyncio
 import time
@@ -57,7 +57,7 @@ class KubernetesJobStore:
         objects: KubernetesObjects,
         observe_call: Callable[[str, str, float], None] = lambda *_: None,
     ) -> None:
-        """`observe_call` is told of each call's verb, its outcome and how many seconds it took."""
+        """`observe_call` is called with each call's verb, outcome and duration in seconds."""
         self._objects = objects
         self._observe_call = observe_call
         self._listeners = JobListeners()
@@ -68,7 +68,7 @@ class KubernetesJobStore:
         self._targets = InformerSource(list_objects, names.TARGET_PLURAL, CachedTarget.of)
 
     def start(self) -> None:
-        """Begin to fill the caches."""
+        """Start to fill the caches."""
         self._exports.start()
         self._targets.start()
 
@@ -78,49 +78,46 @@ class KubernetesJobStore:
         self._targets.stop()
 
     async def close(self) -> None:
-        """Close the connections that belong to the event loop."""
+        """Close the client of the event loop."""
         await self._objects.close()
 
     async def find_job(self, job_id: str, access: ProjectAccess) -> CachedJob | None:
-        """Find a job in the cache, else by one direct read: another replica may just have made it.
+        """Return a job from the cache, else by one read: another replica may just have made it.
 
-        That read goes by name, so it can't find a kubectl-made job, whose id is its uid: those
-        are known from the cache alone.
+        The read goes by name, so it can't find an export made with kubectl, whose job id is its
+        uid: those are found in the cache alone.
         """
         cached = self._index.get(job_id)
         if cached is not None and access.allows(cached.project_id):
             return cached
-        # For a job that is not the caller's, as much work as for one that doesn't exist: the
+        # A job that the caller may not see costs the same read as one that doesn't exist: else the
         # time that a 404 takes would tell them apart.
         name = job_id if cached is None else str(uuid.uuid4())
         found = await self._get(name, _LOOK_UP_SECONDS)
         if found is not None and access.allows(found["spec"]["projectId"]):
             return _readable(found)
-        # Said of a hidden job, too: here as well, nothing may tell it from a missing one.
-        if not self._exports.is_synced:
-            raise StoreUnavailableError(_NOT_SYNCED, "the cache is not synced")
+        # For a job that the caller may not see, too.
+        self._require_sync()
         return None
 
     def listen_to_job(self, job_id: str) -> AbstractContextManager[JobListener]:
-        """Hear what the cache hears."""
+        """Listen to the cache."""
         return self._listeners.listen(job_id)
 
     def known_job(self, job_id: str) -> CachedJob | None:
-        """Find a job in the cache alone."""
-        if not self._exports.is_synced:
-            raise StoreUnavailableError(_NOT_SYNCED, "the cache is not synced")
+        """Return a job from the cache alone."""
+        self._require_sync()
         return self._index.get(job_id)
 
     async def list_jobs(
         self, query: JobQuery, access: ProjectAccess
     ) -> tuple[list[CachedJob], bool]:
-        """List from the cache."""
-        if not self._exports.is_synced:
-            raise StoreUnavailableError(_NOT_SYNCED, "the cache is not synced")
+        """Return a page from the cache."""
+        self._require_sync()
         return self._index.page(query, access)
 
     async def project_exists(self, project_id: str) -> bool:
-        """Look into the cache, else ask once: a target may just have been made."""
+        """Look into the cache, else list once: a target may just have been made."""
         if any(target.project_id == project_id for target in self._targets.all()):
             return True
         selector = f"spec.projectId={project_id}"
@@ -128,7 +125,7 @@ class KubernetesJobStore:
         return await self._call("list", _LOOK_UP_SECONDS, asked)
 
     async def create_job(self, manifest: dict[str, Any]) -> StoredExport:
-        """Store a BackupExport; where one of its name is there, read that one."""
+        """Store a BackupExport; where there is one of its name, read that one."""
         made = await self._call(
             "create",
             _CALL_SECONDS,
@@ -148,8 +145,8 @@ class KubernetesJobStore:
         return None if found is None else BackupExport.model_validate(found)
 
     async def cancel_job(self, job: CachedJob) -> CachedJob | None:
-        """Set spec.cancel; the operator does the rest."""
-        # With its uid, so that another project's job that has taken the name is left alone.
+        """Set `spec.cancel`; the operator does the rest."""
+        # With the uid, so that another project's export that has taken the name is left alone.
         patch = {"metadata": {"uid": job.uid}, "spec": {"cancel": True}}
         patched = await self._call(
             "patch",
@@ -160,7 +157,7 @@ class KubernetesJobStore:
         return None if patched is None else _readable(patched)
 
     async def unready(self, *, with_kubernetes: bool) -> list[str]:
-        """List what is not synced or does not answer."""
+        """Return what is not synced or doesn't answer."""
         missing = [
             f"the cache of {cache.resource} {state}"
             for cache in self.cache_states()
@@ -175,7 +172,7 @@ class KubernetesJobStore:
         return missing
 
     def cache_states(self) -> list[CacheState]:
-        """Describe both caches."""
+        """Return the state of both caches."""
         return [
             CacheState(names.EXPORT_PLURAL, self._exports.is_synced, self._exports.age_seconds),
             CacheState(names.TARGET_PLURAL, self._targets.is_synced, self._targets.age_seconds),
@@ -185,6 +182,10 @@ class KubernetesJobStore:
         """Count what the cache holds."""
         return self._index.count_by_phase()
 
+    def _require_sync(self) -> None:
+        if not self._exports.is_synced:
+            raise StoreUnavailableError(_NOT_SYNCED, "the cache is not synced")
+
     async def _get(self, name: str, seconds: float) -> dict[str, Any] | None:
         asked = self._objects.get(names.EXPORT_PLURAL, name)
         return await self._call("get", seconds, asked)
@@ -192,7 +193,7 @@ class KubernetesJobStore:
     async def _call(
         self, verb: str, seconds: float, asked: Awaitable[T], *, when_late: str = UNREACHABLE
     ) -> T:
-        """Wait for an answer for `seconds` at most, and say what its lack means."""
+        """Wait for an answer for `seconds` at most; raises `translated` errors."""
         started = time.monotonic()
         outcome = "error"
         try:

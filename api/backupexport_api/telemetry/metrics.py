@@ -5,6 +5,7 @@ jobs and caches are read from the store at each scrape.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Literal, get_args
 
 from prometheus_client import (
@@ -42,46 +43,37 @@ class Metrics:
         self._registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
-        self._requests = Histogram(
+        counter, gauge, histogram = (
+            partial(kind, registry=self._registry) for kind in (Counter, Gauge, Histogram)
+        )
+        self._requests: Histogram = histogram(
             "http_request_duration_seconds",
             "How long requests took, by the template of their route.",
             ("method", "route", "status"),
             buckets=_BUCKETS,
-            registry=self._registry,
         )
-        self._calls = Histogram(
+        self._calls: Histogram = histogram(
             "backupexport_kubernetes_request_duration_seconds",
             "How long calls to the Kubernetes API took, watches aside.",
             ("verb", "outcome"),
             buckets=_BUCKETS,
-            registry=self._registry,
         )
-        self._refusals = Counter(
+        self._refusals: Counter = counter(
             "backupexport_rate_limit_refusals_total",
             "Requests that were answered 429.",
             ("limit",),
-            registry=self._registry,
         )
-        self.event_streams = Gauge(
-            "backupexport_event_streams",
-            "Streams of a job's events that are open.",
-            registry=self._registry,
+        self.event_streams: Gauge = gauge(
+            "backupexport_event_streams", "Streams of a job's events that are open."
         )
-        self._downloads = Counter(
-            "backupexport_downloads_total",
-            "Downloads that have ended, and how.",
-            ("outcome",),
-            registry=self._registry,
+        self._downloads: Counter = counter(
+            "backupexport_downloads_total", "Downloads that have ended, and how.", ("outcome",)
         )
-        self.sent_bytes = Counter(
-            "backupexport_download_sent_bytes_total",
-            "Bytes of bodies of downloads.",
-            registry=self._registry,
+        self.sent_bytes: Counter = counter(
+            "backupexport_download_sent_bytes_total", "Bytes of bodies of downloads."
         )
-        self.downloads_under_way = Gauge(
-            "backupexport_downloads_under_way",
-            "Downloads that are being sent.",
-            registry=self._registry,
+        self.downloads_under_way: Gauge = gauge(
+            "backupexport_downloads_under_way", "Downloads that are being sent."
         )
         # A series that is there from the start can be seen to rise from 0 to 1.
         for outcome in get_args(DownloadOutcome):

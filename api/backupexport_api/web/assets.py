@@ -30,12 +30,12 @@ class Asset:
 
 @cache
 def page(name: str) -> Asset:
-    """The HTML page of this name."""
+    """Return the HTML page of this name."""
     return _read(_OURS / f"{name}.html")
 
 
 def asset(path: str) -> Asset | None:
-    """The file at this path below /assets/, or None: no path but these leads to a file."""
+    """Return the file at this path below /assets/, or None; only known paths lead to files."""
     file = _files().get(path)
     return None if file is None else _read(file)
 
@@ -48,7 +48,7 @@ def _files() -> dict[str, Path]:
 
 
 def _static_files_of(package: str) -> Path:
-    """A package's folder of static files; found, not imported: it is a whole app of its own."""
+    """Return a package's folder of static files, without importing the package."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(package)
