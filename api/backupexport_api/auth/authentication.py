@@ -22,7 +22,6 @@ from backupexport_api.auth.claims import (
 )
 from backupexport_api.auth.jwks import JwksFetch, JwksSource
 from backupexport_api.auth.keys import (
-    ConfiguredKeys,
     KeySet,
     KeySource,
     KeysUnavailableError,
@@ -141,7 +140,7 @@ class Authenticator:
             self._sources |= dict.fromkeys(with_public_key, self._jwks)
         elif with_public_key:
             configured += keys_of_pem(settings.jwt_public_key, with_public_key)
-        configured_keys = ConfiguredKeys(KeySet(configured))
+        configured_keys = KeySet(configured)
         self._sources |= {key.algorithm: configured_keys for key in configured}
 
     def start(self) -> None:

@@ -49,7 +49,7 @@ class SigningKey:
 
 
 class KeySet:
-    """Keys by algorithm and, where they have ids, by id."""
+    """Keys by algorithm and, where they have ids, by id; a KeySource of keys that don't change."""
 
     def __init__(self, keys: Iterable[SigningKey]) -> None:
         by_algorithm: dict[str, list[SigningKey]] = {}
@@ -73,6 +73,14 @@ class KeySet:
             found = self._by_algorithm.get(algorithm, [])
         return found[:MOST_KEYS_TRIED]
 
+    def current(self) -> "KeySet":
+        """Return itself."""
+        return self
+
+    async def refreshed(self) -> bool:
+        """Return False: there is nothing to read."""
+        return False
+
     def __len__(self) -> int:
         return sum(len(keys) for keys in self._by_algorithm.values())
 
@@ -92,21 +100,6 @@ class KeySource(Protocol):
 
     async def refreshed(self) -> bool:
         """Read newer keys where that is due; return whether they were read."""
-
-
-class ConfiguredKeys:
-    """A source whose keys are the same until the process ends."""
-
-    def __init__(self, keys: KeySet) -> None:
-        self._keys = keys
-
-    def current(self) -> KeySet:
-        """Return the keys."""
-        return self._keys
-
-    async def refreshed(self) -> bool:
-        """Return False: there is nothing to read."""
-        return False
 
 
 def secret_algorithms(algorithms: Iterable[str]) -> list[str]:

@@ -43,36 +43,34 @@ class Metrics:
         self._registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
-        counter, gauge, histogram = (
-            partial(kind, registry=self._registry) for kind in (Counter, Gauge, Histogram)
-        )
-        self._requests: Histogram = histogram(
+        counter = partial(Counter, registry=self._registry)
+        gauge = partial(Gauge, registry=self._registry)
+        histogram = partial(Histogram, buckets=_BUCKETS, registry=self._registry)
+        self._requests = histogram(
             "http_request_duration_seconds",
             "How long requests took, by the template of their route.",
             ("method", "route", "status"),
-            buckets=_BUCKETS,
         )
-        self._calls: Histogram = histogram(
+        self._calls = histogram(
             "backupexport_kubernetes_request_duration_seconds",
             "How long calls to the Kubernetes API took, watches aside.",
             ("verb", "outcome"),
-            buckets=_BUCKETS,
         )
-        self._refusals: Counter = counter(
+        self._refusals = counter(
             "backupexport_rate_limit_refusals_total",
             "Requests that were answered 429.",
             ("limit",),
         )
-        self.event_streams: Gauge = gauge(
+        self.event_streams = gauge(
             "backupexport_event_streams", "Streams of a job's events that are open."
         )
-        self._downloads: Counter = counter(
+        self._downloads = counter(
             "backupexport_downloads_total", "Downloads that have ended, and how.", ("outcome",)
         )
-        self.sent_bytes: Counter = counter(
+        self.sent_bytes = counter(
             "backupexport_download_sent_bytes_total", "Bytes of bodies of downloads."
         )
-        self.downloads_under_way: Gauge = gauge(
+        self.downloads_under_way = gauge(
             "backupexport_downloads_under_way", "Downloads that are being sent."
         )
         # A series that is there from the start can be seen to rise from 0 to 1.
