@@ -4,15 +4,17 @@ FastAPI's search for a function's arguments costs a request more than all else t
 (`make bench-api`).
 """
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+T = TypeVar("T")
 
-def called_by(handle: Callable[[Request], Awaitable[Response]]) -> type[APIRoute]:
+
+def called_by(handle: Callable[[Request], Coroutine[Any, Any, Response]]) -> type[APIRoute]:
     """Return the class of a route that answers with `handle`.
 
     The route's function is what `handle` calls; its signature makes the OpenAPI document.
@@ -20,15 +22,9 @@ def called_by(handle: Callable[[Request], Awaitable[Response]]) -> type[APIRoute
 
     class DirectRoute(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-            async def called(request: Request) -> Response:
-                return await handle(request)
-
-            return called
+            return handle
 
     return DirectRoute
-
-
-T = TypeVar("T")
 
 
 class Envelope(BaseModel, Generic[T]):
