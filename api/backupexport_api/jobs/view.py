@@ -121,7 +121,7 @@ class JobView(AcceptedView):
 
 
 def accepted_view(export: BackupExport) -> AcceptedView:
-    """Return what the answer to a request for an export shows of it."""
+    """Show a job that has just been stored."""
     return AcceptedView(
         job_id=export.job_id,
         status=REST_STATUS[export.phase],
@@ -131,11 +131,10 @@ def accepted_view(export: BackupExport) -> AcceptedView:
 
 
 def job_view(export: BackupExport) -> JobView:
-    """Return all that REST shows of an export."""
+    """Show a job."""
     spec, status = export.spec, export.status
     progress, artifact = status.progress, status.artifact
-    conditions = conditions_by_kind(status)
-    mail = conditions.pop(_EMAIL, None)
+    told = conditions_by_kind(status)
     return JobView(
         job_id=export.job_id,
         status=REST_STATUS[export.phase],
@@ -151,15 +150,16 @@ def job_view(export: BackupExport) -> JobView:
         progress=progress and ProgressView.model_validate(progress, from_attributes=True),
         artifact=artifact and ArtifactView.model_validate(artifact, from_attributes=True),
         error=status.reason and ErrorView(reason=status.reason, message=status.message or ""),
-        notification=mail and NotificationView(**_delivery_fields(mail)),
+        notification=told.get(_EMAIL) and NotificationView(**_outcome(told[_EMAIL])),
         deliveries=[
-            DeliveryView(kind=kind, **_delivery_fields(condition))
-            for kind, condition in conditions.items()
+            DeliveryView(kind=kind, **_outcome(condition))
+            for kind, condition in told.items()
+            if kind != _EMAIL
         ],
     )
 
 
-def _delivery_fields(condition: Condition) -> dict[str, Any]:
+def _outcome(condition: Condition) -> dict[str, Any]:
     return {
         "status": _DELIVERY_STATUS[condition.status],
         "reason": condition.reason,

@@ -30,12 +30,12 @@ class Asset:
 
 @cache
 def page(name: str) -> Asset:
-    """Return the HTML page of this name."""
+    """The HTML page of this name."""
     return _read(_OURS / f"{name}.html")
 
 
 def asset(path: str) -> Asset | None:
-    """Return the file at this path below /assets/, or None; only known paths lead to files."""
+    """The file at this path below /assets/, or None: no path but these leads to a file."""
     file = _files().get(path)
     return None if file is None else _read(file)
 
@@ -48,7 +48,7 @@ def _files() -> dict[str, Path]:
 
 
 def _static_files_of(package: str) -> Path:
-    """Return a package's folder of static files, without importing the package."""
+    """A package's folder of static files; found, not imported: it is a whole app of its own."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(package)

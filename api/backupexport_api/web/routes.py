@@ -1,4 +1,4 @@
-"""The routes of the web page at /, of the API docs at /docs, and of their files."""
+"""The web page at /, the API docs at /docs, and their files; JSON is for the other modules."""
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
@@ -13,19 +13,19 @@ _METHODS = ["GET", "HEAD"]
 
 @router.api_route("/", methods=_METHODS)
 async def show_page(request: Request) -> Response:
-    """Return the web page, which uses the public API alone."""
+    """The web page, which uses nothing but the public API."""
     return _respond(request, assets.page("index"), security_headers.for_page())
 
 
 @router.api_route("/docs", methods=_METHODS)
 async def show_docs(request: Request) -> Response:
-    """Return Swagger UI from our own files: FastAPI's page loads it from another host."""
+    """Swagger UI from our own files: FastAPI's own page asks another host for it."""
     return _respond(request, assets.page("docs"), security_headers.for_swagger_ui())
 
 
 @router.api_route("/assets/{path:path}", methods=_METHODS)
 async def show_asset(request: Request, path: str) -> Response:
-    """Return a file that the pages load."""
+    """One of the files that the pages load."""
     asset = assets.asset(path)
     if asset is None:
         raise HTTPException(404)
