@@ -22,7 +22,7 @@ from backupexport_api.telemetry.metrics import Metrics
 from backupexport_api.web import routes as page_routes
 
 
-def create_app(settings: ApiSettings, store: JobStore, metrics: Metrics) -> FastAPI:
+def create_app(settings: ApiSettings, store: JobStore, measured: Metrics) -> FastAPI:
     """Return the ASGI app that serves `store`; the caller starts and stops the store."""
     app = FastAPI(
         title="backupexport",
@@ -35,14 +35,14 @@ def create_app(settings: ApiSettings, store: JobStore, metrics: Metrics) -> Fast
         docs_url=None,
         redoc_url=None,
     )
-    metrics.watch(store)
-    app.state.metrics = metrics
+    measured.watch(store)
+    app.state.metrics = measured
     app.state.store = store
     app.state.authenticator = Authenticator(settings)
-    app.state.event_streams = EventStreams(settings, metrics.event_streams)
-    app.state.downloads = Downloads(settings, store, metrics)
-    app.state.rate_limits = RateLimits(settings, metrics.count_refusal)
-    app.add_middleware(RequestContextMiddleware, observe=metrics.observe_request)
+    app.state.event_streams = EventStreams(settings, measured.event_streams)
+    app.state.downloads = Downloads(settings, store, measured)
+    app.state.rate_limits = RateLimits(settings, measured.count_refusal)
+    app.add_middleware(RequestContextMiddleware, observe=measured.observe_request)
     problem_handlers.install(app, StoreUnavailableError)
     # Not include_router: it makes one router more for each module, and requests pass all of them.
     for module in (job_routes, event_routes, download_routes, telemetry_routes, page_routes):
