@@ -19,7 +19,7 @@ class ByteRange:
     end: int
 
     def content_range(self, size: int) -> str:
-        """The value of Content-Range."""
+        """Return the value of Content-Range for a file of `size` bytes."""
         return f"bytes {self.start}-{self.end - 1}/{size}"
 
 
