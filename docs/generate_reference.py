@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from backupexport_api.settings import Settings as ApiSettings
+from backupexport_api.settings import ApiSettings
 from backupexport_contract.crd_manifests import manifests
 from backupexport_contract.reasons import (
     DELIVERY_REASON_OF_EXIT_CODE,

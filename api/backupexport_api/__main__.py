@@ -1,4 +1,4 @@
-"""Starts the API: reads the settings, connects, serves until it is told to end."""
+"""Starts the API: reads the settings, finds the cluster, serves until a signal ends it."""
 
 import asyncio
 import logging
@@ -14,10 +14,10 @@ from backupexport_api.app import create_app
 from backupexport_api.http.draining import DrainingServer
 from backupexport_api.http.request_context import request_id
 from backupexport_api.http.transport import HttpProtocol
-from backupexport_api.kube.client import KubernetesLists, KubernetesObjects
+from backupexport_api.kube.client import KubernetesObjects, connect_lists
 from backupexport_api.kube.errors import CONFIGURATION_ERRORS
 from backupexport_api.kube.store import KubernetesJobStore
-from backupexport_api.settings import Settings
+from backupexport_api.settings import ApiSettings
 from backupexport_api.telemetry.metrics import Metrics
 
 _EXIT_BAD_CONFIGURATION = 2
@@ -25,9 +25,9 @@ _GRACE_SECONDS = 10
 
 
 def main() -> int:
-    """Serve; exit code 2 and a line for each mistake where the configuration is no good."""
+    """Serve; return exit code 2, with a line for each mistake, where the configuration is wrong."""
     try:
-        settings = Settings()
+        settings = ApiSettings()
     except SETTINGS_ERRORS as error:
         return _refuse(*complaints(error))
     logs.configure(
@@ -38,12 +38,12 @@ def main() -> int:
         context=lambda: {"request_id": request_id.get()},
     )
     try:
-        lists = KubernetesLists.connect(settings.namespace)
+        list_objects = connect_lists(settings.namespace)
         objects = asyncio.run(KubernetesObjects.connect(settings.namespace))
     except CONFIGURATION_ERRORS as error:
         return _refuse(f"no Kubernetes cluster: {error}")
     metrics = Metrics()
-    store = KubernetesJobStore(lists, objects, metrics.observe_call)
+    store = KubernetesJobStore(list_objects, objects, metrics.observe_call)
     try:
         app = create_app(settings, store, metrics)
     except ConfigurationError as error:

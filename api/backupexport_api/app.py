@@ -1,4 +1,4 @@
-"""Puts the app together."""
+"""Makes the ASGI app out of the packages' parts; all that requests share is in `app.state`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,14 +16,14 @@ from backupexport_api.http.request_context import RequestContextMiddleware
 from backupexport_api.jobs import routes as job_routes
 from backupexport_api.jobs.store import JobStore, StoreUnavailableError
 from backupexport_api.limits.rate_limit import RateLimits
-from backupexport_api.settings import Settings
+from backupexport_api.settings import ApiSettings
 from backupexport_api.telemetry import routes as telemetry_routes
 from backupexport_api.telemetry.metrics import Metrics
 from backupexport_api.web import routes as page_routes
 
 
-def create_app(settings: Settings, store: JobStore, measured: Metrics) -> FastAPI:
-    """Make the ASGI app that serves `store`; whoever made the store starts and stops it."""
+def create_app(settings: ApiSettings, store: JobStore, measured: Metrics) -> FastAPI:
+    """Return the ASGI app that serves `store`; the caller starts and stops the store."""
     app = FastAPI(
         title="backupexport",
         description="Self-service exports of PostgreSQL databases on Kubernetes.",
@@ -45,7 +45,7 @@ def create_app(settings: Settings, store: JobStore, measured: Metrics) -> FastAP
     app.state.rate_limits = RateLimits(settings, measured.count_refusal)
     app.add_middleware(RequestContextMiddleware, observe=measured.observe_request)
     problem_handlers.install(app, StoreUnavailableError)
-    # Not include_router: that puts a router around each module's, which every request has to pass.
+    # Not include_router: it makes one router more for each module, and requests pass all of them.
     for module in (job_routes, event_routes, download_routes, telemetry_routes, page_routes):
         app.router.routes.extend(module.router.routes)
     openapi.install(app)

@@ -15,8 +15,8 @@ SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/
 
 
 # The keys of tokens come first, because the secret of links must be another one.
-class Settings(DownloadSettings, EventSettings, LimitSettings, JwtSettings):
-    """What the API's process is told."""
+class ApiSettings(DownloadSettings, EventSettings, LimitSettings, JwtSettings):
+    """The API's settings; the packages have those of their own."""
 
     namespace: str = Field(
         default="",

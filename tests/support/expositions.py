@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from backupexport_api.jobs.store import Cached, JobStore
+from backupexport_api.jobs.store import CacheState, JobStore
 from backupexport_api.telemetry.metrics import Metrics
 from backupexport_contract.reasons import Phase, Reason
 from backupexport_operator.kube.request_count import call_of
@@ -69,8 +69,8 @@ class _Store:
     def count_by_phase(self) -> dict[Phase, int]:
         return {Phase.PENDING: 1}
 
-    def cached(self) -> list[Cached]:
-        return [Cached("backupexports", is_synced=True, age_seconds=1.0)]
+    def cache_states(self) -> list[CacheState]:
+        return [CacheState("backupexports", is_synced=True, age_seconds=1.0)]
 
 
 def operator_exposition() -> str:

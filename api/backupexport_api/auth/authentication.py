@@ -1,10 +1,11 @@
-"""Who is calling: a JWT from the Authorization header."""
+"""Who is calling: the JWT in a request's Authorization header, checked against configured keys."""
 
 import hashlib
 import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jwt
@@ -15,14 +16,12 @@ from jwt.exceptions import InvalidSubjectError
 
 from backupexport_api.auth.claims import (
     BadClaimsError,
-    MalformedClaimError,
     ProjectAccess,
     expiry_of,
     subject_of,
 )
 from backupexport_api.auth.jwks import JwksFetch, JwksSource
 from backupexport_api.auth.keys import (
-    ConfiguredKeys,
     KeySet,
     KeySource,
     KeysUnavailableError,
@@ -65,7 +64,7 @@ _DECODE_ERRORS = (jwt.PyJWTError, ValueError, OverflowError, RecursionError)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is calling and what they may touch."""
+    """Who is calling, and for which projects."""
 
     subject: str
     access: ProjectAccess
@@ -74,23 +73,50 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class _Remembered:
-    """A token that was found good: it stays so until it expires or the keys change."""
+class _CheckedToken:
+    """A token that was accepted: it stays so until it expires or its source has other keys."""
 
     caller: Caller
     source: KeySource
     keys: KeySet
 
 
+class BearerToken(SecurityBase):
+    """The dependency that authenticates a request; its model describes that in OpenAPI.
+
+    FastAPI's own HTTPBearer would be one dependency more, and takes the first of two headers.
+    """
+
+    def __init__(self) -> None:
+        self.model = HTTPBearer(bearerFormat="JWT")
+        self.scheme_name = "bearer"
+
+    async def __call__(self, request: Request) -> Caller:
+        """Return who is calling; raises ProblemError (401, 503).
+
+        Sets `request.state.subject`, for limits and the log.
+        """
+        given = request.headers.getlist("Authorization")
+        if len(given) > 1:
+            raise token_invalid("there is more than one Authorization header")
+        scheme, _, token = given[0].partition(" ") if given else ("", "", "")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token:
+            raise token_missing()
+        caller: Caller = await request.app.state.authenticator.caller_of(token)
+        request.state.subject = caller.subject
+        return caller
+
+
 class Authenticator:
-    """Checks tokens against one configuration; the algorithm is never the token's choice."""
+    """Checks tokens with the keys of one configuration; a token never chooses its algorithm."""
 
     def __init__(self, settings: JwtSettings) -> None:
         self._settings = settings
         self._jwks: JwksSource | None = None
         self._sources: dict[str, KeySource] = {}
         # By a hash, so that no memory dump holds a token that could be used.
-        self._remembered: dict[bytes, _Remembered] = {}
+        self._remembered: dict[bytes, _CheckedToken] = {}
         self._options: dict[str, Any] = {
             "require": ["exp", "sub"],
             "enforce_minimum_key_length": True,
@@ -100,7 +126,7 @@ class Authenticator:
         self._find_sources(settings)
 
     def _find_sources(self, settings: JwtSettings) -> None:
-        """Give each configured algorithm its keys, and no other."""
+        """Give each configured algorithm its source of keys; no other algorithm has one."""
         with_secret = secret_algorithms(settings.jwt_algorithms)
         with_public_key = public_key_algorithms(settings.jwt_algorithms)
         configured = keys_of_secret(settings.jwt_secret.get_secret_value(), with_secret)
@@ -114,11 +140,11 @@ class Authenticator:
             self._sources |= dict.fromkeys(with_public_key, self._jwks)
         elif with_public_key:
             configured += keys_of_pem(settings.jwt_public_key, with_public_key)
-        configured_keys = ConfiguredKeys(KeySet(configured))
+        configured_keys = KeySet(configured)
         self._sources |= {key.algorithm: configured_keys for key in configured}
 
     def start(self) -> None:
-        """Begin to read keys from where they may change."""
+        """Start the thread that reads the JWK set, where one is configured."""
         if self._jwks is None:
             return
         if str(self._settings.jwt_jwks_url).lower().startswith("http:"):
@@ -134,13 +160,14 @@ class Authenticator:
             self._jwks.stop()
 
     def unready(self) -> list[str]:
-        """List what keeps tokens from being checked, a phrase each."""
+        """Return why tokens can't be checked now, a phrase for each cause; empty when they can."""
         return [] if self._jwks is None else self._jwks.unready()
 
     async def caller_of(self, token: str) -> Caller:
-        """Tell who `token` speaks for; ProblemError where it is not good (401) or keys lack (503).
+        """Return who `token` speaks for.
 
-        It waits only where the token names a key that is new.
+        Raises ProblemError where it is refused (401) or there are no keys to check it with (503).
+        Waits only where the token names a key that is not known yet.
         """
         if len(token) > LONGEST_TOKEN:
             raise token_invalid(f"it is longer than {LONGEST_TOKEN} characters")
@@ -158,7 +185,7 @@ class Authenticator:
         self._remember(digest, known)
         return known.caller
 
-    async def _checked(self, token: str) -> _Remembered:
+    async def _checked(self, token: str) -> _CheckedToken:
         algorithm, key_id = _header_of(token)
         source = self._sources.get(algorithm)
         if source is None:
@@ -181,12 +208,12 @@ class Authenticator:
                 ),
                 expiry_of(claims) + _LEEWAY_SECONDS,
             )
-        except (BadClaimsError, MalformedClaimError) as error:
+        except BadClaimsError as error:
             raise token_invalid(str(error)) from None
-        return _Remembered(caller, source, keys)
+        return _CheckedToken(caller, source, keys)
 
     def _claims_of(self, token: str, keys: Sequence[SigningKey]) -> dict[str, Any]:
-        """The claims of `token`, if one of `keys` has signed it."""
+        """Return the claims if one of `keys` has signed `token`; raises ProblemError (401)."""
         refusal: Exception | None = None
         for key in keys:
             try:
@@ -209,19 +236,40 @@ class Authenticator:
             leeway=_LEEWAY_SECONDS,
         )
 
-    def _remember(self, digest: bytes, found: _Remembered) -> None:
+    def _remember(self, digest: bytes, found: _CheckedToken) -> None:
         self._remembered.pop(digest, None)
         if len(self._remembered) >= _MOST_REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
         self._remembered[digest] = found
 
 
-def _is_still_good(known: _Remembered) -> bool:
+# RFC 6750, 3.1: such a challenge has no error code.
+token_missing = partial(
+    ProblemError,
+    401,
+    "token_missing",
+    "Send a token: Authorization: Bearer <jwt>.",
+    headers={"WWW-Authenticate": 'Bearer realm="backupexport"'},
+)
+
+
+def token_invalid(why: str) -> ProblemError:
+    """Return the 401 for a token that is refused; `why` is our text, never the token's."""
+    challenge = f'Bearer realm="backupexport", error="invalid_token", error_description="{why}"'
+    return ProblemError(
+        401,
+        "token_invalid",
+        f"The token was refused: {why}.",
+        headers={"WWW-Authenticate": challenge},
+    )
+
+
+def _is_still_good(known: _CheckedToken) -> bool:
     return known.source.current() is known.keys and time.time() < known.caller.expires_at
 
 
 def _header_of(token: str) -> tuple[str, str | None]:
-    """The algorithm and the key id that the token claims to be signed with."""
+    """Return the algorithm and the key id in the token's header, which are not checked yet."""
     try:
         header = jwt.get_unverified_header(token)
     except _DECODE_ERRORS as error:
@@ -238,49 +286,4 @@ def _reason_of(error: Exception | None) -> str:
     return next(
         (reason for kind, reason in _REASONS if isinstance(error, kind)),
         "it is malformed or its signature does not match",
-    )
-
-
-class BearerToken(SecurityBase):
-    """The dependency that authenticates, and by its model tells OpenAPI's readers how.
-
-    FastAPI's own HTTPBearer would be one dependency more, and takes the first of two headers.
-    """
-
-    def __init__(self) -> None:
-        self.model = HTTPBearer(bearerFormat="JWT")
-        self.scheme_name = "bearer"
-
-    async def __call__(self, request: Request) -> Caller:
-        """Tell who is calling; ProblemError where nobody is."""
-        given = request.headers.getlist("Authorization")
-        if len(given) > 1:
-            raise token_invalid("there is more than one Authorization header")
-        scheme, _, token = given[0].partition(" ") if given else ("", "", "")
-        token = token.strip()
-        if scheme.lower() != "bearer" or not token:
-            raise token_missing()
-        caller: Caller = await request.app.state.authenticator.caller_of(token)
-        request.state.subject = caller.subject
-        return caller
-
-
-def token_missing() -> ProblemError:
-    """401 for a request without a token (RFC 6750, 3.1: such a challenge has no error code)."""
-    return ProblemError(
-        401,
-        "token_missing",
-        "Send a token: Authorization: Bearer <jwt>.",
-        headers={"WWW-Authenticate": 'Bearer realm="backupexport"'},
-    )
-
-
-def token_invalid(why: str) -> ProblemError:
-    """401 for a token that is not good; `why` is ours, never the token's."""
-    challenge = f'Bearer realm="backupexport", error="invalid_token", error_description="{why}"'
-    return ProblemError(
-        401,
-        "token_invalid",
-        f"The token was refused: {why}.",
-        headers={"WWW-Authenticate": challenge},
     )

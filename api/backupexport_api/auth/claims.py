@@ -1,8 +1,11 @@
-"""What a token's claims must be, beyond what PyJWT asks of them."""
+"""What a token's claims say: who calls, until when, and for which projects."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
+
+EVERY_PROJECT = "*"
+"""In the claim with the projects: all of them."""
 
 # It becomes an annotation and a line of the log; a ServiceAccount's or a SPIFFE id is shorter.
 LONGEST_SUBJECT = 1024
@@ -12,11 +15,11 @@ _LAST_TIME = 253_402_300_799
 
 
 class BadClaimsError(ValueError):
-    """Why the claims are refused, in words of ours."""
+    """The claims are refused; the text says why, without any of theirs."""
 
 
 def subject_of(claims: Mapping[str, Any]) -> str:
-    """Who the token speaks for."""
+    """Return who the token speaks for; raises BadClaimsError."""
     subject = claims["sub"]
     if not isinstance(subject, str):
         raise BadClaimsError("its sub is not text")
@@ -31,28 +34,14 @@ def subject_of(claims: Mapping[str, Any]) -> str:
 
 
 def expiry_of(claims: Mapping[str, Any]) -> float:
-    """When the token expires; the other times are checked to be times, too.
+    """Return when the token expires, in seconds since 1970; raises BadClaimsError.
 
-    PyJWT takes whatever int() does: text, and numbers of any size.
+    The other times are checked, too: PyJWT takes whatever int() does, text and numbers of any size.
     """
     for name in ("exp", "nbf", "iat"):
         if name in claims and not _is_time(claims[name]):
             raise BadClaimsError(f"its {name} is not a time")
     return float(claims["exp"])
-
-
-def _is_time(value: Any) -> bool:
-    # Not a number compares as false with everything.
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LAST_TIME
-    )
-
-
-EVERY_PROJECT = "*"
-
-
-class MalformedClaimError(ValueError):
-    """The claim is there but is not a list of project ids: better no access than too much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +55,27 @@ class ProjectAccess:
     def of(
         cls, claims: Mapping[str, Any], claim: str, without_claim: Literal["all", "none"]
     ) -> Self:
-        """What a token's `claims` grant; MalformedClaimError where they make no sense."""
+        """Return what `claims` grant; raises BadClaimsError.
+
+        A claim that is there but is no list of project ids grants nothing: better no access than
+        too much.
+        """
         if claim not in claims:
             return cls(every_project=without_claim == "all")
         granted = claims[claim]
         if granted == EVERY_PROJECT:
             return cls(every_project=True)
         if not isinstance(granted, list) or not all(isinstance(item, str) for item in granted):
-            raise MalformedClaimError("its projects claim is not a list of project ids")
+            raise BadClaimsError("its projects claim is not a list of project ids")
         return cls(EVERY_PROJECT in granted, frozenset(granted))
 
     def allows(self, project_id: str) -> bool:
-        """Whether the caller may export and see `project_id`."""
+        """Return whether the caller may export and see `project_id`."""
         return self.every_project or project_id in self.project_ids
+
+
+def _is_time(value: Any) -> bool:
+    # Not a number compares as false with everything.
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LAST_TIME
+    )

@@ -1,4 +1,4 @@
-"""One bounded read of a JWK set over HTTP."""
+"""Public keys from a JWK set that is read over HTTP, again and again, in a thread."""
 
 import asyncio
 import concurrent.futures
@@ -13,10 +13,18 @@ from backupexport_runtime.tls import system_context
 
 from backupexport_api.auth.keys import KeySet, KeysUnavailableError, UnusableKeysError, keys_of_jwks
 
-# For connecting, and for the whole; a server that sends a byte now and then gets one wait more.
+# For connecting, and for the whole read; who sends a byte now and then gets one wait more.
 SECONDS = 3.0
 MOST_BYTES = 1024 * 1024
 _CHUNK = 64 * 1024
+
+# The least time between two reads that tokens with unknown key ids cause, however many there are.
+ASK_SECONDS = 3.0
+# How long the request with such a token waits for a read.
+_WAIT_SECONDS = 4.0
+# After a read that failed; never longer than the time between reads.
+_RETRY_SECONDS = 5.0
+_STOP_SECONDS = 1.0
 
 _HEADERS = {
     "Accept": "application/jwk-set+json, application/json",
@@ -25,9 +33,11 @@ _HEADERS = {
     "Connection": "close",
 }
 
+_log = logging.getLogger(__name__)
+
 
 class JwksFetch:
-    """Reads one URL; a call blocks, and raises UnusableKeysError or what urllib3 raises."""
+    """Reads one URL; a call blocks, and raises UnusableKeysError or an error of urllib3."""
 
     def __init__(self, url: str) -> None:
         """`url` is http or https; certificates are checked against the system's store."""
@@ -39,7 +49,7 @@ class JwksFetch:
         )
 
     def __call__(self) -> bytes:
-        """Read the document."""
+        """Return the document, of at most MOST_BYTES."""
         deadline = time.monotonic() + SECONDS
         response = self._http.request(
             "GET", self._url, headers=_HEADERS, redirect=False, preload_content=False
@@ -59,20 +69,9 @@ class JwksFetch:
             response.close()
 
 
-# Between two reads that unknown key ids ask for, whoever sends them and however many.
-ASK_SECONDS = 3.0
-# How long such a request waits: a read's connecting and answering, and a little more.
-_WAIT_SECONDS = 4.0
-# After a read that failed; never longer than the time between reads.
-_RETRY_SECONDS = 5.0
-_STOP_SECONDS = 1.0
-
-_log = logging.getLogger(__name__)
-
-
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
-    """What a good read has brought."""
+    """What the last good read has brought."""
 
     document: bytes
     keys: KeySet
@@ -80,7 +79,7 @@ class _Snapshot:
 
 
 class JwksSource:
-    """The newest keys that could be read, for as long as they are not too old."""
+    """A KeySource: the newest keys that could be read, for as long as they are not too old."""
 
     def __init__(
         self,
@@ -91,7 +90,7 @@ class JwksSource:
         max_age_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`fetch` blocks and may raise anything."""
+        """`fetch` returns the document; it blocks and may raise anything."""
         self._fetch = fetch
         self._algorithms = list(algorithms)
         self._refresh_seconds = refresh_seconds
@@ -108,25 +107,25 @@ class JwksSource:
         self._thread = threading.Thread(target=self._run, name="jwks", daemon=True)
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start the thread that reads."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, or leave it to the end of the process where a read holds it up."""
+        """End the thread; one that a read holds up ends with the process."""
         self._stopping = True
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_SECONDS)
 
     def current(self) -> KeySet:
-        """Tell the keys; KeysUnavailableError where they are too old or were never read."""
+        """Return the keys; raises KeysUnavailableError: they are too old or were never read."""
         snapshot = self._snapshot
         if snapshot is None or self._clock() - snapshot.read_at > self._max_age_seconds:
             raise KeysUnavailableError
         return snapshot.keys
 
     def unready(self) -> list[str]:
-        """Say what is wrong, without the URL."""
+        """Return why there are no keys, without the URL; empty when there are."""
         try:
             self.current()
         except KeysUnavailableError:
@@ -135,7 +134,10 @@ class JwksSource:
         return []
 
     async def refreshed(self) -> bool:
-        """Wait for a read that began on somebody's request; False where the last is too recent."""
+        """Wait for a read that begins after a request for it.
+
+        Returns False where the last such read is too recent, or this one takes too long.
+        """
         asked = self._ask()
         if asked is None:
             return False
@@ -177,7 +179,7 @@ class JwksSource:
             self._wake.wait(pause if is_good else min(pause, _RETRY_SECONDS))
 
     def read(self) -> bool:
-        """Read once; what can't be used leaves the keys as they are."""
+        """Read once; return whether that worked.  Where it did not, the keys stay as they are."""
         started = self._clock()
         try:
             document = self._fetch()

@@ -36,7 +36,7 @@ _PEM_LABELS = ("PUBLIC KEY", "RSA PUBLIC KEY")
 
 
 class UnusableKeysError(ValueError):
-    """Why keys can't be used, in words of ours that hold nothing of them."""
+    """The keys can't be used; the text says why and holds nothing of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class SigningKey:
 
 
 class KeySet:
-    """Keys by algorithm and, where they have ids, by id."""
+    """Keys by algorithm and, where they have ids, by id; a KeySource of keys that don't change."""
 
     def __init__(self, keys: Iterable[SigningKey]) -> None:
         by_algorithm: dict[str, list[SigningKey]] = {}
@@ -62,9 +62,10 @@ class KeySet:
         self._by_id = by_id
 
     def matching(self, algorithm: str, key_id: str | None) -> Sequence[SigningKey]:
-        """Tell which keys may have signed a token with this header.
+        """Return the keys that may have signed a token with this header.
 
-        An id is looked up and nothing else.  Where no key has one, as in PEM, it says nothing.
+        Where keys have ids, an id in the header must be that of a key; where none has, as in PEM,
+        it is ignored.
         """
         if key_id is not None and self._by_id:
             found = self._by_id.get((algorithm, key_id), [])
@@ -72,22 +73,47 @@ class KeySet:
             found = self._by_algorithm.get(algorithm, [])
         return found[:MOST_KEYS_TRIED]
 
+    def current(self) -> "KeySet":
+        """Return itself."""
+        return self
+
+    async def refreshed(self) -> bool:
+        """Return False: there is nothing to read."""
+        return False
+
     def __len__(self) -> int:
         return sum(len(keys) for keys in self._by_algorithm.values())
 
 
+class KeysUnavailableError(Exception):
+    """There are no keys to check a token with, through no fault of the token."""
+
+
+class KeySource(Protocol):
+    """Where the keys of an algorithm come from."""
+
+    def current(self) -> KeySet:
+        """Return the keys without waiting; raises KeysUnavailableError.
+
+        Returns the same object for as long as the keys are the same.
+        """
+
+    async def refreshed(self) -> bool:
+        """Read newer keys where that is due; return whether they were read."""
+
+
 def secret_algorithms(algorithms: Iterable[str]) -> list[str]:
-    """Those of `algorithms` that check with a shared secret."""
+    """Return those of `algorithms` that check with a shared secret."""
     return [name for name in algorithms if name in get_args(SecretAlgorithm)]
 
 
 def public_key_algorithms(algorithms: Iterable[str]) -> list[str]:
-    """Those of `algorithms` that check with a public key."""
+    """Return those of `algorithms` that check with a public key."""
     return [name for name in algorithms if name in get_args(PublicKeyAlgorithm)]
 
 
 def keys_of_secret(secret: str, algorithms: Iterable[str]) -> list[SigningKey]:
-    """Bind `secret` to each of `algorithms`; UnusableKeysError where it is no good for one."""
+    """Bind `secret` to each of `algorithms`; raises UnusableKeysError where it is unfit for one."""
     try:
         raw = secret.encode()
     except UnicodeEncodeError:
@@ -111,7 +137,7 @@ def keys_of_secret(secret: str, algorithms: Iterable[str]) -> list[SigningKey]:
 def keys_of_pem(text: str, algorithms: Iterable[str]) -> list[SigningKey]:
     """Bind each public key in `text` to those of `algorithms` that it fits.
 
-    UnusableKeysError where a key fits none, or an algorithm has no key.
+    Raises UnusableKeysError where a key fits none, or an algorithm has no key.
     """
     algorithms = list(algorithms)
     keys = [
@@ -170,7 +196,7 @@ def _keys_of_block(block: str, number: int, algorithms: Iterable[str]) -> list[S
 def keys_of_jwks(document: bytes, algorithms: Iterable[str]) -> list[SigningKey]:
     """Bind each key of a JWK set to those of `algorithms` that it fits, and leave the others out.
 
-    UnusableKeysError where that leaves none.
+    Raises UnusableKeysError where that leaves none.
     """
     try:
         parsed = json.loads(document)
@@ -222,8 +248,8 @@ def _is_on(curve: str) -> Callable[[Any], bool]:
     return lambda key: isinstance(key, EllipticCurvePublicKey) and key.curve.name == curve
 
 
-# A private key, which nobody should have published, is an instance of none of these.  PyJWT's
-# EdDSA takes Ed448, too, which hardly anybody checks.
+# A private key, which nobody should have published, fits none of these.  PyJWT's EdDSA takes
+# Ed448, too, which hardly anybody checks.
 _FITS: dict[str, Callable[[Any], bool]] = {
     **{f"{family}{bits}": _is_rsa for family in ("RS", "PS") for bits in (256, 384, 512)},
     "ES256": _is_on("secp256r1"),
@@ -237,42 +263,3 @@ def _kind_of(key: Any) -> str:
     if isinstance(key, EllipticCurvePublicKey):
         return f"EC, {key.curve.name}"
     return type(key).__name__.removesuffix("PublicKey").lstrip("_")
-
-
-class KeysUnavailableError(Exception):
-    """There are no keys to judge a token by, through no fault of the token."""
-
-
-class KeySource(Protocol):
-    """Keys, now and later."""
-
-    def current(self) -> KeySet:
-        """Tell the keys, without waiting; KeysUnavailableError where there are none.
-
-        It is the same object for as long as the keys are the same.
-        """
-
-    async def refreshed(self) -> bool:
-        """Look for newer keys, where that is due; False where nothing was done."""
-
-    def unready(self) -> list[str]:
-        """List what keeps the keys from being used, a phrase each; empty when all is well."""
-
-
-class ConfiguredKeys:
-    """Keys that are the same until the process ends."""
-
-    def __init__(self, keys: KeySet) -> None:
-        self._keys = keys
-
-    def current(self) -> KeySet:
-        """Tell the keys."""
-        return self._keys
-
-    async def refreshed(self) -> bool:
-        """Do nothing."""
-        return False
-
-    def unready(self) -> list[str]:
-        """Nothing ever is."""
-        return []

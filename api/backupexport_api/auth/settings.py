@@ -1,4 +1,4 @@
-"""The settings of tokens."""
+"""The settings of tokens: the keys that check them, and the claims that are asked for."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +20,7 @@ _ALGORITHMS = f"{ENV_PREFIX}JWT_ALGORITHMS"
 
 
 class JwtSettings(BaseSettings):
-    """What it takes to make or to check a token."""
+    """The settings to make or to check a token."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
@@ -100,7 +100,7 @@ class JwtSettings(BaseSettings):
     @field_validator("jwt_secret")
     @classmethod
     def _effective_secret(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        """Read the file where there is one, so that every reader finds the secret in one place."""
+        """Put the file's content, where a file is given, into this field; check what is used."""
         secret = _effective(value.get_secret_value(), info.data.get("jwt_secret_file"))
         if "jwt_algorithms" in info.data:
             algorithms = secret_algorithms(info.data["jwt_algorithms"])

@@ -26,7 +26,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print a token; exit code 2 where the secret is missing or no good, or of no use."""
+    """Print a token; return exit code 2 where there is no secret for HS256 that can be used."""
     options = _parser().parse_args(arguments)
     try:
         settings = JwtSettings()

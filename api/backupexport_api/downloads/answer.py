@@ -1,44 +1,35 @@
-"""What a download is answered, decided without the file: status, headers and which bytes."""
+"""Decides what a download is answered, without the file: status, headers and which bytes."""
 
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from backupexport_api.downloads import byte_ranges, preconditions
-from backupexport_api.downloads.byte_ranges import ByteRange
+from backupexport_api.downloads import byte_ranges, preconditions, problems
+from backupexport_api.downloads.byte_ranges import ByteRange, UnsatisfiableError
 from backupexport_api.downloads.preconditions import Validators
 from backupexport_api.jobs.finished_file import FinishedFile
 
 Piece = bytes | ByteRange
 
 
-class PreconditionFailedError(Exception):
-    """The client wants another file than this one, or none that is newer (412)."""
-
-
 @dataclass(frozen=True, slots=True)
 class DownloadAnswer:
-    """A success, or 304."""
+    """A 200, 206 or 304."""
 
     status: int
     headers: dict[str, str]
     pieces: tuple[Piece, ...] = ()
-    """The body: bytes as they are, and parts of the file."""
-
-
-def unsatisfiable_headers(file: FinishedFile) -> dict[str, str]:
-    """What 416 tells of the file."""
-    return {"Content-Range": f"bytes */{file.size}", "Accept-Ranges": "bytes"}
+    """The body in order: bytes as they are, and ranges of the file."""
 
 
 def answer(
     method: str, headers: Mapping[str, str], file: FinishedFile, boundary: str
 ) -> DownloadAnswer:
-    """What to answer; PreconditionFailedError (412), UnsatisfiableError (416).
+    """Return what to answer; raises ProblemError (412, 416).
 
-    `headers` are the request's, with lower-case names; one that came more than once is joined by
-    commas (RFC 9110, 5.3).  `boundary` is what stands between several parts.
+    `headers` are the request's, with lower-case names; the values of one that came more than once
+    are joined by commas (RFC 9110, 5.3).  `boundary` is what stands between several parts.
     """
     validators = Validators(f'"{file.sha256.hex()}"', datetime.fromtimestamp(file.completed_s, UTC))
     lasting = {
@@ -47,13 +38,13 @@ def answer(
         # A proxy that compresses would take the length, the strong ETag and so resuming.
         "Cache-Control": "private, no-store, no-transform",
         "Accept-Ranges": "bytes",
-        # A proxy that stored it first would take all at once, and hide a client that takes nothing.
+        # A proxy that buffers would take all at once, and hide a client that takes nothing.
         "X-Accel-Buffering": "no",
     }
-    verdict = preconditions.verdict(headers, validators)
-    if verdict == "failed":
-        raise PreconditionFailedError
-    if verdict == "not_modified":
+    result = preconditions.evaluate(headers, validators)
+    if result == "failed":
+        raise problems.precondition_failed()
+    if result == "not_modified":
         return DownloadAnswer(304, lasting)
     described = lasting | {
         "Content-Disposition": f'attachment; filename="{file.name}"',
@@ -79,7 +70,10 @@ def _ranges(
         return []
     if not preconditions.range_counts(headers.get("if-range"), validators):
         return []
-    return byte_ranges.requested(headers["range"], file.size)
+    try:
+        return byte_ranges.requested(headers["range"], file.size)
+    except UnsatisfiableError:
+        raise problems.range_not_satisfiable(file.size) from None
 
 
 def _parts(ranges: list[ByteRange], file: FinishedFile, boundary: str) -> tuple[Piece, ...]:

@@ -3,9 +3,9 @@
 import re
 from dataclasses import dataclass
 
-# More would be a broken client, or one that means harm (RFC 9110, 14.2): it gets the whole file.
+# A client that asks for more is broken or hostile (RFC 9110, 14.2): it gets the whole file.
 MOST_RANGES = 20
-# Further than any file reaches, and no more digits than that are ever made a number.
+# Larger than any file; no number of more digits is ever converted.
 _FAR = 10**18
 _RANGES = re.compile(r"[ \t]*bytes=(?P<set>[-0-9, \t]*)", re.IGNORECASE)
 _RANGE = re.compile(r"(?P<first>[0-9]*)-(?P<last>[0-9]*)")
@@ -19,18 +19,19 @@ class ByteRange:
     end: int
 
     def content_range(self, size: int) -> str:
-        """The value of Content-Range."""
+        """Return the value of Content-Range for a file of `size` bytes."""
         return f"bytes {self.start}-{self.end - 1}/{size}"
 
 
 class UnsatisfiableError(Exception):
-    """None of the ranges has a byte of the file in it."""
+    """No range has a byte of the file in it."""
 
 
 def requested(header: str, size: int) -> list[ByteRange]:
-    """The ranges of a file of `size` that `header` asks for, in its order, none overlapping.
+    """Return the ranges of a file of `size` bytes that `header` asks for.
 
-    Empty where the header is to be ignored; UnsatisfiableError where all ranges miss the file.
+    They are in its order, joined where they overlap or adjoin; none where the header is to be
+    ignored.  Raises UnsatisfiableError where all ranges miss the file.
     """
     match = _RANGES.fullmatch(header)
     # A sender must not make empty elements, and a receiver has to bear a few (RFC 9110, 5.6.1.2).
@@ -51,10 +52,7 @@ def requested(header: str, size: int) -> list[ByteRange]:
 
 
 def _bounds(element: str, size: int) -> tuple[int, int] | None:
-    """Where a range begins and ends, the former behind the latter where it misses the file.
-
-    None where it is malformed.
-    """
+    """Return a range's start and end, start >= end where it misses the file; None if malformed."""
     match = _RANGE.fullmatch(element)
     if match is None:
         return None
@@ -74,7 +72,7 @@ def _number(digits: str) -> int | None:
 
 
 def _joined(ranges: list[ByteRange]) -> list[ByteRange]:
-    """Join what overlaps or adjoins, so that no byte is sent twice; each at its first place."""
+    """Join ranges that overlap or adjoin, each at its first place: no byte is sent twice."""
     joined: list[ByteRange] = []
     for one in ranges:
         current, place = one, len(joined)

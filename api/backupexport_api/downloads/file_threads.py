@@ -1,7 +1,7 @@
 """Threads for file I/O alone.
 
-A network's file system that has gone holds each call for ever.  It may hold these few threads,
-but neither the event loop nor the threads that anything else needs, nor the end of the process.
+A network file system whose server is away may block each call for ever.  That may take these few
+threads, but neither the event loop, nor other work's threads, nor hold up the process's end.
 """
 
 import asyncio
@@ -13,18 +13,18 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# Many more than all downloads together wait for, unless no thread comes back.
+# Many more than there are downloads: so many wait only where all threads are blocked.
 _MOST_WAITING = 1000
 
 _log = logging.getLogger(__name__)
 
 
 class ThreadsBusyError(Exception):
-    """So many calls wait already that none more is taken."""
+    """Too many calls wait already."""
 
 
 class FileThreads:
-    """At most `count` threads, started when they are needed."""
+    """Up to `count` threads, each started when it is first needed."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -34,10 +34,9 @@ class FileThreads:
     async def run(
         self, function: Callable[[], T], discard: Callable[[T], object] = lambda _: None
     ) -> T:
-        """Call `function` in a thread; ThreadsBusyError.
+        """Call `function` in a thread and return its result; raises ThreadsBusyError.
 
-        Whoever waits may be cancelled at any time, and the call goes on once it has begun:
-        `discard` then gets what it returned.
+        Where the caller is cancelled meanwhile, the call goes on and `discard` gets its result.
         """
         if self._calls.qsize() >= _MOST_WAITING:
             raise ThreadsBusyError
@@ -49,7 +48,7 @@ class FileThreads:
                 return
             try:
                 result = function()
-            except Exception as error:  # noqa: BLE001 - the one who waits handles it
+            except Exception as error:  # noqa: BLE001 - raised where it is awaited
                 _tell(loop, fail, error)
                 return
             if not _tell(loop, deliver, result):
@@ -69,7 +68,7 @@ class FileThreads:
         return await future
 
     def run_later(self, function: Callable[[], object]) -> None:
-        """Call `function` in a thread, for nobody to wait for."""
+        """Call `function` in a thread without waiting for it."""
         self._calls.put(function)
         if self._started < self._count:
             self._started += 1
@@ -83,12 +82,12 @@ class FileThreads:
                 call()
             except Exception:  # noqa: BLE001 - the next call needs this thread
                 _log.exception("file I/O that nobody waits for failed")
-            # Or it would live, and what it holds, for as long as this thread has nothing to do.
+            # Else what it holds would live until this thread's next call.
             del call
 
 
 def _tell(loop: asyncio.AbstractEventLoop, function: Callable[[Any], None], what: object) -> bool:
-    """Call `function` on the event loop; False where that has ended."""
+    """Call `function` on the event loop; return False where that is closed."""
     try:
         loop.call_soon_threadsafe(function, what)
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""Whether a request's conditions hold (RFC 9110, 13): for a file that never changes."""
+"""Evaluates a request's conditions (RFC 9110, 13) on a file that never changes."""
 
 import re
 from collections.abc import Mapping
@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Literal
 
-Verdict = Literal["send", "not_modified", "failed"]
+ConditionResult = Literal["send", "not_modified", "failed"]
 
 _ETAG = re.compile(r'[ \t]*(?P<weak>W/)?(?P<tag>"[\x21\x23-\x7e\x80-\xff]*")[ \t]*')
 
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """What tells one file from another."""
+    """A file's validators."""
 
     etag: str
     """A strong one, in quotes."""
@@ -26,8 +26,8 @@ class Validators:
         return format_datetime(self.modified.astimezone(UTC), usegmt=True)
 
 
-def verdict(headers: Mapping[str, str], validators: Validators) -> Verdict:
-    """What a GET or HEAD with these headers (lower-case names, each once) is to be answered.
+def evaluate(headers: Mapping[str, str], validators: Validators) -> ConditionResult:
+    """Return what to do with a GET or HEAD with these headers (lower-case names, each once).
 
     The order is that of RFC 9110, 13.2.2.
     """
@@ -45,14 +45,14 @@ def verdict(headers: Mapping[str, str], validators: Validators) -> Verdict:
 
 
 def range_counts(if_range: str | None, validators: Validators) -> bool:
-    """Whether Range is to be heeded: the client's part is one of this file."""
+    """Return whether Range counts: the part that the client has is of this file."""
     if if_range is None:
         return True
     return if_range.strip(" \t") in (validators.etag, validators.last_modified)
 
 
 def _lists(header: str, etag: str, *, weak: bool) -> bool:
-    """Whether a list of entity tags has ours; anything but such a list has not."""
+    """Return whether a list of entity tags has `etag`; False for anything but such a list."""
     if header.strip(" \t") == "*":
         return True
     position, found = 0, False
@@ -72,12 +72,12 @@ def _lists(header: str, etag: str, *, weak: bool) -> bool:
 
 
 def _date(text: str | None) -> datetime | None:
-    """A date; None where it is to be ignored, because it is no date."""
+    """Return an HTTP date; None for what is none, which is to be ignored."""
     if text is None:
         return None
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
-    # The format knows no other zone.
+    # An HTTP date is always in UTC.
     return date.replace(tzinfo=UTC) if date.tzinfo is None else date

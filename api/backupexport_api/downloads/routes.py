@@ -11,26 +11,21 @@ from backupexport_api.http import security_headers
 from backupexport_api.http.body import read_json
 from backupexport_api.http.openapi import problem_responses
 from backupexport_api.http.request_context import add_response_headers
-from backupexport_api.http.routing import Envelope, called_by, json_response
+from backupexport_api.http.routing import Envelope, called_by, data_response
 from backupexport_api.jobs.dependencies import JobId, found_job
 from backupexport_api.jobs.finished_file import MEDIA_TYPES
 from backupexport_api.limits.callers import ReadingCaller, reading_caller
-from backupexport_api.limits.slots import Share
+from backupexport_api.limits.slots import SlotOwner
 
 
 async def fetching_caller(request: Request) -> Caller | None:
-    """Tell who is calling, as for reading; None where the request comes by a link instead."""
+    """Return who is calling, counted as a read; None where the request comes by a link."""
     if is_link(request.query_params.multi_items()):
         return None
     return await reading_caller(request)
 
 
 FetchingCaller = Annotated[Caller | None, Depends(fetching_caller)]
-
-
-async def link_body(request: Request) -> LinkRequest:
-    """Read the body of a request for a link, which may be missing; ProblemError as above."""
-    return await read_json(request, LinkRequest, default=LinkRequest())
 
 
 _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
@@ -101,12 +96,12 @@ async def download(job_id: JobId, request: Request, caller: FetchingCaller) -> R
     downloads.require(links=caller is None)
     if caller is None:
         job = await downloads.linked_job(job_id, request)
-        share = Share(job.project_id, is_link=True)
+        owner = SlotOwner(job.project_id, is_link=True)
     else:
         job = await found_job(job_id, caller, request.app.state.store)
-        share = Share(caller.subject, is_link=False)
+        owner = SlotOwner(caller.subject, is_link=False)
     file = await downloads.fetchable(job)
-    return await downloads.respond(request, file, share)
+    return await downloads.respond(request, file, owner)
 
 
 async def _call_download(request: Request) -> Response:
@@ -117,7 +112,7 @@ async def _call_download(request: Request) -> Response:
 
 
 _DownloadRoute = called_by(_call_download)
-# It serves both, so that a 405 tells of both; the document would have to name each by an id.
+# Serves both methods, so that a 405 names both; in the document each would need an id of its own.
 router.add_api_route(
     "/{job_id}/download",
     download,
@@ -125,7 +120,7 @@ router.add_api_route(
     route_class_override=_DownloadRoute,
     include_in_schema=False,
 )
-# Never reached: this one is the document's.
+# Never called: it is for the document alone.
 router.add_api_route(
     "/{job_id}/download",
     download,
@@ -147,16 +142,14 @@ async def link(
     job = await found_job(job_id, caller, request.app.state.store)
     await downloads.check(await downloads.fetchable(job))
     made = downloads.link(job, body)
-    return json_response(
-        b'{"data":%b}' % made.model_dump_json().encode(), 201, {"Cache-Control": "no-store"}
-    )
+    return data_response(made.model_dump_json().encode(), 201, {"Cache-Control": "no-store"})
 
 
 async def _call_link(request: Request) -> Response:
     # In this order: 401, then 429, then 501, then 400.
     caller = await reading_caller(request)
     request.app.state.downloads.require(links=True)
-    body = await link_body(request)
+    body = await read_json(request, LinkRequest, default=LinkRequest())
     return await link(request.path_params["job_id"], request, caller, body)
 
 

@@ -1,4 +1,4 @@
-"""What was asked a moment ago, and need not be asked again yet."""
+"""What the routes of downloads and links do: find the job and its file, and send it."""
 
 import logging
 import secrets
@@ -11,11 +11,9 @@ from backupexport_contract.backup_export import BackupExport
 from fastapi import Request, Response
 
 from backupexport_api.downloads import answer, links, problems
-from backupexport_api.downloads.answer import DownloadAnswer, PreconditionFailedError
-from backupexport_api.downloads.byte_ranges import UnsatisfiableError
 from backupexport_api.downloads.links import LinkRequest, LinkView
 from backupexport_api.downloads.settings import DownloadSettings
-from backupexport_api.downloads.streaming import DownloadResponse, Sending
+from backupexport_api.downloads.streaming import DownloadResponse
 from backupexport_api.downloads.volume import (
     ExportFile,
     ExportVolume,
@@ -23,34 +21,12 @@ from backupexport_api.downloads.volume import (
     VolumeUnavailableError,
 )
 from backupexport_api.http import request_context
-from backupexport_api.jobs.cached_job import Job
+from backupexport_api.jobs.cached_job import CachedJob
 from backupexport_api.jobs.finished_file import FinishedFile, why_unfetchable
 from backupexport_api.jobs.store import JobStore, StoreUnavailableError
 from backupexport_api.limits.rate_limit import RateLimits
-from backupexport_api.limits.slots import DownloadPlaces, Share
-from backupexport_api.telemetry.metrics import Metrics, Outcome
-
-
-class AskedLately:
-    """Remembers each key for `seconds`."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        # The oldest first.
-        self._until: dict[str, float] = {}
-
-    def __contains__(self, key: str) -> bool:
-        """Whether `add` was called with it lately."""
-        return self._until.get(key, 0.0) > time.monotonic()
-
-    def add(self, key: str) -> None:
-        """Remember that it was asked now."""
-        now = time.monotonic()
-        while self._until and self._until[oldest := next(iter(self._until))] <= now:
-            del self._until[oldest]
-        self._until.pop(key, None)
-        self._until[key] = now + self._seconds
-
+from backupexport_api.limits.slots import DownloadSlots, SlotOwner
+from backupexport_api.telemetry.metrics import DownloadOutcome, Metrics
 
 _log = logging.getLogger(__name__)
 
@@ -61,35 +37,35 @@ _ASK_AGAIN_SECONDS = 1.0
 
 
 class Downloads:
-    """What all downloads share."""
+    """The downloads of one process; belongs to the event loop."""
 
-    def __init__(self, settings: DownloadSettings, store: JobStore, measured: Metrics) -> None:
+    def __init__(self, settings: DownloadSettings, store: JobStore, metrics: Metrics) -> None:
         directory = settings.exports_directory
         self._volume = None if directory is None else ExportVolume(directory)
         self._link_secret = settings.link_secret.get_secret_value()
         self._link_max_seconds = settings.link_max_seconds
         self._public_url = settings.public_url
         self._stall_seconds = settings.download_stall_seconds
-        self._places = DownloadPlaces(settings.most_downloads, settings.most_downloads_each)
-        self._asked = AskedLately(_ASK_AGAIN_SECONDS)
+        self._slots = DownloadSlots(settings.most_downloads, settings.most_downloads_each)
+        self._asked = RecentKeys(_ASK_AGAIN_SECONDS)
         self._store = store
-        self._measured = measured
+        self._metrics = metrics
 
     def require(self, *, links: bool) -> ExportVolume:
-        """The volume; ProblemError (501) where there is none, or no secret for `links`."""
+        """Return the volume; raises ProblemError (501): there is none, or no secret for `links`."""
         if self._volume is None:
             raise problems.downloads_disabled()
         if links and not self._link_secret:
             raise problems.links_disabled()
         return self._volume
 
-    async def linked_job(self, job_id: str, request: Request) -> Job:
-        """The job that a request's link opens.
+    async def linked_job(self, job_id: str, request: Request) -> CachedJob:
+        """Return the job that a request's link opens.
 
-        ProblemError: 403, the same for everything that can be wrong; 429.
+        Raises ProblemError: 403, the same for everything that can be wrong; 429.
         """
         link = links.read_link(request.query_params.multi_items())
-        # From memory alone: nobody without a good link makes us ask the Kubernetes API.
+        # From memory alone: without a good link no request reaches the Kubernetes API.
         job = self._store.known_job(job_id) if names.is_uuid(job_id) else None
         is_good = links.is_good(
             link or links.NO_LINK,
@@ -106,8 +82,8 @@ class Downloads:
         limits.check_link(request, f"{job.job_id} {link.expires_s}")
         return job
 
-    def link(self, job: Job, asked: LinkRequest) -> LinkView:
-        """Make a link to the job's file; ProblemError (400)."""
+    def link(self, job: CachedJob, asked: LinkRequest) -> LinkView:
+        """Make a link to the job's file; raises ProblemError (400)."""
         lifetime_seconds = asked.seconds(self._link_max_seconds)
         if lifetime_seconds > self._link_max_seconds:
             raise problems.link_too_long(self._link_max_seconds)
@@ -118,12 +94,12 @@ class Downloads:
             expires_at=timestamps.to_text(expires),
         )
 
-    async def fetchable(self, job: Job) -> FinishedFile:
-        """The file of a job that should have one; ProblemError (409, 410)."""
+    async def fetchable(self, job: CachedJob) -> FinishedFile:
+        """Return the file that a job should have left; raises ProblemError (409, 410)."""
         phase, file = job.phase, job.file
         if not phase.is_finished:
             # Another replica may have told the client already that it is completed.
-            export = await self._asked_anew(job)
+            export = await self._read_anew(job)
             if export is not None and export.metadata.uid == job.uid:
                 phase, file = export.phase, FinishedFile.of(export)
         why = why_unfetchable(phase, file, timestamps.now())
@@ -131,7 +107,7 @@ class Downloads:
             raise problems.unfetchable(why or "no_file")
         return file
 
-    async def _asked_anew(self, job: Job) -> BackupExport | None:
+    async def _read_anew(self, job: CachedJob) -> BackupExport | None:
         if job.uid in self._asked:
             return None
         try:
@@ -144,25 +120,32 @@ class Downloads:
         return export
 
     async def check(self, file: FinishedFile) -> None:
-        """See that the file can be sent; ProblemError (410, 503)."""
+        """Check that the file can be sent; raises ProblemError (410, 503)."""
         (await self._opened(file)).close()
 
-    async def respond(self, request: Request, file: FinishedFile, share: Share) -> Response:
-        """Send the file, or what of it is asked for; ProblemError (410, 412, 416, 429, 503)."""
+    async def respond(self, request: Request, file: FinishedFile, owner: SlotOwner) -> Response:
+        """Answer with the file or parts of it; raises ProblemError (410, 412, 416, 429, 503)."""
         opened = await self._opened(file)
         try:
-            answer = _answer(request, file)
-            if request.method == "HEAD" or not answer.pieces:
+            described = answer.answer(
+                request.method, _headers_of(request), file, secrets.token_hex(16)
+            )
+            if request.method == "HEAD" or not described.pieces:
                 opened.close()
-                return Response(status_code=answer.status, headers=answer.headers)
-            self._take_place(share)
+                return Response(status_code=described.status, headers=described.headers)
+            self._take_slot(owner)
         except BaseException:
             opened.close()
             raise
         request_context.mark_as_stream(request.scope)
-        self._measured.count_download_start()
-        sending = Sending(self._measured.count_sent, partial(self._ended, share))
-        return DownloadResponse(answer, opened, sending, self._stall_seconds)
+        self._metrics.downloads_under_way.inc()
+        return DownloadResponse(
+            described,
+            opened,
+            self._stall_seconds,
+            on_sent=self._metrics.sent_bytes.inc,
+            on_end=partial(self._end, owner),
+        )
 
     async def _opened(self, file: FinishedFile) -> ExportFile:
         try:
@@ -173,23 +156,38 @@ class Downloads:
             _log.warning("answering 503: the volume does not answer: %s", error)
             raise problems.volume_unavailable() from None
 
-    def _take_place(self, share: Share) -> None:
-        taken = self._places.take(share)
+    def _take_slot(self, owner: SlotOwner) -> None:
+        taken = self._slots.take(owner)
         if taken == "caller_full":
-            raise problems.too_many_of_caller(self._places.most_each)
+            raise problems.too_many_of_caller(self._slots.most_each)
         if taken == "full":
             raise problems.too_many_downloads()
 
-    def _ended(self, share: Share, outcome: Outcome) -> None:
-        self._places.release(share)
-        self._measured.count_download_end(outcome)
+    def _end(self, owner: SlotOwner, outcome: DownloadOutcome) -> None:
+        self._slots.release(owner)
+        self._metrics.count_download_end(outcome)
 
 
-def _answer(request: Request, file: FinishedFile) -> DownloadAnswer:
-    headers = {name: ", ".join(request.headers.getlist(name)) for name in request.headers}
-    try:
-        return answer.answer(request.method, headers, file, secrets.token_hex(16))
-    except PreconditionFailedError:
-        raise problems.precondition_failed() from None
-    except UnsatisfiableError:
-        raise problems.range_not_satisfiable(file) from None
+def _headers_of(request: Request) -> dict[str, str]:
+    return {name: ", ".join(request.headers.getlist(name)) for name in request.headers}
+
+
+class RecentKeys:
+    """Remembers each key for `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        # The oldest first.
+        self._until: dict[str, float] = {}
+
+    def __contains__(self, key: str) -> bool:
+        """Return whether `add` was called with it in that time."""
+        return self._until.get(key, 0.0) > time.monotonic()
+
+    def add(self, key: str) -> None:
+        """Remember `key` from now on."""
+        now = time.monotonic()
+        while self._until and self._until[oldest := next(iter(self._until))] <= now:
+            del self._until[oldest]
+        self._until.pop(key, None)
+        self._until[key] = now + self._seconds

@@ -1,4 +1,4 @@
-"""What can be configured about downloads."""
+"""The settings of downloads and links."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,7 +10,7 @@ from backupexport_api.downloads.links import LEAST_SECONDS, MOST_SECONDS, SHORTE
 
 
 class DownloadSettings(BaseSettings):
-    """A part of the API's settings."""
+    """Where the volume is, how many downloads there may be, and how links are made."""
 
     exports_directory: Path | None = Field(
         default=None,
@@ -54,7 +54,7 @@ class DownloadSettings(BaseSettings):
     @field_validator("link_secret")
     @classmethod
     def _secret_of_its_own(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        # As from a file that an editor has ended with a newline.
+        # It may come from a file that ends with a newline.
         secret = value.get_secret_value().rstrip("\r\n")
         if 0 < len(secret) < SHORTEST_SECRET:
             raise ValueError(f"must be at least {SHORTEST_SECRET} characters long")

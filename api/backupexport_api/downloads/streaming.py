@@ -1,90 +1,90 @@
-"""Sending parts of a file: a piece at a time, however fast or slow the client reads."""
+"""Sends an answer's pieces of a file, one chunk at a time, and cuts off clients that stall."""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from backupexport_api.downloads.answer import DownloadAnswer
 from backupexport_api.downloads.volume import ExportFile, VolumeUnavailableError
-from backupexport_api.http.transport import Connection, connection_of, cut, untaken_bytes
-from backupexport_api.telemetry.metrics import Outcome
+from backupexport_api.http.transport import ClientTransport, cut, transport_of, untaken_bytes
+from backupexport_api.telemetry.metrics import DownloadOutcome
 
 # Measured: less costs throughput, more costs memory and gains none (`make bench-download`).
 CHUNK_BYTES = 128 * 1024
-# What a client must take in each stall time.  Each download holds a place: one that takes a byte
-# now and then would hold it for days.
+# What a client must take in each stall time: one that takes a byte now and then would hold its slot
+# for days.
 LEAST_BYTES = CHUNK_BYTES
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Sending:
-    """How a download goes, told while it does."""
-
-    on_sent: Callable[[int], None]
-    on_end: Callable[[Outcome], None]
-    """Called once, whatever happens."""
-
-
 class DownloadResponse(Response):
-    """Sends an answer's pieces and closes the file."""
+    """The answer to one client; closes the file in the end."""
 
     def __init__(
-        self, answer: DownloadAnswer, file: ExportFile, sending: Sending, stall_seconds: float
+        self,
+        answer: DownloadAnswer,
+        file: ExportFile,
+        stall_seconds: float,
+        *,
+        on_sent: Callable[[int], object],
+        on_end: Callable[[DownloadOutcome], None],
     ) -> None:
-        """`stall_seconds`: in each a client must take LEAST_BYTES, or it is cut off."""
+        """A client that takes less than LEAST_BYTES in `stall_seconds` is cut off.
+
+        `on_sent` is called with the number of bytes of each piece, `on_end` once, whatever happens.
+        """
         super().__init__(status_code=answer.status, headers=answer.headers)
         self._answer = answer
         self._file = file
-        self._sending = sending
         self._stall_seconds = stall_seconds
+        self._on_sent = on_sent
+        self._on_end = on_end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; called by Starlette."""
+        """Send the answer; called by Starlette."""
         del receive
-        connection = connection_of(scope)
-        # Unless something else is found out, it is we who end it: a shutdown.
-        outcome: Outcome = "interrupted"
+        transport = transport_of(scope)
+        # Where `_send` is cancelled: the process is ending.
+        outcome: DownloadOutcome = "interrupted"
         try:
-            outcome = await self._send(send, connection)
+            outcome = await self._send(send, transport)
         finally:
             self._file.close()
-            self._sending.on_end(outcome)
-            if outcome != "complete" and connection is not None:
-                await cut(connection)
+            self._on_end(outcome)
+            if outcome != "complete" and transport is not None:
+                await cut(transport)
 
-    async def _send(self, send: Send, connection: Connection | None) -> Outcome:
-        if connection is not None:
-            # Then a piece is waited for until the system has all of it: what is complete is so
-            # for the client as well, and no more than one piece waits in memory.
-            connection.set_write_buffer_limits(0)
+    async def _send(self, send: Send, transport: ClientTransport | None) -> DownloadOutcome:
+        if transport is not None:
+            # Each send then waits until the operating system has taken all of it: no more than one
+            # chunk is in memory, and a download counts as complete only once all has left.
+            transport.set_write_buffer_limits(0)
         start = {
             "type": "http.response.start",
             "status": self.status_code,
             "headers": self.raw_headers,
         }
-        # Even that may wait, for the client to take the connection's answer before.
-        if not await self._is_taken(start, send, connection):
+        # This may wait, too: until the client has taken the answer before on its connection.
+        if not await self._is_taken(start, send, transport):
             return "stalled"
         try:
             async for chunk in self._chunks():
-                if not await self._is_taken(_body(chunk, more=True), send, connection):
+                if not await self._is_taken(_body(chunk, more=True), send, transport):
                     return "stalled"
-                if connection is not None and connection.is_closing():
+                if transport is not None and transport.is_closing():
                     return "vanished"
-                self._sending.on_sent(len(chunk))
+                self._on_sent(len(chunk))
         except VolumeUnavailableError as error:
             _log.warning("a download ends early: the volume failed: %s", error)
             return "failed"
-        # Once more, to wait for the last piece.
-        if not await self._is_taken(_body(b"", more=True), send, connection):
+        # An empty chunk, to wait for the last one.
+        if not await self._is_taken(_body(b"", more=True), send, transport):
             return "stalled"
-        if connection is not None and connection.is_closing():
+        if transport is not None and transport.is_closing():
             return "vanished"
         await send(_body(b"", more=False))
         return "complete"
@@ -102,19 +102,21 @@ class DownloadResponse(Response):
                 position += len(chunk)
                 yield chunk
 
-    async def _is_taken(self, message: Message, send: Send, connection: Connection | None) -> bool:
-        """Send a message; False where the client takes too little."""
-        if connection is None or not connection.get_write_buffer_size():
-            # Nothing waits to be sent, so it is not waited for either.
+    async def _is_taken(
+        self, message: Message, send: Send, transport: ClientTransport | None
+    ) -> bool:
+        """Send a message; return False where the client takes too little of what was sent."""
+        if transport is None or not transport.get_write_buffer_size():
+            # Nothing is buffered, so this doesn't wait for the client.
             await send(message)
-            # Nor would anybody else have a turn while a client reads as fast as we send.
+            # Let other tasks run while a client reads as fast as we send.
             await asyncio.sleep(0)
             return True
         task = asyncio.ensure_future(send(message))
         try:
-            untaken = untaken_bytes(connection)
+            untaken = untaken_bytes(transport)
             while not (await asyncio.wait({task}, timeout=self._stall_seconds))[0]:
-                before, untaken = untaken, untaken_bytes(connection)
+                before, untaken = untaken, untaken_bytes(transport)
                 if before - untaken < LEAST_BYTES:
                     return False
             await task

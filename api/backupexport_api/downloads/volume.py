@@ -1,4 +1,4 @@
-"""The volume with the exports, as the api reads it: in threads, and with an end to each wait."""
+"""Reads the volume with the exports: in threads, and with a time limit for each call."""
 
 import asyncio
 import errno
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class FileGoneError(Exception):
-    """The file is not there, or is not the one that was exported."""
+    """The file is missing, or is not the one that was exported."""
 
 
 class VolumeUnavailableError(Exception):
@@ -29,7 +29,10 @@ class VolumeUnavailableError(Exception):
 
 
 class _Descriptor:
-    """A file's descriptor, closed once and never under a read: its number may be another's then."""
+    """A file descriptor that is closed once, and never during a read.
+
+    After the close the number may be another file's.
+    """
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -38,7 +41,7 @@ class _Descriptor:
         self._is_closed = False
 
     def read_cached(self, start: int, count: int) -> bytearray | None:
-        """What is in the system's memory already; None where a read would have to wait."""
+        """Return what the page cache has of these bytes; None where a read would have to wait."""
         buffer = bytearray(count)
         with self._lock:
             if self._is_closed:
@@ -46,13 +49,13 @@ class _Descriptor:
             try:
                 read = os.preadv(self._number, [buffer], start, os.RWF_NOWAIT)
             except OSError:
-                # Not in memory, or a file system that can't tell; `read` tells of real errors.
+                # Not cached, or not supported by the file system; `read` raises real errors.
                 return None
         del buffer[read:]
         return buffer or None
 
     def read(self, start: int, count: int) -> bytes:
-        """Read, for as long as it takes."""
+        """Read up to `count` bytes, however long it takes; none once it is closed."""
         with self._lock:
             if self._is_closed:
                 return b""
@@ -67,7 +70,7 @@ class _Descriptor:
                 os.close(self._number)
 
     def close(self) -> None:
-        """Close it, now or at the end of the read that is under way."""
+        """Close it now, or after the read that is under way."""
         with self._lock:
             close = not (self._is_closed or self._is_read)
             self._is_closed = True
@@ -76,15 +79,15 @@ class _Descriptor:
 
 
 class ExportFile:
-    """One open file; `close` it."""
+    """An open file of an export; `close` it."""
 
     def __init__(self, descriptor: _Descriptor, threads: FileThreads) -> None:
         self._descriptor = descriptor
         self._threads = threads
 
     async def read(self, start: int, count: int) -> bytes | bytearray:
-        """Up to `count` bytes, none at the end of the file; VolumeUnavailableError."""
-        # Two changes of threads for each piece would cost more than reading it.
+        """Return up to `count` bytes, none at the file's end; raises VolumeUnavailableError."""
+        # Changing threads twice would cost more than reading what is cached.
         cached = self._descriptor.read_cached(start, count)
         if cached is not None:
             return cached
@@ -95,7 +98,7 @@ class ExportFile:
             raise VolumeUnavailableError(_why(error)) from error
 
     def close(self) -> None:
-        """Let go of the file, which may take until a read has come back."""
+        """Close the file in a thread, after a read that is under way."""
         self._threads.run_later(self._descriptor.close)
 
 
@@ -107,7 +110,7 @@ class ExportVolume:
         self._threads = FileThreads(_THREADS)
 
     async def open(self, file: FinishedFile) -> ExportFile:
-        """Open a job's file; FileGoneError, VolumeUnavailableError."""
+        """Open a job's file; raises FileGoneError or VolumeUnavailableError."""
         try:
             async with asyncio.timeout(_OPEN_SECONDS):
                 descriptor = await self._threads.run(

@@ -1,7 +1,7 @@
-"""What one listener is told of a job, and when there is nothing more to tell.
+"""The events of one stream: what is sent when a job changes, and when the stream ends.
 
 The format is https://html.spec.whatwg.org/multipage/server-sent-events.html.  An event's id is the
-version of the resource, which is the same on every replica.
+resourceVersion, which is the same on every replica.
 """
 
 import random
@@ -10,10 +10,10 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from backupexport_api.auth.claims import ProjectAccess
-from backupexport_api.jobs.cached_job import Job
-from backupexport_api.jobs.listeners import Change, JobWatch
+from backupexport_api.jobs.cached_job import CachedJob
+from backupexport_api.jobs.listeners import Change, JobListener
 
-# Over so much time do clients come back that a restart has cut off together.
+# Clients that a restart has cut off together come back over this span of time.
 _RETRY_MILLISECONDS = (1000, 4000)
 
 _HEARTBEAT = b":\n\n"
@@ -21,24 +21,25 @@ _GONE = b'event: gone\ndata: {"job_id":"%b"}\n\n'
 _VERSION = re.compile(r"[0-9]{1,20}")
 
 
-class Sent:
-    """What the client has of the job, and so what is news to it."""
+class ClientState:
+    """The newest state of the job that the client has, and so what is news to it."""
 
     def __init__(self, last_event_id: str | None) -> None:
+        """`last_event_id` is what the client says that it has."""
         self._version = last_event_id
         self._json: bytes | None = None
 
     @property
-    def is_hearsay(self) -> bool:
-        """Whether what the client has is only what it says it has."""
+    def is_claimed(self) -> bool:
+        """Whether this is what the client says that it has: nothing was sent yet."""
         return self._json is None
 
-    def has(self, job: Job) -> bool:
-        """Whether the client has got just this."""
+    def has(self, job: CachedJob) -> bool:
+        """Return whether the client has this version of the job."""
         return job.resource_version == self._version
 
-    def is_newer_than(self, job: Job) -> bool:
-        """Whether the client has heard of a state to which our cache has yet to come.
+    def is_newer_than(self, job: CachedJob) -> bool:
+        """Return whether the client has a newer version than this one of our cache.
 
         Versions of one resource can be compared as numbers:
         https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
@@ -48,9 +49,9 @@ class Sent:
             return int(ours) < int(theirs)
         return False
 
-    def event_of(self, job: Job) -> bytes | None:
-        """The event that brings the client up to date; None where it is."""
-        # The last one is sent in any case: it is its id that says that there is no more.
+    def next_event(self, job: CachedJob) -> bytes | None:
+        """Return the event to send, and count it as sent; None where the client is up to date."""
+        # The last event is sent in any case: its id tells that there is no more to come.
         if self.has(job) or (job.json == self._json and not job.is_settled):
             return None
         self._version, self._json = job.resource_version, job.json
@@ -58,21 +59,21 @@ class Sent:
 
 
 class JobEvents:
-    """The events of the job that `watch` is about, beginning with what it has to tell now."""
+    """The events of one job, from what its listener has now."""
 
     def __init__(
         self,
-        watch: JobWatch,
-        sent: Sent,
+        listener: JobListener,
+        client_state: ClientState,
         access: ProjectAccess,
         is_still_welcome: Callable[[], Awaitable[bool]],
         *,
         heartbeat_seconds: float,
         ends_at: float,
     ) -> None:
-        """`ends_at` is in seconds since 1970; `is_still_welcome` is asked at each heartbeat."""
-        self._watch = watch
-        self._sent = sent
+        """`ends_at` is in seconds since 1970; `is_still_welcome` is called at each heartbeat."""
+        self._listener = listener
+        self._client_state = client_state
         self._access = access
         self._is_still_welcome = is_still_welcome
         self._heartbeat_seconds = heartbeat_seconds
@@ -81,12 +82,12 @@ class JobEvents:
         self._held_back: Change | None = None
 
     def end(self) -> None:
-        """Tell what there is to tell by now, and no more."""
+        """Send what has changed by now, and then nothing more."""
         self._has_ended = True
-        self._watch.wake()
+        self._listener.wake()
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
-        """What to send, piece by piece, each when its time has come."""
+        """Yield what to send, each piece when it is due; ends with the stream."""
         yield b"retry: %d\n\n" % random.randint(*_RETRY_MILLISECONDS)  # noqa: S311 - no secret
         is_due = False
         due_at = time.monotonic() + self._heartbeat_seconds
@@ -97,8 +98,8 @@ class JobEvents:
             left = self._ends_at - time.time()
             if self._has_ended or left <= 0:
                 return
-            await self._watch.wait(min(left, max(0.0, due_at - time.monotonic())))
-            # Whatever has changed by then: a job that is busy would put it off for hours.
+            await self._listener.wait(min(left, max(0.0, due_at - time.monotonic())))
+            # Also while events are sent: a busy job would put heartbeats off for hours.
             is_due = time.monotonic() >= due_at
             if is_due:
                 due_at = time.monotonic() + self._heartbeat_seconds
@@ -106,8 +107,8 @@ class JobEvents:
                     return
 
     def _piece(self, *, is_due: bool) -> bytes | None:
-        """What there is to send now; something in any case where a heartbeat is due."""
-        change = self._watch.take() or (self._held_back if is_due else None)
+        """Return what to send now, if anything; always something where a heartbeat is due."""
+        change = self._listener.take() or (self._held_back if is_due else None)
         heartbeat = _HEARTBEAT if is_due else None
         if change is None:
             return heartbeat
@@ -116,11 +117,11 @@ class JobEvents:
         # Another project's resource may have taken the name.
         if job is None or not self._access.allows(job.project_id):
             self._has_ended = True
-            return _GONE % self._watch.job_id.encode()
-        # A heartbeat later no cache is behind: the cluster was restored, or the id is made up.
-        is_believed = not (is_due and self._sent.is_hearsay)
-        if self._sent.is_newer_than(job) and is_believed:
+            return _GONE % self._listener.job_id.encode()
+        # After a heartbeat's time no cache is behind: the cluster was restored, or the id made up.
+        is_believed = not (is_due and self._client_state.is_claimed)
+        if self._client_state.is_newer_than(job) and is_believed:
             self._held_back = change
             return heartbeat
         self._has_ended |= job.is_settled
-        return self._sent.event_of(job) or heartbeat
+        return self._client_state.next_event(job) or heartbeat

@@ -1,4 +1,4 @@
-"""GET /api/jobs/{job_id}/events."""
+"""The route GET /api/jobs/{job_id}/events."""
 
 import time
 from contextlib import ExitStack
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request, Response
 
 from backupexport_api.auth.authentication import BearerToken
-from backupexport_api.events.job_events import JobEvents, Sent
+from backupexport_api.events.job_events import ClientState, JobEvents
 from backupexport_api.events.streams import MEDIA_TYPE, EventStream, EventStreams
 from backupexport_api.http.openapi import problem_responses
 from backupexport_api.http.problems import ProblemError
@@ -57,32 +57,32 @@ async def watch_job(
     """Follow a job."""
     store: JobStore = request.app.state.store
     streams: EventStreams = request.app.state.event_streams
-    sent = Sent(last_event_id)
-    with ExitStack() as watching:
-        # Before the job is looked up, so that no change falls between the two.
-        watch = watching.enter_context(store.watch_job(job_id))
+    client_state = ClientState(last_event_id)
+    with ExitStack() as listening:
+        # Before the job is looked up, so that no change is missed in between.
+        listener = listening.enter_context(store.listen_to_job(job_id))
         job = await found_job(job_id, caller, store)
-        if watch.peek() is None:
-            watch.tell(Change(job))
-        if job.is_settled and sent.has(job):
+        if listener.peek() is None:
+            listener.tell(Change(job))
+        if job.is_settled and client_state.has(job):
             return Response(status_code=204)
         events = JobEvents(
-            watch,
-            sent,
+            listener,
+            client_state,
             caller.access,
             lambda: _is_still_welcome(request),
             heartbeat_seconds=streams.heartbeat_seconds,
             ends_at=min(caller.expires_at, time.time() + streams.lifetime()),
         )
-        return EventStream(events, streams, caller.subject, watching.pop_all())
+        return EventStream(events, streams, caller.subject, listening.pop_all())
 
 
 async def _is_still_welcome(request: Request) -> bool:
-    """Whether the token would still be taken; it may have been signed with a key that is gone."""
+    """Return whether the token would be accepted now: its key may have been removed."""
     try:
         await _authenticated(request)
     except ProblemError as error:
-        # Keys that can't be read for now are no verdict.
+        # Keys that can't be read for now refuse nobody.
         return error.status != 401
     return True
 

@@ -5,7 +5,7 @@ from pydantic_settings import BaseSettings
 
 
 class EventSettings(BaseSettings):
-    """How many streams there may be, and how long one lasts."""
+    """How many event streams there may be, and how long one lasts."""
 
     most_event_streams: int = Field(
         default=1000,

@@ -1,1 +1,1 @@
-"""What every request and answer needs: problems, bodies, headers, OpenAPI, the connection."""
+"""What every request and answer needs: problems, bodies, headers, OpenAPI, the transport."""

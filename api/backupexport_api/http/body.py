@@ -1,4 +1,4 @@
-"""Reading a body without ever holding more of it than allowed."""
+"""Reads a request's body as JSON, and never more of it than 16 KiB."""
 
 from typing import TypeVar
 
@@ -16,7 +16,10 @@ MAX_BODY_BYTES = 16 * 1024
 
 
 async def read_json(request: Request, model: type[Body], *, default: Body | None = None) -> Body:
-    """Read a body as `model`, or `default` where it is empty; ProblemError (415, 413, 400)."""
+    """Read the body as `model`, or return `default` where it is empty.
+
+    Raises ProblemError (415, 413, 400).
+    """
     if default is None:
         _require_json(request)
     body = await limited_body(request)
@@ -28,7 +31,7 @@ async def read_json(request: Request, model: type[Body], *, default: Body | None
 
 
 async def limited_body(request: Request) -> bytes:
-    """Read the body; ProblemError (413) as soon as it is known to be larger than 16 KiB."""
+    """Read the body; raises ProblemError (413) as soon as it is known to be too large."""
     declared = request.headers.get("Content-Length", "0")
     # int() refuses thousands of digits.
     if len(declared) > 9 or int(declared) > MAX_BODY_BYTES:
@@ -56,7 +59,7 @@ def _too_large() -> ProblemError:
 
 def _require_json(request: Request) -> None:
     if not _is_json(request.headers.get("Content-Type", "")):
-        raise problems.ProblemError(
+        raise ProblemError(
             415, "not_json", "Send the body as JSON: Content-Type: application/json."
         )
 

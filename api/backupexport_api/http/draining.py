@@ -1,7 +1,7 @@
-"""How the server ends: it serves on for a while, and sends its clients elsewhere meanwhile.
+"""How the server ends: it serves on for some seconds and closes connections meanwhile.
 
-A pod that is told to end still gets connections until every node has heard of it, and keeps those
-it has, because nothing moves them to another pod but their end.
+A pod that is being ended still gets new connections until every node knows of it, and open ones
+stay with it until they are closed.
 """
 
 import logging
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class DrainingServer(uvicorn.Server):
-    """The first SIGTERM starts the drain, SIGINT skips it, and a second signal waits for nothing.
+    """SIGTERM starts the drain, SIGINT skips it, a second signal ends the process at once.
 
     After the drain uvicorn stops listening and finishes what it has begun.
     """
@@ -38,7 +38,7 @@ class DrainingServer(uvicorn.Server):
         self._drained_at: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Decide what a signal means; called by uvicorn."""
+        """Start the drain or the end; called by uvicorn with each signal."""
         if self._signalled:
             raise SystemExit(0)
         self._signalled = True
@@ -59,5 +59,5 @@ class DrainingServer(uvicorn.Server):
             self.config.encoded_headers.append(_CLOSE)
         if time.monotonic() >= self._drained_at:
             self.should_exit = True
-        # The tick on which uvicorn takes up changed headers.
+        # At counter 0 uvicorn takes up changed headers.
         return await super().on_tick(0)

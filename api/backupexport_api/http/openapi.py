@@ -1,4 +1,7 @@
-"""The OpenAPI document: FastAPI's, with what it can't know and without what is not for clients."""
+"""The OpenAPI document: FastAPI's, with problems, headers and links added.
+
+FastAPI's own 422 and Kubernetes' extensions, which no client gets to see, are taken out.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -35,7 +38,7 @@ _HEADERS_OF_STATUS = {
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What a route answers beside success."""
+    """Return the responses of a route that are problems, for FastAPI's `responses`."""
     content = {MEDIA_TYPE: {"schema": {"$ref": _SCHEMA.format("Problem")}}}
     return {status: {"description": title_of(status), "content": content} for status in statuses}
 
@@ -43,7 +46,10 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def job_links(
     status: int, job_id: str, *operations: str, headers: tuple[str, ...] = ()
 ) -> dict[int | str, dict[str, Any]]:
-    """Where an answer's `job_id`, a runtime expression of OpenAPI, leads to, and its `headers`."""
+    """Return a response's links to `operations` and its `headers`, for FastAPI's `responses`.
+
+    `job_id` is a runtime expression of OpenAPI.
+    """
     links: dict[str, Any] = {
         operation: {"operationId": operation, "parameters": {"job_id": job_id}}
         for operation in operations
@@ -53,7 +59,7 @@ def job_links(
 
 
 def install(app: FastAPI) -> None:
-    """Make `app` serve our document."""
+    """Make `app` serve this document."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -89,10 +95,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 
 def _complete(operation: dict[str, Any]) -> None:
-    """Take away what never reaches a client, FastAPI's own 422, and name the headers.
-
-    And `null`: a parameter that is not given is not there, it is not null.
-    """
+    """Drop FastAPI's 422 and `null` (what is not given is not null); add the headers."""
     for parameter in operation.get("parameters", ()):
         choices = parameter["schema"].pop("anyOf", [])
         for choice in choices:
@@ -109,8 +112,8 @@ def _complete(operation: dict[str, Any]) -> None:
 
 
 def _is_counted(security: Sequence[dict[str, Any]], status: str) -> bool:
-    """Whether a request with this answer counts against a limit: once it is known who calls."""
-    # By a link nobody is known until it is found good.
+    """Return whether a request with this answer was counted: once it was known who calls."""
+    # A request by a link is counted once the link is found good.
     unknown = ("401", "403", "501", "503") if {} in security else ("401", "503")
     return bool(security) and status not in unknown
 

@@ -18,9 +18,9 @@ _DETAILS = {404: "There is nothing at this path.", 405: "This path has other met
 
 
 def install(app: FastAPI, unavailable: type[Exception]) -> None:
-    """Register the handlers; what they miss is a 500 of RequestContextMiddleware.
+    """Register the handlers; RequestContextMiddleware answers 500 to what they leave.
 
-    `unavailable` is what the store raises that can't answer; its `detail` goes into the 503.
+    `unavailable` is what the store raises where it can't answer; its `detail` goes into the 503.
     """
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(unavailable, _store_unavailable)
@@ -28,28 +28,20 @@ def install(app: FastAPI, unavailable: type[Exception]) -> None:
     app.add_exception_handler(HTTPException, _http)
 
 
-def _respond(request: Request, problem: ProblemError) -> Response:
-    return Response(
-        problem.body(request.state.request_id),
-        status_code=problem.status,
-        headers=problem.headers,
-        media_type=problems.MEDIA_TYPE,
-    )
-
-
 async def _problem(request: Request, error: Any) -> Response:
-    return _respond(request, error)
+    response: Response = error.response(request.state.request_id)
+    return response
 
 
 async def _store_unavailable(request: Request, error: Any) -> Response:
     _log.warning("answering 503: %s", error)
-    return _respond(request, problems.unavailable(error.detail))
+    return await _problem(request, problems.unavailable(error.detail))
 
 
 async def _validation(request: Request, error: Any) -> Response:
     # FastAPI puts the part of the request in front: query, header, path.
     items = [item | {"loc": item["loc"][1:]} for item in error.errors()]
-    return _respond(request, problems.invalid_request(field_errors(items)))
+    return await _problem(request, problems.invalid_request(field_errors(items)))
 
 
 async def _http(request: Request, error: Any) -> Response:
@@ -60,4 +52,4 @@ async def _http(request: Request, error: Any) -> Response:
         _DETAILS.get(status, problems.title_of(status)),
         headers=dict(error.headers or {}),
     )
-    return _respond(request, problem)
+    return await _problem(request, problem)

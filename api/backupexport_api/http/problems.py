@@ -1,9 +1,11 @@
-"""Errors as clients see them: `application/problem+json` (RFC 9457)."""
+"""Errors as clients see them, `application/problem+json` (RFC 9457), and those of any route."""
 
 from collections.abc import Sequence
+from functools import partial
 from http import HTTPStatus
 
 from pydantic import BaseModel, ConfigDict
+from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -49,7 +51,7 @@ class Problem(BaseModel):
 
 
 class ProblemError(Exception):
-    """Ends a request with a problem."""
+    """Ends a request with a problem; `problem_handlers` answers it."""
 
     def __init__(
         self,
@@ -68,8 +70,8 @@ class ProblemError(Exception):
         self.headers = {"Cache-Control": "no-store", **(headers or {})}
         self.errors = list(errors)
 
-    def body(self, request_id: str) -> bytes:
-        """The answer's body as JSON."""
+    def response(self, request_id: str) -> Response:
+        """Make the answer to the request of this id."""
         problem = Problem(
             title=title_of(self.status),
             status=self.status,
@@ -78,43 +80,48 @@ class ProblemError(Exception):
             request_id=request_id,
             errors=self.errors or None,
         )
-        return problem.model_dump_json(exclude_none=True).encode()
+        return Response(
+            problem.model_dump_json(exclude_none=True),
+            status_code=self.status,
+            headers=self.headers,
+            media_type=MEDIA_TYPE,
+        )
 
 
 def title_of(status: int) -> str:
-    """The status in words."""
+    """Return the status in words."""
     return _TITLES.get(status) or HTTPStatus(status).phrase
 
 
 def invalid_request(errors: Sequence[FieldError]) -> ProblemError:
-    """400 for a body that breaks rules."""
+    """Return the 400 for a request that breaks rules."""
     return ProblemError(
         400, "invalid_request", "The request is not valid: see errors.", errors=errors
     )
 
 
 def malformed_body(message: str) -> ProblemError:
-    """400 for a body that is no JSON object."""
+    """Return the 400 for a body that is no JSON object; `message` says what it must be."""
     return invalid_request([FieldError(field="body", message=message, code="malformed_body")])
 
 
-def ambiguous_length() -> ProblemError:
-    """400: two headers say where the request ends, and a proxy may have believed the other one."""
-    return ProblemError(
-        400,
-        "ambiguous_length",
-        "Send Content-Length or Transfer-Encoding, not both.",
-        headers={"Connection": "close"},
-    )
-
-
 def unavailable(detail: str, code: str = "kubernetes_unavailable") -> ProblemError:
-    """503: worth trying again."""
+    """Return a 503, which is worth trying again."""
     return ProblemError(503, code, detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
-def internal_error() -> ProblemError:
-    """500: a bug of ours, about which a client learns only where to look it up."""
-    return ProblemError(
-        500, "internal_error", "Something is wrong here. The log has more under the request_id."
-    )
+# Content-Length and Transfer-Encoding: a proxy in front may have believed the other one.
+ambiguous_length = partial(
+    ProblemError,
+    400,
+    "ambiguous_length",
+    "Send Content-Length or Transfer-Encoding, not both.",
+    headers={"Connection": "close"},
+)
+# A bug of ours, of which a client learns only where to look it up.
+internal_error = partial(
+    ProblemError,
+    500,
+    "internal_error",
+    "Something is wrong here. The log has more under the request_id.",
+)

@@ -1,4 +1,4 @@
-"""Around every request: its id, its line in the log, and an answer to whatever nobody caught."""
+"""Gives every request its id and its line in the log, and answers 500 to unhandled errors."""
 
 import logging
 import re
@@ -12,7 +12,6 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backupexport_api.http import problems
-from backupexport_api.http.problems import ProblemError
 
 HEADER = "X-Request-ID"
 
@@ -20,23 +19,23 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 _log = logging.getLogger(__name__)
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
-# What asks every few seconds, and is of interest only when the answer is bad.
+# Asked every few seconds, and of interest only when the answer is bad.
 _ROUTINE = ("/healthz", "/readyz", "/metrics")
 _NO_ROUTE = "(none)"
 _IS_STREAM = "is_stream"
 
 
 class RequestContextMiddleware:
-    """The outermost part that is ours.
+    """The outermost middleware of ours.
 
-    It leaves in the request's state: `request_id`, and `response_headers`, which are sent with
-    whatever answer the request gets, an error's included.
+    It sets in the request's state: `request_id`, and `response_headers`, which are sent with the
+    request's answer, be it a success or an error.
     """
 
     def __init__(self, app: ASGIApp, observe: Callable[[str, str, int, float], None]) -> None:
-        """`observe` is told of each request's method, route, status and how many seconds it took.
+        """`observe` is called with each request's method, route, status and duration in seconds.
 
-        The route is the template, not the path: a path is the client's text.
+        The route is the template, not the path, which is the client's text.
         """
         self._app = app
         self._observe = observe
@@ -58,21 +57,24 @@ class RequestContextMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 answered = time.monotonic()
-                message["headers"] = [*message["headers"], *_raw(headers)]
+                added = [(name.encode(), value.encode()) for name, value in headers.items()]
+                message["headers"] = [*message["headers"], *added]
             await send(message)
 
         token = request_id.set(state["request_id"])
         started = time.monotonic()
         try:
             if _has_two_lengths(scope):
-                await _send(problems.ambiguous_length(), state["request_id"], send_with_headers)
+                response = problems.ambiguous_length().response(state["request_id"])
+                await response(scope, receive, send_with_headers)
             else:
                 await self._app(scope, receive, send_with_headers)
         except Exception:
             _log.exception("unhandled exception")
             if status is not None:
                 raise
-            await _send(problems.internal_error(), state["request_id"], send_with_headers)
+            response = problems.internal_error().response(state["request_id"])
+            await response(scope, receive, send_with_headers)
         finally:
             seconds = time.monotonic() - started
             route = getattr(scope.get("route"), "path", _NO_ROUTE)
@@ -89,12 +91,8 @@ def add_response_headers(request: Request, headers: dict[str, str]) -> None:
 
 
 def mark_as_stream(scope: Scope) -> None:
-    """Have the request measured until its answer begins: how long a stream lasts is no delay."""
+    """Measure the request until its answer begins: how long a stream lasts is no delay."""
     scope["state"][_IS_STREAM] = True
-
-
-def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
 def _request_id_of(scope: Scope) -> str:
@@ -103,21 +101,9 @@ def _request_id_of(scope: Scope) -> str:
 
 
 def _has_two_lengths(scope: Scope) -> bool:
-    """Whether a proxy in front may see another end of the request than we (RFC 9112, 6.3)."""
+    """Return whether a proxy may see another end of the request (RFC 9112, 6.3)."""
     names = {name for name, _ in scope["headers"]}
     return b"content-length" in names and b"transfer-encoding" in names
-
-
-async def _send(problem: ProblemError, this_request: str, send: Send) -> None:
-    body = problem.body(this_request)
-    headers = {
-        "content-type": problems.MEDIA_TYPE,
-        "content-length": str(len(body)),
-        **problem.headers,
-    }
-    start = {"type": "http.response.start", "status": problem.status, "headers": _raw(headers)}
-    await send(start)
-    await send({"type": "http.response.body", "body": body})
 
 
 def _log_request(scope: Scope, route: str, status: int | None, seconds: float) -> None:

@@ -1,33 +1,30 @@
-"""Routes that are called without FastAPI's search for a function's arguments.
+"""Routes whose functions get their arguments from us, and how answers are wrapped.
 
-That search costs a request more than all that we do ourselves (`make bench-api`).
+FastAPI's search for a function's arguments costs a request more than all else that is done for it
+(`make bench-api`).
 """
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+T = TypeVar("T")
 
-def called_by(handle: Callable[[Request], Awaitable[Response]]) -> type[APIRoute]:
-    """Make the class of a route whose function is called by `handle`.
 
-    The function's signature is still what makes the documentation.
+def called_by(handle: Callable[[Request], Coroutine[Any, Any, Response]]) -> type[APIRoute]:
+    """Return the class of a route that answers with `handle`.
+
+    The route's function is what `handle` calls; its signature makes the OpenAPI document.
     """
 
     class DirectRoute(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-            async def called(request: Request) -> Response:
-                return await handle(request)
-
-            return called
+            return handle
 
     return DirectRoute
-
-
-T = TypeVar("T")
 
 
 class Envelope(BaseModel, Generic[T]):
@@ -36,6 +33,13 @@ class Envelope(BaseModel, Generic[T]):
     data: T
 
 
+def data_response(
+    data: bytes, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """Return an answer with an Envelope around `data`, which is JSON already."""
+    return json_response(b'{"data":%b}' % data, status, headers)
+
+
 def json_response(content: bytes, status: int, headers: dict[str, str] | None = None) -> Response:
-    """Send JSON that is there already."""
+    """Return an answer whose JSON is encoded already."""
     return Response(content, status_code=status, headers=headers, media_type="application/json")

@@ -1,4 +1,4 @@
-"""What browsers are told to refuse, so that a mistake in a page stays harmless."""
+"""Headers that tell browsers what to refuse, so that a mistake in a page stays harmless."""
 
 _POLICY = {
     "default-src": "'none'",
@@ -23,22 +23,22 @@ _COMMON = {
 
 
 def for_page() -> dict[str, str]:
-    """For our own page: nothing from elsewhere, nothing inline, no text that becomes code."""
+    """Return our page's: nothing from elsewhere, nothing inline, no text that becomes code."""
     return _with_policy(_POLICY | _TRUSTED_TYPES)
 
 
 def for_swagger_ui() -> dict[str, str]:
-    """For a page with Swagger UI, which sets markup and shows pictures out of its style sheet."""
+    """Return Swagger UI's, which sets markup and shows pictures out of its style sheet."""
     return _with_policy(_POLICY | {"img-src": "'self' data:"})
 
 
 def for_asset() -> dict[str, str]:
-    """For what pages load; the policy counts where a person opens a file by itself."""
+    """Return those of the pages' files; the policy counts where one is opened by itself."""
     return _with_policy({"default-src": "'none'", "frame-ancestors": "'none'"})
 
 
 def for_download() -> dict[str, str]:
-    """For a file of somebody's: saved, never shown, and its link told to nobody."""
+    """Return a download's: saved, never shown, and its link sent to no other site."""
     return _with_policy({"default-src": "'none'", "sandbox": "", "frame-ancestors": "'none'"})
 
 

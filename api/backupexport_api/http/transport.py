@@ -1,6 +1,7 @@
-"""The connection that a request came by, for those who send much or for long.
+"""asyncio's transport below a request, for answers that are large or last long.
 
-ASGI has no word for cutting a connection, nor for how much of an answer still waits to be sent.
+ASGI has no message that cuts a connection, nor one that says how much of an answer still waits to
+be sent.
 """
 
 import asyncio
@@ -15,66 +16,66 @@ from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _TRANSPORT = "transport"
-# What the system keeps of a stream that its client doesn't read; it takes the double of this.
+# How much of a stream the operating system buffers for its client; Linux doubles the value.
 _SEND_BUFFER_BYTES = 8192
 
 
-class Connection(Protocol):
-    """The part of asyncio's transports that is of use."""
+class ClientTransport(Protocol):
+    """The part of asyncio.Transport that is used."""
 
     def is_closing(self) -> bool:
-        """Whether the client has gone, or we have."""
+        """Return whether the client or this server has closed the connection."""
 
     def get_write_buffer_size(self) -> int:
-        """How many bytes the system has not yet taken."""
+        """Return how many bytes the operating system has not yet taken."""
 
     def set_write_buffer_limits(self, high: int) -> None:
-        """More than `high` such bytes are waited for."""
+        """Make sending wait while there are more than `high` such bytes."""
 
     def get_extra_info(self, name: str) -> Any:
-        """Its socket, among others."""
+        """Return the socket where `name` is `socket`."""
 
     def abort(self) -> None:
-        """Close it now; what waits to be sent is dropped."""
+        """Close the connection now and drop what waits to be sent."""
 
 
-def connection_of(scope: Scope) -> Connection | None:
-    """The connection, where the server tells of it."""
-    found: Connection | None = scope.get("state", {}).get(_TRANSPORT)
+def transport_of(scope: Scope) -> ClientTransport | None:
+    """Return the transport; None on a server other than HttpProtocol's, as in tests."""
+    found: ClientTransport | None = scope.get("state", {}).get(_TRANSPORT)
     return found
 
 
-def untaken_bytes(connection: Connection) -> int:
-    """How many bytes of what was sent the client has not yet taken."""
+def untaken_bytes(transport: ClientTransport) -> int:
+    """Return how many bytes of what was sent the client has not yet acknowledged."""
     try:
-        # What the system still holds: it says that there is room again only once there is much.
-        held = fcntl.ioctl(connection.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        # What the operating system still holds for the client.
+        held = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
     except (OSError, ValueError):
         # The connection has just ended; a closed socket's number is -1, which is no number at all.
         return 0
-    return connection.get_write_buffer_size() + int.from_bytes(held, sys.byteorder)
+    return transport.get_write_buffer_size() + int.from_bytes(held, sys.byteorder)
 
 
-def hold_little(connection: Connection) -> None:
-    """From now on keep next to nothing that the client doesn't read: sending waits instead."""
-    connection.set_write_buffer_limits(high=0)
-    opened: socket.socket = connection.get_extra_info("socket")
+def hold_little(transport: ClientTransport) -> None:
+    """Make sending wait for the client, rather than buffer what it doesn't read."""
+    transport.set_write_buffer_limits(high=0)
+    opened: socket.socket = transport.get_extra_info("socket")
     # The client may just have gone.
     with suppress(OSError):
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
 
 
-async def cut(connection: Connection) -> None:
-    """End the connection at once, with all that it holds."""
+async def cut(transport: ClientTransport) -> None:
+    """Close the connection at once; what waits to be sent is dropped."""
     # Closing would first wait for the client to take what is left.
-    connection.abort()
+    transport.abort()
     # uvicorn takes an answer that is not whole for a mistake of ours, until it has heard that the
     # connection has ended.
     await asyncio.sleep(0)
 
 
 class HttpProtocol(H11Protocol):
-    """uvicorn's, which tells each request of its connection."""
+    """uvicorn's protocol, which also puts the transport into each request's state."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection; called by asyncio."""

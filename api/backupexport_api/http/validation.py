@@ -1,4 +1,8 @@
-"""JSON from strangers: what two readers could understand differently is refused."""
+"""Strict JSON, and what is wrong with a request in our words.
+
+JSON that two readers could understand differently is refused; pydantic's errors become FieldErrors
+that repeat no value.
+"""
 
 import json
 import re
@@ -6,43 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from backupexport_api.http.problems import FieldError
-
-
-class MalformedJsonError(ValueError):
-    """The text is no JSON, or an ambiguous one; the message never repeats any of it."""
-
-
-def strict_json(body: bytes) -> Any:
-    """Parse `body` as UTF-8 JSON without duplicate keys, NaN or bottomless nesting."""
-    try:
-        return json.loads(
-            body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
-        )
-    except UnicodeDecodeError:
-        raise MalformedJsonError("must be UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise MalformedJsonError(
-            f"is not valid JSON (line {error.lineno}, column {error.colno})"
-        ) from None
-    except RecursionError:
-        raise MalformedJsonError("is nested too deep") from None
-    except MalformedJsonError:
-        raise
-    except ValueError:
-        # An integer with more digits than Python converts.
-        raise MalformedJsonError("holds a number that is too long") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise MalformedJsonError("has a key twice in one object")
-    return result
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise MalformedJsonError(f"must not hold {name.removeprefix('-')}")
-
 
 # A body within its limit can have thousands of unknown fields.
 _MOST_ERRORS = 20
@@ -72,9 +39,51 @@ _TEMPLATES = {
 }
 
 
+class MalformedJsonError(ValueError):
+    """The text is no JSON, or ambiguous; the message repeats none of it."""
+
+
+def strict_json(body: bytes) -> Any:
+    """Parse `body` as UTF-8 JSON; raises MalformedJsonError.
+
+    Refuses duplicate keys, NaN, endless nesting and numbers of thousands of digits.
+    """
+    try:
+        return json.loads(
+            body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
+        )
+    except UnicodeDecodeError:
+        raise MalformedJsonError("must be UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise MalformedJsonError(
+            f"is not valid JSON (line {error.lineno}, column {error.colno})"
+        ) from None
+    except RecursionError:
+        raise MalformedJsonError("is nested too deep") from None
+    except MalformedJsonError:
+        raise
+    except ValueError:
+        # An integer with more digits than Python converts.
+        raise MalformedJsonError("holds a number that is too long") from None
+
+
 def field_errors(items: Sequence[Mapping[str, Any]]) -> list[FieldError]:
-    """Name the fields in the items of a ValidationError; locations start with the field."""
+    """Return the first errors of a ValidationError, each with its field.
+
+    An item's `loc` starts with the field; an empty one means the whole body.
+    """
     return [_field_error(item) for item in items[:_MOST_ERRORS]]
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise MalformedJsonError("has a key twice in one object")
+    return result
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise MalformedJsonError(f"must not hold {name.removeprefix('-')}")
 
 
 def _field_error(item: Mapping[str, Any]) -> FieldError:
@@ -88,6 +97,9 @@ def _field_error(item: Mapping[str, Any]) -> FieldError:
 
 
 def _field_name(location: Iterable[int | str]) -> str:
-    """The field, or `body`; an unknown field's name is the client's text, so only a tame one."""
+    """Return the field's name, or `body`.
+
+    An unknown field's name is the client's text and returned only where it looks like a name.
+    """
     name = next((str(part) for part in location), "body")
     return name if _FIELD_NAME.fullmatch(name) else "(unknown field)"

@@ -1,6 +1,6 @@
-"""What the caches hold: one small record for each resource, made once, when it changes.
+"""What the caches hold: a small object for each resource, made when the resource changes.
 
-A poll then costs neither parsing nor rendering, and ten thousand jobs stay small in memory.
+A job's JSON is in it, so that a poll costs neither parsing nor rendering.
 """
 
 import sys
@@ -17,20 +17,20 @@ from backupexport_api.jobs.view import job_view
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """Any resource."""
+class CachedResource:
+    """A resource as caches hold it."""
 
     name: str
     resource_version: str
 
     @property
     def metadata(self) -> Self:
-        """Where the client library's watch looks for the version from which to go on."""
+        """Itself: the client library's watch reads `metadata.resource_version`."""
         return self
 
 
 @dataclass(frozen=True, slots=True)
-class Job(Record):
+class CachedJob(CachedResource):
     """A BackupExport."""
 
     uid: str
@@ -39,17 +39,17 @@ class Job(Record):
     phase: Phase
     cancel_requested: bool
     is_settled: bool
-    """Whether it has ended, and every delivery with it: nothing more will come of it."""
+    """Whether it has ended and every delivery, too: it will not change any more."""
     created_ms: int
     """Since 1970, in milliseconds."""
     file: FinishedFile | None
-    """What it has left, once it is completed."""
+    """Its file, once it is completed."""
     json: bytes
-    """The JobView."""
+    """The JobView, encoded."""
 
     @classmethod
     def of(cls, data: dict[str, Any]) -> Self:
-        """Read a resource; ValueError where this version doesn't understand it."""
+        """Read a BackupExport; raises ValueError where this version doesn't understand it."""
         export = BackupExport.model_validate(data)
         view = job_view(export)
         return cls(
@@ -74,18 +74,18 @@ class Job(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Target(Record):
-    """An ExportTarget: of all it says, the api asks for the project alone."""
+class CachedTarget(CachedResource):
+    """An ExportTarget, of which the api needs the project alone."""
 
     project_id: str
 
     @classmethod
     def of(cls, data: dict[str, Any]) -> Self:
-        """Read a resource."""
+        """Read an ExportTarget."""
         metadata = data["metadata"]
         return cls(metadata["name"], metadata["resourceVersion"], data["spec"]["projectId"])
 
 
 def _milliseconds(text: str) -> int:
-    # Before 1970 is only what somebody wrote by hand.
+    # An annotation written by hand may say a time before 1970.
     return max(0, round(timestamps.from_text(text).timestamp() * 1000))

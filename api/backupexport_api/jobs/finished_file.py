@@ -1,4 +1,7 @@
-"""What a completed export left on the volume, as far as its resource can be believed."""
+"""The file that a completed export has left, with what its resource says of it.
+
+Whoever may write BackupExports may write any status; what makes no sense counts as no file.
+"""
 
 import re
 from dataclasses import dataclass
@@ -23,20 +26,20 @@ Unfetchable = Literal["not_finished", "no_file", "expired"]
 
 @dataclass(frozen=True, slots=True)
 class FinishedFile:
-    """One whole file."""
+    """A whole file on the volume."""
 
     path: str
     """Relative to the volume's root; made from the export's spec, never taken from its status."""
     size: int
     sha256: bytes
     completed_s: int
-    """Since 1970."""
+    """When the export was completed, in seconds since 1970."""
     expires_s: int | None
-    """When its retention is over; since 1970."""
+    """When its retention is over, in seconds since 1970; None where it has none."""
 
     @classmethod
     def of(cls, export: BackupExport) -> Self | None:
-        """The file of an export that is completed; None where its status makes no sense, too."""
+        """Return the file of a completed export; None where its status makes no sense, too."""
         artifact, completed = export.status.artifact, export.status.completion_time
         if export.phase != Phase.SUCCEEDED or artifact is None or completed is None:
             return None
@@ -58,16 +61,16 @@ class FinishedFile:
 
     @property
     def media_type(self) -> str:
-        """What the bytes on the volume are."""
+        """The media type of the file as it lies on the volume."""
         return _MEDIA_TYPES[self.name[self.name.rindex(".") :]]
 
     def is_expired(self, now: datetime) -> bool:
-        """Whether its retention is over, so that it is gone or about to go."""
+        """Return whether its retention is over, so that it is removed or about to be."""
         return self.expires_s is not None and self.expires_s <= now.timestamp()
 
 
 def why_unfetchable(phase: Phase, file: FinishedFile | None, now: datetime) -> Unfetchable | None:
-    """Why there is nothing to fetch, or None where there should be a file."""
+    """Return why there is nothing to fetch, or None where there should be a file."""
     if not phase.is_finished:
         return "not_finished"
     if file is None:

@@ -1,8 +1,8 @@
 """Idempotency-Key: the same caller repeating the same request gets the same job.
 
-A key decides the job's id, and with it the resource's name, which Kubernetes gives out once:
-so two requests that race meet there, whichever replicas serve them.  A key is good for as long
-as its job exists.  (The header: draft-ietf-httpapi-idempotency-key-header.)
+The job's id follows from the key and is the resource's name, of which Kubernetes stores one: of
+two requests at the same time, on any replicas, one creates it.  A key is good for as long as its
+job exists.  (The header: draft-ietf-httpapi-idempotency-key-header.)
 """
 
 import hashlib
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from backupexport_contract import names
 from backupexport_contract.backup_export import BackupExport, ExportOptions
 
+from backupexport_api.http.problems import FieldError, ProblemError, invalid_request
 from backupexport_api.jobs.request import ExportRequest
 
 HEADER = "Idempotency-Key"
@@ -21,31 +22,34 @@ LONGEST_KEY = 255
 _VISIBLE = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_KEY}}}")
 
 
-class BadKeyError(ValueError):
-    """The header is no key; the message says what it must be."""
-
-
 def key_of(values: Sequence[str]) -> str | None:
-    """The key in the values of all headers of this name, or None; BadKeyError."""
+    """Return the key in the values of all headers of this name, or None without any.
+
+    Raises ProblemError (400).
+    """
     if not values:
         return None
     if len(values) > 1:
-        raise BadKeyError("must be given once")
+        raise _bad_key("must be given once")
     if not _VISIBLE.fullmatch(values[0]):
-        raise BadKeyError(f"must be 1 to {LONGEST_KEY} visible ASCII characters")
+        raise _bad_key(f"must be 1 to {LONGEST_KEY} visible ASCII characters")
     return values[0]
 
 
 def job_id_of(subject: str, key: str) -> str:
-    """Make the version-4 UUID of `subject`'s `key`, the same one every time."""
+    """Return the version-4 UUID of `subject`'s `key`, the same one every time."""
     digest = hashlib.sha256(f"{len(subject)}:{subject}:{key}".encode()).digest()
     return str(uuid.UUID(bytes=digest[:16], version=4))
 
 
 def is_repeated(stored: BackupExport, request: ExportRequest, subject: str) -> bool:
-    """Whether `stored` is what `request` by `subject` asks for."""
+    """Return whether `stored` is what `request` by `subject` asks for."""
     by_subject = stored.metadata.annotations.get(names.ANNOTATION_REQUESTED_BY) == subject
     return by_subject and _wishes(stored.spec) == _wishes(request)
+
+
+def _bad_key(message: str) -> ProblemError:
+    return invalid_request([FieldError(field=HEADER, message=message, code="bad_key")])
 
 
 def _wishes(options: ExportOptions) -> dict[str, object]:

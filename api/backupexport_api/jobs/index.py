@@ -1,7 +1,7 @@
-"""The jobs by id and by age, as far as a caller may see them.
+"""All jobs, by id and in the order of lists.
 
-One thread fills it, others read.  What a caller may not see costs a reader nothing, so that
-nobody can tell from the time an answer takes how many jobs others have.
+One thread fills it, others read.  Jobs that a caller may not see are not even looked at, so that
+nobody learns from the time an answer takes how many jobs others have.
 """
 
 import bisect
@@ -14,47 +14,49 @@ from collections.abc import Callable, Iterable, Iterator
 from backupexport_contract.reasons import Phase
 
 from backupexport_api.auth.claims import ProjectAccess
-from backupexport_api.jobs.cached_job import Job
+from backupexport_api.jobs.cached_job import CachedJob
 from backupexport_api.jobs.query import JobQuery, Position
 
 
 class JobIndex:
-    """Jobs, newest first."""
+    """Jobs by id, and for each project in order."""
 
-    def __init__(self, on_change: Callable[[str, Job | None], None] = lambda *_: None) -> None:
-        """`on_change` hears the id of each job that has changed, and its new state if any.
+    def __init__(
+        self, on_change: Callable[[str, CachedJob | None], None] = lambda *_: None
+    ) -> None:
+        """`on_change` is called with the id of each job that has changed, and the job or None.
 
-        It is called by whoever fills the index, in the order of the changes.
+        The thread that fills the index calls it, in the order of the changes.
         """
         self._on_change = on_change
         self._lock = threading.Lock()
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, CachedJob] = {}
         self._ids_of_names: dict[str, str] = {}
         self._order: list[Position] = []
         self._order_of_project: defaultdict[str, list[Position]] = defaultdict(list)
         self._phases: Counter[Phase] = Counter()
 
-    def put(self, job: Job) -> None:
-        """Add a job, or take its new version."""
+    def put(self, job: CachedJob) -> None:
+        """Add a job or replace it by its new version."""
         with self._lock:
             changed = {self._remove(job.name), job.job_id}
             self._add(job)
         self._tell(changed)
 
     def discard(self, name: str) -> None:
-        """Forget a job by its resource's name."""
+        """Remove the job of the resource with this name."""
         with self._lock:
             changed = {self._remove(name)}
         self._tell(changed)
 
-    def get(self, job_id: str) -> Job | None:
-        """Find a job by its id."""
-        # Not between two versions of it, when there is none.
+    def get(self, job_id: str) -> CachedJob | None:
+        """Return the job with this id."""
+        # `put` removes the old version before it adds the new one.
         with self._lock:
             return self._jobs.get(job_id)
 
-    def page(self, query: JobQuery, access: ProjectAccess) -> tuple[list[Job], bool]:
-        """The jobs that `query` asks for and `access` allows, and whether there are more."""
+    def page(self, query: JobQuery, access: ProjectAccess) -> tuple[list[CachedJob], bool]:
+        """Return the jobs that `query` asks for and `access` allows, and whether there are more."""
         with self._lock:
             jobs = (self._jobs[job_id] for _, job_id in self._newest_first(query, access))
             if query.status is not None:
@@ -63,7 +65,7 @@ class JobIndex:
         return found[: query.limit], len(found) > query.limit
 
     def count_by_phase(self) -> dict[Phase, int]:
-        """How many jobs there are in each phase."""
+        """Return how many jobs there are in each phase."""
         return {phase: self._phases[phase] for phase in Phase}
 
     def _tell(self, changed: set[str | None]) -> None:
@@ -71,10 +73,10 @@ class JobIndex:
             if job_id is not None:
                 self._on_change(job_id, self._jobs.get(job_id))
 
-    def _add(self, job: Job) -> None:
+    def _add(self, job: CachedJob) -> None:
         namesake = self._jobs.get(job.job_id)
         if namesake is not None:
-            # Somebody has named a resource after another one's uid, which has the older right.
+            # Somebody has named a resource after another one's uid; that one keeps the id.
             if namesake.uid == job.job_id:
                 return
             self._remove(namesake.name)
@@ -94,11 +96,11 @@ class JobIndex:
             orders = [self._order_of_project.get(project, []) for project in access.project_ids]
         return heapq.merge(*(_from(order, query.after) for order in orders), reverse=True)
 
-    def _orders_of(self, job: Job) -> tuple[list[Position], list[Position]]:
+    def _orders_of(self, job: CachedJob) -> tuple[list[Position], list[Position]]:
         return self._order, self._order_of_project[job.project_id]
 
     def _remove(self, name: str) -> str | None:
-        """Take a resource out; the id of its job, if there is one."""
+        """Remove the job of a resource; return its id if there was one."""
         job_id = self._ids_of_names.pop(name, None)
         if job_id is None:
             return None
@@ -112,6 +114,6 @@ class JobIndex:
 
 
 def _from(order: list[Position], after: Position | None) -> Iterator[Position]:
-    """Go through `order` backwards, beginning below `after`."""
+    """Yield the positions before `after`, the last one first."""
     end = len(order) if after is None else bisect.bisect_left(order, after)
     return (order[index] for index in range(end - 1, -1, -1))

@@ -1,7 +1,7 @@
-"""Who waits for changes of which job, and how they hear of one.
+"""Listeners to a job's changes.
 
-Changes come from the caches' thread and go to the event loop once each, however many wait there.
-Of a job that changes faster than somebody takes it, only the newest state is kept.
+The cache's thread publishes changes, and the event loop hands each to the job's listeners.  A
+listener keeps the newest state alone, however slowly it is taken.
 """
 
 import asyncio
@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from backupexport_api.jobs.cached_job import Job
+from backupexport_api.jobs.cached_job import CachedJob
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What has become of a job."""
+    """A job's new state."""
 
-    job: Job | None
-    """None where it is no more."""
+    job: CachedJob | None
+    """None where the job was deleted."""
 
 
-class JobWatch:
-    """One who waits for changes of one job; everything in here belongs to the event loop."""
+class JobListener:
+    """Gets the changes of one job; belongs to the event loop."""
 
     __slots__ = ("_latest", "_woken", "job_id")
 
@@ -31,58 +31,58 @@ class JobWatch:
         self._woken = asyncio.Event()
 
     def tell(self, change: Change) -> None:
-        """Have `change` taken next, instead of what was not taken yet."""
+        """Keep `change` for `take`, in place of one that was not taken."""
         self._latest = change
         self._woken.set()
 
     def wake(self) -> None:
-        """End a wait although nothing has changed."""
+        """End a `wait` although nothing has changed."""
         self._woken.set()
 
     def peek(self) -> Change | None:
-        """What `take` would give."""
+        """Return what `take` would return."""
         return self._latest
 
     def take(self) -> Change | None:
-        """The newest change since the last call, if any."""
+        """Return the newest change since the last call, if any."""
         latest, self._latest = self._latest, None
         self._woken.clear()
         return latest
 
     async def wait(self, seconds: float) -> None:
-        """Wait for `tell` or `wake`, so long at most."""
+        """Wait until `tell` or `wake` is called, for `seconds` at most."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._woken.wait()
 
 
-class JobWatches:
-    """All who wait, on one event loop."""
+class JobListeners:
+    """All listeners of one event loop."""
 
     def __init__(self) -> None:
-        self._watches: dict[str, set[JobWatch]] = {}
+        self._listeners: dict[str, set[JobListener]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @contextmanager
-    def watch(self, job_id: str) -> Iterator[JobWatch]:
-        """Hear of every change from now on; called on the event loop."""
+    def listen(self, job_id: str) -> Iterator[JobListener]:
+        """Return a listener to every change from now on; call it on the event loop."""
         self._loop = asyncio.get_running_loop()
-        watch = JobWatch(job_id)
-        self._watches.setdefault(job_id, set()).add(watch)
+        listener = JobListener(job_id)
+        self._listeners.setdefault(job_id, set()).add(listener)
         try:
-            yield watch
+            yield listener
         finally:
-            others = self._watches[job_id]
-            others.discard(watch)
+            others = self._listeners[job_id]
+            others.discard(listener)
             if not others:
-                del self._watches[job_id]
+                del self._listeners[job_id]
 
-    def publish(self, job_id: str, job: Job | None) -> None:
-        """Tell of a job's new state, or that it is gone; called from any thread."""
-        # Whoever comes later reads the new state by themselves: it was in the index before this.
-        if self._loop is not None and job_id in self._watches:
+    def publish(self, job_id: str, job: CachedJob | None) -> None:
+        """Tell listeners a job's new state, None where it was deleted; call it from any thread."""
+        # A later listener's request finds the new state in the index, which had it before this.
+        if self._loop is not None and job_id in self._listeners:
             self._loop.call_soon_threadsafe(self._tell_all, job_id, Change(job))
 
     def _tell_all(self, job_id: str, change: Change) -> None:
-        for watch in self._watches.get(job_id, ()):
-            watch.tell(change)
+        for listener in self._listeners.get(job_id, ()):
+            listener.tell(change)

@@ -1,4 +1,4 @@
-"""The query of GET /api/jobs: which jobs, how many, and from where on."""
+"""The query of GET /api/jobs: which jobs, how many, and after which one."""
 
 import base64
 import re
@@ -13,8 +13,8 @@ from pydantic_core import PydanticCustomError
 
 from backupexport_api.jobs.view import JobStatus
 
-# Where a job stands in the list: when it was created, in milliseconds since 1970, and its id.
 Position = tuple[int, str]
+"""Where a job stands in the list: its creation in milliseconds since 1970, and its id."""
 
 # 24 bytes in base64url: every text of this shape is some position, so OpenAPI can say all of it.
 _CURSOR = r"[A-Za-z0-9_-]{32}"
@@ -24,7 +24,7 @@ _PHASES = {status: phase for phase, status in REST_STATUS.items()}
 
 
 class JobQuery(BaseModel):
-    """What a list shows."""
+    """Which jobs a list shows."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -51,7 +51,7 @@ class JobQuery(BaseModel):
 
     @property
     def after(self) -> Position | None:
-        """The last job that the client has."""
+        """Where the last job that the client has stands."""
         if self.cursor is None:
             return None
         milliseconds, job_id = _POSITION.unpack(base64.urlsafe_b64decode(self.cursor))
@@ -59,6 +59,6 @@ class JobQuery(BaseModel):
 
 
 def cursor_after(position: Position) -> str:
-    """The cursor with which the list goes on behind `position`."""
+    """Return the cursor with which the list goes on after `position`."""
     milliseconds, job_id = position
     return base64.urlsafe_b64encode(_POSITION.pack(milliseconds, uuid.UUID(job_id).bytes)).decode()

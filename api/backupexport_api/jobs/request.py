@@ -1,4 +1,4 @@
-"""The body of POST /api/backup/export: what it may say."""
+"""The body of POST /api/backup/export, and the BackupExport that is made from it."""
 
 from datetime import datetime
 from typing import Any
@@ -45,12 +45,13 @@ class ExportRequest(ExportOptions):
 def export_manifest(
     request: ExportRequest, *, job_id: str, subject: str, created: datetime
 ) -> dict[str, Any]:
-    """Make the manifest; its name is the job id, so that one job can't be stored twice.
+    """Return the BackupExport to store, as a Kubernetes object without a status.
 
-    `subject` is any text, which an annotation may hold and a label may not.
+    Its name is the job id, so that one job can't be stored twice.  `subject` is any text, which an
+    annotation may hold and a label may not.
     """
     given = request.model_dump(exclude_none=True)
-    # The schema has defaults for these; saying them keeps an old record true when they change.
+    # Defaults are written, too: a later version may have others.
     spec = BackupExportSpec(**given)
     return {
         "apiVersion": names.API_VERSION,

@@ -10,11 +10,11 @@ from backupexport_contract.reasons import Phase
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel
 
+from backupexport_api.http.body import read_json
 from backupexport_api.http.openapi import job_links, problem_responses
-from backupexport_api.http.routing import Envelope, called_by, json_response
+from backupexport_api.http.routing import Envelope, called_by, data_response, json_response
 from backupexport_api.jobs import idempotency, problems
-from backupexport_api.jobs.cached_job import Job
-from backupexport_api.jobs.dependencies import JobId, Store, export_body, found_job, idempotency_key
+from backupexport_api.jobs.dependencies import JobId, Store, found_job
 from backupexport_api.jobs.query import JobQuery, cursor_after
 from backupexport_api.jobs.request import ExportRequest, export_manifest
 from backupexport_api.jobs.view import AcceptedView, JobView, accepted_view
@@ -61,7 +61,8 @@ async def list_jobs(
 
 async def show_job(job_id: JobId, caller: ReadingCaller, store: Store) -> Response:
     """Show how a job is doing. Polling is cheap."""
-    return _envelope(await found_job(job_id, caller, store))
+    job = await found_job(job_id, caller, store)
+    return data_response(job.json)
 
 
 async def _call_show_job(request: Request) -> Response:
@@ -102,15 +103,10 @@ async def cancel_job(job_id: JobId, caller: ReadingCaller, store: Store) -> Resp
         if cancelled is None:
             raise problems.job_not_found()
         job = cancelled
-    # Looked at after the write: it may have ended in the meantime.
+    # Checked after the write: it may have ended meanwhile.
     if job.phase in (Phase.SUCCEEDED, Phase.FAILED):
         raise problems.job_finished()
-    return _envelope(job, status=202)
-
-
-def _envelope(job: Job, status: int = 200) -> Response:
-    # What `response_model` says is in it was rendered when the record was made.
-    return json_response(b'{"data":%b}' % job.json, status)
+    return data_response(job.json, 202)
 
 
 IdempotencyKey = Annotated[
@@ -151,15 +147,14 @@ async def request_export(
         if not idempotency.is_repeated(earlier, body, caller.subject):
             raise problems.idempotency_key_reused()
         headers["Idempotency-Replayed"] = "true"
-    view = accepted_view(export).model_dump_json().encode()
-    return json_response(b'{"data":%b}' % view, 202, headers)
+    return data_response(accepted_view(export).model_dump_json().encode(), 202, headers)
 
 
 async def _call_request_export(request: Request) -> Response:
     # In this order: 401, then 429, then 400.
     caller = await exporting_caller(request)
-    key = idempotency_key(request)
-    body = await export_body(request)
+    key = idempotency.key_of(request.headers.getlist(idempotency.HEADER))
+    body = await read_json(request, ExportRequest)
     return await request_export(caller, request.app.state.store, body, key)
 
 

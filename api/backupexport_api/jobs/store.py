@@ -1,4 +1,4 @@
-"""What the routes need from whatever keeps the jobs."""
+"""The interface of the store of jobs; `kube/store.py` implements it."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.reasons import Phase
 
 from backupexport_api.auth.claims import ProjectAccess
-from backupexport_api.jobs.cached_job import Job
-from backupexport_api.jobs.listeners import JobWatch
+from backupexport_api.jobs.cached_job import CachedJob
+from backupexport_api.jobs.listeners import JobListener
 from backupexport_api.jobs.query import JobQuery
 
 
 class StoreUnavailableError(Exception):
-    """The store did not answer, or did not let us; `detail` is for the client.
+    """The store did not answer, or refused; `detail` is for the client.
 
-    The exception's own text says why and is for the log.
+    The exception's own text says why, for the log.
     """
 
     def __init__(self, detail: str, why: str) -> None:
@@ -25,69 +25,71 @@ class StoreUnavailableError(Exception):
 
 
 class StoreRefusedError(Exception):
-    """The store found our object wrong, which is a bug of ours."""
+    """The store found an object of ours invalid, which is a bug of ours."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredExport:
     """A BackupExport as the store has it."""
 
     export: BackupExport
     is_new: bool
-    """False where one of this name was there before, which was left as it is."""
+    """False where there was one of this name, which was left as it is."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cached:
-    """How much of one kind of resource is in memory, and how fresh it is."""
+class CacheState:
+    """How fresh the cache of one kind of resource is."""
 
     resource: str
     is_synced: bool
     age_seconds: float
-    """Time since the last word of the Kubernetes API; infinite before the first."""
+    """Seconds since the Kubernetes API was heard last; infinite before the first time."""
 
 
 class JobStore(Protocol):
     """Keeps jobs; each call answers within five seconds or raises StoreUnavailableError."""
 
-    async def find_job(self, job_id: str, access: ProjectAccess) -> Job | None:
-        """Find a job by its id; None only where it certainly does not exist or is not allowed.
+    async def find_job(self, job_id: str, access: ProjectAccess) -> CachedJob | None:
+        """Return the job with this id; None where it certainly doesn't exist or is not allowed.
 
         Both take the same time.
         """
 
-    def watch_job(self, job_id: str) -> AbstractContextManager[JobWatch]:
-        """Hear of a job's changes, whoever may see it, from now on; it costs the store nothing."""
+    def listen_to_job(self, job_id: str) -> AbstractContextManager[JobListener]:
+        """Listen to a job's changes from now on; whether the caller may see it is not checked."""
 
-    def known_job(self, job_id: str) -> Job | None:
-        """Find a job, whosever it is, at no cost: without asking the Kubernetes API."""
+    def known_job(self, job_id: str) -> CachedJob | None:
+        """Return a job from memory, whoever may see it, without a call to the Kubernetes API."""
 
-    async def list_jobs(self, query: JobQuery, access: ProjectAccess) -> tuple[list[Job], bool]:
-        """The allowed jobs that `query` asks for, newest first, and whether there are more."""
+    async def list_jobs(
+        self, query: JobQuery, access: ProjectAccess
+    ) -> tuple[list[CachedJob], bool]:
+        """Return the allowed jobs that `query` asks for, and whether there are more."""
 
     async def project_exists(self, project_id: str) -> bool:
-        """Tell whether an ExportTarget serves the project."""
+        """Return whether an ExportTarget serves the project."""
 
-    async def create_job(self, manifest: dict[str, Any]) -> Stored:
-        """Store a BackupExport for good, unless there is one of its name."""
+    async def create_job(self, manifest: dict[str, Any]) -> StoredExport:
+        """Store a BackupExport unless there is one of its name; return the stored one."""
 
     async def find_export(self, name: str) -> BackupExport | None:
-        """Read a BackupExport by its name."""
+        """Return the BackupExport with this name from the Kubernetes API, not from memory."""
 
-    async def cancel_job(self, job: Job) -> Job | None:
-        """Ask for a job's end; the job as it is then, or None where it is gone."""
+    async def cancel_job(self, job: CachedJob) -> CachedJob | None:
+        """Set `spec.cancel`; return the job as it is then, or None where it was deleted."""
 
     async def unready(self, *, with_kubernetes: bool) -> list[str]:
-        """List what keeps the store from serving, a phrase each; empty when it is ready.
+        """Return what keeps the store from serving, a phrase for each cause; empty when ready.
 
-        `with_kubernetes`: also whether the Kubernetes API answers now.
+        `with_kubernetes` asks also whether the Kubernetes API answers now.
         """
 
     async def close(self) -> None:
-        """Let go of what belongs to the event loop."""
+        """Close what belongs to the event loop."""
 
-    def cached(self) -> list[Cached]:
-        """Describe the caches."""
+    def cache_states(self) -> list[CacheState]:
+        """Return the state of each cache."""
 
     def count_by_phase(self) -> dict[Phase, int]:
-        """How many jobs there are in each phase."""
+        """Return how many jobs there are in each phase."""

@@ -1,4 +1,4 @@
-"""What the errors of both Kubernetes clients mean, the one that waits and the one that blocks."""
+"""What the errors of both Kubernetes clients, the asynchronous and the blocking one, mean."""
 
 import json
 from typing import Any, TypeAlias
@@ -22,7 +22,7 @@ ApiError: TypeAlias = client.ApiException | AioApiException
 API_ERRORS = (client.ApiException, AioApiException)
 CONFIGURATION_ERRORS = (config.ConfigException, aio_config.ConfigException)
 
-# Whatever can come out of a call that did not end with an answer.
+# All that a call can raise.
 CALL_ERRORS = (
     *API_ERRORS,
     *CONFIGURATION_ERRORS,
@@ -33,9 +33,9 @@ CALL_ERRORS = (
 
 
 def translated(error: Exception, when_late: str = UNREACHABLE) -> Exception:
-    """What one of CALL_ERRORS means to the store's users.
+    """Return the StoreUnavailableError or StoreRefusedError that one of CALL_ERRORS means.
 
-    `when_late` is the detail where the request was sent and no answer to it came.
+    `when_late` is its detail where the request was sent and no answer came.
     """
     if not isinstance(error, API_ERRORS):
         return StoreUnavailableError(
@@ -54,7 +54,7 @@ def translated(error: Exception, when_late: str = UNREACHABLE) -> Exception:
 
 
 def summary(error: object) -> str:
-    """One line for the log."""
+    """Return the error in one line, for the log."""
     if isinstance(error, API_ERRORS):
         message = _status_of(error).get("message") or error.reason
         return " ".join(f"Kubernetes API: {error.status} {message}".split())
@@ -63,19 +63,19 @@ def summary(error: object) -> str:
 
 
 def is_missing(error: ApiError, name: str) -> bool:
-    """Whether it is the object that there is none of: without the CRD every path answers 404."""
+    """Return whether it is this object that is missing: without the CRD every path answers 404."""
     details = _status_of(error).get("details") or {}
     return error.status == 404 and bool(details.get("name") == name)
 
 
 def is_another(error: ApiError) -> bool:
-    """Whether the object of this name has another uid than the patch names."""
+    """Return whether the object of this name has another uid than the patch."""
     causes = (_status_of(error).get("details") or {}).get("causes") or []
     return error.status == 422 and any(cause.get("field") == "metadata.uid" for cause in causes)
 
 
 def is_taken(error: ApiError) -> bool:
-    """Whether there is an object of this name already."""
+    """Return whether there is an object of this name already."""
     return bool(_status_of(error).get("reason") == "AlreadyExists")
 
 
@@ -92,13 +92,13 @@ def _was_never_sent(error: Exception) -> bool:
 
 
 def _cause_of(error: object) -> object:
-    """What urllib3 gave up over, without the URL and the count of retries around it."""
+    """Return the error that urllib3 gave up at, without the URL and the retries around it."""
     wrapped = isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason
     return wrapped or error
 
 
 def _status_of(error: ApiError) -> dict[str, Any]:
-    """The Status object of an answer, or an empty one."""
+    """Return the Status object (Kubernetes' meta/v1) of an answer, or an empty one."""
     try:
         status = json.loads(error.body or "")
     except ValueError:

@@ -1,8 +1,8 @@
 """A watch cache of one kind of resource, on the client library's SharedInformer.
 
-The informer keeps what its list function hands it.  That function is ours, so that the cache
-holds small parsed models, a dead connection is noticed, and an API server that is gone is
-asked once in a while instead of in a tight loop.
+SharedInformer keeps what its list function returns.  That function is ours: it parses objects into
+small ones, puts time limits on requests so that a dead connection is noticed, and pauses between
+calls while the API server is away, where the informer would ask without a pause.
 """
 
 import logging
@@ -10,17 +10,18 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 from backupexport_contract.kubernetes_model import ObjectMeta
 from kubernetes.informer import ADDED, BOOKMARK, DELETED, ERROR, MODIFIED, SharedInformer
 
-from backupexport_api.jobs.cached_job import Record
-from backupexport_api.kube.client import KubernetesLists
+from backupexport_api.jobs.cached_job import CachedResource
+from backupexport_api.kube.client import ListObjects
 from backupexport_api.kube.errors import CALL_ERRORS, summary
 
-T = TypeVar("T", bound=Record)
+T = TypeVar("T", bound=CachedResource)
 
 # The API server sends a bookmark about once a minute: a watch without a word for longer than
 # this is dead.
@@ -36,13 +37,13 @@ _STOP_SECONDS = 3.0
 _log = logging.getLogger(__name__)
 
 
-class Unreadable(Record):
-    """An object that our models don't understand, such as a newer version's during an upgrade."""
+class Unreadable(CachedResource):
+    """An object that our models can't read, such as a newer version's during an upgrade."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """What SharedInformer expects of a list's answer."""
+    """A list's answer as SharedInformer wants it."""
 
     items: list[Any]
     metadata: ObjectMeta
@@ -53,22 +54,22 @@ def _nothing(_: Any) -> None:
 
 
 class InformerSource(Generic[T]):
-    """Objects of one kind, as a watch shows them; reading never waits."""
+    """The cache of one kind of resource, filled by a watch; reading never waits."""
 
     def __init__(
         self,
-        lists: KubernetesLists,
+        list_objects: ListObjects,
         plural: str,
         parse: Callable[[dict[str, Any]], T],
         on_change: Callable[[T], None] = _nothing,
         on_gone: Callable[[str], None] = _nothing,
     ) -> None:
-        """`parse` raises ValueError for what it can't read.
+        """`parse` takes an object of this plural; it raises ValueError where it can't read it.
 
-        `on_change` sees every new version, `on_gone` the names of those that are no more or can't
-        be read any more; both are called from one thread.
+        `on_change` is called with every new version, `on_gone` with the name of each object that
+        was deleted or can't be read any more; both in one thread.
         """
-        self._lists = lists
+        self._list_objects = partial(list_objects, plural=plural)
         self._plural = plural
         self._parse = parse
         self._stopping = threading.Event()
@@ -87,26 +88,26 @@ class InformerSource(Generic[T]):
 
     @property
     def is_synced(self) -> bool:
-        """Whether the cache has ever been filled."""
+        """Whether the cache was ever filled."""
         return self._synced
 
     @property
     def age_seconds(self) -> float:
-        """How long ago the API server was heard last; infinite before the first time."""
+        """Seconds since the API server was heard last; infinite before the first time."""
         if self._last_contact is None:
             return float("inf")
         return time.monotonic() - self._last_contact
 
     def all(self) -> list[T]:
-        """Every object that can be read."""
+        """Return every object that can be read."""
         return [item for item in self._informer.cache.list() if not isinstance(item, Unreadable)]
 
     def start(self) -> None:
-        """Begin to fill the cache, in a thread of its own."""
+        """Start the thread that fills the cache."""
         self._informer.start()
 
     def stop(self) -> None:
-        """End the thread, or leave it to the end of the process when it is stuck."""
+        """End the thread; one that is stuck ends with the process."""
         self._stopping.set()
         # SharedInformer.stop joins without a time limit.
         stopper = threading.Thread(target=self._informer.stop, daemon=True)
@@ -114,10 +115,10 @@ class InformerSource(Generic[T]):
         stopper.join(_STOP_SECONDS)
 
     def _list_function(self) -> Callable[..., Any]:
-        """Make the informer's list function.
+        """Return the informer's list function.
 
-        Watch makes each event's object with `from_dict` of the class that the function is
-        annotated to return.
+        The library's Watch makes each event's object with `from_dict` of the class that this
+        function is annotated to return.
         """
         read = self._read
 
@@ -134,7 +135,7 @@ class InformerSource(Generic[T]):
         return list_or_watch
 
     def _pace(self) -> None:
-        """Wait where the last call is too recent: the informer itself retries at once."""
+        """Wait until the last call is long enough ago: the informer itself retries at once."""
         due = self._last_call + self._pause
         if self._stopping.wait(max(0.0, due - time.monotonic())):
             raise OSError("stopping")
@@ -144,9 +145,7 @@ class InformerSource(Generic[T]):
         items: list[Any] = []
         options: dict[str, Any] = {}
         while True:
-            page = self._lists.list_objects(
-                self._plural, limit=_PAGE, _request_timeout=_LIST_TIMEOUT, **options
-            )
+            page = self._list_objects(limit=_PAGE, _request_timeout=_LIST_TIMEOUT, **options)
             items += [self._read(item) for item in page["items"]]
             metadata = page["metadata"]
             if not metadata.get("continue"):
@@ -161,8 +160,8 @@ class InformerSource(Generic[T]):
     def _watch(self, options: dict[str, Any]) -> Any:
         # The informer asks for a watch only once the list is in the cache.
         self._synced = True
-        response = self._lists.list_objects(
-            self._plural, allow_watch_bookmarks=True, _request_timeout=_WATCH_TIMEOUT, **options
+        response = self._list_objects(
+            allow_watch_bookmarks=True, _request_timeout=_WATCH_TIMEOUT, **options
         )
         self._in_contact()
         return response
@@ -197,7 +196,7 @@ class InformerSource(Generic[T]):
 
 
 class _InformerNoise(logging.Filter):
-    """Drops the informer's stack traces of what `_failed` says in one line."""
+    """Drops the informer's stack traces of errors that `_failed` logs in one line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None

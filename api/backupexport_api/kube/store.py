@@ -1,4 +1,4 @@
-"""Jobs as BackupExports in the Kubernetes API: writes go there, reads come from a watch cache."""
+"""The JobStore on the Kubernetes API: writes go there, reads come from watch caches."""
 
 import asyncio
 import time
@@ -12,12 +12,17 @@ from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.reasons import Phase
 
 from backupexport_api.auth.claims import ProjectAccess
-from backupexport_api.jobs.cached_job import Job, Target
+from backupexport_api.jobs.cached_job import CachedJob, CachedTarget
 from backupexport_api.jobs.index import JobIndex
-from backupexport_api.jobs.listeners import JobWatch, JobWatches
+from backupexport_api.jobs.listeners import JobListener, JobListeners
 from backupexport_api.jobs.query import JobQuery
-from backupexport_api.jobs.store import Cached, Stored, StoreRefusedError, StoreUnavailableError
-from backupexport_api.kube.client import KubernetesLists, KubernetesObjects
+from backupexport_api.jobs.store import (
+    CacheState,
+    StoredExport,
+    StoreRefusedError,
+    StoreUnavailableError,
+)
+from backupexport_api.kube.client import KubernetesObjects, ListObjects
 from backupexport_api.kube.errors import CALL_ERRORS, UNREACHABLE, summary, translated
 from backupexport_api.kube.informer import InformerSource
 
@@ -48,22 +53,22 @@ class KubernetesJobStore:
 
     def __init__(
         self,
-        lists: KubernetesLists,
+        list_objects: ListObjects,
         objects: KubernetesObjects,
         observe_call: Callable[[str, str, float], None] = lambda *_: None,
     ) -> None:
-        """`observe_call` is told of each call's verb, its outcome and how many seconds it took."""
+        """`observe_call` is called with each call's verb, outcome and duration in seconds."""
         self._objects = objects
         self._observe_call = observe_call
-        self._watches = JobWatches()
-        self._index = JobIndex(self._watches.publish)
+        self._listeners = JobListeners()
+        self._index = JobIndex(self._listeners.publish)
         self._exports = InformerSource(
-            lists, names.EXPORT_PLURAL, Job.of, self._index.put, self._index.discard
+            list_objects, names.EXPORT_PLURAL, CachedJob.of, self._index.put, self._index.discard
         )
-        self._targets = InformerSource(lists, names.TARGET_PLURAL, Target.of)
+        self._targets = InformerSource(list_objects, names.TARGET_PLURAL, CachedTarget.of)
 
     def start(self) -> None:
-        """Begin to fill the caches."""
+        """Start to fill the caches."""
         self._exports.start()
         self._targets.start()
 
@@ -73,55 +78,54 @@ class KubernetesJobStore:
         self._targets.stop()
 
     async def close(self) -> None:
-        """Close the connections that belong to the event loop."""
+        """Close the client of the event loop."""
         await self._objects.close()
 
-    async def find_job(self, job_id: str, access: ProjectAccess) -> Job | None:
-        """Find a job in the cache, else by one direct read: another replica may just have made it.
+    async def find_job(self, job_id: str, access: ProjectAccess) -> CachedJob | None:
+        """Return a job from the cache, else by one read: another replica may just have made it.
 
-        That read goes by name, so it can't find a kubectl-made job, whose id is its uid: those
-        are known from the cache alone.
+        The read goes by name, so it can't find an export made with kubectl, whose job id is its
+        uid: those are found in the cache alone.
         """
         cached = self._index.get(job_id)
         if cached is not None and access.allows(cached.project_id):
             return cached
-        # For a job that is not the caller's, as much work as for one that doesn't exist: the
+        # A job that the caller may not see costs the same read as one that doesn't exist: else the
         # time that a 404 takes would tell them apart.
         name = job_id if cached is None else str(uuid.uuid4())
         found = await self._get(name, _LOOK_UP_SECONDS)
         if found is not None and access.allows(found["spec"]["projectId"]):
             return _readable(found)
-        # Said of a hidden job, too: here as well, nothing may tell it from a missing one.
-        if not self._exports.is_synced:
-            raise StoreUnavailableError(_NOT_SYNCED, "the cache is not synced")
+        # For a job that the caller may not see, too.
+        self._require_sync()
         return None
 
-    def watch_job(self, job_id: str) -> AbstractContextManager[JobWatch]:
-        """Hear what the cache hears."""
-        return self._watches.watch(job_id)
+    def listen_to_job(self, job_id: str) -> AbstractContextManager[JobListener]:
+        """Listen to the cache."""
+        return self._listeners.listen(job_id)
 
-    def known_job(self, job_id: str) -> Job | None:
-        """Find a job in the cache alone."""
-        if not self._exports.is_synced:
-            raise StoreUnavailableError(_NOT_SYNCED, "the cache is not synced")
+    def known_job(self, job_id: str) -> CachedJob | None:
+        """Return a job from the cache alone."""
+        self._require_sync()
         return self._index.get(job_id)
 
-    async def list_jobs(self, query: JobQuery, access: ProjectAccess) -> tuple[list[Job], bool]:
-        """List from the cache."""
-        if not self._exports.is_synced:
-            raise StoreUnavailableError(_NOT_SYNCED, "the cache is not synced")
+    async def list_jobs(
+        self, query: JobQuery, access: ProjectAccess
+    ) -> tuple[list[CachedJob], bool]:
+        """Return a page from the cache."""
+        self._require_sync()
         return self._index.page(query, access)
 
     async def project_exists(self, project_id: str) -> bool:
-        """Look into the cache, else ask once: a target may just have been made."""
+        """Look into the cache, else list once: a target may just have been made."""
         if any(target.project_id == project_id for target in self._targets.all()):
             return True
         selector = f"spec.projectId={project_id}"
         asked = self._objects.are_there(names.TARGET_PLURAL, selector)
         return await self._call("list", _LOOK_UP_SECONDS, asked)
 
-    async def create_job(self, manifest: dict[str, Any]) -> Stored:
-        """Store a BackupExport; where one of its name is there, read that one."""
+    async def create_job(self, manifest: dict[str, Any]) -> StoredExport:
+        """Store a BackupExport; where there is one of its name, read that one."""
         made = await self._call(
             "create",
             _CALL_SECONDS,
@@ -129,20 +133,20 @@ class KubernetesJobStore:
             when_late=_UNKNOWN_OUTCOME,
         )
         if made is not None:
-            return Stored(BackupExport.model_validate(made), is_new=True)
+            return StoredExport(BackupExport.model_validate(made), is_new=True)
         present = await self.find_export(manifest["metadata"]["name"])
         if present is None:
             raise StoreUnavailableError(_VANISHED, "created, found taken, then not found")
-        return Stored(present, is_new=False)
+        return StoredExport(present, is_new=False)
 
     async def find_export(self, name: str) -> BackupExport | None:
         """Read a BackupExport from the Kubernetes API."""
         found = await self._get(name, _LOOK_UP_SECONDS)
         return None if found is None else BackupExport.model_validate(found)
 
-    async def cancel_job(self, job: Job) -> Job | None:
-        """Set spec.cancel; the operator does the rest."""
-        # With its uid, so that another project's job that has taken the name is left alone.
+    async def cancel_job(self, job: CachedJob) -> CachedJob | None:
+        """Set `spec.cancel`; the operator does the rest."""
+        # With the uid, so that another project's export that has taken the name is left alone.
         patch = {"metadata": {"uid": job.uid}, "spec": {"cancel": True}}
         patched = await self._call(
             "patch",
@@ -153,10 +157,10 @@ class KubernetesJobStore:
         return None if patched is None else _readable(patched)
 
     async def unready(self, *, with_kubernetes: bool) -> list[str]:
-        """List what is not synced or does not answer."""
+        """Return what is not synced or doesn't answer."""
         missing = [
             f"the cache of {cache.resource} {state}"
-            for cache in self.cached()
+            for cache in self.cache_states()
             if (state := _state_of(cache, may_be_old=not with_kubernetes))
         ]
         if with_kubernetes:
@@ -167,16 +171,20 @@ class KubernetesJobStore:
                 missing.append("the Kubernetes API does not answer")
         return missing
 
-    def cached(self) -> list[Cached]:
-        """Describe both caches."""
+    def cache_states(self) -> list[CacheState]:
+        """Return the state of both caches."""
         return [
-            Cached(names.EXPORT_PLURAL, self._exports.is_synced, self._exports.age_seconds),
-            Cached(names.TARGET_PLURAL, self._targets.is_synced, self._targets.age_seconds),
+            CacheState(names.EXPORT_PLURAL, self._exports.is_synced, self._exports.age_seconds),
+            CacheState(names.TARGET_PLURAL, self._targets.is_synced, self._targets.age_seconds),
         ]
 
     def count_by_phase(self) -> dict[Phase, int]:
         """Count what the cache holds."""
         return self._index.count_by_phase()
+
+    def _require_sync(self) -> None:
+        if not self._exports.is_synced:
+            raise StoreUnavailableError(_NOT_SYNCED, "the cache is not synced")
 
     async def _get(self, name: str, seconds: float) -> dict[str, Any] | None:
         asked = self._objects.get(names.EXPORT_PLURAL, name)
@@ -185,7 +193,7 @@ class KubernetesJobStore:
     async def _call(
         self, verb: str, seconds: float, asked: Awaitable[T], *, when_late: str = UNREACHABLE
     ) -> T:
-        """Wait for an answer for `seconds` at most, and say what its lack means."""
+        """Wait for an answer for `seconds` at most; raises `translated` errors."""
         started = time.monotonic()
         outcome = "error"
         try:
@@ -202,15 +210,15 @@ class KubernetesJobStore:
         return answer
 
 
-def _readable(data: dict[str, Any]) -> Job:
+def _readable(data: dict[str, Any]) -> CachedJob:
     try:
-        return Job.of(data)
+        return CachedJob.of(data)
     except ValueError:
         name = data["metadata"]["name"]
         raise StoreRefusedError(f"BackupExport {name} is not understood by this version") from None
 
 
-def _state_of(cache: Cached, *, may_be_old: bool) -> str | None:
+def _state_of(cache: CacheState, *, may_be_old: bool) -> str | None:
     if not cache.is_synced:
         return "is not synced"
     # An old cache is better than none: without the Kubernetes API reading goes on from it.

@@ -1,4 +1,7 @@
-"""Who calls, counted against their limits: the dependencies of routes."""
+"""Dependencies of routes that authenticate a caller and count the request against a limit.
+
+Both raise ProblemError (401, 429, 503).
+"""
 
 from typing import Annotated
 
@@ -10,7 +13,7 @@ from backupexport_api.limits.rate_limit import RateLimits
 
 
 class _Reading(BearerToken):
-    """Counts after authenticating: one dependency where two would cost each poll more."""
+    """Counts a read.  Two dependencies, one to authenticate, would cost each poll more."""
 
     async def __call__(self, request: Request) -> Caller:
         caller = await super().__call__(request)

@@ -1,8 +1,4 @@
-"""Counting in fixed windows, in this process alone.
-
-The limits library's memory starts a thread every ten milliseconds while there are requests, and
-those threads take a fifth of the time that a poll may cost.
-"""
+"""How often each caller may ask: exports in a moving window, anything else in fixed ones."""
 
 import hashlib
 import math
@@ -15,78 +11,36 @@ import limits
 from fastapi import Request
 from limits import RateLimitItem
 from slowapi import Limiter
-from slowapi.errors import RateLimitExceeded
 
 from backupexport_api.http.problems import ProblemError
 from backupexport_api.http.request_context import add_response_headers
 from backupexport_api.limits.settings import LimitSettings
-from backupexport_api.limits.storage import FallbackStorage, QuietMemory
+from backupexport_api.limits.storage import ExportMemory, SharedExportStorage
 
-
-@dataclass(slots=True)
-class _Window:
-    ends_at: float
-    count: int = 0
-
-
-class FixedWindow:
-    """At most `amount` hits of each key in `seconds`; not for several threads."""
-
-    def __init__(self, amount: int, seconds: int) -> None:
-        self._amount = amount
-        self._seconds = seconds
-        self._windows: dict[str, _Window] = {}
-        self._most_windows = 1000
-
-    def hit(self, key: str) -> tuple[bool, int, float]:
-        """Count one; whether it was too many, how many are left, when the window ends."""
-        now = time.time()
-        window = self._windows.get(key)
-        if window is None or window.ends_at <= now:
-            window = self._windows[key] = _Window(now + self._seconds)
-            self._forget(now)
-        window.count += 1
-        return window.count > self._amount, max(0, self._amount - window.count), window.ends_at
-
-    def _forget(self, now: float) -> None:
-        """Drop windows that are over, seldom enough to cost nothing."""
-        if len(self._windows) > self._most_windows:
-            self._windows = {
-                key: window for key, window in self._windows.items() if window.ends_at > now
-            }
-            self._most_windows = max(1000, 2 * len(self._windows))
-
-
-Kind = Literal["export", "read", "link"]
+LimitName = Literal["export", "read", "link"]
 
 
 class RateLimits:
     """The limits of one app; each `check_…` raises ProblemError (429).
 
     `check_export` and `check_read` expect `request.state.subject`, which authentication sets.
-    `on_refused` is told of every refusal.
+    `on_refused` is called with the limit's name at every refusal.
     """
 
     def __init__(
-        self, settings: LimitSettings, on_refused: Callable[[Kind], None] = lambda _: None
+        self, settings: LimitSettings, on_refused: Callable[[LimitName], None] = lambda _: None
     ) -> None:
         self.on_refused = on_refused
         url = settings.rate_limit_storage_url.get_secret_value()
         self.counting_exports_blocks = url != "memory://"
+        storage = SharedExportStorage if self.counting_exports_blocks else ExportMemory
+        self._export_limit = limits.parse(settings.export_rate_limit)
         self._exports = Limiter(
             key_func=_key_of,
             strategy="moving-window",
-            storage_uri=FallbackStorage.URI if self.counting_exports_blocks else QuietMemory.URI,
+            storage_uri=storage.URI,
             storage_options={"shared_url": url} if self.counting_exports_blocks else {},
-            key_style="endpoint",
-        )
-
-        # slowapi finds the limits of a function by its name.
-        @self._exports.limit(settings.export_rate_limit)  # type: ignore[untyped-decorator]
-        def count_export(request: Request) -> None:
-            del request
-
-        self._count_export = count_export
+        ).limiter
         self._read_limit = limits.parse(settings.read_rate_limit)
         # Reads cost next to nothing, so each replica counts its own; one number for each subject,
         # where a moving window would be a list of times.
@@ -94,29 +48,25 @@ class RateLimits:
         self._links = FixedWindow(self._read_limit.amount, self._read_limit.get_expiry())
 
     def check_export(self, request: Request) -> None:
-        """Count a request for an export; with a storage elsewhere it blocks while that is asked."""
-        exceeded = False
-        try:
-            self._count_export(request=request)
-        except RateLimitExceeded:
-            exceeded = True
-        limit, identifiers = request.state.view_rate_limit
-        reset, remaining = self._exports.limiter.get_window_stats(limit, *identifiers)
-        self._answer("export", request, limit, exceeded, reset, remaining)
+        """Count a request for an export; blocks where `counting_exports_blocks` says so."""
+        key = _key_of(request)
+        exceeded = not self._exports.hit(self._export_limit, key)
+        reset, remaining = self._exports.get_window_stats(self._export_limit, key)
+        self._answer("export", request, self._export_limit, exceeded, reset, remaining)
 
     def check_read(self, request: Request) -> None:
-        """Count anything else; quick enough for the event loop."""
+        """Count any other request with a token; does not block."""
         exceeded, remaining, reset = self._reads.hit(request.state.subject)
         self._answer("read", request, self._read_limit, exceeded, reset, remaining)
 
     def check_link(self, request: Request, link: str) -> None:
-        """Count a request by a link that is good, in place of a subject."""
+        """Count a request by a good link; `link` stands for the subject."""
         exceeded, remaining, reset = self._links.hit(link)
         self._answer("link", request, self._read_limit, exceeded, reset, remaining)
 
     def _answer(
         self,
-        kind: Kind,
+        name: LimitName,
         request: Request,
         limit: RateLimitItem,
         exceeded: bool,
@@ -128,7 +78,7 @@ class RateLimits:
         headers = _headers(limit.amount, remaining, reset)
         add_response_headers(request, headers)
         if exceeded:
-            self.on_refused(kind)
+            self.on_refused(name)
             raise ProblemError(
                 429,
                 "rate_limited",
@@ -138,14 +88,56 @@ class RateLimits:
             )
 
 
+class FixedWindow:
+    """At most `amount` hits of each key in `seconds`, in this process; not for several threads.
+
+    The limits library's memory starts a thread every ten milliseconds while there are requests,
+    which costs each poll several times what this does.
+    """
+
+    def __init__(self, amount: int, seconds: int) -> None:
+        self._amount = amount
+        self._seconds = seconds
+        self._windows: dict[str, _Window] = {}
+        self._most_windows = 1000
+
+    def hit(self, key: str) -> tuple[bool, int, float]:
+        """Count one.
+
+        Returns whether it was too many, how many are left, and when the window ends, in seconds
+        since 1970.
+        """
+        now = time.time()
+        window = self._windows.get(key)
+        if window is None or window.ends_at <= now:
+            window = self._windows[key] = _Window(now + self._seconds)
+            self._forget(now)
+        window.count += 1
+        return window.count > self._amount, max(0, self._amount - window.count), window.ends_at
+
+    def _forget(self, now: float) -> None:
+        """Drop windows that are over, where there are twice as many as after the last time."""
+        if len(self._windows) > self._most_windows:
+            self._windows = {
+                key: window for key, window in self._windows.items() if window.ends_at > now
+            }
+            self._most_windows = max(1000, 2 * len(self._windows))
+
+
+@dataclass(slots=True)
+class _Window:
+    ends_at: float
+    count: int = 0
+
+
 def _key_of(request: Request) -> str:
-    """A subject's key: a hash, because a sub is any text, may be an address, and is logged."""
+    """Return a hash of the subject: a sub is any text, may be an address, and keys are logged."""
     subject: str = request.state.subject
     return hashlib.sha256(subject.encode()).hexdigest()
 
 
 def _headers(amount: int, remaining: int, reset: float) -> dict[str, str]:
-    # Rounded up past the whole second, so that whoever waits that long gets through.
+    # Rounded up past the whole second: a client that waits that long gets through.
     seconds = max(1, math.floor(reset - time.time()) + 1)
     return {
         "RateLimit-Limit": str(amount),

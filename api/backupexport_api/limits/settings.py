@@ -1,4 +1,4 @@
-"""The settings of rate limits."""
+"""The settings of rate limits; slots are set with what takes them."""
 
 import limits
 from pydantic import Field, SecretStr, field_validator

@@ -1,15 +1,18 @@
-"""How many there may be at once of what holds memory for as long as its client reads."""
+"""How many streams and downloads there may be at once: each holds memory until its client is done.
+
+Slots are counted in all and for each caller; downloads by links also together.
+"""
 
 from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-Taken = Literal["taken", "caller_full", "full"]
-"""Whether a place was taken, or which places have run out."""
+TakeResult = Literal["taken", "caller_full", "full"]
+"""Whether a slot was taken, or why not: the caller has as many as it may, or all are taken."""
 
 
 class CallerSlots:
-    """Places, in all and of each caller."""
+    """`most` slots in all, and `most_each` for each caller."""
 
     def __init__(self, most: int, most_each: int) -> None:
         self.most_each = most_each
@@ -18,11 +21,11 @@ class CallerSlots:
 
     @property
     def taken(self) -> int:
-        """How many places are taken."""
+        """How many slots are taken."""
         return self._taken.total()
 
-    def take(self, caller: str) -> Taken:
-        """Take a place, if there is one; `release` it."""
+    def take(self, caller: str) -> TakeResult:
+        """Take a slot if there is one; `release` it."""
         # get: counting must not leave a zero for everybody who was ever refused.
         if self._taken.get(caller, 0) >= self.most_each:
             return "caller_full"
@@ -32,33 +35,28 @@ class CallerSlots:
         return "taken"
 
     def release(self, caller: str) -> None:
-        """Give a place back."""
+        """Give a slot back."""
         self._taken[caller] -= 1
         if not self._taken[caller]:
             del self._taken[caller]
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """Whose places a download takes."""
+class SlotOwner:
+    """Whose slots a download takes."""
 
-    owner: str
+    name: str
     """A sub; of a link the project."""
     is_link: bool
 
     @property
     def key(self) -> str:
-        """Its name among all, whatever subs and projects are called."""
-        return f"{'links' if self.is_link else 'sub'} {self.owner}"
+        """A name of its own among subs and projects, whatever those are called."""
+        return f"{'links' if self.is_link else 'sub'} {self.name}"
 
 
-def most_by_links(most: int, most_each: int) -> int:
-    """How many of `most` all links together may have: what leaves a caller its share, or half."""
-    return most - min(most_each, most // 2)
-
-
-class DownloadPlaces:
-    """The places of one replica."""
+class DownloadSlots:
+    """The slots of one replica for downloads."""
 
     def __init__(self, most: int, most_each: int) -> None:
         self.most_each = most_each
@@ -67,16 +65,21 @@ class DownloadPlaces:
         self._most_by_links = most_by_links(most, most_each)
         self._taken_by_links = 0
 
-    def take(self, share: Share) -> Taken:
-        """Take a place, if there is one; `release` it."""
-        if share.is_link and self._taken_by_links >= self._most_by_links:
+    def take(self, owner: SlotOwner) -> TakeResult:
+        """Take a slot if there is one; `release` it."""
+        if owner.is_link and self._taken_by_links >= self._most_by_links:
             return "full"
-        taken = self._slots.take(share.key)
-        if taken == "taken":
-            self._taken_by_links += share.is_link
-        return taken
+        result = self._slots.take(owner.key)
+        if result == "taken":
+            self._taken_by_links += owner.is_link
+        return result
 
-    def release(self, share: Share) -> None:
-        """Give a place back."""
-        self._slots.release(share.key)
-        self._taken_by_links -= share.is_link
+    def release(self, owner: SlotOwner) -> None:
+        """Give a slot back."""
+        self._slots.release(owner.key)
+        self._taken_by_links -= owner.is_link
+
+
+def most_by_links(most: int, most_each: int) -> int:
+    """Return how many of `most` slots links may have: they leave a caller's share, or half."""
+    return most - min(most_each, most // 2)

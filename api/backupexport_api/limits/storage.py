@@ -1,7 +1,8 @@
-"""Where exports are counted: in one storage for all replicas, and in memory while that is away.
+"""Where requests for exports are counted: in one storage for all replicas, or in memory.
 
-slowapi has a fallback of its own, but there a second request that fails at the same time is a
-500, and up to a minute passes before it looks for the storage again.
+While the storage of all replicas is away, each counts in its memory.  slowapi has a fallback of
+its own, but there a second request that fails at the same time is a 500, and up to a minute passes
+before it looks for the storage again.
 """
 
 import logging
@@ -15,11 +16,11 @@ from limits.storage import MemoryStorage, RedisStorage, storage_from_string
 
 _log = logging.getLogger(__name__)
 
-# What a storage that hangs may cost a request, and how often one request pays for it.
+# What a storage that hangs may cost a request, and how often a request pays it.
 _TIMEOUT_SECONDS = 0.25
 _PAUSE_SECONDS = 1.0
 
-_FEW_KEYS = 1000
+_FORGET_SECONDS = 60.0
 
 # Made from a URL, a client of redis-py tries once, so these are the whole wait.
 _REDIS_OPTIONS: dict[str, Any] = {
@@ -28,38 +29,26 @@ _REDIS_OPTIONS: dict[str, Any] = {
 }
 
 
-class _NeverDue(threading.Timer):
-    """What the library takes for a timer that runs already, and so starts none."""
+class ExportMemory(MemoryStorage):
+    """The memory of one process; known to limits by its scheme.
 
-    def __init__(self) -> None:
-        super().__init__(0, lambda: None)
-
-    def is_alive(self) -> bool:
-        return True
-
-
-class QuietMemory(MemoryStorage):
-    """A memory that forgets when it has grown.
-
-    The library's own looks at every key in a new thread, a hundred times a second.
+    The library's own looks at every key in a new thread, up to a hundred times a second, and
+    keeps the keys themselves for ever.
     """
 
-    STORAGE_SCHEME = ["memory+quiet"]  # noqa: RUF012 - as limits declares it
+    STORAGE_SCHEME = ["memory+exports"]  # noqa: RUF012 - as limits declares it
     URI = f"{STORAGE_SCHEME[0]}://"
 
-    def __init__(self, uri: str) -> None:
-        super().__init__(uri)
-        self.timer.cancel()
-        self.timer = _NeverDue()
-        self._most_keys = _FEW_KEYS
-
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count a request; whether it was within the limit."""
+        """Count a request; return whether it was within the limit."""
+        # While this timer runs the library starts none.
+        if not self.timer.is_alive():
+            self.timer = threading.Timer(_FORGET_SECONDS, self._forget)
+            self.timer.daemon = True
+            self.timer.start()
         acquired = super().acquire_entry(key, limit, expiry, amount)
         with self.locks[key]:
             del self.events.get(key, [])[limit:]
-        if len(self.events) > self._most_keys:
-            self._forget()
         return acquired
 
     def _forget(self) -> None:
@@ -70,16 +59,15 @@ class QuietMemory(MemoryStorage):
                 if not entries or entries[0].expiry <= time.time():
                     self.events.pop(key, None)
                     self.locks.pop(key, None)
-        self._most_keys = max(_FEW_KEYS, 2 * len(self.events))
 
 
-class FallbackStorage(QuietMemory):
-    """A memory that asks another storage first; known to limits by its scheme.
+class SharedExportStorage(ExportMemory):
+    """A storage that all replicas share, and this process's memory while that is away.
 
-    What the other storage counts is counted here too, so that losing it is not a fresh start.
+    What the shared storage counts is counted in memory, too, so that losing it is no fresh start.
     """
 
-    STORAGE_SCHEME = ["memory+shared"]  # noqa: RUF012 - as limits declares it
+    STORAGE_SCHEME = ["shared+exports"]  # noqa: RUF012 - as limits declares it
     URI = f"{STORAGE_SCHEME[0]}://"
 
     def __init__(self, uri: str, *, shared_url: str) -> None:
@@ -89,7 +77,7 @@ class FallbackStorage(QuietMemory):
         self._look_again_at: float | None = None
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count a request; whether it was within the limit."""
+        """Count a request; return whether it was within the limit."""
         acquired = None
         if self._may_ask():
             try:
@@ -104,7 +92,7 @@ class FallbackStorage(QuietMemory):
         return acquired_here if acquired is None else acquired
 
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        """When the window's oldest request came, and how many are in it."""
+        """Return when the oldest request came (seconds since 1970), and how many there are."""
         if self._look_again_at is None:
             try:
                 return self._shared.get_moving_window(key, limit, expiry)
@@ -113,7 +101,7 @@ class FallbackStorage(QuietMemory):
         return super().get_moving_window(key, limit, expiry)
 
     def _may_ask(self) -> bool:
-        """True while the storage is there, else for one request a pause."""
+        """Return True while the shared storage is there, else for one request a pause."""
         with self._lock:
             now = time.monotonic()
             if self._look_again_at is None:
@@ -143,7 +131,7 @@ class FallbackStorage(QuietMemory):
 
 
 def _connect(url: str) -> RedisStorage:
-    """No connection is made yet; ConfigurationError where the URL is none that can be used."""
+    """Make the client, which connects later; ConfigurationError where it can't use the URL."""
     try:
         if url.startswith("rediss://"):
             options = _REDIS_OPTIONS | {"ssl_exclude_verify_flags": [TOO_STRICT]}

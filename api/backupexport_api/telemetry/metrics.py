@@ -1,6 +1,11 @@
-"""How a download ends."""
+"""The metrics of one process, under the names that docs and alerts have.
+
+Requests, calls to the Kubernetes API, refusals, streams and downloads are counted as they happen;
+jobs and caches are read from the store at each scrape.
+"""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Literal, get_args
 
 from prometheus_client import (
@@ -19,76 +24,63 @@ from prometheus_client.registry import Collector
 
 from backupexport_api.jobs.store import JobStore
 
-Outcome = Literal["complete", "vanished", "stalled", "failed", "interrupted"]
-"""`vanished`: the client closed the connection; `stalled`: it took nothing for too long;
-`failed`: the volume did; `interrupted`: this process ended.
-"""
-
-OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
-
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
+DownloadOutcome = Literal["complete", "vanished", "stalled", "failed", "interrupted"]
+"""How a download ends.  `vanished`: the client closed the connection; `stalled`: it took too
+little for too long; `failed`: the volume did; `interrupted`: this process ended.
+"""
+
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-# From a job that is in memory to a call that is given up.
+# Seconds: from a job that is in memory to a call that is given up.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Metrics:
-    """The metrics of one process."""
+    """Counts what happens; each instance has a registry of its own."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
-        self._requests = Histogram(
+        counter = partial(Counter, registry=self._registry)
+        gauge = partial(Gauge, registry=self._registry)
+        histogram = partial(Histogram, buckets=_BUCKETS, registry=self._registry)
+        self._requests = histogram(
             "http_request_duration_seconds",
             "How long requests took, by the template of their route.",
             ("method", "route", "status"),
-            buckets=_BUCKETS,
-            registry=self._registry,
         )
-        self._calls = Histogram(
+        self._calls = histogram(
             "backupexport_kubernetes_request_duration_seconds",
             "How long calls to the Kubernetes API took, watches aside.",
             ("verb", "outcome"),
-            buckets=_BUCKETS,
-            registry=self._registry,
         )
-        self._refusals = Counter(
+        self._refusals = counter(
             "backupexport_rate_limit_refusals_total",
             "Requests that were answered 429.",
             ("limit",),
-            registry=self._registry,
         )
-        self.event_streams = Gauge(
-            "backupexport_event_streams",
-            "Streams of a job's events that are open.",
-            registry=self._registry,
+        self.event_streams = gauge(
+            "backupexport_event_streams", "Streams of a job's events that are open."
         )
-        self._downloads = Counter(
-            "backupexport_downloads_total",
-            "Downloads that have ended, and how.",
-            ("outcome",),
-            registry=self._registry,
+        self._downloads = counter(
+            "backupexport_downloads_total", "Downloads that have ended, and how.", ("outcome",)
         )
-        self._sent = Counter(
-            "backupexport_download_sent_bytes_total",
-            "Bytes of bodies of downloads.",
-            registry=self._registry,
+        self.sent_bytes = counter(
+            "backupexport_download_sent_bytes_total", "Bytes of bodies of downloads."
         )
-        self._under_way = Gauge(
-            "backupexport_downloads_under_way",
-            "Downloads that are being sent.",
-            registry=self._registry,
+        self.downloads_under_way = gauge(
+            "backupexport_downloads_under_way", "Downloads that are being sent."
         )
         # A series that is there from the start can be seen to rise from 0 to 1.
-        for outcome in OUTCOMES:
+        for outcome in get_args(DownloadOutcome):
             self._downloads.labels(outcome)
         for limit in ("export", "read", "link"):
             self._refusals.labels(limit)
 
     def watch(self, store: JobStore) -> None:
-        """Tell of `store`'s jobs and caches, too."""
+        """Show `store`'s jobs and caches, too."""
         self._registry.register(_StoreCollector(store))
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -104,32 +96,24 @@ class Metrics:
         """Count one 429."""
         self._refusals.labels(limit).inc()
 
-    def count_download_start(self) -> None:
-        """Count a download that begins."""
-        self._under_way.inc()
-
-    def count_sent(self, amount: int) -> None:
-        """Count bytes of a download."""
-        self._sent.inc(amount)
-
-    def count_download_end(self, outcome: Outcome) -> None:
-        """Count a download that has begun and ended."""
-        self._under_way.dec()
+    def count_download_end(self, outcome: DownloadOutcome) -> None:
+        """Count a download that was under way and has ended."""
+        self.downloads_under_way.dec()
         self._downloads.labels(outcome).inc()
 
     def exposition(self) -> bytes:
-        """All of it in Prometheus' text format."""
+        """Return all of it in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
 class _StoreCollector(Collector):
-    """Asks the store when Prometheus asks."""
+    """Reads the store at each scrape."""
 
     def __init__(self, store: JobStore) -> None:
         self._store = store
 
     def describe(self) -> list[Metric]:
-        """Nothing: registering must not ask the store yet."""
+        """Return nothing: registering must not read the store yet."""
         return []
 
     def collect(self) -> Iterator[Metric]:
@@ -151,7 +135,7 @@ class _StoreCollector(Collector):
             "Whether the cache has been filled.",
             labels=["resource"],
         )
-        for cache in self._store.cached():
+        for cache in self._store.cache_states():
             age.add_metric([cache.resource], cache.age_seconds)
             synced.add_metric([cache.resource], float(cache.is_synced))
         yield from (jobs, age, synced)

@@ -1,4 +1,4 @@
-"""GET /healthz and /readyz for the kubelet, GET /metrics for Prometheus."""
+"""The routes /healthz and /readyz for the kubelet, and /metrics for Prometheus."""
 
 from typing import Annotated, Literal
 
@@ -60,6 +60,6 @@ async def readyz(
 # Not async: it reads all of /proc/self, and a scrape must not hold requests up.
 @router.get("/metrics", include_in_schema=False)
 def metrics(request: Request) -> Response:
-    """Tell Prometheus."""
-    told: Metrics = request.app.state.metrics
-    return Response(told.exposition(), media_type=CONTENT_TYPE)
+    """Return the metrics in Prometheus' text format."""
+    measured: Metrics = request.app.state.metrics
+    return Response(measured.exposition(), media_type=CONTENT_TYPE)

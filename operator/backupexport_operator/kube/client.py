@@ -7,7 +7,8 @@ from typing import Any
 
 import aiohttp
 from backupexport_contract import names
-from kubernetes.aio import client, config
+from backupexport_runtime import cluster
+from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
 from backupexport_operator.kube.request_count import CountRequest, request_trace
@@ -55,20 +56,11 @@ async def connect(
     seconds_to_write: Callable[[], float] = lambda: REQUEST_TIMEOUT,
     count: CountRequest = lambda *_: None,
 ) -> client.ApiClient:
-    """A client for the cluster this runs in, else for the current kubeconfig.
+    """Return a client of the cluster that `cluster` finds, for `pool_size` calls at once.
 
     `seconds_to_write` is asked before each write; it raises NotLeadingError where none may begin.
     """
-    configuration = client.Configuration()
-    try:
-        config.load_incluster_config(client_configuration=configuration)
-    except config.ConfigException:
-        await config.load_kube_config(client_configuration=configuration)
-    configuration.connection_pool_maxsize = pool_size
-    # Python 3.13's own strictness refuses what kubectl trusts: clusters of some age, above all.
-    configuration.disable_strict_ssl_verification = True
-    # Else aiohttp asks two threads before each request, for .netrc and for a proxy.
-    configuration.client_session_kwargs = {"trust_env": False}
+    configuration = await cluster.async_configuration(pool_size)
     configuration.trace_configs = [request_trace(count)]
     return _GuardedClient(configuration, seconds_to_write)
 

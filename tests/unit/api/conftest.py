@@ -12,12 +12,12 @@ import jwt
 import pytest
 from backupexport_api.app import create_app
 from backupexport_api.auth.claims import ProjectAccess
-from backupexport_api.jobs.cached_job import Job
+from backupexport_api.jobs.cached_job import CachedJob
 from backupexport_api.jobs.index import JobIndex
-from backupexport_api.jobs.listeners import JobWatch, JobWatches
+from backupexport_api.jobs.listeners import JobListener, JobListeners
 from backupexport_api.jobs.query import JobQuery
-from backupexport_api.jobs.store import Cached, Stored
-from backupexport_api.settings import Settings
+from backupexport_api.jobs.store import CacheState, StoredExport
+from backupexport_api.settings import ApiSettings
 from backupexport_api.telemetry.metrics import Metrics
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.reasons import Phase
@@ -32,8 +32,8 @@ class FakeStore:
         self.projects = {"proj-123", "other"}
         self.manifests: list[dict[str, Any]] = []
         self.resources: dict[str, dict[str, Any]] = {}
-        self.watches = JobWatches()
-        self.index = JobIndex(self.watches.publish)
+        self.listeners = JobListeners()
+        self.index = JobIndex(self.listeners.publish)
         self._versions = itertools.count(7)
         self.failure: Exception | None = None
         self.not_ready: list[str] = []
@@ -43,7 +43,7 @@ class FakeStore:
         if self.failure:
             raise self.failure
 
-    def put(self, manifest: dict[str, Any], **status: Any) -> Job:
+    def put(self, manifest: dict[str, Any], **status: Any) -> CachedJob:
         """Have a resource, as the operator has brought it on."""
         name = manifest["metadata"]["name"]
         metadata = {
@@ -53,24 +53,26 @@ class FakeStore:
             "resourceVersion": str(next(self._versions)),
         }
         self.resources[name] = {**manifest, "metadata": metadata, "status": status}
-        job = Job.of(self.resources[name])
+        job = CachedJob.of(self.resources[name])
         self.index.put(job)
         return job
 
-    async def find_job(self, job_id: str, access: ProjectAccess) -> Job | None:
+    async def find_job(self, job_id: str, access: ProjectAccess) -> CachedJob | None:
         self._answer()
         self.looked_up.append(job_id)
         job = self.index.get(job_id)
         return job if job and access.allows(job.project_id) else None
 
-    def watch_job(self, job_id: str) -> AbstractContextManager[JobWatch]:
-        return self.watches.watch(job_id)
+    def listen_to_job(self, job_id: str) -> AbstractContextManager[JobListener]:
+        return self.listeners.listen(job_id)
 
-    def known_job(self, job_id: str) -> Job | None:
+    def known_job(self, job_id: str) -> CachedJob | None:
         self._answer()
         return self.index.get(job_id)
 
-    async def list_jobs(self, query: JobQuery, access: ProjectAccess) -> tuple[list[Job], bool]:
+    async def list_jobs(
+        self, query: JobQuery, access: ProjectAccess
+    ) -> tuple[list[CachedJob], bool]:
         self._answer()
         return self.index.page(query, access)
 
@@ -78,21 +80,21 @@ class FakeStore:
         self._answer()
         return project_id in self.projects
 
-    async def create_job(self, manifest: dict[str, Any]) -> Stored:
+    async def create_job(self, manifest: dict[str, Any]) -> StoredExport:
         self._answer()
         name = manifest["metadata"]["name"]
         is_new = name not in self.resources
         if is_new:
             self.manifests.append(manifest)
             self.put(manifest)
-        return Stored(BackupExport.model_validate(self.resources[name]), is_new)
+        return StoredExport(BackupExport.model_validate(self.resources[name]), is_new)
 
     async def find_export(self, name: str) -> BackupExport | None:
         self._answer()
         found = self.resources.get(name)
         return None if found is None else BackupExport.model_validate(found)
 
-    async def cancel_job(self, job: Job) -> Job | None:
+    async def cancel_job(self, job: CachedJob) -> CachedJob | None:
         self._answer()
         found = self.resources.get(job.name)
         if found is None:
@@ -106,8 +108,8 @@ class FakeStore:
     async def close(self) -> None:
         pass
 
-    def cached(self) -> list[Cached]:
-        return [Cached("backupexports", is_synced=True, age_seconds=1.5)]
+    def cache_states(self) -> list[CacheState]:
+        return [CacheState("backupexports", is_synced=True, age_seconds=1.5)]
 
     def count_by_phase(self) -> dict[Phase, int]:
         return self.index.count_by_phase()
@@ -124,18 +126,18 @@ def store() -> FakeStore:
 
 
 @pytest.fixture
-def make_settings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
-    def make(**environment: str) -> Settings:
+def make_settings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ApiSettings]:
+    def make(**environment: str) -> ApiSettings:
         for name, value in {"NAMESPACE": "exports", "JWT_SECRET": SECRET, **environment}.items():
             monkeypatch.setenv(f"BACKUPEXPORT_{name}", value)
-        return Settings()
+        return ApiSettings()
 
     return make
 
 
 @pytest.fixture
 def make_client(
-    store: FakeStore, make_settings: Callable[..., Settings]
+    store: FakeStore, make_settings: Callable[..., ApiSettings]
 ) -> Callable[..., httpx.AsyncClient]:
     def make(**environment: str) -> httpx.AsyncClient:
         app = create_app(make_settings(**environment), store, Metrics())

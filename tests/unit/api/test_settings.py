@@ -8,8 +8,8 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 from backupexport_api import __main__ as program
-from backupexport_api.kube.client import KubernetesLists, KubernetesObjects
-from backupexport_api.settings import Settings
+from backupexport_api.kube.client import KubernetesObjects
+from backupexport_api.settings import ApiSettings
 from backupexport_runtime import logs
 from backupexport_runtime.settings_errors import complaints
 from pydantic import ValidationError
@@ -131,7 +131,7 @@ def test_a_mistake_stops_the_program(
 ) -> None:
     with suppress(ValidationError):  # the storage's URL is only looked at when it is used
         make_settings(**environment)
-    monkeypatch.setattr(KubernetesLists, "connect", Mock())
+    monkeypatch.setattr(program, "connect_lists", Mock())
     monkeypatch.setattr(KubernetesObjects, "connect", AsyncMock())
     monkeypatch.setattr(logs, "configure", lambda *_, **__: None)
     assert program.main() == 2
@@ -166,4 +166,4 @@ def test_settings_are_frozen(make_settings: Make) -> None:
 
 
 def test_every_setting_is_described() -> None:
-    assert all(field.description for field in Settings.model_fields.values())
+    assert all(field.description for field in ApiSettings.model_fields.values())

@@ -10,7 +10,7 @@ import pytest
 from backupexport_api.auth.claims import ProjectAccess
 from backupexport_api.jobs.store import StoreUnavailableError
 from backupexport_api.kube import informer
-from backupexport_api.kube.client import KubernetesLists, KubernetesObjects
+from backupexport_api.kube.client import KubernetesObjects, connect_lists
 from backupexport_api.kube.store import KubernetesJobStore
 from fake_kubernetes.faults import Fault
 from fake_kubernetes.server import CUT, END, GONE, NAMESPACE, FakeKubernetes
@@ -28,8 +28,8 @@ async def store(
     """A store, not yet started, as a replica connects."""
     monkeypatch.setattr(informer, "_SHORTEST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(informer, "_LONGEST_PAUSE_SECONDS", 0.02)
-    lists, objects = KubernetesLists.connect(NAMESPACE), await KubernetesObjects.connect(NAMESPACE)
-    made = KubernetesJobStore(lists, objects)
+    objects = await KubernetesObjects.connect(NAMESPACE)
+    made = KubernetesJobStore(connect_lists(NAMESPACE), objects)
     yield made
     await asyncio.to_thread(made.stop)
     await made.close()
@@ -94,7 +94,7 @@ async def test_a_bookmark_is_a_sign_of_life(
     kubernetes: FakeKubernetes, started: KubernetesJobStore
 ) -> None:
     def age() -> float:
-        (exports,) = [it for it in started.cached() if it.resource == EXPORTS]
+        (exports,) = [it for it in started.cache_states() if it.resource == EXPORTS]
         return exports.age_seconds
 
     before = age()

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from backupexport_api.auth.claims import MalformedClaimError, ProjectAccess
+from backupexport_api.auth.claims import BadClaimsError, ProjectAccess
 
 Make = Callable[..., Any]
 
@@ -30,7 +30,7 @@ def test_access(claims: dict[str, Any], without: Any, allowed: Any) -> None:
 
 @pytest.mark.parametrize("value", [None, "proj-123", 1, [1], ["proj-123", None], {"*": 1}, True])
 def test_a_malformed_claim_grants_nothing(value: Any) -> None:
-    with pytest.raises(MalformedClaimError):
+    with pytest.raises(BadClaimsError):
         ProjectAccess.of({"projects": value}, "projects", "all")
 
 

@@ -11,7 +11,7 @@ import httpx
 import jwt
 import pytest
 from backupexport_api.app import create_app
-from backupexport_api.settings import Settings
+from backupexport_api.settings import ApiSettings
 from backupexport_api.telemetry.metrics import Metrics
 from cryptography.hazmat.primitives.asymmetric import ed448
 from fastapi import FastAPI
@@ -109,7 +109,7 @@ def _target(way: str, at_the_end: contextlib.ExitStack) -> Target:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(f"BACKUPEXPORT_{name}", value)
-        settings = Settings()
+        settings = ApiSettings()
     store: Any = UntouchableStore()
     app = create_app(settings, store, Metrics())
     app.state.authenticator.start()

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from backupexport_api.downloads.preconditions import Validators, range_counts, verdict
+from backupexport_api.downloads.preconditions import Validators, evaluate, range_counts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,7 +50,7 @@ VERDICTS: list[tuple[dict[str, str], str]] = [
 
 @pytest.mark.parametrize(("headers", "expected"), VERDICTS, ids=str)
 def test_verdicts(headers: dict[str, str], expected: str) -> None:
-    assert verdict(headers, OURS) == expected
+    assert evaluate(headers, OURS) == expected
 
 
 @pytest.mark.parametrize(
@@ -76,5 +76,5 @@ def test_if_range(if_range: str | None, counts: bool) -> None:
 @given(st.text() | st.text(alphabet='"W/,* o\t'))
 def test_no_text_breaks_it(text: str) -> None:
     for name in ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since"):
-        verdict({name: text}, OURS)
+        evaluate({name: text}, OURS)
     range_counts(text, OURS)

@@ -4,13 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 from backupexport_api.downloads import service
-from backupexport_api.downloads.service import AskedLately
+from backupexport_api.downloads.service import RecentKeys
 
 
 def test_it_is_remembered_for_a_while_and_then_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(service, "time", SimpleNamespace(monotonic=lambda: now))
-    asked = AskedLately(2.0)
+    asked = RecentKeys(2.0)
     assert "a" not in asked
     asked.add("a")
     now = 101.0

@@ -18,7 +18,7 @@ from backupexport_api.app import create_app
 from backupexport_api.downloads import volume
 from backupexport_api.downloads.answer import DownloadAnswer
 from backupexport_api.downloads.byte_ranges import ByteRange
-from backupexport_api.downloads.streaming import CHUNK_BYTES, DownloadResponse, Sending
+from backupexport_api.downloads.streaming import CHUNK_BYTES, DownloadResponse
 from backupexport_api.downloads.volume import ExportFile
 from backupexport_api.http.draining import DrainingServer
 from backupexport_api.http.transport import HttpProtocol
@@ -304,9 +304,9 @@ async def test_others_have_their_turn_while_a_client_reads_fast() -> None:
         raise AssertionError
 
     answer = DownloadAnswer(200, {}, (ByteRange(0, pieces * CHUNK_BYTES),))
-    sending = Sending(lambda _: None, lambda _: None)
     counting = asyncio.create_task(count_turns())
-    await DownloadResponse(answer, Memory(), sending, 60)({"type": "http"}, receive, send)
+    response = DownloadResponse(answer, Memory(), 60, on_sent=lambda _: None, on_end=lambda _: None)
+    await response({"type": "http"}, receive, send)
     counting.cancel()
     assert turns >= pieces
 

@@ -18,11 +18,11 @@ import uvicorn
 from backupexport_api.app import create_app
 from backupexport_api.auth.authentication import token_invalid
 from backupexport_api.events import streams
-from backupexport_api.events.job_events import Sent
+from backupexport_api.events.job_events import ClientState
 from backupexport_api.http import problems
 from backupexport_api.http.draining import DrainingServer
 from backupexport_api.http.transport import HttpProtocol
-from backupexport_api.jobs.cached_job import Job
+from backupexport_api.jobs.cached_job import CachedJob
 from backupexport_api.telemetry.metrics import Metrics
 from event_listeners import Event, Parser
 
@@ -162,7 +162,7 @@ async def test_the_state_at_once_then_every_change_then_the_end(
     assert stream.events[-1].id == store.index.get(JOB).resource_version
     assert 1000 <= (stream.parser.retry_milliseconds or 0) <= 4000
     await until(lambda: served.open_streams() == 0)
-    assert store.watches._watches == {}
+    assert store.listeners._listeners == {}
 
 
 async def test_clients_are_told_to_come_back_at_different_times(
@@ -198,8 +198,8 @@ async def test_a_change_while_the_job_is_looked_up_is_not_missed(
     store.put(manifest(), **RUNNING)
     find_job = store.find_job
 
-    async def find_late(*arguments: Any) -> Job:
-        found: Job = await find_job(*arguments)
+    async def find_late(*arguments: Any) -> CachedJob:
+        found: CachedJob = await find_job(*arguments)
         store.put(manifest(), **DONE)
         await asyncio.sleep(0.01)
         return found
@@ -290,7 +290,7 @@ def test_versions_are_compared_as_numbers(
 ) -> None:
     resource = {**manifest(), "metadata": {**manifest()["metadata"], "resourceVersion": ours}}
     resource["metadata"] |= {"uid": "u", "creationTimestamp": "2026-01-29T15:30:00Z"}
-    assert Sent(last).is_newer_than(Job.of(resource)) is newer
+    assert ClientState(last).is_newer_than(CachedJob.of(resource)) is newer
 
 
 async def test_it_stays_open_until_every_delivery_has_ended(
@@ -367,7 +367,7 @@ async def test_who_may_listen_is_who_may_look(
         listen = await client.get(f"/api/jobs/{path}/events", headers=headers)
         assert listen.status_code == look.status_code in (401, 404)
         assert listen.json()["code"] == look.json()["code"]
-    assert store.watches._watches == {}
+    assert store.listeners._listeners == {}
 
 
 async def test_a_stream_counts_as_one_read(make_client: Make, store: Any, bearer: Make) -> None:
@@ -682,7 +682,7 @@ async def test_a_client_that_leaves_leaves_nothing_behind(
     async with served.stream(bearer()) as stream:
         await stream.statuses(1)
     await until(lambda: served.open_streams() == 0)
-    assert store.watches._watches == {}
+    assert store.listeners._listeners == {}
 
 
 async def test_a_thousand_listeners_are_told_once_for_all(
@@ -698,10 +698,10 @@ async def test_a_thousand_listeners_are_told_once_for_all(
 
     monkeypatch.setattr(loop, "call_soon_threadsafe", note)
     with ExitStack() as watching:
-        watches = [watching.enter_context(store.watch_job(JOB)) for _ in range(1000)]
+        watches = [watching.enter_context(store.listen_to_job(JOB)) for _ in range(1000)]
         job = await asyncio.to_thread(store.put, manifest(), **RUNNING)
         await until(lambda: all(watch.peek() for watch in watches))
-        assert crossed.count(store.watches._tell_all) == 1
+        assert crossed.count(store.listeners._tell_all) == 1
         assert {watch.take().job for watch in watches} == {job}
         assert not any(watch.take() for watch in watches)
 

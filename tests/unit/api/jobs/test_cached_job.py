@@ -1,7 +1,7 @@
 """Records: whatever somebody wrote into a resource must not stop the cache."""
 
 import pytest
-from backupexport_api.jobs.cached_job import Job
+from backupexport_api.jobs.cached_job import CachedJob
 from backupexport_contract import names, timestamps
 
 
@@ -10,7 +10,7 @@ from backupexport_contract import names, timestamps
     ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-01-29T15:30:00", "soon", ""],
 )
 def test_an_annotation_that_is_no_time_falls_back_to_the_resource_s_own(created: str) -> None:
-    job = Job.of(
+    job = CachedJob.of(
         {
             "metadata": {
                 "name": "nightly",

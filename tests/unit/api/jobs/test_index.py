@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from backupexport_api.auth.claims import ProjectAccess
-from backupexport_api.jobs.cached_job import Job
+from backupexport_api.jobs.cached_job import CachedJob
 from backupexport_api.jobs.index import JobIndex
 from backupexport_api.jobs.query import JobQuery, cursor_after
 from backupexport_contract import names
@@ -19,9 +19,9 @@ EVERYTHING = ProjectAccess(every_project=True)
 
 def job(
     number: int, project_id: str = "p", *, name: str = "", uid: str = "", phase: str = ""
-) -> Job:
+) -> CachedJob:
     """The higher `number`, the younger the job; its id is made of the number, too."""
-    return Job.of(
+    return CachedJob.of(
         {
             "metadata": {
                 "name": name or str(uuid.UUID(int=number, version=4)),
@@ -43,14 +43,14 @@ def ids(index: JobIndex, access: ProjectAccess = EVERYTHING, **query: Any) -> li
 
 
 @pytest.fixture
-def jobs() -> list[Job]:
+def jobs() -> list[CachedJob]:
     """Ten of each moment, so that the id has to decide, too; newest first."""
     made = [job(number, f"p{number % 3}", phase="Failed" * (number % 2)) for number in range(60)]
     return sorted(made, key=lambda each: each.position, reverse=True)
 
 
 @pytest.fixture
-def index(jobs: list[Job]) -> JobIndex:
+def index(jobs: list[CachedJob]) -> JobIndex:
     index = JobIndex()
     for each in random.Random(1).sample(jobs, len(jobs)):
         index.put(each)
@@ -78,7 +78,7 @@ def index(jobs: list[Job]) -> JobIndex:
 )
 def test_pages_are_the_whole_list_cut_up(
     index: JobIndex,
-    jobs: list[Job],
+    jobs: list[CachedJob],
     access: Any,
     query: dict[str, Any],
     projects: set[str],
@@ -86,7 +86,7 @@ def test_pages_are_the_whole_list_cut_up(
     limit: int,
 ) -> None:
     expected = [each for each in jobs if each.project_id in projects and each.phase in phases]
-    found: list[Job] = []
+    found: list[CachedJob] = []
     cursor = None
     while True:
         page, has_more = index.page(JobQuery(**query, limit=limit, cursor=cursor), access)
@@ -99,7 +99,7 @@ def test_pages_are_the_whole_list_cut_up(
 
 
 def test_a_page_goes_on_where_its_last_job_was_though_that_is_gone(
-    index: JobIndex, jobs: list[Job]
+    index: JobIndex, jobs: list[CachedJob]
 ) -> None:
     cursor = cursor_after(jobs[9].position)
     index.discard(jobs[9].name)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import urllib3
 from backupexport_api.auth.claims import ProjectAccess
-from backupexport_api.jobs.cached_job import Job
+from backupexport_api.jobs.cached_job import CachedJob
 from backupexport_api.jobs.query import JobQuery
 from backupexport_api.jobs.store import StoreRefusedError, StoreUnavailableError
 from backupexport_api.kube import informer
@@ -53,7 +53,7 @@ class WatchResponse:
 
 
 class FakeApi:
-    """KubernetesLists and KubernetesObjects over dicts; `failure` makes every call raise it."""
+    """ListObjects and KubernetesObjects over dicts; `failure` makes every call raise it."""
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {EXPORTS: {}, TARGETS: {}}
@@ -160,7 +160,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
 
 @pytest.fixture
 def store(api: FakeApi) -> KubernetesJobStore:
-    return KubernetesJobStore(api, api)  # type: ignore[arg-type]
+    return KubernetesJobStore(api.list_objects, api)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -454,7 +454,7 @@ async def test_a_name_that_is_taken(
 async def test_cancel(store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]) -> None:
     started()
     item = export(JOB, phase="Running")
-    job = Job.of(item)
+    job = CachedJob.of(item)
     assert await store.cancel_job(job) is None
     api.put(EXPORTS, item)
     cancelled = await store.cancel_job(job)
@@ -473,14 +473,14 @@ async def test_calls_are_observed(
 ) -> None:
     observed: list[tuple[str, str]] = []
     store = KubernetesJobStore(
-        api,  # type: ignore[arg-type]
+        api.list_objects,
         api,  # type: ignore[arg-type]
         lambda verb, outcome, seconds: observed.append((verb, outcome)),
     )
     await store.find_export(JOB)
     api.failure = OSError("down")
     with pytest.raises(StoreUnavailableError):
-        await store.cancel_job(Job.of(export(JOB)))
+        await store.cancel_job(CachedJob.of(export(JOB)))
     api.failure = None
     api.hangs.clear()
     with pytest.raises(StoreUnavailableError):

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from backupexport_api.limits.rate_limit import FixedWindow
 
 Make = Callable[..., Any]
 
@@ -162,3 +163,41 @@ async def test_refusals_are_told_of(make_client: Make, bearer: Make) -> None:
         for _ in range(2):
             await client.post(POST, json=BODY, headers=bearer())
     assert told == ["read", "read", "export"]
+
+
+class SetClock:
+    now = 100.0
+
+
+@pytest.fixture
+def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
+    set_clock = SetClock()
+    monkeypatch.setattr(time, "time", lambda: set_clock.now)
+    return set_clock
+
+
+def test_a_window_of_each_key(set_clock: SetClock) -> None:
+    window = FixedWindow(2, 60)
+    assert window.hit("a") == (False, 1, 160.0)
+    set_clock.now = 130.0
+    assert window.hit("a") == (False, 0, 160.0)
+    assert window.hit("b") == (False, 1, 190.0)
+    assert window.hit("a") == (True, 0, 160.0)
+    set_clock.now = 159.9
+    assert window.hit("a") == (True, 0, 160.0)
+    set_clock.now = 160.0
+    assert window.hit("a") == (False, 1, 220.0)
+
+
+def test_windows_that_are_over_are_forgotten_and_others_are_not(set_clock: SetClock) -> None:
+    window = FixedWindow(1, 60)
+    for number in range(900):
+        window.hit(f"old {number}")
+    set_clock.now += 50
+    for number in range(100):
+        window.hit(f"young {number}")
+    set_clock.now += 20
+    window.hit("one more")
+    assert len(window._windows) == 101
+    assert window.hit("young 7")[0]
+    assert not window.hit("old 7")[0]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from backupexport_api.limits import storage as storage_module
-from backupexport_api.limits.storage import FallbackStorage, QuietMemory
+from backupexport_api.limits.storage import ExportMemory, SharedExportStorage
 from limits.errors import ConfigurationError
 from redis_stand_in import RedisStandIn
 
@@ -24,8 +24,8 @@ def stand_in() -> RedisStandIn:
 
 
 @pytest.fixture
-def storage(stand_in: RedisStandIn) -> FallbackStorage:
-    return FallbackStorage(FallbackStorage.URI, shared_url=stand_in.url)
+def storage(stand_in: RedisStandIn) -> SharedExportStorage:
+    return SharedExportStorage(SharedExportStorage.URI, shared_url=stand_in.url)
 
 
 @pytest.fixture(autouse=True)
@@ -34,16 +34,16 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage_module, "_PAUSE_SECONDS", 0)
 
 
-def count(storage: FallbackStorage, limit: int = 2) -> bool:
+def count(storage: SharedExportStorage, limit: int = 2) -> bool:
     return storage.acquire_entry("key", limit, 60)
 
 
-def left(storage: FallbackStorage, limit: int = 2) -> int:
+def left(storage: SharedExportStorage, limit: int = 2) -> int:
     return limit - storage.get_moving_window("key", limit, 60)[1]
 
 
 def test_counting_is_shared_while_the_storage_is_there(
-    stand_in: RedisStandIn, storage: FallbackStorage
+    stand_in: RedisStandIn, storage: SharedExportStorage
 ) -> None:
     with stand_in.listening() as server:
         # Somebody else's.
@@ -52,13 +52,13 @@ def test_counting_is_shared_while_the_storage_is_there(
         assert left(storage, 10) == 4
 
 
-def test_a_storage_that_is_away_at_the_start_changes_nothing(storage: FallbackStorage) -> None:
+def test_a_storage_that_is_away_at_the_start_changes_nothing(storage: SharedExportStorage) -> None:
     assert [count(storage) for _ in range(3)] == [True, True, False]
     assert left(storage) == 0
 
 
 def test_losing_the_storage_is_no_fresh_start(
-    stand_in: RedisStandIn, storage: FallbackStorage
+    stand_in: RedisStandIn, storage: SharedExportStorage
 ) -> None:
     with stand_in.listening():
         assert count(storage)
@@ -66,7 +66,7 @@ def test_losing_the_storage_is_no_fresh_start(
 
 
 def test_it_counts_together_again_when_the_storage_is_back(
-    stand_in: RedisStandIn, storage: FallbackStorage, caplog: pytest.LogCaptureFixture
+    stand_in: RedisStandIn, storage: SharedExportStorage, caplog: pytest.LogCaptureFixture
 ) -> None:
     with stand_in.listening():
         count(storage, 10)
@@ -86,7 +86,7 @@ def test_it_counts_together_again_when_the_storage_is_back(
 
 
 def test_a_dropped_connection_is_replaced_unnoticed(
-    stand_in: RedisStandIn, storage: FallbackStorage, caplog: pytest.LogCaptureFixture
+    stand_in: RedisStandIn, storage: SharedExportStorage, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As after a restart of the storage between two requests."""
     for _ in range(2):
@@ -99,7 +99,7 @@ def test_a_dropped_connection_is_replaced_unnoticed(
 @pytest.mark.parametrize("hangs_at", ["AUTH", "EVALSHA"])
 def test_a_storage_that_hangs_costs_little_and_only_once_a_pause(
     stand_in: RedisStandIn,
-    storage: FallbackStorage,
+    storage: SharedExportStorage,
     monkeypatch: pytest.MonkeyPatch,
     hangs_at: str,
 ) -> None:
@@ -118,7 +118,7 @@ def test_a_storage_that_hangs_costs_little_and_only_once_a_pause(
 
 def test_requests_that_fail_together_all_fall_back_and_one_looks_again(
     stand_in: RedisStandIn,
-    storage: FallbackStorage,
+    storage: SharedExportStorage,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -167,19 +167,21 @@ async def test_the_api_serves_without_its_storage(
 )
 def test_a_url_that_can_t_be_used_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        FallbackStorage(FallbackStorage.URI, shared_url=url)
+        SharedExportStorage(SharedExportStorage.URI, shared_url=url)
     assert "redis://" in str(refused.value)
     assert "a-secret" not in str(refused.value)
 
 
-def test_the_memory_starts_no_threads_and_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = QuietMemory(QuietMemory.URI)
-    for thread in threading.enumerate():
-        if isinstance(thread, threading.Timer):
-            thread.join()
+def test_the_memory_starts_one_thread_a_minute_and_forgets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    memory = ExportMemory(ExportMemory.URI)
+    memory.timer.join()
     now = time.time()
+    started: list[threading.Timer] = []
     monkeypatch.setattr(time, "time", lambda: now)
-    monkeypatch.setattr(threading.Timer, "start", lambda _: pytest.fail("a timer was started"))
+    monkeypatch.setattr(threading.Timer, "start", lambda timer: started.insert(0, timer))
+    monkeypatch.setattr(threading.Timer, "is_alive", lambda timer: timer in started)
     for number in range(900):
         assert memory.acquire_entry(f"old {number}", 2, 60)
     now += 50
@@ -187,12 +189,18 @@ def test_the_memory_starts_no_threads_and_forgets(monkeypatch: pytest.MonkeyPatc
         assert memory.acquire_entry(f"young {number}", 2, 60)
     now += 20
     assert memory.acquire_entry("one more", 2, 60)
-    assert len(memory.events) == 101
+    (timer,) = started
+    assert (timer.interval, timer.daemon) == (60, True)
+    timer.function()
+    assert len(memory.events) == len(memory.locks) == 101
     assert memory.get_moving_window("young 7", 2, 60)[1] == 1
+    started.clear()
+    assert memory.acquire_entry("the next", 2, 60)
+    assert len(started) == 1
 
 
 def test_a_busy_key_keeps_no_more_than_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = QuietMemory(QuietMemory.URI)
+    memory = ExportMemory(ExportMemory.URI)
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now)
     for _ in range(50):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import urllib3
 from backupexport_api.auth.jwks import JwksFetch
-from backupexport_api.kube.client import KubernetesLists, KubernetesObjects
+from backupexport_api.kube.client import KubernetesObjects, connect_lists
 from backupexport_api.limits.storage import _connect
 from urllib3.util.ssl_ import create_urllib3_context
 
@@ -35,7 +35,7 @@ def _as_python_3_13(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(ssl, "create_default_context", strict(ssl.create_default_context))
     # urllib3 goes by the version.
     monkeypatch.setattr(
-        "backupexport_api.kube.client.create_urllib3_context", strict(create_urllib3_context)
+        "backupexport_runtime.cluster.create_urllib3_context", strict(create_urllib3_context)
     )
     file = tmp_path / "kubeconfig"
     file.write_text(KUBECONFIG, encoding="ascii")
@@ -58,12 +58,13 @@ def test_the_kubernetes_api_by_the_lists_unverified(tmp_path: Path) -> None:
     text = KUBECONFIG.replace("server:", "insecure-skip-tls-verify: true, server:")
     file.write_text(text, encoding="ascii")
     with pytest.raises(urllib3.exceptions.MaxRetryError, match="refused"):
-        KubernetesLists.connect("n").list_objects("backupexports")
+        connect_lists("n")(plural="backupexports")
 
 
 def test_the_kubernetes_api_by_the_lists() -> None:
-    pool = KubernetesLists.connect("n")._custom_objects.api_client.rest_client.pool_manager
-    options = pool.connection_pool_kw
+    list_objects: Any = connect_lists("n")
+    api = list_objects.func.__self__
+    options = api.api_client.rest_client.pool_manager.connection_pool_kw
     assert not options["ssl_context"].verify_flags & ssl.VERIFY_X509_STRICT
     assert options["cert_reqs"] is ssl.CERT_REQUIRED
 
