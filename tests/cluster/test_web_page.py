@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import secrets
+import shlex
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import jwt
 import pytest
 from backupexport_contract.readable import readable_duration, readable_size
+from backupexport_runner.delivery.restore_commands import check_command, restore_command
 from browser import Watched, chromium, watched_page
 from installation import LARGE, SMALL, Installation
 from numbers_in_words import DURATIONS, SIZES
@@ -19,6 +21,7 @@ from playground.rest import Api
 from playground.targets import export_manifest, make_target
 from playground.tools import apply, kubectl, wait_for
 from playwright.sync_api import Browser, Locator, Page, Route, ViewportSize, expect
+from printed_commands import RESTORED, SHA256
 from table_locks import locked
 
 pytestmark = pytest.mark.cluster
@@ -815,11 +818,6 @@ def test_a_page_that_comes_in_part_only_says_so(open_page: OpenPage) -> None:
 
 EARLY = "['pending', 'running', 'failed', 'cancelled'].map((status) => ({status, progress: null}))"
 PROGRESS = "{percent: 42, dumped_bytes: 1024, estimated_bytes: 3072}"
-SQL = "{format: 'sql', compression: 'zstd', artifact: {path: 'a/b.sql.zst', sha256: 'ff'}}"
-TAR = "{format: 'tar', compression: 'gzip', artifact: {path: 'a/b.tar.gz', sha256: 'ff'}}"
-PLAIN = "{format: 'tar', compression: null, artifact: {path: 'b c.tar', sha256: 'ff'}}"
-PSQL = "psql -X -v ON_ERROR_STOP=1 -d DATABASE"
-RESTORE = "pg_restore --exit-on-error -d DATABASE"
 
 
 @pytest.mark.parametrize(
@@ -836,13 +834,6 @@ RESTORE = "pg_restore --exit-on-error -d DATABASE"
         ("format", f"m.progressValue({{artifact: {{}}, progress: {PROGRESS}}})", None),
         ("format", "['AuthenticationFailed', 'Internal'].map(m.reasonWords)",
          ["Authentication failed", "Internal"]),
-        ("format", f"m.restoreCommands({SQL})",
-         f"echo 'ff  b.sql.zst' | sha256sum --check\nzstd -dc b.sql.zst | {PSQL}"),
-        ("format", f"m.restoreCommands({TAR})",
-         "echo 'ff  b.tar.gz' | sha256sum --check\n"
-         f"gzip -dc b.tar.gz > b.tar && {RESTORE} b.tar"),
-        ("format", f"m.restoreCommands({PLAIN})",
-         f"echo 'ff  b c.tar' | sha256sum --check\n{RESTORE} 'b c.tar'"),
         ("format", """["-d", "a'b", "$(id)", "a/b.c"].map(m.quoted)""",
          ["'-d'", r"'a'\''b'", "'$(id)'", "a/b.c"]),
         ("format", "[{kind: 'e-mail', status: 'pending', message: 'Next try at 9.'},"
@@ -896,6 +887,23 @@ def test_page_mails_and_kubectl_write_numbers_alike(page: Page) -> None:
     assert words[: len(SIZES)] == list(SIZES.values())
     times = reckoned(page, "format", f"{[*DURATIONS]}.map((seconds) => m.duration(seconds * 1000))")
     assert times == [readable_duration(seconds) for seconds in DURATIONS]
+
+
+def test_page_mails_and_chat_print_the_same_commands(page: Page) -> None:
+    files = [
+        {
+            "format": dump_format,
+            "compression": None if compression == "none" else compression,
+            "artifact": {"path": path, "sha256": SHA256},
+        }
+        for path, dump_format, compression in RESTORED
+    ]
+    printed = reckoned(page, "format", f"{json.dumps(files)}.map(m.restoreCommands)")
+    lines = [[shlex.split(line) for line in text.split("\n")] for text in printed]
+    assert lines == [
+        [shlex.split(check_command(path, SHA256)), shlex.split(restore_command(path, *how))]
+        for path, *how in RESTORED
+    ]
 
 
 @pytest.mark.parametrize(
