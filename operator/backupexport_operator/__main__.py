@@ -106,7 +106,7 @@ async def _serve(settings: Settings) -> None:
 
     take_signals()
     app = http_server.application(
-        supervisor.liveness_troubles, supervisor.readiness_troubles, metrics.registry
+        supervisor.liveness_failures, supervisor.readiness_failures, metrics.registry
     )
     try:
         async with http_server.serving(app, settings.http_port):

@@ -17,11 +17,11 @@ from backupexport_operator.kube.kopf_run import NoDiffBase, NoProgress, login
 from backupexport_operator.kube.reader import OURS, UNFINISHED, valid_models
 from backupexport_operator.observed.export_cache import World
 from backupexport_operator.observed.jobs_and_pods import (
-    JobFacts,
-    PodFacts,
+    ObservedJob,
+    ObservedPod,
     export_uid_of,
-    job_facts,
-    pod_facts,
+    observed_job,
+    observed_pod,
 )
 from backupexport_operator.observed.watch_health import WatchHealth
 from backupexport_operator.settings import Settings
@@ -122,16 +122,16 @@ class _Handlers:
         if self._operator is None or uid is None:
             return
         if type == "DELETED":
-            self._operator.job_gone(uid, job_facts(body))
+            self._operator.job_gone(uid, observed_job(body))
         else:
-            self._operator.job_changed(uid, job_facts(body))
+            self._operator.job_changed(uid, observed_job(body))
 
     async def pod_event(self, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
         uid = export_uid_of(body)
         if self._operator is None or uid is None:
             return
         if type == "DELETED":
-            self._operator.pod_gone(uid, pod_facts(body))
+            self._operator.pod_gone(uid, observed_pod(body))
         else:
             self._operator.ask(uid)
 
@@ -145,11 +145,11 @@ async def _index_target(body: kopf.Body, **_: Any) -> dict[str, ExportTarget]:
     return {target.spec.project_id: target for target in valid_models(ExportTarget, [dict(body)])}
 
 
-async def _index_job(body: kopf.Body, **_: Any) -> dict[str, JobFacts]:
+async def _index_job(body: kopf.Body, **_: Any) -> dict[str, ObservedJob]:
     uid = export_uid_of(body)
-    return {uid: job_facts(body)} if uid else {}
+    return {uid: observed_job(body)} if uid else {}
 
 
-async def _index_pod(body: kopf.Body, **_: Any) -> dict[str, PodFacts]:
+async def _index_pod(body: kopf.Body, **_: Any) -> dict[str, ObservedPod]:
     uid = export_uid_of(body)
-    return {uid: pod_facts(body)} if uid else {}
+    return {uid: observed_pod(body)} if uid else {}

@@ -13,18 +13,18 @@ from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY, Progress
 from kubernetes.aio import client
 
-from backupexport_operator.cleanup.jobs import Cleaner
-from backupexport_operator.cleanup.reconciler import Disposer
-from backupexport_operator.delivery.reconciler import Deliverer
-from backupexport_operator.export.reconciler import Reconciler
+from backupexport_operator.cleanup.jobs import CleanupJobs
+from backupexport_operator.cleanup.reconciler import CleanupReconciler
+from backupexport_operator.delivery.reconciler import DeliveryReconciler
+from backupexport_operator.export.reconciler import ExportReconciler
 from backupexport_operator.export.start_queue import StartQueue
 from backupexport_operator.kube.client import SERVER_AWAY, brief, connect, kinds_are_served
-from backupexport_operator.kube.event_recorder import EventPoster
-from backupexport_operator.kube.pod_logs import LogFollower
+from backupexport_operator.kube.event_recorder import EventRecorder
+from backupexport_operator.kube.pod_logs import PodLogs
 from backupexport_operator.kube.reader import AWAITING_DELIVERY, ClusterReader
 from backupexport_operator.kube.writer import ClusterWriter
-from backupexport_operator.observed.export_cache import Sightings, World, all_of
-from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
+from backupexport_operator.observed.export_cache import ExportCache, World, all_of
+from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import Snapshot
 from backupexport_operator.observed.watch_health import WatchHealth
 from backupexport_operator.settings import Settings
@@ -65,10 +65,10 @@ class RunningOperator:
         namespace, defaults = settings.namespace, settings.runner_defaults
         reader = self._reader = ClusterReader(requests, namespace)
         writer = ClusterWriter(requests, namespace)
-        cleaner = Cleaner(writer, defaults)
-        poster = EventPoster(requests, namespace)
-        follower = LogFollower(streams, namespace, self._told_progress)
-        self.sightings = Sightings(
+        cleanup_jobs = CleanupJobs(writer, defaults)
+        recorder = EventRecorder(requests, namespace)
+        pod_logs = PodLogs(streams, namespace, self._told_progress)
+        self.cache = ExportCache(
             world,
             defaults.backoff_limit,
             settings.retention_seconds,
@@ -76,21 +76,23 @@ class RunningOperator:
             settings.deliveries,
         )
         self._queue = StartQueue(settings.max_concurrent)
-        self.reconciler = Reconciler(
-            self.sightings,
+        self.reconciler = ExportReconciler(
+            self.cache,
             reader,
             writer,
-            cleaner,
-            poster,
-            follower,
+            cleanup_jobs,
+            recorder,
+            pod_logs,
             defaults,
             self._queue,
             metrics,
         )
         self._targets = TargetReconciler(world.targets, writer, metrics)
-        self._disposer = Disposer(self.sightings, reader, writer, cleaner, poster, metrics)
-        self._deliverer = Deliverer(
-            self.sightings, reader, writer, poster, defaults, settings.public_api, metrics
+        self._disposer = CleanupReconciler(
+            self.cache, reader, writer, cleanup_jobs, recorder, metrics
+        )
+        self._deliverer = DeliveryReconciler(
+            self.cache, reader, writer, recorder, defaults, settings.public_api, metrics
         )
         self._resync_seconds = settings.resync_seconds
         self._open_cleanups: set[str] = set()
@@ -102,12 +104,12 @@ class RunningOperator:
         ]
         # The last ones are what the first ones still need.
         self._closers: list[Callable[[], Awaitable[None]]] = [
-            follower.stop,
+            pod_logs.stop,
             self.reconciler.stop,
             self._disposer.stop,
             self._deliverer.stop,
             self._targets.projects.stop,
-            poster.stop,
+            recorder.stop,
             requests.close,
             streams.close,
         ]
@@ -146,7 +148,7 @@ class RunningOperator:
         self.reconciler.project_changed(project_id)
         self._deliverer.project_changed(project_id)
 
-    def job_changed(self, uid: str, job: JobFacts) -> None:
+    def job_changed(self, uid: str, job: ObservedJob) -> None:
         """A Job of the export came or changed."""
         self.ask(uid)
         if job.task not in (TASK_TIDY, TASK_REMOVE):
@@ -158,15 +160,15 @@ class RunningOperator:
             self._open_cleanups.discard(job.name)
             self._metrics.cleanup_finished(job.task, succeeded=job.complete)
 
-    def job_gone(self, uid: str, job: JobFacts) -> None:
+    def job_gone(self, uid: str, job: ObservedJob) -> None:
         """A Job of the export was deleted, and looked like that when it went."""
         self._open_cleanups.discard(job.name)
-        self.sightings.note_lost_job(uid, job)
+        self.cache.note_lost_job(uid, job)
         self.ask(uid)
 
-    def pod_gone(self, uid: str, pod: PodFacts) -> None:
+    def pod_gone(self, uid: str, pod: ObservedPod) -> None:
         """A pod of the export was deleted, and looked like that when it went."""
-        self.sightings.note_lost_pod(uid, pod)
+        self.cache.note_lost_pod(uid, pod)
         self.ask(uid)
 
     async def stop(self) -> None:
@@ -221,7 +223,7 @@ class RunningOperator:
 
     def _state(self) -> OperatorState:
         now = timestamps.now()
-        exports = filter(None, map(self.sightings.export, self.sightings.uids()))
+        exports = filter(None, map(self.cache.export, self.cache.uids()))
         return OperatorState(
             exports=[
                 UnfinishedExport(export.phase, export.status.reason, export.age(now))
@@ -241,5 +243,5 @@ def _versions(resources: Iterable[BackupExport | ExportTarget]) -> dict[str, int
     }
 
 
-def _names(facts: Iterable[JobFacts | PodFacts]) -> dict[str, int]:
+def _names(facts: Iterable[ObservedJob | ObservedPod]) -> dict[str, int]:
     return dict.fromkeys((fact.name for fact in facts), 0)

@@ -55,7 +55,7 @@ def finalizer_position(body: dict[str, Any]) -> int | None:
     return finalizers.index(names.FINALIZER) if names.FINALIZER in finalizers else None
 
 
-def removal(position: int) -> list[dict[str, Any]]:
+def removal_patch(position: int) -> list[dict[str, Any]]:
     """A JSON patch that takes ours away and, where the list has changed, nothing."""
     path = f"/metadata/finalizers/{position}"
     return [
@@ -76,7 +76,7 @@ async def _release(
             try:
                 await api.patch_namespaced_custom_object(
                     *where,
-                    removal(position),
+                    removal_patch(position),
                     _content_type=_JSON_PATCH,
                     _request_timeout=REQUEST_TIMEOUT,
                 )

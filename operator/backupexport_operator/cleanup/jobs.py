@@ -11,8 +11,8 @@ from backupexport_operator.kube.client import brief
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.cleanup_job import cleanup_manifest
 from backupexport_operator.manifests.pod import RunnerDefaults
-from backupexport_operator.observed.jobs_and_pods import JobFacts
-from backupexport_operator.observed.observation import TaskRun
+from backupexport_operator.observed.jobs_and_pods import ObservedJob
+from backupexport_operator.observed.observation import SideJob
 
 # How long a refusal that may pass (a quota, a webhook) is tried again.
 _PATIENCE_SECONDS = 300.0
@@ -24,7 +24,7 @@ class CleanupRefusedError(Exception):
     def __init__(self, manifest: dict[str, Any], error: ApiException) -> None:
         super().__init__(f"a cleanup can't be created: {brief(error)}")
         self.namespace_is_ending = _namespace_is_ending(error)
-        self.as_failed_job = JobFacts(
+        self.as_failed_job = ObservedJob(
             name=manifest["metadata"]["name"],
             owner_uid="",
             failure="Refused",
@@ -32,7 +32,7 @@ class CleanupRefusedError(Exception):
         )
 
 
-class Cleaner:
+class CleanupJobs:
     """Applies what a decision says about cleanups."""
 
     def __init__(self, writer: ClusterWriter, defaults: RunnerDefaults) -> None:
@@ -65,7 +65,7 @@ class Cleaner:
             await self._writer.delete_job(job)
         raise ApiException(status=409, reason=f"another cleanup is called {job.name}")
 
-    async def delete(self, cleanup: TaskRun) -> None:
+    async def delete(self, cleanup: SideJob) -> None:
         """Delete the cleanup's Job, so that it can be made anew."""
         if cleanup.job is not None:
             await self._writer.delete_job(cleanup.job)

@@ -14,9 +14,9 @@ from backupexport_contract.reasons import (
 from backupexport_contract.runner_protocol import read_outcome
 
 from backupexport_operator.observed.export_files import is_overdue
-from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
-from backupexport_operator.observed.observation import TaskRun
-from backupexport_operator.observed.pod_failure import start_trouble
+from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
+from backupexport_operator.observed.observation import SideJob
+from backupexport_operator.observed.pod_failure import start_failure
 
 
 class AttemptState(Enum):
@@ -38,7 +38,7 @@ class Attempt:
     is_fatal: bool = False
 
 
-def attempt_of(run: TaskRun, job: JobFacts, kind: str, now: datetime) -> Attempt:
+def attempt_of(run: SideJob, job: ObservedJob, kind: str, now: datetime) -> Attempt:
     """What `job`, with the pods of `run`, has come to at `now`."""
     pod = _newest_pod(run, job)
     if job.complete or (pod is not None and pod.exit_code == ExitCode.SUCCESS):
@@ -58,7 +58,7 @@ def attempt_of(run: TaskRun, job: JobFacts, kind: str, now: datetime) -> Attempt
     return Attempt(AttemptState.WORKING, f"Job {job.name} makes it.")
 
 
-def _failed(job: JobFacts, pod: PodFacts | None) -> Attempt:
+def _failed(job: ObservedJob, pod: ObservedPod | None) -> Attempt:
     if job.failure == "DeadlineExceeded":
         message = "The attempt took too long."
         return Attempt(AttemptState.FAILED, message, DeliveryReason.DEADLINE_EXCEEDED)
@@ -77,35 +77,35 @@ def _failed(job: JobFacts, pod: PodFacts | None) -> Attempt:
     )
 
 
-def _starting(job: JobFacts, pod: PodFacts | None, kind: str) -> Attempt:
-    trouble = start_trouble(pod) if pod is not None else None
-    if pod is None or trouble is None:
+def _starting(job: ObservedJob, pod: ObservedPod | None, kind: str) -> Attempt:
+    failure = start_failure(pod) if pod is not None else None
+    if pod is None or failure is None:
         message = f"No pod of Job {job.name} runs yet: `kubectl describe job {job.name}` says why."
         return Attempt(AttemptState.STARTING, message)
-    message = trouble.message
+    message = failure.message
     # Its own words are about the export's Job; those of the image fit here, too.
-    if trouble.reason is Reason.SECRET_INVALID:
+    if failure.reason is Reason.SECRET_INVALID:
         message = (
             f"The Secret of deliveries.{kind} can't be used: create or correct it "
             f"({pod.waiting_message})."
         )
-    elif trouble.reason is Reason.UNSCHEDULABLE:
+    elif failure.reason is Reason.UNSCHEDULABLE:
         message = f"No node can take the delivery's pod: make room ({pod.unschedulable})."
-    elif trouble.reason is Reason.STORAGE_UNWRITABLE:
+    elif failure.reason is Reason.STORAGE_UNWRITABLE:
         detail = pod.unschedulable or pod.waiting_message
         message = (
             f"The exports' volume can't be mounted for the delivery's pod: check it ({detail})."
         )
-    return Attempt(AttemptState.STARTING, message, trouble.reason)
+    return Attempt(AttemptState.STARTING, message, failure.reason)
 
 
-def _newest_pod(run: TaskRun, job: JobFacts) -> PodFacts | None:
+def _newest_pod(run: SideJob, job: ObservedJob) -> ObservedPod | None:
     """The attempt's last pod; one of an earlier attempt, whose Job had the same name, is none."""
     pods = [pod for pod in run.pods if pod.job_uid == job.uid]
     return max(pods, key=lambda pod: (pod.created_at, pod.name), default=None)
 
 
-def _said(pod: PodFacts | None) -> str | None:
+def _said(pod: ObservedPod | None) -> str | None:
     return read_outcome(pod.termination_message).message if pod is not None else None
 
 

@@ -21,7 +21,7 @@ from backupexport_operator.delivery.choice import (
     settings_for,
 )
 from backupexport_operator.manifests.status import ConditionStatus, condition_now
-from backupexport_operator.observed.jobs_and_pods import JobFacts
+from backupexport_operator.observed.jobs_and_pods import ObservedJob
 from backupexport_operator.observed.observation import Observation
 from backupexport_operator.observed.pod_failure import with_aside
 
@@ -77,7 +77,7 @@ class _Decision:
         self._kind = kind
         self._condition_type = Deliveries.kinds()[kind].condition_type
         self._known = conditions_by_kind(seen.export.status)[kind]
-        self._run = seen.delivery_runs[kind]
+        self._run = seen.delivery_jobs[kind]
         self._settings = settings_for(kind, seen.target, seen.deliveries)
 
     def plan(self) -> DeliveryPlan:
@@ -123,13 +123,13 @@ class _Decision:
             return DeliveryPlan(condition, recheck_after=_LOOK_AGAIN)
         return self._told("False", DeliveryReason.NOT_CONFIGURED, message, step)
 
-    def _behind_another(self, job: JobFacts) -> DeliveryPlan:
+    def _behind_another(self, job: ObservedJob) -> DeliveryPlan:
         if self._since_end(self._seen.now) < FOREIGN_JOB_PATIENCE:
             return DeliveryPlan(self._known, recheck_after=_SOON)
         message = f"Job {job.name} belongs to something else and is in the way: delete it."
         return self._told("False", DeliveryReason.INTERNAL, message)
 
-    def _failed(self, job: JobFacts, attempt: Attempt) -> DeliveryPlan:
+    def _failed(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan:
         if attempt.is_fatal:
             return self._told("False", attempt.reason, attempt.message)
         if job.failure is None:
@@ -140,7 +140,7 @@ class _Decision:
             return DeliveryPlan(self._known, DeliveryStep.DELETE, recheck_after=_SOON)
         return plan
 
-    def _starting(self, job: JobFacts, attempt: Attempt) -> DeliveryPlan:
+    def _starting(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan:
         if job.suspended:
             # Kueue's: no deadline of the Job's own ends it, and made anew it would queue anew.
             if self._is_over(self._seen.now):

@@ -21,19 +21,19 @@ from backupexport_operator.delivery.decision import (
 )
 from backupexport_operator.delivery.slots import DeliverySlots, Pauses
 from backupexport_operator.kube.client import SERVER_AWAY, brief
-from backupexport_operator.kube.event_recorder import EventPoster
+from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.finished_exports import FinishedExports
-from backupexport_operator.kube.reader import AWAITING_DELIVERY, ClusterReader, look_around
-from backupexport_operator.kube.work_queue import KeyedTasks
+from backupexport_operator.kube.reader import AWAITING_DELIVERY, ClusterReader, observe_afresh
+from backupexport_operator.kube.work_queue import WorkQueue
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.delivery_job import PublicApi, delivery_manifest
 from backupexport_operator.manifests.events import events_between
 from backupexport_operator.manifests.pod import RunnerDefaults
 from backupexport_operator.manifests.status import merge_patch, settled_between, with_condition
-from backupexport_operator.observed.export_cache import Sightings
+from backupexport_operator.observed.export_cache import ExportCache
 from backupexport_operator.observed.export_files import unfinished_jobs
-from backupexport_operator.observed.jobs_and_pods import JobFacts
-from backupexport_operator.observed.observation import Observation, TaskRun
+from backupexport_operator.observed.jobs_and_pods import ObservedJob
+from backupexport_operator.observed.observation import Observation, SideJob
 from backupexport_operator.telemetry.metrics import OperatorMetrics
 from backupexport_operator.telemetry.state import PendingDeliveries
 
@@ -48,30 +48,30 @@ _EVERYBODY = ""
 _QUOTA_REFUSES = "exceeded quota"
 
 
-class Deliverer:
+class DeliveryReconciler:
     """Watches finished exports with deliveries to be made, and makes them."""
 
     def __init__(
         self,
-        sightings: Sightings,
+        cache: ExportCache,
         reader: ClusterReader,
         writer: ClusterWriter,
-        poster: EventPoster,
+        recorder: EventRecorder,
         defaults: RunnerDefaults,
         public_api: PublicApi,
         metrics: OperatorMetrics,
     ) -> None:
-        self._sightings = sightings
+        self._cache = cache
         self._reader = reader
         self._writer = writer
-        self._poster = poster
+        self._recorder = recorder
         self._defaults = defaults
         self._public_api = public_api
         self._metrics = metrics
         self._slots = {kind: DeliverySlots(_MOST_DELIVERIES) for kind in Deliveries.kinds()}
         self._pauses: Pauses[tuple[str, str]] = Pauses()
         self._is_filled = False
-        self._work: KeyedTasks[str] = KeyedTasks(
+        self._work: WorkQueue[str] = WorkQueue(
             self._deliver, _PARALLEL, SERVER_AWAY, brief, metrics.reconciled
         )
         self._exports = FinishedExports(reader, AWAITING_DELIVERY, self._work.ask, self._forget)
@@ -117,7 +117,7 @@ class Deliverer:
         if export is None:
             self._forget(uid)
             return
-        seen = self._sightings.observe(export)
+        seen = self._cache.observe(export)
         if export.metadata.deletion_timestamp is not None:
             # The file may have to go, and is not to be sent while it goes.
             for job in unfinished_jobs(seen):
@@ -140,9 +140,9 @@ class Deliverer:
             return
         self._is_filled = True
         for export in self._exports.all():
-            seen = self._sightings.observe(export)
+            seen = self._cache.observe(export)
             for kind, told in conditions_by_kind(export.status).items():
-                if is_pending(told) and _takes_a_slot(seen.delivery_runs[kind].job):
+                if is_pending(told) and _takes_a_slot(seen.delivery_jobs[kind].job):
                     self._slots[kind].hold(export.metadata.uid, export.spec.project_id)
 
     async def _advance(self, seen: Observation, kind: str) -> DeliveryPlan:
@@ -153,11 +153,11 @@ class Deliverer:
             return held
         if plan.step is not DeliveryStep.WAIT or not is_pending(plan.condition):
             # Targets, Jobs and pods are watched apart: what can't be taken back rests on all three.
-            seen = await look_around(self._reader, seen)
+            seen = await observe_afresh(self._reader, seen)
             plan = decide_delivery(seen, kind)
         if plan.step is DeliveryStep.CREATE:
             return self._held_back(seen, kind, plan) or await self._create(seen, kind, plan)
-        job = seen.delivery_runs[kind].job
+        job = seen.delivery_jobs[kind].job
         if is_pending(plan.condition) and plan.step is DeliveryStep.WAIT and _takes_a_slot(job):
             self._slots[kind].hold(uid, seen.export.spec.project_id)
         else:
@@ -200,8 +200,8 @@ class Deliverer:
             return plan
         if job.owner_uid != uid:
             self._leave(kind, uid)
-            runs = {**seen.delivery_runs, kind: TaskRun(job)}
-            return decide_delivery(replace(seen, delivery_runs=runs), kind)
+            runs = {**seen.delivery_jobs, kind: SideJob(job)}
+            return decide_delivery(replace(seen, delivery_jobs=runs), kind)
         return plan
 
     async def _write(self, export: BackupExport, told: Iterable[Condition]) -> None:
@@ -223,7 +223,7 @@ class Deliverer:
             _logger.info("export %s: %s delivery: %s", export.job_id, kind, condition.reason)
             self._metrics.delivery_finished(kind, condition.reason)
         for event in events_between(old, status):
-            self._poster.post(export, event)
+            self._recorder.record(export, event)
 
     def _forget(self, uid: str) -> None:
         for kind in self._slots:
@@ -236,7 +236,7 @@ class Deliverer:
             self._work.ask(following)
 
 
-def _takes_a_slot(job: JobFacts | None) -> bool:
+def _takes_a_slot(job: ObservedJob | None) -> bool:
     """Whether the Job has a pod, or will have one."""
     if job is None or job.complete or job.failure is not None:
         return False

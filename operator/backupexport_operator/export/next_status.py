@@ -12,18 +12,18 @@ from backupexport_contract.runner_protocol import Artifact, Progress
 
 from backupexport_operator.delivery.choice import first_conditions
 from backupexport_operator.manifests.status import condition_now, with_condition
-from backupexport_operator.observed.jobs_and_pods import PodFacts
+from backupexport_operator.observed.jobs_and_pods import ObservedPod
 from backupexport_operator.observed.observation import Observation
-from backupexport_operator.observed.pod_failure import Trouble, end_artifact
+from backupexport_operator.observed.pod_failure import Failure, end_artifact
 
 
-def waiting(seen: Observation, trouble: Trouble | None) -> BackupExportStatus:
+def waiting(seen: Observation, failure: Failure | None) -> BackupExportStatus:
     """Not running now: Pending at first, but never back from Running."""
     return _next(
         seen,
         phase=seen.export.phase,
-        reason=trouble.reason if trouble else None,
-        message=trouble.message if trouble else None,
+        reason=failure.reason if failure else None,
+        message=failure.message if failure else None,
         attempts=attempts(seen),
     )
 
@@ -39,7 +39,7 @@ def refused(seen: Observation, why: str) -> BackupExportStatus:
         "The Job can't be created: ask the cluster's administrators, the operator goes on trying "
         f"({why})."
     )
-    return waiting(seen, Trouble(Reason.INTERNAL, message))
+    return waiting(seen, Failure(Reason.INTERNAL, message))
 
 
 def accepted(seen: Observation) -> BackupExportStatus:
@@ -54,7 +54,7 @@ def accepted(seen: Observation) -> BackupExportStatus:
     )
 
 
-def running(seen: Observation, pod: PodFacts) -> BackupExportStatus:
+def running(seen: Observation, pod: ObservedPod) -> BackupExportStatus:
     """The runner's container runs."""
     status = seen.export.status
     return _next(
@@ -90,16 +90,16 @@ def succeeded(seen: Observation, artifact: Artifact) -> BackupExportStatus:
     )
 
 
-def ended(seen: Observation, phase: Phase, trouble: Trouble) -> BackupExportStatus:
+def ended(seen: Observation, phase: Phase, failure: Failure) -> BackupExportStatus:
     """Failed or cancelled, and why."""
     started = min((pod.started_at for pod in seen.attempts if pod.started_at), default=None)
-    failed = condition_now(seen, "Failed", "True", trouble.reason, trouble.message)
+    failed = condition_now(seen, "Failed", "True", failure.reason, failure.message)
     completed_at = timestamps.to_text(seen.now)
     return _next(
         seen,
         phase=phase,
-        reason=trouble.reason,
-        message=trouble.message,
+        reason=failure.reason,
+        message=failure.message,
         start_time=seen.export.status.start_time or _text(started),
         completion_time=completed_at,
         attempts=attempts(seen),

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 
 from backupexport_contract.backup_export import BackupExport
 
-from backupexport_operator.observed.export_cache import Sightings
+from backupexport_operator.observed.export_cache import ExportCache
 from backupexport_operator.observed.export_files import is_at_work
-from backupexport_operator.observed.observation import Observation, Turn
+from backupexport_operator.observed.observation import Observation
 
 # When it came: creationTimestamp first, which nobody can forge, and at last its uid.
 Arrival = tuple[str, str, str]
@@ -152,23 +152,23 @@ def _count(number: int) -> str:
     return "1 export" if number == 1 else f"{number or 'no'} exports"
 
 
-class Turns:
+class QueueSync:
     """`ask_all` gets the exports that may start because another has left."""
 
     def __init__(
         self,
-        sightings: Sightings,
+        cache: ExportCache,
         queue: StartQueue,
         ask_all: Callable[[Iterable[str]], None],
     ) -> None:
-        self._sightings = sightings
+        self._cache = cache
         self._queue = queue
         self._ask_all = ask_all
         self._is_filled = False
         # How many waited before each when that was told.
         self._told: dict[str, int] = {}
 
-    def with_turn(self, seen: Observation) -> Observation:
+    def with_place(self, seen: Observation) -> Observation:
         """`seen`, and whether it is the export's turn.
 
         Its place is told when it comes and when it has halved: not each time that one before it
@@ -186,7 +186,7 @@ class Turns:
             told = place.words
         else:
             self._told.setdefault(uid, place.before)
-        return replace(seen, turn=Turn(may_start=False, place=told))
+        return replace(seen, place_in_queue=told)
 
     def start(self, export: BackupExport) -> None:
         """The export is about to get its Job."""
@@ -205,10 +205,10 @@ class Turns:
     def _fill(self) -> None:
         """Count everybody before anybody is let in, after a restart."""
         self._is_filled = True
-        for uid in self._sightings.uids():
-            export = self._sightings.export(uid)
+        for uid in self._cache.uids():
+            export = self._cache.export(uid)
             if export is not None:
-                self._may_start(self._sightings.observe(export))
+                self._may_start(self._cache.observe(export))
 
     def _may_start(self, seen: Observation) -> bool:
         """Whether nothing about the queue keeps the export from its Job."""

@@ -14,7 +14,7 @@ from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
 from backupexport_operator.kube.client import REQUEST_TIMEOUT, SERVER_AWAY, brief
-from backupexport_operator.manifests.events import EventFact, event_manifest
+from backupexport_operator.manifests.events import ExportEvent, event_manifest
 
 _logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _MOST_WAITING = 10_000
 _SECONDS_TO_EMPTY = 5.0
 
 
-class EventPoster:
+class EventRecorder:
     """A queue of Events and the tasks that post them; it needs a running event loop."""
 
     def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
@@ -33,7 +33,7 @@ class EventPoster:
         self._waiting: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_MOST_WAITING)
         self._tasks = [asyncio.create_task(self._post_for_ever()) for _ in range(_POSTERS)]
 
-    def post(self, export: BackupExport, event: EventFact) -> None:
+    def record(self, export: BackupExport, event: ExportEvent) -> None:
         """Have the Event posted soon."""
         try:
             self._waiting.put_nowait(event_manifest(export, event, self._namespace))

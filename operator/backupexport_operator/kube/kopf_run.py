@@ -49,7 +49,7 @@ class NoProgress(kopf.ProgressStorage):
         return essence
 
 
-class Connection(kopf.ConnectionInfo):
+class KopfConnection(kopf.ConnectionInfo):
     """Trusts what kubectl trusts, see `kubernetes_client.connect`."""
 
     def as_ssl_context(self) -> ssl.SSLContext:
@@ -59,10 +59,10 @@ class Connection(kopf.ConnectionInfo):
         return context
 
 
-def login(**kwargs: Any) -> Connection | None:
+def login(**kwargs: Any) -> KopfConnection | None:
     """The pod's service account, else the kubeconfig's user; None where there is neither."""
     found = kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
-    return Connection(**vars(found)) if found is not None else None
+    return KopfConnection(**vars(found)) if found is not None else None
 
 
 _logger = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ _SILENCE_SECONDS = 120.0
 _AGAIN_SECONDS = 2.0
 
 
-class LogFollower:
+class PodLogs:
     """One task for each running pod; `told` is called with (export uid, progress)."""
 
     def __init__(

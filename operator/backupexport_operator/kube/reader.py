@@ -16,11 +16,11 @@ from pydantic import ValidationError
 
 from backupexport_operator.kube.client import REQUEST_TIMEOUT, list_pages, opened, read_or_none
 from backupexport_operator.observed.jobs_and_pods import (
-    JobFacts,
-    PodFacts,
+    ObservedJob,
+    ObservedPod,
     export_uid_of,
-    job_facts,
-    pod_facts,
+    observed_job,
+    observed_pod,
 )
 from backupexport_operator.observed.observation import (
     Observation,
@@ -35,7 +35,7 @@ Resource = TypeVar("Resource", BackupExport, ExportTarget)
 
 OURS = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
 UNFINISHED = ",".join(f"status.phase!={phase}" for phase in Phase if phase.is_finished)
-AWAITING_DISPOSAL = "status.disposalPending=true"
+AWAITING_CLEANUP = "status.disposalPending=true"
 AWAITING_DELIVERY = "status.deliveryPending=true"
 _WATCH_SECONDS = 300
 
@@ -66,24 +66,24 @@ class ClusterReader:
                 target.metadata.uid: int(target.metadata.resource_version)
                 for target in valid_models(ExportTarget, targets["items"])
             },
-            _by_export((export_uid_of(job), job_facts(job)) for job in jobs["items"]),
-            _by_export((export_uid_of(pod), pod_facts(pod)) for pod in pods),
+            _by_export((export_uid_of(job), observed_job(job)) for job in jobs["items"]),
+            _by_export((export_uid_of(pod), observed_pod(pod)) for pod in pods),
         )
 
-    async def read_job(self, name: str) -> JobFacts | None:
+    async def read_job(self, name: str) -> ObservedJob | None:
         """The Job as the API server has it now, or None."""
         job = await read_or_none(self._custom, "batch", "v1", self._namespace, "jobs", name)
-        return None if job is None else job_facts(job)
+        return None if job is None else observed_job(job)
 
-    async def list_jobs(self, export_uid: str) -> list[JobFacts]:
+    async def list_jobs(self, export_uid: str) -> list[ObservedJob]:
         """The export's Jobs as the API server has them now, those of cleanups too."""
         answer = await self._list("batch", "v1", "jobs", label_selector=_of_export(export_uid))
-        return [job_facts(job) for job in answer["items"]]
+        return [observed_job(job) for job in answer["items"]]
 
-    async def list_pods(self, export_uid: str) -> list[PodFacts]:
+    async def list_pods(self, export_uid: str) -> list[ObservedPod]:
         """The export's pods as the API server has them now, those of cleanups too."""
         found = await self._list_pods(_of_export(export_uid))
-        return [pod_facts(pod) for pod in found]
+        return [observed_pod(pod) for pod in found]
 
     async def newest_warning(self, kind: str, name: str) -> str:
         """`Reason: message` of the newest Warning about an object; empty where there is none."""
@@ -191,7 +191,7 @@ def _by_export(found: Any) -> dict[str, frozenset[Any]]:
     return {uid: frozenset(facts) for uid, facts in grouped.items()}
 
 
-async def look_around(reader: ClusterReader, seen: Observation) -> Observation:
+async def observe_afresh(reader: ClusterReader, seen: Observation) -> Observation:
     """`seen` with the export's target, Jobs and pods as the API server has them now."""
     uid = seen.export.metadata.uid
     targets = await reader.list_targets(seen.export.spec.project_id)

@@ -63,7 +63,7 @@ FIRST_RETRY_SECONDS = 0.2
 LONGEST_RETRY_SECONDS = 30.0
 
 
-class KeyedTasks(Generic[Key]):
+class WorkQueue(Generic[Key]):
     """At most `parallel` runs of `work` at once, never two of one key.
 
     Errors of `expected_errors` (a server that is away) are logged without a traceback, all of

@@ -11,7 +11,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from backupexport_operator.kube.client import REQUEST_TIMEOUT
 from backupexport_operator.kube.reader import ClusterReader
-from backupexport_operator.observed.jobs_and_pods import JobFacts, job_facts
+from backupexport_operator.observed.jobs_and_pods import ObservedJob, observed_job
 
 MERGE_PATCH = "application/merge-patch+json"
 
@@ -25,7 +25,7 @@ class ClusterWriter:
         # Jobs too, because it takes and gives plain JSON.
         self._custom = client.CustomObjectsApi(api_client)
 
-    async def create_job(self, manifest: dict[str, Any]) -> JobFacts:
+    async def create_job(self, manifest: dict[str, Any]) -> ObservedJob:
         """Create the Job, or find the one that has its name already."""
         try:
             job = await self._custom.create_namespaced_custom_object(
@@ -44,9 +44,9 @@ class ClusterWriter:
             if found is None:
                 raise
             return found
-        return job_facts(job)
+        return observed_job(job)
 
-    async def delete_job(self, job: JobFacts) -> None:
+    async def delete_job(self, job: ObservedJob) -> None:
         """Delete this Job, and no other of its name, and by the garbage collector its pods."""
         options = {"propagationPolicy": "Background", "preconditions": {"uid": job.uid}}
         await self._delete("batch", "v1", "jobs", job.name, options)

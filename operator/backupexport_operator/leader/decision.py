@@ -23,7 +23,7 @@ class Timings:
 
 
 @dataclass(frozen=True)
-class Record:
+class LeaseRecord:
     """What a Lease says; `stamp` changes with each renewal, an empty `holder` is nobody."""
 
     holder: str
@@ -32,7 +32,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Sighting:
+class SeenLease:
     """The last change of the Lease that was seen, and when; without a stamp it is not there."""
 
     holder: str
@@ -41,7 +41,9 @@ class Sighting:
     since: float
 
 
-def sighted(before: Sighting | None, record: Record | None, now: float, own: float) -> Sighting:
+def seen_now(
+    before: SeenLease | None, record: LeaseRecord | None, now: float, own: float
+) -> SeenLease:
     """What is known after the Lease was read as `record` (None: there is none).
 
     `own` is the lease time this process was given; the holder may have been given another one.
@@ -49,20 +51,20 @@ def sighted(before: Sighting | None, record: Record | None, now: float, own: flo
     if record is not None:
         if before is not None and before.stamp == record.stamp:
             return before
-        return Sighting(record.holder, max(record.lease, own), record.stamp, now)
+        return SeenLease(record.holder, max(record.lease, own), record.stamp, now)
     if before is None:
-        return Sighting("", own, None, now)
+        return SeenLease("", own, None, now)
     if before.stamp is None:
         return before
     # Somebody deleted it, which its holder learns at its next renewal only.
     return replace(before, stamp=None, since=now)
 
 
-def seconds_until_free(sighting: Sighting, identity: str, now: float) -> float:
+def seconds_until_free(seen_lease: SeenLease, identity: str, now: float) -> float:
     """How long one has to wait, at least, who may take the Lease from nobody and `identity`."""
-    if sighting.holder in ("", identity):
+    if seen_lease.holder in ("", identity):
         return 0.0
-    return max(0.0, sighting.since + sighting.lease - now)
+    return max(0.0, seen_lease.since + seen_lease.lease - now)
 
 
 def seconds_to_deadline(renewed_at: float | None, now: float, timings: Timings) -> float:

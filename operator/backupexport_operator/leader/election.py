@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from backupexport_operator.kube.client import SERVER_AWAY, NotLeadingError, brief
 from backupexport_operator.leader import decision
-from backupexport_operator.leader.decision import Record, Sighting, Timings
+from backupexport_operator.leader.decision import LeaseRecord, SeenLease, Timings
 from backupexport_operator.leader.lease import LeaseTakenError, Store
 
 _logger = logging.getLogger(__name__)
@@ -43,13 +43,13 @@ class Leadership:
         self._identity = identity
         self._timings = timings
         self._clock = clock
-        self._sighting: Sighting | None = None
+        self._seen_lease: SeenLease | None = None
         # A container that was restarted goes on where it left off.  Later, what is ours without
         # our knowledge is a write whose answer never came: then another has better prospects.
         self._may_resume = True
         self._renewed_at: float | None = None
         self._heard_at = clock()
-        self._last_trouble = ""
+        self._last_failure = ""
 
     def holds(self) -> bool:
         """Whether this process may act; asked of the clock, so true for no woken sleeper."""
@@ -112,31 +112,31 @@ class Leadership:
         self, request: Callable[[], Awaitable[Result]], seconds: float
     ) -> Result | None:
         """What `request` says, or None where it failed or was not answered in time."""
-        trouble = ""
+        failure = ""
         try:
             async with asyncio.timeout(seconds):
                 return await request()
         except LeaseTakenError:
             self._heard_at = self._clock()
         except SERVER_AWAY as error:
-            trouble = brief(error)
-            if trouble != self._last_trouble:
-                _logger.warning("the Lease can't be read or written: %s", trouble)
+            failure = brief(error)
+            if failure != self._last_failure:
+                _logger.warning("the Lease can't be read or written: %s", failure)
         except Exception as error:
-            trouble = repr(error)
-            if trouble != self._last_trouble:
+            failure = repr(error)
+            if failure != self._last_failure:
                 _logger.exception("the Lease can't be read or written")
         finally:
-            self._last_trouble = trouble
+            self._last_failure = failure
         return None
 
     async def _try_to_take(self) -> float:
         record = await self._store.read()
         now = self._clock()
         self._heard_at = now
-        self._sighting = decision.sighted(self._sighting, record, now, self._timings.lease)
+        self._seen_lease = decision.seen_now(self._seen_lease, record, now, self._timings.lease)
         resumed = self._identity if self._may_resume else ""
-        wait = decision.seconds_until_free(self._sighting, resumed, now)
+        wait = decision.seconds_until_free(self._seen_lease, resumed, now)
         if wait <= 0:
             await self._take()
         return wait
@@ -170,9 +170,9 @@ class Leadership:
             self._wrote(await self._store.write(holder, lease))
         return True
 
-    def _wrote(self, record: Record) -> None:
+    def _wrote(self, record: LeaseRecord) -> None:
         now = self._heard_at = self._clock()
-        self._sighting = decision.sighted(self._sighting, record, now, self._timings.lease)
+        self._seen_lease = decision.seen_now(self._seen_lease, record, now, self._timings.lease)
 
 
 async def silence_leaders(store: Store, identity: str, timings: Timings, quiet: float) -> None:

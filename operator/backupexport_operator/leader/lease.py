@@ -7,7 +7,7 @@ from backupexport_contract import timestamps
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
-from backupexport_operator.leader.decision import Record
+from backupexport_operator.leader.decision import LeaseRecord
 
 _LEASES = ("coordination.k8s.io", "v1")
 
@@ -19,10 +19,10 @@ class LeaseTakenError(Exception):
 class Store(Protocol):
     """Where the Lease lies."""
 
-    async def read(self) -> Record | None:
+    async def read(self) -> LeaseRecord | None:
         """What the Lease says now; None where there is none."""
 
-    async def write(self, holder: str, lease: float) -> Record:
+    async def write(self, holder: str, lease: float) -> LeaseRecord:
         """Write it, unless it changed since this store saw it last: LeaseTakenError."""
 
 
@@ -39,7 +39,7 @@ class LeaseStore:
         self._name = name
         self._seen: dict[str, Any] | None = None
 
-    async def read(self) -> Record | None:
+    async def read(self) -> LeaseRecord | None:
         """What the Lease says now; None where there is none."""
         try:
             self._seen = await self._api.get_namespaced_custom_object(
@@ -49,9 +49,9 @@ class LeaseStore:
             if error.status != 404:
                 raise
             self._seen = None
-        return None if self._seen is None else _record(self._seen)
+        return None if self._seen is None else _lease_record(self._seen)
 
-    async def write(self, holder: str, lease: float) -> Record:
+    async def write(self, holder: str, lease: float) -> LeaseRecord:
         """Write it, unless it changed since this store saw it last: LeaseTakenError."""
         body = _body(self._seen, self._name, holder, lease, timestamps.now())
         try:
@@ -67,13 +67,13 @@ class LeaseStore:
             if error.status in (404, 409):
                 raise LeaseTakenError(str(error.reason)) from error
             raise
-        return _record(self._seen)
+        return _lease_record(self._seen)
 
 
-def _record(body: dict[str, Any]) -> Record:
+def _lease_record(body: dict[str, Any]) -> LeaseRecord:
     spec = body.get("spec") or {}
     holder = spec.get("holderIdentity") or ""
-    return Record(
+    return LeaseRecord(
         holder=holder,
         lease=float(spec.get("leaseDurationSeconds") or 0),
         # Not the resourceVersion: a label that somebody sets is not a sign of life.

@@ -89,7 +89,7 @@ class Supervisor:
         """End gracefully, the Lease given back last."""
         self._stopping.set()
 
-    def liveness_troubles(self) -> list[str]:
+    def liveness_failures(self) -> list[str]:
         """What only another process can cure."""
         if self._term is None:
             return []
@@ -98,7 +98,7 @@ class Supervisor:
             for kind in self._term.watches.dead(self._limits.dead_watch)
         ]
 
-    def readiness_troubles(self) -> list[str]:
+    def readiness_failures(self) -> list[str]:
         """What keeps this process from its work, or from taking over."""
         if self._term is None:
             silent = self._election.seconds_unheard()
@@ -107,7 +107,7 @@ class Supervisor:
             return [f"the Kubernetes API is away for {silent:.0f} s"]
         if not (self._term.started.is_set() and self._term.watches.complete):
             return ["the first lists are not read yet"]
-        return self.liveness_troubles()
+        return self.liveness_failures()
 
     async def run(self) -> None:
         """Until `stop`; StuckError where kopf can't be ended."""

@@ -16,7 +16,7 @@ from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.runner_protocol import Progress
 
-from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
+from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import (
     Observation,
     Snapshot,
@@ -49,8 +49,8 @@ class World:
 
     exports: Index[BackupExport]
     targets: Index[ExportTarget]
-    jobs: Index[JobFacts]
-    pods: Index[PodFacts]
+    jobs: Index[ObservedJob]
+    pods: Index[ObservedPod]
 
 
 @dataclass(slots=True)
@@ -58,15 +58,15 @@ class _Memory:
     """Of one unfinished export."""
 
     written: BackupExport | None = None
-    made_job: JobFacts | None = None
-    lost_job: JobFacts | None = None
-    lost_pods: dict[str, PodFacts] = field(default_factory=dict)
+    made_job: ObservedJob | None = None
+    lost_job: ObservedJob | None = None
+    lost_pods: dict[str, ObservedPod] = field(default_factory=dict)
     progress: Progress | None = None
     shown: Progress | None = None
     shown_at: float = float("-inf")
 
 
-class Sightings:
+class ExportCache:
     """Gathers an Observation for one export; progress is shown every `progress_seconds`."""
 
     def __init__(
@@ -139,17 +139,17 @@ class Sightings:
         """This process has written the export; the watch will tell, a little later."""
         self._of(export.metadata.uid).written = export
 
-    def note_made_job(self, uid: str, job: JobFacts) -> None:
+    def note_made_job(self, uid: str, job: ObservedJob) -> None:
         """This process has made the export's Job; the watch will tell, a little later."""
         self._of(uid).made_job = job
 
-    def note_lost_job(self, uid: str, job: JobFacts) -> None:
+    def note_lost_job(self, uid: str, job: ObservedJob) -> None:
         """A Job is gone, and looked like that when it went."""
         if self._is_of(uid, job.name):
             memory = self._of(uid)
             memory.made_job, memory.lost_job = None, job
 
-    def note_lost_pod(self, uid: str, pod: PodFacts) -> None:
+    def note_lost_pod(self, uid: str, pod: ObservedPod) -> None:
         """A pod is gone, and looked like that when it went."""
         if self._is_of(uid, pod.job):
             self._of(uid).lost_pods[pod.name] = pod
@@ -194,8 +194,8 @@ class Sightings:
             (mine.job, frozenset(mine.pods)) == (theirs.job, frozenset(theirs.pods))
             for mine, theirs in (
                 (told, fresh),
-                (told.tidying, fresh.tidying),
-                (told.removal, fresh.removal),
+                (told.tidy_job, fresh.tidy_job),
+                (told.remove_job, fresh.remove_job),
             )
         )
 
@@ -209,7 +209,7 @@ class Sightings:
             # Its coming and its going may both have been missed.
             memory.made_job = None
             return True
-        none: frozenset[JobFacts | PodFacts] = frozenset()
+        none: frozenset[ObservedJob | ObservedPod] = frozenset()
         return set(values(self.world.jobs, uid)) != snapshot.jobs.get(uid, none) or set(
             values(self.world.pods, uid)
         ) != snapshot.pods.get(uid, none)

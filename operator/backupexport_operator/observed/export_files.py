@@ -13,8 +13,8 @@ from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import Artifact, read_outcome
 
-from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
-from backupexport_operator.observed.observation import Observation, TaskRun
+from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
+from backupexport_operator.observed.observation import Observation, SideJob
 
 # A node that has not ended a pod this long after its grace period doesn't answer.
 NODE_GRACE = timedelta(seconds=60)
@@ -34,22 +34,22 @@ class CleanupState(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class CleanupOutcome:
-    """`artifact` is the whole one that a tidying found, `message` why a cleanup failed."""
+class CleanupResult:
+    """`artifact` is the whole one that a tidy_job found, `message` why a cleanup failed."""
 
     state: CleanupState
     artifact: Artifact | None = None
     message: str = ""
 
 
-def may_still_write(pod: PodFacts, now: datetime) -> bool:
+def may_still_write(pod: ObservedPod, now: datetime) -> bool:
     """Whether the pod may still be at work: it got a node, and that has not ended it."""
     if not pod.node or pod.has_ended:
         return False
     return not is_overdue(pod, now)
 
 
-def is_overdue(pod: PodFacts, now: datetime) -> bool:
+def is_overdue(pod: ObservedPod, now: datetime) -> bool:
     """Whether the pod should long be gone, so that its node seems to be dead."""
     return pod.deletes_at is not None and now >= timestamps.from_text(pod.deletes_at) + NODE_GRACE
 
@@ -75,26 +75,26 @@ def is_clean(seen: Observation) -> bool:
     return started >= (seen.export.status.attempts or 0) and all(map(_left_clean, attempts))
 
 
-def cleanup_outcome(cleanup: TaskRun, now: datetime) -> CleanupOutcome:
+def cleanup_result(cleanup: SideJob, now: datetime) -> CleanupResult:
     """What a cleanup Job and its pods say."""
     if cleanup.job is None:
-        return CleanupOutcome(CleanupState.MISSING)
+        return CleanupResult(CleanupState.MISSING)
     reports = [pod for pod in cleanup.pods if pod.exit_code == ExitCode.SUCCESS]
     if reports:
         artifact = read_outcome(reports[-1].termination_message).artifact
-        return CleanupOutcome(CleanupState.DONE, artifact)
+        return CleanupResult(CleanupState.DONE, artifact)
     if cleanup.job.failure is not None:
         said = [read_outcome(pod.termination_message).message for pod in cleanup.pods]
         message = next(filter(None, reversed(said)), cleanup.job.failure_message)
-        return CleanupOutcome(CleanupState.FAILED, message=message)
+        return CleanupResult(CleanupState.FAILED, message=message)
     if cleanup.job.complete:
-        return CleanupOutcome(CleanupState.LOST)
+        return CleanupResult(CleanupState.LOST)
     if now > timestamps.from_text(cleanup.job.created_at) + CLEANUP_PAUSE:
-        return CleanupOutcome(CleanupState.FAILED, message="its Job doesn't end")
-    return CleanupOutcome(CleanupState.UNDER_WAY)
+        return CleanupResult(CleanupState.FAILED, message="its Job doesn't end")
+    return CleanupResult(CleanupState.UNDER_WAY)
 
 
-def _left_clean(pod: PodFacts) -> bool:
+def _left_clean(pod: ObservedPod) -> bool:
     if not pod.node:
         return True
     if not pod.has_ended:
@@ -105,15 +105,15 @@ def _left_clean(pod: PodFacts) -> bool:
     return said.artifact is not None or said.message is not None
 
 
-def unfinished_jobs(seen: Observation) -> list[JobFacts]:
+def unfinished_jobs(seen: Observation) -> list[ObservedJob]:
     """The export's own Jobs of deliveries that may have work left."""
-    jobs = [run.job for run in seen.delivery_runs.values() if run.job is not None]
+    jobs = [run.job for run in seen.delivery_jobs.values() if run.job is not None]
     return [job for job in jobs if _is_unfinished(seen, job)]
 
 
 def is_being_sent(seen: Observation) -> bool:
     """Whether a delivery may still read the export's file."""
-    runs = [run for kind, run in seen.delivery_runs.items() if Deliveries.kinds()[kind].reads_file]
+    runs = [run for kind, run in seen.delivery_jobs.items() if Deliveries.kinds()[kind].reads_file]
     return any(
         (run.job is not None and _is_unfinished(seen, run.job))
         or any(may_still_write(pod, seen.now) for pod in run.pods)
@@ -121,7 +121,7 @@ def is_being_sent(seen: Observation) -> bool:
     )
 
 
-def _is_unfinished(seen: Observation, job: JobFacts) -> bool:
+def _is_unfinished(seen: Observation, job: ObservedJob) -> bool:
     # One that is being deleted makes no more pods, and a dead node may hold it up for ever.
     is_own = job.owner_uid == seen.export.metadata.uid and not job.deleting
     return is_own and not job.complete and job.failure is None

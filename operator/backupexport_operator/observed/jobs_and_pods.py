@@ -15,7 +15,7 @@ Manifest = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class JobFacts:
+class ObservedJob:
     """A Job; `failure` is the reason of its Failed or FailureTarget condition.
 
     `owner_uid` is its controller's, `export_uid` that of the export it was made for, which may be
@@ -40,7 +40,7 @@ class JobFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class PodFacts:
+class ObservedPod:
     """A runner's Pod; times are RFC 3339 as the API server wrote them.
 
     `phase`, `reason` and `message` are the pod's own: a node that refuses or evicts a pod tells
@@ -90,7 +90,7 @@ def export_uid_of(manifest: Manifest) -> str | None:
     return uid if isinstance(uid, str) else None
 
 
-def job_facts(manifest: Manifest) -> JobFacts:
+def observed_job(manifest: Manifest) -> ObservedJob:
     """Read a batch/v1 Job."""
     metadata, status = manifest["metadata"], manifest.get("status") or {}
     holding = {c["type"]: c for c in status.get("conditions") or () if c["status"] == "True"}
@@ -101,7 +101,7 @@ def job_facts(manifest: Manifest) -> JobFacts:
         # Deleted in the foreground it counts what this takes from it: not its own failure.
         failure = None
     owners = metadata.get("ownerReferences") or ()
-    return JobFacts(
+    return ObservedJob(
         name=metadata["name"],
         owner_uid=next((owner["uid"] for owner in owners if owner.get("controller")), ""),
         uid=metadata.get("uid", ""),
@@ -119,7 +119,7 @@ def job_facts(manifest: Manifest) -> JobFacts:
     )
 
 
-def pod_facts(manifest: Manifest) -> PodFacts:
+def observed_pod(manifest: Manifest) -> ObservedPod:
     """Read a v1 Pod."""
     metadata, status = manifest["metadata"], manifest.get("status") or {}
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
@@ -133,7 +133,7 @@ def pod_facts(manifest: Manifest) -> PodFacts:
     job: Mapping[str, Any] = next(
         (o for o in owners if o.get("controller") and o["kind"] == "Job"), {}
     )
-    return PodFacts(
+    return ObservedPod(
         name=metadata["name"],
         created_at=metadata.get("creationTimestamp", ""),
         task=_task(metadata),

@@ -10,26 +10,18 @@ from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY, Progress, delivery_task
 
-from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
+from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 
 
 @dataclass(frozen=True, slots=True)
-class TaskRun:
+class SideJob:
     """A Job beside the export's own, a cleanup's or a delivery's, and its pods.
 
     Without `job` there is none.
     """
 
-    job: JobFacts | None = None
-    pods: Sequence[PodFacts] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """Whether an export that has no Job yet may have one, else its place in words."""
-
-    may_start: bool = True
-    place: str = ""
+    job: ObservedJob | None = None
+    pods: Sequence[ObservedPod] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,59 +31,59 @@ class Observation:
     `lost_job` and `lost_pods` are how those looked last that are gone by now; after a restart of
     the operator nothing is known of them.  `progress` is the newest that the runner's log told.
     `retention_seconds` is the chart's, None to keep exports for good, and so are `deliveries`, by
-    whose kinds `delivery_runs` are named.  `warning` is the newest of Kubernetes' own about the
+    whose kinds `delivery_jobs` are named.  `warning` is the newest of Kubernetes' own about the
     pod, or about the Job while it has none; None where nobody looked.
     """
 
     export: BackupExport
     target: ExportTarget | None
-    job: JobFacts | None
-    pods: Sequence[PodFacts]
+    job: ObservedJob | None
+    pods: Sequence[ObservedPod]
     now: datetime
     backoff_limit: int
-    lost_job: JobFacts | None = None
-    lost_pods: Sequence[PodFacts] = ()
-    tidying: TaskRun = field(default_factory=TaskRun)
-    removal: TaskRun = field(default_factory=TaskRun)
-    turn: Turn = field(default_factory=Turn)
-    delivery_runs: Mapping[str, TaskRun] = field(default_factory=dict)
+    lost_job: ObservedJob | None = None
+    lost_pods: Sequence[ObservedPod] = ()
+    tidy_job: SideJob = field(default_factory=SideJob)
+    remove_job: SideJob = field(default_factory=SideJob)
+    place_in_queue: str | None = None
+    delivery_jobs: Mapping[str, SideJob] = field(default_factory=dict)
     deliveries: Deliveries = field(default_factory=Deliveries)
     retention_seconds: int | None = None
     warning: str | None = None
     progress: Progress | None = None
 
     @property
-    def attempts(self) -> Sequence[PodFacts]:
+    def attempts(self) -> Sequence[ObservedPod]:
         """Every pod that is known of the export, the lost ones too, the oldest first."""
         known = {pod.name: pod for pod in (*self.lost_pods, *self.pods)}
         return sorted(known.values(), key=lambda pod: (pod.created_at, pod.name))
 
 
 def with_jobs_and_pods(
-    seen: Observation, jobs: Iterable[JobFacts], pods: Iterable[PodFacts]
+    seen: Observation, jobs: Iterable[ObservedJob], pods: Iterable[ObservedPod]
 ) -> Observation:
     """`seen` with these Jobs and Pods of the export, each at its task.
 
     A Job of another name and a pod of no such Job are copies that somebody made, labels and all.
     """
     job_of = {job.name: job for job in jobs}
-    pods_of: dict[str, list[PodFacts]] = {}
+    pods_of: dict[str, list[ObservedPod]] = {}
     for pod in pods:
         pods_of.setdefault(pod.job, []).append(pod)
     name = seen.export.metadata.name
     own = names.job_name(name)
 
-    def run_of(task: str) -> TaskRun:
+    def run_of(task: str) -> SideJob:
         job_name = names.task_job_name(name, task)
-        return TaskRun(job_of.get(job_name), pods_of.get(job_name, []))
+        return SideJob(job_of.get(job_name), pods_of.get(job_name, []))
 
     return replace(
         seen,
         job=job_of.get(own),
         pods=pods_of.get(own, []),
-        tidying=run_of(TASK_TIDY),
-        removal=run_of(TASK_REMOVE),
-        delivery_runs={kind: run_of(delivery_task(kind)) for kind in Deliveries.kinds()},
+        tidy_job=run_of(TASK_TIDY),
+        remove_job=run_of(TASK_REMOVE),
+        delivery_jobs={kind: run_of(delivery_task(kind)) for kind in Deliveries.kinds()},
     )
 
 
@@ -105,8 +97,8 @@ class Snapshot:
 
     exports: Mapping[str, BackupExport]
     targets: Mapping[str, int]
-    jobs: Mapping[str, frozenset[JobFacts]]
-    pods: Mapping[str, frozenset[PodFacts]]
+    jobs: Mapping[str, frozenset[ObservedJob]]
+    pods: Mapping[str, frozenset[ObservedPod]]
 
 
 def serving_target(targets: Iterable[ExportTarget]) -> ExportTarget | None:

@@ -3,7 +3,7 @@
 from backupexport_contract.export_target import ExportTarget
 
 from backupexport_operator.kube.client import SERVER_AWAY, brief
-from backupexport_operator.kube.work_queue import KeyedTasks
+from backupexport_operator.kube.work_queue import WorkQueue
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.status import merge_patch
 from backupexport_operator.observed.export_cache import Index, values
@@ -21,7 +21,7 @@ class TargetReconciler:
     ) -> None:
         self._targets = targets
         self._writer = writer
-        self.projects: KeyedTasks[str] = KeyedTasks(
+        self.projects: WorkQueue[str] = WorkQueue(
             self._reconcile, _PARALLEL, SERVER_AWAY, brief, metrics.reconciled
         )
 

@@ -7,11 +7,11 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 # What is wrong, in words; nothing where all is well.
-Troubles = Callable[[], list[str]]
+Failures = Callable[[], list[str]]
 
 
 def application(
-    liveness: Troubles, readiness: Troubles, metrics: CollectorRegistry
+    liveness: Failures, readiness: Failures, metrics: CollectorRegistry
 ) -> web.Application:
     """The three routes.
 
@@ -51,10 +51,10 @@ async def serving(app: web.Application, port: int) -> AsyncIterator[None]:
         await runner.cleanup()
 
 
-def _verdict(troubles: list[str]) -> web.Response:
+def _verdict(failures: list[str]) -> web.Response:
     response = web.Response(
-        text="".join(f"{trouble}\n" for trouble in troubles) or "ok\n",
-        status=503 if troubles else 200,
+        text="".join(f"{failure}\n" for failure in failures) or "ok\n",
+        status=503 if failures else 200,
     )
     response.force_close()
     return response

@@ -21,7 +21,7 @@ class Exports:
     def __init__(self) -> None:
         self.finalizers: dict[str, list[str]] = {}
         self.pages: list[str] = []
-        self.troubles: list[int] = []
+        self.failures: list[int] = []
         self.terminating = False
 
     def body(self, name: str) -> dict[str, Any]:
@@ -44,8 +44,8 @@ class Exports:
     async def patch(self, request: web.Request) -> web.Response:
         assert request.content_type == "application/json-patch+json"
         name = request.match_info["name"]
-        if self.troubles:
-            return web.json_response({}, status=self.troubles.pop(0))
+        if self.failures:
+            return web.json_response({}, status=self.failures.pop(0))
         if name not in self.finalizers:
             return web.json_response({}, status=404)
         test, remove = await request.json()
@@ -95,7 +95,7 @@ async def test_all_pages_and_only_ours(api_client: client.ApiClient, exports: Ex
 @pytest.mark.parametrize("status", [409, 422, 500, 503, 429])
 async def test_tried_again(api_client: client.ApiClient, exports: Exports, status: int) -> None:
     exports.finalizers = {"a": [names.FINALIZER]}
-    exports.troubles = [status, status]
+    exports.failures = [status, status]
     await finalizers.release_finalizers(api_client, "ns")
     assert exports.finalizers == {"a": []}
 
@@ -117,12 +117,12 @@ async def test_a_list_that_changes_meanwhile_is_read_again(
     assert exports.finalizers == {"a": ["other/one"]}
 
 
-@pytest.mark.parametrize("troubles", [[], [422]])
+@pytest.mark.parametrize("failures", [[], [422]])
 async def test_gone_is_fine(
-    api_client: client.ApiClient, exports: Exports, troubles: list[int]
+    api_client: client.ApiClient, exports: Exports, failures: list[int]
 ) -> None:
     exports.finalizers = {"a": [names.FINALIZER]}
-    exports.troubles = troubles
+    exports.failures = failures
     listed = exports.body
 
     def last_seen(name: str) -> dict[str, Any]:
@@ -139,7 +139,7 @@ async def test_a_server_that_goes_on_refusing_is_an_error(
     api_client: client.ApiClient, exports: Exports
 ) -> None:
     exports.finalizers = {"a": [names.FINALIZER]}
-    exports.troubles = [403] * 9
+    exports.failures = [403] * 9
     with pytest.raises(ApiException):
         await finalizers.release_finalizers(api_client, "ns")
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.runner_protocol import Outcome, outcome_text
-from backupexport_operator.cleanup.jobs import Cleaner
-from backupexport_operator.cleanup.reconciler import Disposer
-from backupexport_operator.manifests.events import EventFact
+from backupexport_operator.cleanup.jobs import CleanupJobs
+from backupexport_operator.cleanup.reconciler import CleanupReconciler
+from backupexport_operator.manifests.events import ExportEvent
 from backupexport_operator.manifests.pod import RunnerDefaults
-from backupexport_operator.observed.export_cache import Sightings, World
-from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
+from backupexport_operator.observed.export_cache import ExportCache, World
+from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.telemetry.metrics import OperatorMetrics
 from kubernetes.aio.client.exceptions import ApiException
 
@@ -42,17 +42,17 @@ def expired(number: int, **metadata: Any) -> BackupExport:
 
 
 class Cluster:
-    """What the disposer reads, writes and posts; `changes` is what its watch tells next."""
+    """What the reconciler reads, writes and records; `changes` is what its watch tells next."""
 
     def __init__(self, *exports: BackupExport) -> None:
         self.exports = list(exports)
         self.changes: asyncio.Queue[Any] = asyncio.Queue()
-        self.jobs: dict[str, list[JobFacts]] = {}
-        self.pods: dict[str, list[PodFacts]] = {}
+        self.jobs: dict[str, list[ObservedJob]] = {}
+        self.pods: dict[str, list[ObservedPod]] = {}
         self.made: list[str] = []
         self.deleted: list[str] = []
         self.released: list[str] = []
-        self.events: list[EventFact] = []
+        self.events: list[ExportEvent] = []
         self.refusal: ApiException | None = None
         self.lists = 0
 
@@ -69,12 +69,12 @@ class Cluster:
                 raise change
             yield change
 
-    async def create_job(self, manifest: dict[str, Any]) -> JobFacts:
+    async def create_job(self, manifest: dict[str, Any]) -> ObservedJob:
         if self.refusal is not None:
             raise self.refusal
         name = manifest["metadata"]["name"]
         uid = manifest["metadata"]["labels"]["backupexport.dev/export-uid"]
-        job = JobFacts(name, uid, export_uid=uid, task="remove", created_at=NOW)
+        job = ObservedJob(name, uid, export_uid=uid, task="remove", created_at=NOW)
         if uid not in self.made:
             self.made.append(uid)
             self.jobs[uid] = [job]
@@ -84,7 +84,7 @@ class Cluster:
         (job,) = self.jobs[uid]
         report = outcome_text(Outcome())
         self.pods[uid] = [
-            PodFacts("r", PAST, job=job.name, exit_code=0, termination_message=report)
+            ObservedPod("r", PAST, job=job.name, exit_code=0, termination_message=report)
         ]
 
     async def delete_export(self, export: BackupExport) -> None:
@@ -94,20 +94,22 @@ class Cluster:
         self.released.append(export.metadata.uid)
         return export
 
-    def post(self, _export: BackupExport, event: EventFact) -> None:
+    def record(self, _export: BackupExport, event: ExportEvent) -> None:
         self.events.append(event)
 
 
 class Running:
-    """A disposer at work."""
+    """A reconciler at work."""
 
     def __init__(self, cluster: Cluster) -> None:
         double: Any = cluster
         world = World(exports={}, targets={}, jobs=cluster.jobs, pods=cluster.pods)
-        cleaner = Cleaner(double, RunnerDefaults(image="i", claim_name="c"))
-        sightings = Sightings(world, 4, None, 2)
-        self.disposer = Disposer(sightings, double, double, cleaner, double, OperatorMetrics())
-        self.task = asyncio.create_task(self.disposer.watch_for_ever())
+        cleanup_jobs = CleanupJobs(double, RunnerDefaults(image="i", claim_name="c"))
+        cache = ExportCache(world, 4, None, 2)
+        self.reconciler = CleanupReconciler(
+            cache, double, double, cleanup_jobs, double, OperatorMetrics()
+        )
+        self.task = asyncio.create_task(self.reconciler.watch_for_ever())
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(5):
@@ -117,21 +119,21 @@ class Running:
     async def stop(self) -> None:
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
-        await self.disposer.stop()
+        await self.reconciler.stop()
 
 
 async def test_a_file_goes_when_nothing_sends_it_any_more() -> None:
     cluster = Cluster(expired(1), expired(2))
-    sender = PodFacts("s", PAST, job="deliver-telegram-bex-e1", node="n", started_at=PAST)
+    sender = ObservedPod("s", PAST, job="deliver-telegram-bex-e1", node="n", started_at=PAST)
     cluster.pods["uid-1"] = [sender]
     running = Running(cluster)
     await running.until(lambda: cluster.made == ["uid-2"])
-    running.disposer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     for _ in range(20):
         await asyncio.sleep(0)
     assert cluster.made == ["uid-2"]
     cluster.pods["uid-1"] = [replace(sender, exit_code=0)]
-    running.disposer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await running.until(lambda: cluster.made == ["uid-2", "uid-1"])
     await running.stop()
 
@@ -142,7 +144,7 @@ async def test_what_has_expired_loses_its_file_and_then_its_resource() -> None:
     await running.until(lambda: cluster.made == ["uid-1"])
     assert cluster.deleted == []
     cluster.finish("uid-1")
-    running.disposer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await running.until(lambda: cluster.deleted == ["uid-1"])
     await running.stop()
 
@@ -156,7 +158,7 @@ async def test_a_thousand_that_expire_together_take_turns() -> None:
     for done in range(300):
         uid = cluster.made[done]
         cluster.finish(uid)
-        running.disposer.ask(uid)
+        running.reconciler.ask(uid)
         await running.until(lambda made=done + 11: len(cluster.made) == made)  # type: ignore[misc]
     assert len(set(cluster.made)) == 310
     await running.stop()
@@ -170,7 +172,7 @@ async def test_a_removal_whose_export_is_gone_at_the_next_list_frees_its_place()
         export for export in cluster.exports if export.metadata.uid != cluster.made[0]
     ]
     running.task.cancel()
-    running.task = asyncio.create_task(running.disposer.watch_for_ever())
+    running.task = asyncio.create_task(running.reconciler.watch_for_ever())
     await running.until(lambda: len(cluster.made) == 11)
     await running.stop()
 

@@ -13,12 +13,12 @@ from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import Outcome, outcome_text
-from backupexport_operator.delivery.reconciler import Deliverer
+from backupexport_operator.delivery.reconciler import DeliveryReconciler
 from backupexport_operator.manifests.delivery_job import PublicApi
-from backupexport_operator.manifests.events import EventFact
+from backupexport_operator.manifests.events import ExportEvent
 from backupexport_operator.manifests.pod import RunnerDefaults
-from backupexport_operator.observed.export_cache import Sightings, World
-from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
+from backupexport_operator.observed.export_cache import ExportCache, World
+from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.telemetry.metrics import OperatorMetrics
 from expositions import value
 from kubernetes.aio.client.exceptions import ApiException
@@ -72,22 +72,22 @@ def target(project: str, **deliveries: Any) -> ExportTarget:
 
 
 class Cluster:
-    """What the deliverer reads, writes and posts; `changes` is what its watch tells next."""
+    """What the reconciler reads, writes and records; `changes` is what its watch tells next."""
 
     def __init__(self, *exports: BackupExport) -> None:
         self.exports = {export.metadata.uid: export for export in exports}
         self.changes: asyncio.Queue[Any] = asyncio.Queue()
-        self.jobs: dict[str, list[JobFacts]] = {}
-        self.pods: dict[str, list[PodFacts]] = {}
+        self.jobs: dict[str, list[ObservedJob]] = {}
+        self.pods: dict[str, list[ObservedPod]] = {}
         self.made: list[str] = []
         self.deleted: list[str] = []
-        self.events: list[EventFact] = []
+        self.events: list[ExportEvent] = []
         self.refusals: list[ApiException] = []
         self.targets = {of.spec.project_id: [target(of.spec.project_id)] for of in exports}
         self.patches = 0
         self.refused = 0
         # Jobs that have a delivery's name and are not the export's.
-        self.foreign: dict[str, JobFacts] = {}
+        self.foreign: dict[str, ObservedJob] = {}
         self.on_delete: Callable[[str], None] = lambda _: None
 
     async def list_finished(self, _awaiting: str) -> tuple[list[BackupExport], str]:
@@ -99,7 +99,7 @@ class Cluster:
         while True:
             yield await self.changes.get()
 
-    async def create_job(self, manifest: dict[str, Any]) -> JobFacts:
+    async def create_job(self, manifest: dict[str, Any]) -> ObservedJob:
         if self.refusals:
             self.refused += 1
             raise self.refusals.pop()
@@ -107,7 +107,7 @@ class Cluster:
             return found
         labels = manifest["metadata"]["labels"]
         uid = labels["backupexport.dev/export-uid"]
-        job = JobFacts(
+        job = ObservedJob(
             manifest["metadata"]["name"],
             uid,
             uid=f"job-{len(self.made)}",
@@ -120,7 +120,7 @@ class Cluster:
             self.jobs.setdefault(uid, []).append(job)
         return job
 
-    async def delete_job(self, job: JobFacts) -> None:
+    async def delete_job(self, job: ObservedJob) -> None:
         self.deleted.append(job.name)
         self.jobs[job.owner_uid].remove(job)
         self.on_delete(job.owner_uid)
@@ -141,13 +141,13 @@ class Cluster:
     async def list_targets(self, project_id: str) -> list[ExportTarget]:
         return self.targets.get(project_id, [])
 
-    async def list_jobs(self, uid: str) -> list[JobFacts]:
+    async def list_jobs(self, uid: str) -> list[ObservedJob]:
         return list(self.jobs.get(uid, []))
 
-    async def list_pods(self, uid: str) -> list[PodFacts]:
+    async def list_pods(self, uid: str) -> list[ObservedPod]:
         return list(self.pods.get(uid, []))
 
-    def post(self, _export: BackupExport, event: EventFact) -> None:
+    def record(self, _export: BackupExport, event: ExportEvent) -> None:
         self.events.append(event)
 
     def end(self, number: int, kind: str, code: int, message: str, ago: float = 0) -> None:
@@ -159,7 +159,7 @@ class Cluster:
         failed_at = timestamps.to_text(
             timestamps.from_text(job.created_at) - timedelta(seconds=ago)
         )
-        ended = JobFacts(
+        ended = ObservedJob(
             job.name,
             uid,
             uid=job.uid,
@@ -172,7 +172,7 @@ class Cluster:
         )
         self.jobs[uid].append(ended)
         self.pods[uid] = [
-            PodFacts(
+            ObservedPod(
                 f"pod-{len(self.made)}",
                 job.created_at,
                 job=name,
@@ -188,7 +188,7 @@ class Cluster:
 
 
 class Running:
-    """A deliverer at work."""
+    """A reconciler at work."""
 
     def __init__(self, cluster: Cluster, chart: Deliveries = CHART) -> None:
         double: Any = cluster
@@ -196,8 +196,8 @@ class Running:
         self.targets = dict(cluster.targets)
         world = World(exports={}, targets=self.targets, jobs=cluster.jobs, pods=cluster.pods)
         self.metrics = OperatorMetrics()
-        self.deliverer = Deliverer(
-            Sightings(world, 4, None, 2, chart),
+        self.reconciler = DeliveryReconciler(
+            ExportCache(world, 4, None, 2, chart),
             double,
             double,
             double,
@@ -206,11 +206,11 @@ class Running:
             self.metrics,
         )
         # As the watch of Jobs does.
-        cluster.on_delete = self.deliverer.ask
-        self.task = asyncio.create_task(self.deliverer.watch_for_ever())
+        cluster.on_delete = self.reconciler.ask
+        self.task = asyncio.create_task(self.reconciler.watch_for_ever())
 
     def pending(self, kind: str) -> int:
-        return self.deliverer.pending()[kind].count
+        return self.reconciler.pending()[kind].count
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(5):
@@ -220,7 +220,7 @@ class Running:
     async def stop(self) -> None:
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
-        await self.deliverer.stop()
+        await self.reconciler.stop()
 
 
 async def test_a_mail_from_its_job_to_its_end() -> None:
@@ -229,10 +229,10 @@ async def test_a_mail_from_its_job_to_its_end() -> None:
     await running.until(lambda: cluster.made == ["deliver-email-bex-e1"])
     assert running.pending("email") == 1
     cluster.end(1, "email", 0, "The mail server took it.")
-    running.deliverer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await running.until(lambda: cluster.told() == {"Notified": ("True", "Succeeded")})
     assert cluster.exports["uid-1"].status.delivery_pending is None
-    assert cluster.events == [EventFact("Normal", "Notified", "email: The mail server took it.")]
+    assert cluster.events == [ExportEvent("Normal", "Notified", "email: The mail server took it.")]
     total = "backupexport_deliveries_total"
     assert value(running.metrics.registry, total, kind="email", reason="Succeeded") == 1
     assert running.pending("email") == 0
@@ -244,12 +244,12 @@ async def test_one_kind_fails_and_the_other_goes_on() -> None:
     running = Running(cluster)
     await running.until(lambda: len(cluster.made) == 2)
     cluster.end(1, "email", ExitCode.DELIVERY_REFUSED, "No such mailbox.")
-    running.deliverer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await running.until(lambda: cluster.told()["Notified"] == ("False", "Refused"))
     assert cluster.exports["uid-1"].status.delivery_pending
     assert cluster.exports["uid-1"].phase == "Succeeded"
     cluster.end(1, "telegram", 0, "Sent.")
-    running.deliverer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await running.until(lambda: cluster.told()["Delivered"] == ("True", "Succeeded"))
     assert cluster.exports["uid-1"].status.delivery_pending is None
     assert sorted(cluster.made) == ["deliver-email-bex-e1", "deliver-telegram-bex-e1"]
@@ -261,7 +261,7 @@ async def test_what_may_heal_gets_another_job() -> None:
     running = Running(cluster)
     await running.until(lambda: len(cluster.made) == 1)
     cluster.end(1, "email", ExitCode.CONNECTION_FAILED, "Away.", ago=10)
-    running.deliverer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await running.until(lambda: len(cluster.made) == 2)
     assert cluster.deleted == ["deliver-email-bex-e1"]
     assert cluster.told() == {"Notified": ("Unknown", "Pending")}
@@ -276,7 +276,7 @@ async def test_one_delivery_of_a_project_at_a_time() -> None:
     assert first == "deliver-email-bex-e1"
     assert cluster.made[1] == "deliver-email-bex-e3"
     cluster.end(1, "email", 0, "Sent.")
-    running.deliverer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await running.until(lambda: len(cluster.made) == 3)
     await running.stop()
 
@@ -287,13 +287,13 @@ async def test_a_restart_finds_what_is_under_way() -> None:
     await running.until(lambda: len(cluster.made) == 1)
     await running.stop()
     running = Running(cluster)
-    running.deliverer.ask("uid-2")
+    running.reconciler.ask("uid-2")
     await running.until(lambda: running.pending("email") == 2)
     for _ in range(20):
         await asyncio.sleep(0)
     assert len(cluster.made) == 1
     cluster.end(1, "email", 0, "Sent.")
-    running.deliverer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await running.until(lambda: len(cluster.made) == 2)
     assert cluster.made == ["deliver-email-bex-e1", "deliver-email-bex-e2"]
     await running.stop()
@@ -313,8 +313,8 @@ async def test_a_refused_job_is_told_and_not_asked_for_again_at_once() -> None:
     assert cluster.events[0].reason == "DeliveryDelayed"
     assert "exceeded quota" in cluster.events[0].message
     for _ in range(20):
-        running.deliverer.ask("uid-1")
-        running.deliverer.ask("uid-2")
+        running.reconciler.ask("uid-1")
+        running.reconciler.ask("uid-2")
         await asyncio.sleep(0.01)
     # One refusal stands for all of the kind.
     assert (cluster.refused, cluster.patches) == (1, 1)
@@ -328,7 +328,7 @@ async def test_all_that_wait_come_to_an_end_when_it_is_turned_off() -> None:
     await running.until(lambda: len(cluster.made) == 1)
     cluster.targets["p"] = [target("p", email={"enabled": False})]
     running.targets.update(cluster.targets)
-    running.deliverer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await running.until(
         lambda: all(
             cluster.told(number) == {"Notified": ("False", "NotConfigured")}
@@ -355,11 +355,11 @@ async def test_writes_come_to_an_end() -> None:
     cluster.end(1, "email", ExitCode.CONNECTION_FAILED, "Away.")
     (job,) = cluster.jobs["uid-1"]
     cluster.jobs["uid-1"] = [replace(job, failure="DeadlineExceeded")]
-    running.deliverer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await running.until(lambda: cluster.told() == {"Notified": ("Unknown", "DeadlineExceeded")})
     before = cluster.patches
     for _ in range(20):
-        running.deliverer.ask("uid-1")
+        running.reconciler.ask("uid-1")
         await asyncio.sleep(0.01)
     assert cluster.patches == before
     await running.stop()
@@ -371,7 +371,7 @@ async def test_what_cannot_be_taken_back_rests_on_what_is_read_afresh() -> None:
     secrets: list[str] = []
     create = cluster.create_job
 
-    async def look(manifest: dict[str, Any]) -> JobFacts:
+    async def look(manifest: dict[str, Any]) -> ObservedJob:
         (container,) = manifest["spec"]["template"]["spec"]["containers"]
         secrets.append(container["envFrom"][0]["secretRef"]["name"])
         return await create(manifest)
@@ -393,10 +393,10 @@ async def test_settings_of_a_target_alone_are_found_too() -> None:
     assert running.pending("telegram") == 0
     cluster.targets["p"] = [target("p", telegram={"secretRef": {"name": "own-bot"}})]
     running.targets.update(cluster.targets)
-    running.deliverer.project_changed("other")
-    running.deliverer.project_changed("p")
+    running.reconciler.project_changed("other")
+    running.reconciler.project_changed("p")
     await running.until(lambda: len(cluster.made) == 1)
-    running.deliverer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await running.until(lambda: running.pending("telegram") == 1)
     assert cluster.told()["Delivered"] == ("Unknown", "InProgress")
     await running.stop()
@@ -406,7 +406,7 @@ async def test_another_ones_job_is_in_the_way() -> None:
     """One that the watch tells nothing of, because it is not labelled as this export's."""
     cluster = Cluster(finished(1, "a"), finished(2, "a"))
     name = "deliver-email-bex-e1"
-    cluster.foreign = {name: JobFacts(name, "somebody", created_at="2026-01-29T15:30:00Z")}
+    cluster.foreign = {name: ObservedJob(name, "somebody", created_at="2026-01-29T15:30:00Z")}
     running = Running(cluster)
     await running.until(lambda: len(cluster.made) == 1)
     assert cluster.made == ["deliver-email-bex-e2"]
@@ -420,7 +420,7 @@ async def test_a_delivery_that_is_turned_off_is_stopped() -> None:
     await running.until(lambda: len(cluster.made) == 2)
     cluster.targets["p"] = [target("p", telegram={"enabled": False})]
     running.targets.update(cluster.targets)
-    running.deliverer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await running.until(lambda: cluster.told()["Delivered"] == ("False", "NotConfigured"))
     assert cluster.deleted == ["deliver-telegram-bex-e1"]
     # Its place is free, though the export's other delivery is still made.
@@ -438,7 +438,7 @@ async def test_nothing_is_delivered_of_an_export_that_is_deleted() -> None:
     await running.until(lambda: len(cluster.made) == 3)
     assert cluster.deleted == ["deliver-email-bex-e1", "deliver-telegram-bex-e1"]
     assert cluster.made[2] == "deliver-email-bex-e2"
-    running.deliverer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await asyncio.sleep(0.02)
     assert len(cluster.made) == 3
     await running.stop()
@@ -454,10 +454,10 @@ class Dying(Cluster):
         self.writes = 0
         self.died = asyncio.Event()
 
-    async def create_job(self, manifest: dict[str, Any]) -> JobFacts:
+    async def create_job(self, manifest: dict[str, Any]) -> ObservedJob:
         return await self.write(super().create_job(manifest))
 
-    async def delete_job(self, job: JobFacts) -> None:
+    async def delete_job(self, job: ObservedJob) -> None:
         await self.write(super().delete_job(job))
 
     async def patch_export_status(
@@ -498,10 +498,10 @@ async def test_the_operators_death_at_any_write(at: int, before: bool) -> None:
 
     await until(lambda: len(cluster.made) == 1)
     cluster.end(1, "email", ExitCode.CONNECTION_FAILED, "Away.", ago=10)
-    running[0].deliverer.ask("uid-1")
+    running[0].reconciler.ask("uid-1")
     await until(lambda: len(cluster.made) == 2)
     cluster.end(1, "email", 0, "Sent.")
-    running[0].deliverer.ask("uid-1")
+    running[0].reconciler.ask("uid-1")
     await until(lambda: cluster.told() == {"Notified": ("True", "Succeeded")})
     assert cluster.exports["uid-1"].status.delivery_pending is None
     assert len(cluster.made) == 2

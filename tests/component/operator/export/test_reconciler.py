@@ -13,13 +13,13 @@ from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.names import job_name
 from backupexport_contract.reasons import ExitCode, Phase, Reason
 from backupexport_contract.runner_protocol import Artifact, Outcome, Progress, outcome_text
-from backupexport_operator.cleanup.jobs import Cleaner
-from backupexport_operator.export.reconciler import Reconciler
+from backupexport_operator.cleanup.jobs import CleanupJobs
+from backupexport_operator.export.reconciler import ExportReconciler
 from backupexport_operator.export.start_queue import StartQueue
-from backupexport_operator.manifests.events import EventFact
+from backupexport_operator.manifests.events import ExportEvent
 from backupexport_operator.manifests.pod import RunnerDefaults
-from backupexport_operator.observed.export_cache import Sightings, World
-from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
+from backupexport_operator.observed.export_cache import ExportCache, World
+from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import Snapshot
 from backupexport_operator.target.reconciler import TargetReconciler
 from backupexport_operator.telemetry.metrics import OperatorMetrics
@@ -29,12 +29,12 @@ UID = "uid-1"
 # Old enough for whoever waits a moment for a target.
 CREATED = timestamps.to_text(timestamps.now() - timedelta(seconds=30))
 # Always young, however long the tests take.
-JOB = JobFacts(
+JOB = ObservedJob(
     name=job_name("nightly"),
     owner_uid=UID,
     created_at=timestamps.to_text(timestamps.now() + timedelta(hours=1)),
 )
-RUNNING = PodFacts(
+RUNNING = ObservedPod(
     name="pod-a", created_at="t", job=JOB.name, node="node-1", started_at="2026-01-29T15:30:01Z"
 )
 ARTIFACT = Artifact("p/f", 1, 2, "ab", "17.5", "17.6")
@@ -70,14 +70,14 @@ class Cluster:
     """The API server's truth, and what the watches have told of it so far."""
 
     exports: dict[str, BackupExport] = field(default_factory=dict)
-    jobs: dict[str, JobFacts] = field(default_factory=dict)
-    pods: list[PodFacts] = field(default_factory=list)
-    events: list[EventFact] = field(default_factory=list)
+    jobs: dict[str, ObservedJob] = field(default_factory=dict)
+    pods: list[ObservedPod] = field(default_factory=list)
+    events: list[ExportEvent] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     refuse_jobs: int | None = None
     targets: list[ExportTarget] = field(default_factory=lambda: [TARGET])
 
-    async def create_job(self, manifest: dict[str, Any]) -> JobFacts:
+    async def create_job(self, manifest: dict[str, Any]) -> ObservedJob:
         self.requests.append("create job")
         if self.refuse_jobs is not None:
             refusal = ApiException(status=self.refuse_jobs, reason="Refused")
@@ -89,7 +89,7 @@ class Cluster:
         made = replace(JOB, name=name, task=task, owner_uid=owner, export_uid=UID)
         return self.jobs.setdefault(name, made)
 
-    async def list_jobs(self, _uid: str) -> list[JobFacts]:
+    async def list_jobs(self, _uid: str) -> list[ObservedJob]:
         self.requests.append("list jobs")
         return list(self.jobs.values())
 
@@ -99,11 +99,11 @@ class Cluster:
         unfinished = {e.metadata.uid: e for e in self.exports.values() if not e.phase.is_finished}
         return Snapshot(unfinished, {}, {UID: jobs} if jobs else {}, {UID: pods} if pods else {})
 
-    async def delete_job(self, job: JobFacts) -> None:
+    async def delete_job(self, job: ObservedJob) -> None:
         self.requests.append("delete job")
         self.jobs.pop(job.name, None)
 
-    async def list_pods(self, _uid: str) -> list[PodFacts]:
+    async def list_pods(self, _uid: str) -> list[ObservedPod]:
         self.requests.append("list pods")
         return self.pods
 
@@ -149,7 +149,7 @@ class Cluster:
         self.exports[of.metadata.name] = stored.model_copy(update={"metadata": metadata})
         return self.exports[of.metadata.name]
 
-    def post(self, _export: BackupExport, event: EventFact) -> None:
+    def record(self, _export: BackupExport, event: ExportEvent) -> None:
         self.events.append(event)
 
 
@@ -181,12 +181,12 @@ class Watched:
         self.followed = Followed()
         defaults = RunnerDefaults(image="i", claim_name="c")
         double: Any = cluster
-        self.sightings = Sightings(World(**self.indexes), 4, None, progress_seconds=0.01)
-        self.reconciler = Reconciler(
-            self.sightings,
+        self.cache = ExportCache(World(**self.indexes), 4, None, progress_seconds=0.01)
+        self.reconciler = ExportReconciler(
+            self.cache,
             double,
             double,
-            Cleaner(double, defaults),
+            CleanupJobs(double, defaults),
             double,
             self.followed,  # type: ignore[arg-type]
             defaults,
@@ -370,7 +370,7 @@ async def test_progress_reaches_the_status(watched: Callable[..., Watched]) -> N
     operator = watched(
         Cluster(jobs={JOB.name: JOB}, pods=[RUNNING]), phase="Running", jobName=JOB.name
     )
-    operator.sightings.note_progress(UID, Progress(42, 42, 100))
+    operator.cache.note_progress(UID, Progress(42, 42, 100))
     progress = (await operator.reconcile()).status.progress
     assert progress is not None
     assert progress.percent == 42
@@ -408,7 +408,7 @@ async def test_a_verdict_waits_for_the_cleanup_of_what_was_killed(
     assert f"tidy-{JOB.name}" in cluster.jobs
     tidied = cluster.jobs[f"tidy-{JOB.name}"]
     cluster.jobs[tidied.name] = replace(tidied, complete=True)
-    report = PodFacts("tidier", "t", job=tidied.name, exit_code=0, termination_message="{}")
+    report = ObservedPod("tidier", "t", job=tidied.name, exit_code=0, termination_message="{}")
     cluster.pods = [KILLED, report]
     operator.look()
     status = (await operator.reconcile()).status
@@ -454,8 +454,8 @@ async def test_a_running_export_that_is_deleted_leaves_no_partial_file(
     assert list(cluster.jobs) == [JOB.name], "its Job is still being deleted"
     operator.indexes["jobs"].clear()
     operator.indexes["pods"].clear()
-    operator.sightings.note_lost_job(UID, JOB)
-    operator.sightings.note_lost_pod(UID, RUNNING)
+    operator.cache.note_lost_job(UID, JOB)
+    operator.cache.note_lost_pod(UID, RUNNING)
     cluster.refuse_jobs = 503
     with pytest.raises(ApiException):
         await operator.reconciler._reconcile(UID)
@@ -543,17 +543,17 @@ async def test_progress_is_written_at_most_once_in_its_time(
     operator = watched(
         Cluster(jobs={JOB.name: JOB}, pods=[RUNNING]), phase="Running", jobName=JOB.name
     )
-    operator.sightings._progress_seconds = 3600
-    operator.sightings.note_progress(UID, Progress(1, 1, 100))
+    operator.cache._progress_seconds = 3600
+    operator.cache.note_progress(UID, Progress(1, 1, 100))
     await operator.reconcile()
     operator.look()
-    delay = operator.sightings.note_progress(UID, Progress(2, 2, 100))
+    delay = operator.cache.note_progress(UID, Progress(2, 2, 100))
     assert delay is not None
     assert delay > 3500
     before = list(operator.cluster.requests)
     await operator.reconcile()
     assert operator.cluster.requests == before
-    assert operator.sightings.note_progress(UID, Progress(2, 2, 100)) is None
+    assert operator.cache.note_progress(UID, Progress(2, 2, 100)) is None
 
 
 async def test_a_restarted_operator_counts_who_runs_before_it_lets_anyone_in() -> None:

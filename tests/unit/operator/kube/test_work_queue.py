@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from backupexport_operator.kube import work_queue
-from backupexport_operator.kube.work_queue import KeyedTasks
+from backupexport_operator.kube.work_queue import WorkQueue
 
 
 async def until(condition: object, timeout: float = 5) -> None:
@@ -24,7 +24,7 @@ async def test_one_key_never_runs_twice_at_once_and_asks_meanwhile_are_one_run()
         await gate.wait()
         running -= 1
 
-    tasks = KeyedTasks(work, parallel=8)
+    tasks = WorkQueue(work, parallel=8)
     tasks.ask("a")
     await until(lambda: runs == 1)
     for _ in range(5):
@@ -46,7 +46,7 @@ async def test_different_keys_run_side_by_side_up_to_the_limit() -> None:
         await gate.wait()
         running -= 1
 
-    tasks = KeyedTasks(work, parallel=3)
+    tasks = WorkQueue(work, parallel=3)
     for key in range(9):
         tasks.ask(key)
     await until(lambda: running == 3)
@@ -66,7 +66,7 @@ async def test_a_failure_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None
         if runs < 4:
             raise OSError("not yet")
 
-    tasks = KeyedTasks(work, parallel=1)
+    tasks = WorkQueue(work, parallel=1)
     tasks.ask("a")
     await until(lambda: runs == 4)
     await tasks.stop()
@@ -79,7 +79,7 @@ async def test_the_earliest_ask_wins() -> None:
         nonlocal runs
         runs += 1
 
-    tasks = KeyedTasks(work, parallel=1)
+    tasks = WorkQueue(work, parallel=1)
     tasks.ask("a", delay=3600)
     tasks.ask("a", delay=0.01)
     tasks.ask("a", delay=3600)
@@ -96,7 +96,7 @@ async def test_stop_ends_what_runs() -> None:
         finally:
             ended.set()
 
-    tasks = KeyedTasks(work, parallel=1)
+    tasks = WorkQueue(work, parallel=1)
     tasks.ask("a")
     await asyncio.sleep(0)
     await asyncio.sleep(0)
