@@ -31,43 +31,76 @@ class Reason(StrEnum):
     """`status.reason`: stable, for programs; the message beside it is for people."""
 
     TARGET_NOT_FOUND = "TargetNotFound"
+    """Fails after 10 s: no ExportTarget has this `spec.projectId` in this namespace."""
     TARGET_SUSPENDED = "TargetSuspended"
+    """`Pending`: `spec.suspend` of the ExportTarget."""
     SECRET_INVALID = "SecretInvalid"
+    """`Pending` without the Secret, else fails at once: its name and keys; `spec.keys`."""
     CONNECTION_FAILED = "ConnectionFailed"
+    """Tried again, then fails: host, port, network policies, `max_connections`."""
     AUTHENTICATION_FAILED = "AuthenticationFailed"
+    """Fails at once: user, password, `pg_hba.conf`; sslmode and certificates."""
     DATABASE_NOT_FOUND = "DatabaseNotFound"
+    """Fails at once: the database's name in the Secret."""
     PERMISSION_DENIED = "PermissionDenied"
+    """Fails at once: the user's rights on the object that the message names."""
     SERVER_VERSION_UNSUPPORTED = "ServerVersionUnsupported"
+    """Fails at once: build the runner's image with a newer client."""
     DUMP_FAILED = "DumpFailed"
+    """Tried again, then fails: pg_dump's words in the message; locks; a server that went away."""
     STORAGE_FULL = "StorageFull"
+    """Fails at once: enlarge the claim, remove old files, set a retention."""
     STORAGE_UNWRITABLE = "StorageUnwritable"
+    """`Pending` until it is mounted, else fails at once: the claim, access modes, permissions."""
     OUT_OF_MEMORY = "OutOfMemory"
+    """Tried again, then fails: the memory limit, `spec.resources` of the target or the chart's."""
     IMAGE_UNAVAILABLE = "ImageUnavailable"
+    """`Pending`: `runner.image.repository`, `runner.image.tag`, `imagePullSecrets`."""
     UNSCHEDULABLE = "Unschedulable"
+    """`Pending`: room on the nodes, `runner.nodeSelector`, a quota or an admission rule."""
     DEADLINE_EXCEEDED = "DeadlineExceeded"
+    """Fails: `activeDeadlineSeconds`; the message says how far it came."""
     CANCELLED = "Cancelled"
+    """`Cancelled`: somebody cancelled it."""
     JOB_DELETED = "JobDeleted"
+    """Fails: somebody deleted its Job."""
     INTERNAL = "Internal"
+    """Tried again, or fails: the message; the pod's and the operator's logs."""
 
 
 class DeliveryReason(StrEnum):
     """The reason of a delivery's condition, while it is under way and when it has ended."""
 
     PENDING = "Pending"
+    """It is made as soon as possible."""
     IN_PROGRESS = "InProgress"
+    """An attempt is under way."""
     SUCCEEDED = "Succeeded"
+    """It was made."""
     NOT_CONFIGURED = "NotConfigured"
+    """No `deliveries` of this kind in the chart or on the target, or the target is gone."""
     SECRET_INVALID = "SecretInvalid"
+    """The Secret's name and keys: `username`, `password`; `token`, `chat_id`."""
     CONNECTION_FAILED = "ConnectionFailed"
+    """Host, port, `tls`, `caCertificates`."""
     AUTHENTICATION_FAILED = "AuthenticationFailed"
+    """The login; the bot's token."""
     REFUSED = "Refused"
+    """The other side won't take it: address, sender, chat, size."""
     DEFERRED = "Deferred"
+    """The other side, or the volume, can't just now; it is tried again."""
     FILE_MISSING = "FileMissing"
+    """The file is gone from the volume, or is another one."""
     IMAGE_UNAVAILABLE = "ImageUnavailable"
+    """The delivery's pod can't start, as an export's."""
     UNSCHEDULABLE = "Unschedulable"
+    """The delivery's pod can't start, as an export's."""
     STORAGE_UNWRITABLE = "StorageUnwritable"
+    """The delivery's pod can't start, as an export's."""
     DEADLINE_EXCEEDED = "DeadlineExceeded"
+    """An attempt took too long, or never started."""
     INTERNAL = "Internal"
+    """The message; the delivery's and the operator's logs."""
 
 
 class ExitCode(IntEnum):
@@ -78,7 +111,9 @@ class ExitCode(IntEnum):
     """
 
     SUCCESS = 0
+    """It did what it was asked for."""
     BAD_REQUEST = 20
+    """What the operator hands over makes no sense to it: a bug, or two versions."""
     SECRET_INVALID = 21
     CONNECTION_FAILED = 22
     AUTHENTICATION_FAILED = 23
@@ -92,7 +127,10 @@ class ExitCode(IntEnum):
     DELIVERY_REFUSED = 31
     DELIVERY_DEFERRED = 32
     FILE_MISSING = 33
+    KILLED = 137
+    """128 + SIGKILL: the kernel or the kubelet killed it, most often for its memory."""
     INTERRUPTED = 143
+    """It was told to stop (SIGTERM): tried again where the Job is."""
 
 
 REASON_OF_EXIT_CODE = {

@@ -6,7 +6,13 @@ import pytest
 from backupexport_contract.reasons import ExitCode, Reason
 from backupexport_contract.runner_protocol import Outcome, outcome_text
 from backupexport_operator.observed.jobs_and_pods import ObservedPod
-from backupexport_operator.observed.pod_failure import Failure, end_failure, start_failure
+from backupexport_operator.observed.pod_failure import (
+    END_CHECKS,
+    START_CHECKS,
+    Failure,
+    end_failure,
+    start_failure,
+)
 
 POD = ObservedPod(name="bex-1-abcde", created_at="2026-01-29T15:30:00Z")
 ENDED = replace(POD, node="local", phase="Failed", started_at="2026-01-29T15:30:01Z")
@@ -121,3 +127,35 @@ def test_what_another_attempt_can_mend(pod: ObservedPod, is_fatal: bool) -> None
     failure = end_failure(pod)
     assert failure is not None
     assert failure.is_fatal is is_fatal
+
+
+# Each pod fits two causes, of which the first must win.
+@pytest.mark.parametrize(
+    ("pod", "first", "second"),
+    [
+        (replace(POD, unschedulable='1 Insufficient cpu, persistentvolumeclaim "e" not found.'),
+         "_volume_unbound", "_unschedulable"),
+        (replace(POD, waiting="CreateContainerConfigError", waiting_message="subPath: denied"),
+         "_directory_unmountable", "_secret_invalid"),
+        (replace(ENDED, exit_code=137, ended_by="OOMKilled", termination_message=says("pg_dump")),
+         "_killed_pg_dump", "_out_of_memory"),
+        (replace(ENDED, exit_code=128, ended_by="StartError", termination_message="OOM-killed"),
+         "_out_of_memory", "_container_not_started"),
+        (replace(ENDED, exit_code=0, ended_by="OOMKilled"), "_out_of_memory", "_report_unreadable"),
+        (replace(ENDED, exit_code=22, ended_by="StartError"),
+         "_container_not_started", "_ended_by_runner"),
+        (replace(ENDED, exit_code=22), "_ended_by_runner", "_stopped_from_outside"),
+        (replace(ENDED, reason="Evicted"), "_stopped_by_its_node", "_stopped_from_outside"),
+    ],
+)  # fmt: skip
+def test_the_first_cause_wins(pod: ObservedPod, first: str, second: str) -> None:
+    has_started = pod.started_at is not None
+    checks = {check.__name__: check for check in (END_CHECKS if has_started else START_CHECKS)}
+    assert checks[second](pod) is not None
+    found = end_failure(pod) if has_started else start_failure(pod)
+    assert found == checks[first](pod) != checks[second](pod)
+
+
+@pytest.mark.parametrize("exit_code", [None, *range(256)])
+def test_every_end_without_an_artifact_has_a_cause(exit_code: int | None) -> None:
+    assert end_failure(replace(ENDED, exit_code=exit_code)) is not None
