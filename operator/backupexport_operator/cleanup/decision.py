@@ -1,8 +1,9 @@
-"""What is left to do for a BackupExport that has ended: a pure function of what was seen.
+"""What is left to clean up of a BackupExport that has ended; pure.
 
-Its file goes with it where spec.artifactPolicy says so (behind a finalizer), and both go when
-status.expirationTime has passed: the file once it is not to be sent any more, the resource once
-no delivery needs it.  A Job in the volume's own mount removes the file.
+A deleted export takes its file along if spec.artifactPolicy says so; our finalizer holds it until
+then.  An export that expires (status.expirationTime) loses its file as soon as no delivery will
+send that any more, and then its resource as soon as no delivery needs that.  A Job with the
+exports' volume removes the file.
 """
 
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from backupexport_operator.observed.observation import SideJob
 
 
 class CleanupStep(Enum):
-    """What to do next to have the file removed."""
+    """What to do next with the Job that cleans up."""
 
     CREATE = auto()
     WAIT = auto()
@@ -34,7 +35,7 @@ class CleanupStep(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CleanupPlan:
-    """What to do for a finished export; `failure` is why its file could not be removed yet."""
+    """What to do for a finished export; `failure` is why its file is not removed yet."""
 
     step: CleanupStep = CleanupStep.WAIT
     remove_finalizer: bool = False
@@ -44,17 +45,17 @@ class CleanupPlan:
 
 
 def cleanup_step(cleanup: SideJob, now: datetime) -> tuple[CleanupStep, timedelta | None]:
-    """The next step, and when to look again; a Job that failed is made anew after a pause."""
-    outcome = cleanup_result(cleanup, now)
-    if outcome.state is CleanupState.MISSING:
+    """Returns the next step, and when to look again; a failed Job is made anew after a pause."""
+    result = cleanup_result(cleanup, now)
+    if result.state is CleanupState.MISSING:
         return CleanupStep.CREATE, None
-    if outcome.state in (CleanupState.DONE, CleanupState.LOST):
-        # That it is complete says it all: nothing is read from a removal's report.
+    if result.state in (CleanupState.DONE, CleanupState.LOST):
+        # Nothing needs its report: a complete Job has removed the file.
         return CleanupStep.DONE, None
     if cleanup.job is not None and cleanup.job.suspended:
         # Made anew it would only go to the end of the queue that holds it.
         return CleanupStep.WAIT, CLEANUP_PAUSE
-    if outcome.state is CleanupState.FAILED and cleanup.job is not None:
+    if result.state is CleanupState.FAILED and cleanup.job is not None:
         left = timestamps.from_text(cleanup.job.created_at) + CLEANUP_PAUSE - now
         if left <= timedelta():
             return CleanupStep.DELETE, None
@@ -65,9 +66,10 @@ def cleanup_step(cleanup: SideJob, now: datetime) -> tuple[CleanupStep, timedelt
 def decide_cleanup(
     export: BackupExport, cleanup: SideJob, now: datetime, *, is_being_sent: bool = False
 ) -> CleanupPlan:
-    """The next step for an export that has ended; doing it twice is harmless.
+    """Returns the next step for an export that has ended; doing it twice is harmless.
 
-    `is_being_sent` is whether a delivery may still read the file.
+    `cleanup` is the Job that removes the file; `is_being_sent` is whether a delivery may still
+    read the file.
     """
     deleting = export.metadata.deletion_timestamp is not None
     holds = FINALIZER in export.metadata.finalizers
@@ -78,18 +80,18 @@ def decide_cleanup(
         if left > timedelta():
             return CleanupPlan(recheck_after=left)
         if awaits_file(export.status):
-            # Its owner is promised the file; that ends, well or not, and the watch tells.
+            # The file is promised to its owner; the watch tells when the delivery has ended.
             return CleanupPlan(recheck_after=CLEANUP_PAUSE)
     elif not holds:
         return CleanupPlan()
     if is_being_sent:
-        # It would go on with a file that is gone, and note it beside where that was.
+        # The delivery would go on without the file, and write its notes where that was.
         return CleanupPlan(recheck_after=NODE_GRACE)
     step, recheck_after = CleanupStep.DONE, None
     if export.status.artifact is not None:
         step, recheck_after = cleanup_step(cleanup, now)
     if step is CleanupStep.DONE and export.status.delivery_pending and not deleting:
-        # The mail that is still to be sent rests on the resource.
+        # The mail that is still to be sent is made from the resource.
         return CleanupPlan(step, recheck_after=CLEANUP_PAUSE)
     if step is CleanupStep.DONE:
         return CleanupPlan(step, remove_finalizer=holds, delete_export=not deleting)

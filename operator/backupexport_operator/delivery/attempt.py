@@ -1,4 +1,4 @@
-"""What an attempt at a delivery has come to: a pure function of its Job and pods."""
+"""What an attempt at a delivery has come to, by its Job and that one's pods; pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +20,7 @@ from backupexport_operator.observed.pod_failure import start_failure
 
 
 class AttemptState(Enum):
-    """STARTING is one whose container has not run yet."""
+    """How far an attempt is; the container of a STARTING one has not run yet."""
 
     STARTING = auto()
     WORKING = auto()
@@ -30,7 +30,11 @@ class AttemptState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """`reason` is empty where nothing is in the way; `is_fatal` where another can't mend it."""
+    """How far an attempt is, and why.
+
+    `reason` is empty if nothing keeps it from going on; `is_fatal` if another attempt would fail
+    in the same way.
+    """
 
     state: AttemptState
     message: str
@@ -39,15 +43,15 @@ class Attempt:
 
 
 def attempt_of(run: SideJob, job: ObservedJob, kind: str, now: datetime) -> Attempt:
-    """What `job`, with the pods of `run`, has come to at `now`."""
+    """Returns what `job`, with its pods of `run`, has come to at `now`."""
     pod = _newest_pod(run, job)
     if job.complete or (pod is not None and pod.exit_code == ExitCode.SUCCESS):
-        # Also where the Job failed by its deadline just then: what is sent is sent.
+        # Even if the Job's deadline passed just then: what is sent is sent.
         return Attempt(AttemptState.DONE, _said(pod) or "It was made.")
     if job.failure is not None:
         return _failed(job, pod)
     if pod is not None and is_overdue(pod, now) and not pod.has_ended:
-        # Kubernetes makes no other pod before this one's node has spoken.
+        # Kubernetes makes no other pod before the node says that this one has ended.
         message = f"The node of the attempt's pod {pod.name} doesn't answer."
         return Attempt(AttemptState.FAILED, message, DeliveryReason.INTERNAL)
     if job.suspended:
@@ -69,10 +73,11 @@ def _failed(job: ObservedJob, pod: ObservedPod | None) -> Attempt:
         stopped = ": ".join(filter(None, (pod.reason, pod.message)))
     else:
         stopped = ", ".join(filter(None, (pod.ended_by, f"exit code {pod.exit_code}")))
+    reasons = DELIVERY_REASON_OF_EXIT_CODE.items()
     return Attempt(
         AttemptState.FAILED,
         _said(pod) or f"The attempt's pod was stopped ({stopped}).",
-        _reason_of(pod.exit_code) or DeliveryReason.INTERNAL,
+        next((r for c, r in reasons if c == pod.exit_code), DeliveryReason.INTERNAL),
         is_fatal=pod.exit_code in FATAL_DELIVERY_EXIT_CODES and not pod.disrupted,
     )
 
@@ -83,7 +88,7 @@ def _starting(job: ObservedJob, pod: ObservedPod | None, kind: str) -> Attempt:
         message = f"No pod of Job {job.name} runs yet: `kubectl describe job {job.name}` says why."
         return Attempt(AttemptState.STARTING, message)
     message = failure.message
-    # Its own words are about the export's Job; those of the image fit here, too.
+    # These messages are about an export's Job; that of the image fits a delivery's, too.
     if failure.reason is Reason.SECRET_INVALID:
         message = (
             f"The Secret of deliveries.{kind} can't be used: create or correct it "
@@ -100,19 +105,10 @@ def _starting(job: ObservedJob, pod: ObservedPod | None, kind: str) -> Attempt:
 
 
 def _newest_pod(run: SideJob, job: ObservedJob) -> ObservedPod | None:
-    """The attempt's last pod; one of an earlier attempt, whose Job had the same name, is none."""
+    """Returns the last pod of this Job, and not of an earlier one that had the same name."""
     pods = [pod for pod in run.pods if pod.job_uid == job.uid]
     return max(pods, key=lambda pod: (pod.created_at, pod.name), default=None)
 
 
 def _said(pod: ObservedPod | None) -> str | None:
     return read_outcome(pod.termination_message).message if pod is not None else None
-
-
-def _reason_of(exit_code: int | None) -> DeliveryReason | None:
-    if exit_code is None:
-        return None
-    try:
-        return DELIVERY_REASON_OF_EXIT_CODE.get(ExitCode(exit_code))
-    except ValueError:
-        return None

@@ -53,6 +53,7 @@ def pending(condition_type: str) -> dict[str, Any]:
 
 
 HELD_AND_DELETED = export(held=True, deleted=True)
+LEFT = timedelta(seconds=30)
 EXPIRED = export(expirationTime=PAST)
 
 
@@ -61,7 +62,7 @@ EXPIRED = export(expirationTime=PAST)
     [
         (export(held=True), SideJob(), CleanupPlan()),
         (export(deleted=True), SideJob(), CleanupPlan()),
-        (export(expirationTime=FUTURE), SideJob(), CleanupPlan(recheck_after=timedelta(seconds=30))),
+        (export(expirationTime=FUTURE), SideJob(), CleanupPlan(recheck_after=LEFT)),
         (HELD_AND_DELETED, SideJob(), CleanupPlan(CleanupStep.CREATE)),
         (HELD_AND_DELETED, SideJob(JOB), CleanupPlan(recheck_after=CLEANUP_PAUSE)),
         (HELD_AND_DELETED, GONE, CleanupPlan(CleanupStep.DONE, remove_finalizer=True)),

@@ -529,3 +529,13 @@ def test_a_mail_that_is_not_configured_is_told_at_the_end_of_the_export() -> Non
     (event,) = events_between(before, after)
     assert (event.reason, event.message) == ("DeliveryFailed", "email: Ask.")
     assert conditions_by_kind(after)["email"].reason == "NotConfigured"
+
+
+@pytest.mark.parametrize("kind", NAMES)
+@pytest.mark.parametrize("changes", [{}, {"deleting": True}, {"owner_uid": "another"}])
+def test_what_is_sent_is_sent_but_by_another_exports_job(kind: str, changes: Any) -> None:
+    """The order of the steps: another's Job first, then success, then everything else."""
+    job = replace(COMPLETE, **changes)
+    plan = decide_delivery(seen(ended(0), job=job, kind=kind, chart=Deliveries()), kind)
+    expected = "Unknown" if changes.get("owner_uid") else "True"
+    assert plan.condition.status == expected
