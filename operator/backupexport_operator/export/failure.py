@@ -1,4 +1,4 @@
-"""Why an export ended without an artifact, with what went before it."""
+"""Why an export has failed whose Job failed or is gone, with what its attempts said before."""
 
 from backupexport_contract.backup_export import BackupExportStatus
 from backupexport_contract.readable import readable_size
@@ -10,17 +10,17 @@ from backupexport_operator.observed.pod_failure import Failure, end_failure, wit
 
 
 def job_deleted(seen: Observation) -> Failure:
-    """The Job is gone, and no artifact was made."""
+    """Returns the failure of an export whose Job is gone and made no artifact."""
     by = "" if seen.lost_job else ", or cleared away while no operator ran,"
     message = f"The export's Job was deleted{by} before it was done: start the export again."
-    # Being stopped is what the deletion did to it.
+    # The deletion itself stopped the runner, which then ends with INTERRUPTED.
     before = (end_failure(p) for p in seen.attempts if p.exit_code != ExitCode.INTERRUPTED)
     last = next(filter(None, before), None)
     return _with_history(seen, Failure(Reason.JOB_DELETED, message), last)
 
 
 def job_failure(seen: Observation, job: ObservedJob, last: Failure | None) -> Failure:
-    """The Job has failed; `last` is what its last attempt said."""
+    """Returns the failure of an export whose Job has failed; `last` is its last attempt's."""
     if job.failure == "DeadlineExceeded":
         message = (
             f"The export took longer than activeDeadlineSeconds, {_done_so_far(seen)}: raise it "
@@ -46,7 +46,7 @@ def _done_so_far(seen: Observation) -> str:
 
 
 def _with_history(seen: Observation, failure: Failure, last: Failure | None) -> Failure:
-    """`failure` with what went before it; told once, it stays as it was told."""
+    """Returns `failure` with what went before it, or as the status has it already."""
     known = remembered(seen.export.status)
     if known is not None and known.reason == failure.reason:
         return known
@@ -58,7 +58,7 @@ def _with_history(seen: Observation, failure: Failure, last: Failure | None) -> 
 
 
 def remembered(status: BackupExportStatus) -> Failure | None:
-    """What the status says already."""
+    """Returns the failure that the status tells of."""
     if status.reason is None:
         return None
     return Failure(status.reason, status.message or "")

@@ -1,8 +1,7 @@
-"""Observe, decide, apply, for one unfinished BackupExport at a time."""
+"""Brings unfinished BackupExports to their end: observe, decide, apply, one export at a time."""
 
 import contextlib
 import logging
-from collections.abc import Iterable
 from dataclasses import replace
 
 from backupexport_contract import names, timestamps
@@ -56,9 +55,9 @@ class ExportReconciler:
         self._recorder = recorder
         self._pod_logs = pod_logs
         self._defaults = defaults
-        self._queue_sync = QueueSync(cache, queue, self._ask_all)
         self._metrics = metrics
-        # What is read afresh at its next turn, and the exports deleted before their end.
+        # The uids of which the watches may have missed something, and the exports that kopf's watch
+        # no longer shows.
         self._doubted: set[str] = set()
         self._departed: dict[str, BackupExport] = {}
         self.exports: WorkQueue[str] = WorkQueue(
@@ -69,33 +68,34 @@ class ExportReconciler:
             metrics.reconciled,
             cache.is_new,
         )
+        self._queue_sync = QueueSync(cache, queue, self.exports.ask)
 
     def resync(self, snapshot: Snapshot) -> None:
-        """Ask for everything that is unfinished; what the watches missed is read afresh."""
+        """Work on all unfinished exports, and read those afresh that a watch may have missed."""
         self._doubted |= self._cache.compare(snapshot)
         for uid in self._cache.uids():
             self.exports.ask(uid)
 
     def project_changed(self, project_id: str) -> None:
-        """A target of the project came, changed or went: its waiting exports may go on."""
+        """Work on the project's exports: a target of it came, changed or went."""
         for uid in self._cache.uids():
             export = self._cache.export(uid)
             if export is not None and export.spec.project_id == project_id:
                 self.exports.ask(uid)
 
     def departed(self, export: BackupExport) -> None:
-        """The watch of unfinished exports lost sight of this one: it has ended or was deleted."""
+        """The watch of unfinished exports shows this one no more: it has ended or is gone."""
         self._departed[export.metadata.uid] = export
         self.exports.ask(export.metadata.uid)
 
     def told_progress(self, uid: str, progress: Progress) -> None:
-        """A runner's log told how far it is."""
+        """Take what a runner's log tells of its progress."""
         delay = self._cache.note_progress(uid, progress)
         if delay is not None:
             self.exports.ask(uid, delay=delay)
 
     async def stop(self) -> None:
-        """Stop working; what was under way is picked up by the next process."""
+        """Stop working; the next process goes on with what was under way."""
         await self.exports.stop()
 
     async def _reconcile(self, uid: str) -> None:
@@ -109,8 +109,9 @@ class ExportReconciler:
             return
         seen = self._queue_sync.with_place(self._cache.observe(export))
         plan = decide(seen)
-        # Watches of different kinds run apart: a Job's end may be seen before its pod's.  Success
-        # rests on a report that only a finished runner writes, so that needs no second look.
+        # Each kind has a watch of its own, so a Job's end may be seen before its pod's.  A failure
+        # is decided on what the API server has now; a success needs no second look, because only a
+        # runner that has finished writes a report.
         if uid in self._doubted or plan.is_failure:
             fresh = await self._look_again(seen)
             if fresh is None:
@@ -126,15 +127,10 @@ class ExportReconciler:
             seen = self._queue_sync.with_place(fresh)
             plan = decide(seen)
         if plan.wants_warning:
-            seen = replace(seen, warning=await self._warning(seen))
+            about = ("Pod", seen.attempts[-1].name) if seen.attempts else ("Job", seen.job_name)
+            seen = replace(seen, warning=await self._reader.newest_warning(*about))
             plan = decide(seen)
         await self._apply(seen, plan)
-
-    async def _warning(self, seen: Observation) -> str:
-        if seen.attempts:
-            return await self._reader.newest_warning("Pod", seen.attempts[-1].name)
-        job_name = names.job_name(seen.export.metadata.name)
-        return await self._reader.newest_warning("Job", job_name)
 
     async def _look_again(self, seen: Observation) -> Observation | None:
         export = await self._reader.read_export(seen.export.metadata.name)
@@ -149,7 +145,7 @@ class ExportReconciler:
             await self._start(seen, plan)
             return
         if plan.remove_finalizer:
-            export = await self._cleanup_jobs.release(seen.export)
+            export = await self._cleanup_jobs.release_finalizer(seen.export)
         if export is not None:
             await self._write_status(export, old, plan.status)
         if plan.delete_job and seen.job is not None:
@@ -163,9 +159,9 @@ class ExportReconciler:
         await self._clean(seen, plan)
 
     async def _start(self, seen: Observation, plan: ExportPlan) -> None:
-        """Make the Job, held by our finalizer if need be.
+        """Create the Job, after our finalizer is on the export if it needs that.
 
-        The status follows in a run of its own, behind the Jobs of those that come meanwhile.
+        The status is written in a run of its own, after the Jobs of exports that come meanwhile.
         """
         uid = seen.export.metadata.uid
         self._queue_sync.start(seen.export)
@@ -188,8 +184,9 @@ class ExportReconciler:
 
     async def _clean(self, seen: Observation, plan: ExportPlan) -> None:
         if plan.delete_cleanup is not None:
-            is_tidying = plan.delete_cleanup == TASK_TIDY
-            await self._cleanup_jobs.delete(seen.tidy_job if is_tidying else seen.remove_job)
+            cleanup = seen.tidy_job if plan.delete_cleanup == TASK_TIDY else seen.remove_job
+            if cleanup.job is not None:
+                await self._writer.delete_job(cleanup.job)
         if plan.create_cleanup is None:
             return
         try:
@@ -201,7 +198,7 @@ class ExportReconciler:
                 seen = replace(seen, tidy_job=SideJob(refusal.as_failed_job))
                 await self._apply(seen, decide(seen))
             elif refusal.namespace_is_ending:
-                await self._cleanup_jobs.release(newest)
+                await self._cleanup_jobs.release_finalizer(newest)
             else:
                 raise
 
@@ -250,7 +247,7 @@ class ExportReconciler:
             self._recorder.record(export, event)
 
     async def _after_departure(self, export: BackupExport) -> None:
-        """An export that went before its end leaves nothing behind."""
+        """Clean up after an export that is gone before its end."""
         uid = export.metadata.uid
         there = await self._reader.read_export(export.metadata.name)
         if there is None or there.metadata.uid != uid:
@@ -259,7 +256,7 @@ class ExportReconciler:
                 self.exports.ask(uid, delay=plan.recheck_after.total_seconds())
                 return
             if plan.create_cleanup is not None:
-                # Refused for good, it is left to the project's next export.
+                # If it is refused for good, the project's next export cleans up.
                 with contextlib.suppress(CleanupRefusedError):
                     await self._cleanup_jobs.create(export, plan.create_cleanup, is_owned=False)
             self._cache.note_gone(uid)
@@ -271,10 +268,6 @@ class ExportReconciler:
         self._cache.forget(uid)
         self._doubted.discard(uid)
         self._queue_sync.leave(uid)
-
-    def _ask_all(self, uids: Iterable[str]) -> None:
-        for uid in uids:
-            self.exports.ask(uid)
 
 
 def _count_end(metrics: OperatorMetrics, export: BackupExport) -> None:
