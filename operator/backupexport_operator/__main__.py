@@ -30,15 +30,15 @@ from backupexport_operator.wiring import WATCHED
 
 _logger = logging.getLogger(__name__)
 
-# For the Lease, so that its requests never wait for others', and what comes at the very end.
+# This client is for the Lease, whose requests must not wait for others, and for the finalizers.
 _POOL_SIZE = 4
-# How long the replicas stay quiet after the finalizers are gone: until helm has deleted them.
+# No replica leads again for so long, until helm has deleted them all.
 _QUIET_SECONDS = 30.0
 _RELEASE_SECONDS = 90.0
 
 
 def main() -> int:
-    """Exit status 0 after a signal, 1 after a failure, 2 where the settings are wrong."""
+    """Returns the exit status: 0 after a signal, 1 after a failure, 2 if the settings are wrong."""
     command = _arguments().parse_args().command
     try:
         settings = Settings()
@@ -46,7 +46,7 @@ def main() -> int:
         for line in complaints(error):
             sys.stderr.write(f"backupexport-operator: {line}\n")
         return 2
-    # kopf's and the HTTP client's chatter only from warnings on.
+    # kopf and the HTTP client log much that says nothing below warnings.
     chatty = () if settings.log_level == "debug" else ("kopf", "aiohttp", "asyncio")
     logs.configure(
         settings.log_level,
@@ -113,7 +113,7 @@ async def _serve(settings: Settings) -> None:
             await supervisor.run()
     except StuckError:
         _logger.critical("this process ends without a clean-up", exc_info=True)
-        # What does not end by cancelling would hold up a normal exit as well.
+        # A task that can't be cancelled would hold up a normal exit, too.
         os._exit(1)
     finally:
         await api_client.close()
@@ -134,7 +134,7 @@ async def _release_finalizers(settings: Settings) -> int:
 
 async def _silence_and_release(api_client: client.ApiClient, settings: Settings) -> None:
     store = LeaseStore(api_client, settings.namespace, settings.lease_name)
-    # Or the leader would put a finalizer on the next export right behind us.
+    # A leader would put the finalizer on the next export meanwhile.
     await silence_leaders(store, settings.identity, settings.lease_timings, _QUIET_SECONDS)
     released = await finalizers.release_finalizers(api_client, settings.namespace)
     _logger.info("took the finalizer off %d exports", released)

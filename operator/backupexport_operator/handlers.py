@@ -1,8 +1,7 @@
-"""kopf's side: what is watched, and which reconcile each event asks for.
+"""What kopf watches, and which reconcile each of its events asks for.
 
-All handlers are indexes and on.event: they keep no progress on the resources (no annotation,
-no finalizer), so watching costs no request.  kopf runs no on.event handler before every index
-holds its first list, so a decision never rests on half a picture.
+All handlers are indexes and on.event handlers.  kopf writes nothing on the resources for those, so
+watching costs no request, and it calls none of them before each index has its first list.
 """
 
 from collections.abc import Awaitable, Callable
@@ -13,7 +12,7 @@ from backupexport_contract import names
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.export_target import ExportTarget
 
-from backupexport_operator.kube.kopf_run import NoDiffBase, NoProgress, login
+from backupexport_operator.kube.kopf_run import NothingKept, login
 from backupexport_operator.kube.reader import OURS, UNFINISHED, valid_models
 from backupexport_operator.observed.export_cache import World
 from backupexport_operator.observed.jobs_and_pods import (
@@ -35,23 +34,22 @@ PODS = ("", "v1", "pods")
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
-    """Kopf's settings for a namespaced operator whose watches are filtered by the server."""
+    """Make kopf serve one namespace, and have the API server filter what it watches."""
     settings.scanning.disabled = True
     settings.posting.enabled = False
-    settings.persistence.diffbase_storage = NoDiffBase()
-    settings.persistence.progress_storage = NoProgress()
+    settings.persistence.diffbase_storage = settings.persistence.progress_storage = NothingKept()
     settings.watching.server_timeout = 10 * 60
     settings.watching.client_timeout = 11 * 60
     settings.watching.connect_timeout = 10
     settings.networking.connect_timeout = 5
     settings.networking.request_timeout = 30
-    # What fails at the start is tried again soon, by kopf.
+    # kopf tries the start again this soon, in seconds.
     settings.execution.default_backoff = 5
-    # Our process outlives kopf, which would kill it ten minutes after an end by an error.
+    # kopf would kill the process ten minutes after it ended by an error; ours lives on.
     settings.process.ultimate_exiting_timeout = None
     settings.watching.label_selectors[JOBS] = OURS
     settings.watching.label_selectors[PODS] = OURS
-    # Cost grows with what runs, not with history: a finished export is never looked at again.
+    # A finished export costs nothing: kopf doesn't watch it.
     settings.watching.field_selectors[EXPORTS] = UNFINISHED
 
 
@@ -61,7 +59,7 @@ def build_registry(
     watches: WatchHealth,
     seconds_to_write: Callable[[], float],
 ) -> kopf.OperatorRegistry:
-    """All handlers of one operator process; before each write it asks `seconds_to_write`."""
+    """Returns all handlers; before each write to Kubernetes, `seconds_to_write` is asked."""
     registry = kopf.OperatorRegistry()
 
     async def start(world: World) -> RunningOperator:
@@ -97,7 +95,7 @@ class _Handlers:
         try:
             self._operator = await self._start(world)
         except KindsNotServedError as error:
-            # kopf looks once for what it can watch, and would watch nothing from then on.
+            # kopf looks once for the kinds that it can watch: let it look again.
             raise kopf.TemporaryError(str(error), delay=2) from error
 
     async def stop(self, **_: Any) -> None:
@@ -109,7 +107,7 @@ class _Handlers:
             return
         if type == "DELETED":
             for export in valid_models(BackupExport, [dict(body)]):
-                self._operator.reconciler.departed(export)
+                self._operator.exports.departed(export)
         else:
             self._operator.ask(body["metadata"]["uid"])
 
@@ -136,7 +134,7 @@ class _Handlers:
             self._operator.ask(uid)
 
 
-# Plain functions kopf would run in threads, one hop for every event.
+# They are async, because kopf would run each plain function in a thread.
 async def _index_export(body: kopf.Body, **_: Any) -> dict[str, BackupExport]:
     return {export.metadata.uid: export for export in valid_models(BackupExport, [dict(body)])}
 

@@ -60,7 +60,7 @@ class ExportReconciler:
         # no longer shows.
         self._doubted: set[str] = set()
         self._departed: dict[str, BackupExport] = {}
-        self.exports: WorkQueue[str] = WorkQueue(
+        self.queue: WorkQueue[str] = WorkQueue(
             self._reconcile,
             PARALLEL_RECONCILES,
             (*SERVER_AWAY, CleanupRefusedError),
@@ -68,35 +68,35 @@ class ExportReconciler:
             metrics.reconciled,
             cache.is_new,
         )
-        self._queue_sync = QueueSync(cache, queue, self.exports.ask)
+        self._queue_sync = QueueSync(cache, queue, self.queue.ask)
 
     def resync(self, snapshot: Snapshot) -> None:
         """Work on all unfinished exports, and read those afresh that a watch may have missed."""
         self._doubted |= self._cache.compare(snapshot)
         for uid in self._cache.uids():
-            self.exports.ask(uid)
+            self.queue.ask(uid)
 
     def project_changed(self, project_id: str) -> None:
         """Work on the project's exports: a target of it came, changed or went."""
         for uid in self._cache.uids():
             export = self._cache.export(uid)
             if export is not None and export.spec.project_id == project_id:
-                self.exports.ask(uid)
+                self.queue.ask(uid)
 
     def departed(self, export: BackupExport) -> None:
         """The watch of unfinished exports shows this one no more: it has ended or is gone."""
         self._departed[export.metadata.uid] = export
-        self.exports.ask(export.metadata.uid)
+        self.queue.ask(export.metadata.uid)
 
     def told_progress(self, uid: str, progress: Progress) -> None:
         """Take what a runner's log tells of its progress."""
         delay = self._cache.note_progress(uid, progress)
         if delay is not None:
-            self.exports.ask(uid, delay=delay)
+            self.queue.ask(uid, delay=delay)
 
     async def stop(self) -> None:
         """Stop working; the next process goes on with what was under way."""
-        await self.exports.stop()
+        await self.queue.stop()
 
     async def _reconcile(self, uid: str) -> None:
         export = self._cache.export(uid)
@@ -155,7 +155,7 @@ class ExportReconciler:
         else:
             self._pod_logs.forget(uid)
         if plan.recheck_after is not None:
-            self.exports.ask(uid, delay=plan.recheck_after.total_seconds())
+            self.queue.ask(uid, delay=plan.recheck_after.total_seconds())
         await self._clean(seen, plan)
 
     async def _start(self, seen: Observation, plan: ExportPlan) -> None:
@@ -180,7 +180,7 @@ class ExportReconciler:
             return
         self._metrics.job_created(seen.export.age(timestamps.now()))
         self._cache.note_made_job(uid, job)
-        self.exports.ask(uid)
+        self.queue.ask(uid)
 
     async def _clean(self, seen: Observation, plan: ExportPlan) -> None:
         if plan.delete_cleanup is not None:
@@ -253,7 +253,7 @@ class ExportReconciler:
         if there is None or there.metadata.uid != uid:
             plan = decide_departed(self._cache.observe(export))
             if plan.recheck_after is not None:
-                self.exports.ask(uid, delay=plan.recheck_after.total_seconds())
+                self.queue.ask(uid, delay=plan.recheck_after.total_seconds())
                 return
             if plan.create_cleanup is not None:
                 # If it is refused for good, the project's next export cleans up.

@@ -1,4 +1,4 @@
-"""The connection to the Kubernetes API, besides kopf's own, and what calls end with."""
+"""Our client of the Kubernetes API (kopf has its own), and what its requests end with."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -12,29 +12,29 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from backupexport_operator.kube.request_count import CountRequest, request_trace
 
-# The whole request, in seconds; the client hands a (connect, read) pair to aiohttp unread.
+# For the whole request, in seconds: of a (connect, read) pair the client would make no use.
 REQUEST_TIMEOUT = 15.0
 _PAGE = 500
 _LONGEST_SAYING = 300
 
 
 class NotLeadingError(Exception):
-    """A write that must not begin: another replica may lead by now."""
+    """A write must not begin, because another replica may lead by now."""
 
 
-# What a request ends with while the API server is away, refuses, or is slow, or we may not write.
+# What a request raises while the API server is away, refuses it or is slow, or we may not write.
 SERVER_AWAY = (ApiException, aiohttp.ClientError, TimeoutError, NotLeadingError)
 
 
 def brief(error: Exception) -> str:
-    """An error of `SERVER_AWAY` in one line; the client's own text has all headers in it."""
+    """Returns an error of `SERVER_AWAY` in one line; its own text has all headers in it."""
     if isinstance(error, ApiException):
         return f"{error.status} {error.reason}{_said(error)}"
     return str(error) or type(error).__name__
 
 
 class _GuardedClient(client.ApiClient):  # type: ignore[misc] # a generated, untyped class
-    """Asks before each write for how long it may take."""
+    """Gives each write the time that `seconds_to_write` returns for it."""
 
     def __init__(
         self, configuration: client.Configuration, seconds_to_write: Callable[[], float]
@@ -44,7 +44,7 @@ class _GuardedClient(client.ApiClient):  # type: ignore[misc] # a generated, unt
 
     async def call_api(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
         if method != "GET":
-            # A request that came through after its time could meet another replica's.
+            # A write that came through later could meet those of the next leader.
             seconds = kwargs.get("_request_timeout") or REQUEST_TIMEOUT
             kwargs["_request_timeout"] = min(seconds, self._seconds_to_write())
         return await super().call_api(method, url, *args, **kwargs)
@@ -55,9 +55,9 @@ async def connect(
     seconds_to_write: Callable[[], float] = lambda: REQUEST_TIMEOUT,
     count: CountRequest = lambda *_: None,
 ) -> client.ApiClient:
-    """A client for the cluster this runs in, else for the current kubeconfig.
+    """Returns a client for the cluster that this runs in, else for the current kubeconfig.
 
-    `seconds_to_write` is asked before each write; it raises NotLeadingError where none may begin.
+    `seconds_to_write` is called before each write, and raises NotLeadingError if none may begin.
     """
     configuration = client.Configuration()
     try:
@@ -65,16 +65,16 @@ async def connect(
     except config.ConfigException:
         await config.load_kube_config(client_configuration=configuration)
     configuration.connection_pool_maxsize = pool_size
-    # Python 3.13's own strictness refuses what kubectl trusts: clusters of some age, above all.
+    # Python 3.13 refuses certificates that kubectl trusts, those of older clusters above all.
     configuration.disable_strict_ssl_verification = True
-    # Else aiohttp asks two threads before each request, for .netrc and for a proxy.
+    # Otherwise aiohttp looks for .netrc and a proxy before each request, each in a thread.
     configuration.client_session_kwargs = {"trust_env": False}
     configuration.trace_configs = [request_trace(count)]
     return _GuardedClient(configuration, seconds_to_write)
 
 
 def _said(error: ApiException) -> str:
-    """What the API server says, such as which quota is used up."""
+    """Returns what the API server says, such as which quota is used up."""
     try:
         message = str(json.loads(error.body)["message"])
     except (TypeError, ValueError, KeyError):
@@ -86,9 +86,10 @@ def _said(error: ApiException) -> str:
 async def opened(
     api_client: client.ApiClient, path: str, query: Mapping[str, str], seconds: float
 ) -> AsyncIterator[aiohttp.ClientResponse]:
-    """The answer to a GET of the core API, still to be read; ApiException where it is no 200.
+    """The answer to a GET of the core API, its body still to be read.
 
-    Not by CoreV1Api, whose import costs a quarter of this process's memory.
+    Raises ApiException if its status isn't 200.  CoreV1Api isn't used, because its import takes a
+    quarter of this process's memory.
     """
     request = await api_client.param_serialize(
         "GET",
@@ -110,7 +111,7 @@ async def opened(
 async def list_pages(
     api: client.CustomObjectsApi, *where: str, **options: Any
 ) -> AsyncIterator[dict[str, Any]]:
-    """A list in pages, so that one of any length takes little memory at a time."""
+    """Yields a list in pages of 500, so that a long one takes little memory at a time."""
     following = ""
     while True:
         page: dict[str, Any] = await api.list_namespaced_custom_object(
@@ -123,7 +124,7 @@ async def list_pages(
 
 
 async def read_or_none(api: client.CustomObjectsApi, *where: str) -> dict[str, Any] | None:
-    """One object, or None where there is none."""
+    """Returns the object as JSON; None if there is none."""
     try:
         found: dict[str, Any] = await api.get_namespaced_custom_object(
             *where, _request_timeout=REQUEST_TIMEOUT
@@ -136,13 +137,13 @@ async def read_or_none(api: client.CustomObjectsApi, *where: str) -> dict[str, A
 
 
 async def kinds_are_served(api_client: client.ApiClient, namespace: str, selector: str) -> bool:
-    """Whether the API server knows both of our kinds, and this selector of exports, by now."""
+    """Returns whether the API server knows both our kinds, and this field selector of exports."""
     api = client.CustomObjectsApi(api_client)
     try:
         served = await api.get_api_resources(
             names.GROUP, names.VERSION, _request_timeout=REQUEST_TIMEOUT
         )
-        # It refuses a selector by a field that only a later version of the CRD has.
+        # An older version of the CRD has no such field, and the selector is refused.
         await api.list_namespaced_custom_object(
             names.GROUP,
             names.VERSION,

@@ -1,4 +1,4 @@
-"""A semaphore with a fast lane."""
+"""Runs work by key, as client-go's workqueue does: never twice at once, retried, urgent first."""
 
 import asyncio
 import logging
@@ -8,12 +8,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
-# So many urgent ones go first, then one of the others: nobody waits for ever.
+_logger = logging.getLogger(__name__)
+
+Key = TypeVar("Key", bound=Hashable)
+
+FIRST_RETRY_SECONDS = 0.2
+LONGEST_RETRY_SECONDS = 30.0
+# After so many urgent ones it is another's turn, so nobody waits for ever.
 _URGENT_IN_A_ROW = 8
 
 
 class Slots:
-    """At most `number` are in at once; who is urgent waits in a line of its own."""
+    """A semaphore of `number`; urgent ones wait in a line of their own."""
 
     def __init__(self, number: int) -> None:
         self._free = number
@@ -23,7 +29,7 @@ class Slots:
 
     @asynccontextmanager
     async def one(self, *, urgent: bool) -> AsyncIterator[None]:
-        """Wait for a slot and hold it for as long as the context is entered."""
+        """Wait for a slot, and hold it in the context."""
         if self._free > 0:
             self._free -= 1
         else:
@@ -40,7 +46,7 @@ class Slots:
             await place
         except asyncio.CancelledError:
             if place.done() and not place.cancelled():
-                # The slot came in the same moment.
+                # The slot came in the same moment: let the next one have it.
                 self._pass_on()
             raise
 
@@ -55,20 +61,12 @@ class Slots:
         self._free += 1
 
 
-_logger = logging.getLogger(__name__)
-
-Key = TypeVar("Key", bound=Hashable)
-
-FIRST_RETRY_SECONDS = 0.2
-LONGEST_RETRY_SECONDS = 30.0
-
-
 class WorkQueue(Generic[Key]):
-    """At most `parallel` runs of `work` at once, never two of one key.
+    """Runs `work(key)` for the keys that are asked for, at most `parallel` at once.
 
-    Errors of `expected_errors` (a server that is away) are logged without a traceback, all of
-    them as `describe` puts them.  `measure` gets each run's seconds, and its error.  Keys that
-    are urgent wait in a line of their own.
+    A run that raises is tried again, with growing pauses.  Errors are logged as `describe` puts
+    them, those of `expected_errors` (a server that is away) without a traceback.  `measure` gets
+    each run's seconds, and its error if it raised.  Keys that are urgent go first.
     """
 
     def __init__(
@@ -93,11 +91,11 @@ class WorkQueue(Generic[Key]):
 
     @property
     def length(self) -> int:
-        """How many keys run or wait, without those that are due later."""
+        """How many keys run or wait, without those that are asked for later."""
         return len(self._tasks)
 
     def ask(self, key: Key, delay: float = 0.0) -> None:
-        """Run `work(key)` soon, or after `delay` seconds; an earlier ask wins."""
+        """Run `work(key)` soon, or after `delay` seconds; of two times the earlier one counts."""
         if self._is_stopped:
             return
         if delay > 0:
@@ -112,7 +110,7 @@ class WorkQueue(Generic[Key]):
             self._tasks[key] = asyncio.create_task(self._run(key))
 
     async def stop(self) -> None:
-        """Cancel what runs and what waits, take nothing more; returns when nothing runs."""
+        """Cancel what runs and what waits, and take nothing more.  Returns when nothing runs."""
         self._is_stopped = True
         for timer in self._timers.values():
             timer.cancel()

@@ -1,4 +1,4 @@
-"""What is written to the Kubernetes API: Jobs, statuses, finalizers."""
+"""Writes to the Kubernetes API: Jobs, statuses, finalizers."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ MERGE_PATCH = "application/merge-patch+json"
 
 
 class ClusterWriter:
-    """Writes in one namespace; what is gone already is written to without a complaint."""
+    """Writes in one namespace; to write to, or delete, what is gone is no error."""
 
     def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
         self._namespace = namespace
@@ -26,7 +26,7 @@ class ClusterWriter:
         self._custom = client.CustomObjectsApi(api_client)
 
     async def create_job(self, manifest: dict[str, Any]) -> ObservedJob:
-        """Create the Job, or find the one that has its name already."""
+        """Create the batch/v1 Job.  Returns it, or the one that has its name already."""
         try:
             job = await self._custom.create_namespaced_custom_object(
                 "batch",
@@ -47,7 +47,7 @@ class ClusterWriter:
         return observed_job(job)
 
     async def delete_job(self, job: ObservedJob) -> None:
-        """Delete this Job, and no other of its name, and by the garbage collector its pods."""
+        """Delete this Job, and no other of its name; the garbage collector deletes its pods."""
         options = {"propagationPolicy": "Background", "preconditions": {"uid": job.uid}}
         await self._delete("batch", "v1", "jobs", job.name, options)
 
@@ -61,7 +61,7 @@ class ClusterWriter:
     async def patch_finalizers(
         self, export: BackupExport, finalizers: list[str]
     ) -> BackupExport | None:
-        """The BackupExport with these finalizers, or None where it is gone."""
+        """Replace the finalizers.  Returns the BackupExport as it is then; None if it is gone."""
         body = {
             "metadata": {
                 "resourceVersion": export.metadata.resource_version,
@@ -75,17 +75,17 @@ class ClusterWriter:
     async def patch_export_status(
         self, export: BackupExport, patch: dict[str, Any]
     ) -> BackupExport | None:
-        """The BackupExport after the patch, or None where it is gone."""
+        """Apply a merge patch to the status.  Returns the BackupExport then; None if it is gone."""
         answer = await self._patch_status(names.EXPORT_PLURAL, export.metadata, patch)
         return None if answer is None else BackupExport.model_validate(answer)
 
     async def patch_target_status(self, target: ExportTarget, patch: dict[str, Any]) -> None:
-        """Write to the ExportTarget's status."""
+        """Apply a merge patch to the ExportTarget's status."""
         await self._patch_status(names.TARGET_PLURAL, target.metadata, patch)
 
     async def _patch_status(self, plural: str, metadata: ObjectMeta, patch: dict[str, Any]) -> Any:
-        # What was decided holds for the version that was seen: a patch that comes late must
-        # miss (409) a changed resource, and a new one of the old one's name.
+        # A decision is good for the version that it was made on.  A late patch must fail (409) if
+        # the resource has changed, or is a new one of the old one's name.
         body = {"metadata": {"resourceVersion": metadata.resource_version}, "status": patch}
         method = self._custom.patch_namespaced_custom_object_status
         return await self._patch(method, plural, metadata.name, body)
@@ -121,6 +121,6 @@ class ClusterWriter:
                 _request_timeout=REQUEST_TIMEOUT,
             )
         except ApiException as error:
-            # 409: another one has the name by now.
+            # 409: it is another one of the name.
             if error.status not in (404, 409):
                 raise

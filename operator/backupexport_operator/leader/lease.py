@@ -1,4 +1,4 @@
-"""The one Lease, read and written with the API server's own protection against lost updates."""
+"""Reads and writes the Lease; the API server refuses a write over one that was not seen."""
 
 from datetime import datetime
 from typing import Any, Protocol
@@ -13,24 +13,24 @@ _LEASES = ("coordination.k8s.io", "v1")
 
 
 class LeaseTakenError(Exception):
-    """The Lease is not what it was when it was last read."""
+    """Somebody has changed the Lease since it was last read."""
 
 
 class Store(Protocol):
-    """Where the Lease lies."""
+    """What Leadership needs of a LeaseStore."""
 
     async def read(self) -> LeaseRecord | None:
-        """What the Lease says now; None where there is none."""
+        """Returns what the Lease says now; None if there is none."""
 
     async def write(self, holder: str, lease: float) -> LeaseRecord:
-        """Write it, unless it changed since this store saw it last: LeaseTakenError."""
+        """Write the Lease.  Raises LeaseTakenError if it has changed since it was last read."""
 
 
 class LeaseStore:
-    """A coordination.k8s.io Lease.
+    """Keeps a coordination.k8s.io/v1 Lease.
 
-    The bodies are plain JSON: the client's model writes a time without its six decimals when
-    they are zero, which the API server refuses.
+    Bodies are plain JSON, because the client's model omits a time's six decimals if they are zero,
+    and the API server refuses such a time.
     """
 
     def __init__(self, api_client: client.ApiClient, namespace: str, name: str) -> None:
@@ -40,7 +40,7 @@ class LeaseStore:
         self._seen: dict[str, Any] | None = None
 
     async def read(self) -> LeaseRecord | None:
-        """What the Lease says now; None where there is none."""
+        """Returns what the Lease says now; None if there is none."""
         try:
             self._seen = await self._api.get_namespaced_custom_object(
                 *_LEASES, self._namespace, "leases", self._name
@@ -52,7 +52,7 @@ class LeaseStore:
         return None if self._seen is None else _lease_record(self._seen)
 
     async def write(self, holder: str, lease: float) -> LeaseRecord:
-        """Write it, unless it changed since this store saw it last: LeaseTakenError."""
+        """Write the Lease.  Raises LeaseTakenError if it has changed since it was last read."""
         body = _body(self._seen, self._name, holder, lease, timestamps.now())
         try:
             if self._seen is None:
@@ -76,7 +76,7 @@ def _lease_record(body: dict[str, Any]) -> LeaseRecord:
     return LeaseRecord(
         holder=holder,
         lease=float(spec.get("leaseDurationSeconds") or 0),
-        # Not the resourceVersion: a label that somebody sets is not a sign of life.
+        # Not the resourceVersion, which changes when somebody sets a label.
         stamp=f"{holder} {spec.get('renewTime')} {spec.get('leaseTransitions')}",
     )
 

@@ -136,7 +136,7 @@ class ExportCache:
         self._of(export.metadata.uid).written = export
 
     def note_made_job(self, uid: str, job: ObservedJob) -> None:
-        """Take the export's Job, which this process has just created, before the watch brings it."""
+        """Take the Job that this process has just created before the watch brings it."""
         self._of(uid).made_job = job
 
     def note_lost_job(self, uid: str, job: ObservedJob) -> None:

@@ -35,7 +35,7 @@ class CleanupState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CleanupResult:
-    """`artifact` is the whole one that a tidy_job found, `message` why a cleanup failed."""
+    """`artifact` is a whole file that the cleanup found, `message` why it failed."""
 
     state: CleanupState
     artifact: Artifact | None = None
