@@ -13,7 +13,6 @@ import sys
 import kopf
 from backupexport_runtime import logs
 from backupexport_runtime.settings_errors import SETTINGS_ERRORS, complaints
-from kubernetes.aio import client
 
 from backupexport_operator.cleanup import finalizers
 from backupexport_operator.handlers import build_registry, configure
@@ -39,7 +38,9 @@ _RELEASE_SECONDS = 90.0
 
 def main() -> int:
     """Returns the exit status: 0 after a signal, 1 after a failure, 2 if the settings are wrong."""
-    command = _arguments().parse_args().command
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("command", nargs="?", choices=["run", "release-finalizers"], default="run")
+    command = parser.parse_args().command
     try:
         settings = Settings()
     except SETTINGS_ERRORS as error:
@@ -58,12 +59,6 @@ def main() -> int:
     _logger.info("serving namespace %s", settings.namespace)
     asyncio.run(_serve(settings))
     return 0
-
-
-def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("command", nargs="?", choices=["run", "release-finalizers"], default="run")
-    return parser
 
 
 async def _serve(settings: Settings) -> None:
@@ -123,21 +118,17 @@ async def _release_finalizers(settings: Settings) -> int:
     api_client = await connect(_POOL_SIZE)
     try:
         async with asyncio.timeout(_RELEASE_SECONDS):
-            await _silence_and_release(api_client, settings)
+            store = LeaseStore(api_client, settings.namespace, settings.lease_name)
+            # A leader would put the finalizer on the next export meanwhile.
+            await silence_leaders(store, settings.identity, settings.lease_timings, _QUIET_SECONDS)
+            released = await finalizers.release_finalizers(api_client, settings.namespace)
     except Exception:
         _logger.exception("finalizers may be left")
         return 1
     finally:
         await api_client.close()
-    return 0
-
-
-async def _silence_and_release(api_client: client.ApiClient, settings: Settings) -> None:
-    store = LeaseStore(api_client, settings.namespace, settings.lease_name)
-    # A leader would put the finalizer on the next export meanwhile.
-    await silence_leaders(store, settings.identity, settings.lease_timings, _QUIET_SECONDS)
-    released = await finalizers.release_finalizers(api_client, settings.namespace)
     _logger.info("took the finalizer off %d exports", released)
+    return 0
 
 
 if __name__ == "__main__":

@@ -210,10 +210,8 @@ class ExportReconciler:
             return await self._writer.create_job(manifest)
         except ApiException as error:
             uid = seen.export.metadata.uid
-            if error.status in (400, 422):
-                self._queue_sync.leave(uid)
-            else:
-                self._queue_sync.step_back(uid)
+            # Of these two the fault is this export's own, so the next one may start.
+            self._queue_sync.leave(uid, wake_next=error.status in (400, 422))
             if error.status in (400, 403, 422):
                 refused = next_status.refused(seen, brief(error))
                 await self._write_status(seen.export, seen.export.status, refused)

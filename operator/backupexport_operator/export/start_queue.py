@@ -127,24 +127,20 @@ class StartQueue:
     def _first(self, free: int) -> Iterator[str]:
         """Yields the uids of the exports that get the next `free` slots, in order."""
         heap: list[tuple[int, Arrival, int, str]] = []
-        for project_id, project in self._projects.items():
-            self._push(heap, project_id, project, 0)
+
+        def push(project_id: str, position: int) -> None:
+            project = self._projects[project_id]
+            running = len(project.active) + position
+            if running < project.limit and position < len(project.waiting):
+                heapq.heappush(heap, (running, project.waiting[position], position, project_id))
+
+        for project_id in self._projects:
+            push(project_id, 0)
         while heap and free > 0:
             _, arrival, position, project_id = heapq.heappop(heap)
             yield arrival[-1]
             free -= 1
-            self._push(heap, project_id, self._projects[project_id], position + 1)
-
-    def _push(
-        self,
-        heap: list[tuple[int, Arrival, int, str]],
-        project_id: str,
-        project: _Project,
-        position: int,
-    ) -> None:
-        running = len(project.active) + position
-        if running < project.limit and position < len(project.waiting):
-            heapq.heappush(heap, (running, project.waiting[position], position, project_id))
+            push(project_id, position + 1)
 
 
 def _words(active: int, running: str, before: int) -> str:
@@ -191,15 +187,16 @@ class QueueSync:
         self._told.pop(export.metadata.uid, None)
         self._queue.start(export.metadata.uid, export.spec.project_id)
 
-    def step_back(self, uid: str) -> None:
-        """The export can't start now, and neither could the next one."""
-        self._queue.leave(uid)
+    def leave(self, uid: str, *, wake_next: bool = True) -> None:
+        """The export has ended, is gone, or can't start now.
 
-    def leave(self, uid: str) -> None:
-        """The export has ended, is gone, or can't start: others may."""
-        self._told.pop(uid, None)
-        for following in self._queue.leave(uid):
-            self._ask(following)
+        `wake_next` is false if what keeps it from its start would keep the next one, too.
+        """
+        following = self._queue.leave(uid)
+        if wake_next:
+            self._told.pop(uid, None)
+            for other in following:
+                self._ask(other)
 
     def _fill(self) -> None:
         """After a restart, count the exports that run before another one may start."""

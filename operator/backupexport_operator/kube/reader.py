@@ -57,7 +57,6 @@ class ClusterReader:
         )
         targets = await self._list(names.GROUP, names.VERSION, names.TARGET_PLURAL)
         jobs = await self._list("batch", "v1", "jobs", label_selector=OURS)
-        pods = await self._list_pods(OURS)
         return Snapshot(
             {
                 export.metadata.uid: export
@@ -68,7 +67,7 @@ class ClusterReader:
                 for target in valid_models(ExportTarget, targets["items"])
             },
             _by_export(jobs["items"], observed_job),
-            _by_export(pods, observed_pod),
+            _by_export(await self._list_pods(OURS), observed_pod),
         )
 
     async def read_job(self, name: str) -> ObservedJob | None:
@@ -79,12 +78,11 @@ class ClusterReader:
     async def list_jobs(self, export_uid: str) -> list[ObservedJob]:
         """Returns the export's Jobs, the side Jobs too."""
         answer = await self._list("batch", "v1", "jobs", label_selector=_of_export(export_uid))
-        return [observed_job(job) for job in answer["items"]]
+        return list(map(observed_job, answer["items"]))
 
     async def list_pods(self, export_uid: str) -> list[ObservedPod]:
         """Returns the export's pods, those of side Jobs too."""
-        found = await self._list_pods(_of_export(export_uid))
-        return [observed_pod(pod) for pod in found]
+        return list(map(observed_pod, await self._list_pods(_of_export(export_uid))))
 
     async def newest_warning(self, kind: str, name: str) -> str:
         """Returns `Reason: note` of the newest Warning about an object; empty without one."""

@@ -62,42 +62,37 @@ class ClusterWriter:
         self, export: BackupExport, finalizers: list[str]
     ) -> BackupExport | None:
         """Replace the finalizers.  Returns the BackupExport as it is then; None if it is gone."""
-        body = {
-            "metadata": {
-                "resourceVersion": export.metadata.resource_version,
-                "finalizers": finalizers,
-            }
-        }
-        patch = self._custom.patch_namespaced_custom_object
-        answer = await self._patch(patch, names.EXPORT_PLURAL, export.metadata.name, body)
+        answer = await self._patch(names.EXPORT_PLURAL, export.metadata, finalizers=finalizers)
         return None if answer is None else BackupExport.model_validate(answer)
 
     async def patch_export_status(
         self, export: BackupExport, patch: dict[str, Any]
     ) -> BackupExport | None:
         """Apply a merge patch to the status.  Returns the BackupExport then; None if it is gone."""
-        answer = await self._patch_status(names.EXPORT_PLURAL, export.metadata, patch)
+        answer = await self._patch(names.EXPORT_PLURAL, export.metadata, patch)
         return None if answer is None else BackupExport.model_validate(answer)
 
     async def patch_target_status(self, target: ExportTarget, patch: dict[str, Any]) -> None:
         """Apply a merge patch to the ExportTarget's status."""
-        await self._patch_status(names.TARGET_PLURAL, target.metadata, patch)
+        await self._patch(names.TARGET_PLURAL, target.metadata, patch)
 
-    async def _patch_status(self, plural: str, metadata: ObjectMeta, patch: dict[str, Any]) -> Any:
+    async def _patch(
+        self, plural: str, seen: ObjectMeta, status: dict[str, Any] | None = None, **metadata: Any
+    ) -> Any:
         # A decision is good for the version that it was made on.  A late patch must fail (409) if
         # the resource has changed, or is a new one of the old one's name.
-        body = {"metadata": {"resourceVersion": metadata.resource_version}, "status": patch}
-        method = self._custom.patch_namespaced_custom_object_status
-        return await self._patch(method, plural, metadata.name, body)
-
-    async def _patch(self, method: Any, plural: str, name: str, body: dict[str, Any]) -> Any:
+        body: dict[str, Any] = {"metadata": {"resourceVersion": seen.resource_version, **metadata}}
+        method = self._custom.patch_namespaced_custom_object
+        if status is not None:
+            body["status"] = status
+            method = self._custom.patch_namespaced_custom_object_status
         try:
             return await method(
                 names.GROUP,
                 names.VERSION,
                 self._namespace,
                 plural,
-                name,
+                seen.name,
                 body,
                 _content_type=MERGE_PATCH,
                 _request_timeout=REQUEST_TIMEOUT,

@@ -104,7 +104,7 @@ class Leadership:
         if not self.holds():
             return
         left, self._renewed_at = self._seconds_left(), None
-        await self._attempt(self._give_back, min(left, self._timings.attempt))
+        await self._attempt(lambda: self._overwrite("", 1), min(left, self._timings.attempt))
 
     def _seconds_left(self) -> float:
         return decision.seconds_to_deadline(self._renewed_at, self._clock(), self._timings)
@@ -139,15 +139,12 @@ class Leadership:
         resumed = self._identity if self._may_resume else ""
         wait = decision.seconds_until_free(self._seen_lease, resumed, now)
         if wait <= 0:
-            await self._take()
+            self._may_resume = False
+            # Our time counts from before the request, others' from after it.
+            now = self._clock()
+            self._wrote(await self._store.write(self._identity, self._timings.lease))
+            self._renewed_at = now
         return wait
-
-    async def _take(self) -> None:
-        self._may_resume = False
-        # Our time counts from before the request, others' from after it.
-        now = self._clock()
-        self._wrote(await self._store.write(self._identity, self._timings.lease))
-        self._renewed_at = now
 
     async def _renew(self) -> bool:
         now = self._clock()
@@ -155,9 +152,6 @@ class Leadership:
         if held:
             self._renewed_at = now
         return held
-
-    async def _give_back(self) -> bool:
-        return await self._overwrite("", 1)
 
     async def _overwrite(self, holder: str, lease: float) -> bool:
         """Write the Lease unless another replica holds it.  Returns whether it was written."""

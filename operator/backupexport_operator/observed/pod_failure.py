@@ -155,10 +155,8 @@ def _stopped_by_its_node(pod: ObservedPod) -> Failure | None:
 
 
 def _killed_pg_dump(pod: ObservedPod) -> Failure | None:
-    said = _said(pod)
-    return (
-        Failure(Reason.OUT_OF_MEMORY, said) if pod.exit_code == ExitCode.KILLED and said else None
-    )
+    said = _said(pod) if pod.exit_code == ExitCode.KILLED else None
+    return Failure(Reason.OUT_OF_MEMORY, said) if said else None
 
 
 def _out_of_memory(pod: ObservedPod) -> Failure | None:

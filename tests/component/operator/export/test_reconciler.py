@@ -204,7 +204,7 @@ class Watched:
     async def reconcile(self) -> BackupExport:
         await self.reconciler._reconcile(UID)
         # What that run asked for: a status is written in a run after its Job's.
-        while self.reconciler.exports.length:
+        while self.reconciler.queue.length:
             await asyncio.sleep(0)
         return self.cluster.exports["nightly"]
 
