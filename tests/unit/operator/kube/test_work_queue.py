@@ -72,6 +72,79 @@ async def test_a_failure_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None
     await tasks.stop()
 
 
+async def test_urgent_keys_go_first_and_the_others_are_not_forgotten() -> None:
+    order: list[str] = []
+    gate = asyncio.Event()
+
+    async def work(key: str) -> None:
+        await gate.wait()
+        order.append(key)
+
+    tasks = WorkQueue(work, parallel=1, is_urgent=lambda key: key.startswith("u"))
+    for key in ("first", "o0", "o1", *(f"u{n}" for n in range(10))):
+        tasks.ask(key)
+    gate.set()
+    await until(lambda: tasks.length == 0)
+    assert order == ["first", *(f"u{n}" for n in range(8)), "o0", "u8", "u9", "o1"]
+    await tasks.stop()
+
+
+async def test_a_key_that_waits_runs_once_however_often_it_is_asked_for() -> None:
+    order: list[str] = []
+    gate = asyncio.Event()
+
+    async def work(key: str) -> None:
+        await gate.wait()
+        order.append(key)
+
+    tasks = WorkQueue(work, parallel=1)
+    for key in ("first", "a", "a", "a"):
+        tasks.ask(key)
+    gate.set()
+    await until(lambda: tasks.length == 0)
+    assert order == ["first", "a"]
+    await tasks.stop()
+
+
+async def test_a_run_that_is_cancelled_holds_nobody_up() -> None:
+    runs: list[str] = []
+
+    async def work(key: str) -> None:
+        runs.append(key)
+        if runs == ["a"]:
+            raise asyncio.CancelledError
+
+    tasks = WorkQueue(work, parallel=1)
+    tasks.ask("a")
+    tasks.ask("b")
+    await until(lambda: tasks.length == 0)
+    tasks.ask("a")
+    await until(lambda: tasks.length == 0)
+    assert runs == ["a", "b", "a"]
+    await tasks.stop()
+
+
+async def test_a_key_that_failed_leaves_its_slot_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work_queue, "FIRST_RETRY_SECONDS", 3600.0)
+    runs: list[str] = []
+
+    async def work(key: str) -> None:
+        runs.append(key)
+        if key == "a":
+            raise OSError("not yet")
+
+    tasks = WorkQueue(work, parallel=1)
+    for key in ("a", "b"):
+        tasks.ask(key)
+    await until(lambda: runs == ["a", "b"])
+    # Its pause holds, whoever asks for it meanwhile.
+    tasks.ask("a")
+    tasks.ask("c")
+    await until(lambda: runs == ["a", "b", "c"])
+    assert tasks.length == 1
+    await tasks.stop()
+
+
 async def test_the_earliest_ask_wins() -> None:
     runs = 0
 
