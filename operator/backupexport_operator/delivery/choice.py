@@ -52,10 +52,16 @@ def first_conditions(seen: Observation, phase: Phase) -> list[Condition]:
         if not form.concerns(seen.export.spec, phase):
             continue
         if awaits_target(kind, seen.target) or settings_for(kind, seen.target, seen.deliveries):
-            state = ("Unknown", DeliveryReason.PENDING, "It is made as soon as possible.")
+            soon = "It is made as soon as possible."
+            condition = condition_now(
+                seen, form.condition_type, "Unknown", DeliveryReason.PENDING, soon
+            )
         elif form.is_asked_for(seen.export.spec):
-            state = ("False", DeliveryReason.NOT_CONFIGURED, NOT_CONFIGURED.format(kind=kind))
+            never = NOT_CONFIGURED.format(kind=kind)
+            condition = condition_now(
+                seen, form.condition_type, "False", DeliveryReason.NOT_CONFIGURED, never
+            )
         else:
             continue
-        conditions.append(condition_now(seen, form.condition_type, *state))
+        conditions.append(condition)
     return conditions

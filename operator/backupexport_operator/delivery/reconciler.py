@@ -5,6 +5,7 @@
 
 import functools
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -23,7 +24,7 @@ from backupexport_operator.delivery.decision import (
     decide_delivery,
     refused_delivery,
 )
-from backupexport_operator.delivery.slots import DeliverySlots, Pauses
+from backupexport_operator.delivery.slots import DeliverySlots
 from backupexport_operator.kube.client import brief
 from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.finished_exports import FinishedExportReconciler
@@ -71,7 +72,8 @@ class DeliveryReconciler(FinishedExportReconciler):
         self._public_api = public_api
         self._metrics = metrics
         self._slots = {kind: DeliverySlots(_MOST_DELIVERIES) for kind in Deliveries.kinds()}
-        self._pauses: Pauses[tuple[str, str]] = Pauses()
+        # By (kind, uid), on this process's clock; a restart forgets them, which costs a try each.
+        self._paused_until: dict[tuple[str, str], float] = {}
         self._is_filled = False
 
     def pending(self) -> Mapping[str, PendingDeliveries]:
@@ -116,7 +118,7 @@ class DeliveryReconciler(FinishedExportReconciler):
     def forget(self, uid: str) -> None:
         """No delivery of the export is under way any more."""
         for kind in self._slots:
-            self._pauses.forget((kind, uid))
+            self._paused_until.pop((kind, uid), None)
             self._leave(kind, uid)
 
     def _fill(self) -> None:
@@ -150,15 +152,15 @@ class DeliveryReconciler(FinishedExportReconciler):
             self._leave(kind, uid)
         if plan.step is DeliveryStep.DELETE and job is not None:
             if plan.pause is not None:
-                self._pauses.begin((kind, uid), plan.pause.total_seconds())
+                self._pause(kind, uid, plan.pause)
             await self._writer.delete_job(job)
         return plan
 
     def _held_back(self, seen: Observation, kind: str, plan: DeliveryPlan) -> DeliveryPlan | None:
         """Returns the plan for a delivery that must wait before its Job is made, else None."""
         uid = seen.export.metadata.uid
-        left = max(self._pauses.left((kind, uid)), self._pauses.left((kind, _EVERYBODY)))
-        if left > 0:
+        until = max(self._paused_until.get((kind, paused), 0.0) for paused in (uid, _EVERYBODY))
+        if (left := until - time.monotonic()) > 0:
             self._leave(kind, uid)
             return DeliveryPlan(plan.condition, recheck_after=timedelta(seconds=left))
         if self._slots[kind].take(uid, seen.export.spec.project_id):
@@ -180,7 +182,7 @@ class DeliveryReconciler(FinishedExportReconciler):
             plan = refused_delivery(seen, kind, brief(error))
             # A quota that is used up refuses every other export's Job as well.
             refused = _EVERYBODY if _QUOTA_REFUSES in str(error.body) else uid
-            self._pauses.begin((kind, refused), (plan.pause or timedelta()).total_seconds())
+            self._pause(kind, refused, plan.pause or timedelta())
             self._leave(kind, uid)
             return plan
         if job.owner_uid != uid:
@@ -208,6 +210,9 @@ class DeliveryReconciler(FinishedExportReconciler):
             self._metrics.delivery_finished(kind, condition.reason)
         for event in events_between(old, status):
             self._recorder.record(export, event)
+
+    def _pause(self, kind: str, uid: str, pause: timedelta) -> None:
+        self._paused_until[kind, uid] = time.monotonic() + pause.total_seconds()
 
     def _leave(self, kind: str, uid: str) -> None:
         following = self._slots[kind].leave(uid)

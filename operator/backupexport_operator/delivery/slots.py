@@ -1,32 +1,4 @@
-"""Which deliveries may have a Job now: at most so many at once, and none during a pause."""
-
-import time
-from collections.abc import Hashable
-from typing import Generic, TypeVar
-
-Key = TypeVar("Key", bound=Hashable)
-
-
-class Pauses(Generic[Key]):
-    """When each key's pause ends; a restart forgets the pauses, which costs a try each."""
-
-    def __init__(self) -> None:
-        self._ends: dict[Key, float] = {}
-
-    def begin(self, key: Key, seconds: float) -> None:
-        """Pause `key` for `seconds` from now on."""
-        self._ends[key] = time.monotonic() + seconds
-
-    def left(self, key: Key) -> float:
-        """Returns the seconds left of the key's pause; 0 if it has none."""
-        left = self._ends.get(key, 0.0) - time.monotonic()
-        if left <= 0:
-            self._ends.pop(key, None)
-        return max(left, 0.0)
-
-    def forget(self, key: Key) -> None:
-        """End the key's pause."""
-        self._ends.pop(key, None)
+"""Which exports may have a Job of one kind of delivery; pure."""
 
 
 class DeliverySlots:

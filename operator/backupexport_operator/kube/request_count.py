@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import ClientSession, TraceConfig, TraceRequestEndParams, TraceRequestExceptionParams
 
-# Verb, resource and status, or None where there was no answer.
+# Gets verb, resource and status, which is None if there was no answer.
 CountRequest = Callable[[str, str, int | None], None]
 
 
@@ -46,18 +46,12 @@ _OTHER = "(other)"
 
 def call_of(method: str, path: str) -> tuple[str, str]:
     """Returns the request's verb and resource, both from a short list."""
-    kind, name, subresource = _split(path)
-    resource = f"{kind}/{subresource}" if subresource else kind
-    reading = ("get" if name else "list") if method in ("GET", "HEAD") else _OTHER
-    return _VERBS.get(method, reading), resource if resource in _RESOURCES else _OTHER
-
-
-def _split(path: str) -> tuple[str, str, str]:
-    """Returns (resource, name, subresource), each empty if the path has none."""
     parts = path.strip("/").split("/")
-    # /api/VERSION/… and /apis/GROUP/VERSION/…
+    # /api/VERSION/… and /apis/GROUP/VERSION/…, then perhaps namespaces/NAMESPACE.
     below = parts[3:] if parts[0] == "apis" else parts[2:]
     if below[:1] == ["namespaces"]:
         below = below[2:]
     kind, name, subresource = [*below, "", "", ""][:3]
-    return kind, name, subresource
+    resource = f"{kind}/{subresource}" if subresource else kind
+    reading = ("get" if name else "list") if method in ("GET", "HEAD") else _OTHER
+    return _VERBS.get(method, reading), resource if resource in _RESOURCES else _OTHER

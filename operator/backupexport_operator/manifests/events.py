@@ -1,4 +1,4 @@
-"""The Events that tell of a change of status."""
+"""The Kubernetes Events that tell of a change of status; pure."""
 
 import hashlib
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class ExportEvent:
 
 
 def events_between(old: BackupExportStatus, new: BackupExportStatus) -> list[ExportEvent]:
-    """What `kubectl describe` should tell of the step from `old` to `new`."""
+    """Returns what `kubectl describe` should tell of the step from `old` to `new`."""
     events = []
     if new.job_name and not old.job_name:
         events.append(ExportEvent("Normal", "Accepted", f"Created Job {new.job_name}."))
@@ -61,7 +61,7 @@ _LONGEST_NOTE = 1024
 
 
 def event_manifest(export: BackupExport, event: ExportEvent, namespace: str) -> dict[str, Any]:
-    """An events.k8s.io/v1 Event; its name follows from its content, so a repeat is one Event."""
+    """Returns an events.k8s.io/v1 Event, named by its content, so that a repeat is the same one."""
     text = f"{export.metadata.uid}\n{event.type}\n{event.reason}\n{event.message}"
     digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
     now = timestamps.now().isoformat(timespec="microseconds").replace("+00:00", "Z")

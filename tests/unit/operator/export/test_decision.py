@@ -16,7 +16,10 @@ from backupexport_operator.export.decision import (
     FOREIGN_JOB_GRACE,
     FOREIGN_JOB_PATIENCE,
     START_GRACE,
+    STEPS,
     TARGET_GRACE,
+    WITH_JOB,
+    WITHOUT_JOB,
     ExportPlan,
     decide,
     decide_departed,
@@ -673,3 +676,48 @@ def test_what_could_not_heal_stays_the_reason_though_the_job_is_gone() -> None:
     wrong = ended(ExitCode.AUTHENTICATION_FAILED, "Correct the password.")
     plan = decide(seen(RUNNING, job=None, lost_job=JOB, lost_pods=[wrong]))
     assert outcome(plan) == (Phase.FAILED, Reason.AUTHENTICATION_FAILED)
+
+
+def _suspended(target: ExportTarget) -> ExportTarget:
+    return target.model_copy(update={"spec": target.spec.model_copy(update={"suspend": True})})
+
+
+GOING = RUNNING.model_copy(
+    update={"metadata": RUNNING.metadata.model_copy(update={"deletion_timestamp": LATER})}
+)
+FATAL = ended(ExitCode.AUTHENTICATION_FAILED, "No.")
+AGAIN = replace(POD, name="pod-b", created_at=LATER, started_at=LATER)
+
+
+# Of what is seen here, two steps would make a plan; the first one must win.
+@pytest.mark.parametrize(
+    ("observation", "first", "second"),
+    [
+        (seen(GOING, DONE), "_deleted", "_succeeded"),
+        (seen(export({"cancel": True}, jobName=JOB.name), DONE), "_succeeded", "_cancelled"),
+        (seen(ACCEPTED, job=None, target=None), "_job_gone", "_without_target"),
+        (seen(export(), job=None, target=_suspended(TARGET), place_in_queue="Second."),
+         "_target_suspended", "_in_queue"),
+        (seen(export(), job=None, place_in_queue="Second."), "_in_queue", "_startable"),
+        (seen(RUNNING, FATAL, job=replace(JOB, owner_uid="another")),
+         "_behind_another", "_failed_for_good"),
+        (seen(RUNNING, FATAL, job=replace(JOB, failure="DeadlineExceeded")),
+         "_failed_for_good", "_job_failed"),
+        (seen(RUNNING, ended(1), AGAIN), "_running", "_tried_again"),
+        (seen(RUNNING, job=replace(JOB, suspended=True)), "_job_suspended", "_not_started"),
+    ],
+)  # fmt: skip
+def test_the_first_step_that_has_a_plan_decides(
+    observation: Observation, first: str, second: str
+) -> None:
+    with_job = {step.__name__: (lambda it, step=step: step(it, it.job)) for step in WITH_JOB}
+    steps: dict[str, Any] = {step.__name__: step for step in (*STEPS, *WITHOUT_JOB)} | with_job
+    assert steps[second](observation) is not None
+    assert decide(observation) == steps[first](observation) != steps[second](observation)
+
+
+@pytest.mark.parametrize("kind", ["suspended", "deleting", "complete"])
+def test_the_last_step_always_has_a_plan(kind: str) -> None:
+    job = replace(JOB, **{kind: True})
+    assert WITHOUT_JOB[-1](seen(export(), job=None)) is not None
+    assert WITH_JOB[-1](seen(RUNNING, job=job), job) is not None
