@@ -14,6 +14,7 @@ from backupexport_contract.reasons import ExitCode, Phase, Reason
 from backupexport_contract.runner_protocol import Outcome, delivery_task, outcome_text
 from backupexport_operator.delivery.choice import first_conditions, settings_for
 from backupexport_operator.delivery.decision import (
+    START_PATIENCE,
     DeliveryPlan,
     DeliveryStep,
     decide_delivery,
@@ -539,3 +540,14 @@ def test_what_is_sent_is_sent_but_by_another_exports_job(kind: str, changes: Any
     plan = decide_delivery(seen(ended(0), job=job, kind=kind, chart=Deliveries()), kind)
     expected = "Unknown" if changes.get("owner_uid") else "True"
     assert plan.condition.status == expected
+
+
+def test_a_delivery_that_is_configured_no_more_ends_though_its_job_is_being_deleted() -> None:
+    plan = decide_delivery(seen(job=replace(JOB, deleting=True), chart=Deliveries()), "email")
+    assert said(plan) == ("False", "NotConfigured")
+
+
+def test_a_suspended_job_is_waited_for_longer_than_one_that_does_not_start() -> None:
+    late = (START_PATIENCE + timedelta(minutes=1)).total_seconds()
+    plan = decide_delivery(seen(job=replace(JOB, suspended=True), now=late), "email")
+    assert (plan.step, said(plan)) == (DeliveryStep.WAIT, ("Unknown", "InProgress"))
