@@ -58,7 +58,7 @@ EXPIRED = export(expirationTime=PAST)
 
 
 @pytest.mark.parametrize(
-    ("of", "removal", "expected"),
+    ("of", "cleanup", "expected"),
     [
         (export(held=True), SideJob(), CleanupPlan()),
         (export(deleted=True), SideJob(), CleanupPlan()),
@@ -100,11 +100,11 @@ EXPIRED = export(expirationTime=PAST)
         "expired without a file", "deleted without a file", "the report is lost", "suspended",
     ],
 )  # fmt: skip
-def test_the_next_step(of: BackupExport, removal: SideJob, expected: CleanupPlan) -> None:
-    assert decide_cleanup(of, removal, NOW) == expected
+def test_the_next_step(of: BackupExport, cleanup: SideJob, expected: CleanupPlan) -> None:
+    assert decide_cleanup(of, cleanup, NOW) == expected
 
 
-def test_a_removal_that_failed_says_why_and_is_made_anew_after_a_pause() -> None:
+def test_a_cleanup_that_failed_says_why_and_is_made_anew_after_a_pause() -> None:
     said = outcome_text(Outcome(message="The export volume is mounted read-only."))
     failed = SideJob(
         replace(JOB, failure="BackoffLimitExceeded"),

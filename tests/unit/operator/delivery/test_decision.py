@@ -171,7 +171,7 @@ def test_what_may_heal_is_tried_again(code: int, reason: str) -> None:
     assert plan.recheck_after == timedelta(seconds=9)
 
 
-def test_a_disruption_is_no_verdict() -> None:
+def test_a_disruption_is_no_failure() -> None:
     pod = ended(ExitCode.DELIVERY_REFUSED, "No.", disrupted=True)
     assert said(decide_delivery(seen(pod, job=failed(2)), "email"))[0] == "Unknown"
 
@@ -333,7 +333,7 @@ def test_an_evicted_pod_says_so() -> None:
     assert "Evicted: low on memory" in plan.condition.message
 
 
-def test_a_troubled_delivery_without_a_job_ends_with_its_time() -> None:
+def test_a_failed_delivery_without_a_job_ends_with_its_time() -> None:
     of = export([told("email", "ConnectionFailed", "Away.")], notifyEmail="a@example.com")
     assert decide_delivery(seen(of=of, now=86399), "email").step is DeliveryStep.CREATE
     assert said(decide_delivery(seen(of=of, now=86401), "email")) == (

@@ -387,7 +387,7 @@ def test_where_nobody_knows_what_an_attempt_left_a_cleanup_looks_before_the_end(
     assert decide(replace(observation, tidy_job=TIDIED)).status.phase == Phase.FAILED
 
 
-def test_a_cleanup_that_fails_does_not_keep_the_verdict() -> None:
+def test_a_cleanup_that_fails_does_not_keep_the_failure() -> None:
     failed = SideJob(replace(TIDY, failure="DeadlineExceeded"))
     plan = decide(seen(RUNNING, KILLED, job=GIVEN_UP, tidy_job=failed))
     assert plan.status.phase == Phase.FAILED
@@ -620,7 +620,7 @@ def test_a_pod_that_vanished_on_its_node_may_have_begun() -> None:
     assert plan.create_cleanup == "tidy"
 
 
-def test_a_cleanup_that_does_not_end_does_not_keep_the_verdict() -> None:
+def test_a_cleanup_that_does_not_end_does_not_keep_the_failure() -> None:
     """Suspended by Kueue, say: its deadline doesn't run then."""
     observation = seen(RUNNING, KILLED, job=GIVEN_UP, tidy_job=SideJob(TIDY))
     assert decide(observation).status.phase == Phase.RUNNING
@@ -716,8 +716,9 @@ def test_the_first_step_that_has_a_plan_decides(
     assert decide(observation) == steps[first](observation) != steps[second](observation)
 
 
-@pytest.mark.parametrize("kind", ["suspended", "deleting", "complete"])
-def test_the_last_step_always_has_a_plan(kind: str) -> None:
-    job = replace(JOB, **{kind: True})
+@pytest.mark.parametrize(
+    "job", [JOB, replace(JOB, suspended=True), replace(JOB, deleting=True), GIVEN_UP]
+)
+def test_the_last_step_always_has_a_plan(job: ObservedJob) -> None:
     assert WITHOUT_JOB[-1](seen(export(), job=None)) is not None
     assert WITH_JOB[-1](seen(RUNNING, job=job), job) is not None
