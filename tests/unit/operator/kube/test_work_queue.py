@@ -72,6 +72,23 @@ async def test_a_failure_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None
     await tasks.stop()
 
 
+async def test_pauses_grow_up_to_the_longest(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(work_queue, "FIRST_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(work_queue, "LONGEST_RETRY_SECONDS", 0.003)
+
+    async def work(_: str) -> None:
+        raise OSError("never")
+
+    tasks = WorkQueue(work, parallel=1)
+    tasks.ask("a")
+    await until(lambda: len(caplog.records) >= 4)
+    await tasks.stop()
+    pauses = [record.args[1] for record in caplog.records[:4] if isinstance(record.args, tuple)]
+    assert pauses == [0.001, 0.002, 0.003, 0.003]
+
+
 async def test_urgent_keys_go_first_and_the_others_are_not_forgotten() -> None:
     order: list[str] = []
     gate = asyncio.Event()
