@@ -1,5 +1,5 @@
-"""The operator: BackupExport → Job, and the state of Job and Pods → BackupExport.status.
+"""The operator: makes Jobs of BackupExports, and writes into their status what becomes of those.
 
-Pure: `facts`, `job_manifest`, `pod_verdict`, `decision`, `transition`, `targets`.
-I/O: `cluster_writer`, `log_follower`, `reconciler`, `handlers`.
+Further Jobs of its own clean up and deliver.  `observed`, `manifests` and each `decision` are
+pure; only `kube` speaks to the Kubernetes API.
 """

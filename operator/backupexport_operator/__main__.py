@@ -13,7 +13,6 @@ import sys
 import kopf
 from backupexport_runtime import logs
 from backupexport_runtime.settings_errors import SETTINGS_ERRORS, complaints
-from kubernetes.aio import client
 
 from backupexport_operator.cleanup import finalizers
 from backupexport_operator.handlers import build_registry, configure
@@ -30,23 +29,25 @@ from backupexport_operator.wiring import WATCHED
 
 _logger = logging.getLogger(__name__)
 
-# For the Lease, so that its requests never wait for others', and what comes at the very end.
+# This client is for the Lease, whose requests must not wait for others, and for the finalizers.
 _POOL_SIZE = 4
-# How long the replicas stay quiet after the finalizers are gone: until helm has deleted them.
+# No replica leads again for so long, until helm has deleted them all.
 _QUIET_SECONDS = 30.0
 _RELEASE_SECONDS = 90.0
 
 
 def main() -> int:
-    """Exit status 0 after a signal, 1 after a failure, 2 where the settings are wrong."""
-    command = _arguments().parse_args().command
+    """Returns the exit status: 0 after a signal, 1 after a failure, 2 if the settings are wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("command", nargs="?", choices=["run", "release-finalizers"], default="run")
+    command = parser.parse_args().command
     try:
         settings = Settings()
     except SETTINGS_ERRORS as error:
         for line in complaints(error):
             sys.stderr.write(f"backupexport-operator: {line}\n")
         return 2
-    # kopf's and the HTTP client's chatter only from warnings on.
+    # kopf and the HTTP client log much that says nothing below warnings.
     chatty = () if settings.log_level == "debug" else ("kopf", "aiohttp", "asyncio")
     logs.configure(
         settings.log_level,
@@ -58,12 +59,6 @@ def main() -> int:
     _logger.info("serving namespace %s", settings.namespace)
     asyncio.run(_serve(settings))
     return 0
-
-
-def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("command", nargs="?", choices=["run", "release-finalizers"], default="run")
-    return parser
 
 
 async def _serve(settings: Settings) -> None:
@@ -106,14 +101,14 @@ async def _serve(settings: Settings) -> None:
 
     take_signals()
     app = http_server.application(
-        supervisor.liveness_troubles, supervisor.readiness_troubles, metrics.registry
+        supervisor.liveness_failures, supervisor.readiness_failures, metrics.registry
     )
     try:
         async with http_server.serving(app, settings.http_port):
             await supervisor.run()
     except StuckError:
         _logger.critical("this process ends without a clean-up", exc_info=True)
-        # What does not end by cancelling would hold up a normal exit as well.
+        # A task that can't be cancelled would hold up a normal exit, too.
         os._exit(1)
     finally:
         await api_client.close()
@@ -123,21 +118,17 @@ async def _release_finalizers(settings: Settings) -> int:
     api_client = await connect(_POOL_SIZE)
     try:
         async with asyncio.timeout(_RELEASE_SECONDS):
-            await _silence_and_release(api_client, settings)
+            store = LeaseStore(api_client, settings.namespace, settings.lease_name)
+            # A leader would put the finalizer on the next export meanwhile.
+            await silence_leaders(store, settings.identity, settings.lease_timings, _QUIET_SECONDS)
+            released = await finalizers.release_finalizers(api_client, settings.namespace)
     except Exception:
         _logger.exception("finalizers may be left")
         return 1
     finally:
         await api_client.close()
-    return 0
-
-
-async def _silence_and_release(api_client: client.ApiClient, settings: Settings) -> None:
-    store = LeaseStore(api_client, settings.namespace, settings.lease_name)
-    # Or the leader would put a finalizer on the next export right behind us.
-    await silence_leaders(store, settings.identity, settings.lease_timings, _QUIET_SECONDS)
-    released = await finalizers.release_finalizers(api_client, settings.namespace)
     _logger.info("took the finalizer off %d exports", released)
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""kopf's side: what is watched, and which reconcile each event asks for.
+"""What kopf watches, and which reconcile each of its events asks for.
 
-All handlers are indexes and on.event: they keep no progress on the resources (no annotation,
-no finalizer), so watching costs no request.  kopf runs no on.event handler before every index
-holds its first list, so a decision never rests on half a picture.
+All handlers are indexes and on.event handlers.  kopf writes nothing on the resources for those, so
+watching costs no request, and it calls none of them before each index has its first list.
 """
 
 from collections.abc import Awaitable, Callable
@@ -13,15 +12,15 @@ from backupexport_contract import names
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.export_target import ExportTarget
 
-from backupexport_operator.kube.kopf_run import NoDiffBase, NoProgress, login
+from backupexport_operator.kube.kopf_run import NothingKept, login
 from backupexport_operator.kube.reader import OURS, UNFINISHED, valid_models
 from backupexport_operator.observed.export_cache import World
 from backupexport_operator.observed.jobs_and_pods import (
-    JobFacts,
-    PodFacts,
+    ObservedJob,
+    ObservedPod,
     export_uid_of,
-    job_facts,
-    pod_facts,
+    observed_job,
+    observed_pod,
 )
 from backupexport_operator.observed.watch_health import WatchHealth
 from backupexport_operator.settings import Settings
@@ -35,23 +34,22 @@ PODS = ("", "v1", "pods")
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
-    """Kopf's settings for a namespaced operator whose watches are filtered by the server."""
+    """Make kopf serve one namespace, and have the API server filter what it watches."""
     settings.scanning.disabled = True
     settings.posting.enabled = False
-    settings.persistence.diffbase_storage = NoDiffBase()
-    settings.persistence.progress_storage = NoProgress()
+    settings.persistence.diffbase_storage = settings.persistence.progress_storage = NothingKept()
     settings.watching.server_timeout = 10 * 60
     settings.watching.client_timeout = 11 * 60
     settings.watching.connect_timeout = 10
     settings.networking.connect_timeout = 5
     settings.networking.request_timeout = 30
-    # What fails at the start is tried again soon, by kopf.
+    # kopf tries the start again this soon, in seconds.
     settings.execution.default_backoff = 5
-    # Our process outlives kopf, which would kill it ten minutes after an end by an error.
+    # kopf would kill the process ten minutes after it ended by an error; ours lives on.
     settings.process.ultimate_exiting_timeout = None
     settings.watching.label_selectors[JOBS] = OURS
     settings.watching.label_selectors[PODS] = OURS
-    # Cost grows with what runs, not with history: a finished export is never looked at again.
+    # A finished export costs nothing: kopf doesn't watch it.
     settings.watching.field_selectors[EXPORTS] = UNFINISHED
 
 
@@ -61,7 +59,7 @@ def build_registry(
     watches: WatchHealth,
     seconds_to_write: Callable[[], float],
 ) -> kopf.OperatorRegistry:
-    """All handlers of one operator process; before each write it asks `seconds_to_write`."""
+    """Returns all handlers; before each write to Kubernetes, `seconds_to_write` is asked."""
     registry = kopf.OperatorRegistry()
 
     async def start(world: World) -> RunningOperator:
@@ -97,7 +95,7 @@ class _Handlers:
         try:
             self._operator = await self._start(world)
         except KindsNotServedError as error:
-            # kopf looks once for what it can watch, and would watch nothing from then on.
+            # kopf looks once for the kinds that it can watch: let it look again.
             raise kopf.TemporaryError(str(error), delay=2) from error
 
     async def stop(self, **_: Any) -> None:
@@ -109,7 +107,7 @@ class _Handlers:
             return
         if type == "DELETED":
             for export in valid_models(BackupExport, [dict(body)]):
-                self._operator.reconciler.departed(export)
+                self._operator.exports.departed(export)
         else:
             self._operator.ask(body["metadata"]["uid"])
 
@@ -122,21 +120,21 @@ class _Handlers:
         if self._operator is None or uid is None:
             return
         if type == "DELETED":
-            self._operator.job_gone(uid, job_facts(body))
+            self._operator.job_gone(uid, observed_job(body))
         else:
-            self._operator.job_changed(uid, job_facts(body))
+            self._operator.job_changed(uid, observed_job(body))
 
     async def pod_event(self, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
         uid = export_uid_of(body)
         if self._operator is None or uid is None:
             return
         if type == "DELETED":
-            self._operator.pod_gone(uid, pod_facts(body))
+            self._operator.pod_gone(uid, observed_pod(body))
         else:
             self._operator.ask(uid)
 
 
-# Plain functions kopf would run in threads, one hop for every event.
+# They are async, because kopf would run each plain function in a thread.
 async def _index_export(body: kopf.Body, **_: Any) -> dict[str, BackupExport]:
     return {export.metadata.uid: export for export in valid_models(BackupExport, [dict(body)])}
 
@@ -145,11 +143,11 @@ async def _index_target(body: kopf.Body, **_: Any) -> dict[str, ExportTarget]:
     return {target.spec.project_id: target for target in valid_models(ExportTarget, [dict(body)])}
 
 
-async def _index_job(body: kopf.Body, **_: Any) -> dict[str, JobFacts]:
+async def _index_job(body: kopf.Body, **_: Any) -> dict[str, ObservedJob]:
     uid = export_uid_of(body)
-    return {uid: job_facts(body)} if uid else {}
+    return {uid: observed_job(body)} if uid else {}
 
 
-async def _index_pod(body: kopf.Body, **_: Any) -> dict[str, PodFacts]:
+async def _index_pod(body: kopf.Body, **_: Any) -> dict[str, ObservedPod]:
     uid = export_uid_of(body)
-    return {uid: pod_facts(body)} if uid else {}
+    return {uid: observed_pod(body)} if uid else {}

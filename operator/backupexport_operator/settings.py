@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     """One attribute for each environment value; lists and objects are JSON."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, frozen=True, use_attribute_docstrings=True
+        env_prefix=ENV_PREFIX, env_ignore_empty=True, frozen=True, use_attribute_docstrings=True
     )
 
     namespace: str

@@ -1,11 +1,10 @@
-"""The parts of a running operator, put together, from its start to its stop."""
+"""Makes the parts of a leading operator, starts them and stops them."""
 
 import asyncio
 import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from itertools import chain
 
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExport
@@ -13,18 +12,18 @@ from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY, Progress
 from kubernetes.aio import client
 
-from backupexport_operator.cleanup.jobs import Cleaner
-from backupexport_operator.cleanup.reconciler import Disposer
-from backupexport_operator.delivery.reconciler import Deliverer
-from backupexport_operator.export.reconciler import Reconciler
+from backupexport_operator.cleanup.jobs import CleanupJobs
+from backupexport_operator.cleanup.reconciler import CleanupReconciler
+from backupexport_operator.delivery.reconciler import DeliveryReconciler
+from backupexport_operator.export.reconciler import ExportReconciler
 from backupexport_operator.export.start_queue import StartQueue
 from backupexport_operator.kube.client import SERVER_AWAY, brief, connect, kinds_are_served
-from backupexport_operator.kube.event_recorder import EventPoster
-from backupexport_operator.kube.pod_logs import LogFollower
+from backupexport_operator.kube.event_recorder import EventRecorder
+from backupexport_operator.kube.pod_logs import PodLogs
 from backupexport_operator.kube.reader import AWAITING_DELIVERY, ClusterReader
 from backupexport_operator.kube.writer import ClusterWriter
-from backupexport_operator.observed.export_cache import Sightings, World, all_of
-from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
+from backupexport_operator.observed.export_cache import ExportCache, World, all_of
+from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import Snapshot
 from backupexport_operator.observed.watch_health import WatchHealth
 from backupexport_operator.settings import Settings
@@ -39,7 +38,7 @@ WATCHED = ("exports", "targets", "jobs", "pods")
 _FIRST_RESYNC_SECONDS = 0.5
 _FIRST_LISTS_SECONDS = 60.0
 _POOL_SIZE = 100
-# One connection for each running export, besides the pool for requests.
+# The log of each running export takes a connection for as long as it runs.
 _LOG_STREAMS = 1000
 
 
@@ -48,7 +47,7 @@ class KindsNotServedError(Exception):
 
 
 class RunningOperator:
-    """Made by `start`; until `stop` it works on whatever it is asked for."""
+    """Works from `start` to `stop` on what it is asked for, and on everything at each resync."""
 
     def __init__(
         self,
@@ -65,10 +64,10 @@ class RunningOperator:
         namespace, defaults = settings.namespace, settings.runner_defaults
         reader = self._reader = ClusterReader(requests, namespace)
         writer = ClusterWriter(requests, namespace)
-        cleaner = Cleaner(writer, defaults)
-        poster = EventPoster(requests, namespace)
-        follower = LogFollower(streams, namespace, self._told_progress)
-        self.sightings = Sightings(
+        cleanup_jobs = CleanupJobs(writer, defaults)
+        recorder = EventRecorder(requests, namespace)
+        pod_logs = PodLogs(streams, namespace, self._told_progress)
+        self._cache = ExportCache(
             world,
             defaults.backoff_limit,
             settings.retention_seconds,
@@ -76,38 +75,40 @@ class RunningOperator:
             settings.deliveries,
         )
         self._queue = StartQueue(settings.max_concurrent)
-        self.reconciler = Reconciler(
-            self.sightings,
+        self.exports = ExportReconciler(
+            self._cache,
             reader,
             writer,
-            cleaner,
-            poster,
-            follower,
+            cleanup_jobs,
+            recorder,
+            pod_logs,
             defaults,
             self._queue,
             metrics,
         )
         self._targets = TargetReconciler(world.targets, writer, metrics)
-        self._disposer = Disposer(self.sightings, reader, writer, cleaner, poster, metrics)
-        self._deliverer = Deliverer(
-            self.sightings, reader, writer, poster, defaults, settings.public_api, metrics
+        self._cleanup = CleanupReconciler(
+            self._cache, reader, writer, cleanup_jobs, recorder, metrics
+        )
+        self._delivery = DeliveryReconciler(
+            self._cache, reader, writer, recorder, defaults, settings.public_api, metrics
         )
         self._resync_seconds = settings.resync_seconds
         self._open_cleanups: set[str] = set()
         self._first_lists_are_in = asyncio.Event()
         self._tasks = [
-            asyncio.create_task(self._later(self._disposer.watch_for_ever)),
-            asyncio.create_task(self._later(self._deliverer.watch_for_ever)),
+            asyncio.create_task(self._later(self._cleanup.watch_for_ever)),
+            asyncio.create_task(self._later(self._delivery.watch_for_ever)),
             asyncio.create_task(self._resync_for_ever()),
         ]
-        # The last ones are what the first ones still need.
+        # In this order, because each needs those after it until it has stopped.
         self._closers: list[Callable[[], Awaitable[None]]] = [
-            follower.stop,
-            self.reconciler.stop,
-            self._disposer.stop,
-            self._deliverer.stop,
-            self._targets.projects.stop,
-            poster.stop,
+            pod_logs.stop,
+            self.exports.stop,
+            self._cleanup.stop,
+            self._delivery.stop,
+            self._targets.queue.stop,
+            recorder.stop,
             requests.close,
             streams.close,
         ]
@@ -124,7 +125,7 @@ class RunningOperator:
         watches: WatchHealth,
         seconds_to_write: Callable[[], float],
     ) -> "RunningOperator":
-        """Connect and begin; KindsNotServedError where the CRDs are missing."""
+        """Connect to the API server and begin to work.  Raises KindsNotServedError."""
         requests = await connect(_POOL_SIZE, seconds_to_write, metrics.count_request)
         if not await kinds_are_served(requests, settings.namespace, AWAITING_DELIVERY):
             await requests.close()
@@ -135,42 +136,42 @@ class RunningOperator:
         return cls(world, settings, requests, streams, metrics, watches)
 
     def ask(self, uid: str) -> None:
-        """Something about the export has changed."""
-        self.reconciler.exports.ask(uid)
-        self._disposer.ask(uid)
-        self._deliverer.ask(uid)
+        """Work on the export: something of it has changed."""
+        self.exports.queue.ask(uid)
+        self._cleanup.ask(uid)
+        self._delivery.ask(uid)
 
     def project_changed(self, project_id: str) -> None:
-        """A target of the project came, changed or went."""
-        self._targets.projects.ask(project_id)
-        self.reconciler.project_changed(project_id)
-        self._deliverer.project_changed(project_id)
+        """Work on the project: a target of it came, changed or went."""
+        self._targets.queue.ask(project_id)
+        self.exports.project_changed(project_id)
+        self._delivery.project_changed(project_id)
 
-    def job_changed(self, uid: str, job: JobFacts) -> None:
+    def job_changed(self, uid: str, job: ObservedJob) -> None:
         """A Job of the export came or changed."""
         self.ask(uid)
         if job.task not in (TASK_TIDY, TASK_REMOVE):
             return
-        # Only ends that were seen to happen: a new leader finds many that have ended.
+        # Count an end only if it was seen to happen: a new leader finds many that have ended.
         if not (job.complete or job.failure):
             self._open_cleanups.add(job.name)
         elif job.name in self._open_cleanups:
             self._open_cleanups.discard(job.name)
             self._metrics.cleanup_finished(job.task, succeeded=job.complete)
 
-    def job_gone(self, uid: str, job: JobFacts) -> None:
-        """A Job of the export was deleted, and looked like that when it went."""
+    def job_gone(self, uid: str, job: ObservedJob) -> None:
+        """A Job of the export is gone; `job` is how it was seen last."""
         self._open_cleanups.discard(job.name)
-        self.sightings.note_lost_job(uid, job)
+        self._cache.note_lost_job(uid, job)
         self.ask(uid)
 
-    def pod_gone(self, uid: str, pod: PodFacts) -> None:
-        """A pod of the export was deleted, and looked like that when it went."""
-        self.sightings.note_lost_pod(uid, pod)
+    def pod_gone(self, uid: str, pod: ObservedPod) -> None:
+        """A pod of the export is gone; `pod` is how it was seen last."""
+        self._cache.note_lost_pod(uid, pod)
         self.ask(uid)
 
     async def stop(self) -> None:
-        """Stop everything; returns when nothing runs any more."""
+        """Stop everything.  Returns when nothing runs any more."""
         self._metrics.leads(leading=False)
         self._metrics.tell_of(None)
         for task in self._tasks:
@@ -181,29 +182,29 @@ class RunningOperator:
                 await close()
 
     def _told_progress(self, uid: str, progress: Progress) -> None:
-        self.reconciler.told_progress(uid, progress)
+        self.exports.told_progress(uid, progress)
 
     async def _later(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Only with a whole picture: an empty one would have no target and no Job of anybody's."""
+        """Do `work` once the watches have told of all; before, no Job seems to be there."""
         await self._first_lists_are_in.wait()
         await work()
 
     async def _resync_for_ever(self) -> None:
-        # At once, too: whether the watches are complete is what readiness asks.
+        # It begins at once, because readiness needs to know whether the watches are complete.
         patience = time.monotonic() + _FIRST_LISTS_SECONDS
         while True:
             try:
                 snapshot = await self._reader.snapshot()
                 self._compare(snapshot)
-                # Before the watches' first lists are in, everything would seem to be missed.
+                # Until the watches have told of all, everything would seem to be missed.
                 if self._watches.complete or time.monotonic() > patience:
                     self._first_lists_are_in.set()
-                    self.reconciler.resync(snapshot)
+                    self.exports.resync(snapshot)
                     self._targets.resync()
             except SERVER_AWAY as error:
                 _logger.warning("the resync has to wait: %s", brief(error))
             except Exception:
-                # What repairs everything else must not end by one error of ours.
+                # The resync repairs everything else, so an error of ours must not end it.
                 _logger.exception("the resync failed")
             complete = self._watches.complete
             await asyncio.sleep(self._resync_seconds if complete else _FIRST_RESYNC_SECONDS)
@@ -212,25 +213,21 @@ class RunningOperator:
         world, compare = self._world, self._watches.compare
         compare("exports", _versions(snapshot.exports.values()), _versions(all_of(world.exports)))
         compare("targets", snapshot.targets, _versions(all_of(world.targets)))
-        compare(
-            "jobs", _names(chain.from_iterable(snapshot.jobs.values())), _names(all_of(world.jobs))
-        )
-        compare(
-            "pods", _names(chain.from_iterable(snapshot.pods.values())), _names(all_of(world.pods))
-        )
+        compare("jobs", _names(all_of(snapshot.jobs)), _names(all_of(world.jobs)))
+        compare("pods", _names(all_of(snapshot.pods)), _names(all_of(world.pods)))
 
     def _state(self) -> OperatorState:
         now = timestamps.now()
-        exports = filter(None, map(self.sightings.export, self.sightings.uids()))
+        exports = filter(None, map(self._cache.export, self._cache.uids()))
         return OperatorState(
             exports=[
                 UnfinishedExport(export.phase, export.status.reason, export.age(now))
                 for export in exports
             ],
             waiting_for_turn=self._queue.waiting,
-            queue_length=self.reconciler.exports.length,
+            queue_length=self.exports.queue.length,
             watch_lateness_seconds=self._watches.lateness(),
-            pending_deliveries=self._deliverer.pending(),
+            pending_deliveries=self._delivery.pending(),
         )
 
 
@@ -241,5 +238,5 @@ def _versions(resources: Iterable[BackupExport | ExportTarget]) -> dict[str, int
     }
 
 
-def _names(facts: Iterable[JobFacts | PodFacts]) -> dict[str, int]:
-    return dict.fromkeys((fact.name for fact in facts), 0)
+def _names(observed: Iterable[ObservedJob | ObservedPod]) -> dict[str, int]:
+    return dict.fromkeys((each.name for each in observed), 0)

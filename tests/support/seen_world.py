@@ -7,7 +7,7 @@ from backupexport_contract import names
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.export_target import ExportTarget
 from backupexport_operator.observed.export_cache import Index, World
-from backupexport_operator.observed.jobs_and_pods import export_uid_of, job_facts, pod_facts
+from backupexport_operator.observed.jobs_and_pods import export_uid_of, observed_job, observed_pod
 from fake_kubernetes.server import FakeKubernetes
 
 Value = TypeVar("Value")
@@ -65,6 +65,6 @@ def live_world(kubernetes: FakeKubernetes) -> World:
             lambda it: str(it["spec"]["projectId"]),
             ExportTarget.model_validate,
         ),
-        jobs=Live(kubernetes, "jobs", export_uid_of, job_facts),
-        pods=Live(kubernetes, "pods", export_uid_of, pod_facts),
+        jobs=Live(kubernetes, "jobs", export_uid_of, observed_job),
+        pods=Live(kubernetes, "pods", export_uid_of, observed_pod),
     )

@@ -1,8 +1,9 @@
-"""What is left to do for a BackupExport that has ended: a pure function of what was seen.
+"""What is left to clean up of a BackupExport that has ended; pure.
 
-Its file goes with it where spec.artifactPolicy says so (behind a finalizer), and both go when
-status.expirationTime has passed: the file once it is not to be sent any more, the resource once
-no delivery needs it.  A Job in the volume's own mount removes the file.
+A deleted export takes its file along if spec.artifactPolicy says so; our finalizer holds it until
+then.  An export that expires (status.expirationTime) loses its file as soon as no delivery will
+send that any more, and then its resource as soon as no delivery needs that.  A Job with the
+exports' volume removes the file.
 """
 
 from dataclasses import dataclass
@@ -18,13 +19,13 @@ from backupexport_operator.observed.export_files import (
     CLEANUP_PAUSE,
     NODE_GRACE,
     CleanupState,
-    cleanup_outcome,
+    cleanup_result,
 )
-from backupexport_operator.observed.observation import TaskRun
+from backupexport_operator.observed.observation import SideJob
 
 
-class RemovalStep(Enum):
-    """What to do next to have the file removed."""
+class CleanupStep(Enum):
+    """What to do next with the Job that cleans up."""
 
     CREATE = auto()
     WAIT = auto()
@@ -33,66 +34,67 @@ class RemovalStep(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Disposal:
-    """What to do for a finished export; `trouble` is why its file could not be removed yet."""
+class CleanupPlan:
+    """What to do for a finished export; `failure` is why its file is not removed yet."""
 
-    step: RemovalStep = RemovalStep.WAIT
+    step: CleanupStep = CleanupStep.WAIT
     remove_finalizer: bool = False
     delete_export: bool = False
     recheck_after: timedelta | None = None
-    trouble: str = ""
+    failure: str = ""
 
 
-def removal_step(removal: TaskRun, now: datetime) -> tuple[RemovalStep, timedelta | None]:
-    """The next step, and when to look again; a Job that failed is made anew after a pause."""
-    outcome = cleanup_outcome(removal, now)
-    if outcome.state is CleanupState.MISSING:
-        return RemovalStep.CREATE, None
-    if outcome.state in (CleanupState.DONE, CleanupState.LOST):
-        # That it is complete says it all: nothing is read from a removal's report.
-        return RemovalStep.DONE, None
-    if removal.job is not None and removal.job.suspended:
+def cleanup_step(cleanup: SideJob, now: datetime) -> tuple[CleanupStep, timedelta | None]:
+    """Returns the next step, and when to look again; a failed Job is made anew after a pause."""
+    result = cleanup_result(cleanup, now)
+    if result.state is CleanupState.MISSING:
+        return CleanupStep.CREATE, None
+    if result.state in (CleanupState.DONE, CleanupState.LOST):
+        # Nothing needs its report: a complete Job has removed the file.
+        return CleanupStep.DONE, None
+    if cleanup.job is not None and cleanup.job.suspended:
         # Made anew it would only go to the end of the queue that holds it.
-        return RemovalStep.WAIT, CLEANUP_PAUSE
-    if outcome.state is CleanupState.FAILED and removal.job is not None:
-        left = timestamps.from_text(removal.job.created_at) + CLEANUP_PAUSE - now
+        return CleanupStep.WAIT, CLEANUP_PAUSE
+    if result.state is CleanupState.FAILED and cleanup.job is not None:
+        left = timestamps.from_text(cleanup.job.created_at) + CLEANUP_PAUSE - now
         if left <= timedelta():
-            return RemovalStep.DELETE, None
-        return RemovalStep.WAIT, left
-    return RemovalStep.WAIT, CLEANUP_PAUSE
+            return CleanupStep.DELETE, None
+        return CleanupStep.WAIT, left
+    return CleanupStep.WAIT, CLEANUP_PAUSE
 
 
-def dispose(
-    export: BackupExport, removal: TaskRun, now: datetime, *, is_being_sent: bool = False
-) -> Disposal:
-    """The next step for an export that has ended; doing it twice is harmless.
+def decide_cleanup(
+    export: BackupExport, cleanup: SideJob, now: datetime, *, is_being_sent: bool = False
+) -> CleanupPlan:
+    """Returns the next step for an export that has ended; doing it twice is harmless.
 
-    `is_being_sent` is whether a delivery may still read the file.
+    `cleanup` is the Job that removes the file; `is_being_sent` is whether a delivery may still
+    read the file.
     """
     deleting = export.metadata.deletion_timestamp is not None
     holds = FINALIZER in export.metadata.finalizers
     if not deleting:
         if export.status.expiration_time is None:
-            return Disposal()
+            return CleanupPlan()
         left = timestamps.from_text(export.status.expiration_time) - now
         if left > timedelta():
-            return Disposal(recheck_after=left)
+            return CleanupPlan(recheck_after=left)
         if awaits_file(export.status):
-            # Its owner is promised the file; that ends, well or not, and the watch tells.
-            return Disposal(recheck_after=CLEANUP_PAUSE)
+            # The file is promised to its owner; the watch tells when the delivery has ended.
+            return CleanupPlan(recheck_after=CLEANUP_PAUSE)
     elif not holds:
-        return Disposal()
+        return CleanupPlan()
     if is_being_sent:
-        # It would go on with a file that is gone, and note it beside where that was.
-        return Disposal(recheck_after=NODE_GRACE)
-    step, recheck_after = RemovalStep.DONE, None
+        # The delivery would go on without the file, and write its notes where that was.
+        return CleanupPlan(recheck_after=NODE_GRACE)
+    step, recheck_after = CleanupStep.DONE, None
     if export.status.artifact is not None:
-        step, recheck_after = removal_step(removal, now)
-    if step is RemovalStep.DONE and export.status.delivery_pending and not deleting:
-        # The mail that is still to be sent rests on the resource.
-        return Disposal(step, recheck_after=CLEANUP_PAUSE)
-    if step is RemovalStep.DONE:
-        return Disposal(step, remove_finalizer=holds, delete_export=not deleting)
-    return Disposal(
-        step, recheck_after=recheck_after, trouble=cleanup_outcome(removal, now).message
+        step, recheck_after = cleanup_step(cleanup, now)
+    if step is CleanupStep.DONE and export.status.delivery_pending and not deleting:
+        # The mail that is still to be sent is made from the resource.
+        return CleanupPlan(step, recheck_after=CLEANUP_PAUSE)
+    if step is CleanupStep.DONE:
+        return CleanupPlan(step, remove_finalizer=holds, delete_export=not deleting)
+    return CleanupPlan(
+        step, recheck_after=recheck_after, failure=cleanup_result(cleanup, now).message
     )

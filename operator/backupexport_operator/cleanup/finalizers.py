@@ -1,7 +1,7 @@
-"""Takes our finalizer off BackupExports, where nobody will be left to do its work.
+"""Takes our finalizer off BackupExports when no operator will be left to do it.
 
-A namespace's deletion, or a later delete of an export, would otherwise wait for ever for an
-operator that is gone.  The files stay: they go with the volume, or are their owner's.
+Otherwise a namespace, or an export, that is deleted would wait for ever.  The files stay: they go
+with the volume, or belong to whoever keeps that.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _EXPORTS = (names.GROUP, names.VERSION)
 
 
 async def namespace_is_terminating(api_client: client.ApiClient, namespace: str) -> bool:
-    """Whether the namespace is being deleted."""
+    """Returns whether the namespace is being deleted."""
     where = opened(api_client, f"namespaces/{namespace}", {}, REQUEST_TIMEOUT)
     async with where as response:
         body = json.loads(await response.read())
@@ -38,7 +38,7 @@ async def namespace_is_terminating(api_client: client.ApiClient, namespace: str)
 
 
 async def release_finalizers(api_client: client.ApiClient, namespace: str) -> int:
-    """Take the finalizer off every BackupExport of the namespace; how many had it."""
+    """Take the finalizer off every BackupExport of the namespace.  Returns how many had it."""
     api = client.CustomObjectsApi(api_client)
     slots = asyncio.Semaphore(_PARALLEL)
     released = 0
@@ -50,13 +50,13 @@ async def release_finalizers(api_client: client.ApiClient, namespace: str) -> in
 
 
 def finalizer_position(body: dict[str, Any]) -> int | None:
-    """Where in the resource's list of finalizers ours is."""
+    """Returns the place of our finalizer in the list of `body`, a BackupExport; None without."""
     finalizers = body["metadata"].get("finalizers") or []
     return finalizers.index(names.FINALIZER) if names.FINALIZER in finalizers else None
 
 
-def removal(position: int) -> list[dict[str, Any]]:
-    """A JSON patch that takes ours away and, where the list has changed, nothing."""
+def removal_patch(position: int) -> list[dict[str, Any]]:
+    """Returns a JSON patch (RFC 6902) that fails if our finalizer is no longer at `position`."""
     path = f"/metadata/finalizers/{position}"
     return [
         {"op": "test", "path": path, "value": names.FINALIZER},
@@ -76,7 +76,7 @@ async def _release(
             try:
                 await api.patch_namespaced_custom_object(
                     *where,
-                    removal(position),
+                    removal_patch(position),
                     _content_type=_JSON_PATCH,
                     _request_timeout=REQUEST_TIMEOUT,
                 )
@@ -86,7 +86,7 @@ async def _release(
                 if attempt + 1 == _ATTEMPTS:
                     raise
                 await asyncio.sleep(_FIRST_PAUSE * 2**attempt)
-                # A failed test is a 422: somebody else changed the list meanwhile.
+                # The patch's test fails with 422 if somebody else has changed the list meanwhile.
                 found = await read_or_none(api, *where)
                 if found is None:
                     return

@@ -1,4 +1,4 @@
-"""Makes, watches and ends the Jobs that clean up after exports, and lets go of finalizers."""
+"""Makes the Jobs that clean up after exports, and takes our finalizer off them."""
 
 import time
 from typing import Any
@@ -11,20 +11,19 @@ from backupexport_operator.kube.client import brief
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.cleanup_job import cleanup_manifest
 from backupexport_operator.manifests.pod import RunnerDefaults
-from backupexport_operator.observed.jobs_and_pods import JobFacts
-from backupexport_operator.observed.observation import TaskRun
+from backupexport_operator.observed.jobs_and_pods import ObservedJob
 
-# How long a refusal that may pass (a quota, a webhook) is tried again.
+# How long a Job is tried again that a quota or a webhook refuses: either may let it pass later.
 _PATIENCE_SECONDS = 300.0
 
 
 class CleanupRefusedError(Exception):
-    """The API server will have no such Job."""
+    """The API server refuses the cleanup's Job, and has done so for some time."""
 
     def __init__(self, manifest: dict[str, Any], error: ApiException) -> None:
         super().__init__(f"a cleanup can't be created: {brief(error)}")
         self.namespace_is_ending = _namespace_is_ending(error)
-        self.as_failed_job = JobFacts(
+        self.as_failed_job = ObservedJob(
             name=manifest["metadata"]["name"],
             owner_uid="",
             failure="Refused",
@@ -32,8 +31,8 @@ class CleanupRefusedError(Exception):
         )
 
 
-class Cleaner:
-    """Applies what a decision says about cleanups."""
+class CleanupJobs:
+    """Creates cleanups' Jobs, and remembers since when one is refused."""
 
     def __init__(self, writer: ClusterWriter, defaults: RunnerDefaults) -> None:
         self._writer = writer
@@ -41,7 +40,11 @@ class Cleaner:
         self._refused_since: dict[str, float] = {}
 
     async def create(self, export: BackupExport, task: str, *, is_owned: bool = True) -> None:
-        """Create the Job for `task`; CleanupRefusedError where that can't be."""
+        """Create the Job for `task`.
+
+        Raises CleanupRefusedError if the API server refuses it, ApiException with status 409 while
+        the Job of an earlier export has its name.
+        """
         manifest = cleanup_manifest(export, task, self._defaults, is_owned=is_owned)
         name = manifest["metadata"]["name"]
         try:
@@ -65,13 +68,8 @@ class Cleaner:
             await self._writer.delete_job(job)
         raise ApiException(status=409, reason=f"another cleanup is called {job.name}")
 
-    async def delete(self, cleanup: TaskRun) -> None:
-        """Delete the cleanup's Job, so that it can be made anew."""
-        if cleanup.job is not None:
-            await self._writer.delete_job(cleanup.job)
-
-    async def release(self, export: BackupExport) -> BackupExport | None:
-        """Take our finalizer away; None where the export is gone."""
+    async def release_finalizer(self, export: BackupExport) -> BackupExport | None:
+        """Take our finalizer off.  Returns the export as it is then; None if it is gone."""
         others = [name for name in export.metadata.finalizers if name != names.FINALIZER]
         return await self._writer.patch_finalizers(export, others)
 

@@ -1,123 +1,102 @@
-"""Carries out what is left to do for BackupExports that have ended, see `disposal`."""
+"""Removes the files of exports that have ended, then their resources or our finalizer.
+
+`decision` says what to do next; this module observes, and does it.
+"""
 
 import logging
 
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.runner_protocol import TASK_REMOVE
 
-from backupexport_operator.cleanup.decision import RemovalStep, dispose
-from backupexport_operator.cleanup.jobs import Cleaner, CleanupRefusedError
-from backupexport_operator.kube.client import SERVER_AWAY, brief
-from backupexport_operator.kube.event_recorder import EventPoster
-from backupexport_operator.kube.finished_exports import FinishedExports
-from backupexport_operator.kube.reader import AWAITING_DISPOSAL, ClusterReader
-from backupexport_operator.kube.work_queue import KeyedTasks
+from backupexport_operator.cleanup.decision import CleanupStep, decide_cleanup
+from backupexport_operator.cleanup.jobs import CleanupJobs, CleanupRefusedError
+from backupexport_operator.kube.client import SERVER_AWAY
+from backupexport_operator.kube.event_recorder import EventRecorder
+from backupexport_operator.kube.finished_exports import FinishedExportReconciler
+from backupexport_operator.kube.reader import AWAITING_CLEANUP, ClusterReader
 from backupexport_operator.kube.writer import ClusterWriter
-from backupexport_operator.manifests.events import EventFact
-from backupexport_operator.observed.export_cache import Sightings
+from backupexport_operator.manifests.events import ExportEvent
+from backupexport_operator.observed.export_cache import ExportCache
 from backupexport_operator.observed.export_files import is_being_sent
-from backupexport_operator.observed.observation import TaskRun
+from backupexport_operator.observed.observation import SideJob
 from backupexport_operator.telemetry.metrics import OperatorMetrics
 
 _logger = logging.getLogger(__name__)
 
-_PARALLEL = 4
-# A thousand exports that expire together, or are deleted together, take their time.
-_MOST_REMOVALS = 10
-# A timer that waits for years is no good; it asks again when it has waited this long.
+# So many Jobs at once remove files, though a thousand exports may expire together.
+_MOST_CLEANUPS = 10
+# Nobody needs a timer that runs for years: it is set anew when this time has passed.
 _LONGEST_DELAY_SECONDS = 24 * 3600.0
 
 
-class Disposer:
-    """Watches finished exports that await disposal, and disposes of them."""
+class CleanupReconciler(FinishedExportReconciler):
+    """Watches finished exports that await their cleanup, and cleans up after them."""
 
     def __init__(
         self,
-        sightings: Sightings,
+        cache: ExportCache,
         reader: ClusterReader,
         writer: ClusterWriter,
-        cleaner: Cleaner,
-        poster: EventPoster,
+        cleanup_jobs: CleanupJobs,
+        recorder: EventRecorder,
         metrics: OperatorMetrics,
     ) -> None:
-        self._sightings = sightings
+        super().__init__(
+            reader, AWAITING_CLEANUP, metrics.reconciled, (*SERVER_AWAY, CleanupRefusedError)
+        )
+        self._cache = cache
         self._writer = writer
-        self._cleaner = cleaner
-        self._poster = poster
-        # Whose removal this process has begun, and who waits for one of these to end.
-        self._removing: set[str] = set()
+        self._cleanup_jobs = cleanup_jobs
+        self._recorder = recorder
+        # The exports whose cleanup has begun, and those that wait for one of these to end.
+        self._cleaning: set[str] = set()
         self._in_line: dict[str, None] = {}
-        self._work: KeyedTasks[str] = KeyedTasks(
-            self._dispose,
-            _PARALLEL,
-            (*SERVER_AWAY, CleanupRefusedError),
-            brief,
-            metrics.reconciled,
-        )
-        self._exports = FinishedExports(
-            reader, AWAITING_DISPOSAL, self._work.ask, self._removal_is_over
-        )
 
-    async def watch_for_ever(self) -> None:
-        """Follow them and work on them until it is cancelled."""
-        await self._exports.watch_for_ever()
-
-    async def stop(self) -> None:
-        """Stop working; what was under way is picked up by the next process."""
-        await self._work.stop()
-
-    def ask(self, uid: str) -> None:
-        """A Job or Pod of the export changed."""
-        if self._exports.get(uid) is not None:
-            self._work.ask(uid)
-
-    async def _take(self, step: RemovalStep, export: BackupExport, removal: TaskRun) -> bool:
-        """Whether nothing will ever remove the file, because the whole namespace goes."""
-        if step is RemovalStep.DELETE:
-            await self._cleaner.delete(removal)
-        if step is not RemovalStep.CREATE:
-            return False
+    async def reconcile(self, export: BackupExport) -> None:
+        """Take the next step of the export's cleanup."""
         uid = export.metadata.uid
-        if uid not in self._removing and len(self._removing) >= _MOST_REMOVALS:
-            self._in_line[uid] = None
-            return False
-        self._removing.add(uid)
-        try:
-            await self._cleaner.create(export, TASK_REMOVE)
-        except CleanupRefusedError as refusal:
-            if refusal.namespace_is_ending:
-                return True
-            raise
-        return False
-
-    def _removal_is_over(self, uid: str) -> None:
-        """Done, failed for now, or no longer needed: the next in line may begin."""
-        self._in_line.pop(uid, None)
-        if uid not in self._removing:
-            return
-        self._removing.remove(uid)
-        if self._in_line:
-            following = next(iter(self._in_line))
-            del self._in_line[following]
-            self._work.ask(following)
-
-    async def _dispose(self, uid: str) -> None:
-        export = self._exports.get(uid)
-        if export is None:
-            return
-        seen = self._sightings.observe(export)
-        removal = seen.removal
-        plan = dispose(export, removal, seen.now, is_being_sent=is_being_sent(seen))
-        if plan.trouble or plan.step not in (RemovalStep.CREATE, RemovalStep.WAIT):
-            self._removal_is_over(uid)
-        if plan.trouble:
-            message = f"The file can't be removed yet: {plan.trouble}"
-            self._poster.post(export, EventFact("Warning", "RemovalFailed", message))
-        if plan.remove_finalizer or await self._take(plan.step, export, removal):
-            await self._cleaner.release(export)
+        seen = self._cache.observe(export)
+        plan = decide_cleanup(export, seen.remove_job, seen.now, is_being_sent=is_being_sent(seen))
+        if plan.failure or plan.step not in (CleanupStep.CREATE, CleanupStep.WAIT):
+            self.forget(uid)
+        if plan.failure:
+            message = f"The file can't be removed yet: {plan.failure}"
+            self._recorder.record(export, ExportEvent("Warning", "RemovalFailed", message))
+        if plan.remove_finalizer or await self._take(plan.step, export, seen.remove_job):
+            await self._cleanup_jobs.release_finalizer(export)
         if plan.delete_export:
             _logger.info("export %s: kept long enough, removed", export.job_id)
             await self._writer.delete_export(export)
         if plan.recheck_after is not None:
             delay = min(plan.recheck_after.total_seconds(), _LONGEST_DELAY_SECONDS)
             self._work.ask(uid, delay=delay)
+
+    def forget(self, uid: str) -> None:
+        """The export's cleanup has ended or is not needed: the next in line may begin."""
+        self._in_line.pop(uid, None)
+        if uid not in self._cleaning:
+            return
+        self._cleaning.remove(uid)
+        if self._in_line:
+            following = next(iter(self._in_line))
+            del self._in_line[following]
+            self._work.ask(following)
+
+    async def _take(self, step: CleanupStep, export: BackupExport, cleanup: SideJob) -> bool:
+        """Returns whether the file can never be removed, because its namespace is being deleted."""
+        if step is CleanupStep.DELETE and cleanup.job is not None:
+            await self._writer.delete_job(cleanup.job)
+        if step is not CleanupStep.CREATE:
+            return False
+        uid = export.metadata.uid
+        if uid not in self._cleaning and len(self._cleaning) >= _MOST_CLEANUPS:
+            self._in_line[uid] = None
+            return False
+        self._cleaning.add(uid)
+        try:
+            await self._cleanup_jobs.create(export, TASK_REMOVE)
+        except CleanupRefusedError as refusal:
+            if refusal.namespace_is_ending:
+                return True
+            raise
+        return False

@@ -1,4 +1,4 @@
-"""What an attempt at a delivery has come to: a pure function of its Job and pods."""
+"""What an attempt at a delivery has come to, by its Job and that one's pods; pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,13 +14,13 @@ from backupexport_contract.reasons import (
 from backupexport_contract.runner_protocol import read_outcome
 
 from backupexport_operator.observed.export_files import is_overdue
-from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
-from backupexport_operator.observed.observation import TaskRun
-from backupexport_operator.observed.pod_failure import start_trouble
+from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
+from backupexport_operator.observed.observation import SideJob
+from backupexport_operator.observed.pod_failure import start_failure
 
 
 class AttemptState(Enum):
-    """STARTING is one whose container has not run yet."""
+    """How far an attempt is; the container of a STARTING one has not run yet."""
 
     STARTING = auto()
     WORKING = auto()
@@ -30,7 +30,11 @@ class AttemptState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """`reason` is empty where nothing is in the way; `is_fatal` where another can't mend it."""
+    """How far an attempt is, and why.
+
+    `reason` is empty if nothing keeps it from going on; `is_fatal` if another attempt would fail
+    in the same way.
+    """
 
     state: AttemptState
     message: str
@@ -38,16 +42,16 @@ class Attempt:
     is_fatal: bool = False
 
 
-def attempt_of(run: TaskRun, job: JobFacts, kind: str, now: datetime) -> Attempt:
-    """What `job`, with the pods of `run`, has come to at `now`."""
+def attempt_of(run: SideJob, job: ObservedJob, kind: str, now: datetime) -> Attempt:
+    """Returns what `job`, with its pods of `run`, has come to at `now`."""
     pod = _newest_pod(run, job)
     if job.complete or (pod is not None and pod.exit_code == ExitCode.SUCCESS):
-        # Also where the Job failed by its deadline just then: what is sent is sent.
+        # Even if the Job's deadline passed just then: what is sent is sent.
         return Attempt(AttemptState.DONE, _said(pod) or "It was made.")
     if job.failure is not None:
         return _failed(job, pod)
     if pod is not None and is_overdue(pod, now) and not pod.has_ended:
-        # Kubernetes makes no other pod before this one's node has spoken.
+        # Kubernetes makes no other pod before the node says that this one has ended.
         message = f"The node of the attempt's pod {pod.name} doesn't answer."
         return Attempt(AttemptState.FAILED, message, DeliveryReason.INTERNAL)
     if job.suspended:
@@ -58,7 +62,7 @@ def attempt_of(run: TaskRun, job: JobFacts, kind: str, now: datetime) -> Attempt
     return Attempt(AttemptState.WORKING, f"Job {job.name} makes it.")
 
 
-def _failed(job: JobFacts, pod: PodFacts | None) -> Attempt:
+def _failed(job: ObservedJob, pod: ObservedPod | None) -> Attempt:
     if job.failure == "DeadlineExceeded":
         message = "The attempt took too long."
         return Attempt(AttemptState.FAILED, message, DeliveryReason.DEADLINE_EXCEEDED)
@@ -69,50 +73,42 @@ def _failed(job: JobFacts, pod: PodFacts | None) -> Attempt:
         stopped = ": ".join(filter(None, (pod.reason, pod.message)))
     else:
         stopped = ", ".join(filter(None, (pod.ended_by, f"exit code {pod.exit_code}")))
+    reasons = DELIVERY_REASON_OF_EXIT_CODE.items()
     return Attempt(
         AttemptState.FAILED,
         _said(pod) or f"The attempt's pod was stopped ({stopped}).",
-        _reason_of(pod.exit_code) or DeliveryReason.INTERNAL,
+        next((r for c, r in reasons if c == pod.exit_code), DeliveryReason.INTERNAL),
         is_fatal=pod.exit_code in FATAL_DELIVERY_EXIT_CODES and not pod.disrupted,
     )
 
 
-def _starting(job: JobFacts, pod: PodFacts | None, kind: str) -> Attempt:
-    trouble = start_trouble(pod) if pod is not None else None
-    if pod is None or trouble is None:
+def _starting(job: ObservedJob, pod: ObservedPod | None, kind: str) -> Attempt:
+    failure = start_failure(pod) if pod is not None else None
+    if pod is None or failure is None:
         message = f"No pod of Job {job.name} runs yet: `kubectl describe job {job.name}` says why."
         return Attempt(AttemptState.STARTING, message)
-    message = trouble.message
-    # Its own words are about the export's Job; those of the image fit here, too.
-    if trouble.reason is Reason.SECRET_INVALID:
+    message = failure.message
+    # These messages are about an export's Job; that of the image fits a delivery's, too.
+    if failure.reason is Reason.SECRET_INVALID:
         message = (
             f"The Secret of deliveries.{kind} can't be used: create or correct it "
             f"({pod.waiting_message})."
         )
-    elif trouble.reason is Reason.UNSCHEDULABLE:
+    elif failure.reason is Reason.UNSCHEDULABLE:
         message = f"No node can take the delivery's pod: make room ({pod.unschedulable})."
-    elif trouble.reason is Reason.STORAGE_UNWRITABLE:
+    elif failure.reason is Reason.STORAGE_UNWRITABLE:
         detail = pod.unschedulable or pod.waiting_message
         message = (
             f"The exports' volume can't be mounted for the delivery's pod: check it ({detail})."
         )
-    return Attempt(AttemptState.STARTING, message, trouble.reason)
+    return Attempt(AttemptState.STARTING, message, failure.reason)
 
 
-def _newest_pod(run: TaskRun, job: JobFacts) -> PodFacts | None:
-    """The attempt's last pod; one of an earlier attempt, whose Job had the same name, is none."""
+def _newest_pod(run: SideJob, job: ObservedJob) -> ObservedPod | None:
+    """Returns the last pod of this Job, and not of an earlier one that had the same name."""
     pods = [pod for pod in run.pods if pod.job_uid == job.uid]
     return max(pods, key=lambda pod: (pod.created_at, pod.name), default=None)
 
 
-def _said(pod: PodFacts | None) -> str | None:
+def _said(pod: ObservedPod | None) -> str | None:
     return read_outcome(pod.termination_message).message if pod is not None else None
-
-
-def _reason_of(exit_code: int | None) -> DeliveryReason | None:
-    if exit_code is None:
-        return None
-    try:
-        return DELIVERY_REASON_OF_EXIT_CODE.get(ExitCode(exit_code))
-    except ValueError:
-        return None

@@ -1,6 +1,7 @@
 """Which deliveries an export gets when it ends, and what their conditions say at first."""
 
-from backupexport_contract.deliveries import Deliveries, Delivery
+from backupexport_contract.backup_export import BackupExportStatus
+from backupexport_contract.deliveries import Deliveries, Delivery, conditions_by_kind, is_pending
 from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.kubernetes_model import Condition
 from backupexport_contract.reasons import DeliveryReason, Phase
@@ -19,9 +20,9 @@ TARGET_IS_AWAY = (
 
 
 def settings_for(kind: str, target: ExportTarget | None, of_chart: Deliveries) -> Delivery | None:
-    """The target's settings of `kind`, else the chart's; None where it is not to be made.
+    """Returns the target's settings of `kind`, else the chart's; None if it is not to be made.
 
-    A file goes nowhere without the target: that may have forbidden it, or named another receiver.
+    Without a target no file is sent: the target may have forbidden it, or named another receiver.
     """
     if awaits_target(kind, target):
         return None
@@ -31,22 +32,36 @@ def settings_for(kind: str, target: ExportTarget | None, of_chart: Deliveries) -
 
 
 def awaits_target(kind: str, target: ExportTarget | None) -> bool:
-    """Whether only the project's ExportTarget, which is not there, can say if it is to be made."""
+    """Returns whether a missing ExportTarget alone can say if the delivery is to be made."""
     return target is None and Deliveries.kinds()[kind].reads_file
 
 
+def pending_by_kind(status: BackupExportStatus) -> dict[str, Condition]:
+    """Returns the conditions of the deliveries that are still to be made, by kind."""
+    conditions = conditions_by_kind(status)
+    return {kind: condition for kind, condition in conditions.items() if is_pending(condition)}
+
+
 def first_conditions(seen: Observation, phase: Phase) -> list[Condition]:
-    """One for each delivery that an export which has just ended in `phase` gets, or asked for."""
-    told = []
+    """Returns a condition for each delivery of an export that has just ended in `phase`.
+
+    It tells of a delivery that the export asked for and that is not configured, too.
+    """
+    conditions = []
     for kind, form in Deliveries.kinds().items():
         if not form.concerns(seen.export.spec, phase):
             continue
         if awaits_target(kind, seen.target) or settings_for(kind, seen.target, seen.deliveries):
             soon = "It is made as soon as possible."
-            told.append(
-                condition_now(seen, form.condition_type, "Unknown", DeliveryReason.PENDING, soon)
+            condition = condition_now(
+                seen, form.condition_type, "Unknown", DeliveryReason.PENDING, soon
             )
         elif form.is_asked_for(seen.export.spec):
-            never, message = DeliveryReason.NOT_CONFIGURED, NOT_CONFIGURED.format(kind=kind)
-            told.append(condition_now(seen, form.condition_type, "False", never, message))
-    return told
+            never = NOT_CONFIGURED.format(kind=kind)
+            condition = condition_now(
+                seen, form.condition_type, "False", DeliveryReason.NOT_CONFIGURED, never
+            )
+        else:
+            continue
+        conditions.append(condition)
+    return conditions

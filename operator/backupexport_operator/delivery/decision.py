@@ -1,9 +1,10 @@
-"""What to do next to have an export that has ended delivered: a pure function of what was seen.
+"""What to do next for a delivery of an export that has ended; pure.
 
-A Job is one attempt.  Between two of them lies half of the time since the export's end, so that
-they come more and more seldom without anybody counting them.
+A Job is one attempt.  The pause after one is half of the time since the export's end, so that
+attempts come ever more seldom though nobody counts them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -21,7 +22,7 @@ from backupexport_operator.delivery.choice import (
     settings_for,
 )
 from backupexport_operator.manifests.status import ConditionStatus, condition_now
-from backupexport_operator.observed.jobs_and_pods import JobFacts
+from backupexport_operator.observed.jobs_and_pods import ObservedJob
 from backupexport_operator.observed.observation import Observation
 from backupexport_operator.observed.pod_failure import with_aside
 
@@ -48,9 +49,9 @@ class DeliveryStep(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPlan:
-    """What the condition should say, and what to do beside writing it.
+    """The condition to write, and what to do beside writing it.
 
-    `pause` is how long no other Job is to be made, where nothing in the cluster tells of it.
+    `pause` is how long no other Job may be made, if nothing in the cluster tells of it.
     """
 
     condition: Condition
@@ -60,140 +61,156 @@ class DeliveryPlan:
 
 
 def decide_delivery(seen: Observation, kind: str) -> DeliveryPlan:
-    """The next step of a delivery whose condition is still Unknown."""
+    """Returns the next step of a delivery that is still to be made (its condition is Unknown)."""
     return _Decision(seen, kind).plan()
 
 
 def refused_delivery(seen: Observation, kind: str, why: str) -> DeliveryPlan:
-    """What to do where the API server will not have the Job."""
-    return _Decision(seen, kind).refused(why)
+    """Returns what to do if the API server refuses the delivery's Job."""
+    message = f"The delivery's Job can't be created: ask the cluster's administrators ({why})."
+    refusal = Attempt(AttemptState.FAILED, message, DeliveryReason.INTERNAL)
+    return _Decision(seen, kind).retry(refusal, seen.now)
 
 
 class _Decision:
-    """Everything that a plan for one kind rests on."""
+    """Decides on one kind of delivery of one export."""
 
     def __init__(self, seen: Observation, kind: str) -> None:
         self._seen = seen
         self._kind = kind
         self._condition_type = Deliveries.kinds()[kind].condition_type
         self._known = conditions_by_kind(seen.export.status)[kind]
-        self._run = seen.delivery_runs[kind]
         self._settings = settings_for(kind, seen.target, seen.deliveries)
 
     def plan(self) -> DeliveryPlan:
-        job = self._run.job
+        side_job = self._seen.delivery_jobs[self._kind]
+        job = side_job.job
         if job is None:
-            return self._without_job()
-        if job.owner_uid != self._seen.export.metadata.uid:
-            return self._behind_another(job)
-        attempt = attempt_of(self._run, job, self._kind, self._seen.now)
-        if attempt.state is AttemptState.DONE:
-            return self._told("True", DeliveryReason.SUCCEEDED, attempt.message)
-        is_failed = attempt.state is AttemptState.FAILED
-        # What began by the target's word goes on while the target is away.
-        if self._settings is None and (is_failed or not self._may_get_settings):
-            return self._not_configured(DeliveryStep.WAIT if job.failure else DeliveryStep.DELETE)
-        if job.deleting:
-            if self._is_over(self._seen.now):
-                return self._given_up(attempt)
-            return DeliveryPlan(self._known, recheck_after=_SOON)
-        if is_failed:
-            return self._failed(job, attempt)
-        if attempt.state is AttemptState.STARTING:
-            return self._starting(job, attempt)
-        return self._under_way(attempt)
+            plans = (step(self) for step in _WITHOUT_JOB)
+        else:
+            attempt = attempt_of(side_job, job, self._kind, self._seen.now)
+            plans = (step(self, job, attempt) for step in _WITH_JOB)
+        return next(plan for plan in plans if plan is not None)
 
-    def refused(self, why: str) -> DeliveryPlan:
-        message = f"The delivery's Job can't be created: ask the cluster's administrators ({why})."
-        refusal = Attempt(AttemptState.FAILED, message, DeliveryReason.INTERNAL)
-        return self._retry(refusal, self._seen.now)
+    def never_configured(self) -> DeliveryPlan | None:
+        return self._not_configured() if self._settings is None else None
 
-    def _without_job(self) -> DeliveryPlan:
-        if self._settings is None:
-            return self._not_configured(DeliveryStep.WAIT)
-        if self._is_troubled and self._is_over(self._seen.now):
-            return self._given_up(Attempt(AttemptState.FAILED, self._before(), self._known.reason))
+    def out_of_time(self) -> DeliveryPlan | None:
+        if not (self._has_failed and self._is_over(self._seen.now)):
+            return None
+        return self._given_up(Attempt(AttemptState.FAILED, self._before(), self._known.reason))
+
+    def create(self) -> DeliveryPlan:
         return DeliveryPlan(self._known, DeliveryStep.CREATE, recheck_after=_LOOK_AGAIN)
 
-    def _not_configured(self, step: DeliveryStep) -> DeliveryPlan:
-        awaits = awaits_target(self._kind, self._seen.target)
-        message = (TARGET_IS_AWAY if awaits else NOT_CONFIGURED).format(kind=self._kind)
-        if self._may_get_settings:
-            condition = self._condition("Unknown", DeliveryReason.NOT_CONFIGURED, message)
-            return DeliveryPlan(condition, recheck_after=_LOOK_AGAIN)
-        return self._told("False", DeliveryReason.NOT_CONFIGURED, message, step)
-
-    def _behind_another(self, job: JobFacts) -> DeliveryPlan:
+    def behind_another(self, job: ObservedJob, _: Attempt) -> DeliveryPlan | None:
+        if job.owner_uid == self._seen.export.metadata.uid:
+            return None
         if self._since_end(self._seen.now) < FOREIGN_JOB_PATIENCE:
             return DeliveryPlan(self._known, recheck_after=_SOON)
         message = f"Job {job.name} belongs to something else and is in the way: delete it."
-        return self._told("False", DeliveryReason.INTERNAL, message)
+        return self._ended("False", DeliveryReason.INTERNAL, message)
 
-    def _failed(self, job: JobFacts, attempt: Attempt) -> DeliveryPlan:
-        if attempt.is_fatal:
-            return self._told("False", attempt.reason, attempt.message)
-        if job.failure is None:
-            return self._stopped(attempt)
-        failed_at = timestamps.from_text(job.failed_at or job.created_at)
-        plan = self._retry(attempt, failed_at)
+    def made(self, _: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
+        if attempt.state is not AttemptState.DONE:
+            return None
+        return self._ended("True", DeliveryReason.SUCCEEDED, attempt.message)
+
+    def no_longer_configured(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
+        goes_on = self._may_get_settings and attempt.state is not AttemptState.FAILED
+        if self._settings is not None or goes_on:
+            return None
+        return self._not_configured(DeliveryStep.WAIT if job.failure else DeliveryStep.DELETE)
+
+    def deleted(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
+        if not job.deleting:
+            return None
+        if self._is_over(self._seen.now):
+            return self._given_up(attempt)
+        return DeliveryPlan(self._known, recheck_after=_SOON)
+
+    def failed_for_good(self, _: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
+        if not attempt.is_fatal:
+            return None
+        return self._ended("False", attempt.reason, attempt.message)
+
+    def hangs(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
+        if attempt.state is not AttemptState.FAILED or job.failure is not None:
+            return None
+        return self._stop(attempt)
+
+    def failed(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
+        if attempt.state is not AttemptState.FAILED:
+            return None
+        plan = self.retry(attempt, timestamps.from_text(job.failed_at or job.created_at))
         if plan.recheck_after is not None and plan.recheck_after <= timedelta():
             return DeliveryPlan(self._known, DeliveryStep.DELETE, recheck_after=_SOON)
         return plan
 
-    def _starting(self, job: JobFacts, attempt: Attempt) -> DeliveryPlan:
-        if job.suspended:
-            # Kueue's: no deadline of the Job's own ends it, and made anew it would queue anew.
-            if self._is_over(self._seen.now):
-                return self._given_up(attempt, DeliveryStep.DELETE)
-            return self._under_way(attempt)
-        age = self._seen.now - timestamps.from_text(job.created_at)
-        if age >= START_PATIENCE:
-            reason = attempt.reason or DeliveryReason.DEADLINE_EXCEEDED
-            return self._stopped(Attempt(AttemptState.FAILED, attempt.message, reason))
-        if attempt.reason:
-            condition = self._condition("Unknown", attempt.reason, attempt.message)
-            return DeliveryPlan(condition, recheck_after=START_PATIENCE - age)
-        return self._under_way(attempt)
+    def suspended(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
+        if attempt.state is not AttemptState.STARTING or not job.suspended:
+            return None
+        if self._is_over(self._seen.now):
+            return self._given_up(attempt, DeliveryStep.DELETE)
+        return self.under_way(job, attempt)
 
-    def _stopped(self, attempt: Attempt) -> DeliveryPlan:
-        """Stop an attempt that doesn't end, and make another after a pause."""
-        plan = self._retry(attempt, self._seen.now)
-        return DeliveryPlan(
-            plan.condition, DeliveryStep.DELETE, plan.recheck_after, plan.recheck_after
+    def never_starts(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
+        if attempt.state is not AttemptState.STARTING or self._age(job) < START_PATIENCE:
+            return None
+        return self._stop(
+            replace(attempt, reason=attempt.reason or DeliveryReason.DEADLINE_EXCEEDED)
         )
 
-    def _under_way(self, attempt: Attempt) -> DeliveryPlan:
-        if self._is_troubled:
+    def cannot_start(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
+        if not attempt.reason:
+            return None
+        condition = self._condition("Unknown", attempt.reason, attempt.message)
+        return DeliveryPlan(condition, recheck_after=START_PATIENCE - self._age(job))
+
+    def under_way(self, _: ObservedJob, attempt: Attempt) -> DeliveryPlan:
+        if self._has_failed:
             # What the last attempt said stays until this one has more to say.
             return DeliveryPlan(self._known, recheck_after=_LOOK_AGAIN)
         condition = self._condition("Unknown", DeliveryReason.IN_PROGRESS, attempt.message)
         return DeliveryPlan(condition, recheck_after=_LOOK_AGAIN)
 
-    def _retry(self, attempt: Attempt, failed_at: datetime) -> DeliveryPlan:
-        """Another attempt after a pause, unless it has been tried for long enough."""
+    def retry(self, attempt: Attempt, failed_at: datetime) -> DeliveryPlan:
+        """Returns a plan for another attempt after a pause, or for none if it is given up."""
         message = attempt.message
-        if attempt.reason == DeliveryReason.DEADLINE_EXCEEDED and self._is_troubled:
-            # Told once, it stays as it was told.
+        if attempt.reason == DeliveryReason.DEADLINE_EXCEEDED and self._has_failed:
+            # Our own patch comes back and asks again: the history must not be put in twice.
             message = self._before()
             if self._known.reason != DeliveryReason.DEADLINE_EXCEEDED:
                 message = with_aside(attempt.message, f"before that: {message.rstrip('.')}")
-        attempt = replace(attempt, message=message)
         pause = max(SHORTEST_PAUSE, min(self._since_end(failed_at) / 2, LONGEST_PAUSE))
         retry_at = failed_at + pause
         if self._is_over(retry_at):
-            return self._given_up(attempt)
+            return self._given_up(replace(attempt, message=message))
         again = with_aside(message, f"{_AGAIN}{retry_at:%H:%M:%S} UTC")
         condition = self._condition("Unknown", attempt.reason, again)
         left = retry_at - self._seen.now
         return DeliveryPlan(condition, recheck_after=left, pause=left)
 
+    def _stop(self, attempt: Attempt) -> DeliveryPlan:
+        """Returns a plan that deletes a Job which doesn't end, and has another one made later."""
+        plan = self.retry(attempt, self._seen.now)
+        return replace(plan, step=DeliveryStep.DELETE, pause=plan.recheck_after)
+
+    def _not_configured(self, step: DeliveryStep = DeliveryStep.WAIT) -> DeliveryPlan:
+        awaits = awaits_target(self._kind, self._seen.target)
+        message = (TARGET_IS_AWAY if awaits else NOT_CONFIGURED).format(kind=self._kind)
+        if self._may_get_settings:
+            condition = self._condition("Unknown", DeliveryReason.NOT_CONFIGURED, message)
+            return DeliveryPlan(condition, recheck_after=_LOOK_AGAIN)
+        return self._ended("False", DeliveryReason.NOT_CONFIGURED, message, step)
+
     def _given_up(self, attempt: Attempt, step: DeliveryStep = DeliveryStep.WAIT) -> DeliveryPlan:
         reason = attempt.reason or DeliveryReason.DEADLINE_EXCEEDED
         seconds = self._settings.give_up_seconds if self._settings else 0
         message = with_aside(attempt.message, f"given up, as giveUpSeconds is {seconds}")
-        return self._told("False", reason, message, step)
+        return self._ended("False", reason, message, step)
 
-    def _told(
+    def _ended(
         self,
         status: ConditionStatus,
         reason: str,
@@ -214,16 +231,17 @@ class _Decision:
         return self._seen.target is None and self._since_end(self._seen.now) < TARGET_PATIENCE
 
     @property
-    def _is_troubled(self) -> bool:
-        # That a target is away says nothing of the attempt that follows when it is back.
+    def _has_failed(self) -> bool:
+        """Whether the condition tells of a failed attempt; a missing target is none."""
         return self._known.reason not in (*UNTROUBLED, DeliveryReason.NOT_CONFIGURED)
 
     def _before(self) -> str:
-        """What the condition says, without when it is tried again."""
+        """Returns what the condition says, without when it is tried again."""
         message, aside, _ = self._known.message.partition(f" ({_AGAIN}")
         return f"{message}." if aside else message
 
     def _is_over(self, moment: datetime) -> bool:
+        """Returns whether giveUpSeconds will have passed at `moment`."""
         settings = self._settings
         return settings is not None and self._since_end(moment) > timedelta(
             seconds=settings.give_up_seconds
@@ -232,3 +250,34 @@ class _Decision:
     def _since_end(self, moment: datetime) -> timedelta:
         ended = self._seen.export.status.completion_time
         return moment - timestamps.from_text(ended) if ended else timedelta()
+
+    def _age(self, job: ObservedJob) -> timedelta:
+        return self._seen.now - timestamps.from_text(job.created_at)
+
+
+# The first step that returns a plan decides; the last one of each list always does.
+_WITHOUT_JOB: tuple[Callable[[_Decision], DeliveryPlan | None], ...] = (
+    _Decision.never_configured,
+    # Only after an attempt has failed: after an outage of the operator the first one is made late.
+    _Decision.out_of_time,
+    _Decision.create,
+)
+_WITH_JOB: tuple[Callable[[_Decision, ObservedJob, Attempt], DeliveryPlan | None], ...] = (
+    # Another export's Job says nothing of this delivery.
+    _Decision.behind_another,
+    # Before all else: what is sent is sent, whatever has happened since.
+    _Decision.made,
+    # An attempt that began with the target's settings goes on while the target is away.
+    _Decision.no_longer_configured,
+    # A Job that is being deleted makes no more pods, whatever it has come to.
+    _Decision.deleted,
+    _Decision.failed_for_good,
+    # The attempt has failed, as its node doesn't answer, and its Job won't end by itself.
+    _Decision.hangs,
+    _Decision.failed,
+    # Kueue's: no deadline of the Job's own ends it, and made anew it would queue anew.
+    _Decision.suspended,
+    _Decision.never_starts,
+    _Decision.cannot_start,
+    _Decision.under_way,
+)

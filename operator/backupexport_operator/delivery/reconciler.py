@@ -1,183 +1,171 @@
-"""Has exports that have ended delivered to their owners, see `delivery_decision`."""
+"""Brings exports that have ended to their owners, by Jobs.
 
+`decision` says what to do next; this module observes, and does it.
+"""
+
+import functools
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExport
-from backupexport_contract.deliveries import Deliveries, conditions_by_kind, is_pending
+from backupexport_contract.deliveries import Deliveries, is_pending
 from backupexport_contract.kubernetes_model import Condition
 from backupexport_contract.reasons import DeliveryReason
 from kubernetes.aio.client.exceptions import ApiException
 
-from backupexport_operator.delivery.choice import settings_for
+from backupexport_operator.delivery.choice import pending_by_kind, settings_for
 from backupexport_operator.delivery.decision import (
     DeliveryPlan,
     DeliveryStep,
     decide_delivery,
     refused_delivery,
 )
-from backupexport_operator.delivery.slots import DeliverySlots, Pauses
-from backupexport_operator.kube.client import SERVER_AWAY, brief
-from backupexport_operator.kube.event_recorder import EventPoster
-from backupexport_operator.kube.finished_exports import FinishedExports
-from backupexport_operator.kube.reader import AWAITING_DELIVERY, ClusterReader, look_around
-from backupexport_operator.kube.work_queue import KeyedTasks
+from backupexport_operator.delivery.slots import DeliverySlots
+from backupexport_operator.kube.client import brief
+from backupexport_operator.kube.event_recorder import EventRecorder
+from backupexport_operator.kube.finished_exports import FinishedExportReconciler
+from backupexport_operator.kube.reader import AWAITING_DELIVERY, ClusterReader, observe_afresh
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.delivery_job import PublicApi, delivery_manifest
 from backupexport_operator.manifests.events import events_between
 from backupexport_operator.manifests.pod import RunnerDefaults
 from backupexport_operator.manifests.status import merge_patch, settled_between, with_condition
-from backupexport_operator.observed.export_cache import Sightings
+from backupexport_operator.observed.export_cache import ExportCache
 from backupexport_operator.observed.export_files import unfinished_jobs
-from backupexport_operator.observed.jobs_and_pods import JobFacts
-from backupexport_operator.observed.observation import Observation, TaskRun
+from backupexport_operator.observed.jobs_and_pods import ObservedJob
+from backupexport_operator.observed.observation import Observation, SideJob
 from backupexport_operator.telemetry.metrics import OperatorMetrics
 from backupexport_operator.telemetry.state import PendingDeliveries
 
 _logger = logging.getLogger(__name__)
 
-_PARALLEL = 4
-# Of one kind; each is a pod.
+# So many Jobs of one kind at once; each has a pod.
 _MOST_DELIVERIES = 20
 _SHORTEST_DELAY_SECONDS = 0.1
-# In the place of an export's uid: a pause for all of a kind.
+# In a pause's key in place of an export's uid: no export of the kind is delivered.
 _EVERYBODY = ""
 _QUOTA_REFUSES = "exceeded quota"
 
 
-class Deliverer:
+class DeliveryReconciler(FinishedExportReconciler):
     """Watches finished exports with deliveries to be made, and makes them."""
 
     def __init__(
         self,
-        sightings: Sightings,
+        cache: ExportCache,
         reader: ClusterReader,
         writer: ClusterWriter,
-        poster: EventPoster,
+        recorder: EventRecorder,
         defaults: RunnerDefaults,
         public_api: PublicApi,
         metrics: OperatorMetrics,
     ) -> None:
-        self._sightings = sightings
-        self._reader = reader
+        super().__init__(reader, AWAITING_DELIVERY, metrics.reconciled)
+        self._cache = cache
         self._writer = writer
-        self._poster = poster
+        self._recorder = recorder
         self._defaults = defaults
         self._public_api = public_api
         self._metrics = metrics
         self._slots = {kind: DeliverySlots(_MOST_DELIVERIES) for kind in Deliveries.kinds()}
-        self._pauses: Pauses[tuple[str, str]] = Pauses()
+        # By (kind, uid), on this process's clock; a restart forgets them, which costs a try each.
+        self._paused_until: dict[tuple[str, str], float] = {}
         self._is_filled = False
-        self._work: KeyedTasks[str] = KeyedTasks(
-            self._deliver, _PARALLEL, SERVER_AWAY, brief, metrics.reconciled
-        )
-        self._exports = FinishedExports(reader, AWAITING_DELIVERY, self._work.ask, self._forget)
 
     def pending(self) -> Mapping[str, PendingDeliveries]:
-        """What of each kind is still tried."""
+        """Returns the deliveries that are still tried, by kind."""
         now = timestamps.now()
         ages: dict[str, list[float]] = {kind: [] for kind in Deliveries.kinds()}
-        for export in self._exports.all():
+        for export in self.all():
             ended = export.status.completion_time
             age = (now - timestamps.from_text(ended)).total_seconds() if ended else 0.0
-            for kind, told in conditions_by_kind(export.status).items():
-                # What waits for its target isn't tried.
-                if is_pending(told) and told.reason != DeliveryReason.NOT_CONFIGURED:
+            for kind, condition in pending_by_kind(export.status).items():
+                # A delivery that waits for its ExportTarget isn't tried.
+                if condition.reason != DeliveryReason.NOT_CONFIGURED:
                     ages[kind].append(age)
         return {
             kind: PendingDeliveries(len(of_kind), max(of_kind, default=0.0))
             for kind, of_kind in ages.items()
         }
 
-    async def watch_for_ever(self) -> None:
-        """Follow them and work on them until it is cancelled."""
-        await self._exports.watch_for_ever()
-
-    async def stop(self) -> None:
-        """Stop working; what was under way is picked up by the next process."""
-        await self._work.stop()
-
-    def ask(self, uid: str) -> None:
-        """A Job or Pod of the export changed."""
-        if self._exports.get(uid) is not None:
-            self._work.ask(uid)
-
     def project_changed(self, project_id: str) -> None:
-        """A target of the project came, changed or went."""
-        for export in self._exports.all():
+        """Work on the project's exports: a target of it came, changed or went."""
+        for export in self.all():
             if export.spec.project_id == project_id:
                 self._work.ask(export.metadata.uid)
 
-    async def _deliver(self, uid: str) -> None:
+    async def reconcile(self, export: BackupExport) -> None:
+        """Take the next step of each of the export's deliveries."""
         self._fill()
-        export = self._exports.get(uid)
-        if export is None:
-            self._forget(uid)
-            return
-        seen = self._sightings.observe(export)
+        uid = export.metadata.uid
+        seen = self._cache.observe(export)
         if export.metadata.deletion_timestamp is not None:
-            # The file may have to go, and is not to be sent while it goes.
+            # The file may be removed now, and a delivery must not send it meanwhile.
             for job in unfinished_jobs(seen):
                 await self._writer.delete_job(job)
-            self._forget(uid)
+            self.forget(uid)
             return
-        plans = [
-            await self._advance(seen, kind)
-            for kind, told in conditions_by_kind(export.status).items()
-            if is_pending(told)
-        ]
+        plans = [await self._advance(seen, kind) for kind in pending_by_kind(export.status)]
         await self._write(export, [plan.condition for plan in plans])
         delays = [plan.recheck_after for plan in plans if plan.recheck_after is not None]
         if delays:
             self._work.ask(uid, delay=max(min(delays).total_seconds(), _SHORTEST_DELAY_SECONDS))
 
+    def forget(self, uid: str) -> None:
+        """No delivery of the export is under way any more."""
+        for kind in self._slots:
+            self._paused_until.pop((kind, uid), None)
+            self._leave(kind, uid)
+
     def _fill(self) -> None:
-        """Count everybody who delivers already before anybody else may, after a restart."""
+        """After a restart, count the deliveries under way before another one may begin."""
         if self._is_filled:
             return
         self._is_filled = True
-        for export in self._exports.all():
-            seen = self._sightings.observe(export)
-            for kind, told in conditions_by_kind(export.status).items():
-                if is_pending(told) and _takes_a_slot(seen.delivery_runs[kind].job):
+        for export in self.all():
+            seen = self._cache.observe(export)
+            for kind in pending_by_kind(export.status):
+                if _takes_a_slot(seen.delivery_jobs[kind].job):
                     self._slots[kind].hold(export.metadata.uid, export.spec.project_id)
 
     async def _advance(self, seen: Observation, kind: str) -> DeliveryPlan:
-        """Take the next step, and tell what is to be written of it."""
+        """Take the next step of one delivery.  Returns the plan, whose condition is not written."""
         uid = seen.export.metadata.uid
         plan = decide_delivery(seen, kind)
         if plan.step is DeliveryStep.CREATE and (held := self._held_back(seen, kind, plan)):
             return held
         if plan.step is not DeliveryStep.WAIT or not is_pending(plan.condition):
-            # Targets, Jobs and pods are watched apart: what can't be taken back rests on all three.
-            seen = await look_around(self._reader, seen)
+            # Targets, Jobs and pods come by watches of their own, one before another.  What can't
+            # be undone is decided on all three as the API server has them now.
+            seen = await observe_afresh(self._reader, seen)
             plan = decide_delivery(seen, kind)
         if plan.step is DeliveryStep.CREATE:
             return self._held_back(seen, kind, plan) or await self._create(seen, kind, plan)
-        job = seen.delivery_runs[kind].job
+        job = seen.delivery_jobs[kind].job
         if is_pending(plan.condition) and plan.step is DeliveryStep.WAIT and _takes_a_slot(job):
             self._slots[kind].hold(uid, seen.export.spec.project_id)
         else:
             self._leave(kind, uid)
         if plan.step is DeliveryStep.DELETE and job is not None:
             if plan.pause is not None:
-                self._pauses.begin((kind, uid), plan.pause.total_seconds())
+                self._pause(kind, uid, plan.pause)
             await self._writer.delete_job(job)
         return plan
 
     def _held_back(self, seen: Observation, kind: str, plan: DeliveryPlan) -> DeliveryPlan | None:
-        """The plan for now of a delivery that may not have its Job yet, or None."""
+        """Returns the plan for a delivery that must wait before its Job is made, else None."""
         uid = seen.export.metadata.uid
-        left = max(self._pauses.left((kind, uid)), self._pauses.left((kind, _EVERYBODY)))
-        if left > 0:
+        until = max(self._paused_until.get((kind, paused), 0.0) for paused in (uid, _EVERYBODY))
+        if (left := until - time.monotonic()) > 0:
             self._leave(kind, uid)
             return DeliveryPlan(plan.condition, recheck_after=timedelta(seconds=left))
         if self._slots[kind].take(uid, seen.export.spec.project_id):
             return None
-        # Whoever leaves a slot wakes the next one up; time does what a lost call doesn't.
+        # `_leave` asks for the next export; the recheck is for the case that it never does.
         return DeliveryPlan(plan.condition, recheck_after=plan.recheck_after)
 
     async def _create(self, seen: Observation, kind: str, plan: DeliveryPlan) -> DeliveryPlan:
@@ -192,25 +180,23 @@ class Deliverer:
             if error.status not in (400, 403, 422):
                 raise
             plan = refused_delivery(seen, kind, brief(error))
-            # A quota that is used up refuses the next one, too.
+            # A quota that is used up refuses every other export's Job as well.
             refused = _EVERYBODY if _QUOTA_REFUSES in str(error.body) else uid
-            pause = plan.pause or timedelta()
-            self._pauses.begin((kind, refused), pause.total_seconds())
+            self._pause(kind, refused, plan.pause or timedelta())
             self._leave(kind, uid)
             return plan
         if job.owner_uid != uid:
+            # Another export's Job has the name, so ours was not made: decide on that instead.
             self._leave(kind, uid)
-            runs = {**seen.delivery_runs, kind: TaskRun(job)}
-            return decide_delivery(replace(seen, delivery_runs=runs), kind)
+            jobs = {**seen.delivery_jobs, kind: SideJob(job)}
+            return decide_delivery(replace(seen, delivery_jobs=jobs), kind)
         return plan
 
-    async def _write(self, export: BackupExport, told: Iterable[Condition]) -> None:
+    async def _write(self, export: BackupExport, wanted: Iterable[Condition]) -> None:
         old = export.status
-        conditions = old.conditions
-        for condition in told:
-            conditions = with_condition(conditions, condition)
+        conditions = functools.reduce(with_condition, wanted, old.conditions)
         status = old.model_copy(update={"conditions": conditions})
-        if not any(map(is_pending, conditions_by_kind(status).values())):
+        if not pending_by_kind(status):
             status = status.model_copy(update={"delivery_pending": None})
         patch = merge_patch(old, status)
         if not patch:
@@ -218,17 +204,15 @@ class Deliverer:
         updated = await self._writer.patch_export_status(export, patch)
         if updated is None:
             return
-        self._exports.note_written(updated)
+        self.note_written(updated)
         for kind, condition in settled_between(old, status):
             _logger.info("export %s: %s delivery: %s", export.job_id, kind, condition.reason)
             self._metrics.delivery_finished(kind, condition.reason)
         for event in events_between(old, status):
-            self._poster.post(export, event)
+            self._recorder.record(export, event)
 
-    def _forget(self, uid: str) -> None:
-        for kind in self._slots:
-            self._pauses.forget((kind, uid))
-            self._leave(kind, uid)
+    def _pause(self, kind: str, uid: str, pause: timedelta) -> None:
+        self._paused_until[kind, uid] = time.monotonic() + pause.total_seconds()
 
     def _leave(self, kind: str, uid: str) -> None:
         following = self._slots[kind].leave(uid)
@@ -236,8 +220,8 @@ class Deliverer:
             self._work.ask(following)
 
 
-def _takes_a_slot(job: JobFacts | None) -> bool:
-    """Whether the Job has a pod, or will have one."""
+def _takes_a_slot(job: ObservedJob | None) -> bool:
+    """Returns whether the Job has a pod, or will have one."""
     if job is None or job.complete or job.failure is not None:
         return False
     return not job.suspended and not job.deleting

@@ -1,49 +1,56 @@
-"""What should be done next for one unfinished BackupExport: a pure function of what was seen."""
+"""What to do next for an unfinished BackupExport; pure.
 
+`decide` goes through STEPS, then WITHOUT_JOB or WITH_JOB; the first step that returns a plan
+decides, and the last of either list always does.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import chain
 
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExportStatus
 from backupexport_contract.names import FINALIZER
 from backupexport_contract.reasons import Phase, Reason
-from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY, Artifact
+from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY
 
-from backupexport_operator.cleanup.decision import RemovalStep, removal_step
-from backupexport_operator.export import failure, next_status
+from backupexport_operator.cleanup.decision import CleanupStep, cleanup_step
+from backupexport_operator.export import next_status
+from backupexport_operator.export.failure import job_deleted, job_failure, remembered
 from backupexport_operator.observed.export_files import (
     CLEANUP_PAUSE,
     NODE_GRACE,
     CleanupState,
-    cleanup_outcome,
+    cleanup_result,
     is_at_work,
     is_clean,
     is_overdue,
     is_still_written,
 )
-from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
+from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import Observation
 from backupexport_operator.observed.pod_failure import (
-    Trouble,
+    Failure,
     end_artifact,
-    end_trouble,
-    start_trouble,
-    stuck_trouble,
+    end_failure,
+    start_failure,
+    stuck_failure,
     with_aside,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The status that should be, and what to do beside writing it.
+class ExportPlan:
+    """The status to write, and what to do beside writing it.
 
-    `is_verdict` says that the export has failed or is cancelled, whether or not its status says so
-    already: what leads there must have been read afresh.  `create_cleanup` and `delete_cleanup`
-    name the cleanup's task.
+    `is_failure` says that the export has failed or is cancelled, though its status may not say so
+    yet: what leads there must be read afresh.  `create_cleanup` and `delete_cleanup` are a
+    cleanup's task, `follow_pod` is the name of the pod whose log to read.
     """
 
     status: BackupExportStatus
-    is_verdict: bool = False
+    is_failure: bool = False
     create_job: bool = False
     delete_job: bool = False
     create_cleanup: str | None = None
@@ -55,239 +62,312 @@ class Plan:
     recheck_after: timedelta | None = None
 
 
-# A target that is applied in the same breath as its export may be seen a moment later.
+# Applied with one command, a target may be seen a moment after its export.
 TARGET_GRACE = timedelta(seconds=10)
 
-# The garbage collector takes its time with the Job of an export that was deleted and made anew.
+# The garbage collector takes its time to delete the Job of an earlier export of the name.
 FOREIGN_JOB_GRACE = timedelta(seconds=60)
 FOREIGN_JOB_PATIENCE = timedelta(minutes=10)
-# Pulling an image takes its time; a pod or a Job this old that tells nothing is stuck.
+# To pull an image takes its time; a pod or a Job this old that tells nothing is stuck.
 START_GRACE = timedelta(seconds=120)
-# Where neither tells anything, Events may: not at once, and then not all the time.
+# If a pod tells nothing, its Events may: they are read this late, and this often.
 WARNING_PAUSE = timedelta(seconds=15)
 
-_SUSPENDED = Trouble(
+_SUSPENDED = Failure(
     Reason.TARGET_SUSPENDED,
     "The project's ExportTarget is suspended: the export starts when spec.suspend is false.",
 )
-_CANCELLED = Trouble(Reason.CANCELLED, "The export was cancelled.")
-_FOREIGN_JOB = Trouble(
+_CANCELLED = Failure(Reason.CANCELLED, "The export was cancelled.")
+_FOREIGN_JOB = Failure(
     Reason.INTERNAL,
     "A Job of this export's name belongs to something else: delete that Job, or make a "
     "BackupExport of another name.",
 )
-_LOST_REPORT = Trouble(
+_LOST_REPORT = Failure(
     Reason.INTERNAL,
     "The Job is complete, but its pod is gone with its report and no whole file is on the "
     "volume: start the export again.",
 )
 
 
-def decide(seen: Observation) -> Plan:
-    """The next step; deciding twice on the same observation changes nothing more."""
+def decide(seen: Observation) -> ExportPlan:
+    """Returns the next step; to decide twice on the same observation changes nothing more."""
     if seen.export.phase.is_finished:
-        return Plan(seen.export.status)
+        return ExportPlan(seen.export.status)
     own = _own_job(seen)
     if own is not None and not seen.export.status.job_name:
-        # Made just now, or before a crash: without its name in the status another one would be
-        # made when it is deleted, and nobody would look for what it left.
+        # Made just now, or before a crash.  The status must have its name before it is deleted:
+        # else another one would be made, and nobody would look for what this one left.
         status = next_status.accepted(seen)
         seen = replace(seen, export=seen.export.model_copy(update={"status": status}))
     if own is not None and own.deleting and not is_still_written(seen):
         # Deleted in the foreground it stays for as long as its pod does, on a dead node for ever.
         seen = replace(seen, job=None, lost_job=own)
-    if seen.export.metadata.deletion_timestamp:
-        return _deleted(seen)
-    artifact = _made_artifact(seen)
-    if artifact is not None:
-        # Before anything else: a file that is there is there, whatever happened since.
-        return Plan(
-            next_status.succeeded(seen, artifact),
-            # Whoever makes an export may have put it there; then nothing would take it off.
-            remove_finalizer=seen.export.spec.artifact_policy != "Delete" and _is_held(seen),
-        )
-    if seen.export.spec.cancel:
-        return _cancel(seen)
-    if seen.job is None:
-        return _without_job(seen)
-    if _own_job(seen) is None:
-        return _foreign_job(seen, seen.job)
-    return _with_job(seen, seen.job)
+    job = seen.job
+    further = (
+        (step(seen) for step in WITHOUT_JOB)
+        if job is None
+        else (step(seen, job) for step in WITH_JOB)
+    )
+    plans = chain((step(seen) for step in STEPS), further)
+    return next(plan for plan in plans if plan is not None)
 
 
-def decide_departed(seen: Observation) -> Plan:
-    """What is left to do for an export that was deleted before its end, and that nothing held."""
+def decide_departed(seen: Observation) -> ExportPlan:
+    """Returns what is left to do for an export that is gone before its end."""
     status = seen.export.status
     if is_at_work(seen):
-        return Plan(status, recheck_after=NODE_GRACE)
-    return Plan(status, create_cleanup=None if is_clean(seen) else TASK_TIDY)
+        return ExportPlan(status, recheck_after=NODE_GRACE)
+    return ExportPlan(status, create_cleanup=None if is_clean(seen) else TASK_TIDY)
 
 
-def _made_artifact(seen: Observation) -> Artifact | None:
-    reported = next(filter(None, map(end_artifact, seen.attempts)), None)
-    return reported or cleanup_outcome(seen.tidying, seen.now).artifact
-
-
-def _own_job(seen: Observation) -> JobFacts | None:
-    """The Job, unless it is another's of the same name."""
-    job = seen.job
-    return job if job is not None and job.owner_uid == seen.export.metadata.uid else None
-
-
-def _deleted(seen: Observation) -> Plan:
-    """Deleted while unfinished, and something holds it: our finalizer, or another's."""
+def _deleted(seen: Observation) -> ExportPlan | None:
+    """A finalizer holds the export, ours or another's."""
+    if seen.export.metadata.deletion_timestamp is None:
+        return None
     status = seen.export.status
     if (job := _own_job(seen)) is not None:
-        return Plan(status, delete_job=not job.deleting)
+        return ExportPlan(status, delete_job=not job.deleting)
     if is_still_written(seen):
-        return Plan(status, recheck_after=NODE_GRACE)
+        return ExportPlan(status, recheck_after=NODE_GRACE)
     if not _is_held(seen):
-        return Plan(status)
+        return ExportPlan(status)
     if status.job_name is None and seen.lost_job is None and not seen.attempts:
-        return Plan(status, remove_finalizer=True)
-    task, cleanup = TASK_REMOVE, seen.removal
+        return ExportPlan(status, remove_finalizer=True)
+    task, cleanup = TASK_REMOVE, seen.remove_job
     if seen.export.spec.artifact_policy != "Delete":
-        task, cleanup = TASK_TIDY, seen.tidying
-    step, recheck_after = removal_step(cleanup, seen.now)
-    return Plan(
+        task, cleanup = TASK_TIDY, seen.tidy_job
+    step, recheck_after = cleanup_step(cleanup, seen.now)
+    return ExportPlan(
         status,
-        create_cleanup=task if step is RemovalStep.CREATE else None,
-        delete_cleanup=task if step is RemovalStep.DELETE else None,
-        remove_finalizer=step is RemovalStep.DONE,
+        create_cleanup=task if step is CleanupStep.CREATE else None,
+        delete_cleanup=task if step is CleanupStep.DELETE else None,
+        remove_finalizer=step is CleanupStep.DONE,
         recheck_after=recheck_after,
     )
 
 
-def _cancel(seen: Observation) -> Plan:
+def _succeeded(seen: Observation) -> ExportPlan | None:
+    reported = next(filter(None, map(end_artifact, seen.attempts)), None)
+    artifact = reported or cleanup_result(seen.tidy_job, seen.now).artifact
+    if artifact is None:
+        return None
+    return ExportPlan(
+        next_status.succeeded(seen, artifact),
+        # Its author may have put our finalizer there, and nothing else would take it off.
+        remove_finalizer=seen.export.spec.artifact_policy != "Delete" and _is_held(seen),
+    )
+
+
+def _cancelled(seen: Observation) -> ExportPlan | None:
+    if not seen.export.spec.cancel:
+        return None
     if (job := _own_job(seen)) is not None:
-        return Plan(seen.export.status, delete_job=not job.deleting)
+        return ExportPlan(seen.export.status, delete_job=not job.deleting)
     if not all(is_overdue(pod, seen.now) for pod in seen.pods):
-        # Who is told that it is cancelled finds nothing of it.
-        return Plan(seen.export.status, recheck_after=NODE_GRACE)
+        # The status says Cancelled only when no pod of the export is left.
+        return ExportPlan(seen.export.status, recheck_after=NODE_GRACE)
     return _end(seen, Phase.CANCELLED, _CANCELLED, meanwhile=seen.export.status)
 
 
-def _without_job(seen: Observation) -> Plan:
-    if seen.export.status.job_name:
-        return _fail(seen, _verdict_without_job(seen))
-    if seen.target is None:
-        return _without_target(seen)
-    if seen.target.spec.suspend:
-        return Plan(next_status.waiting(seen, _SUSPENDED))
-    if not seen.turn.may_start:
-        return Plan(next_status.queued(seen, seen.turn.place))
-    needs_finalizer = seen.export.spec.artifact_policy == "Delete" and not _is_held(seen)
-    return Plan(next_status.accepted(seen), create_job=True, add_finalizer=needs_finalizer)
-
-
-def _verdict_without_job(seen: Observation) -> Trouble:
-    fatal = next((t for t in map(end_trouble, seen.attempts) if t and t.is_fatal), None)
+def _job_gone(seen: Observation) -> ExportPlan | None:
+    if not seen.export.status.job_name:
+        return None
+    fatal = next((failure for failure in _attempt_failures(seen) if failure.is_fatal), None)
     if fatal is not None:
-        return fatal
+        return _fail(seen, fatal)
     if seen.lost_job is not None and seen.lost_job.failure is not None:
-        # Cleared away when it was long over, as Kubernetes does by itself after a time.
-        troubles = _attempt_troubles(seen)
-        last = troubles[-1] if troubles else failure.remembered(seen.export.status)
-        return failure.job_failure(seen, seen.lost_job, last)
-    return failure.job_deleted(seen)
+        # Kubernetes deletes a Job some time after its end.
+        return _fail(seen, job_failure(seen, seen.lost_job, _last_failure(seen)))
+    return _fail(seen, job_deleted(seen))
 
 
-def _without_target(seen: Observation) -> Plan:
-    project = seen.export.spec.project_id
-    trouble = Trouble(
-        Reason.TARGET_NOT_FOUND,
-        f"There is no ExportTarget for project {project}: create one, then start the export again.",
-    )
+def _without_target(seen: Observation) -> ExportPlan | None:
+    if seen.target is not None:
+        return None
     age = seen.now - timestamps.from_text(seen.export.metadata.creation_timestamp)
     if age < TARGET_GRACE:
-        return Plan(next_status.waiting(seen, None), recheck_after=TARGET_GRACE - age)
-    return _fail(seen, trouble)
+        return ExportPlan(next_status.waiting(seen, None), recheck_after=TARGET_GRACE - age)
+    project = seen.export.spec.project_id
+    message = (
+        f"There is no ExportTarget for project {project}: create one, then start the export again."
+    )
+    return _fail(seen, Failure(Reason.TARGET_NOT_FOUND, message))
 
 
-def _foreign_job(seen: Observation, job: JobFacts) -> Plan:
+def _target_suspended(seen: Observation) -> ExportPlan | None:
+    if seen.target is None or not seen.target.spec.suspend:
+        return None
+    return ExportPlan(next_status.waiting(seen, _SUSPENDED))
+
+
+def _in_queue(seen: Observation) -> ExportPlan | None:
+    if seen.place_in_queue is None:
+        return None
+    return ExportPlan(next_status.queued(seen, seen.place_in_queue))
+
+
+def _startable(seen: Observation) -> ExportPlan:
+    needs_finalizer = seen.export.spec.artifact_policy == "Delete" and not _is_held(seen)
+    return ExportPlan(next_status.accepted(seen), create_job=True, add_finalizer=needs_finalizer)
+
+
+def _behind_another(seen: Observation, job: ObservedJob) -> ExportPlan | None:
+    if _own_job(seen) is not None:
+        return None
     age = seen.now - timestamps.from_text(seen.export.metadata.creation_timestamp)
     if age < FOREIGN_JOB_GRACE or (job.deleting and age < FOREIGN_JOB_PATIENCE):
         status = next_status.waiting(seen, _FOREIGN_JOB)
-        return Plan(status, recheck_after=timedelta(seconds=2))
-    return Plan(next_status.ended(seen, Phase.FAILED, _FOREIGN_JOB), is_verdict=True)
+        return ExportPlan(status, recheck_after=timedelta(seconds=2))
+    return ExportPlan(next_status.ended(seen, Phase.FAILED, _FOREIGN_JOB), is_failure=True)
 
 
-def _with_job(seen: Observation, job: JobFacts) -> Plan:
-    newest = seen.attempts[-1] if seen.attempts else None
-    troubles = _attempt_troubles(seen)
-    fatal = next((trouble for trouble in troubles if trouble.is_fatal), None)
-    if fatal is not None:
-        return _fail(seen, fatal)
-    last = troubles[-1] if troubles else failure.remembered(seen.export.status)
-    if job.failure is not None:
-        return _fail(seen, failure.job_failure(seen, job, last))
-    if job.complete:
-        return _fail(seen, _LOST_REPORT)
-    if newest is not None and newest.is_running and newest in seen.pods:
-        return Plan(next_status.running(seen, newest), follow_pod=newest.name)
-    cannot_start = start_trouble(newest) if newest in seen.pods and newest else None
-    if cannot_start is not None:
-        return Plan(next_status.waiting(seen, cannot_start))
-    if troubles and not job.suspended:
-        return Plan(next_status.waiting(seen, _tried_again(seen, newest, troubles[-1])))
-    return _not_started(seen, job, newest)
+def _failed_for_good(seen: Observation, _: ObservedJob) -> ExportPlan | None:
+    fatal = next((failure for failure in _attempt_failures(seen) if failure.is_fatal), None)
+    return _fail(seen, fatal) if fatal is not None else None
 
 
-def _tried_again(seen: Observation, newest: PodFacts | None, trouble: Trouble) -> Trouble:
+def _job_failed(seen: Observation, job: ObservedJob) -> ExportPlan | None:
+    if job.failure is None:
+        return None
+    return _fail(seen, job_failure(seen, job, _last_failure(seen)))
+
+
+def _report_lost(seen: Observation, job: ObservedJob) -> ExportPlan | None:
+    return _fail(seen, _LOST_REPORT) if job.complete else None
+
+
+def _running(seen: Observation, _: ObservedJob) -> ExportPlan | None:
+    newest = _newest_pod(seen)
+    if newest is None or not newest.is_running or newest not in seen.pods:
+        return None
+    return ExportPlan(next_status.running(seen, newest), follow_pod=newest.name)
+
+
+def _cannot_start(seen: Observation, _: ObservedJob) -> ExportPlan | None:
+    newest = _newest_pod(seen)
+    failure = start_failure(newest) if newest is not None and newest in seen.pods else None
+    return ExportPlan(next_status.waiting(seen, failure)) if failure is not None else None
+
+
+def _tried_again(seen: Observation, job: ObservedJob) -> ExportPlan | None:
+    failures, newest = _attempt_failures(seen), _newest_pod(seen)
+    if not failures or job.suspended:
+        return None
     if newest is not None and newest.disrupted:
         again = "a disruption, which doesn't count: another pod takes over"
     else:
         used, allowed = next_status.attempts(seen), seen.backoff_limit + 1
         again = f"attempt {used} of {allowed} failed, trying again"
-    return Trouble(trouble.reason, with_aside(trouble.message, again))
+    last = failures[-1]
+    failure = Failure(last.reason, with_aside(last.message, again))
+    return ExportPlan(next_status.waiting(seen, failure))
 
 
-def _attempt_troubles(seen: Observation) -> list[Trouble]:
-    return [trouble for pod in seen.attempts if (trouble := _attempt_trouble(seen, pod))]
+def _job_suspended(seen: Observation, job: ObservedJob) -> ExportPlan | None:
+    if not job.suspended:
+        return None
+    message = f"Job {job.name} is suspended: `kubectl describe job {job.name}` says why."
+    return ExportPlan(next_status.queued(seen, message))
 
 
-def _attempt_trouble(seen: Observation, pod: PodFacts) -> Trouble | None:
-    """Why the attempt made no artifact; a pod that vanished while it worked says so itself."""
-    if pod in seen.pods or pod.has_ended or not pod.node:
-        return end_trouble(pod)
-    return Trouble(Reason.INTERNAL, f"The export's pod {pod.name} was deleted before it was done.")
-
-
-def _not_started(seen: Observation, job: JobFacts, pod: PodFacts | None) -> Plan:
-    if job.suspended:
-        # Kueue's doing, or an administrator's: that one tells on the Job why.
-        message = f"Job {job.name} is suspended: `kubectl describe job {job.name}` says why."
-        return Plan(next_status.queued(seen, message))
+def _not_started(seen: Observation, job: ObservedJob) -> ExportPlan:
+    pod = _newest_pod(seen)
     age = seen.now - timestamps.from_text(pod.created_at if pod else job.created_at)
     wants_warning = age >= WARNING_PAUSE and seen.warning is None
     if seen.warning or (age >= START_GRACE and not wants_warning):
-        stuck = stuck_trouble(job.name, pod, seen.warning)
-        return Plan(next_status.waiting(seen, stuck), recheck_after=WARNING_PAUSE)
-    known = None if pod else failure.remembered(seen.export.status)
-    status = next_status.waiting(seen, known)
-    return Plan(status, wants_warning=wants_warning, recheck_after=WARNING_PAUSE)
+        stuck = stuck_failure(job.name, pod, seen.warning)
+        return ExportPlan(next_status.waiting(seen, stuck), recheck_after=WARNING_PAUSE)
+    status = next_status.waiting(seen, None if pod else remembered(seen.export.status))
+    return ExportPlan(status, wants_warning=wants_warning, recheck_after=WARNING_PAUSE)
 
 
-def _fail(seen: Observation, trouble: Trouble) -> Plan:
-    return _end(seen, Phase.FAILED, trouble, meanwhile=next_status.waiting(seen, trouble))
+STEPS: tuple[Callable[[Observation], ExportPlan | None], ...] = (
+    # Whoever deletes an export doesn't wait for its file.
+    _deleted,
+    # A file that is there is there, whatever has happened since.
+    _succeeded,
+    _cancelled,
+)
+WITHOUT_JOB: tuple[Callable[[Observation], ExportPlan | None], ...] = (
+    # It was made: another one would write the file once more.
+    _job_gone,
+    _without_target,
+    _target_suspended,
+    _in_queue,
+    _startable,
+)
+WITH_JOB: tuple[Callable[[Observation, ObservedJob], ExportPlan | None], ...] = (
+    # Another's Job of the name tells nothing of this export.
+    _behind_another,
+    # The export has failed, though its Job may not have noticed yet.
+    _failed_for_good,
+    _job_failed,
+    # Complete, but `_succeeded` has found neither a report nor a whole file.
+    _report_lost,
+    # The newest pod tells more than the failures of those before it.
+    _running,
+    _cannot_start,
+    _tried_again,
+    # Kueue, or an administrator, holds it back: a Job that waits for its turn is not stuck.
+    _job_suspended,
+    # What is left: a Job without a pod, or a pod that tells nothing.
+    _not_started,
+)
 
 
-def _end(seen: Observation, phase: Phase, trouble: Trouble, meanwhile: BackupExportStatus) -> Plan:
-    """The end without an artifact, once it is known that no partial file is left."""
+def _own_job(seen: Observation) -> ObservedJob | None:
+    """Returns the Job, unless it is another export's of the same name."""
+    job = seen.job
+    return job if job is not None and job.owner_uid == seen.export.metadata.uid else None
+
+
+def _newest_pod(seen: Observation) -> ObservedPod | None:
+    return seen.attempts[-1] if seen.attempts else None
+
+
+def _attempt_failures(seen: Observation) -> list[Failure]:
+    """Returns why attempts made no artifact, the oldest first."""
+    return [failure for pod in seen.attempts if (failure := _attempt_failure(seen, pod))]
+
+
+def _attempt_failure(seen: Observation, pod: ObservedPod) -> Failure | None:
+    if pod in seen.pods or pod.has_ended or not pod.node:
+        return end_failure(pod)
+    # It vanished while it worked.
+    return Failure(Reason.INTERNAL, f"The export's pod {pod.name} was deleted before it was done.")
+
+
+def _last_failure(seen: Observation) -> Failure | None:
+    failures = _attempt_failures(seen)
+    return failures[-1] if failures else remembered(seen.export.status)
+
+
+def _fail(seen: Observation, failure: Failure) -> ExportPlan:
+    return _end(seen, Phase.FAILED, failure, meanwhile=next_status.waiting(seen, failure))
+
+
+def _end(
+    seen: Observation, phase: Phase, failure: Failure, meanwhile: BackupExportStatus
+) -> ExportPlan:
+    """Returns a plan for the end without an artifact, once no partial file can be left.
+
+    `meanwhile` is the status until then.
+    """
     if is_still_written(seen):
-        return Plan(meanwhile, is_verdict=True, recheck_after=NODE_GRACE)
+        return ExportPlan(meanwhile, is_failure=True, recheck_after=NODE_GRACE)
     if not is_clean(seen):
-        tidied = cleanup_outcome(seen.tidying, seen.now).state
+        tidied = cleanup_result(seen.tidy_job, seen.now).state
         if tidied is CleanupState.MISSING:
-            return Plan(meanwhile, is_verdict=True, create_cleanup=TASK_TIDY)
+            return ExportPlan(meanwhile, is_failure=True, create_cleanup=TASK_TIDY)
         if tidied is CleanupState.LOST:
-            return Plan(meanwhile, is_verdict=True, delete_cleanup=TASK_TIDY)
+            return ExportPlan(meanwhile, is_failure=True, delete_cleanup=TASK_TIDY)
         if tidied is CleanupState.UNDER_WAY:
-            return Plan(meanwhile, is_verdict=True, recheck_after=CLEANUP_PAUSE)
-        # Done, or failed for good: what it could not remove, the project's next export does.
-    return Plan(
-        next_status.ended(seen, phase, trouble),
-        is_verdict=True,
+            return ExportPlan(meanwhile, is_failure=True, recheck_after=CLEANUP_PAUSE)
+        # Done, or failed for good: the project's next export removes what is left.
+    return ExportPlan(
+        next_status.ended(seen, phase, failure),
+        is_failure=True,
         remove_finalizer=_is_held(seen),
     )
 

@@ -1,35 +1,35 @@
-"""Why an export ended without an artifact, with what went before it."""
+"""Why an export has failed whose Job failed or is gone, with what its attempts said before."""
 
 from backupexport_contract.backup_export import BackupExportStatus
 from backupexport_contract.readable import readable_size
 from backupexport_contract.reasons import ExitCode, Reason
 
-from backupexport_operator.observed.jobs_and_pods import JobFacts
+from backupexport_operator.observed.jobs_and_pods import ObservedJob
 from backupexport_operator.observed.observation import Observation
-from backupexport_operator.observed.pod_failure import Trouble, end_trouble, with_aside
+from backupexport_operator.observed.pod_failure import Failure, end_failure, with_aside
 
 
-def job_deleted(seen: Observation) -> Trouble:
-    """The Job is gone, and no artifact was made."""
+def job_deleted(seen: Observation) -> Failure:
+    """Returns the failure of an export whose Job is gone and made no artifact."""
     by = "" if seen.lost_job else ", or cleared away while no operator ran,"
     message = f"The export's Job was deleted{by} before it was done: start the export again."
-    # Being stopped is what the deletion did to it.
-    before = (end_trouble(p) for p in seen.attempts if p.exit_code != ExitCode.INTERRUPTED)
+    # The deletion itself stopped the runner, which then ends with INTERRUPTED.
+    before = (end_failure(p) for p in seen.attempts if p.exit_code != ExitCode.INTERRUPTED)
     last = next(filter(None, before), None)
-    return _with_history(seen, Trouble(Reason.JOB_DELETED, message), last)
+    return _with_history(seen, Failure(Reason.JOB_DELETED, message), last)
 
 
-def job_failure(seen: Observation, job: JobFacts, last: Trouble | None) -> Trouble:
-    """The Job has failed; `last` is what its last attempt said."""
+def job_failure(seen: Observation, job: ObservedJob, last: Failure | None) -> Failure:
+    """Returns the failure of an export whose Job has failed; `last` is its last attempt's."""
     if job.failure == "DeadlineExceeded":
         message = (
             f"The export took longer than activeDeadlineSeconds, {_done_so_far(seen)}: raise it "
             "on the BackupExport or the ExportTarget."
         )
-        return _with_history(seen, Trouble(Reason.DEADLINE_EXCEEDED, message), last)
+        return _with_history(seen, Failure(Reason.DEADLINE_EXCEEDED, message), last)
     if last is not None:
         return last
-    return Trouble(
+    return Failure(
         Reason.INTERNAL,
         f"The export's Job failed ({job.failure}): {job.failure_message}".strip(),
     )
@@ -45,20 +45,20 @@ def _done_so_far(seen: Observation) -> str:
     return f"and had dumped {dumped} of about {estimated}"
 
 
-def _with_history(seen: Observation, trouble: Trouble, last: Trouble | None) -> Trouble:
-    """`trouble` with what went before it; told once, it stays as it was told."""
+def _with_history(seen: Observation, failure: Failure, last: Failure | None) -> Failure:
+    """Returns `failure` with what went before it, or as the status has it already."""
     known = remembered(seen.export.status)
-    if known is not None and known.reason == trouble.reason:
+    if known is not None and known.reason == failure.reason:
         return known
     last = last or known
-    if last is None or last.reason == trouble.reason:
-        return trouble
+    if last is None or last.reason == failure.reason:
+        return failure
     history = f"before that: {last.message.rstrip('.')}"
-    return Trouble(trouble.reason, with_aside(trouble.message, history))
+    return Failure(failure.reason, with_aside(failure.message, history))
 
 
-def remembered(status: BackupExportStatus) -> Trouble | None:
-    """What the status says already."""
+def remembered(status: BackupExportStatus) -> Failure | None:
+    """Returns the failure that the status tells of."""
     if status.reason is None:
         return None
-    return Trouble(status.reason, status.message or "")
+    return Failure(status.reason, status.message or "")

@@ -1,9 +1,10 @@
-"""The statuses that decisions lead to: waiting, running, succeeded, or ended otherwise."""
+"""The statuses that a decision may lead to; pure."""
 
+import functools
 from datetime import timedelta
 from typing import Any
 
-from backupexport_contract import names, timestamps
+from backupexport_contract import timestamps
 from backupexport_contract.backup_export import ArtifactStatus, BackupExportStatus, ProgressStatus
 from backupexport_contract.deliveries import is_pending
 from backupexport_contract.kubernetes_model import Condition
@@ -12,39 +13,39 @@ from backupexport_contract.runner_protocol import Artifact, Progress
 
 from backupexport_operator.delivery.choice import first_conditions
 from backupexport_operator.manifests.status import condition_now, with_condition
-from backupexport_operator.observed.jobs_and_pods import PodFacts
+from backupexport_operator.observed.jobs_and_pods import ObservedPod
 from backupexport_operator.observed.observation import Observation
-from backupexport_operator.observed.pod_failure import Trouble, end_artifact
+from backupexport_operator.observed.pod_failure import Failure, end_artifact
 
 
-def waiting(seen: Observation, trouble: Trouble | None) -> BackupExportStatus:
-    """Not running now: Pending at first, but never back from Running."""
+def waiting(seen: Observation, failure: Failure | None) -> BackupExportStatus:
+    """Returns the status of an export that waits: the phase stays, Pending at first."""
     return _next(
         seen,
         phase=seen.export.phase,
-        reason=trouble.reason if trouble else None,
-        message=trouble.message if trouble else None,
+        reason=failure.reason if failure else None,
+        message=failure.message if failure else None,
         attempts=attempts(seen),
     )
 
 
 def queued(seen: Observation, place: str) -> BackupExportStatus:
-    """Waiting for a turn, ours or Kueue's: a message and no reason, because nothing is wrong."""
+    """Returns the status in our queue or Kueue's: no reason, because nothing is wrong."""
     return _next(seen, phase=seen.export.phase, reason=None, message=place)
 
 
 def refused(seen: Observation, why: str) -> BackupExportStatus:
-    """The API server will not have the Job, for now."""
+    """Returns the status of an export whose Job the API server refuses for now."""
     message = (
         "The Job can't be created: ask the cluster's administrators, the operator goes on trying "
         f"({why})."
     )
-    return waiting(seen, Trouble(Reason.INTERNAL, message))
+    return waiting(seen, Failure(Reason.INTERNAL, message))
 
 
 def accepted(seen: Observation) -> BackupExportStatus:
-    """A Job carries the export out."""
-    name = names.job_name(seen.export.metadata.name)
+    """Returns the status of an export that has a Job."""
+    name = seen.job_name
     status = waiting(seen, None)
     condition = condition_now(
         seen, "Accepted", "True", "Accepted", f"Job {name} carries the export out."
@@ -54,8 +55,8 @@ def accepted(seen: Observation) -> BackupExportStatus:
     )
 
 
-def running(seen: Observation, pod: PodFacts) -> BackupExportStatus:
-    """The runner's container runs."""
+def running(seen: Observation, pod: ObservedPod) -> BackupExportStatus:
+    """Returns the status of an export whose runner runs in `pod`."""
     status = seen.export.status
     return _next(
         seen,
@@ -69,7 +70,7 @@ def running(seen: Observation, pod: PodFacts) -> BackupExportStatus:
 
 
 def succeeded(seen: Observation, artifact: Artifact) -> BackupExportStatus:
-    """The artifact is whole under its final name."""
+    """Returns the status of an export whose file is whole under its final name."""
     pod = next((pod for pod in seen.attempts if end_artifact(pod) is not None), None)
     complete = condition_now(
         seen, "Complete", "True", "Succeeded", "The file is whole under its final name."
@@ -90,16 +91,16 @@ def succeeded(seen: Observation, artifact: Artifact) -> BackupExportStatus:
     )
 
 
-def ended(seen: Observation, phase: Phase, trouble: Trouble) -> BackupExportStatus:
-    """Failed or cancelled, and why."""
+def ended(seen: Observation, phase: Phase, failure: Failure) -> BackupExportStatus:
+    """Returns the status of an export that has failed or is cancelled."""
     started = min((pod.started_at for pod in seen.attempts if pod.started_at), default=None)
-    failed = condition_now(seen, "Failed", "True", trouble.reason, trouble.message)
+    failed = condition_now(seen, "Failed", "True", failure.reason, failure.message)
     completed_at = timestamps.to_text(seen.now)
     return _next(
         seen,
         phase=phase,
-        reason=trouble.reason,
-        message=trouble.message,
+        reason=failure.reason,
+        message=failure.message,
         start_time=seen.export.status.start_time or _text(started),
         completion_time=completed_at,
         attempts=attempts(seen),
@@ -110,28 +111,26 @@ def ended(seen: Observation, phase: Phase, trouble: Trouble) -> BackupExportStat
 def _afterwards(
     seen: Observation, phase: Phase, ending: Condition, completed_at: str
 ) -> dict[str, Any]:
-    """What is left to do once the export has ended; see `disposal` and `delivery_decision`."""
+    """Returns the fields that tell what `cleanup` and `delivery` have to do from now on."""
     spec, target = seen.export.spec, seen.target
     seconds = (
         spec.retention_seconds
         or (target.spec.retention_seconds if target else None)
         or seen.retention_seconds
     )
-    expires = (
-        timestamps.to_text(timestamps.from_text(completed_at) + timedelta(seconds=seconds))
-        if seconds
-        else None
-    )
+    expires = None
+    if seconds:
+        ended_at = timestamps.from_text(completed_at)
+        expires = timestamps.to_text(ended_at + timedelta(seconds=seconds))
     goes_with_it = phase is Phase.SUCCEEDED and spec.artifact_policy == "Delete"
     deliveries = first_conditions(seen, phase)
-    conditions = seen.export.status.conditions
-    for condition in (ending, *deliveries):
-        conditions = with_condition(conditions, condition)
     return {
         "expiration_time": expires,
         "disposal_pending": (expires is not None or goes_with_it) or None,
         "delivery_pending": any(map(is_pending, deliveries)) or None,
-        "conditions": conditions,
+        "conditions": functools.reduce(
+            with_condition, (ending, *deliveries), seen.export.status.conditions
+        ),
     }
 
 
@@ -141,9 +140,9 @@ def _next(seen: Observation, **changes: object) -> BackupExportStatus:
 
 
 def attempts(seen: Observation) -> int:
-    """Attempts that started and that no disruption ended.
+    """Returns how many attempts have started, without those that a disruption ended.
 
-    Pods may be gone by now, so the number never falls.
+    The number never falls, though pods may be gone.
     """
     started = sum(1 for pod in seen.attempts if pod.started_at and not pod.disrupted)
     failed = seen.job.failed_pods if seen.job else 0

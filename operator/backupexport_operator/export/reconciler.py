@@ -1,8 +1,7 @@
-"""Observe, decide, apply, for one unfinished BackupExport at a time."""
+"""Brings unfinished BackupExports to their end: observe, decide, apply, one export at a time."""
 
 import contextlib
 import logging
-from collections.abc import Iterable
 from dataclasses import replace
 
 from backupexport_contract import names, timestamps
@@ -10,23 +9,23 @@ from backupexport_contract.backup_export import BackupExport, BackupExportStatus
 from backupexport_contract.runner_protocol import TASK_TIDY, Progress
 from kubernetes.aio.client.exceptions import ApiException
 
-from backupexport_operator.cleanup.jobs import Cleaner, CleanupRefusedError
+from backupexport_operator.cleanup.jobs import CleanupJobs, CleanupRefusedError
 from backupexport_operator.export import next_status
-from backupexport_operator.export.decision import Plan, decide, decide_departed
-from backupexport_operator.export.start_queue import StartQueue, Turns
+from backupexport_operator.export.decision import ExportPlan, decide, decide_departed
+from backupexport_operator.export.start_queue import QueueSync, StartQueue
 from backupexport_operator.kube.client import SERVER_AWAY, brief
-from backupexport_operator.kube.event_recorder import EventPoster
-from backupexport_operator.kube.pod_logs import LogFollower
-from backupexport_operator.kube.reader import ClusterReader, look_around
-from backupexport_operator.kube.work_queue import KeyedTasks
+from backupexport_operator.kube.event_recorder import EventRecorder
+from backupexport_operator.kube.pod_logs import PodLogs
+from backupexport_operator.kube.reader import ClusterReader, observe_afresh
+from backupexport_operator.kube.work_queue import WorkQueue
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.events import events_between
 from backupexport_operator.manifests.export_job import job_manifest
 from backupexport_operator.manifests.pod import RunnerDefaults
 from backupexport_operator.manifests.status import merge_patch, settled_between
-from backupexport_operator.observed.export_cache import Sightings
-from backupexport_operator.observed.jobs_and_pods import JobFacts
-from backupexport_operator.observed.observation import Observation, Snapshot, TaskRun
+from backupexport_operator.observed.export_cache import ExportCache
+from backupexport_operator.observed.jobs_and_pods import ObservedJob
+from backupexport_operator.observed.observation import Observation, SideJob, Snapshot
 from backupexport_operator.telemetry.metrics import OperatorMetrics
 
 _logger = logging.getLogger(__name__)
@@ -34,72 +33,73 @@ _logger = logging.getLogger(__name__)
 PARALLEL_RECONCILES = 32
 
 
-class Reconciler:
+class ExportReconciler:
     """Brings every unfinished BackupExport to its next step."""
 
     def __init__(
         self,
-        sightings: Sightings,
+        cache: ExportCache,
         reader: ClusterReader,
         writer: ClusterWriter,
-        cleaner: Cleaner,
-        poster: EventPoster,
-        follower: LogFollower,
+        cleanup_jobs: CleanupJobs,
+        recorder: EventRecorder,
+        pod_logs: PodLogs,
         defaults: RunnerDefaults,
         queue: StartQueue,
         metrics: OperatorMetrics,
     ) -> None:
-        self._sightings = sightings
+        self._cache = cache
         self._reader = reader
         self._writer = writer
-        self._cleaner = cleaner
-        self._poster = poster
-        self._follower = follower
+        self._cleanup_jobs = cleanup_jobs
+        self._recorder = recorder
+        self._pod_logs = pod_logs
         self._defaults = defaults
-        self._turns = Turns(sightings, queue, self._ask_all)
         self._metrics = metrics
-        # What is read afresh at its next turn, and the exports deleted before their end.
+        # The uids of which the watches may have missed something, and the exports that kopf's watch
+        # no longer shows.
         self._doubted: set[str] = set()
         self._departed: dict[str, BackupExport] = {}
-        self.exports: KeyedTasks[str] = KeyedTasks(
+        self.queue: WorkQueue[str] = WorkQueue(
             self._reconcile,
             PARALLEL_RECONCILES,
             (*SERVER_AWAY, CleanupRefusedError),
             brief,
             metrics.reconciled,
-            sightings.is_new,
+            cache.is_new,
         )
+        self._queue_sync = QueueSync(cache, queue, self.queue.ask)
 
     def resync(self, snapshot: Snapshot) -> None:
-        """Ask for everything that is unfinished; what the watches missed is read afresh."""
-        self._doubted |= self._sightings.compare(snapshot)
-        for uid in self._sightings.uids():
-            self.exports.ask(uid)
+        """Work on all unfinished exports, and read those afresh that a watch may have missed."""
+        self._doubted |= self._cache.compare(snapshot)
+        for uid in self._cache.uids():
+            self.queue.ask(uid)
 
     def project_changed(self, project_id: str) -> None:
-        """A target of the project came, changed or went: its waiting exports may go on."""
-        for uid in self._sightings.uids():
-            export = self._sightings.export(uid)
+        """Work on the project's exports: a target of it came, changed or went."""
+        for uid in self._cache.uids():
+            export = self._cache.export(uid)
             if export is not None and export.spec.project_id == project_id:
-                self.exports.ask(uid)
+                self.queue.ask(uid)
 
     def departed(self, export: BackupExport) -> None:
-        """The watch of unfinished exports lost sight of this one: it has ended or was deleted."""
+        """The watch of unfinished exports shows this one no more: it has ended or is gone."""
         self._departed[export.metadata.uid] = export
-        self.exports.ask(export.metadata.uid)
+        self.queue.ask(export.metadata.uid)
 
     def told_progress(self, uid: str, progress: Progress) -> None:
-        """A runner's log told how far it is."""
-        delay = self._sightings.note_progress(uid, progress)
+        """Take what a runner's log tells of its progress."""
+        delay = self._cache.note_progress(uid, progress)
         if delay is not None:
-            self.exports.ask(uid, delay=delay)
+            self.queue.ask(uid, delay=delay)
 
     async def stop(self) -> None:
-        """Stop working; what was under way is picked up by the next process."""
-        await self.exports.stop()
+        """Stop working; the next process goes on with what was under way."""
+        await self.queue.stop()
 
     async def _reconcile(self, uid: str) -> None:
-        export = self._sightings.export(uid)
+        export = self._cache.export(uid)
         departed = self._departed.get(uid)
         if departed is not None and not (export and export.phase.is_finished):
             await self._after_departure(departed)
@@ -107,11 +107,12 @@ class Reconciler:
         if departed is not None or export is None:
             self._forget(uid)
             return
-        seen = self._turns.with_turn(self._sightings.observe(export))
+        seen = self._queue_sync.with_place(self._cache.observe(export))
         plan = decide(seen)
-        # Watches of different kinds run apart: a Job's end may be seen before its pod's.  Success
-        # rests on a report that only a finished runner writes, so that needs no second look.
-        if uid in self._doubted or plan.is_verdict:
+        # Each kind has a watch of its own, so a Job's end may be seen before its pod's.  A failure
+        # is decided on what the API server has now; a success needs no second look, because only a
+        # runner that has finished writes a report.
+        if uid in self._doubted or plan.is_failure:
             fresh = await self._look_again(seen)
             if fresh is None:
                 self._doubted.discard(uid)
@@ -120,92 +121,88 @@ class Reconciler:
             if fresh.export.phase.is_finished:
                 self._forget(uid)
                 return
-            self._sightings.note_written(fresh.export)
-            if self._sightings.agrees_with(fresh):
+            self._cache.note_written(fresh.export)
+            if self._cache.agrees_with(fresh):
                 self._doubted.discard(uid)
-            seen = self._turns.with_turn(fresh)
+            seen = self._queue_sync.with_place(fresh)
             plan = decide(seen)
         if plan.wants_warning:
-            seen = replace(seen, warning=await self._warning(seen))
+            about = ("Pod", seen.attempts[-1].name) if seen.attempts else ("Job", seen.job_name)
+            seen = replace(seen, warning=await self._reader.newest_warning(*about))
             plan = decide(seen)
         await self._apply(seen, plan)
-
-    async def _warning(self, seen: Observation) -> str:
-        if seen.attempts:
-            return await self._reader.newest_warning("Pod", seen.attempts[-1].name)
-        job_name = names.job_name(seen.export.metadata.name)
-        return await self._reader.newest_warning("Job", job_name)
 
     async def _look_again(self, seen: Observation) -> Observation | None:
         export = await self._reader.read_export(seen.export.metadata.name)
         if export is None or export.metadata.uid != seen.export.metadata.uid:
             return None
-        return await look_around(self._reader, replace(seen, export=export))
+        return await observe_afresh(self._reader, replace(seen, export=export))
 
-    async def _apply(self, seen: Observation, plan: Plan) -> None:
+    async def _apply(self, seen: Observation, plan: ExportPlan) -> None:
         export: BackupExport | None = seen.export
         uid, old = seen.export.metadata.uid, seen.export.status
         if plan.create_job:
             await self._start(seen, plan)
             return
         if plan.remove_finalizer:
-            export = await self._cleaner.release(seen.export)
+            export = await self._cleanup_jobs.release_finalizer(seen.export)
         if export is not None:
             await self._write_status(export, old, plan.status)
         if plan.delete_job and seen.job is not None:
             await self._writer.delete_job(seen.job)
         if plan.follow_pod is not None:
-            self._follower.follow(uid, plan.follow_pod)
+            self._pod_logs.follow(uid, plan.follow_pod)
         else:
-            self._follower.forget(uid)
+            self._pod_logs.forget(uid)
         if plan.recheck_after is not None:
-            self.exports.ask(uid, delay=plan.recheck_after.total_seconds())
+            self.queue.ask(uid, delay=plan.recheck_after.total_seconds())
         await self._clean(seen, plan)
 
-    async def _start(self, seen: Observation, plan: Plan) -> None:
-        """Make the Job, held by our finalizer if need be.
+    async def _start(self, seen: Observation, plan: ExportPlan) -> None:
+        """Create the Job, after our finalizer is on the export if it needs that.
 
-        The status follows in a run of its own, behind the Jobs of those that come meanwhile.
+        The status is written in a run of its own, after the Jobs of exports that come meanwhile.
         """
         uid = seen.export.metadata.uid
-        self._turns.start(seen.export)
+        self._queue_sync.start(seen.export)
         if plan.add_finalizer:
             holding = [*seen.export.metadata.finalizers, names.FINALIZER]
             export = await self._writer.patch_finalizers(seen.export, holding)
             if export is None:
                 return
-            self._sightings.note_written(export)
+            self._cache.note_written(export)
             seen = replace(seen, export=export)
         job = await self._create_job(seen)
         if job.owner_uid != uid:
             # Another's Job has the name, so ours was not made: decide on that instead.
-            self._turns.leave(uid)
+            self._queue_sync.leave(uid)
             await self._apply(seen, decide(replace(seen, job=job)))
             return
         self._metrics.job_created(seen.export.age(timestamps.now()))
-        self._sightings.note_made_job(uid, job)
-        self.exports.ask(uid)
+        self._cache.note_made_job(uid, job)
+        self.queue.ask(uid)
 
-    async def _clean(self, seen: Observation, plan: Plan) -> None:
+    async def _clean(self, seen: Observation, plan: ExportPlan) -> None:
         if plan.delete_cleanup is not None:
-            is_tidying = plan.delete_cleanup == TASK_TIDY
-            await self._cleaner.delete(seen.tidying if is_tidying else seen.removal)
+            cleanup = seen.tidy_job if plan.delete_cleanup == TASK_TIDY else seen.remove_job
+            if cleanup.job is not None:
+                await self._writer.delete_job(cleanup.job)
         if plan.create_cleanup is None:
             return
         try:
-            await self._cleaner.create(seen.export, plan.create_cleanup)
+            await self._cleanup_jobs.create(seen.export, plan.create_cleanup)
         except CleanupRefusedError as refusal:
-            newest = self._sightings.export(seen.export.metadata.uid) or seen.export
+            newest = self._cache.export(seen.export.metadata.uid) or seen.export
             seen = replace(seen, export=newest)
             if plan.create_cleanup == TASK_TIDY:
-                seen = replace(seen, tidying=TaskRun(refusal.as_failed_job))
+                seen = replace(seen, tidy_job=SideJob(refusal.as_failed_job))
                 await self._apply(seen, decide(seen))
             elif refusal.namespace_is_ending:
-                await self._cleaner.release(newest)
+                await self._cleanup_jobs.release_finalizer(newest)
             else:
                 raise
 
-    async def _create_job(self, seen: Observation) -> JobFacts:
+    async def _create_job(self, seen: Observation) -> ObservedJob:
         if seen.target is None:
             raise AssertionError("a Job is planned only for an export with a target")
         manifest = job_manifest(seen.export, seen.target, self._defaults)
@@ -213,10 +210,8 @@ class Reconciler:
             return await self._writer.create_job(manifest)
         except ApiException as error:
             uid = seen.export.metadata.uid
-            if error.status in (400, 422):
-                self._turns.leave(uid)
-            else:
-                self._turns.step_back(uid)
+            # Of these two the fault is this export's own, so the next one may start.
+            self._queue_sync.leave(uid, wake_next=error.status in (400, 422))
             if error.status in (400, 403, 422):
                 refused = next_status.refused(seen, brief(error))
                 await self._write_status(seen.export, seen.export.status, refused)
@@ -231,7 +226,7 @@ class Reconciler:
         updated = await self._writer.patch_export_status(export, patch)
         if updated is None:
             return
-        self._sightings.note_written(updated)
+        self._cache.note_written(updated)
         if status.phase != old.phase:
             _logger.info(
                 "export %s of project %s: %s%s",
@@ -241,40 +236,36 @@ class Reconciler:
                 f" ({status.reason}: {status.message})" if status.reason else "",
             )
         if updated.phase.is_finished:
-            self._turns.leave(export.metadata.uid)
+            self._queue_sync.leave(export.metadata.uid)
             if not old.phase or not old.phase.is_finished:
                 _count_end(self._metrics, updated)
                 for kind, condition in settled_between(old, status):
                     self._metrics.delivery_finished(kind, condition.reason)
         for event in events_between(old, status):
-            self._poster.post(export, event)
+            self._recorder.record(export, event)
 
     async def _after_departure(self, export: BackupExport) -> None:
-        """An export that went before its end leaves nothing behind."""
+        """Clean up after an export that is gone before its end."""
         uid = export.metadata.uid
         there = await self._reader.read_export(export.metadata.name)
         if there is None or there.metadata.uid != uid:
-            plan = decide_departed(self._sightings.observe(export))
+            plan = decide_departed(self._cache.observe(export))
             if plan.recheck_after is not None:
-                self.exports.ask(uid, delay=plan.recheck_after.total_seconds())
+                self.queue.ask(uid, delay=plan.recheck_after.total_seconds())
                 return
             if plan.create_cleanup is not None:
-                # Refused for good, it is left to the project's next export.
+                # If it is refused for good, the project's next export cleans up.
                 with contextlib.suppress(CleanupRefusedError):
-                    await self._cleaner.create(export, plan.create_cleanup, is_owned=False)
-            self._sightings.note_gone(uid)
+                    await self._cleanup_jobs.create(export, plan.create_cleanup, is_owned=False)
+            self._cache.note_gone(uid)
         self._forget(uid)
 
     def _forget(self, uid: str) -> None:
         self._departed.pop(uid, None)
-        self._follower.forget(uid)
-        self._sightings.forget(uid)
+        self._pod_logs.forget(uid)
+        self._cache.forget(uid)
         self._doubted.discard(uid)
-        self._turns.leave(uid)
-
-    def _ask_all(self, uids: Iterable[str]) -> None:
-        for uid in uids:
-            self.exports.ask(uid)
+        self._queue_sync.leave(uid)
 
 
 def _count_end(metrics: OperatorMetrics, export: BackupExport) -> None:

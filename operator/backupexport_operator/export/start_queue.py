@@ -1,30 +1,30 @@
-"""Who may start next: limits for each project and for all, first come first served.
+"""Which export may start next, within the limits of its project and of the operator.
 
 Within a project the oldest export goes first.  Between projects the one with the fewest running
-goes first, and of equals the one whose next export waits longest: a project with a thousand
-exports never keeps another's first one waiting longer than a slot takes to come free.
+goes first, and of equals the one whose next export waits longest.  So a project with a thousand
+exports delays another project's first one only until any slot is free.
 
-It holds no truth of its own: all of it follows from the exports it has been told of.
+The queue is no source of truth: QueueSync fills it from what is seen of the exports.
 """
 
 import heapq
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from backupexport_contract.backup_export import BackupExport
 
-from backupexport_operator.observed.export_cache import Sightings
+from backupexport_operator.observed.export_cache import ExportCache
 from backupexport_operator.observed.export_files import is_at_work
-from backupexport_operator.observed.observation import Observation, Turn
+from backupexport_operator.observed.observation import Observation
 
-# When it came: creationTimestamp first, which nobody can forge, and at last its uid.
+# (creationTimestamp, which nobody can forge; the finer `created_at`; uid): what sorts exports.
 Arrival = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How many wait before an export, and all of it in words."""
+    """How many exports wait before one, and a sentence that says so."""
 
     before: int
     words: str
@@ -38,7 +38,7 @@ class _Project:
 
 
 class StartQueue:
-    """The exports that wait and those that have a Job; `limit` is for all projects, 0 for none."""
+    """The exports that wait and those that have a Job, at most `limit` in all; 0 for no limit."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -46,16 +46,19 @@ class StartQueue:
         self._project_of: dict[str, str] = {}
         self._arrival_of: dict[str, Arrival] = {}
         self._active = 0
-        # Who may start, until anything changes: a resync asks for everybody.
+        # Kept until anything changes, because a resync asks for every export.
         self._next_ones: frozenset[str] | None = None
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """How many exports wait."""
         return len(self._arrival_of)
 
     def wait(self, uid: str, project_id: str, limit: int, arrival: Arrival) -> bool:
-        """Put the export in the queue; its project runs at most `limit`.  Whether it may start."""
+        """Put the export into the queue of its project, of which at most `limit` may run.
+
+        Returns whether it may start.
+        """
         project = self._projects.get(project_id)
         if (
             project is None
@@ -70,7 +73,7 @@ class StartQueue:
         return uid in self._next()
 
     def place(self, uid: str) -> Place:
-        """The place of an export that waits."""
+        """Returns the place of an export that waits."""
         project, arrival = self._projects[self._project_of[uid]], self._arrival_of[uid]
         before = bisect_left(project.waiting, arrival)
         if len(project.active) + before >= project.limit:
@@ -81,14 +84,14 @@ class StartQueue:
         return Place(before, _words(self._active, running, before))
 
     def start(self, uid: str, project_id: str) -> None:
-        """The export has a Job, or is about to."""
+        """Count the export as running: it has a Job, or is about to."""
         project = self._projects.get(project_id)
         if project is None or uid not in project.active:
             self._enter(uid, project_id).active.add(uid)
             self._active += 1
 
     def leave(self, uid: str) -> list[str]:
-        """The export has ended or is gone, or can't start for now; who may start instead."""
+        """Take the export out.  Returns the uids of those that may start now."""
         if uid not in self._project_of:
             return []
         self._remove(uid)
@@ -122,26 +125,22 @@ class StartQueue:
         return self._next_ones
 
     def _first(self, free: int) -> Iterator[str]:
-        """Who gets the next `free` slots, in order."""
+        """Yields the uids of the exports that get the next `free` slots, in order."""
         heap: list[tuple[int, Arrival, int, str]] = []
-        for project_id, project in self._projects.items():
-            self._push(heap, project_id, project, 0)
+
+        def push(project_id: str, position: int) -> None:
+            project = self._projects[project_id]
+            running = len(project.active) + position
+            if running < project.limit and position < len(project.waiting):
+                heapq.heappush(heap, (running, project.waiting[position], position, project_id))
+
+        for project_id in self._projects:
+            push(project_id, 0)
         while heap and free > 0:
             _, arrival, position, project_id = heapq.heappop(heap)
             yield arrival[-1]
             free -= 1
-            self._push(heap, project_id, self._projects[project_id], position + 1)
-
-    def _push(
-        self,
-        heap: list[tuple[int, Arrival, int, str]],
-        project_id: str,
-        project: _Project,
-        position: int,
-    ) -> None:
-        running = len(project.active) + position
-        if running < project.limit and position < len(project.waiting):
-            heapq.heappush(heap, (running, project.waiting[position], position, project_id))
+            push(project_id, position + 1)
 
 
 def _words(active: int, running: str, before: int) -> str:
@@ -152,27 +151,22 @@ def _count(number: int) -> str:
     return "1 export" if number == 1 else f"{number or 'no'} exports"
 
 
-class Turns:
-    """`ask_all` gets the exports that may start because another has left."""
+class QueueSync:
+    """Keeps the queue in step with what is seen; `ask` gets the uids of exports that may start."""
 
-    def __init__(
-        self,
-        sightings: Sightings,
-        queue: StartQueue,
-        ask_all: Callable[[Iterable[str]], None],
-    ) -> None:
-        self._sightings = sightings
+    def __init__(self, cache: ExportCache, queue: StartQueue, ask: Callable[[str], None]) -> None:
+        self._cache = cache
         self._queue = queue
-        self._ask_all = ask_all
+        self._ask = ask
         self._is_filled = False
-        # How many waited before each when that was told.
+        # By uid, how many exports came first when a status told so.
         self._told: dict[str, int] = {}
 
-    def with_turn(self, seen: Observation) -> Observation:
-        """`seen`, and whether it is the export's turn.
+    def with_place(self, seen: Observation) -> Observation:
+        """Returns `seen` with the export's place in the queue, unless it may start.
 
-        Its place is told when it comes and when it has halved: not each time that one before it
-        goes, which would be a write for each of a thousand.
+        The words change when the export comes and when half of those before it have gone: if they
+        changed with every one, each start would write a thousand statuses.
         """
         if not self._is_filled:
             self._fill()
@@ -186,36 +180,38 @@ class Turns:
             told = place.words
         else:
             self._told.setdefault(uid, place.before)
-        return replace(seen, turn=Turn(may_start=False, place=told))
+        return replace(seen, place_in_queue=told)
 
     def start(self, export: BackupExport) -> None:
-        """The export is about to get its Job."""
+        """The export is about to have a Job."""
         self._told.pop(export.metadata.uid, None)
         self._queue.start(export.metadata.uid, export.spec.project_id)
 
-    def step_back(self, uid: str) -> None:
-        """The export can't start just now, for a reason that the next one would meet as well."""
-        self._queue.leave(uid)
+    def leave(self, uid: str, *, wake_next: bool = True) -> None:
+        """The export has ended, is gone, or can't start now.
 
-    def leave(self, uid: str) -> None:
-        """The export has ended, is gone, or can't start."""
-        self._told.pop(uid, None)
-        self._ask_all(self._queue.leave(uid))
+        `wake_next` is false if what keeps it from its start would keep the next one, too.
+        """
+        following = self._queue.leave(uid)
+        if wake_next:
+            self._told.pop(uid, None)
+            for other in following:
+                self._ask(other)
 
     def _fill(self) -> None:
-        """Count everybody before anybody is let in, after a restart."""
+        """After a restart, count the exports that run before another one may start."""
         self._is_filled = True
-        for uid in self._sightings.uids():
-            export = self._sightings.export(uid)
+        for uid in self._cache.uids():
+            export = self._cache.export(uid)
             if export is not None:
-                self._may_start(self._sightings.observe(export))
+                self._may_start(self._cache.observe(export))
 
     def _may_start(self, seen: Observation) -> bool:
-        """Whether nothing about the queue keeps the export from its Job."""
+        """Put the export where it belongs.  Returns whether the queue lets it go on."""
         export, target = seen.export, seen.target
         uid, project_id = export.metadata.uid, export.spec.project_id
         has_job = seen.job is not None or export.status.job_name is not None
-        # What somebody else's finalizer holds may stay for ever, and needs no slot for it.
+        # Another's finalizer may hold a deleted export for ever; it must not hold a slot.
         is_over = export.phase.is_finished or (
             export.metadata.deletion_timestamp is not None and not is_at_work(seen)
         )

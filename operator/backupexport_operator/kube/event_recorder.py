@@ -1,7 +1,7 @@
-"""Posts Kubernetes Events in the background: readers of kubectl describe want them.
+"""Posts Kubernetes Events in the background, for those who read `kubectl describe`.
 
-An Event is a courtesy, the status has it all: no export waits for one, and what can't be posted
-is logged and let go.
+The status tells all that Events tell.  So no export waits for one, and an Event that can't be
+posted is logged and dropped.
 """
 
 import asyncio
@@ -14,18 +14,18 @@ from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
 from backupexport_operator.kube.client import REQUEST_TIMEOUT, SERVER_AWAY, brief
-from backupexport_operator.manifests.events import EventFact, event_manifest
+from backupexport_operator.manifests.events import ExportEvent, event_manifest
 
 _logger = logging.getLogger(__name__)
 
 _POSTERS = 4
-# While the API server is away they pile up, and nobody would read more than that.
+# Nobody reads more than that of an outage of the API server.
 _MOST_WAITING = 10_000
 _SECONDS_TO_EMPTY = 5.0
 
 
-class EventPoster:
-    """A queue of Events and the tasks that post them; it needs a running event loop."""
+class EventRecorder:
+    """A queue of Events, and tasks that post them; needs a running event loop."""
 
     def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
         self._namespace = namespace
@@ -33,7 +33,7 @@ class EventPoster:
         self._waiting: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_MOST_WAITING)
         self._tasks = [asyncio.create_task(self._post_for_ever()) for _ in range(_POSTERS)]
 
-    def post(self, export: BackupExport, event: EventFact) -> None:
+    def record(self, export: BackupExport, event: ExportEvent) -> None:
         """Have the Event posted soon."""
         try:
             self._waiting.put_nowait(event_manifest(export, event, self._namespace))
@@ -41,7 +41,7 @@ class EventPoster:
             _logger.warning("too many events wait, this one is let go: %s", event.message)
 
     async def stop(self) -> None:
-        """Post what waits, for some seconds at most, and end."""
+        """Post what waits, for some seconds at most, and stop."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._waiting.join(), _SECONDS_TO_EMPTY)
         for task in self._tasks:

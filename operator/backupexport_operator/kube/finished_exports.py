@@ -1,86 +1,109 @@
 """The finished BackupExports that still await something, in a watch of their own.
 
-They are watched apart from the unfinished ones, and only those that await something: what has
-ended and is kept for good costs nothing.
+kopf watches the unfinished exports.  Those that have ended are watched apart, and only while they
+await something, so that an export which is kept for good costs nothing.
 """
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 
 from backupexport_contract.backup_export import BackupExport
 
 from backupexport_operator.kube.client import SERVER_AWAY, brief
 from backupexport_operator.kube.reader import ClusterReader
+from backupexport_operator.kube.work_queue import WorkQueue
 
 _logger = logging.getLogger(__name__)
 
+_PARALLEL = 4
 _PAUSE_SECONDS = 5.0
 
 
-class FinishedExports:
-    """Those that the field selector `awaiting` finds.
+class FinishedExportReconciler(ABC):
+    """Works on the exports that the field selector `awaiting` finds.
 
-    `came` gets the uid of each that is there, comes or changes, `went` of each that awaits
-    nothing any more or is gone.
+    It works on an export when that comes or changes, and when it is asked for.  `measure` and
+    `expected_errors` are those of the WorkQueue.
     """
 
     def __init__(
         self,
         reader: ClusterReader,
         awaiting: str,
-        came: Callable[[str], None],
-        went: Callable[[str], None],
+        measure: Callable[[float, Exception | None], None],
+        expected_errors: tuple[type[Exception], ...] = SERVER_AWAY,
     ) -> None:
         self._reader = reader
         self._awaiting = awaiting
-        self._came = came
-        self._went = went
         self._exports: dict[str, BackupExport] = {}
+        self._work: WorkQueue[str] = WorkQueue(
+            self._run, _PARALLEL, expected_errors, brief, measure
+        )
 
-    def get(self, uid: str) -> BackupExport | None:
-        """The export as it was seen last."""
-        return self._exports.get(uid)
+    @abstractmethod
+    async def reconcile(self, export: BackupExport) -> None:
+        """Take the next step for the export; what it raises is tried again."""
+
+    @abstractmethod
+    def forget(self, uid: str) -> None:
+        """Drop what is kept of an export that awaits nothing any more, or is gone."""
+
+    def ask(self, uid: str) -> None:
+        """Work on the export if it is one of these: a Job or Pod of it has changed."""
+        if uid in self._exports:
+            self._work.ask(uid)
 
     def all(self) -> Iterable[BackupExport]:
-        """All of them."""
+        """Returns all of these exports as they were seen last."""
         return list(self._exports.values())
 
     def note_written(self, export: BackupExport) -> None:
-        """This process has written the export; the watch will tell, a little later."""
+        """Take `export`, which this process has just written, before the watch brings it."""
         uid = export.metadata.uid
         if uid in self._exports:
             self._exports[uid] = export
 
     async def watch_for_ever(self) -> None:
-        """Follow them until cancelled."""
+        """Follow the exports, and work on them, until cancelled."""
         while True:
             try:
                 await self._watch()
             except SERVER_AWAY as error:
                 _logger.warning("the watch of %s ended: %s", self._awaiting, brief(error))
-                await asyncio.sleep(_PAUSE_SECONDS)
             except Exception:
                 # A line too long for the client, say: no reason to stop watching.
                 _logger.exception("the watch of %s ended", self._awaiting)
-                await asyncio.sleep(_PAUSE_SECONDS)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def stop(self) -> None:
+        """Stop working; the next process goes on with what was under way."""
+        await self._work.stop()
+
+    async def _run(self, uid: str) -> None:
+        export = self._exports.get(uid)
+        if export is None:
+            self.forget(uid)
+        else:
+            await self.reconcile(export)
 
     async def _watch(self) -> None:
         exports, version = await self._reader.list_finished(self._awaiting)
         before = self._exports.keys()
         self._exports = {export.metadata.uid: export for export in exports}
         for uid in before - self._exports.keys():
-            self._went(uid)
+            self.forget(uid)
         for uid in self._exports:
-            self._came(uid)
+            self._work.ask(uid)
         while True:
             async for kind, export in self._reader.watch_finished(self._awaiting, version):
                 uid, version = export.metadata.uid, export.metadata.resource_version
                 if kind == "DELETED":
                     self._exports.pop(uid, None)
-                    self._went(uid)
+                    self.forget(uid)
                 else:
                     self._exports[uid] = export
-                    self._came(uid)
-            # It ends every few minutes; where it ends at once, not in a hot loop.
+                    self._work.ask(uid)
+            # The server ends it every few minutes; one that ends it at once must not be hurried.
             await asyncio.sleep(1)

@@ -1,8 +1,4 @@
-"""Nothing for kopf to keep on the resources.
-
-It keeps what handlers of changes have handled and how far they are; we have none of these, and
-without these two it copies each resource whole for every event (a sixth of the operator's time).
-"""
+"""Runs kopf in our process, and keeps it from writing on the resources."""
 
 import asyncio
 import logging
@@ -13,60 +9,52 @@ from typing import Any
 
 import kopf
 
+_logger = logging.getLogger(__name__)
+_KOPF = Path(kopf.__file__).parent
 
-class NoDiffBase(kopf.DiffBaseStorage):
-    """No copy of what was handled last."""
+
+class NothingKept(kopf.DiffBaseStorage, kopf.ProgressStorage):
+    """Has kopf keep nothing on the resources.
+
+    kopf keeps what its change handlers have handled.  We have none, and without this class kopf
+    copies each resource whole for every event, which is a sixth of the operator's time.
+    """
 
     def build(self, **_: Any) -> kopf.BodyEssence:
-        """Nothing to compare."""
+        """Returns nothing to compare."""
         return kopf.BodyEssence()
 
-    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
-        """Nothing was handled."""
-        return None
-
-    def store(self, **_: Any) -> None:
-        """Keep nothing."""
-
-
-class NoProgress(kopf.ProgressStorage):
-    """No progress of handlers."""
-
     def fetch(self, **_: Any) -> None:
-        """No handler has begun."""
+        """Nothing was handled, and no handler has begun."""
 
     def store(self, **_: Any) -> None:
         """Keep nothing."""
 
     def purge(self, **_: Any) -> None:
-        """There is nothing."""
+        """There is nothing to remove."""
 
     def touch(self, **_: Any) -> None:
-        """There is nothing."""
+        """There is nothing to touch."""
 
     def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
-        """Nothing of ours is in it."""
+        """Returns `essence`, which has nothing of ours."""
         return essence
 
 
-class Connection(kopf.ConnectionInfo):
-    """Trusts what kubectl trusts, see `kubernetes_client.connect`."""
+class KopfConnection(kopf.ConnectionInfo):
+    """A login of kopf's whose TLS trusts what kubectl trusts, as `client.connect` does."""
 
     def as_ssl_context(self) -> ssl.SSLContext:
-        """As kopf's, without what Python 3.13 is strict about beyond chain, name and dates."""
+        """Returns kopf's context without Python 3.13's checks beyond chain, name and dates."""
         context = super().as_ssl_context()
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         return context
 
 
-def login(**kwargs: Any) -> Connection | None:
-    """The pod's service account, else the kubeconfig's user; None where there is neither."""
+def login(**kwargs: Any) -> KopfConnection | None:
+    """Returns the pod's service account, else the kubeconfig's user; None without either."""
     found = kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
-    return Connection(**vars(found)) if found is not None else None
-
-
-_logger = logging.getLogger(__name__)
-_KOPF = Path(kopf.__file__).parent
+    return KopfConnection(**vars(found)) if found is not None else None
 
 
 async def run_kopf(
@@ -77,11 +65,11 @@ async def run_kopf(
     started: asyncio.Event,
     take_signals: Callable[[], None],
 ) -> None:
-    """Run kopf until `stop` is set; its own end, by an error or not, ends this too.
+    """Run kopf until `stop` is set, or until it ends by itself; raises what kopf raises.
 
-    At its end kopf waits for every task that is younger than itself and then cancels it, so what
-    else lives in the process has to be there before.  It takes SIGTERM and SIGINT for itself
-    as it starts: `take_signals` takes them back before the event loop can run again.
+    At its end kopf cancels every task that began after it, so the process's other tasks must have
+    begun before.  kopf handles SIGTERM and SIGINT as soon as it starts; `take_signals` must undo
+    that.
     """
     asyncio.get_running_loop().set_exception_handler(report_unseen_failure)
     others = asyncio.all_tasks()
@@ -98,10 +86,10 @@ async def run_kopf(
 
 
 def report_unseen_failure(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what nothing waited for: kopf's own in a line, anything else as asyncio does.
+    """Log the error of a task that nothing waits for: kopf's in a line, others as asyncio does.
 
-    kopf asks for all API groups at once and gives up at the first that fails, so an outage of the
-    Kubernetes API would leave a traceback for each of the others.
+    kopf asks for all API groups at once and waits no more once one request has failed, so without
+    this an outage of the Kubernetes API would log a traceback for each of the others.
     """
     task, error = context.get("future"), context.get("exception")
     if isinstance(task, asyncio.Task) and error is not None and _is_of_kopf(task):

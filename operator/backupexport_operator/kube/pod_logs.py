@@ -1,7 +1,7 @@
-"""Reads the runner's log while its pod runs, for the progress lines in it.
+"""Reads runners' logs while their pods run, for the progress in them.
 
-Progress is a courtesy: whatever goes wrong here is logged and tried again while the pod runs,
-and no decision about the export rests on it.
+No decision rests on progress.  So whatever goes wrong here is logged, and tried again while the
+pod runs.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ from backupexport_operator.kube.client import opened
 _logger = logging.getLogger(__name__)
 
 _STREAM_SECONDS = 3600.0
-# The runner writes a line a second while it dumps; a stream this silent has been cut.
+# The runner writes a line a second while it dumps, so a stream that is silent so long is cut.
 _SILENCE_SECONDS = 120.0
 _AGAIN_SECONDS = 2.0
 
 
-class LogFollower:
-    """One task for each running pod; `told` is called with (export uid, progress)."""
+class PodLogs:
+    """One task for each running pod; `told` gets (export uid, progress)."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class LogFollower:
         self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}
 
     def follow(self, export_uid: str, pod_name: str) -> None:
-        """Follow `pod_name` for the export; doing so twice is harmless."""
+        """Read the log of `pod_name` for the export, if that isn't done already."""
         known = self._tasks.get(export_uid)
         if known is not None:
             if known[0] == pod_name:
@@ -47,13 +47,13 @@ class LogFollower:
         self._tasks[export_uid] = (pod_name, task)
 
     def forget(self, export_uid: str) -> None:
-        """Stop following; harmless where nothing is followed."""
+        """Read no log for the export any more."""
         known = self._tasks.pop(export_uid, None)
         if known is not None:
             known[1].cancel()
 
     async def stop(self) -> None:
-        """Stop all; returns when nothing runs any more."""
+        """Stop all.  Returns when nothing runs any more."""
         tasks = [task for _, task in self._tasks.values()]
         self._tasks.clear()
         for task in tasks:

@@ -1,8 +1,8 @@
-"""What is read from the Kubernetes API itself, where the watches' picture is not enough."""
+"""Reads from the Kubernetes API what the watches don't tell, or may have missed."""
 
 import json
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -16,11 +16,11 @@ from pydantic import ValidationError
 
 from backupexport_operator.kube.client import REQUEST_TIMEOUT, list_pages, opened, read_or_none
 from backupexport_operator.observed.jobs_and_pods import (
-    JobFacts,
-    PodFacts,
+    ObservedJob,
+    ObservedPod,
     export_uid_of,
-    job_facts,
-    pod_facts,
+    observed_job,
+    observed_pod,
 )
 from backupexport_operator.observed.observation import (
     Observation,
@@ -32,16 +32,17 @@ from backupexport_operator.observed.observation import (
 _logger = logging.getLogger(__name__)
 
 Resource = TypeVar("Resource", BackupExport, ExportTarget)
+Observed = TypeVar("Observed", ObservedJob, ObservedPod)
 
 OURS = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
 UNFINISHED = ",".join(f"status.phase!={phase}" for phase in Phase if phase.is_finished)
-AWAITING_DISPOSAL = "status.disposalPending=true"
+AWAITING_CLEANUP = "status.disposalPending=true"
 AWAITING_DELIVERY = "status.deliveryPending=true"
 _WATCH_SECONDS = 300
 
 
 class ClusterReader:
-    """Reads in one namespace; every call raises one of `SERVER_AWAY` where there is no answer."""
+    """Reads in one namespace; every method raises one of `SERVER_AWAY` if there is no answer."""
 
     def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
         self._namespace = namespace
@@ -50,13 +51,12 @@ class ClusterReader:
         self._exports = (names.GROUP, names.VERSION, namespace, names.EXPORT_PLURAL)
 
     async def snapshot(self) -> Snapshot:
-        """Four lists, however many exports there are."""
+        """Returns all that is unfinished, by four lists."""
         exports = await self._list(
             names.GROUP, names.VERSION, names.EXPORT_PLURAL, field_selector=UNFINISHED
         )
         targets = await self._list(names.GROUP, names.VERSION, names.TARGET_PLURAL)
         jobs = await self._list("batch", "v1", "jobs", label_selector=OURS)
-        pods = await self._list_pods(OURS)
         return Snapshot(
             {
                 export.metadata.uid: export
@@ -66,27 +66,26 @@ class ClusterReader:
                 target.metadata.uid: int(target.metadata.resource_version)
                 for target in valid_models(ExportTarget, targets["items"])
             },
-            _by_export((export_uid_of(job), job_facts(job)) for job in jobs["items"]),
-            _by_export((export_uid_of(pod), pod_facts(pod)) for pod in pods),
+            _by_export(jobs["items"], observed_job),
+            _by_export(await self._list_pods(OURS), observed_pod),
         )
 
-    async def read_job(self, name: str) -> JobFacts | None:
-        """The Job as the API server has it now, or None."""
+    async def read_job(self, name: str) -> ObservedJob | None:
+        """Returns the Job; None if there is none."""
         job = await read_or_none(self._custom, "batch", "v1", self._namespace, "jobs", name)
-        return None if job is None else job_facts(job)
+        return None if job is None else observed_job(job)
 
-    async def list_jobs(self, export_uid: str) -> list[JobFacts]:
-        """The export's Jobs as the API server has them now, those of cleanups too."""
+    async def list_jobs(self, export_uid: str) -> list[ObservedJob]:
+        """Returns the export's Jobs, the side Jobs too."""
         answer = await self._list("batch", "v1", "jobs", label_selector=_of_export(export_uid))
-        return [job_facts(job) for job in answer["items"]]
+        return list(map(observed_job, answer["items"]))
 
-    async def list_pods(self, export_uid: str) -> list[PodFacts]:
-        """The export's pods as the API server has them now, those of cleanups too."""
-        found = await self._list_pods(_of_export(export_uid))
-        return [pod_facts(pod) for pod in found]
+    async def list_pods(self, export_uid: str) -> list[ObservedPod]:
+        """Returns the export's pods, those of side Jobs too."""
+        return list(map(observed_pod, await self._list_pods(_of_export(export_uid))))
 
     async def newest_warning(self, kind: str, name: str) -> str:
-        """`Reason: message` of the newest Warning about an object; empty where there is none."""
+        """Returns `Reason: note` of the newest Warning about an object; empty without one."""
         answer = await self._list(
             "events.k8s.io",
             "v1",
@@ -97,12 +96,12 @@ class ClusterReader:
         return "" if newest is None else f"{newest['reason']}: {newest.get('note', '')}"
 
     async def read_export(self, name: str) -> BackupExport | None:
-        """The BackupExport as the API server has it now, or None."""
+        """Returns the BackupExport; None if there is none."""
         body = await read_or_none(self._custom, *self._exports, name)
         return None if body is None else BackupExport.model_validate(body)
 
     async def list_targets(self, project_id: str) -> list[ExportTarget]:
-        """The project's ExportTargets as the API server has them now."""
+        """Returns the project's ExportTargets."""
         answer = await self._list(
             names.GROUP,
             names.VERSION,
@@ -112,7 +111,7 @@ class ClusterReader:
         return list(valid_models(ExportTarget, answer["items"]))
 
     async def list_finished(self, awaiting: str) -> tuple[list[BackupExport], str]:
-        """Those that the field selector finds, and the version from which to watch them."""
+        """Returns the exports that the field selector finds, and the version to watch them from."""
         exports: list[BackupExport] = []
         version = ""
         pages = list_pages(self._custom, *self._exports, field_selector=awaiting)
@@ -124,7 +123,7 @@ class ClusterReader:
     async def watch_finished(
         self, awaiting: str, version: str
     ) -> AsyncIterator[tuple[str, BackupExport]]:
-        """(event type, export) for each change since `version`; ends after some minutes."""
+        """Yields (event type, export) for each change since `version`, for some minutes."""
         stream = watch.Watch().stream(
             self._custom.list_namespaced_custom_object,
             *self._exports,
@@ -135,7 +134,7 @@ class ClusterReader:
         )
         async for event in stream:
             if not isinstance(event, dict):
-                # The client hands on what is no JSON, such as a proxy's error, as text.
+                # The client yields what is no JSON as text, such as a proxy's error.
                 raise ApiException(status=0, reason=f"no event: {event!r:.200}")
             for export in valid_models(BackupExport, [event["raw_object"]]):
                 yield event["type"], export
@@ -158,12 +157,12 @@ class ClusterReader:
 
 
 def _of_export(uid: str) -> str:
-    """What the watches would tell of: no more, or the two could never agree."""
+    """Returns the label selector of what the watches tell of the export, and of no more."""
     return f"{OURS},{names.LABEL_EXPORT_UID}={uid}"
 
 
 def valid_models(model: type[Resource], items: Iterable[dict[str, Any]]) -> Iterator[Resource]:
-    """The items as models; one that an older schema let in must not hide the others."""
+    """Yields the items as models, without those that only an older schema allowed."""
     for item in items:
         try:
             yield model.model_validate(item)
@@ -183,16 +182,18 @@ def _when(event: dict[str, Any]) -> str:
     return max(str(time) for time in times if time)
 
 
-def _by_export(found: Any) -> dict[str, frozenset[Any]]:
-    grouped: dict[str, set[Any]] = {}
-    for uid, facts in found:
-        if uid is not None:
-            grouped.setdefault(uid, set()).add(facts)
-    return {uid: frozenset(facts) for uid, facts in grouped.items()}
+def _by_export(
+    manifests: Iterable[dict[str, Any]], read: Callable[[dict[str, Any]], Observed]
+) -> dict[str, frozenset[Observed]]:
+    grouped: dict[str, set[Observed]] = {}
+    for manifest in manifests:
+        if (uid := export_uid_of(manifest)) is not None:
+            grouped.setdefault(uid, set()).add(read(manifest))
+    return {uid: frozenset(observed) for uid, observed in grouped.items()}
 
 
-async def look_around(reader: ClusterReader, seen: Observation) -> Observation:
-    """`seen` with the export's target, Jobs and pods as the API server has them now."""
+async def observe_afresh(reader: ClusterReader, seen: Observation) -> Observation:
+    """Returns `seen` with the export's target, Jobs and pods as the API server has them now."""
     uid = seen.export.metadata.uid
     targets = await reader.list_targets(seen.export.spec.project_id)
     jobs = await reader.list_jobs(uid)

@@ -1,16 +1,16 @@
-"""Counts the requests of a client of the Kubernetes API, without a word from who makes them."""
+"""Counts the requests of a client of the Kubernetes API, wherever they are made."""
 
 from collections.abc import Callable
 from typing import Any
 
 from aiohttp import ClientSession, TraceConfig, TraceRequestEndParams, TraceRequestExceptionParams
 
-# Verb, resource and status, or None where there was no answer.
+# Gets verb, resource and status, which is None if there was no answer.
 CountRequest = Callable[[str, str, int | None], None]
 
 
 def request_trace(count: CountRequest) -> TraceConfig:
-    """For `Configuration.trace_configs`: a stream counts once, when it begins."""
+    """Returns a trace for `Configuration.trace_configs`; a stream counts once, as it begins."""
 
     async def answered(_session: ClientSession, _context: Any, end: TraceRequestEndParams) -> None:
         count(*call_of(end.method, end.url.path), end.response.status)
@@ -45,18 +45,13 @@ _OTHER = "(other)"
 
 
 def call_of(method: str, path: str) -> tuple[str, str]:
-    """Verb and resource of a request, both from a short list."""
-    kind, name, subresource = _split(path)
-    resource = f"{kind}/{subresource}" if subresource else kind
-    reading = ("get" if name else "list") if method in ("GET", "HEAD") else _OTHER
-    return _VERBS.get(method, reading), resource if resource in _RESOURCES else _OTHER
-
-
-def _split(path: str) -> tuple[str, str, str]:
-    """Resource, name and subresource; /api has a version below it, /apis a group before that."""
+    """Returns the request's verb and resource, both from a short list."""
     parts = path.strip("/").split("/")
+    # /api/VERSION/… and /apis/GROUP/VERSION/…, then perhaps namespaces/NAMESPACE.
     below = parts[3:] if parts[0] == "apis" else parts[2:]
     if below[:1] == ["namespaces"]:
         below = below[2:]
     kind, name, subresource = [*below, "", "", ""][:3]
-    return kind, name, subresource
+    resource = f"{kind}/{subresource}" if subresource else kind
+    reading = ("get" if name else "list") if method in ("GET", "HEAD") else _OTHER
+    return _VERBS.get(method, reading), resource if resource in _RESOURCES else _OTHER

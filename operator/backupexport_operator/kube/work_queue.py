@@ -1,59 +1,11 @@
-"""A semaphore with a fast lane."""
+"""Runs work by key, as client-go's workqueue does: never twice at once, retried, urgent first."""
 
 import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
-
-# So many urgent ones go first, then one of the others: nobody waits for ever.
-_URGENT_IN_A_ROW = 8
-
-
-class Slots:
-    """At most `number` are in at once; who is urgent waits in a line of its own."""
-
-    def __init__(self, number: int) -> None:
-        self._free = number
-        self._urgent: deque[asyncio.Future[None]] = deque()
-        self._others: deque[asyncio.Future[None]] = deque()
-        self._in_a_row = 0
-
-    @asynccontextmanager
-    async def one(self, *, urgent: bool) -> AsyncIterator[None]:
-        """Wait for a slot and hold it for as long as the context is entered."""
-        if self._free > 0:
-            self._free -= 1
-        else:
-            await self._wait(self._urgent if urgent else self._others)
-        try:
-            yield
-        finally:
-            self._pass_on()
-
-    async def _wait(self, line: deque[asyncio.Future[None]]) -> None:
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        line.append(place)
-        try:
-            await place
-        except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                # The slot came in the same moment.
-                self._pass_on()
-            raise
-
-    def _pass_on(self) -> None:
-        while self._urgent or self._others:
-            fast = bool(self._urgent) and (not self._others or self._in_a_row < _URGENT_IN_A_ROW)
-            self._in_a_row = self._in_a_row + 1 if fast else 0
-            place = (self._urgent if fast else self._others).popleft()
-            if not place.done():
-                place.set_result(None)
-                return
-        self._free += 1
-
 
 _logger = logging.getLogger(__name__)
 
@@ -61,14 +13,16 @@ Key = TypeVar("Key", bound=Hashable)
 
 FIRST_RETRY_SECONDS = 0.2
 LONGEST_RETRY_SECONDS = 30.0
+# After so many urgent keys it is another's turn, so none waits for ever.
+_URGENT_IN_A_ROW = 8
 
 
-class KeyedTasks(Generic[Key]):
-    """At most `parallel` runs of `work` at once, never two of one key.
+class WorkQueue(Generic[Key]):
+    """Runs `work(key)` for the keys that are asked for, at most `parallel` at once.
 
-    Errors of `expected_errors` (a server that is away) are logged without a traceback, all of
-    them as `describe` puts them.  `measure` gets each run's seconds, and its error.  Keys that
-    are urgent wait in a line of their own.
+    A run that raises is tried again, with growing pauses.  Errors are logged as `describe` puts
+    them, those of `expected_errors` (a server that is away) without a traceback.  `measure` gets
+    each run's seconds, and its error if it raised.  Keys that are urgent go first.
     """
 
     def __init__(
@@ -81,11 +35,16 @@ class KeyedTasks(Generic[Key]):
         is_urgent: Callable[[Key], bool] = lambda _: False,
     ) -> None:
         self._work = work
+        self._free = parallel
+        self._expected_errors = expected_errors
         self._describe = describe
         self._measure = measure
         self._is_urgent = is_urgent
-        self._expected_errors = expected_errors
-        self._slots = Slots(parallel)
+        # The pause after its next failure, for each key that runs, waits or pauses.
+        self._pauses: dict[Key, float] = {}
+        self._urgent: deque[Key] = deque()
+        self._others: deque[Key] = deque()
+        self._in_a_row = 0
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._asked_again: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
@@ -93,11 +52,11 @@ class KeyedTasks(Generic[Key]):
 
     @property
     def length(self) -> int:
-        """How many keys run or wait, without those that are due later."""
-        return len(self._tasks)
+        """How many keys run or wait, without those that are asked for later."""
+        return len(self._pauses)
 
     def ask(self, key: Key, delay: float = 0.0) -> None:
-        """Run `work(key)` soon, or after `delay` seconds; an earlier ask wins."""
+        """Run `work(key)` soon, or after `delay` seconds; of two times the earlier one counts."""
         if self._is_stopped:
             return
         if delay > 0:
@@ -106,13 +65,14 @@ class KeyedTasks(Generic[Key]):
         timer = self._timers.pop(key, None)
         if timer is not None:
             timer.cancel()
-        if key in self._tasks:
+        if key in self._pauses:
             self._asked_again.add(key)
         else:
-            self._tasks[key] = asyncio.create_task(self._run(key))
+            self._pauses[key] = FIRST_RETRY_SECONDS
+            self._wait(key)
 
     async def stop(self) -> None:
-        """Cancel what runs and what waits, take nothing more; returns when nothing runs."""
+        """Cancel what runs and what waits, and take nothing more.  Returns when nothing runs."""
         self._is_stopped = True
         for timer in self._timers.values():
             timer.cancel()
@@ -132,33 +92,52 @@ class KeyedTasks(Generic[Key]):
             known.cancel()
         self._timers[key] = loop.call_at(due, self.ask, key)
 
+    def _wait(self, key: Key) -> None:
+        (self._urgent if self._is_urgent(key) else self._others).append(key)
+        self._start()
+
+    def _start(self) -> None:
+        while self._free and (self._urgent or self._others) and not self._is_stopped:
+            fast = bool(self._urgent) and (not self._others or self._in_a_row < _URGENT_IN_A_ROW)
+            self._in_a_row = self._in_a_row + 1 if fast else 0
+            key = (self._urgent if fast else self._others).popleft()
+            self._free -= 1
+            self._tasks[key] = asyncio.create_task(self._run(key))
+
     async def _run(self, key: Key) -> None:
-        retry = FIRST_RETRY_SECONDS
+        self._asked_again.discard(key)
+        failed = None
+        began = time.monotonic()
         try:
-            while True:
-                self._asked_again.discard(key)
-                began = time.monotonic()
-                try:
-                    async with self._slots.one(urgent=self._is_urgent(key)):
-                        began = time.monotonic()
-                        await self._work(key)
-                    self._measure(time.monotonic() - began, None)
-                except Exception as error:
-                    self._measure(time.monotonic() - began, error)
-                    expected = isinstance(error, self._expected_errors)
-                    _logger.log(
-                        logging.WARNING if expected else logging.ERROR,
-                        "work on %s failed, again in %.1f s: %s",
-                        key,
-                        retry,
-                        self._describe(error),
-                        exc_info=None if expected else error,
-                    )
-                    await asyncio.sleep(retry)
-                    retry = min(2 * retry, LONGEST_RETRY_SECONDS)
-                    continue
-                retry = FIRST_RETRY_SECONDS
-                if key not in self._asked_again:
-                    return
+            await self._work(key)
+        except Exception as error:  # noqa: BLE001 - logged below, and tried again
+            failed = error
+        except asyncio.CancelledError:
+            del self._pauses[key], self._tasks[key]
+            raise
         finally:
-            self._tasks.pop(key, None)
+            self._free += 1
+            self._start()
+        self._measure(time.monotonic() - began, failed)
+        if failed is not None:
+            await self._pause(key, failed)
+        elif key in self._asked_again:
+            self._pauses[key] = FIRST_RETRY_SECONDS
+        else:
+            del self._pauses[key], self._tasks[key]
+            return
+        self._wait(key)
+
+    async def _pause(self, key: Key, error: Exception) -> None:
+        pause = self._pauses[key]
+        self._pauses[key] = min(2 * pause, LONGEST_RETRY_SECONDS)
+        expected = isinstance(error, self._expected_errors)
+        _logger.log(
+            logging.WARNING if expected else logging.ERROR,
+            "work on %s failed, again in %.1f s: %s",
+            key,
+            pause,
+            self._describe(error),
+            exc_info=None if expected else error,
+        )
+        await asyncio.sleep(pause)

@@ -1,4 +1,4 @@
-"""What is written to the Kubernetes API: Jobs, statuses, finalizers."""
+"""Writes to the Kubernetes API: Jobs, statuses, finalizers."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from backupexport_operator.kube.client import REQUEST_TIMEOUT
 from backupexport_operator.kube.reader import ClusterReader
-from backupexport_operator.observed.jobs_and_pods import JobFacts, job_facts
+from backupexport_operator.observed.jobs_and_pods import ObservedJob, observed_job
 
 MERGE_PATCH = "application/merge-patch+json"
 
 
 class ClusterWriter:
-    """Writes in one namespace; what is gone already is written to without a complaint."""
+    """Writes in one namespace; to write to, or delete, what is gone is no error."""
 
     def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
         self._namespace = namespace
@@ -25,8 +25,8 @@ class ClusterWriter:
         # Jobs too, because it takes and gives plain JSON.
         self._custom = client.CustomObjectsApi(api_client)
 
-    async def create_job(self, manifest: dict[str, Any]) -> JobFacts:
-        """Create the Job, or find the one that has its name already."""
+    async def create_job(self, manifest: dict[str, Any]) -> ObservedJob:
+        """Create the batch/v1 Job.  Returns it, or the one that has its name already."""
         try:
             job = await self._custom.create_namespaced_custom_object(
                 "batch",
@@ -44,10 +44,10 @@ class ClusterWriter:
             if found is None:
                 raise
             return found
-        return job_facts(job)
+        return observed_job(job)
 
-    async def delete_job(self, job: JobFacts) -> None:
-        """Delete this Job, and no other of its name, and by the garbage collector its pods."""
+    async def delete_job(self, job: ObservedJob) -> None:
+        """Delete this Job, and no other of its name; the garbage collector deletes its pods."""
         options = {"propagationPolicy": "Background", "preconditions": {"uid": job.uid}}
         await self._delete("batch", "v1", "jobs", job.name, options)
 
@@ -61,43 +61,38 @@ class ClusterWriter:
     async def patch_finalizers(
         self, export: BackupExport, finalizers: list[str]
     ) -> BackupExport | None:
-        """The BackupExport with these finalizers, or None where it is gone."""
-        body = {
-            "metadata": {
-                "resourceVersion": export.metadata.resource_version,
-                "finalizers": finalizers,
-            }
-        }
-        patch = self._custom.patch_namespaced_custom_object
-        answer = await self._patch(patch, names.EXPORT_PLURAL, export.metadata.name, body)
+        """Replace the finalizers.  Returns the BackupExport as it is then; None if it is gone."""
+        answer = await self._patch(names.EXPORT_PLURAL, export.metadata, finalizers=finalizers)
         return None if answer is None else BackupExport.model_validate(answer)
 
     async def patch_export_status(
         self, export: BackupExport, patch: dict[str, Any]
     ) -> BackupExport | None:
-        """The BackupExport after the patch, or None where it is gone."""
-        answer = await self._patch_status(names.EXPORT_PLURAL, export.metadata, patch)
+        """Apply a merge patch to the status.  Returns the BackupExport then; None if it is gone."""
+        answer = await self._patch(names.EXPORT_PLURAL, export.metadata, patch)
         return None if answer is None else BackupExport.model_validate(answer)
 
     async def patch_target_status(self, target: ExportTarget, patch: dict[str, Any]) -> None:
-        """Write to the ExportTarget's status."""
-        await self._patch_status(names.TARGET_PLURAL, target.metadata, patch)
+        """Apply a merge patch to the ExportTarget's status."""
+        await self._patch(names.TARGET_PLURAL, target.metadata, patch)
 
-    async def _patch_status(self, plural: str, metadata: ObjectMeta, patch: dict[str, Any]) -> Any:
-        # What was decided holds for the version that was seen: a patch that comes late must
-        # miss (409) a changed resource, and a new one of the old one's name.
-        body = {"metadata": {"resourceVersion": metadata.resource_version}, "status": patch}
-        method = self._custom.patch_namespaced_custom_object_status
-        return await self._patch(method, plural, metadata.name, body)
-
-    async def _patch(self, method: Any, plural: str, name: str, body: dict[str, Any]) -> Any:
+    async def _patch(
+        self, plural: str, seen: ObjectMeta, status: dict[str, Any] | None = None, **metadata: Any
+    ) -> Any:
+        # A decision is good for the version that it was made on.  A late patch must fail (409) if
+        # the resource has changed, or is a new one of the old one's name.
+        body: dict[str, Any] = {"metadata": {"resourceVersion": seen.resource_version, **metadata}}
+        method = self._custom.patch_namespaced_custom_object
+        if status is not None:
+            body["status"] = status
+            method = self._custom.patch_namespaced_custom_object_status
         try:
             return await method(
                 names.GROUP,
                 names.VERSION,
                 self._namespace,
                 plural,
-                name,
+                seen.name,
                 body,
                 _content_type=MERGE_PATCH,
                 _request_timeout=REQUEST_TIMEOUT,
@@ -121,6 +116,6 @@ class ClusterWriter:
                 _request_timeout=REQUEST_TIMEOUT,
             )
         except ApiException as error:
-            # 409: another one has the name by now.
+            # 409: it is another one of the name.
             if error.status not in (404, 409):
                 raise

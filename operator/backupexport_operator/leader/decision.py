@@ -1,8 +1,8 @@
-"""Who may lead and write, from what the Lease says and a local clock.
+"""Which replica may lead, and which may write; pure.
 
-Times are seconds of one process's own clock; no clock of another machine is trusted.  A leader
-counts from before it sent its last good renewal, a candidate from after it saw that renewal, so
-the leader's time always ends first.
+Times are seconds of this process's own clock; other machines' clocks are not trusted.  A leader
+counts from before it sent its last successful renewal, a candidate from after it read that one.
+So the leader's time ends before the candidate's begins.
 """
 
 from dataclasses import dataclass, replace
@@ -10,7 +10,10 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Timings:
-    """`renew_deadline` is when a leader stops by itself, `lease` when another may take over."""
+    """Seconds after a renewal: a leader stops at `renew_deadline`, another may lead at `lease`.
+
+    A leader renews, and a candidate looks, every `retry` seconds.
+    """
 
     lease: float = 10.0
     renew_deadline: float = 7.0
@@ -18,13 +21,13 @@ class Timings:
 
     @property
     def attempt(self) -> float:
-        """How long one request may take: a hung one must leave time for another."""
+        """How long one request may take, so that there is time for a second one."""
         return self.renew_deadline / 2
 
 
 @dataclass(frozen=True)
-class Record:
-    """What a Lease says; `stamp` changes with each renewal, an empty `holder` is nobody."""
+class LeaseRecord:
+    """What a Lease says; `stamp` changes with each renewal, `holder` is empty for nobody."""
 
     holder: str
     lease: float
@@ -32,8 +35,8 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Sighting:
-    """The last change of the Lease that was seen, and when; without a stamp it is not there."""
+class SeenLease:
+    """The Lease as it was when it last changed, and when; `stamp` is None if it is not there."""
 
     holder: str
     lease: float
@@ -41,42 +44,44 @@ class Sighting:
     since: float
 
 
-def sighted(before: Sighting | None, record: Record | None, now: float, own: float) -> Sighting:
-    """What is known after the Lease was read as `record` (None: there is none).
+def seen_now(
+    before: SeenLease | None, record: LeaseRecord | None, now: float, own: float
+) -> SeenLease:
+    """Returns what is known of the Lease once it was read as `record`, None if there is none.
 
-    `own` is the lease time this process was given; the holder may have been given another one.
+    `own` is this process's own lease time; the holder's may be another one.
     """
     if record is not None:
         if before is not None and before.stamp == record.stamp:
             return before
-        return Sighting(record.holder, max(record.lease, own), record.stamp, now)
+        return SeenLease(record.holder, max(record.lease, own), record.stamp, now)
     if before is None:
-        return Sighting("", own, None, now)
+        return SeenLease("", own, None, now)
     if before.stamp is None:
         return before
-    # Somebody deleted it, which its holder learns at its next renewal only.
+    # Somebody deleted it; its holder leads on until its next renewal.
     return replace(before, stamp=None, since=now)
 
 
-def seconds_until_free(sighting: Sighting, identity: str, now: float) -> float:
-    """How long one has to wait, at least, who may take the Lease from nobody and `identity`."""
-    if sighting.holder in ("", identity):
+def seconds_until_free(seen_lease: SeenLease, identity: str, now: float) -> float:
+    """Returns the seconds until `identity` may take the Lease: 0 if nobody or itself holds it."""
+    if seen_lease.holder in ("", identity):
         return 0.0
-    return max(0.0, sighting.since + sighting.lease - now)
+    return max(0.0, seen_lease.since + seen_lease.lease - now)
 
 
 def seconds_to_deadline(renewed_at: float | None, now: float, timings: Timings) -> float:
-    """How long a leader may go on without another renewal; nothing where it leads no more."""
+    """Returns the seconds that a leader may go on without a renewal; 0 if it leads no more."""
     if renewed_at is None:
         return 0.0
     return max(0.0, renewed_at + timings.renew_deadline - now)
 
 
 def seconds_to_write(renewed_at: float | None, now: float, timings: Timings) -> float:
-    """How long a write that begins now may take; nothing where none may begin.
+    """Returns the seconds that a write which begins now may take; 0 if none may begin.
 
-    It ends well before another may lead: the rest is for the server's part of it and for
-    clocks that don't run at quite the same speed.
+    They end halfway between this leader's end and the next one's start.  The other half is for
+    the server's part of the write, and for clocks that run at different speeds.
     """
     if renewed_at is None or seconds_to_deadline(renewed_at, now, timings) <= 0:
         return 0.0

@@ -1,8 +1,8 @@
-"""Which replica acts: one Lease, taken, renewed and given back.
+"""Elects the replica that acts: takes the Lease, renews it, gives it back.
 
-Not kubernetes.aio.leaderelection: its requests have no time limit, so a hung one keeps a leader
-that others have long replaced; it trusts the wall clock; any error but an ApiException ends it;
-it can't give the Lease back; and nothing can ask it whether it leads before a write.
+Why not kubernetes.aio.leaderelection: its requests have no time limit, so a replica whose request
+hangs goes on leading beside the next one; it trusts the wall clock; any error but an ApiException
+ends it; it doesn't give the Lease back; and it can't tell before a write whether it still leads.
 """
 
 import asyncio
@@ -13,24 +13,24 @@ from typing import TypeVar
 
 from backupexport_operator.kube.client import SERVER_AWAY, NotLeadingError, brief
 from backupexport_operator.leader import decision
-from backupexport_operator.leader.decision import Record, Sighting, Timings
+from backupexport_operator.leader.decision import LeaseRecord, SeenLease, Timings
 from backupexport_operator.leader.lease import LeaseTakenError, Store
 
 _logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-# Unlike CLOCK_MONOTONIC it goes on while a machine sleeps.
+# Unlike CLOCK_MONOTONIC, it goes on while the machine sleeps.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def steady_clock() -> float:
-    """Seconds that nobody sets back and no pause of the process stops."""
+    """Returns seconds of a clock that nobody sets, and that runs on while the machine sleeps."""
     return time.clock_gettime(_CLOCK)
 
 
 class Leadership:
-    """This process's part in the election."""
+    """This process as candidate and leader."""
 
     def __init__(
         self,
@@ -43,31 +43,32 @@ class Leadership:
         self._identity = identity
         self._timings = timings
         self._clock = clock
-        self._sighting: Sighting | None = None
-        # A container that was restarted goes on where it left off.  Later, what is ours without
-        # our knowledge is a write whose answer never came: then another has better prospects.
+        self._seen_lease: SeenLease | None = None
+        # A restarted container has the identity of the one before, and takes its Lease back.  If
+        # the Lease turns out to be ours later, that was a write whose answer never came: our way
+        # to the API server is bad, so another replica may have the Lease.
         self._may_resume = True
         self._renewed_at: float | None = None
         self._heard_at = clock()
-        self._last_trouble = ""
+        self._last_failure = ""
 
     def holds(self) -> bool:
-        """Whether this process may act; asked of the clock, so true for no woken sleeper."""
+        """Returns whether this process leads now, even if it has just slept for a long time."""
         return self._seconds_left() > 0
 
     def seconds_to_write(self) -> float:
-        """How long a write that begins now may take; NotLeadingError where none may begin."""
+        """Returns the seconds that a write which begins now may take.  Raises NotLeadingError."""
         seconds = decision.seconds_to_write(self._renewed_at, self._clock(), self._timings)
         if seconds <= 0:
             raise NotLeadingError("the Lease is not held any more")
         return seconds
 
     def seconds_unheard(self) -> float:
-        """How long ago the API server last answered about the Lease."""
+        """Returns the seconds since the API server last answered about the Lease."""
         return self._clock() - self._heard_at
 
     async def acquire(self, stopping: asyncio.Event) -> bool:
-        """True as soon as this process leads, False when `stopping` is set before."""
+        """Returns True once this process leads, False if `stopping` is set before."""
         self._renewed_at = None
         _logger.info("%s is a candidate", self._identity)
         stopped = asyncio.create_task(stopping.wait())
@@ -84,7 +85,7 @@ class Leadership:
         return False
 
     async def keep(self) -> str:
-        """Renew until that is no longer possible; why it is not."""
+        """Renew the Lease until that fails.  Returns why it failed."""
         due = self._timings.retry
         while True:
             await asyncio.sleep(min(due, self._seconds_left()))
@@ -99,11 +100,11 @@ class Leadership:
             due = self._timings.retry if still else self._timings.retry / 2
 
     async def release(self) -> None:
-        """Let another replica lead at once, if this one still does."""
+        """Give the Lease back if this process still leads, so that another may lead at once."""
         if not self.holds():
             return
         left, self._renewed_at = self._seconds_left(), None
-        await self._attempt(self._give_back, min(left, self._timings.attempt))
+        await self._attempt(lambda: self._overwrite("", 1), min(left, self._timings.attempt))
 
     def _seconds_left(self) -> float:
         return decision.seconds_to_deadline(self._renewed_at, self._clock(), self._timings)
@@ -111,42 +112,39 @@ class Leadership:
     async def _attempt(
         self, request: Callable[[], Awaitable[Result]], seconds: float
     ) -> Result | None:
-        """What `request` says, or None where it failed or was not answered in time."""
-        trouble = ""
+        """Returns the result of `request`; None if it failed or took longer than `seconds`."""
+        failure = ""
         try:
             async with asyncio.timeout(seconds):
                 return await request()
         except LeaseTakenError:
             self._heard_at = self._clock()
         except SERVER_AWAY as error:
-            trouble = brief(error)
-            if trouble != self._last_trouble:
-                _logger.warning("the Lease can't be read or written: %s", trouble)
+            failure = brief(error)
+            if failure != self._last_failure:
+                _logger.warning("the Lease can't be read or written: %s", failure)
         except Exception as error:
-            trouble = repr(error)
-            if trouble != self._last_trouble:
+            failure = repr(error)
+            if failure != self._last_failure:
                 _logger.exception("the Lease can't be read or written")
         finally:
-            self._last_trouble = trouble
+            self._last_failure = failure
         return None
 
     async def _try_to_take(self) -> float:
         record = await self._store.read()
         now = self._clock()
         self._heard_at = now
-        self._sighting = decision.sighted(self._sighting, record, now, self._timings.lease)
+        self._seen_lease = decision.seen_now(self._seen_lease, record, now, self._timings.lease)
         resumed = self._identity if self._may_resume else ""
-        wait = decision.seconds_until_free(self._sighting, resumed, now)
+        wait = decision.seconds_until_free(self._seen_lease, resumed, now)
         if wait <= 0:
-            await self._take()
+            self._may_resume = False
+            # Our time counts from before the request, others' from after it.
+            now = self._clock()
+            self._wrote(await self._store.write(self._identity, self._timings.lease))
+            self._renewed_at = now
         return wait
-
-    async def _take(self) -> None:
-        self._may_resume = False
-        # From before the request: others count from after it.
-        now = self._clock()
-        self._wrote(await self._store.write(self._identity, self._timings.lease))
-        self._renewed_at = now
 
     async def _renew(self) -> bool:
         now = self._clock()
@@ -155,30 +153,27 @@ class Leadership:
             self._renewed_at = now
         return held
 
-    async def _give_back(self) -> bool:
-        return await self._overwrite("", 1)
-
     async def _overwrite(self, holder: str, lease: float) -> bool:
-        """Whether the Lease was written; not where another replica holds it."""
+        """Write the Lease unless another replica holds it.  Returns whether it was written."""
         try:
             self._wrote(await self._store.write(holder, lease))
         except LeaseTakenError:
-            # Or a label was set, or our own last write came through after its time was over.
+            # Perhaps only a label was set, or our own last write came through late.
             record = await self._store.read()
             if record is not None and record.holder not in ("", self._identity):
                 return False
             self._wrote(await self._store.write(holder, lease))
         return True
 
-    def _wrote(self, record: Record) -> None:
+    def _wrote(self, record: LeaseRecord) -> None:
         now = self._heard_at = self._clock()
-        self._sighting = decision.sighted(self._sighting, record, now, self._timings.lease)
+        self._seen_lease = decision.seen_now(self._seen_lease, record, now, self._timings.lease)
 
 
 async def silence_leaders(store: Store, identity: str, timings: Timings, quiet: float) -> None:
-    """Take the Lease from whoever holds it, and return when they have stopped acting.
+    """Take the Lease from its holder, and wait until that one has stopped leading.
 
-    Every replica waits for `quiet` seconds from then on before it may lead again.
+    No replica leads in the `quiet` seconds after this has taken the Lease.
     """
     while True:
         record = await store.read()

@@ -1,4 +1,4 @@
-"""The one Lease, read and written with the API server's own protection against lost updates."""
+"""Reads and writes the Lease; the API server refuses a write over one that was not seen."""
 
 from datetime import datetime
 from typing import Any, Protocol
@@ -7,30 +7,30 @@ from backupexport_contract import timestamps
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
-from backupexport_operator.leader.decision import Record
+from backupexport_operator.leader.decision import LeaseRecord
 
 _LEASES = ("coordination.k8s.io", "v1")
 
 
 class LeaseTakenError(Exception):
-    """The Lease is not what it was when it was last read."""
+    """Somebody has changed the Lease since it was last read."""
 
 
 class Store(Protocol):
-    """Where the Lease lies."""
+    """What Leadership needs of a LeaseStore."""
 
-    async def read(self) -> Record | None:
-        """What the Lease says now; None where there is none."""
+    async def read(self) -> LeaseRecord | None:
+        """Returns what the Lease says now; None if there is none."""
 
-    async def write(self, holder: str, lease: float) -> Record:
-        """Write it, unless it changed since this store saw it last: LeaseTakenError."""
+    async def write(self, holder: str, lease: float) -> LeaseRecord:
+        """Write the Lease.  Raises LeaseTakenError if it has changed since it was last read."""
 
 
 class LeaseStore:
-    """A coordination.k8s.io Lease.
+    """Keeps a coordination.k8s.io/v1 Lease.
 
-    The bodies are plain JSON: the client's model writes a time without its six decimals when
-    they are zero, which the API server refuses.
+    Bodies are plain JSON, because the client's model omits a time's six decimals if they are zero,
+    and the API server refuses such a time.
     """
 
     def __init__(self, api_client: client.ApiClient, namespace: str, name: str) -> None:
@@ -39,8 +39,8 @@ class LeaseStore:
         self._name = name
         self._seen: dict[str, Any] | None = None
 
-    async def read(self) -> Record | None:
-        """What the Lease says now; None where there is none."""
+    async def read(self) -> LeaseRecord | None:
+        """Returns what the Lease says now; None if there is none."""
         try:
             self._seen = await self._api.get_namespaced_custom_object(
                 *_LEASES, self._namespace, "leases", self._name
@@ -49,10 +49,10 @@ class LeaseStore:
             if error.status != 404:
                 raise
             self._seen = None
-        return None if self._seen is None else _record(self._seen)
+        return None if self._seen is None else _lease_record(self._seen)
 
-    async def write(self, holder: str, lease: float) -> Record:
-        """Write it, unless it changed since this store saw it last: LeaseTakenError."""
+    async def write(self, holder: str, lease: float) -> LeaseRecord:
+        """Write the Lease.  Raises LeaseTakenError if it has changed since it was last read."""
         body = _body(self._seen, self._name, holder, lease, timestamps.now())
         try:
             if self._seen is None:
@@ -67,16 +67,16 @@ class LeaseStore:
             if error.status in (404, 409):
                 raise LeaseTakenError(str(error.reason)) from error
             raise
-        return _record(self._seen)
+        return _lease_record(self._seen)
 
 
-def _record(body: dict[str, Any]) -> Record:
+def _lease_record(body: dict[str, Any]) -> LeaseRecord:
     spec = body.get("spec") or {}
     holder = spec.get("holderIdentity") or ""
-    return Record(
+    return LeaseRecord(
         holder=holder,
         lease=float(spec.get("leaseDurationSeconds") or 0),
-        # Not the resourceVersion: a label that somebody sets is not a sign of life.
+        # Not the resourceVersion, which changes when somebody sets a label.
         stamp=f"{holder} {spec.get('renewTime')} {spec.get('leaseTransitions')}",
     )
 

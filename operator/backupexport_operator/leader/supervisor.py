@@ -1,7 +1,7 @@
-"""Candidate, leader, candidate again: what one operator process does until it is told to stop.
+"""What an operator process does until it is told to stop: candidate, leader, candidate again.
 
-Nothing but a stuck clean-up ends the process: whatever ends kopf (a lost Lease, an API server
-that is away, an error of ours) ends in another candidacy, after a pause that grows.
+Whatever ends kopf (a lost Lease, an API server that is away, an error of ours), the process stands
+for election again after a pause, which grows.  Only a kopf that can't be stopped ends the process.
 """
 
 import asyncio
@@ -14,35 +14,35 @@ from backupexport_operator.observed.watch_health import WatchHealth
 
 _logger = logging.getLogger(__name__)
 
-# All of it, and giving back the Lease, fits into a pod's 30 s.
+# All three, and to give the Lease back, take less than a pod's 30 s to end.
 STOP_SECONDS = 12.0
 CANCEL_SECONDS = 3.0
 FAREWELL_SECONDS = 8.0
 
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
-# Who led for so long has recovered from what ended the time before.
+# After kopf has run for so long, the next pause is the first one again.
 GOOD_RUN = 60.0
 
 
 class StuckError(Exception):
-    """kopf does not end: only the end of the process stops it."""
+    """kopf does not end by cancelling, so the process has to end."""
 
 
 class Election(Protocol):
-    """What is asked of Leadership."""
+    """What Supervisor needs of Leadership."""
 
     def seconds_unheard(self) -> float:
-        """How long ago the API server last answered."""
+        """Returns the seconds since the API server last answered."""
 
     async def acquire(self, stopping: asyncio.Event) -> bool:
-        """True as soon as this process leads, False when `stopping` is set before."""
+        """Returns True once this process leads, False if `stopping` is set before."""
 
     async def keep(self) -> str:
-        """Renew until that is no longer possible; why it is not."""
+        """Renew the Lease until that fails.  Returns why it failed."""
 
     async def release(self) -> None:
-        """Let another replica lead at once."""
+        """Give the Lease back."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ class Term:
 
 
 class Supervisor:
-    """Leads while it may, and answers the probes' questions.
+    """Leads while it may, and tells the probes how it is.
 
-    `work` runs kopf until the term's `stop` is set; `farewell` is the last thing done before the
-    Lease is given back.
+    `work` runs kopf until the term's `stop` is set; `farewell` is done last, before the Lease is
+    given back.
     """
 
     def __init__(
@@ -86,11 +86,11 @@ class Supervisor:
         self._term: Term | None = None
 
     def stop(self) -> None:
-        """End gracefully, the Lease given back last."""
+        """Have `run` end; it gives the Lease back last."""
         self._stopping.set()
 
-    def liveness_troubles(self) -> list[str]:
-        """What only another process can cure."""
+    def liveness_failures(self) -> list[str]:
+        """Returns what is wrong that a restart of the process may cure."""
         if self._term is None:
             return []
         return [
@@ -98,8 +98,8 @@ class Supervisor:
             for kind in self._term.watches.dead(self._limits.dead_watch)
         ]
 
-    def readiness_troubles(self) -> list[str]:
-        """What keeps this process from its work, or from taking over."""
+    def readiness_failures(self) -> list[str]:
+        """Returns what keeps this process from its work, or from taking over."""
         if self._term is None:
             silent = self._election.seconds_unheard()
             if silent <= self._limits.silence:
@@ -107,10 +107,10 @@ class Supervisor:
             return [f"the Kubernetes API is away for {silent:.0f} s"]
         if not (self._term.started.is_set() and self._term.watches.complete):
             return ["the first lists are not read yet"]
-        return self.liveness_troubles()
+        return self.liveness_failures()
 
     async def run(self) -> None:
-        """Until `stop`; StuckError where kopf can't be ended."""
+        """Run until `stop`.  Raises StuckError if kopf can't be stopped."""
         stopping = asyncio.create_task(self._stopping.wait())
         pause = 0.0
         try:
@@ -123,7 +123,7 @@ class Supervisor:
                     continue
                 pause = next_pause(pause, seconds)
                 _logger.error("again in %g s", pause)
-                # Perhaps another replica has more luck.
+                # Another replica may succeed meanwhile.
                 await self._election.release()
                 await asyncio.wait({stopping}, timeout=pause)
         finally:
@@ -132,7 +132,7 @@ class Supervisor:
         await self._election.release()
 
     async def _lead(self, stopping: "asyncio.Task[Any]") -> float | None:
-        """How many seconds kopf lived where it ended by itself."""
+        """Lead for one term.  Returns how many seconds kopf ran if it ended by itself."""
         began = asyncio.get_running_loop().time()
         term = self._term = Term(self._new_watches())
         keeper = asyncio.create_task(self._election.keep())
@@ -169,7 +169,7 @@ class Supervisor:
 
 
 def next_pause(last: float, lived: float) -> float:
-    """How long to wait after kopf ended by itself, having lived for `lived` seconds."""
+    """Returns the seconds to wait after kopf ended by itself, having run for `lived` seconds."""
     if last == 0 or lived >= GOOD_RUN:
         return FIRST_PAUSE
     return min(2 * last, LONGEST_PAUSE)

@@ -1,4 +1,4 @@
-"""The short Job that cleans up after an export: a pure function of the export and settings."""
+"""The Job that cleans up after an export; pure."""
 
 from typing import Any
 
@@ -18,23 +18,23 @@ from backupexport_operator.manifests.pod import (
 )
 
 _ATTEMPTS = 3
-# An export's verdict waits for its cleanup (see also volume_state.CLEANUP_PAUSE).
+# An export that has failed says so after its cleanup (see also export_files.CLEANUP_PAUSE).
 _DEADLINE_SECONDS = 180
 _TTL_SECONDS = 600
-# It says that the file is gone for as long as a mail may keep the export's resource.
+# A complete one says that the file is gone, for as long as a mail may keep the resource.
 _REMOVAL_TTL_SECONDS = 8 * 24 * 3600
 
 
 def cleanup_manifest(
     export: BackupExport, task: str, defaults: RunnerDefaults, *, is_owned: bool = True
 ) -> dict[str, Any]:
-    """A batch/v1 Job for `task`; it gets no Secret.
+    """Returns a batch/v1 Job for `task`; it gets no Secret.
 
-    `is_owned` is false where the export is gone already: the Job then goes by itself.
+    `is_owned` is false if the export is gone already; the Job is then deleted by its TTL alone.
     """
     labels = task_labels(export, task, defaults)
     is_kept = is_owned and task == runner_protocol.TASK_REMOVE
-    # Kueue may be told to hold back every Job without one.
+    # Kueue may be configured to hold back every Job without a queue.
     queue = queue_label(defaults.queue_name)
     env = [
         {"name": runner_protocol.ENV_TASK, "value": task},
@@ -49,7 +49,7 @@ def cleanup_manifest(
     if is_owned:
         metadata["ownerReferences"] = [owner_reference(export)]
     else:
-        # Argo CD takes what has this label and no owner for its own, and may delete it.
+        # Argo CD may delete what has this label and no owner.
         metadata["labels"].pop(LABEL_INSTANCE, None)
     return {
         "apiVersion": "batch/v1",

@@ -1,4 +1,4 @@
-"""The Job that is one attempt at a delivery: a pure function of the export and settings."""
+"""The Job that is one attempt at a delivery; pure."""
 
 import json
 from dataclasses import dataclass, replace
@@ -26,13 +26,13 @@ from backupexport_operator.observed.observation import Observation
 
 _SHORTEST_DEADLINE_SECONDS = 60
 _LEAST_TTL_SECONDS = 2 * 3600
-# Of the settings, what the operator itself acts on.
+# Settings that only the operator acts on.
 _NOT_FOR_THE_RUNNER = {"enabled", "giveUpSeconds"}
 
 
 @dataclass(frozen=True, slots=True)
 class PublicApi:
-    """Where people reach the api, None where nobody said, and whether it hands out files."""
+    """Where people reach the api, None if that isn't known, and whether it hands out files."""
 
     url: str | None = None
     has_downloads: bool = False
@@ -45,7 +45,7 @@ def delivery_manifest(
     defaults: RunnerDefaults,
     public_api: PublicApi,
 ) -> dict[str, Any]:
-    """A batch/v1 Job; it alone gets the delivery's Secret, and never the target's."""
+    """Returns a batch/v1 Job, which gets the delivery's Secret and not the target's."""
     export = seen.export
     if seen.target is not None and seen.target.spec.queue_name:
         defaults = replace(defaults, queue_name=seen.target.spec.queue_name)
@@ -82,10 +82,10 @@ def delivery_manifest(
             "ownerReferences": [owner_reference(export)],
         },
         "spec": {
-            # The operator makes the next attempt, when its time has come.
+            # The operator makes the next attempt, with a Job of its own.
             "backoffLimit": 0,
             "activeDeadlineSeconds": _deadline_seconds(seen, kind, settings),
-            # The next attempt looks at when it failed, and its success must be seen.
+            # The operator must see how it ended, and when it failed, to time the next attempt.
             "ttlSecondsAfterFinished": max(defaults.ttl_seconds_after_finished, _LEAST_TTL_SECONDS),
             "podFailurePolicy": {"rules": [IGNORE_DISRUPTIONS]},
             # Two pods of one delivery would send everything twice.
@@ -102,10 +102,10 @@ def delivery_manifest(
 
 
 def _deadline_seconds(seen: Observation, kind: str, settings: Delivery) -> int:
-    """What is left of the time to give up, at least a minute and at most an attempt's own."""
+    """Returns the seconds until it is given up: at least 60, at most an attempt's own."""
     known = conditions_by_kind(seen.export.status).get(kind)
     if known is not None and known.reason == DeliveryReason.PENDING:
-        # However late it comes, after an outage of the operator, the first one is a whole one.
+        # The first attempt has all its time, however late an outage of the operator makes it.
         left = settings.give_up_seconds
     else:
         ended = timestamps.from_text(seen.export.status.completion_time or seen.export.created_at)
@@ -117,7 +117,7 @@ def _deadline_seconds(seen: Observation, kind: str, settings: Delivery) -> int:
 def _export_end(export: BackupExport, settings: Delivery, public_api: PublicApi) -> ExportEnd:
     status = export.status
     requested_by = export.metadata.annotations.get(names.ANNOTATION_REQUESTED_BY)
-    # Who asked, and the address, are nobody's business but the mail's.
+    # Only a mail may tell who asked, and at which address.
     is_asked_for = settings.is_asked_for(export.spec)
     return ExportEnd(
         phase=export.phase,

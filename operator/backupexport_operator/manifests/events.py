@@ -1,4 +1,4 @@
-"""The Events that tell of a change of status."""
+"""The Kubernetes Events that tell of a change of status; pure."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from backupexport_operator.manifests.status import delayed_between, settled_betw
 
 
 @dataclass(frozen=True, slots=True)
-class EventFact:
+class ExportEvent:
     """A Kubernetes Event to post on a BackupExport; `type` is Normal or Warning."""
 
     type: str
@@ -20,39 +20,39 @@ class EventFact:
     message: str
 
 
-def events_between(old: BackupExportStatus, new: BackupExportStatus) -> list[EventFact]:
-    """What `kubectl describe` should tell of the step from `old` to `new`."""
+def events_between(old: BackupExportStatus, new: BackupExportStatus) -> list[ExportEvent]:
+    """Returns what `kubectl describe` should tell of the step from `old` to `new`."""
     events = []
     if new.job_name and not old.job_name:
-        events.append(EventFact("Normal", "Accepted", f"Created Job {new.job_name}."))
+        events.append(ExportEvent("Normal", "Accepted", f"Created Job {new.job_name}."))
     if new.message and not new.reason and not new.job_name and not old.message:
-        events.append(EventFact("Normal", "Queued", new.message))
+        events.append(ExportEvent("Normal", "Queued", new.message))
     if new.phase == Phase.RUNNING and old.phase != Phase.RUNNING:
-        events.append(EventFact("Normal", "Started", "The runner has started."))
+        events.append(ExportEvent("Normal", "Started", "The runner has started."))
     if new.phase == Phase.SUCCEEDED and old.phase != Phase.SUCCEEDED and new.artifact:
         size, path = new.artifact.display_size, new.artifact.path
-        events.append(EventFact("Normal", "Completed", f"Wrote {path} ({size})."))
+        events.append(ExportEvent("Normal", "Completed", f"Wrote {path} ({size})."))
     if new.phase == Phase.CANCELLED and old.phase != Phase.CANCELLED:
-        events.append(EventFact("Normal", "Cancelled", new.message or "Cancelled."))
+        events.append(ExportEvent("Normal", "Cancelled", new.message or "Cancelled."))
     elif new.reason and (new.reason, new.message, new.phase) != (
         old.reason,
         old.message,
         old.phase,
     ):
-        events.append(EventFact("Warning", new.reason, new.message or ""))
+        events.append(ExportEvent("Warning", new.reason, new.message or ""))
     return events + _delivery_events(old, new)
 
 
-def _delivery_events(old: BackupExportStatus, new: BackupExportStatus) -> list[EventFact]:
+def _delivery_events(old: BackupExportStatus, new: BackupExportStatus) -> list[ExportEvent]:
     events = [
-        EventFact("Warning", "DeliveryDelayed", f"{kind}: {condition.message}")
+        ExportEvent("Warning", "DeliveryDelayed", f"{kind}: {condition.message}")
         for kind, condition in delayed_between(old, new)
     ]
     for kind, condition in settled_between(old, new):
         went_well = condition.status == "True"
         severity = "Normal" if went_well else "Warning"
         reason = condition.type if went_well else "DeliveryFailed"
-        events.append(EventFact(severity, reason, f"{kind}: {condition.message}"))
+        events.append(ExportEvent(severity, reason, f"{kind}: {condition.message}"))
     return events
 
 
@@ -60,8 +60,8 @@ def _delivery_events(old: BackupExportStatus, new: BackupExportStatus) -> list[E
 _LONGEST_NOTE = 1024
 
 
-def event_manifest(export: BackupExport, event: EventFact, namespace: str) -> dict[str, Any]:
-    """An events.k8s.io/v1 Event; its name follows from its content, so a repeat is one Event."""
+def event_manifest(export: BackupExport, event: ExportEvent, namespace: str) -> dict[str, Any]:
+    """Returns an events.k8s.io/v1 Event, named by its content, so that a repeat is the same one."""
     text = f"{export.metadata.uid}\n{event.type}\n{event.reason}\n{event.message}"
     digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
     now = timestamps.now().isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""The Job that makes an export's file."""
+"""The Job that makes an export's file; pure."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ from backupexport_operator.manifests.pod import (
 def job_manifest(
     export: BackupExport, target: ExportTarget, defaults: RunnerDefaults
 ) -> dict[str, Any]:
-    """A batch/v1 Job whose name and content follow from its arguments alone."""
+    """Returns a batch/v1 Job, which gets the target's Secret."""
     labels = task_labels(export, runner_protocol.TASK_EXPORT, defaults)
     queue = queue_label(target.spec.queue_name or defaults.queue_name)
     own = target.spec.resources.to_manifest() if target.spec.resources else {}
@@ -46,7 +46,7 @@ def job_manifest(
             ),
             "ttlSecondsAfterFinished": defaults.ttl_seconds_after_finished,
             "podFailurePolicy": _POD_FAILURE_POLICY,
-            # A pod that is being deleted still writes: only a terminal one may be replaced.
+            # A pod that is being deleted still writes: another one may start when it has ended.
             "podReplacementPolicy": "Failed",
             "template": pod_template(
                 labels,

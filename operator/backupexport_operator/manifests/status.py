@@ -1,4 +1,4 @@
-"""From one status to the next: the smallest patch, the conditions, and the Events to post."""
+"""From one status to the next: the patch that is written, its conditions, what they tell anew."""
 
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from backupexport_operator.observed.observation import Observation
 def settled_between(
     old: BackupExportStatus, new: BackupExportStatus
 ) -> list[tuple[str, Condition]]:
-    """The deliveries that have come to an end from `old` to `new`, and how."""
+    """Returns (kind, condition) of the deliveries that ended, well or not, from `old` to `new`."""
     before = conditions_by_kind(old)
     return [
         (kind, condition)
@@ -26,7 +26,7 @@ def settled_between(
 def delayed_between(
     old: BackupExportStatus, new: BackupExportStatus
 ) -> list[tuple[str, Condition]]:
-    """The deliveries that something new is in the way of, though not for good."""
+    """Returns (kind, condition) of the deliveries that wait for another reason than in `old`."""
     before = conditions_by_kind(old)
     return [
         (kind, condition)
@@ -38,14 +38,27 @@ def delayed_between(
 
 
 def merge_patch(old: KubernetesModel, new: KubernetesModel) -> dict[str, Any]:
-    """The JSON merge patch (RFC 7386) that makes `new` of `old`; empty where nothing differs."""
-    before, after = old.to_manifest(), new.to_manifest()
-    changed = {key: value for key, value in after.items() if before.get(key) != value}
-    return changed | {key: None for key in before if key not in after}
+    """Returns the JSON merge patch (RFC 7386) that makes `new` of `old`; empty if they are equal.
+
+    It names what differs alone, at any depth of objects; a list that differs is named whole.
+    """
+    return _difference(old.to_manifest(), new.to_manifest())
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    patch: dict[str, Any] = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(value, dict) and isinstance(before, dict):
+            if part := _difference(before, value):
+                patch[key] = part
+        elif key not in old or before != value:
+            patch[key] = value
+    return patch
 
 
 def with_condition(conditions: list[Condition], wanted: Condition) -> list[Condition]:
-    """`conditions` with `wanted` set; its transition time stays while its status stays."""
+    """Returns `conditions` with `wanted` last; its transition time moves only with its status."""
     kept = [c for c in conditions if c.type != wanted.type]
     previous = next((c for c in conditions if c.type == wanted.type), None)
     if previous is not None and previous.status == wanted.status:
@@ -59,7 +72,7 @@ ConditionStatus = Literal["True", "False", "Unknown"]
 def condition_now(
     seen: Observation, kind: str, status: ConditionStatus, reason: str, message: str
 ) -> Condition:
-    """Computed from what was seen, at that time."""
+    """Returns a condition computed from `seen`, at that time and of that generation."""
     return Condition(
         type=kind,
         status=status,

@@ -1,8 +1,7 @@
-"""What has been seen of each export: the watches' picture, and what they leave out.
+"""What is known of each unfinished export: what the watches have told, and what they don't.
 
-Left out are: what this process has just written or made and the watch has not brought yet, how a
-Job and its pods looked last that are gone, what the runner's log told, and what a bulk list found
-that no watch told of.
+They don't tell what this process has just written (its watch brings that a little later), what a
+deleted Job or pod looked like, what the runner's log told, and what they have missed.
 """
 
 import time
@@ -16,7 +15,7 @@ from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.runner_protocol import Progress
 
-from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
+from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import (
     Observation,
     Snapshot,
@@ -28,46 +27,43 @@ Value_co = TypeVar("Value_co", covariant=True)
 
 
 class Index(Protocol[Value_co]):
-    """What is used of a kopf index: a live, read-only mapping of a key to several values."""
+    """What we use of a kopf.Index: a live, read-only mapping of each key to several values."""
 
     def __contains__(self, key: object, /) -> bool:
-        """Whether anything is under `key`."""
+        """Returns whether anything has the key."""
 
     def __getitem__(self, key: str, /) -> Iterable[Value_co]:
-        """The values under `key`."""
+        """Returns the values of `key`."""
 
     def keys(self) -> Iterable[str]:
-        """All keys."""
+        """Returns all keys."""
 
 
 @dataclass(frozen=True)
 class World:
-    """What kopf's watches have seen.
-
-    Targets are under their project id, everything else under the export's uid.
-    """
+    """What kopf's watches have told: targets by project id, all else by the export's uid."""
 
     exports: Index[BackupExport]
     targets: Index[ExportTarget]
-    jobs: Index[JobFacts]
-    pods: Index[PodFacts]
+    jobs: Index[ObservedJob]
+    pods: Index[ObservedPod]
 
 
 @dataclass(slots=True)
 class _Memory:
-    """Of one unfinished export."""
+    """What no watch tells of one unfinished export, or not yet."""
 
     written: BackupExport | None = None
-    made_job: JobFacts | None = None
-    lost_job: JobFacts | None = None
-    lost_pods: dict[str, PodFacts] = field(default_factory=dict)
+    made_job: ObservedJob | None = None
+    lost_job: ObservedJob | None = None
+    lost_pods: dict[str, ObservedPod] = field(default_factory=dict)
     progress: Progress | None = None
     shown: Progress | None = None
     shown_at: float = float("-inf")
 
 
-class Sightings:
-    """Gathers an Observation for one export; progress is shown every `progress_seconds`."""
+class ExportCache:
+    """Makes the Observation of an export; progress changes in it every `progress_seconds`."""
 
     def __init__(
         self,
@@ -83,16 +79,16 @@ class Sightings:
         self._progress_seconds = progress_seconds
         self._deliveries = deliveries or Deliveries()
         self._memories: dict[str, _Memory] = {}
-        # A watch that had to list anew doesn't tell what vanished meanwhile.
+        # kopf's watch doesn't tell of an export that goes while it lists anew.
         self._gone: set[str] = set()
 
     def uids(self) -> set[str]:
-        """Of all unfinished exports."""
+        """Returns the uids of all unfinished exports."""
         remembered = {uid for uid, memory in self._memories.items() if memory.written}
         return (set(self.world.exports.keys()) | remembered) - self._gone
 
     def export(self, uid: str) -> BackupExport | None:
-        """The newest that is known of the export, or None where it is gone."""
+        """Returns the newest version that is known of the export; None if it is gone."""
         if uid in self._gone:
             return None
         seen = next(values(self.world.exports, uid), None)
@@ -105,13 +101,13 @@ class Sightings:
         return seen
 
     def is_new(self, uid: str) -> bool:
-        """Whether nothing has been done for the export yet."""
+        """Returns whether nothing has been done for the export yet."""
         export, memory = self.export(uid), self._memories.get(uid)
         is_untouched = export is not None and export.status.phase is None
         return is_untouched and (memory is None or memory.made_job is None)
 
     def observe(self, export: BackupExport) -> Observation:
-        """What is known around `export`."""
+        """Returns what is known of `export` now."""
         uid = export.metadata.uid
         memory = self._memories.get(uid) or _Memory()
         seen = Observation(
@@ -136,26 +132,26 @@ class Sightings:
         return with_jobs_and_pods(seen, jobs, values(self.world.pods, uid))
 
     def note_written(self, export: BackupExport) -> None:
-        """This process has written the export; the watch will tell, a little later."""
+        """Take `export`, which this process has just written, before the watch brings it."""
         self._of(export.metadata.uid).written = export
 
-    def note_made_job(self, uid: str, job: JobFacts) -> None:
-        """This process has made the export's Job; the watch will tell, a little later."""
+    def note_made_job(self, uid: str, job: ObservedJob) -> None:
+        """Take the Job that this process has just created before the watch brings it."""
         self._of(uid).made_job = job
 
-    def note_lost_job(self, uid: str, job: JobFacts) -> None:
-        """A Job is gone, and looked like that when it went."""
+    def note_lost_job(self, uid: str, job: ObservedJob) -> None:
+        """Keep a Job that is gone as it was seen last."""
         if self._is_of(uid, job.name):
             memory = self._of(uid)
             memory.made_job, memory.lost_job = None, job
 
-    def note_lost_pod(self, uid: str, pod: PodFacts) -> None:
-        """A pod is gone, and looked like that when it went."""
+    def note_lost_pod(self, uid: str, pod: ObservedPod) -> None:
+        """Keep a pod that is gone as it was seen last."""
         if self._is_of(uid, pod.job):
             self._of(uid).lost_pods[pod.name] = pod
 
     def note_progress(self, uid: str, progress: Progress) -> float | None:
-        """The seconds after which it may be shown; None where it is nothing new."""
+        """Returns the seconds until it may be shown; None if it is nothing new."""
         memory = self._of(uid)
         if memory.progress == progress:
             return None
@@ -163,14 +159,15 @@ class Sightings:
         return max(0.0, memory.shown_at + self._progress_seconds - time.monotonic())
 
     def note_gone(self, uid: str) -> None:
-        """The API server says that there is no such export any more."""
+        """Drop an export that the API server no longer has."""
         self._gone.add(uid)
         self.forget(uid)
 
     def compare(self, snapshot: Snapshot) -> set[str]:
-        """The exports of which the watches have another picture than the API server has.
+        """Returns the uids of the exports of which `snapshot` tells something else.
 
-        A picture that is only a moment behind looks the same: who asks must read afresh.
+        A watch that is a moment late and one that has missed something look alike: whoever acts on
+        these exports must read them afresh.
         """
         known = self.uids()
         self._gone &= set(self.world.exports.keys())
@@ -186,7 +183,7 @@ class Sightings:
         return differing
 
     def agrees_with(self, fresh: Observation) -> bool:
-        """Whether the watches have by now told of the Jobs and Pods that were read afresh."""
+        """Returns whether the watches have told of the Jobs and Pods that were read afresh."""
         uid = fresh.export.metadata.uid
         jobs, pods = values(self.world.jobs, uid), values(self.world.pods, uid)
         told = with_jobs_and_pods(fresh, jobs, pods)
@@ -194,28 +191,28 @@ class Sightings:
             (mine.job, frozenset(mine.pods)) == (theirs.job, frozenset(theirs.pods))
             for mine, theirs in (
                 (told, fresh),
-                (told.tidying, fresh.tidying),
-                (told.removal, fresh.removal),
+                (told.tidy_job, fresh.tidy_job),
+                (told.remove_job, fresh.remove_job),
             )
         )
 
     def forget(self, uid: str) -> None:
-        """The export has ended or is gone."""
+        """Drop what is kept of an export that has ended or is gone."""
         self._memories.pop(uid, None)
 
     def _differs(self, uid: str, snapshot: Snapshot) -> bool:
         memory = self._memories.get(uid)
         if memory is not None and memory.made_job is not None:
-            # Its coming and its going may both have been missed.
+            # The watch may have missed both that it came and that it went.
             memory.made_job = None
             return True
-        none: frozenset[JobFacts | PodFacts] = frozenset()
+        none: frozenset[ObservedJob | ObservedPod] = frozenset()
         return set(values(self.world.jobs, uid)) != snapshot.jobs.get(uid, none) or set(
             values(self.world.pods, uid)
         ) != snapshot.pods.get(uid, none)
 
     def _is_of(self, uid: str, job_name: str) -> bool:
-        """Whether that is the Job of an unfinished export, and no copy of it."""
+        """Returns whether that is an unfinished export's own Job, and no copy of it."""
         export = self.export(uid)
         return export is not None and job_name == names.job_name(export.metadata.name)
 
@@ -230,15 +227,15 @@ class Sightings:
 
 
 def values(index: Index[Value_co], key: str) -> Iterator[Value_co]:
-    """The values under `key`, none where there is no such key."""
+    """Yields the values of `key`, none if there is no such key."""
     return iter(index[key]) if key in index else iter(())
 
 
 def all_of(index: Index[Value_co]) -> Iterator[Value_co]:
-    """All values."""
+    """Yields all values."""
     return (value for key in list(index.keys()) for value in values(index, key))
 
 
 def _version(export: BackupExport) -> int:
-    # Integers by KEP-5504, and in every released Kubernetes before it.
+    # KEP-5504 says that versions are integers; every released Kubernetes has them so.
     return int(export.metadata.resource_version or 0)

@@ -1,7 +1,7 @@
-"""What is known of an export's files: whether an attempt may have left a partial one behind.
+"""What may be left of an export's files, and who still uses them.
 
-The runner removes its partial file before it writes its termination message.  So an attempt that
-left a message left nothing else; of every other one nobody knows, and a cleanup Job looks.
+The runner removes its partial file before it writes its termination message, so an attempt with a
+message has left none.  Every other attempt may have left one, and a cleanup's Job must look.
 """
 
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import Artifact, read_outcome
 
-from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
-from backupexport_operator.observed.observation import Observation, TaskRun
+from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
+from backupexport_operator.observed.observation import Observation, SideJob
 
-# A node that has not ended a pod this long after its grace period doesn't answer.
+# A node that has not ended a pod this long after the pod's grace period doesn't answer.
 NODE_GRACE = timedelta(seconds=60)
-# A cleanup that failed is tried anew at most this often, and one that takes longer (somebody
-# suspended it, or no controller works on it) counts as failed.
+# A failed cleanup is tried again this often.  One that takes longer counts as failed: somebody has
+# suspended it, or no controller works on it.
 CLEANUP_PAUSE = timedelta(minutes=5)
 
 
 class CleanupState(Enum):
-    """How far a cleanup Job is; LOST is one whose report nobody can read any more."""
+    """How far a cleanup's Job is; LOST is complete, but its pod is gone with its report."""
 
     MISSING = auto()
     UNDER_WAY = auto()
@@ -34,38 +34,36 @@ class CleanupState(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class CleanupOutcome:
-    """`artifact` is the whole one that a tidying found, `message` why a cleanup failed."""
+class CleanupResult:
+    """`artifact` is a whole file that the cleanup found, `message` why it failed."""
 
     state: CleanupState
     artifact: Artifact | None = None
     message: str = ""
 
 
-def may_still_write(pod: PodFacts, now: datetime) -> bool:
-    """Whether the pod may still be at work: it got a node, and that has not ended it."""
-    if not pod.node or pod.has_ended:
-        return False
-    return not is_overdue(pod, now)
+def may_still_write(pod: ObservedPod, now: datetime) -> bool:
+    """Returns whether the pod may still write: it has a node, which has not said that it ended."""
+    return bool(pod.node) and not pod.has_ended and not is_overdue(pod, now)
 
 
-def is_overdue(pod: PodFacts, now: datetime) -> bool:
-    """Whether the pod should long be gone, so that its node seems to be dead."""
+def is_overdue(pod: ObservedPod, now: datetime) -> bool:
+    """Returns whether the pod is NODE_GRACE late to go, so that its node seems to be dead."""
     return pod.deletes_at is not None and now >= timestamps.from_text(pod.deletes_at) + NODE_GRACE
 
 
 def is_still_written(seen: Observation) -> bool:
-    """Whether any pod of the export may still be at work."""
+    """Returns whether any pod of the export may still write."""
     return any(may_still_write(pod, seen.now) for pod in seen.pods)
 
 
 def is_at_work(seen: Observation) -> bool:
-    """Whether the export has a Job, or a pod that may still write."""
+    """Returns whether the export has a Job, or a pod that may still write."""
     return seen.job is not None or is_still_written(seen)
 
 
 def is_clean(seen: Observation) -> bool:
-    """Whether every attempt is known to have left no partial file."""
+    """Returns whether every attempt is known to have left no partial file."""
     job, attempts = seen.job or seen.lost_job, seen.attempts
     if job is None and not attempts:
         return seen.export.status.job_name is None
@@ -75,26 +73,26 @@ def is_clean(seen: Observation) -> bool:
     return started >= (seen.export.status.attempts or 0) and all(map(_left_clean, attempts))
 
 
-def cleanup_outcome(cleanup: TaskRun, now: datetime) -> CleanupOutcome:
-    """What a cleanup Job and its pods say."""
+def cleanup_result(cleanup: SideJob, now: datetime) -> CleanupResult:
+    """Returns what a cleanup's Job and pods tell."""
     if cleanup.job is None:
-        return CleanupOutcome(CleanupState.MISSING)
+        return CleanupResult(CleanupState.MISSING)
     reports = [pod for pod in cleanup.pods if pod.exit_code == ExitCode.SUCCESS]
     if reports:
         artifact = read_outcome(reports[-1].termination_message).artifact
-        return CleanupOutcome(CleanupState.DONE, artifact)
+        return CleanupResult(CleanupState.DONE, artifact)
     if cleanup.job.failure is not None:
         said = [read_outcome(pod.termination_message).message for pod in cleanup.pods]
         message = next(filter(None, reversed(said)), cleanup.job.failure_message)
-        return CleanupOutcome(CleanupState.FAILED, message=message)
+        return CleanupResult(CleanupState.FAILED, message=message)
     if cleanup.job.complete:
-        return CleanupOutcome(CleanupState.LOST)
+        return CleanupResult(CleanupState.LOST)
     if now > timestamps.from_text(cleanup.job.created_at) + CLEANUP_PAUSE:
-        return CleanupOutcome(CleanupState.FAILED, message="its Job doesn't end")
-    return CleanupOutcome(CleanupState.UNDER_WAY)
+        return CleanupResult(CleanupState.FAILED, message="its Job doesn't end")
+    return CleanupResult(CleanupState.UNDER_WAY)
 
 
-def _left_clean(pod: PodFacts) -> bool:
+def _left_clean(pod: ObservedPod) -> bool:
     if not pod.node:
         return True
     if not pod.has_ended:
@@ -105,15 +103,15 @@ def _left_clean(pod: PodFacts) -> bool:
     return said.artifact is not None or said.message is not None
 
 
-def unfinished_jobs(seen: Observation) -> list[JobFacts]:
-    """The export's own Jobs of deliveries that may have work left."""
-    jobs = [run.job for run in seen.delivery_runs.values() if run.job is not None]
+def unfinished_jobs(seen: Observation) -> list[ObservedJob]:
+    """Returns the Jobs of the export's deliveries that may have work left."""
+    jobs = [run.job for run in seen.delivery_jobs.values() if run.job is not None]
     return [job for job in jobs if _is_unfinished(seen, job)]
 
 
 def is_being_sent(seen: Observation) -> bool:
-    """Whether a delivery may still read the export's file."""
-    runs = [run for kind, run in seen.delivery_runs.items() if Deliveries.kinds()[kind].reads_file]
+    """Returns whether a delivery may still read the export's file."""
+    runs = [run for kind, run in seen.delivery_jobs.items() if Deliveries.kinds()[kind].reads_file]
     return any(
         (run.job is not None and _is_unfinished(seen, run.job))
         or any(may_still_write(pod, seen.now) for pod in run.pods)
@@ -121,7 +119,7 @@ def is_being_sent(seen: Observation) -> bool:
     )
 
 
-def _is_unfinished(seen: Observation, job: JobFacts) -> bool:
-    # One that is being deleted makes no more pods, and a dead node may hold it up for ever.
+def _is_unfinished(seen: Observation, job: ObservedJob) -> bool:
+    # A Job that is being deleted makes no more pods, and a dead node may keep it for ever.
     is_own = job.owner_uid == seen.export.metadata.uid and not job.deleting
     return is_own and not job.complete and job.failure is None

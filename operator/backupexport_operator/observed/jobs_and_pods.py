@@ -1,4 +1,4 @@
-"""The few facts about Jobs and Pods that decisions rest on, read from plain API objects.
+"""What decisions need to know of batch/v1 Jobs and v1 Pods.
 
 Sources: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/job-v1/ and
 …/pod-v1/.
@@ -12,15 +12,16 @@ from backupexport_contract.names import LABEL_EXPORT_UID, LABEL_TASK, RUNNER_CON
 from backupexport_contract.runner_protocol import TASK_EXPORT
 
 Manifest = Mapping[str, Any]
+"""A batch/v1 Job or v1 Pod, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
-class JobFacts:
+class ObservedJob:
     """A Job; `failure` is the reason of its Failed or FailureTarget condition.
 
     `owner_uid` is its controller's, `export_uid` that of the export it was made for, which may be
-    gone.  `task` is what its pods are to do (`runner_protocol.TASK_EXPORT`, …), `pods_made` how
-    many pods it has had so far, as far as it knows.
+    gone.  `task` is what its pods do (`runner_protocol.TASK_EXPORT`, …), `pods_made` how many pods
+    its status counts.  Times are RFC 3339, as in a pod.
     """
 
     name: str
@@ -40,16 +41,15 @@ class JobFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class PodFacts:
+class ObservedPod:
     """A runner's Pod; times are RFC 3339 as the API server wrote them.
 
-    `phase`, `reason` and `message` are the pod's own: a node that refuses or evicts a pod tells
-    it there alone.  `waiting` is the reason why the container hasn't started
-    (`ImagePullBackOff`, …), `unschedulable` the scheduler's message, `exit_code` is None until
-    the container ended.  `job` and `job_uid` are the Job's that made it, `node` is empty until the
-    scheduler chose one, `deletes_at` is when the grace period of a pod that is being deleted
-    ends.  `never_made` is true of a pod that ended before its node made the container: nothing of
-    it ever ran, though it has an exit code.
+    `phase`, `reason` and `message` are the pod's own: only they tell that a node has refused or
+    evicted it.  `waiting` is the reason why the container hasn't started (`ImagePullBackOff`, …),
+    `unschedulable` the scheduler's message, `exit_code` is None until the container ended.  `job`
+    and `job_uid` are those of the Job that made it, `node` is empty until the scheduler chose one,
+    `deletes_at` is when the grace period of a pod that is being deleted ends.  `never_made` says
+    that the node never made the container, which has an exit code all the same.
     """
 
     name: str
@@ -75,7 +75,7 @@ class PodFacts:
 
     @property
     def is_running(self) -> bool:
-        """Whether the runner's container is running now, as far as its node can be asked."""
+        """Whether the runner's container runs, by what its node said last."""
         return self.started_at is not None and not self.has_ended
 
     @property
@@ -85,23 +85,23 @@ class PodFacts:
 
 
 def export_uid_of(manifest: Manifest) -> str | None:
-    """The uid of the BackupExport that a Job or Pod of ours belongs to."""
+    """Returns the uid of the BackupExport that a Job or Pod of ours is for; None without one."""
     uid = manifest["metadata"].get("labels", {}).get(LABEL_EXPORT_UID)
     return uid if isinstance(uid, str) else None
 
 
-def job_facts(manifest: Manifest) -> JobFacts:
-    """Read a batch/v1 Job."""
+def observed_job(manifest: Manifest) -> ObservedJob:
+    """Returns what `manifest`, a batch/v1 Job, tells."""
     metadata, status = manifest["metadata"], manifest.get("status") or {}
     holding = {c["type"]: c for c in status.get("conditions") or () if c["status"] == "True"}
-    # FailureTarget comes as soon as the verdict is in, Failed only when the pods are gone too.
+    # FailureTarget comes as soon as the Job has failed, Failed when its pods have ended, too.
     failure = holding.get("FailureTarget") or holding.get("Failed")
     deleted_at = metadata.get("deletionTimestamp")
     if failure and deleted_at and failure.get("lastTransitionTime", "") >= deleted_at:
-        # Deleted in the foreground it counts what this takes from it: not its own failure.
+        # Deleted in the foreground, a Job counts its deleted pods as failed: no failure of its own.
         failure = None
     owners = metadata.get("ownerReferences") or ()
-    return JobFacts(
+    return ObservedJob(
         name=metadata["name"],
         owner_uid=next((owner["uid"] for owner in owners if owner.get("controller")), ""),
         uid=metadata.get("uid", ""),
@@ -119,12 +119,13 @@ def job_facts(manifest: Manifest) -> JobFacts:
     )
 
 
-def pod_facts(manifest: Manifest) -> PodFacts:
-    """Read a v1 Pod."""
+def observed_pod(manifest: Manifest) -> ObservedPod:
+    """Returns what `manifest`, a v1 Pod, tells."""
     metadata, status = manifest["metadata"], manifest.get("status") or {}
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
     scheduled = conditions.get("PodScheduled", {})
-    container = _runner_container(status)
+    containers = {c["name"]: c for c in status.get("containerStatuses") or ()}
+    container = containers.get(RUNNER_CONTAINER, {})
     state = container.get("state") or {}
     waiting = state.get("waiting") or {}
     ended = state.get("terminated") or {}
@@ -133,7 +134,7 @@ def pod_facts(manifest: Manifest) -> PodFacts:
     job: Mapping[str, Any] = next(
         (o for o in owners if o.get("controller") and o["kind"] == "Job"), {}
     )
-    return PodFacts(
+    return ObservedPod(
         name=metadata["name"],
         created_at=metadata.get("creationTimestamp", ""),
         task=_task(metadata),
@@ -145,7 +146,7 @@ def pod_facts(manifest: Manifest) -> PodFacts:
         reason=status.get("reason", ""),
         message=status.get("message", ""),
         disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
-        # So the kubelet ends a deleted pod whose image it couldn't pull; what it lost has an id.
+        # The kubelet ends a deleted pod so whose image it couldn't pull; one it lost has an id.
         never_made=(
             ended.get("reason") == "ContainerStatusUnknown" and not container.get("containerID")
         ),
@@ -165,17 +166,9 @@ def pod_facts(manifest: Manifest) -> PodFacts:
 
 
 def _moment(text: str | None) -> str | None:
-    """None also for the beginning of all time, as a container that never started has it."""
+    """Returns None for 1970, too, which a container that never started has."""
     return None if text is None or text.startswith("1970-01-01") else text
 
 
 def _task(metadata: Mapping[str, Any]) -> str:
     return str(metadata.get("labels", {}).get(LABEL_TASK, TASK_EXPORT))
-
-
-def _runner_container(status: Mapping[str, Any]) -> Mapping[str, Any]:
-    for container in status.get("containerStatuses") or ():
-        if container["name"] == RUNNER_CONTAINER:
-            found: Mapping[str, Any] = container
-            return found
-    return {}

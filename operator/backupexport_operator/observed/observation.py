@@ -1,4 +1,4 @@
-"""What a decision about one BackupExport rests on, and what it may ask for."""
+"""What was seen of one BackupExport, or of everything unfinished, at one time."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,109 +10,104 @@ from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY, Progress, delivery_task
 
-from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
+from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 
 
 @dataclass(frozen=True, slots=True)
-class TaskRun:
-    """A Job beside the export's own, a cleanup's or a delivery's, and its pods.
+class SideJob:
+    """A side Job, which cleans up or delivers, and its pods; `job` is None if there is none."""
 
-    Without `job` there is none.
-    """
-
-    job: JobFacts | None = None
-    pods: Sequence[PodFacts] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """Whether an export that has no Job yet may have one, else its place in words."""
-
-    may_start: bool = True
-    place: str = ""
+    job: ObservedJob | None = None
+    pods: Sequence[ObservedPod] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Everything a decision rests on.
+    """Everything that a decision about one export may use.
 
-    `lost_job` and `lost_pods` are how those looked last that are gone by now; after a restart of
-    the operator nothing is known of them.  `progress` is the newest that the runner's log told.
-    `retention_seconds` is the chart's, None to keep exports for good, and so are `deliveries`, by
-    whose kinds `delivery_runs` are named.  `warning` is the newest of Kubernetes' own about the
-    pod, or about the Job while it has none; None where nobody looked.
+    `lost_job` and `lost_pods` are gone; they are as they were seen last by this process.
+    `tidy_job` removes partial files, `remove_job` the file; `delivery_jobs` are by kind.
+    `place_in_queue` tells in words which exports come first; None if none does.
+    `retention_seconds` (None to keep exports for good) and `deliveries` are the chart's.
+    `warning` is `Reason: note` of the newest Event of type Warning about the newest pod, or about
+    the Job if it has no pod; empty if there is none, None if nobody looked.
+    `progress` is the newest that the runner's log told.
     """
 
     export: BackupExport
     target: ExportTarget | None
-    job: JobFacts | None
-    pods: Sequence[PodFacts]
+    job: ObservedJob | None
+    pods: Sequence[ObservedPod]
     now: datetime
     backoff_limit: int
-    lost_job: JobFacts | None = None
-    lost_pods: Sequence[PodFacts] = ()
-    tidying: TaskRun = field(default_factory=TaskRun)
-    removal: TaskRun = field(default_factory=TaskRun)
-    turn: Turn = field(default_factory=Turn)
-    delivery_runs: Mapping[str, TaskRun] = field(default_factory=dict)
+    lost_job: ObservedJob | None = None
+    lost_pods: Sequence[ObservedPod] = ()
+    tidy_job: SideJob = field(default_factory=SideJob)
+    remove_job: SideJob = field(default_factory=SideJob)
+    place_in_queue: str | None = None
+    delivery_jobs: Mapping[str, SideJob] = field(default_factory=dict)
     deliveries: Deliveries = field(default_factory=Deliveries)
     retention_seconds: int | None = None
     warning: str | None = None
     progress: Progress | None = None
 
     @property
-    def attempts(self) -> Sequence[PodFacts]:
-        """Every pod that is known of the export, the lost ones too, the oldest first."""
+    def attempts(self) -> Sequence[ObservedPod]:
+        """The export's pods, those that are gone too, the oldest first."""
         known = {pod.name: pod for pod in (*self.lost_pods, *self.pods)}
         return sorted(known.values(), key=lambda pod: (pod.created_at, pod.name))
 
+    @property
+    def job_name(self) -> str:
+        """The name of the export's own Job."""
+        return names.job_name(self.export.metadata.name)
+
 
 def with_jobs_and_pods(
-    seen: Observation, jobs: Iterable[JobFacts], pods: Iterable[PodFacts]
+    seen: Observation, jobs: Iterable[ObservedJob], pods: Iterable[ObservedPod]
 ) -> Observation:
-    """`seen` with these Jobs and Pods of the export, each at its task.
+    """Returns `seen` with these Jobs and Pods, each under its task.
 
-    A Job of another name and a pod of no such Job are copies that somebody made, labels and all.
+    It leaves out a Job of another name, and a pod of none of our Jobs: somebody has copied ours,
+    with the labels.
     """
     job_of = {job.name: job for job in jobs}
-    pods_of: dict[str, list[PodFacts]] = {}
+    pods_of: dict[str, list[ObservedPod]] = {}
     for pod in pods:
         pods_of.setdefault(pod.job, []).append(pod)
-    name = seen.export.metadata.name
-    own = names.job_name(name)
 
-    def run_of(task: str) -> TaskRun:
-        job_name = names.task_job_name(name, task)
-        return TaskRun(job_of.get(job_name), pods_of.get(job_name, []))
+    def side_job(task: str) -> SideJob:
+        name = names.task_job_name(seen.export.metadata.name, task)
+        return SideJob(job_of.get(name), pods_of.get(name, []))
 
     return replace(
         seen,
-        job=job_of.get(own),
-        pods=pods_of.get(own, []),
-        tidying=run_of(TASK_TIDY),
-        removal=run_of(TASK_REMOVE),
-        delivery_runs={kind: run_of(delivery_task(kind)) for kind in Deliveries.kinds()},
+        job=job_of.get(seen.job_name),
+        pods=pods_of.get(seen.job_name, []),
+        tidy_job=side_job(TASK_TIDY),
+        remove_job=side_job(TASK_REMOVE),
+        delivery_jobs={kind: side_job(delivery_task(kind)) for kind in Deliveries.kinds()},
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything unfinished at one time.
+    """Everything unfinished, as lists of the API server tell.
 
-    Exports are under their uid, Jobs and Pods under that of their export; of targets it has the
-    version under the uid.
+    Exports are by their uid, Jobs and Pods by that of their export.  `targets` maps the uid of each
+    ExportTarget to its resourceVersion.
     """
 
     exports: Mapping[str, BackupExport]
     targets: Mapping[str, int]
-    jobs: Mapping[str, frozenset[JobFacts]]
-    pods: Mapping[str, frozenset[PodFacts]]
+    jobs: Mapping[str, frozenset[ObservedJob]]
+    pods: Mapping[str, frozenset[ObservedPod]]
 
 
 def serving_target(targets: Iterable[ExportTarget]) -> ExportTarget | None:
-    """The oldest target of one project; the name decides between two of one second."""
-    return min(targets, key=_age, default=None)
+    """Returns the oldest target of one project; of two from one second, the first by name."""
 
+    def age(target: ExportTarget) -> tuple[str, str]:
+        return target.metadata.creation_timestamp, target.metadata.name
 
-def _age(target: ExportTarget) -> tuple[str, str]:
-    return target.metadata.creation_timestamp, target.metadata.name
+    return min(targets, key=age, default=None)

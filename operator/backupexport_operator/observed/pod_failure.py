@@ -1,19 +1,44 @@
-"""What a Pod's state means for its export: a reason for programs, a sentence for people."""
+"""What is wrong with a Pod: a Reason for programs, a message for people.
+
+The causes are two ordered lists, START_CHECKS and END_CHECKS, and the first check that finds its
+cause decides.  A new cause is a function and a line.
+"""
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from backupexport_contract.reasons import FATAL_EXIT_CODES, REASON_OF_EXIT_CODE, ExitCode, Reason
+from backupexport_contract.reasons import (
+    FATAL_EXIT_CODES,
+    REASON_OF_EXIT_CODE,
+    ExitCode,
+    Reason,
+)
 from backupexport_contract.runner_protocol import Artifact, read_outcome
 
-from backupexport_operator.observed.jobs_and_pods import PodFacts
+from backupexport_operator.observed.jobs_and_pods import ObservedPod
 
-_SIGKILLED = 137
 
-# The container was made, and the runtime could not start it.
-_NEVER_STARTED = ("StartError", "ContainerCannotRun")
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an export doesn't go on; `is_fatal` if another attempt would fail in the same way."""
 
-_IMAGE_TROUBLE = {
+    reason: Reason
+    message: str
+    is_fatal: bool = False
+
+
+Check = Callable[[ObservedPod], Failure | None]
+
+_OUT_OF_MEMORY = Failure(
+    Reason.OUT_OF_MEMORY,
+    "The export's pod ran out of memory: raise resources.limits.memory on the "
+    "ExportTarget (or runner.resources in the chart).",
+)
+# What the scheduler's volume plugins say:
+# https://github.com/kubernetes/kubernetes/tree/master/pkg/scheduler/framework/plugins/volumebinding
+_ABOUT_A_VOLUME = r"persistentvolumeclaim|PersistentVolumeClaim|persistent volume|volume node"
+_IMAGE_REASONS = {
     "ErrImagePull",
     "ImagePullBackOff",
     "InvalidImageName",
@@ -22,71 +47,185 @@ _IMAGE_TROUBLE = {
     "RegistryUnavailable",
     "SignatureValidationFailed",
 }
+# The container was made, and the runtime could not start it.
+_NEVER_STARTED = ("StartError", "ContainerCannotRun")
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Something is wrong; `is_fatal` where another attempt can't mend it."""
-
-    reason: Reason
-    message: str
-    is_fatal: bool = False
+def start_failure(pod: ObservedPod) -> Failure | None:
+    """Returns why a pod that has not started can't start for now; None if it is just young."""
+    return _first(START_CHECKS, pod)
 
 
-_OUT_OF_MEMORY = Trouble(
-    Reason.OUT_OF_MEMORY,
-    "The export's pod ran out of memory: raise resources.limits.memory on the "
-    "ExportTarget (or runner.resources in the chart).",
+def end_failure(pod: ObservedPod) -> Failure | None:
+    """Returns why a pod that has ended made no artifact; None if it made one or still runs."""
+    has_ended = pod.exit_code is not None or pod.phase == "Failed"
+    return _first(END_CHECKS, pod) if has_ended and end_artifact(pod) is None else None
+
+
+def end_artifact(pod: ObservedPod) -> Artifact | None:
+    """Returns the artifact that a pod reports which ended well."""
+    if pod.exit_code != ExitCode.SUCCESS:
+        return None
+    return read_outcome(pod.termination_message).artifact
+
+
+def _first(checks: Iterable[Check], pod: ObservedPod) -> Failure | None:
+    return next(filter(None, (check(pod) for check in checks)), None)
+
+
+def _volume_unbound(pod: ObservedPod) -> Failure | None:
+    if pod.unschedulable is None or not re.search(_ABOUT_A_VOLUME, pod.unschedulable):
+        return None
+    return Failure(
+        Reason.STORAGE_UNWRITABLE,
+        "The exports' volume isn't there for the export's pod: create or correct its "
+        f"PersistentVolumeClaim, and the export starts by itself{_detail(pod.unschedulable)}.",
+    )
+
+
+def _unschedulable(pod: ObservedPod) -> Failure | None:
+    if pod.unschedulable is None:
+        return None
+    return Failure(
+        Reason.UNSCHEDULABLE,
+        "No node can take the export's pod: make room, or lower the resources on the "
+        f"ExportTarget{_detail(pod.unschedulable)}.",
+    )
+
+
+def _image_unavailable(pod: ObservedPod) -> Failure | None:
+    if pod.waiting not in _IMAGE_REASONS:
+        return None
+    # The node says the same while it pulls and, with a preface, while it waits to pull again.
+    error = pod.waiting_message.partition("ErrImagePull: ")[2] or pod.waiting_message
+    return Failure(
+        Reason.IMAGE_UNAVAILABLE,
+        "The runner's image can't be pulled: check runner.image and imagePullSecrets of the "
+        f"chart{_detail(error)}.",
+    )
+
+
+def _directory_unmountable(pod: ObservedPod) -> Failure | None:
+    if pod.waiting != "CreateContainerConfigError" or "subPath" not in pod.waiting_message:
+        return None
+    return Failure(
+        Reason.STORAGE_UNWRITABLE,
+        "The project's directory can't be mounted: check the exports' volume, which has to "
+        f"take writes{_waiting_detail(pod)}.",
+    )
+
+
+def _secret_invalid(pod: ObservedPod) -> Failure | None:
+    # A busy kubelet says that it failed to sync of a Secret that is good, and tries again itself.
+    is_delayed = "failed to sync secret cache" in pod.waiting_message
+    if pod.waiting != "CreateContainerConfigError" or is_delayed:
+        return None
+    return Failure(
+        Reason.SECRET_INVALID,
+        "The target's Secret can't be used: create or correct it, and the export starts by "
+        f"itself{_waiting_detail(pod)}.",
+    )
+
+
+def _container_not_made(pod: ObservedPod) -> Failure | None:
+    if pod.waiting not in ("CreateContainerError", "RunContainerError"):
+        return None
+    return Failure(
+        Reason.INTERNAL,
+        f"The node can't start the runner: ask the cluster's administrators{_waiting_detail(pod)}.",
+    )
+
+
+START_CHECKS: tuple[Check, ...] = (
+    # The scheduler names several causes at once: the volume first, which no other node helps.
+    _volume_unbound,
+    _unschedulable,
+    _image_unavailable,
+    # The kubelet waits with the same reason for a volume and for a Secret.
+    _directory_unmountable,
+    _secret_invalid,
+    _container_not_made,
 )
 
-# https://github.com/kubernetes/kubernetes/tree/master/pkg/scheduler/framework/plugins/volumebinding
-_VOLUME_TROUBLE = r"persistentvolumeclaim|PersistentVolumeClaim|persistent volume|volume node"
 
-# What a busy kubelet says of a Secret that is good: it tries again by itself.
-_NOT_READ_YET = "failed to sync secret cache"
-
-
-def start_trouble(pod: PodFacts) -> Trouble | None:
-    """Why a pod that has not started can't start for now, or None where it is just young."""
-    if pod.unschedulable is not None:
-        return _unschedulable(pod.unschedulable)
-    detail = _detail(pod.waiting or "", pod.waiting_message)
-    if pod.waiting in _IMAGE_TROUBLE:
-        return Trouble(
-            Reason.IMAGE_UNAVAILABLE,
-            "The runner's image can't be pulled: check runner.image and imagePullSecrets of the "
-            f"chart{_detail(_pull_error(pod.waiting_message))}.",
-        )
-    if _NOT_READ_YET in pod.waiting_message:
+def _stopped_by_its_node(pod: ObservedPod) -> Failure | None:
+    if pod.exit_code is not None:
         return None
-    if pod.waiting == "CreateContainerConfigError" and "subPath" in pod.waiting_message:
-        return Trouble(
-            Reason.STORAGE_UNWRITABLE,
-            "The project's directory can't be mounted: check the exports' volume, which has to "
-            f"take writes{detail}.",
-        )
-    if pod.waiting == "CreateContainerConfigError":
-        return Trouble(
-            Reason.SECRET_INVALID,
-            "The target's Secret can't be used: create or correct it, and the export starts by "
-            f"itself{detail}.",
-        )
-    if pod.waiting in ("CreateContainerError", "RunContainerError"):
-        return Trouble(
-            Reason.INTERNAL,
-            f"The node can't start the runner: ask the cluster's administrators{detail}.",
-        )
-    return None
+    return _stopped(pod, pod.reason or "no reason given", pod.message)
 
 
-def stuck_trouble(job_name: str, pod: PodFacts | None, warning: str | None) -> Trouble:
-    """Why an export has not started whose pod tells nothing, or whose Job has no pod.
+def _killed_pg_dump(pod: ObservedPod) -> Failure | None:
+    said = _said(pod) if pod.exit_code == ExitCode.KILLED else None
+    return Failure(Reason.OUT_OF_MEMORY, said) if said else None
 
-    `warning` is what Kubernetes warned of in an Event, if anything.
+
+def _out_of_memory(pod: ObservedPod) -> Failure | None:
+    # runc says so itself if the limit is below what it takes to start the container.
+    at_start = pod.ended_by in _NEVER_STARTED and "OOM-killed" in pod.termination_message
+    return _OUT_OF_MEMORY if pod.ended_by == "OOMKilled" or at_start else None
+
+
+def _report_unreadable(pod: ObservedPod) -> Failure | None:
+    if pod.exit_code != ExitCode.SUCCESS:
+        return None
+    return Failure(
+        Reason.INTERNAL,
+        "The runner ended well but its report can't be read; the file may be whole: look "
+        "for its manifest on the volume, or start the export again.",
+        is_fatal=True,
+    )
+
+
+def _container_not_started(pod: ObservedPod) -> Failure | None:
+    if pod.ended_by not in _NEVER_STARTED:
+        return None
+    detail = _detail(pod.ended_by, pod.termination_message)
+    return Failure(
+        Reason.INTERNAL,
+        f"The node can't start the runner: ask the cluster's administrators{detail}.",
+    )
+
+
+def _ended_by_runner(pod: ObservedPod) -> Failure | None:
+    reason = next((r for code, r in REASON_OF_EXIT_CODE.items() if code == pod.exit_code), None)
+    if reason is None:
+        return None
+    return Failure(
+        reason,
+        _said(pod) or f"The runner ended with exit code {pod.exit_code}; its log says more.",
+        # A disruption doesn't count, whatever the runner made of it (podFailurePolicy).
+        is_fatal=pod.exit_code in FATAL_EXIT_CODES and not pod.disrupted,
+    )
+
+
+def _stopped_from_outside(pod: ObservedPod) -> Failure:
+    return _stopped(pod, f"exit code {pod.exit_code}", pod.ended_by)
+
+
+END_CHECKS: tuple[Check, ...] = (
+    # Refused or evicted: only the pod's own status tells so, no container's.
+    _stopped_by_its_node,
+    # The kernel killed pg_dump, and the runner lived on to say so: better than what we know.
+    _killed_pg_dump,
+    _out_of_memory,
+    # All others with exit code 0 have reported an artifact.
+    _report_unreadable,
+    # Its exit code is the runtime's, so look at it before the runner's codes.
+    _container_not_started,
+    _ended_by_runner,
+    # A signal: a drain, the node's shutdown, somebody's kill.  This one always matches.
+    _stopped_from_outside,
+)
+
+
+def stuck_failure(job_name: str, pod: ObservedPod | None, warning: str | None) -> Failure:
+    """Returns why an export has not started whose pod tells nothing, or whose Job has no pod.
+
+    `warning` is the newest Event of type Warning about the pod, or the Job, as `Reason: note`.
     """
     detail = _detail(warning or "")
     if pod is None:
-        return Trouble(
+        return Failure(
             Reason.UNSCHEDULABLE,
             "The export's Job gets no pod: often a quota or an admission rule forbids it, "
             f"`kubectl describe job {job_name}` says more{detail}.",
@@ -94,11 +233,11 @@ def stuck_trouble(job_name: str, pod: PodFacts | None, warning: str | None) -> T
     if "OOM-killed" in detail:
         return _OUT_OF_MEMORY
     if "Mount" in detail or "Attach" in detail:
-        return Trouble(
+        return Failure(
             Reason.STORAGE_UNWRITABLE,
             f"The exports' volume can't be mounted for the export's pod: check it{detail}.",
         )
-    return Trouble(
+    return Failure(
         Reason.INTERNAL,
         "The export's pod doesn't start: ask the cluster's administrators, `kubectl describe pod "
         f"{pod.name}` says more{detail}.",
@@ -106,97 +245,29 @@ def stuck_trouble(job_name: str, pod: PodFacts | None, warning: str | None) -> T
 
 
 def with_aside(message: str, aside: str) -> str:
-    """One sentence still, with `aside` in brackets at its end."""
+    """Returns the one sentence `message` with `aside` in brackets at its end."""
     return f"{message.rstrip('.')} ({aside})."
 
 
-def _unschedulable(said: str) -> Trouble:
-    detail = _detail(said)
-    # The scheduler names several causes at once, and knows what it is about the volume first.
-    if re.search(_VOLUME_TROUBLE, said):
-        return Trouble(
-            Reason.STORAGE_UNWRITABLE,
-            "The exports' volume isn't there for the export's pod: create or correct its "
-            f"PersistentVolumeClaim, and the export starts by itself{detail}.",
-        )
-    return Trouble(
-        Reason.UNSCHEDULABLE,
-        "No node can take the export's pod: make room, or lower the resources on the "
-        f"ExportTarget{detail}.",
-    )
-
-
-def end_artifact(pod: PodFacts) -> Artifact | None:
-    """The artifact that a pod which ended well reports."""
-    if pod.exit_code != ExitCode.SUCCESS:
-        return None
-    return read_outcome(pod.termination_message).artifact
-
-
-def end_trouble(pod: PodFacts) -> Trouble | None:
-    """Why a pod that has ended did not make an artifact; None where it did, or still runs."""
-    if pod.exit_code is None and pod.phase == "Failed":
-        return _stopped(pod, pod.reason or "no reason given", pod.message)
-    if pod.exit_code is None or end_artifact(pod) is not None:
-        return None
-    said = read_outcome(pod.termination_message).message
-    if pod.exit_code == _SIGKILLED and said:
-        return Trouble(Reason.OUT_OF_MEMORY, said)
-    if pod.ended_by == "OOMKilled" or _died_of_memory_at_start(pod):
-        return _OUT_OF_MEMORY
-    if pod.exit_code == ExitCode.SUCCESS:
-        return Trouble(
-            Reason.INTERNAL,
-            "The runner ended well but its report can't be read; the file may be whole: look "
-            "for its manifest on the volume, or start the export again.",
-            is_fatal=True,
-        )
-    if pod.ended_by in _NEVER_STARTED:
-        return Trouble(
-            Reason.INTERNAL,
-            "The node can't start the runner: ask the cluster's administrators"
-            f"{_detail(pod.ended_by, pod.termination_message)}.",
-        )
-    reason = _reason_of(pod.exit_code)
-    if reason is None:
-        return _stopped(pod, f"exit code {pod.exit_code}", pod.ended_by)
-    return Trouble(
-        reason,
-        said or f"The runner ended with exit code {pod.exit_code}; its log says more.",
-        # A disruption doesn't count, whatever the runner made of it (podFailurePolicy).
-        is_fatal=pod.exit_code in FATAL_EXIT_CODES and not pod.disrupted,
-    )
-
-
-def _stopped(pod: PodFacts, *details: str) -> Trouble:
-    """Something else than the runner ended it: a drain, its node, or somebody's kill."""
+def _stopped(pod: ObservedPod, *details: str) -> Failure:
     sentence = (
         "The export's pod had to leave its node: it starts over elsewhere by itself"
         if pod.disrupted
         else "The runner was stopped before it could finish: start the export again unless it "
         "starts over by itself"
     )
-    return Trouble(Reason.INTERNAL, f"{sentence}{_detail(*details)}.")
+    return Failure(Reason.INTERNAL, f"{sentence}{_detail(*details)}.")
 
 
-def _died_of_memory_at_start(pod: PodFacts) -> bool:
-    """Whether the limit is below what runc itself takes, which then says so."""
-    return pod.ended_by in _NEVER_STARTED and "OOM-killed" in pod.termination_message
+def _said(pod: ObservedPod) -> str | None:
+    return read_outcome(pod.termination_message).message
 
 
-def _reason_of(exit_code: int) -> Reason | None:
-    try:
-        return REASON_OF_EXIT_CODE.get(ExitCode(exit_code))
-    except ValueError:
-        return None
-
-
-def _pull_error(message: str) -> str:
-    """What went wrong, alike while the node pulls and while it waits to pull again."""
-    return message.partition("ErrImagePull: ")[2] or message
+def _waiting_detail(pod: ObservedPod) -> str:
+    return _detail(pod.waiting or "", pod.waiting_message)
 
 
 def _detail(*parts: str) -> str:
-    """What Kubernetes says, fit to stand in brackets at the end of a sentence."""
+    """Returns Kubernetes' own words on one line, in brackets, for the end of a sentence."""
     said = ": ".join(flat for part in parts if (flat := " ".join(part.split()).rstrip(".")))
     return f" ({said})" if said else ""

@@ -1,14 +1,14 @@
-"""Notices a watch that silently stopped, by what the API server's lists have and it has not.
+"""Notices a watch that has stopped without an error, by comparing it with lists.
 
-A watch is always a little late, so one difference says nothing.  What says it all is the same
-object at the same or an older version, missed at one comparison and still missed at a later one.
+A watch is always a little late, so one difference proves nothing.  A watch has stopped if it still
+misses, at a later comparison, a version of an object that it missed at an earlier one.
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-# Of an object that the list no longer has: whatever version is still known is too old.
+# The version of an object that the list no longer has: newer than any that is known.
 _DELETED = math.inf
 _UNKNOWN = -1
 
@@ -20,7 +20,7 @@ class _Missed:
 
 
 class WatchHealth:
-    """What one run of the watches has missed, kind by kind."""
+    """What the watches of one term of leading have missed, by kind."""
 
     def __init__(self, kinds: Iterable[str], clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -29,9 +29,10 @@ class WatchHealth:
         self._incomplete = set(kinds)
 
     def compare(self, kind: str, listed: Mapping[str, int], known: Mapping[str, int]) -> None:
-        """Take in a fresh list, and what the watch had told of the kind after it was read.
+        """Compare a list with what the watch had told once the list was read.
 
-        Both map a uid to the object's resourceVersion, or to 0 where versions aren't kept.
+        Both map an object's uid or name to its resourceVersion, or to 0 if only its being there
+        counts.
         """
         now = self._clock()
         before = self._missed.get(kind)
@@ -54,14 +55,14 @@ class WatchHealth:
             self._incomplete.discard(kind)
 
     def dead(self, limit: float) -> list[str]:
-        """The kinds whose watch had missed something for `limit` seconds when last compared."""
+        """Returns the kinds whose watch had missed something for `limit` seconds or more."""
         return sorted(kind for kind, late in self._late.items() if late >= limit)
 
     def lateness(self) -> dict[str, float]:
-        """For each kind, for how many seconds its watch had missed something."""
+        """Returns, by kind, for how many seconds its watch had missed something."""
         return dict(self._late)
 
     @property
     def complete(self) -> bool:
-        """Whether each of the kinds has once shown all that a list had."""
+        """Whether the watch of each kind has once told of all that a list had."""
         return not self._incomplete

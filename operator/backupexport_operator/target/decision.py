@@ -1,4 +1,4 @@
-"""Which ExportTarget serves a project, and what its Ready condition says."""
+"""What the Ready condition of an ExportTarget says; pure."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ from backupexport_operator.observed.observation import serving_target
 
 
 def readiness(target: ExportTarget, rivals: Iterable[ExportTarget]) -> tuple[bool, str, str]:
-    """Whether `target` is ready, a reason and a message; `rivals` may include it itself."""
+    """Returns whether `target` is ready, a reason, a message.  `rivals` may include `target`."""
     older = serving_target([target, *rivals])
     if older is not None and older.metadata.uid != target.metadata.uid:
         return (
@@ -26,7 +26,7 @@ def readiness(target: ExportTarget, rivals: Iterable[ExportTarget]) -> tuple[boo
 
 
 def wanted_status(target: ExportTarget, rivals: list[ExportTarget]) -> ExportTargetStatus:
-    """The status with the Ready condition as it should be now."""
+    """Returns the target's status with the Ready condition as it should be now."""
     ready, reason, message = readiness(target, rivals)
     condition = Condition(
         type="Ready",

@@ -1,9 +1,9 @@
-"""Keeps the Ready condition of ExportTargets up to date."""
+"""Writes the Ready condition of ExportTargets."""
 
 from backupexport_contract.export_target import ExportTarget
 
 from backupexport_operator.kube.client import SERVER_AWAY, brief
-from backupexport_operator.kube.work_queue import KeyedTasks
+from backupexport_operator.kube.work_queue import WorkQueue
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.status import merge_patch
 from backupexport_operator.observed.export_cache import Index, values
@@ -14,21 +14,21 @@ _PARALLEL = 4
 
 
 class TargetReconciler:
-    """One run for each project, because targets of one project are rivals."""
+    """Works on one project at a time, because the targets of a project are rivals."""
 
     def __init__(
         self, targets: Index[ExportTarget], writer: ClusterWriter, metrics: OperatorMetrics
     ) -> None:
         self._targets = targets
         self._writer = writer
-        self.projects: KeyedTasks[str] = KeyedTasks(
+        self.queue: WorkQueue[str] = WorkQueue(
             self._reconcile, _PARALLEL, SERVER_AWAY, brief, metrics.reconciled
         )
 
     def resync(self) -> None:
-        """Ask for every project, whether or not an event came."""
+        """Work on every project, because a watch may have missed something."""
         for project_id in list(self._targets.keys()):
-            self.projects.ask(project_id)
+            self.queue.ask(project_id)
 
     async def _reconcile(self, project_id: str) -> None:
         rivals = list(values(self._targets, project_id))

@@ -1,4 +1,4 @@
-"""GET /healthz, /readyz and /metrics of one operator process."""
+"""Serves GET /healthz, /readyz and /metrics of one operator process."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -6,24 +6,23 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-# What is wrong, in words; nothing where all is well.
-Troubles = Callable[[], list[str]]
+# Returns what is wrong, in words; nothing if all is well.
+Failures = Callable[[], list[str]]
 
 
 def application(
-    liveness: Troubles, readiness: Troubles, metrics: CollectorRegistry
+    liveness: Failures, readiness: Failures, metrics: CollectorRegistry
 ) -> web.Application:
-    """The three routes.
+    """Returns the three routes; each answer shows that the event loop runs.
 
-    An answer at all says that the event loop lives.  No connection is kept open: its task
-    would be taken for one of kopf's, which waits for those at its end.
+    No connection is kept open, because kopf waits at its end for every task that began after it.
     """
 
     async def healthz(_: web.Request) -> web.Response:
-        return _verdict(liveness())
+        return _answer(liveness())
 
     async def readyz(_: web.Request) -> web.Response:
-        return _verdict(readiness())
+        return _answer(readiness())
 
     async def scrape(_: web.Request) -> web.Response:
         response = web.Response(
@@ -41,7 +40,7 @@ def application(
 
 @asynccontextmanager
 async def serving(app: web.Application, port: int) -> AsyncIterator[None]:
-    """Serve `app` on all addresses for as long as the context is entered."""
+    """Serve `app` on all addresses in the context."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
@@ -51,10 +50,10 @@ async def serving(app: web.Application, port: int) -> AsyncIterator[None]:
         await runner.cleanup()
 
 
-def _verdict(troubles: list[str]) -> web.Response:
+def _answer(failures: list[str]) -> web.Response:
     response = web.Response(
-        text="".join(f"{trouble}\n" for trouble in troubles) or "ok\n",
-        status=503 if troubles else 200,
+        text="".join(f"{failure}\n" for failure in failures) or "ok\n",
+        status=503 if failures else 200,
     )
     response.force_close()
     return response

@@ -1,9 +1,8 @@
-"""What Prometheus is told of the operator, under the names that its guide asks for.
+"""The operator's metrics, named by https://prometheus.io/docs/practices/naming/.
 
-Source: https://prometheus.io/docs/practices/naming/.  Every label has few values.  A project's id
-is one for the first projects only, so that whoever makes projects can't make series without end.
-
-Counting never fails for the caller: an export is worth more than its number.
+Every label has few values: only the first projects have a name of their own, so that new projects
+don't make new series for ever.  To count raises nothing, since an export matters more than its
+number.
 """
 
 import functools
@@ -40,9 +39,9 @@ API_STATUS, CONNECTION, TIMEOUT, BUG = "api_status", "connection", "timeout", "b
 _TASKS = (TASK_TIDY, TASK_REMOVE)
 _OUTCOMES = ("succeeded", "failed")
 
-# From what is in memory to a call that is given up.
+# In seconds, from a run that only looks at memory to a request that times out.
 _RECONCILE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 30)
-# From an idle operator to an export that waited for its turn all day.
+# In seconds, from an idle operator to an export that waits in the queue all day.
 _DELAY_BUCKETS = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
     *(60, 300, 1800, 7200, 28800, 86400),
@@ -56,7 +55,7 @@ _BYTES_BUCKETS = tuple(4**step * 1024 for step in range(16))
 
 
 def error_kind(error: BaseException) -> str:
-    """What kind of error ended a reconcile: the cluster's, or ours."""
+    """Returns the kind of the error that ended a reconcile: the cluster's, or a bug of ours."""
     if isinstance(error, TimeoutError):
         return TIMEOUT
     if isinstance(error, ApiException):
@@ -78,8 +77,7 @@ def _harmless(count: Callable[Parameters, None]) -> Callable[Parameters, None]:
 class OperatorMetrics:
     """The metrics of one process.
 
-    Projects beyond the first `named_projects` that ended an export count as `OTHER`; the first
-    are anew the first after a restart.
+    The first `named_projects` whose exports end after its start have a name; others are `OTHER`.
     """
 
     def __init__(self, named_projects: int = NAMED_PROJECTS) -> None:
@@ -139,7 +137,7 @@ class OperatorMetrics:
             "1 in the process that acts, 0 in one that stands by.",
             registry=self.registry,
         )
-        # A series that is there from the start can be seen to rise from 0 to 1.
+        # Prometheus sees a rise from 0 to 1 only in a series that was there before.
         for kind in (API_STATUS, CONNECTION, TIMEOUT, BUG):
             self._errors.labels(kind)
         for task in _TASKS:
@@ -154,12 +152,12 @@ class OperatorMetrics:
         }
 
     def tell_of(self, state: Callable[[], OperatorState] | None) -> None:
-        """Ask `state` at every scrape; None, as at first, while this process stands by."""
+        """Call `state` at every scrape; None, as at first, while this process doesn't lead."""
         self._state.read = state
 
     @_harmless
     def leads(self, leading: bool) -> None:
-        """This process acts from now on, or no more."""
+        """This process leads from now on, or no longer."""
         self._leader.set(leading)
 
     @_harmless
@@ -172,7 +170,7 @@ class OperatorMetrics:
         duration_seconds: float | None = None,
         artifact_bytes: int | None = None,
     ) -> None:
-        """Count an export that has just ended; without a duration it never started."""
+        """Count an export that has just ended; it has no duration if it never started."""
         self._finished.labels(phase, reason or NONE, self._project(project_id)).inc()
         if duration_seconds is not None:
             self._duration_of[phase].observe(max(duration_seconds, 0))
@@ -181,7 +179,7 @@ class OperatorMetrics:
 
     @_harmless
     def job_created(self, delay_seconds: float) -> None:
-        """Count an export's Job; clocks may be apart, so less than nothing is nothing."""
+        """Count an export's Job; a negative delay, by clocks that differ, counts as 0."""
         self._delays.observe(max(delay_seconds, 0))
 
     @_harmless
@@ -192,19 +190,19 @@ class OperatorMetrics:
 
     @_harmless
     def delivery_finished(self, kind: str, reason: str) -> None:
-        """Count a delivery that was made, or that will not be made any more."""
+        """Count a delivery that has ended, well or not."""
         self._deliveries.labels(kind, reason).inc()
 
     @_harmless
     def reconciled(self, seconds: float, error: BaseException | None = None) -> None:
-        """Count a reconcile, and what ended it before its end."""
+        """Count a reconcile, and the error that ended it."""
         self._reconciles.observe(seconds)
         if error is not None:
             self._errors.labels(error_kind(error)).inc()
 
     @_harmless
     def count_request(self, verb: str, resource: str, status: int | None) -> None:
-        """Count a request to the Kubernetes API; without a status it had no answer."""
+        """Count a request to the Kubernetes API; `status` is None if there was no answer."""
         self._requests.labels(verb, resource, str(status or NONE)).inc()
 
     def _project(self, project_id: str) -> str:

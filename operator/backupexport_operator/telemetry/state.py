@@ -1,4 +1,4 @@
-"""What the leader knows when Prometheus asks: gauges that nobody has to keep up to date."""
+"""Gauges of what the leader knows; they are computed when Prometheus asks."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,7 +16,7 @@ NONE = "(none)"
 
 @dataclass(frozen=True, slots=True)
 class UnfinishedExport:
-    """An export as it is now; `age_seconds` counts from its creation."""
+    """An export that has not ended; `age_seconds` is the time since its creation."""
 
     phase: Phase
     reason: Reason | None
@@ -25,7 +25,7 @@ class UnfinishedExport:
 
 @dataclass(frozen=True, slots=True)
 class PendingDeliveries:
-    """Deliveries still to be made; `oldest_seconds` since the end of the oldest one's export."""
+    """Deliveries still to be made; `oldest_seconds` is since the end of the oldest's export."""
 
     count: int
     oldest_seconds: float
@@ -33,11 +33,11 @@ class PendingDeliveries:
 
 @dataclass(frozen=True, slots=True)
 class OperatorState:
-    """What the leader knows when Prometheus asks.
+    """What the leader knows at one time.
 
-    `waiting_for_turn` exports have no Job yet because of a limit; `queue_length` keys run or wait
-    in the work queue; `watch_lateness_seconds` is, for each kind, how long its watch has missed
-    something.  `pending_deliveries` are under their kinds.
+    `waiting_for_turn` counts the exports that a limit keeps from their Job, `queue_length` the
+    keys in the work queue.  `watch_lateness_seconds` tells by resource how long its watch has
+    missed something; `pending_deliveries` are by kind of delivery.
     """
 
     exports: Iterable[UnfinishedExport]
@@ -48,13 +48,13 @@ class OperatorState:
 
 
 class StateCollector(Collector):
-    """Asks the leader when Prometheus asks; there is nothing to tell in a process that waits."""
+    """Calls `read` when Prometheus asks; a process that doesn't lead has None and no gauges."""
 
     def __init__(self) -> None:
         self.read: Callable[[], OperatorState] | None = None
 
     def collect(self) -> Iterator[Metric]:
-        """The state as metrics, or none where it can't be had: the others are told all the same."""
+        """Yields the gauges; none if `read` raises, so that all other metrics are told."""
         if self.read is None:
             return
         try:
@@ -67,7 +67,7 @@ def _families(state: OperatorState) -> Iterator[Metric]:
     unfinished = [phase for phase in Phase if not phase.is_finished]
     counts: dict[tuple[str, ...], float] = {(phase, NONE): 0 for phase in unfinished}
     oldest = dict.fromkeys(unfinished, 0.0)
-    # An index may still hold what has just ended.
+    # The index may still hold an export that has just ended.
     for export in (export for export in state.exports if not export.phase.is_finished):
         key = (export.phase, export.reason or NONE)
         counts[key] = counts.get(key, 0) + 1

@@ -7,13 +7,13 @@ from typing import Any
 import builders
 import pytest
 from backupexport_contract.runner_protocol import Outcome, delivery_task
-from backupexport_operator.cleanup.jobs import Cleaner
-from backupexport_operator.cleanup.reconciler import Disposer
-from backupexport_operator.kube.event_recorder import EventPoster
+from backupexport_operator.cleanup.jobs import CleanupJobs
+from backupexport_operator.cleanup.reconciler import CleanupReconciler
+from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.reader import ClusterReader
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.pod import RunnerDefaults
-from backupexport_operator.observed.export_cache import Sightings
+from backupexport_operator.observed.export_cache import ExportCache
 from backupexport_operator.observed.jobs_and_pods import export_uid_of
 from backupexport_operator.telemetry.metrics import OperatorMetrics
 from builders import Manifest
@@ -39,7 +39,7 @@ def expired(number: int, **metadata: Any) -> Manifest:
 
 
 class Running:
-    """A disposer at work."""
+    """A reconciler at work."""
 
     def __init__(self, kubernetes: FakeKubernetes, api_client: client.ApiClient) -> None:
         self.kubernetes = kubernetes
@@ -47,16 +47,16 @@ class Running:
         self.made: list[str] = []
         kubernetes.listeners.append(self._note_made)
         writer = ClusterWriter(api_client, NAMESPACE)
-        self.poster = EventPoster(api_client, NAMESPACE)
-        self.disposer = Disposer(
-            Sightings(live_world(kubernetes), 4, None, 2),
+        self.recorder = EventRecorder(api_client, NAMESPACE)
+        self.reconciler = CleanupReconciler(
+            ExportCache(live_world(kubernetes), 4, None, 2),
             ClusterReader(api_client, NAMESPACE),
             writer,
-            Cleaner(writer, RunnerDefaults(image="i", claim_name="c")),
-            self.poster,
+            CleanupJobs(writer, RunnerDefaults(image="i", claim_name="c")),
+            self.recorder,
             OperatorMetrics(),
         )
-        self.task = asyncio.create_task(self.disposer.watch_for_ever())
+        self.task = asyncio.create_task(self.reconciler.watch_for_ever())
 
     def exports(self) -> list[str]:
         return list(self.kubernetes.objects("backupexports"))
@@ -72,19 +72,19 @@ class Running:
     async def ask(self, *uids: str) -> None:
         """Ask for these exports, and see all work done that can be done."""
         for uid in uids:
-            self.disposer.ask(uid)
-        await until(lambda: self.disposer._work.length == 0)
+            self.reconciler.ask(uid)
+        await until(lambda: self.reconciler._work.length == 0)
 
     async def watch_anew(self) -> None:
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
-        self.task = asyncio.create_task(self.disposer.watch_for_ever())
+        self.task = asyncio.create_task(self.reconciler.watch_for_ever())
 
     async def stop(self) -> None:
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
-        await self.disposer.stop()
-        await self.poster.stop()
+        await self.reconciler.stop()
+        await self.recorder.stop()
 
     def _note_made(self, change: Change) -> None:
         if change.kind.plural == "jobs" and change.old is None and change.new is not None:
@@ -135,7 +135,7 @@ async def test_what_has_expired_loses_its_file_and_then_its_resource(
     await running.ask("uid-1")
     assert running.exports() == ["e1"]
     running.finish(1)
-    running.disposer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await until(lambda: running.exports() == [])
     # Its Job, and that one's pod, go with it.
     assert not kubernetes.objects("jobs")
@@ -153,7 +153,7 @@ async def test_another_export_of_the_name_is_not_deleted(
     running.finish(1)
     late = Fault("delete backupexports", is_held=True)
     kubernetes.faults.append(late)
-    running.disposer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await until(lambda: late.met == 1)
     kubernetes.remove("backupexports", "e1")
     kubernetes.seed("backupexports", builders.export_manifest("e1", uid="uid-2"))
@@ -173,7 +173,7 @@ async def test_a_thousand_that_expire_together_take_turns(
     for done in range(60):
         uid = running.made[done]
         running.finish(int(uid.removeprefix("uid-")))
-        running.disposer.ask(uid)
+        running.reconciler.ask(uid)
         await until(lambda made=done + 11: len(running.made) == made)  # type: ignore[misc]
     assert len(set(running.made)) == 70
 

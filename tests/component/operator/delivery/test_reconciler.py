@@ -12,13 +12,13 @@ from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import Outcome, delivery_task
-from backupexport_operator.delivery.reconciler import Deliverer
-from backupexport_operator.kube.event_recorder import EventPoster
+from backupexport_operator.delivery.reconciler import DeliveryReconciler
+from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.reader import ClusterReader
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.delivery_job import PublicApi
 from backupexport_operator.manifests.pod import RunnerDefaults
-from backupexport_operator.observed.export_cache import Sightings, World
+from backupexport_operator.observed.export_cache import ExportCache, World
 from backupexport_operator.observed.jobs_and_pods import export_uid_of
 from backupexport_operator.telemetry.metrics import OperatorMetrics
 from builders import Manifest
@@ -122,7 +122,7 @@ class Exports:
 
 
 class Running:
-    """A deliverer at work; it knows of targets what the watch has told."""
+    """A reconciler at work; it knows of targets what the watch has told."""
 
     def __init__(
         self, kubernetes: FakeKubernetes, api_client: client.ApiClient, chart: Deliveries
@@ -133,36 +133,36 @@ class Running:
         self.look_at_targets()
         world = World(exports={}, targets=self.targets, jobs=self._live.jobs, pods=self._live.pods)
         self.metrics = OperatorMetrics()
-        self.poster = EventPoster(api_client, NAMESPACE)
-        self.deliverer = Deliverer(
-            Sightings(world, 4, None, 2, chart),
+        self.recorder = EventRecorder(api_client, NAMESPACE)
+        self.reconciler = DeliveryReconciler(
+            ExportCache(world, 4, None, 2, chart),
             ClusterReader(api_client, NAMESPACE),
             ClusterWriter(api_client, NAMESPACE),
-            self.poster,
+            self.recorder,
             RunnerDefaults(image="i", claim_name="c"),
             PublicApi(),
             self.metrics,
         )
         kubernetes.listeners.append(self._job_went)
-        self.task = asyncio.create_task(self.deliverer.watch_for_ever())
+        self.task = asyncio.create_task(self.reconciler.watch_for_ever())
 
     def look_at_targets(self) -> None:
         """Hear how the targets are now."""
         self.targets.update(picture(self._live.targets))
 
     def pending(self, kind: str) -> int:
-        return self.deliverer.pending()[kind].count
+        return self.reconciler.pending()[kind].count
 
     async def ask(self, *uids: str) -> None:
         """Ask for these exports, and see all work done that can be done."""
         for uid in uids:
-            self.deliverer.ask(uid)
-        await until(lambda: self.deliverer._work.length == 0)
+            self.reconciler.ask(uid)
+        await until(lambda: self.reconciler._work.length == 0)
 
     async def events(self) -> list[tuple[str, str, str]]:
         """Every Event that was posted, once nothing is at work any more."""
         await self.ask()
-        await self.poster._waiting.join()
+        await self.recorder._waiting.join()
         posted = self._kubernetes.objects("events").values()
         return [(event["type"], event["reason"], event["note"]) for event in posted]
 
@@ -170,13 +170,13 @@ class Running:
         self._kubernetes.listeners.remove(self._job_went)
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
-        await self.deliverer.stop()
-        await self.poster.stop()
+        await self.reconciler.stop()
+        await self.recorder.stop()
 
     def _job_went(self, change: Change) -> None:
         """Ask, as the watch of Jobs does."""
         if change.kind.plural == "jobs" and change.new is None and change.old is not None:
-            self.deliverer.ask(export_uid_of(change.old) or "")
+            self.reconciler.ask(export_uid_of(change.old) or "")
 
 
 Start = Callable[..., Running]
@@ -190,7 +190,7 @@ def exports_of(kubernetes: FakeKubernetes) -> Fill:
 
 @pytest.fixture
 async def start(kubernetes: FakeKubernetes, api_client: client.ApiClient) -> AsyncIterator[Start]:
-    """Start a deliverer; those that no test has stopped end with it."""
+    """Start a reconciler; those that no test has stopped end with it."""
     started: list[Running] = []
 
     def begin(chart: Deliveries = CHART) -> Running:
@@ -209,7 +209,7 @@ async def test_a_mail_from_its_job_to_its_end(exports_of: Fill, start: Start) ->
     await until(lambda: exports.made == ["deliver-email-bex-e1"])
     assert running.pending("email") == 1
     exports.end(1, "email", 0, "The mail server took it.")
-    running.deliverer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await until(lambda: exports.told() == {"Notified": ("True", "Succeeded")})
     assert exports.export().status.delivery_pending is None
     await until(lambda: running.pending("email") == 0)
@@ -223,12 +223,12 @@ async def test_one_kind_fails_and_the_other_goes_on(exports_of: Fill, start: Sta
     running = start()
     await until(lambda: len(exports.made) == 2)
     exports.end(1, "email", ExitCode.DELIVERY_REFUSED, "No such mailbox.")
-    running.deliverer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await until(lambda: exports.told()["Notified"] == ("False", "Refused"))
     assert exports.export().status.delivery_pending
     assert exports.export().phase == "Succeeded"
     exports.end(1, "telegram", 0, "Sent.")
-    running.deliverer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await until(lambda: exports.told()["Delivered"] == ("True", "Succeeded"))
     assert exports.export().status.delivery_pending is None
     assert sorted(exports.made) == ["deliver-email-bex-e1", "deliver-telegram-bex-e1"]
@@ -239,7 +239,7 @@ async def test_what_may_heal_gets_another_job(exports_of: Fill, start: Start) ->
     running = start()
     await until(lambda: len(exports.made) == 1)
     exports.end(1, "email", ExitCode.CONNECTION_FAILED, "Away.", ago=10)
-    running.deliverer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await until(lambda: len(exports.made) == 2)
     assert exports.deleted == ["deliver-email-bex-e1"]
     assert exports.told() == {"Notified": ("Unknown", "Pending")}
@@ -251,7 +251,7 @@ async def test_one_delivery_of_a_project_at_a_time(exports_of: Fill, start: Star
     await until(lambda: len(exports.made) == 2)
     assert sorted(exports.made) == ["deliver-email-bex-e1", "deliver-email-bex-e3"]
     exports.end(1, "email", 0, "Sent.")
-    running.deliverer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await until(lambda: len(exports.made) == 3)
 
 
@@ -265,7 +265,7 @@ async def test_a_restart_finds_what_is_under_way(exports_of: Fill, start: Start)
     await running.ask("uid-2")
     assert len(exports.made) == 1
     exports.end(1, "email", 0, "Sent.")
-    running.deliverer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await until(lambda: len(exports.made) == 2)
     assert exports.made == ["deliver-email-bex-e1", "deliver-email-bex-e2"]
 
@@ -298,7 +298,7 @@ async def test_all_that_wait_come_to_an_end_when_it_is_turned_off(
     await until(lambda: len(exports.made) == 1)
     exports.settings("p", email={"enabled": False})
     running.look_at_targets()
-    running.deliverer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await until(
         lambda: all(
             exports.told(number) == {"Notified": ("False", "NotConfigured")}
@@ -329,7 +329,7 @@ async def test_writes_come_to_an_end(exports_of: Fill, start: Start) -> None:
     exports.end(1, "email", ExitCode.CONNECTION_FAILED, "Away.")
     too_late = builders.failed("DeadlineExceeded")
     exports.kubernetes.change("jobs", "deliver-email-bex-e1", {"status": too_late})
-    running.deliverer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await until(lambda: exports.told() == {"Notified": ("Unknown", "DeadlineExceeded")})
     await running.ask()
     before = exports.count("patch backupexports/status")
@@ -363,10 +363,10 @@ async def test_settings_of_a_target_alone_are_found_too(
     await until(lambda: running.pending("telegram") == 0)
     exports.settings("p", telegram={"secretRef": {"name": "own-bot"}})
     running.look_at_targets()
-    running.deliverer.project_changed("other")
-    running.deliverer.project_changed("p")
+    running.reconciler.project_changed("other")
+    running.reconciler.project_changed("p")
     await until(lambda: len(exports.made) == 1)
-    running.deliverer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await until(lambda: running.pending("telegram") == 1)
     assert exports.told()["Delivered"] == ("Unknown", "InProgress")
 
@@ -404,7 +404,7 @@ async def test_a_delivery_that_is_turned_off_is_stopped(exports_of: Fill, start:
     await running.ask()
     exports.settings("p", telegram={"enabled": False})
     running.look_at_targets()
-    running.deliverer.ask("uid-1")
+    running.reconciler.ask("uid-1")
     await until(lambda: exports.told()["Delivered"] == ("False", "NotConfigured"))
     assert exports.deleted == ["deliver-telegram-bex-e1"]
     # Its place is free, though the export's other delivery is still made.
@@ -452,10 +452,10 @@ async def test_the_operators_death_at_any_write(
 
     await until_or_dead(lambda: len(exports.made) == 1)
     exports.end(1, "email", ExitCode.CONNECTION_FAILED, "Away.", ago=10)
-    running[0].deliverer.ask("uid-1")
+    running[0].reconciler.ask("uid-1")
     await until_or_dead(lambda: len(exports.made) == 2)
     exports.end(1, "email", 0, "Sent.")
-    running[0].deliverer.ask("uid-1")
+    running[0].reconciler.ask("uid-1")
     await until_or_dead(lambda: exports.told() == {"Notified": ("True", "Succeeded")})
     assert exports.export().status.delivery_pending is None
     assert len(exports.made) == 2

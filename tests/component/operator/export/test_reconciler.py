@@ -9,15 +9,15 @@ from backupexport_contract import names
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.reasons import ExitCode, Phase, Reason
 from backupexport_contract.runner_protocol import Outcome, Progress
-from backupexport_operator.cleanup.jobs import Cleaner
-from backupexport_operator.export.reconciler import Reconciler
+from backupexport_operator.cleanup.jobs import CleanupJobs
+from backupexport_operator.export.reconciler import ExportReconciler
 from backupexport_operator.export.start_queue import StartQueue
-from backupexport_operator.kube.event_recorder import EventPoster
+from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.reader import ClusterReader
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.pod import RunnerDefaults
-from backupexport_operator.observed.export_cache import Sightings, World
-from backupexport_operator.observed.jobs_and_pods import job_facts, pod_facts
+from backupexport_operator.observed.export_cache import ExportCache, World
+from backupexport_operator.observed.jobs_and_pods import observed_job, observed_pod
 from backupexport_operator.target.reconciler import TargetReconciler
 from backupexport_operator.telemetry.metrics import OperatorMetrics
 from builders import UID, Manifest
@@ -63,15 +63,15 @@ class Watched:
         self.followed = Followed()
         self.reader = ClusterReader(api_client, NAMESPACE)
         self.writer = ClusterWriter(api_client, NAMESPACE)
-        self.poster = EventPoster(api_client, NAMESPACE)
+        self.recorder = EventRecorder(api_client, NAMESPACE)
         defaults = RunnerDefaults(image="i", claim_name="c")
-        self.sightings = Sightings(World(**self.indexes), 4, None, progress_seconds=0.01)
-        self.reconciler = Reconciler(
-            self.sightings,
+        self.cache = ExportCache(World(**self.indexes), 4, None, progress_seconds=0.01)
+        self.reconciler = ExportReconciler(
+            self.cache,
             self.reader,
             self.writer,
-            Cleaner(self.writer, defaults),
-            self.poster,
+            CleanupJobs(self.writer, defaults),
+            self.recorder,
             self.followed,  # type: ignore[arg-type]
             defaults,
             StartQueue(20),
@@ -97,7 +97,7 @@ class Watched:
 
     async def settled(self) -> None:
         """When nothing runs or waits to run any more."""
-        await until(lambda: not self.reconciler.exports.length)
+        await until(lambda: not self.reconciler.queue.length)
 
     def export(self) -> BackupExport:
         """As it is stored."""
@@ -112,7 +112,7 @@ class Watched:
 
     async def events(self) -> list[Manifest]:
         """Every Event that was posted, in order."""
-        await self.poster._waiting.join()
+        await self.recorder._waiting.join()
         return sorted(
             self.kubernetes.objects("events").values(), key=lambda it: str(it["eventTime"])
         )
@@ -123,7 +123,7 @@ class Watched:
 
     async def stop(self) -> None:
         await self.reconciler.stop()
-        await self.poster.stop()
+        await self.recorder.stop()
 
 
 Make = Callable[..., Watched]
@@ -356,7 +356,7 @@ async def test_the_resync_finds_that_an_export_is_gone(watched: Make) -> None:
 
 async def test_progress_reaches_the_status(watched: Make) -> None:
     operator = watched(job={}, pod=builders.running(), **ON_THE_WAY)
-    operator.sightings.note_progress(UID, Progress(42, 42, 100))
+    operator.cache.note_progress(UID, Progress(42, 42, 100))
     progress = (await operator.reconcile()).status.progress
     assert progress is not None
     assert progress.percent == 42
@@ -373,7 +373,7 @@ async def test_an_export_that_is_gone_is_forgotten(watched: Make) -> None:
 
 async def test_a_targets_condition_is_written_once(watched: Make) -> None:
     operator = watched()
-    targets = TargetReconciler(operator.sightings.world.targets, operator.writer, OperatorMetrics())
+    targets = TargetReconciler(operator.cache.world.targets, operator.writer, OperatorMetrics())
     await targets._reconcile("p")
     (condition,) = operator.kubernetes.objects("exporttargets")["t"]["status"]["conditions"]
     assert (condition["type"], condition["reason"]) == ("Ready", "Serving")
@@ -425,8 +425,8 @@ async def test_a_running_export_that_is_deleted_leaves_no_partial_file(watched: 
     job, pod = kubernetes.objects("jobs")[JOB], kubernetes.objects("pods")["pod-a"]
     lose_job(operator)
     operator.look()
-    operator.sightings.note_lost_job(UID, job_facts(job))
-    operator.sightings.note_lost_pod(UID, pod_facts(pod))
+    operator.cache.note_lost_job(UID, observed_job(job))
+    operator.cache.note_lost_pod(UID, observed_pod(pod))
     kubernetes.faults.append(Fault("create jobs", status=503))
     with pytest.raises(ApiException):
         await operator.run()
@@ -448,7 +448,7 @@ async def test_the_cleanup_of_a_namesake_is_not_taken_for_ones_own(watched: Make
     with pytest.raises(ApiException):
         await operator.run()
     assert (await operator.reconcile()).phase == Phase.RUNNING
-    assert job_facts(operator.kubernetes.objects("jobs")[TIDY]).export_uid == UID
+    assert observed_job(operator.kubernetes.objects("jobs")[TIDY]).export_uid == UID
 
 
 async def test_an_export_that_has_ended_is_not_taken_for_a_deleted_one(watched: Make) -> None:
@@ -493,17 +493,17 @@ async def test_a_file_that_is_to_go_with_its_export_holds_it_before_its_job_is_m
 
 async def test_progress_is_written_at_most_once_in_its_time(watched: Make) -> None:
     operator = watched(job={}, pod=builders.running(), **ON_THE_WAY)
-    operator.sightings._progress_seconds = 3600
-    operator.sightings.note_progress(UID, Progress(1, 1, 100))
+    operator.cache._progress_seconds = 3600
+    operator.cache.note_progress(UID, Progress(1, 1, 100))
     await operator.reconcile()
     operator.look()
-    delay = operator.sightings.note_progress(UID, Progress(2, 2, 100))
+    delay = operator.cache.note_progress(UID, Progress(2, 2, 100))
     assert delay is not None
     assert delay > 3500
     before = operator.requests()
     await operator.reconcile()
     assert operator.requests() == before
-    assert operator.sightings.note_progress(UID, Progress(2, 2, 100)) is None
+    assert operator.cache.note_progress(UID, Progress(2, 2, 100)) is None
 
 
 async def test_a_restarted_operator_counts_who_runs_before_it_lets_anyone_in(

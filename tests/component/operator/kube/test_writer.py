@@ -9,7 +9,7 @@ from backupexport_contract import names
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.export_target import ExportTarget
 from backupexport_operator.kube.writer import ClusterWriter
-from backupexport_operator.observed.jobs_and_pods import job_facts
+from backupexport_operator.observed.jobs_and_pods import observed_job
 from fake_kubernetes.faults import Fault
 from fake_kubernetes.server import NAMESPACE, FakeKubernetes
 from kubernetes.aio import client
@@ -133,14 +133,14 @@ async def test_a_job_is_deleted_with_its_pods_and_no_other_of_its_name(
     manifest = builders.job_manifest(builders.export_manifest())
     (stored,) = kubernetes.seed("jobs", manifest)
     replace(kubernetes, "jobs", manifest)
-    await writer.delete_job(job_facts(stored))
+    await writer.delete_job(observed_job(stored))
     (another,) = kubernetes.objects("jobs").values()
     assert another["metadata"]["uid"] == "another"
     ended = builders.ended(0)
     kubernetes.seed("pods", builders.pod_manifest(another, state=ended))
-    await writer.delete_job(job_facts(another))
+    await writer.delete_job(observed_job(another))
     assert (kubernetes.objects("jobs"), kubernetes.objects("pods")) == ({}, {})
-    await writer.delete_job(job_facts(another))
+    await writer.delete_job(observed_job(another))
     assert [call.status for call in kubernetes.calls] == [409, 200, 404]
 
 
@@ -194,7 +194,7 @@ async def test_every_other_refusal_is_an_error(
         writer.patch_finalizers(export, []),
         writer.delete_export(export),
         writer.create_job(job),
-        writer.delete_job(job_facts(job)),
+        writer.delete_job(observed_job(job)),
     ):
         with pytest.raises(ApiException) as refused:
             await write

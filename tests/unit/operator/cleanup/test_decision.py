@@ -8,16 +8,17 @@ import builders
 import pytest
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.runner_protocol import Outcome, outcome_text
-from backupexport_operator.cleanup.decision import Disposal, RemovalStep, dispose
+from backupexport_operator.cleanup.decision import CleanupPlan, CleanupStep, decide_cleanup
 from backupexport_operator.observed.export_files import CLEANUP_PAUSE, NODE_GRACE
-from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
-from backupexport_operator.observed.observation import TaskRun
+from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
+from backupexport_operator.observed.observation import SideJob
 
 NOW = datetime(2026, 1, 29, 15, 31, 0, tzinfo=UTC)
+LEFT = timedelta(seconds=30)
 PAST, FUTURE = "2026-01-29T15:30:59Z", "2026-01-29T15:31:30Z"
-JOB = JobFacts("remove-bex-nightly", "uid-1", task="remove", created_at=PAST)
-REPORT = PodFacts("r", PAST, exit_code=0, termination_message=outcome_text(Outcome()))
-GONE = TaskRun(replace(JOB, complete=True), [REPORT])
+JOB = ObservedJob("remove-bex-nightly", "uid-1", task="remove", created_at=PAST)
+REPORT = ObservedPod("r", PAST, exit_code=0, termination_message=outcome_text(Outcome()))
+GONE = SideJob(replace(JOB, complete=True), [REPORT])
 
 
 def export(
@@ -46,38 +47,38 @@ EXPIRED = export(expirationTime=PAST)
 @pytest.mark.parametrize(
     ("of", "removal", "expected"),
     [
-        (export(held=True), TaskRun(), Disposal()),
-        (export(deleted=True), TaskRun(), Disposal()),
-        (export(expirationTime=FUTURE), TaskRun(), Disposal(recheck_after=timedelta(seconds=30))),
-        (HELD_AND_DELETED, TaskRun(), Disposal(RemovalStep.CREATE)),
-        (HELD_AND_DELETED, TaskRun(JOB), Disposal(recheck_after=CLEANUP_PAUSE)),
-        (HELD_AND_DELETED, GONE, Disposal(RemovalStep.DONE, remove_finalizer=True)),
-        (EXPIRED, TaskRun(), Disposal(RemovalStep.CREATE)),
-        (EXPIRED, GONE, Disposal(RemovalStep.DONE, delete_export=True)),
+        (export(held=True), SideJob(), CleanupPlan()),
+        (export(deleted=True), SideJob(), CleanupPlan()),
+        (export(expirationTime=FUTURE), SideJob(), CleanupPlan(recheck_after=LEFT)),
+        (HELD_AND_DELETED, SideJob(), CleanupPlan(CleanupStep.CREATE)),
+        (HELD_AND_DELETED, SideJob(JOB), CleanupPlan(recheck_after=CLEANUP_PAUSE)),
+        (HELD_AND_DELETED, GONE, CleanupPlan(CleanupStep.DONE, remove_finalizer=True)),
+        (EXPIRED, SideJob(), CleanupPlan(CleanupStep.CREATE)),
+        (EXPIRED, GONE, CleanupPlan(CleanupStep.DONE, delete_export=True)),
         (
             export(held=True, expirationTime=PAST),
             GONE,
-            Disposal(RemovalStep.DONE, remove_finalizer=True, delete_export=True),
+            CleanupPlan(CleanupStep.DONE, remove_finalizer=True, delete_export=True),
         ),
         (
             export(artifact=False, expirationTime=PAST),
-            TaskRun(),
-            Disposal(RemovalStep.DONE, delete_export=True),
+            SideJob(),
+            CleanupPlan(CleanupStep.DONE, delete_export=True),
         ),
         (
             export(held=True, deleted=True, artifact=False),
-            TaskRun(),
-            Disposal(RemovalStep.DONE, remove_finalizer=True),
+            SideJob(),
+            CleanupPlan(CleanupStep.DONE, remove_finalizer=True),
         ),
         (
             HELD_AND_DELETED,
-            TaskRun(replace(JOB, complete=True)),
-            Disposal(RemovalStep.DONE, remove_finalizer=True),
+            SideJob(replace(JOB, complete=True)),
+            CleanupPlan(CleanupStep.DONE, remove_finalizer=True),
         ),
         (
             HELD_AND_DELETED,
-            TaskRun(replace(JOB, created_at="2026-01-29T15:20:00Z")),
-            Disposal(RemovalStep.DELETE, trouble="its Job doesn't end"),
+            SideJob(replace(JOB, created_at="2026-01-29T15:20:00Z")),
+            CleanupPlan(CleanupStep.DELETE, failure="its Job doesn't end"),
         ),
     ],
     ids=[
@@ -86,41 +87,45 @@ EXPIRED = export(expirationTime=PAST)
         "expired without a file", "deleted without a file", "the report is lost", "suspended",
     ],
 )  # fmt: skip
-def test_the_next_step(of: BackupExport, removal: TaskRun, expected: Disposal) -> None:
-    assert dispose(of, removal, NOW) == expected
+def test_the_next_step(of: BackupExport, removal: SideJob, expected: CleanupPlan) -> None:
+    assert decide_cleanup(of, removal, NOW) == expected
 
 
 def test_a_removal_that_failed_says_why_and_is_made_anew_after_a_pause() -> None:
     said = outcome_text(Outcome(message="The export volume is mounted read-only."))
-    failed = TaskRun(
+    failed = SideJob(
         replace(JOB, failure="BackoffLimitExceeded"),
         [replace(REPORT, exit_code=29, termination_message=said)],
     )
-    waiting = dispose(HELD_AND_DELETED, failed, NOW)
-    assert waiting.step is RemovalStep.WAIT
-    assert waiting.trouble == "The export volume is mounted read-only."
+    waiting = decide_cleanup(HELD_AND_DELETED, failed, NOW)
+    assert waiting.step is CleanupStep.WAIT
+    assert waiting.failure == "The export volume is mounted read-only."
     assert waiting.recheck_after == CLEANUP_PAUSE - timedelta(seconds=1)
     assert not waiting.remove_finalizer
-    again = dispose(HELD_AND_DELETED, failed, NOW + CLEANUP_PAUSE)
-    assert again.step is RemovalStep.DELETE
+    again = decide_cleanup(HELD_AND_DELETED, failed, NOW + CLEANUP_PAUSE)
+    assert again.step is CleanupStep.DELETE
 
 
 def test_a_file_that_is_still_to_be_delivered_is_kept() -> None:
     awaited = export(expirationTime=PAST, **pending("Delivered"))
-    assert dispose(awaited, TaskRun(), NOW) == Disposal(recheck_after=CLEANUP_PAUSE)
+    assert decide_cleanup(awaited, SideJob(), NOW) == CleanupPlan(recheck_after=CLEANUP_PAUSE)
     # Whoever deletes the export wants no delivery any more.
     deleted = export(held=True, deleted=True, expirationTime=PAST, **pending("Delivered"))
-    assert dispose(deleted, TaskRun(), NOW).step is RemovalStep.CREATE
+    assert decide_cleanup(deleted, SideJob(), NOW).step is CleanupStep.CREATE
 
 
 def test_a_mail_that_is_still_to_be_sent_keeps_the_resource_alone() -> None:
     awaited = export(held=True, expirationTime=PAST, **pending("Notified"))
-    assert dispose(awaited, TaskRun(), NOW).step is RemovalStep.CREATE
-    assert dispose(awaited, GONE, NOW) == Disposal(RemovalStep.DONE, recheck_after=CLEANUP_PAUSE)
+    assert decide_cleanup(awaited, SideJob(), NOW).step is CleanupStep.CREATE
+    assert decide_cleanup(awaited, GONE, NOW) == CleanupPlan(
+        CleanupStep.DONE, recheck_after=CLEANUP_PAUSE
+    )
     deleted = export(held=True, deleted=True, **pending("Notified"))
-    assert dispose(deleted, GONE, NOW).remove_finalizer
+    assert decide_cleanup(deleted, GONE, NOW).remove_finalizer
 
 
 @pytest.mark.parametrize("of", [HELD_AND_DELETED, EXPIRED])
 def test_no_file_goes_while_it_is_sent(of: BackupExport) -> None:
-    assert dispose(of, TaskRun(), NOW, is_being_sent=True) == Disposal(recheck_after=NODE_GRACE)
+    assert decide_cleanup(of, SideJob(), NOW, is_being_sent=True) == CleanupPlan(
+        recheck_after=NODE_GRACE
+    )

@@ -15,6 +15,7 @@ from backupexport_contract.reasons import ExitCode, Phase, Reason
 from backupexport_contract.runner_protocol import Outcome, delivery_task, outcome_text
 from backupexport_operator.delivery.choice import first_conditions, settings_for
 from backupexport_operator.delivery.decision import (
+    START_PATIENCE,
     DeliveryPlan,
     DeliveryStep,
     decide_delivery,
@@ -24,9 +25,9 @@ from backupexport_operator.export import next_status
 from backupexport_operator.manifests.events import events_between
 from backupexport_operator.manifests.status import delayed_between, settled_between
 from backupexport_operator.observed.export_files import is_being_sent, unfinished_jobs
-from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
-from backupexport_operator.observed.observation import Observation, TaskRun
-from backupexport_operator.observed.pod_failure import Trouble
+from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
+from backupexport_operator.observed.observation import Observation, SideJob
+from backupexport_operator.observed.pod_failure import Failure
 
 ENDED = timestamps.from_text("2026-01-29T15:30:00Z")
 MAIL: dict[str, Any] = {"host": "mail", "from": "exports@example.com"}
@@ -63,15 +64,15 @@ TARGET = target()
 
 
 def seen(
-    *pods: PodFacts,
-    job: JobFacts | None = None,
+    *pods: ObservedPod,
+    job: ObservedJob | None = None,
     now: float = 1,
     of: BackupExport | None = None,
     kind: str = "email",
     served_by: ExportTarget | None = TARGET,
     chart: Deliveries = CHART,
 ) -> Observation:
-    runs = {name: TaskRun() for name in NAMES} | {kind: TaskRun(job, pods)}
+    runs = {name: SideJob() for name in NAMES} | {kind: SideJob(job, pods)}
     return Observation(
         export=of or export([told("email"), told("telegram")], notifyEmail="a@example.com"),
         target=served_by,
@@ -79,47 +80,47 @@ def seen(
         pods=(),
         now=at(now),
         backoff_limit=4,
-        delivery_runs=runs,
+        delivery_jobs=runs,
         deliveries=chart,
     )
 
 
-JOB = JobFacts(NAMES["email"], "u1", uid="j1", created_at=timestamps.to_text(at(1)))
-POD = PodFacts("pod", timestamps.to_text(at(1)), job=JOB.name, job_uid=JOB.uid, node="n")
+JOB = ObservedJob(NAMES["email"], "u1", uid="j1", created_at=timestamps.to_text(at(1)))
+POD = ObservedPod("pod", timestamps.to_text(at(1)), job=JOB.name, job_uid=JOB.uid, node="n")
 AT_WORK = replace(POD, started_at=timestamps.to_text(at(1)))
 TELEGRAM_JOB = replace(JOB, name=NAMES["telegram"])
 COMPLETE = replace(JOB, complete=True)
 
 
-def failed(seconds: float, reason: str = "BackoffLimitExceeded") -> JobFacts:
+def failed(seconds: float, reason: str = "BackoffLimitExceeded") -> ObservedJob:
     return replace(JOB, failure=reason, failed_at=timestamps.to_text(at(seconds)))
 
 
-def ended(code: int, message: str = "", **more: Any) -> PodFacts:
+def ended(code: int, message: str = "", **more: Any) -> ObservedPod:
     text = outcome_text(Outcome(message=message)) if message else ""
     return replace(POD, exit_code=code, termination_message=text, **more)
 
 
-def verdict(plan: DeliveryPlan) -> tuple[str, str]:
+def said(plan: DeliveryPlan) -> tuple[str, str]:
     return plan.condition.status, plan.condition.reason
 
 
 def test_without_a_job_one_is_made() -> None:
     plan = decide_delivery(seen(), "email")
-    assert (plan.step, verdict(plan)) == (DeliveryStep.CREATE, ("Unknown", "Pending"))
+    assert (plan.step, said(plan)) == (DeliveryStep.CREATE, ("Unknown", "Pending"))
 
 
 def test_an_attempt_that_works_is_waited_for() -> None:
     plan = decide_delivery(seen(AT_WORK, job=JOB), "email")
-    assert (plan.step, verdict(plan)) == (DeliveryStep.WAIT, ("Unknown", "InProgress"))
+    assert (plan.step, said(plan)) == (DeliveryStep.WAIT, ("Unknown", "InProgress"))
     assert JOB.name in plan.condition.message
     assert plan.recheck_after
 
 
 @pytest.mark.parametrize("pods", [(), (ended(0, "The mail server took it."),)])
-def test_a_complete_job_is_a_delivery(pods: tuple[PodFacts, ...]) -> None:
+def test_a_complete_job_is_a_delivery(pods: tuple[ObservedPod, ...]) -> None:
     plan = decide_delivery(seen(*pods, job=COMPLETE), "email")
-    assert (plan.step, verdict(plan)) == (DeliveryStep.WAIT, ("True", "Succeeded"))
+    assert (plan.step, said(plan)) == (DeliveryStep.WAIT, ("True", "Succeeded"))
     assert plan.condition.message == ("The mail server took it." if pods else "It was made.")
 
 
@@ -135,7 +136,7 @@ def test_a_complete_job_is_a_delivery(pods: tuple[PodFacts, ...]) -> None:
 )
 def test_what_cannot_heal_is_given_up_at_once(code: ExitCode, reason: str) -> None:
     plan = decide_delivery(seen(ended(code, "No."), job=failed(2)), "email")
-    assert (plan.step, verdict(plan)) == (DeliveryStep.WAIT, ("False", reason))
+    assert (plan.step, said(plan)) == (DeliveryStep.WAIT, ("False", reason))
     assert plan.condition.message == "No."
 
 
@@ -151,14 +152,14 @@ def test_what_cannot_heal_is_given_up_at_once(code: ExitCode, reason: str) -> No
 )
 def test_what_may_heal_is_tried_again(code: int, reason: str) -> None:
     plan = decide_delivery(seen(ended(code, "Away."), job=failed(2), now=3), "email")
-    assert (plan.step, verdict(plan)) == (DeliveryStep.WAIT, ("Unknown", reason))
+    assert (plan.step, said(plan)) == (DeliveryStep.WAIT, ("Unknown", reason))
     assert plan.condition.message == "Away (tried again at 15:30:12 UTC)."
     assert plan.recheck_after == timedelta(seconds=9)
 
 
-def test_a_disruption_is_no_verdict() -> None:
+def test_a_disruption_is_no_failure() -> None:
     pod = ended(ExitCode.DELIVERY_REFUSED, "No.", disrupted=True)
-    assert verdict(decide_delivery(seen(pod, job=failed(2)), "email"))[0] == "Unknown"
+    assert said(decide_delivery(seen(pod, job=failed(2)), "email"))[0] == "Unknown"
 
 
 @pytest.mark.parametrize(
@@ -178,9 +179,9 @@ def test_attempts_come_more_and_more_seldom(since_end: float, pause: float) -> N
 def test_it_is_given_up_when_its_time_is_over() -> None:
     pod = ended(ExitCode.CONNECTION_FAILED, "Away.")
     chart = Deliveries.model_validate({"email": MAIL | {"giveUpSeconds": 60}})
-    assert verdict(decide_delivery(seen(pod, job=failed(40), chart=chart), "email"))[0] == "Unknown"
+    assert said(decide_delivery(seen(pod, job=failed(40), chart=chart), "email"))[0] == "Unknown"
     plan = decide_delivery(seen(pod, job=failed(41), chart=chart), "email")
-    assert verdict(plan) == ("False", "ConnectionFailed")
+    assert said(plan) == ("False", "ConnectionFailed")
     assert plan.condition.message == "Away (given up, as giveUpSeconds is 60)."
 
 
@@ -193,10 +194,10 @@ def test_the_first_attempt_may_come_late() -> None:
 def test_a_pod_of_the_attempt_before_says_nothing_of_this_one() -> None:
     job = replace(JOB, uid="j2")
     plan = decide_delivery(seen(ended(ExitCode.DELIVERY_REFUSED, "No."), job=job, now=31), "email")
-    assert verdict(plan) == ("Unknown", "InProgress")
+    assert said(plan) == ("Unknown", "InProgress")
     gone = replace(job, failure="BackoffLimitExceeded", failed_at=timestamps.to_text(at(31)))
     plan = decide_delivery(seen(ended(ExitCode.DELIVERY_REFUSED, "No."), job=gone, now=31), "email")
-    assert verdict(plan) == ("Unknown", "Internal")
+    assert said(plan) == ("Unknown", "Internal")
 
 
 def test_what_the_last_attempt_said_stays_until_the_next_has_ended() -> None:
@@ -233,7 +234,7 @@ JOBS = [
     None, JOB, COMPLETE, failed(2), failed(2, "DeadlineExceeded"), replace(JOB, suspended=True),
     replace(JOB, deleting=True), replace(JOB, owner_uid="another"),
 ]  # fmt: skip
-PODS: list[list[PodFacts]] = [
+PODS: list[list[ObservedPod]] = [
     [], [POD], [AT_WORK], [replace(POD, unschedulable="no room")],
     [replace(POD, waiting="CreateContainerConfigError", waiting_message='secret "x" not found')],
     [ended(0, "Sent.")], [ended(22, "Away.")], [ended(31, "No.")], [ended(137)],
@@ -249,7 +250,7 @@ PODS: list[list[PodFacts]] = [
     ("DeadlineExceeded", "The attempt took too long (tried again at 15:30:12 UTC)."),
 ])  # fmt: skip
 def test_what_is_decided_and_written_is_decided_again(
-    job: JobFacts | None, pods: list[PodFacts], now: float, known: tuple[str, str]
+    job: ObservedJob | None, pods: list[ObservedPod], now: float, known: tuple[str, str]
 ) -> None:
     """Else the operator would go on writing, woken by what it has just written."""
     of = export([told("email", *known)], notifyEmail="a@example.com")
@@ -263,27 +264,27 @@ def test_what_is_decided_and_written_is_decided_again(
 def test_a_missing_secret_is_told_while_the_pod_waits() -> None:
     pod = replace(POD, waiting="CreateContainerConfigError", waiting_message='secret "x" not found')
     plan = decide_delivery(seen(pod, job=JOB), "email")
-    assert verdict(plan) == ("Unknown", "SecretInvalid")
+    assert said(plan) == ("Unknown", "SecretInvalid")
     assert "deliveries.email" in plan.condition.message
     assert 'secret "x" not found' in plan.condition.message
 
 
 def test_an_image_that_cannot_be_pulled_is_told() -> None:
     pod = replace(POD, waiting="ImagePullBackOff")
-    assert verdict(decide_delivery(seen(pod, job=JOB), "email")) == ("Unknown", "ImageUnavailable")
+    assert said(decide_delivery(seen(pod, job=JOB), "email")) == ("Unknown", "ImageUnavailable")
 
 
 def test_a_suspended_job_is_waited_for_and_given_up() -> None:
     held = replace(JOB, suspended=True)
     plan = decide_delivery(seen(job=held), "email")
-    assert verdict(plan) == ("Unknown", "InProgress")
+    assert said(plan) == ("Unknown", "InProgress")
     assert "is suspended" in plan.condition.message
     over = decide_delivery(seen(job=held, now=86401), "email")
     assert (over.step, over.condition.status) == (DeliveryStep.DELETE, "False")
 
 
 @pytest.mark.parametrize("pods", [(), (POD,), (replace(POD, unschedulable="no room"),)])
-def test_a_pod_that_does_not_start_makes_room_for_others(pods: tuple[PodFacts, ...]) -> None:
+def test_a_pod_that_does_not_start_makes_room_for_others(pods: tuple[ObservedPod, ...]) -> None:
     early = decide_delivery(seen(*pods, job=JOB, now=299), "email")
     assert early.step is DeliveryStep.WAIT
     late = decide_delivery(seen(*pods, job=JOB, now=301), "email")
@@ -302,26 +303,26 @@ def test_a_subpath_that_cannot_be_mounted_is_not_called_a_secret() -> None:
     assert "the delivery's pod" in plan.condition.message
     assert text in plan.condition.message
     busy = replace(pod, waiting_message="failed to sync secret cache: timed out")
-    assert verdict(decide_delivery(seen(busy, job=JOB), "email"))[1] == "InProgress"
+    assert said(decide_delivery(seen(busy, job=JOB), "email"))[1] == "InProgress"
 
 
 def test_what_was_sent_just_before_the_deadline_is_sent() -> None:
     job = failed(2, "DeadlineExceeded")
     plan = decide_delivery(seen(ended(0, "The mail server took it."), job=job), "email")
-    assert verdict(plan) == ("True", "Succeeded")
+    assert said(plan) == ("True", "Succeeded")
 
 
 def test_an_evicted_pod_says_so() -> None:
     pod = replace(POD, phase="Failed", reason="Evicted", message="low on memory")
     plan = decide_delivery(seen(pod, job=failed(2)), "email")
-    assert verdict(plan) == ("Unknown", "Internal")
+    assert said(plan) == ("Unknown", "Internal")
     assert "Evicted: low on memory" in plan.condition.message
 
 
-def test_a_troubled_delivery_without_a_job_ends_with_its_time() -> None:
+def test_a_failed_delivery_without_a_job_ends_with_its_time() -> None:
     of = export([told("email", "ConnectionFailed", "Away.")], notifyEmail="a@example.com")
     assert decide_delivery(seen(of=of, now=86399), "email").step is DeliveryStep.CREATE
-    assert verdict(decide_delivery(seen(of=of, now=86401), "email")) == (
+    assert said(decide_delivery(seen(of=of, now=86401), "email")) == (
         "False",
         "ConnectionFailed",
     )
@@ -329,42 +330,42 @@ def test_a_troubled_delivery_without_a_job_ends_with_its_time() -> None:
 
 def test_another_exports_job_is_in_the_way_for_a_while() -> None:
     other = replace(JOB, owner_uid="u0", complete=True)
-    assert verdict(decide_delivery(seen(job=other), "email")) == ("Unknown", "Pending")
+    assert said(decide_delivery(seen(job=other), "email")) == ("Unknown", "Pending")
     late = decide_delivery(seen(job=other, now=601), "email")
-    assert verdict(late) == ("False", "Internal")
+    assert said(late) == ("False", "Internal")
 
 
 def test_a_job_that_goes_is_waited_for() -> None:
     plan = decide_delivery(seen(job=replace(failed(2), deleting=True)), "email")
-    assert (plan.step, verdict(plan)) == (DeliveryStep.WAIT, ("Unknown", "Pending"))
+    assert (plan.step, said(plan)) == (DeliveryStep.WAIT, ("Unknown", "Pending"))
     assert plan.recheck_after
 
 
 def test_settings_that_have_gone() -> None:
     gone: dict[str, Any] = {"chart": Deliveries(), "served_by": target()}
     plan = decide_delivery(seen(**gone), "email")
-    assert (verdict(plan), plan.step) == (("False", "NotConfigured"), DeliveryStep.WAIT)
+    assert (said(plan), plan.step) == (("False", "NotConfigured"), DeliveryStep.WAIT)
     # What is under way is ended; a delivery that was made is one all the same.
     plan = decide_delivery(seen(AT_WORK, job=JOB, **gone), "email")
-    assert (verdict(plan), plan.step) == (("False", "NotConfigured"), DeliveryStep.DELETE)
-    assert verdict(decide_delivery(seen(job=COMPLETE, **gone), "email"))[0] == "True"
+    assert (said(plan), plan.step) == (("False", "NotConfigured"), DeliveryStep.DELETE)
+    assert said(decide_delivery(seen(job=COMPLETE, **gone), "email"))[0] == "True"
 
 
 def test_a_target_that_is_gone_may_come_back() -> None:
     gone: dict[str, Any] = {"chart": Deliveries(), "served_by": None}
     plan = decide_delivery(seen(**gone), "email")
-    assert (verdict(plan), plan.step) == (("Unknown", "NotConfigured"), DeliveryStep.WAIT)
+    assert (said(plan), plan.step) == (("Unknown", "NotConfigured"), DeliveryStep.WAIT)
     assert plan.recheck_after
-    assert verdict(decide_delivery(seen(now=3601, **gone), "email"))[0] == "False"
+    assert said(decide_delivery(seen(now=3601, **gone), "email"))[0] == "False"
 
 
 def test_a_job_that_is_refused_is_tried_again_and_given_up() -> None:
     plan = refused_delivery(seen(now=60), "email", "exceeded quota")
-    assert verdict(plan) == ("Unknown", "Internal")
+    assert said(plan) == ("Unknown", "Internal")
     assert "exceeded quota" in plan.condition.message
     assert plan.pause == timedelta(seconds=30)
     late = refused_delivery(seen(now=86400), "email", "exceeded quota")
-    assert verdict(late) == ("False", "Internal")
+    assert said(late) == ("False", "Internal")
 
 
 @pytest.mark.parametrize(
@@ -383,7 +384,7 @@ def test_a_job_that_is_refused_is_tried_again_and_given_up() -> None:
     ],
 )
 def test_who_may_still_send_a_file(
-    pods: list[PodFacts], job: JobFacts | None, unfinished: bool, sent: bool
+    pods: list[ObservedPod], job: ObservedJob | None, unfinished: bool, sent: bool
 ) -> None:
     observation = seen(*pods, job=job, kind="telegram")
     assert is_being_sent(observation) is sent
@@ -429,7 +430,7 @@ def test_the_end_of_an_export_says_what_is_still_to_be_delivered(
         update={"status": running.status.model_copy(update={"phase": Phase.RUNNING})}
     )
     ending = seen(of=running, chart=Deliveries.model_validate(chart))
-    status = next_status.ended(ending, Phase.FAILED, Trouble(Reason.DUMP_FAILED, "No."))
+    status = next_status.ended(ending, Phase.FAILED, Failure(Reason.DUMP_FAILED, "No."))
     assert status.delivery_pending is pending
     assert [condition.type for condition in status.conditions] == ["Failed", "Notified"]
 
@@ -453,32 +454,32 @@ def test_a_file_goes_nowhere_while_the_target_is_away(chart: Deliveries) -> None
     assert (first.type, first.status, first.reason) == ("Delivered", "Unknown", "Pending")
     assert not first_conditions(seen(of=export(), **away), Phase.FAILED)
     plan = decide_delivery(seen(kind="telegram", **away), "telegram")
-    assert (verdict(plan), plan.step) == (("Unknown", "NotConfigured"), DeliveryStep.WAIT)
+    assert (said(plan), plan.step) == (("Unknown", "NotConfigured"), DeliveryStep.WAIT)
     assert "create it again" in plan.condition.message
     late = decide_delivery(seen(kind="telegram", now=3601, **away), "telegram")
-    assert verdict(late) == ("False", "NotConfigured")
+    assert said(late) == ("False", "NotConfigured")
 
 
 def test_an_attempt_goes_on_while_the_target_is_away() -> None:
     away: dict[str, Any] = {"served_by": None, "kind": "telegram", "job": TELEGRAM_JOB}
     plan = decide_delivery(seen(AT_WORK, now=9, **away), "telegram")
-    assert (verdict(plan), plan.step) == (("Unknown", "InProgress"), DeliveryStep.WAIT)
+    assert (said(plan), plan.step) == (("Unknown", "InProgress"), DeliveryStep.WAIT)
     late = decide_delivery(seen(AT_WORK, now=3601, **away), "telegram")
-    assert (verdict(late), late.step) == (("False", "NotConfigured"), DeliveryStep.DELETE)
+    assert (said(late), late.step) == (("False", "NotConfigured"), DeliveryStep.DELETE)
     failed = replace(
         TELEGRAM_JOB, failure="BackoffLimitExceeded", failed_at=timestamps.to_text(at(9))
     )
     away["job"] = failed
     plan = decide_delivery(seen(ended(ExitCode.CONNECTION_FAILED), now=99, **away), "telegram")
-    assert (verdict(plan), plan.step) == (("Unknown", "NotConfigured"), DeliveryStep.WAIT)
+    assert (said(plan), plan.step) == (("Unknown", "NotConfigured"), DeliveryStep.WAIT)
 
 
 def test_an_attempt_on_a_node_that_does_not_answer_is_made_again() -> None:
     stuck = replace(AT_WORK, deletes_at=timestamps.to_text(at(100)))
     plan = decide_delivery(seen(stuck, job=JOB, now=159), "email")
-    assert (verdict(plan), plan.step) == (("Unknown", "InProgress"), DeliveryStep.WAIT)
+    assert (said(plan), plan.step) == (("Unknown", "InProgress"), DeliveryStep.WAIT)
     plan = decide_delivery(seen(stuck, job=JOB, now=160), "email")
-    assert (verdict(plan), plan.step) == (("Unknown", "Internal"), DeliveryStep.DELETE)
+    assert (said(plan), plan.step) == (("Unknown", "Internal"), DeliveryStep.DELETE)
     assert "node of the attempt's pod" in plan.condition.message
     assert plan.pause == timedelta(seconds=80)
 
@@ -515,3 +516,24 @@ def test_a_mail_that_is_not_configured_is_told_at_the_end_of_the_export() -> Non
     (event,) = events_between(before, after)
     assert (event.reason, event.message) == ("DeliveryFailed", "email: Ask.")
     assert conditions_by_kind(after)["email"].reason == "NotConfigured"
+
+
+@pytest.mark.parametrize("kind", NAMES)
+@pytest.mark.parametrize("changes", [{}, {"deleting": True}, {"owner_uid": "another"}])
+def test_what_is_sent_is_sent_but_by_another_exports_job(kind: str, changes: Any) -> None:
+    """The order of the steps: another's Job first, then success, then everything else."""
+    job = replace(COMPLETE, **changes)
+    plan = decide_delivery(seen(ended(0), job=job, kind=kind, chart=Deliveries()), kind)
+    expected = "Unknown" if changes.get("owner_uid") else "True"
+    assert plan.condition.status == expected
+
+
+def test_a_delivery_that_is_configured_no_more_ends_though_its_job_is_being_deleted() -> None:
+    plan = decide_delivery(seen(job=replace(JOB, deleting=True), chart=Deliveries()), "email")
+    assert said(plan) == ("False", "NotConfigured")
+
+
+def test_a_suspended_job_is_waited_for_longer_than_one_that_does_not_start() -> None:
+    late = (START_PATIENCE + timedelta(minutes=1)).total_seconds()
+    plan = decide_delivery(seen(job=replace(JOB, suspended=True), now=late), "email")
+    assert (plan.step, said(plan)) == (DeliveryStep.WAIT, ("Unknown", "InProgress"))

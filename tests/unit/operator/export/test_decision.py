@@ -9,6 +9,7 @@ import builders
 import pytest
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.names import job_name
 from backupexport_contract.reasons import ExitCode, Phase, Reason
 from backupexport_contract.runner_protocol import Artifact, Outcome, Progress, outcome_text
@@ -16,20 +17,23 @@ from backupexport_operator.export.decision import (
     FOREIGN_JOB_GRACE,
     FOREIGN_JOB_PATIENCE,
     START_GRACE,
+    STEPS,
     TARGET_GRACE,
-    Plan,
+    WITH_JOB,
+    WITHOUT_JOB,
+    ExportPlan,
     decide,
     decide_departed,
 )
 from backupexport_operator.observed.export_files import CLEANUP_PAUSE, NODE_GRACE
-from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
-from backupexport_operator.observed.observation import Observation, TaskRun, Turn
+from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
+from backupexport_operator.observed.observation import Observation, SideJob
 
 CREATED = builders.CREATED
 NOW = datetime(2026, 1, 29, 15, 31, 0, tzinfo=UTC)
 LATER = "2026-01-29T15:30:30Z"
-JOB = JobFacts(name=job_name("nightly"), owner_uid="uid-1", created_at=CREATED)
-POD = PodFacts(name="pod-a", created_at=CREATED, node="node-1")
+JOB = ObservedJob(name=job_name("nightly"), owner_uid="uid-1", created_at=CREATED)
+POD = ObservedPod(name="pod-a", created_at=CREATED, node="node-1")
 ARTIFACT = Artifact("p/f.sql.zst", 1024, 4096, "ab", "17.5", "17.6")
 DONE = replace(
     POD,
@@ -40,8 +44,8 @@ DONE = replace(
 )
 TARGET = builders.target()
 
-TIDY = JobFacts(name="tidy-bex-nightly", owner_uid="uid-1", task="tidy", created_at=CREATED)
-TIDIED = TaskRun(
+TIDY = ObservedJob(name="tidy-bex-nightly", owner_uid="uid-1", task="tidy", created_at=CREATED)
+TIDIED = SideJob(
     replace(TIDY, complete=True),
     [replace(POD, task="tidy", exit_code=0, termination_message=outcome_text(Outcome()))],
 )
@@ -55,12 +59,12 @@ ACCEPTED = export(jobName=JOB.name, phase="Pending")
 RUNNING = export(jobName=JOB.name, phase="Running", startTime=CREATED, attempts=1)
 
 
-def seen(of: BackupExport, *pods: PodFacts, **changes: Any) -> Observation:
+def seen(of: BackupExport, *pods: ObservedPod, **changes: Any) -> Observation:
     facts: dict[str, Any] = {"target": TARGET, "job": JOB, "now": NOW, "backoff_limit": 4}
     return Observation(export=of, pods=pods, **(facts | changes))
 
 
-def ended(exit_code: int, message: str | None = None, **changes: Any) -> PodFacts:
+def ended(exit_code: int, message: str | None = None, **changes: Any) -> ObservedPod:
     return replace(
         POD,
         started_at=CREATED,
@@ -71,7 +75,7 @@ def ended(exit_code: int, message: str | None = None, **changes: Any) -> PodFact
     )
 
 
-def outcome(plan: Plan) -> tuple[Phase | None, Reason | None]:
+def outcome(plan: ExportPlan) -> tuple[Phase | None, Reason | None]:
     return plan.status.phase, plan.status.reason
 
 
@@ -125,7 +129,7 @@ def test_a_missing_target_is_waited_for_a_moment_and_then_fails() -> None:
         (POD, None),
     ],
 )
-def test_what_cannot_start_says_so_while_pending(pod: PodFacts, reason: Reason | None) -> None:
+def test_what_cannot_start_says_so_while_pending(pod: ObservedPod, reason: Reason | None) -> None:
     assert outcome(decide(seen(ACCEPTED, pod))) == (Phase.PENDING, reason)
 
 
@@ -188,7 +192,7 @@ def test_a_disruption_is_told_and_is_no_attempt() -> None:
 )  # fmt: skip
 def test_the_deadline_says_how_far_it_was(of: BackupExport, words: str) -> None:
     late = replace(JOB, failure="DeadlineExceeded")
-    plan = decide(seen(of, job=late, tidying=TIDIED))
+    plan = decide(seen(of, job=late, tidy_job=TIDIED))
     assert outcome(plan) == (Phase.FAILED, Reason.DEADLINE_EXCEEDED)
     assert words in (plan.status.message or "")
 
@@ -267,20 +271,20 @@ def test_what_cannot_heal_fails_at_once(exit_code: int, reason: Reason) -> None:
         ended(1),
     ],
 )
-def test_what_may_heal_is_tried_again_and_says_why(pod: PodFacts) -> None:
+def test_what_may_heal_is_tried_again_and_says_why(pod: ObservedPod) -> None:
     plan = decide(seen(RUNNING, pod))
     assert plan.status.phase == Phase.RUNNING
     assert plan.status.reason is not None
     assert "trying again" in (plan.status.message or "")
     failed = replace(JOB, failure="BackoffLimitExceeded")
-    given_up = decide(seen(RUNNING, pod, job=failed, tidying=TIDIED))
+    given_up = decide(seen(RUNNING, pod, job=failed, tidy_job=TIDIED))
     assert given_up.status.phase == Phase.FAILED
     assert given_up.status.reason == plan.status.reason
 
 
 def test_out_of_memory_names_what_to_raise() -> None:
     failed = replace(JOB, failure="BackoffLimitExceeded")
-    plan = decide(seen(RUNNING, ended(137, ended_by="OOMKilled"), job=failed, tidying=TIDIED))
+    plan = decide(seen(RUNNING, ended(137, ended_by="OOMKilled"), job=failed, tidy_job=TIDIED))
     assert outcome(plan) == (Phase.FAILED, Reason.OUT_OF_MEMORY)
     assert "resources.limits.memory" in (plan.status.message or "")
 
@@ -331,7 +335,7 @@ def test_cancelling_deletes_the_job_then_waits_for_the_pod_then_ends() -> None:
     running = replace(POD, started_at=CREATED)
     assert decide(seen(cancelled, running)).delete_job
     waiting = decide(seen(cancelled, running, job=None, lost_job=JOB))
-    assert waiting == Plan(cancelled.status, recheck_after=NODE_GRACE)
+    assert waiting == ExportPlan(cancelled.status, recheck_after=NODE_GRACE)
     stopped = ended(143, "Stopped.")
     assert decide(seen(cancelled, stopped, job=None, lost_job=JOB)).status.phase == Phase.RUNNING
     over = decide(seen(cancelled, job=None, lost_job=JOB, lost_pods=[stopped]))
@@ -365,21 +369,21 @@ def test_where_nobody_knows_what_an_attempt_left_a_cleanup_looks_before_the_end(
     plan = decide(observation)
     assert plan.create_cleanup == "tidy"
     assert plan.status.phase == Phase.RUNNING
-    waiting = replace(observation, tidying=TaskRun(TIDY))
+    waiting = replace(observation, tidy_job=SideJob(TIDY))
     assert decide(waiting).create_cleanup is None
     assert decide(waiting).status.phase == Phase.RUNNING
-    assert decide(replace(observation, tidying=TIDIED)).status.phase == Phase.FAILED
+    assert decide(replace(observation, tidy_job=TIDIED)).status.phase == Phase.FAILED
 
 
-def test_a_cleanup_that_fails_does_not_keep_the_verdict() -> None:
-    failed = TaskRun(replace(TIDY, failure="DeadlineExceeded"))
-    plan = decide(seen(RUNNING, KILLED, job=GIVEN_UP, tidying=failed))
+def test_a_cleanup_that_fails_does_not_keep_the_failure() -> None:
+    failed = SideJob(replace(TIDY, failure="DeadlineExceeded"))
+    plan = decide(seen(RUNNING, KILLED, job=GIVEN_UP, tidy_job=failed))
     assert plan.status.phase == Phase.FAILED
 
 
 def test_a_cleanup_whose_report_is_lost_is_made_anew() -> None:
-    lost = TaskRun(replace(TIDY, complete=True))
-    plan = decide(seen(RUNNING, KILLED, job=GIVEN_UP, tidying=lost))
+    lost = SideJob(replace(TIDY, complete=True))
+    plan = decide(seen(RUNNING, KILLED, job=GIVEN_UP, tidy_job=lost))
     assert (plan.delete_cleanup, plan.status.phase) == ("tidy", Phase.RUNNING)
 
 
@@ -397,7 +401,7 @@ def test_a_file_that_a_cleanup_finds_whole_is_a_success(facts: dict[str, Any]) -
     observation = replace(seen(RUNNING), **facts)
     assert decide(observation).create_cleanup == "tidy"
     found = replace(TIDIED.pods[0], termination_message=outcome_text(Outcome(ARTIFACT)))
-    plan = decide(replace(observation, tidying=TaskRun(TIDIED.job, [found])))
+    plan = decide(replace(observation, tidy_job=SideJob(TIDIED.job, [found])))
     assert plan.status.phase == Phase.SUCCEEDED
     assert plan.status.artifact is not None
     assert plan.status.artifact.sha256 == ARTIFACT.sha256
@@ -425,7 +429,7 @@ def test_a_pod_on_a_node_that_does_not_answer_is_not_waited_for_for_ever() -> No
 
 
 def test_waiting_for_its_turn_it_has_no_job_and_says_its_place() -> None:
-    plan = decide(seen(export(), job=None, turn=Turn(may_start=False, place="Second.")))
+    plan = decide(seen(export(), job=None, place_in_queue="Second."))
     assert not plan.create_job
     assert (plan.status.phase, plan.status.reason) == (Phase.PENDING, None)
     assert plan.status.message == "Second."
@@ -472,20 +476,22 @@ def test_deleted_while_it_runs_stops_the_job_removes_the_file_and_lets_go() -> N
     assert decide(seen(of, running, job=None)).create_cleanup is None
     gone = seen(of, job=None, lost_pods=[replace(DONE)])
     assert decide(gone).create_cleanup == "remove"
-    going = TaskRun(replace(TIDY, task="remove"))
-    assert decide(replace(gone, removal=going)) == Plan(of.status, recheck_after=CLEANUP_PAUSE)
-    assert decide(replace(gone, removal=TIDIED)) == Plan(of.status, remove_finalizer=True)
+    going = SideJob(replace(TIDY, task="remove"))
+    assert decide(replace(gone, remove_job=going)) == ExportPlan(
+        of.status, recheck_after=CLEANUP_PAUSE
+    )
+    assert decide(replace(gone, remove_job=TIDIED)) == ExportPlan(of.status, remove_finalizer=True)
 
 
 def test_deleted_before_it_began_it_is_let_go() -> None:
     of = held(export({"artifactPolicy": "Delete"}), deletion_timestamp=LATER)
-    assert decide(seen(of, job=None)) == Plan(of.status, remove_finalizer=True)
+    assert decide(seen(of, job=None)) == ExportPlan(of.status, remove_finalizer=True)
 
 
 def test_deleted_and_held_by_another_only_stops_the_job() -> None:
     of = held(RUNNING, deletion_timestamp=LATER, finalizers=["other.io/x"])
     assert decide(seen(of)).delete_job
-    assert decide(seen(of, job=None)) == Plan(of.status)
+    assert decide(seen(of, job=None)) == ExportPlan(of.status)
 
 
 @pytest.mark.parametrize(
@@ -550,7 +556,7 @@ def test_cancelling_before_the_job_exists_never_makes_one() -> None:
 @pytest.mark.parametrize("job", [None, JOB, replace(JOB, failure="DeadlineExceeded")])
 def test_a_finished_phase_never_changes(phase: str, pods: Any, job: Any) -> None:
     finished = export({"cancel": True}, phase=phase, jobName=JOB.name)
-    assert decide(seen(finished, *pods, job=job)) == Plan(finished.status)
+    assert decide(seen(finished, *pods, job=job)) == ExportPlan(finished.status)
 
 
 def test_running_never_goes_back_to_pending() -> None:
@@ -563,7 +569,7 @@ def test_running_never_goes_back_to_pending() -> None:
     ("text", "reason"), [("", Reason.INTERNAL), (json.dumps({"artifact": 1}), Reason.INTERNAL)]
 )
 def test_an_unreadable_report_is_said_to_be_one(text: str, reason: Reason) -> None:
-    plan = decide(seen(RUNNING, replace(DONE, termination_message=text), tidying=TIDIED))
+    plan = decide(seen(RUNNING, replace(DONE, termination_message=text), tidy_job=TIDIED))
     assert outcome(plan) == (Phase.FAILED, reason)
     assert "report can't be read" in (plan.status.message or "")
 
@@ -602,9 +608,9 @@ def test_a_pod_that_vanished_on_its_node_may_have_begun() -> None:
     assert plan.create_cleanup == "tidy"
 
 
-def test_a_cleanup_that_does_not_end_does_not_keep_the_verdict() -> None:
+def test_a_cleanup_that_does_not_end_does_not_keep_the_failure() -> None:
     """Suspended by Kueue, say: its deadline doesn't run then."""
-    observation = seen(RUNNING, KILLED, job=GIVEN_UP, tidying=TaskRun(TIDY))
+    observation = seen(RUNNING, KILLED, job=GIVEN_UP, tidy_job=SideJob(TIDY))
     assert decide(observation).status.phase == Phase.RUNNING
     late = replace(observation, now=NOW + CLEANUP_PAUSE)
     assert decide(late).status.phase == Phase.FAILED
@@ -658,3 +664,49 @@ def test_what_could_not_heal_stays_the_reason_though_the_job_is_gone() -> None:
     wrong = ended(ExitCode.AUTHENTICATION_FAILED, "Correct the password.")
     plan = decide(seen(RUNNING, job=None, lost_job=JOB, lost_pods=[wrong]))
     assert outcome(plan) == (Phase.FAILED, Reason.AUTHENTICATION_FAILED)
+
+
+def _suspended(target: ExportTarget) -> ExportTarget:
+    return target.model_copy(update={"spec": target.spec.model_copy(update={"suspend": True})})
+
+
+GOING = RUNNING.model_copy(
+    update={"metadata": RUNNING.metadata.model_copy(update={"deletion_timestamp": LATER})}
+)
+FATAL = ended(ExitCode.AUTHENTICATION_FAILED, "No.")
+AGAIN = replace(POD, name="pod-b", created_at=LATER, started_at=LATER)
+
+
+# Of what is seen here, two steps would make a plan; the first one must win.
+@pytest.mark.parametrize(
+    ("observation", "first", "second"),
+    [
+        (seen(GOING, DONE), "_deleted", "_succeeded"),
+        (seen(export({"cancel": True}, jobName=JOB.name), DONE), "_succeeded", "_cancelled"),
+        (seen(ACCEPTED, job=None, target=None), "_job_gone", "_without_target"),
+        (seen(export(), job=None, target=_suspended(TARGET), place_in_queue="Second."),
+         "_target_suspended", "_in_queue"),
+        (seen(export(), job=None, place_in_queue="Second."), "_in_queue", "_startable"),
+        (seen(RUNNING, FATAL, job=replace(JOB, owner_uid="another")),
+         "_behind_another", "_failed_for_good"),
+        (seen(RUNNING, FATAL, job=replace(JOB, failure="DeadlineExceeded")),
+         "_failed_for_good", "_job_failed"),
+        (seen(RUNNING, ended(1), AGAIN), "_running", "_tried_again"),
+        (seen(RUNNING, job=replace(JOB, suspended=True)), "_job_suspended", "_not_started"),
+    ],
+)  # fmt: skip
+def test_the_first_step_that_has_a_plan_decides(
+    observation: Observation, first: str, second: str
+) -> None:
+    with_job = {step.__name__: (lambda it, step=step: step(it, it.job)) for step in WITH_JOB}
+    steps: dict[str, Any] = {step.__name__: step for step in (*STEPS, *WITHOUT_JOB)} | with_job
+    assert steps[second](observation) is not None
+    assert decide(observation) == steps[first](observation) != steps[second](observation)
+
+
+@pytest.mark.parametrize(
+    "job", [JOB, replace(JOB, suspended=True), replace(JOB, deleting=True), GIVEN_UP]
+)
+def test_the_last_step_always_has_a_plan(job: ObservedJob) -> None:
+    assert WITHOUT_JOB[-1](seen(export(), job=None)) is not None
+    assert WITH_JOB[-1](seen(RUNNING, job=job), job) is not None

@@ -9,18 +9,18 @@ from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.names import FINALIZER, job_name
 from backupexport_contract.reasons import FATAL_EXIT_CODES, ExitCode, Phase, Reason
 from backupexport_contract.runner_protocol import Artifact, Outcome, outcome_text
-from backupexport_operator.export.decision import Plan, decide
-from backupexport_operator.observed.export_files import cleanup_outcome
-from backupexport_operator.observed.jobs_and_pods import JobFacts, PodFacts
-from backupexport_operator.observed.observation import Observation, TaskRun, Turn
-from backupexport_operator.observed.pod_failure import end_artifact, end_trouble
+from backupexport_operator.export.decision import ExportPlan, decide
+from backupexport_operator.observed.export_files import cleanup_result
+from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
+from backupexport_operator.observed.observation import Observation, SideJob
+from backupexport_operator.observed.pod_failure import end_artifact, end_failure
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 CREATED = builders.CREATED
 START = datetime(2026, 1, 29, 15, 30, tzinfo=UTC)
 ARTIFACT = Artifact("p/f.sql.zst", 1024, 4096, "ab", "17.5", "17.6")
-JOB = JobFacts(name=job_name("nightly"), owner_uid="uid-1", created_at=CREATED)
+JOB = ObservedJob(name=job_name("nightly"), owner_uid="uid-1", created_at=CREATED)
 TARGET = builders.target()
 SUSPENDED = builders.target(suspend=True, retentionSeconds=60)
 
@@ -39,7 +39,7 @@ termination_messages = st.sampled_from(
     ]
 )
 pods = st.builds(
-    PodFacts,
+    ObservedPod,
     name=st.sampled_from("abc"),
     created_at=st.sampled_from([CREATED, "2026-01-29T15:31:00Z"]),
     node=mostly("node", ""),
@@ -55,7 +55,7 @@ pods = st.builds(
     termination_message=termination_messages,
 )
 jobs = st.builds(
-    JobFacts,
+    ObservedJob,
     name=st.just(JOB.name),
     owner_uid=mostly("uid-1", "uid-0"),
     created_at=st.just(CREATED),
@@ -67,7 +67,7 @@ jobs = st.builds(
     pods_made=st.integers(0, 3),
 )
 cleanups = st.builds(
-    TaskRun, job=mostly(None, JOB, replace(JOB, complete=True)), pods=st.lists(pods, max_size=1)
+    SideJob, job=mostly(None, JOB, replace(JOB, complete=True)), pods=st.lists(pods, max_size=1)
 )
 observations = st.fixed_dictionaries(
     {
@@ -76,9 +76,9 @@ observations = st.fixed_dictionaries(
         "pods": st.lists(pods, max_size=2, unique_by=lambda pod: pod.name),
         "lost_job": st.none() | jobs,
         "lost_pods": st.lists(pods, max_size=2, unique_by=lambda pod: pod.name),
-        "tidying": cleanups,
-        "removal": cleanups,
-        "turn": mostly(Turn(), Turn(may_start=False, place="Second.")),
+        "tidy_job": cleanups,
+        "remove_job": cleanups,
+        "place_in_queue": mostly(None, "Second."),
         "now": st.integers(0, 600).map(lambda seconds: START + timedelta(seconds=seconds)),
         "retention_seconds": mostly(None, 60),
     }
@@ -114,13 +114,13 @@ def test_whatever_is_seen(steps: list[tuple[str, dict[str, Any]]], policy: str) 
         plan = decide(seen)
 
         if export.phase.is_finished:
-            assert plan == Plan(export.status)
+            assert plan == ExportPlan(export.status)
         if plan.create_job:
             jobs_planned += 1
             assert seen.job is None
             assert not export.spec.cancel
             assert export.metadata.deletion_timestamp is None
-            assert seen.turn.may_start
+            assert seen.place_in_queue is None
             assert (
                 plan.add_finalizer
                 or policy == "Retain"
@@ -144,7 +144,7 @@ def check_progress(seen: Observation, phase: Phase | None) -> None:
     if phase == Phase.SUCCEEDED and seen.export.phase != Phase.SUCCEEDED:
         reported = [
             *map(end_artifact, seen.attempts),
-            cleanup_outcome(seen.tidying, seen.now).artifact,
+            cleanup_result(seen.tidy_job, seen.now).artifact,
         ]
         assert any(reported), "no success without a file"
 
@@ -158,14 +158,14 @@ def check_end(seen: Observation, reason: Reason | None, message: str | None) -> 
         return
     own = seen.job is not None and seen.job.owner_uid == "uid-1"
     fatal = [
-        trouble.reason
+        failure.reason
         for pod in seen.attempts
-        if (trouble := end_trouble(pod)) and trouble.is_fatal
+        if (failure := end_failure(pod)) and failure.is_fatal
     ]
     if own and fatal:
         assert reason in fatal
     if own and not fatal and seen.job and seen.job.failure == "BackoffLimitExceeded":
-        ends = [t.reason for pod in seen.attempts if (t := end_trouble(pod))]
+        ends = [t.reason for pod in seen.attempts if (t := end_failure(pod))]
         remembered = seen.export.status.reason
         assert reason in {*ends, remembered, Reason.INTERNAL}
         if ends and all(pod in seen.pods or pod.has_ended for pod in seen.attempts):
@@ -177,15 +177,17 @@ def check_end(seen: Observation, reason: Reason | None, message: str | None) -> 
     others=st.lists(pods, max_size=3, unique_by=lambda pod: pod.name),
 )
 @example(code=ExitCode.AUTHENTICATION_FAILED, others=[])
-def test_what_can_not_heal_fails_whatever_else_is_seen(code: int, others: list[PodFacts]) -> None:
-    fatal = PodFacts(
+def test_what_can_not_heal_fails_whatever_else_is_seen(
+    code: int, others: list[ObservedPod]
+) -> None:
+    fatal = ObservedPod(
         "fatal", "2026-01-29T15:29:00Z", node="n", started_at=CREATED, exit_code=code,
         termination_message=outcome_text(Outcome(message="It can't be.")),
     )  # fmt: skip
     whole = any(map(end_artifact, others))
     export = new_export("Retain")
-    failed = TaskRun(replace(JOB, failure="DeadlineExceeded"))
+    failed = SideJob(replace(JOB, failure="DeadlineExceeded"))
     plan = decide(
-        Observation(export, TARGET, JOB, [fatal], START, 4, lost_pods=others, tidying=failed)
+        Observation(export, TARGET, JOB, [fatal], START, 4, lost_pods=others, tidy_job=failed)
     )
     assert plan.status.phase == (Phase.SUCCEEDED if whole else Phase.FAILED)

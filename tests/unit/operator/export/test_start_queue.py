@@ -3,7 +3,8 @@
 from collections import Counter
 
 import pytest
-from backupexport_operator.export.start_queue import StartQueue
+from backupexport_operator.export.start_queue import QueueSync, StartQueue
+from backupexport_operator.observed.export_cache import ExportCache, World
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -139,3 +140,15 @@ def test_limits_hold_and_no_slot_stays_empty(
         name, came = waiting[uid]
         older = [o for o, (p, c) in waiting.items() if p == name and c < came]
         assert set(older) <= may, "first come, first served"
+
+
+@pytest.mark.parametrize(("wake_next", "asked"), [(True, ["b"]), (False, [])])
+def test_the_next_one_is_asked_for_unless_it_would_meet_the_same(
+    wake_next: bool, asked: list[str]
+) -> None:
+    queue, asks = StartQueue(1), list[str]()
+    queue.start("a", "p")
+    queue.wait("b", "p", 1, ("2026-01-01", "2026-01-01", "b"))
+    cache = ExportCache(World({}, {}, {}, {}), 4, None, progress_seconds=2)
+    QueueSync(cache, queue, asks.append).leave("a", wake_next=wake_next)
+    assert asks == asked

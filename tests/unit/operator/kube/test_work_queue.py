@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from backupexport_operator.kube import work_queue
-from backupexport_operator.kube.work_queue import KeyedTasks
+from backupexport_operator.kube.work_queue import WorkQueue
 
 
 async def until(condition: object, timeout: float = 5) -> None:
@@ -24,7 +24,7 @@ async def test_one_key_never_runs_twice_at_once_and_asks_meanwhile_are_one_run()
         await gate.wait()
         running -= 1
 
-    tasks = KeyedTasks(work, parallel=8)
+    tasks = WorkQueue(work, parallel=8)
     tasks.ask("a")
     await until(lambda: runs == 1)
     for _ in range(5):
@@ -46,7 +46,7 @@ async def test_different_keys_run_side_by_side_up_to_the_limit() -> None:
         await gate.wait()
         running -= 1
 
-    tasks = KeyedTasks(work, parallel=3)
+    tasks = WorkQueue(work, parallel=3)
     for key in range(9):
         tasks.ask(key)
     await until(lambda: running == 3)
@@ -66,9 +66,99 @@ async def test_a_failure_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None
         if runs < 4:
             raise OSError("not yet")
 
-    tasks = KeyedTasks(work, parallel=1)
+    tasks = WorkQueue(work, parallel=1)
     tasks.ask("a")
     await until(lambda: runs == 4)
+    await tasks.stop()
+
+
+async def test_pauses_grow_up_to_the_longest(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(work_queue, "FIRST_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(work_queue, "LONGEST_RETRY_SECONDS", 0.003)
+
+    async def work(_: str) -> None:
+        raise OSError("never")
+
+    tasks = WorkQueue(work, parallel=1)
+    tasks.ask("a")
+    await until(lambda: len(caplog.records) >= 4)
+    await tasks.stop()
+    pauses = [record.args[1] for record in caplog.records[:4] if isinstance(record.args, tuple)]
+    assert pauses == [0.001, 0.002, 0.003, 0.003]
+
+
+async def test_urgent_keys_go_first_and_the_others_are_not_forgotten() -> None:
+    order: list[str] = []
+    gate = asyncio.Event()
+
+    async def work(key: str) -> None:
+        await gate.wait()
+        order.append(key)
+
+    tasks = WorkQueue(work, parallel=1, is_urgent=lambda key: key.startswith("u"))
+    for key in ("first", "o0", "o1", *(f"u{n}" for n in range(10))):
+        tasks.ask(key)
+    gate.set()
+    await until(lambda: tasks.length == 0)
+    assert order == ["first", *(f"u{n}" for n in range(8)), "o0", "u8", "u9", "o1"]
+    await tasks.stop()
+
+
+async def test_a_key_that_waits_runs_once_however_often_it_is_asked_for() -> None:
+    order: list[str] = []
+    gate = asyncio.Event()
+
+    async def work(key: str) -> None:
+        await gate.wait()
+        order.append(key)
+
+    tasks = WorkQueue(work, parallel=1)
+    for key in ("first", "a", "a", "a"):
+        tasks.ask(key)
+    gate.set()
+    await until(lambda: tasks.length == 0)
+    assert order == ["first", "a"]
+    await tasks.stop()
+
+
+async def test_a_run_that_is_cancelled_holds_nobody_up() -> None:
+    runs: list[str] = []
+
+    async def work(key: str) -> None:
+        runs.append(key)
+        if runs == ["a"]:
+            raise asyncio.CancelledError
+
+    tasks = WorkQueue(work, parallel=1)
+    tasks.ask("a")
+    tasks.ask("b")
+    await until(lambda: tasks.length == 0)
+    tasks.ask("a")
+    await until(lambda: tasks.length == 0)
+    assert runs == ["a", "b", "a"]
+    await tasks.stop()
+
+
+async def test_a_key_that_failed_leaves_its_slot_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work_queue, "FIRST_RETRY_SECONDS", 3600.0)
+    runs: list[str] = []
+
+    async def work(key: str) -> None:
+        runs.append(key)
+        if key == "a":
+            raise OSError("not yet")
+
+    tasks = WorkQueue(work, parallel=1)
+    for key in ("a", "b"):
+        tasks.ask(key)
+    await until(lambda: runs == ["a", "b"])
+    # Its pause holds, whoever asks for it meanwhile.
+    tasks.ask("a")
+    tasks.ask("c")
+    await until(lambda: runs == ["a", "b", "c"])
+    assert tasks.length == 1
     await tasks.stop()
 
 
@@ -79,7 +169,7 @@ async def test_the_earliest_ask_wins() -> None:
         nonlocal runs
         runs += 1
 
-    tasks = KeyedTasks(work, parallel=1)
+    tasks = WorkQueue(work, parallel=1)
     tasks.ask("a", delay=3600)
     tasks.ask("a", delay=0.01)
     tasks.ask("a", delay=3600)
@@ -96,7 +186,7 @@ async def test_stop_ends_what_runs() -> None:
         finally:
             ended.set()
 
-    tasks = KeyedTasks(work, parallel=1)
+    tasks = WorkQueue(work, parallel=1)
     tasks.ask("a")
     await asyncio.sleep(0)
     await asyncio.sleep(0)

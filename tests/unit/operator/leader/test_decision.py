@@ -4,46 +4,52 @@ from dataclasses import replace
 
 import pytest
 from backupexport_operator.leader.decision import (
-    Record,
-    Sighting,
+    LeaseRecord,
+    SeenLease,
     Timings,
     seconds_to_deadline,
     seconds_to_write,
     seconds_until_free,
-    sighted,
+    seen_now,
 )
 
 TIMINGS = Timings(lease=10, renew_deadline=7, retry=2)
-HELD = Record("a", 10, "1")
-SEEN = Sighting("a", 10, "1", since=100)
+HELD = LeaseRecord("a", 10, "1")
+SEEN = SeenLease("a", 10, "1", since=100)
 
 
 @pytest.mark.parametrize(
     ("before", "record", "after"),
     [
-        pytest.param(None, None, Sighting("", 10, None, 105), id="nothing there yet"),
+        pytest.param(None, None, SeenLease("", 10, None, 105), id="nothing there yet"),
         pytest.param(None, HELD, replace(SEEN, since=105), id="first seen, however old it is"),
         pytest.param(SEEN, HELD, SEEN, id="no sign of life"),
-        pytest.param(SEEN, replace(HELD, stamp="2"), Sighting("a", 10, "2", 105), id="renewed"),
-        pytest.param(SEEN, Record("b", 10, "2"), Sighting("b", 10, "2", 105), id="taken"),
-        pytest.param(SEEN, Record("", 1, "2"), Sighting("", 10, "2", 105), id="given back"),
-        pytest.param(SEEN, Record("a", 60, "2"), Sighting("a", 60, "2", 105), id="a longer lease"),
-        pytest.param(SEEN, Record("a", 3, "2"), Sighting("a", 10, "2", 105), id="a shorter lease"),
+        pytest.param(SEEN, replace(HELD, stamp="2"), SeenLease("a", 10, "2", 105), id="renewed"),
+        pytest.param(SEEN, LeaseRecord("b", 10, "2"), SeenLease("b", 10, "2", 105), id="taken"),
+        pytest.param(SEEN, LeaseRecord("", 1, "2"), SeenLease("", 10, "2", 105), id="given back"),
+        pytest.param(
+            SEEN, LeaseRecord("a", 60, "2"), SeenLease("a", 60, "2", 105), id="a longer lease"
+        ),
+        pytest.param(
+            SEEN, LeaseRecord("a", 3, "2"), SeenLease("a", 10, "2", 105), id="a shorter lease"
+        ),
         pytest.param(SEEN, None, replace(SEEN, stamp=None, since=105), id="deleted"),
         pytest.param(
             replace(SEEN, stamp=None), None, replace(SEEN, stamp=None), id="still deleted"
         ),
         pytest.param(
-            Sighting("", 10, None, 100), None, Sighting("", 10, None, 100), id="still not there"
+            SeenLease("", 10, None, 100), None, SeenLease("", 10, None, 100), id="still not there"
         ),
     ],
 )
-def test_what_is_seen(before: Sighting | None, record: Record | None, after: Sighting) -> None:
-    assert sighted(before, record, now=105, own=10) == after
+def test_what_is_seen(
+    before: SeenLease | None, record: LeaseRecord | None, after: SeenLease
+) -> None:
+    assert seen_now(before, record, now=105, own=10) == after
 
 
 @pytest.mark.parametrize(
-    ("sighting", "now", "seconds"),
+    ("seen_lease", "now", "seconds"),
     [
         (SEEN, 100, 10),
         (SEEN, 109, 1),
@@ -54,8 +60,8 @@ def test_what_is_seen(before: Sighting | None, record: Record | None, after: Sig
         (replace(SEEN, stamp=None), 101, 9),
     ],
 )
-def test_when_it_is_free(sighting: Sighting, now: float, seconds: float) -> None:
-    assert seconds_until_free(sighting, "me", now) == seconds
+def test_when_it_is_free(seen_lease: SeenLease, now: float, seconds: float) -> None:
+    assert seconds_until_free(seen_lease, "me", now) == seconds
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 from backupexport_operator.kube.client import NotLeadingError
-from backupexport_operator.leader.decision import Record, Timings
+from backupexport_operator.leader.decision import LeaseRecord, Timings
 from backupexport_operator.leader.election import Leadership, silence_leaders
 from backupexport_operator.leader.lease import LeaseTakenError
 from kubernetes.aio.client.exceptions import ApiException
@@ -22,11 +22,11 @@ TIMINGS = Timings(lease=10, renew_deadline=7, retry=2)
 class Server:
     """The API server's one Lease."""
 
-    record: Record | None = None
+    record: LeaseRecord | None = None
     version: int = 0
     writes: int = 0
 
-    def put(self, record: Record | None) -> None:
+    def put(self, record: LeaseRecord | None) -> None:
         self.record = record
         self.version += 1
 
@@ -42,17 +42,17 @@ class Store:
     lost_answers: bool = False
     seen: int = field(default=0)
 
-    async def read(self) -> Record | None:
+    async def read(self) -> LeaseRecord | None:
         await self._travel()
         self.seen = self.server.version
         return self.server.record
 
-    async def write(self, holder: str, lease: float) -> Record:
+    async def write(self, holder: str, lease: float) -> LeaseRecord:
         await self._travel()
         if self.seen != self.server.version:
             raise LeaseTakenError("409")
         self.server.writes += 1
-        self.server.put(Record(holder, lease, f"{holder} {self.server.writes}"))
+        self.server.put(LeaseRecord(holder, lease, f"{holder} {self.server.writes}"))
         if self.lost_answers:
             await asyncio.sleep(3600)
         self.seen = self.server.version
@@ -178,7 +178,7 @@ async def test_a_late_renewal_of_our_own_does_not_keep_the_lease_from_being_give
     replica = Replica("a", server)
     async with living(replica):
         await until(replica.leadership.holds)
-    server.put(Record("a", 10, "sent before the end"))
+    server.put(LeaseRecord("a", 10, "sent before the end"))
     await replica.leadership.release()
     assert server.record is not None
     assert server.record.holder == ""
@@ -186,7 +186,7 @@ async def test_a_late_renewal_of_our_own_does_not_keep_the_lease_from_being_give
 
 @story
 async def test_a_restarted_container_leads_at_once() -> None:
-    server = Server(Record("a", 10, "of its former life"))
+    server = Server(LeaseRecord("a", 10, "of its former life"))
     replica = Replica("a", server)
     async with living(replica):
         assert await until(replica.leadership.holds) < 0.1
@@ -311,7 +311,7 @@ async def test_a_lease_taken_away_is_lost_at_the_next_renewal() -> None:
     replica = Replica("a", server)
     async with living(replica):
         await until(replica.leadership.holds)
-        server.put(Record("b", 10, "b"))
+        server.put(LeaseRecord("b", 10, "b"))
         assert await until(lambda: not replica.leadership.holds()) <= 2.1
         assert replica.reasons == ["another replica holds the Lease"]
 
@@ -343,14 +343,14 @@ async def test_a_deleted_lease_makes_no_second_leader() -> None:
 
 @story
 async def test_a_candidate_can_be_told_to_stop() -> None:
-    server = Server(Record("other", 10, "1"))
+    server = Server(LeaseRecord("other", 10, "1"))
     replica = Replica("a", server)
     task = asyncio.create_task(replica.live())
     await asyncio.sleep(3)
     replica.stopping.set()
     await asyncio.wait_for(task, 0.1)
     await replica.leadership.release()
-    assert server.record == Record("other", 10, "1")
+    assert server.record == LeaseRecord("other", 10, "1")
 
 
 @story

@@ -153,7 +153,7 @@ def test_kopf_that_ends_by_an_error_gives_another_replica_a_chance_and_comes_bac
             assert not task.done()
             process.kopf = process.obedient
             await asyncio.sleep(LONGEST_PAUSE)
-            assert process.supervisor.readiness_troubles() == []
+            assert process.supervisor.readiness_failures() == []
 
     run(tell())
 
@@ -251,21 +251,21 @@ def test_what_the_probes_hear() -> None:
     async def tell() -> None:
         async with running() as (process, _):
             supervisor = process.supervisor
-            assert (supervisor.liveness_troubles(), supervisor.readiness_troubles()) == ([], [])
+            assert (supervisor.liveness_failures(), supervisor.readiness_failures()) == ([], [])
             process.election.silent = 31
-            assert supervisor.liveness_troubles() == []
-            assert supervisor.readiness_troubles() == ["the Kubernetes API is away for 31 s"]
+            assert supervisor.liveness_failures() == []
+            assert supervisor.readiness_failures() == ["the Kubernetes API is away for 31 s"]
             process.watches = WatchHealth(["jobs"], asyncio.get_running_loop().time)
             process.election.free.set()
             await asyncio.sleep(1)
-            assert supervisor.readiness_troubles() == ["the first lists are not read yet"]
+            assert supervisor.readiness_failures() == ["the first lists are not read yet"]
             process.watches.compare("jobs", {"a": 1}, {"a": 1})
-            assert supervisor.readiness_troubles() == []
+            assert supervisor.readiness_failures() == []
             process.watches.compare("jobs", {"a": 2}, {"a": 1})
             await asyncio.sleep(120)
             process.watches.compare("jobs", {"a": 3}, {"a": 1})
-            assert supervisor.liveness_troubles() == ["the watch of jobs is dead"]
-            assert supervisor.readiness_troubles() == ["the watch of jobs is dead"]
+            assert supervisor.liveness_failures() == ["the watch of jobs is dead"]
+            assert supervisor.readiness_failures() == ["the watch of jobs is dead"]
 
     run(tell())
 

@@ -12,7 +12,7 @@ A_WEEK = 7 * 24 * 3600
 @pytest.mark.parametrize(
     ("task", "is_owned", "least", "most"),
     [
-        # A mail may be tried for a week, and the removal must not be done anew all that time.
+        # A mail may be tried for a week, and the cleanup must not be done anew all that time.
         (TASK_REMOVE, True, A_WEEK, 2 * A_WEEK),
         (TASK_REMOVE, False, 60, 3600),
         (TASK_TIDY, True, 60, 3600),

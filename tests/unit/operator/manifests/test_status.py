@@ -5,9 +5,11 @@ from typing import Any
 import builders
 import pytest
 from backupexport_contract.backup_export import BackupExportStatus
-from backupexport_contract.kubernetes_model import Condition
+from backupexport_contract.kubernetes_model import Condition, KubernetesModel
 from backupexport_operator.manifests.events import events_between
 from backupexport_operator.manifests.status import merge_patch, with_condition
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 
 def status(**fields: Any) -> BackupExportStatus:
@@ -29,6 +31,45 @@ def status(**fields: Any) -> BackupExportStatus:
 )
 def test_a_patch_holds_what_changed_and_nulls_what_went(old: Any, new: Any, patch: Any) -> None:
     assert merge_patch(status(**old), status(**new)) == patch
+
+
+class Nested(KubernetesModel):
+    """A status whose part may have any keys."""
+
+    part: dict[str, Any] | None = None
+
+
+def apply(target: Any, patch: Any) -> Any:
+    """RFC 7386, section 2, as it is printed there."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = apply(result.get(name), value)
+    return result
+
+
+values = st.recursive(
+    st.booleans() | st.integers(0, 2) | st.lists(st.integers(0, 1), max_size=2),
+    lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+)
+parts = st.none() | st.dictionaries(st.sampled_from("abc"), values, max_size=3)
+
+
+@given(parts, parts)
+@example({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}})
+@example({"a": {"b": 1}}, {"a": {}})
+def test_the_patch_makes_the_new_status_of_the_old(old: Any, new: Any) -> None:
+    patch = merge_patch(Nested(part=old), Nested(part=new))
+    assert apply(Nested(part=old).to_manifest(), patch) == Nested(part=new).to_manifest()
+
+
+def test_the_patch_names_what_differs_alone() -> None:
+    old, new = {"a": {"b": 1, "c": [1]}, "d": {}}, {"a": {"b": 1, "c": [2]}, "d": {}}
+    assert merge_patch(Nested(part=old), Nested(part=new)) == {"part": {"a": {"c": [2]}}}
 
 
 def condition(state: str, since: str) -> Condition:

@@ -4,21 +4,21 @@ from typing import Any
 
 import pytest
 from backupexport_operator.observed.jobs_and_pods import (
-    JobFacts,
-    PodFacts,
+    ObservedJob,
+    ObservedPod,
     export_uid_of,
-    job_facts,
-    pod_facts,
+    observed_job,
+    observed_pod,
 )
 
 META = {"name": "x", "creationTimestamp": "2026-01-29T15:30:00Z"}
 
 
-def pod(state: Any = None, conditions: Any = (), **metadata: Any) -> PodFacts:
+def pod(state: Any = None, conditions: Any = (), **metadata: Any) -> ObservedPod:
     statuses = [{"name": "sidecar", "state": {"running": {"startedAt": "never"}}}]
     if state is not None:
         statuses.append({"name": "runner", "state": state})
-    return pod_facts(
+    return observed_pod(
         {
             "metadata": META | metadata,
             "status": {"containerStatuses": statuses, "conditions": list(conditions)},
@@ -27,8 +27,8 @@ def pod(state: Any = None, conditions: Any = (), **metadata: Any) -> PodFacts:
 
 
 def test_a_pod_without_status() -> None:
-    facts = pod_facts({"metadata": META})
-    assert (facts.is_running, facts.exit_code, facts.waiting) == (False, None, None)
+    observed = observed_pod({"metadata": META})
+    assert (observed.is_running, observed.exit_code, observed.waiting) == (False, None, None)
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,12 @@ def test_a_pod_without_status() -> None:
 def test_the_runners_container_is_read_and_no_other(
     state: Any, running: bool, exit_code: int | None, waiting: str | None
 ) -> None:
-    facts = pod(state)
-    assert (facts.is_running, facts.exit_code, facts.waiting) == (running, exit_code, waiting)
+    observed = pod(state)
+    assert (observed.is_running, observed.exit_code, observed.waiting) == (
+        running,
+        exit_code,
+        waiting,
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,10 +65,10 @@ def test_the_runners_container_is_read_and_no_other(
 def test_a_container_that_was_never_made(container: dict[str, Any], never_made: bool) -> None:
     lost = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None}
     status = {"name": "runner", "state": {"terminated": lost}, **container}
-    facts = pod_facts(
+    observed = observed_pod(
         {"metadata": META, "status": {"phase": "Failed", "containerStatuses": [status]}}
     )
-    assert facts.never_made is never_made
+    assert observed.never_made is never_made
 
 
 def test_a_pods_conditions() -> None:
@@ -88,8 +92,8 @@ def test_a_pods_conditions() -> None:
     ],
 )
 def test_a_jobs_conditions(conditions: Any, complete: bool, failure: str | None) -> None:
-    facts = job_facts({"metadata": META, "status": {"conditions": conditions, "failed": 2}})
-    assert (facts.complete, facts.failure, facts.failed_pods) == (complete, failure, 2)
+    observed = observed_job({"metadata": META, "status": {"conditions": conditions, "failed": 2}})
+    assert (observed.complete, observed.failure, observed.failed_pods) == (complete, failure, 2)
 
 
 @pytest.mark.parametrize(
@@ -112,8 +116,8 @@ def test_what_a_deletion_does_to_a_job_is_no_failure(
         late = {"type": "Failed", "lastTransitionTime": "2026-01-29T16:35:00Z"}
         conditions.append(condition | late)
     status = {"conditions": conditions}
-    facts = job_facts({"metadata": metadata, "status": status})
-    assert (facts.deleting, facts.failure) == (True, failure)
+    observed = observed_job({"metadata": metadata, "status": status})
+    assert (observed.deleting, observed.failure) == (True, failure)
 
 
 def test_a_pods_job_is_its_controller() -> None:
@@ -122,14 +126,14 @@ def test_a_pods_job_is_its_controller() -> None:
         {"kind": "Job", "name": "b", "uid": "2"},
         {"kind": "Job", "name": "c", "uid": "3", "controller": True},
     ]
-    facts = pod(ownerReferences=owners)
-    assert (facts.job, facts.job_uid) == ("c", "3")
+    observed = pod(ownerReferences=owners)
+    assert (observed.job, observed.job_uid) == ("c", "3")
     assert pod().job_uid == ""
 
 
 def test_a_jobs_owner_is_its_controller() -> None:
     owners = [{"uid": "other"}, {"uid": "ours", "controller": True}]
-    assert job_facts({"metadata": META | {"ownerReferences": owners}}) == JobFacts(
+    assert observed_job({"metadata": META | {"ownerReferences": owners}}) == ObservedJob(
         "x", "ours", created_at=META["creationTimestamp"]
     )
 

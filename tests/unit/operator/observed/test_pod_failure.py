@@ -5,10 +5,16 @@ from dataclasses import replace
 import pytest
 from backupexport_contract.reasons import ExitCode, Reason
 from backupexport_contract.runner_protocol import Outcome, outcome_text
-from backupexport_operator.observed.jobs_and_pods import PodFacts
-from backupexport_operator.observed.pod_failure import Trouble, end_trouble, start_trouble
+from backupexport_operator.observed.jobs_and_pods import ObservedPod
+from backupexport_operator.observed.pod_failure import (
+    END_CHECKS,
+    START_CHECKS,
+    Failure,
+    end_failure,
+    start_failure,
+)
 
-POD = PodFacts(name="bex-1-abcde", created_at="2026-01-29T15:30:00Z")
+POD = ObservedPod(name="bex-1-abcde", created_at="2026-01-29T15:30:00Z")
 ENDED = replace(POD, node="local", phase="Failed", started_at="2026-01-29T15:30:01Z")
 
 
@@ -16,9 +22,9 @@ def says(text: str) -> str:
     return outcome_text(Outcome(message=text))
 
 
-def told(trouble: Trouble | None) -> tuple[Reason, str]:
-    assert trouble is not None
-    return trouble.reason, trouble.message
+def told(failure: Failure | None) -> tuple[Reason, str]:
+    assert failure is not None
+    return failure.reason, failure.message
 
 
 @pytest.mark.parametrize(
@@ -38,9 +44,9 @@ def told(trouble: Trouble | None) -> tuple[Reason, str]:
     ],
 )  # fmt: skip
 def test_what_the_scheduler_says_is_about_the_volume_or_not(said: str, reason: Reason) -> None:
-    trouble = start_trouble(replace(POD, unschedulable=said))
-    assert told(trouble)[0] == reason
-    assert told(trouble)[1].endswith(f"({said.rstrip('.')}).")
+    failure = start_failure(replace(POD, unschedulable=said))
+    assert told(failure)[0] == reason
+    assert told(failure)[1].endswith(f"({said.rstrip('.')}).")
 
 
 def test_an_image_is_told_alike_between_two_pulls() -> None:
@@ -51,8 +57,8 @@ def test_an_image_is_told_alike_between_two_pulls() -> None:
         waiting="ImagePullBackOff",
         waiting_message=f'Back-off pulling image "registry.example/a:1": ErrImagePull: {error}',
     )
-    assert start_trouble(pulling) == start_trouble(waiting)
-    assert told(start_trouble(pulling)) == (
+    assert start_failure(pulling) == start_failure(waiting)
+    assert told(start_failure(pulling)) == (
         Reason.IMAGE_UNAVAILABLE,
         "The runner's image can't be pulled: check runner.image and imagePullSecrets of the "
         f"chart ({error}).",
@@ -64,11 +70,11 @@ def test_an_image_is_told_alike_between_two_pulls() -> None:
 )
 def test_what_kubernetes_says_in_lines_is_one_line_in_the_message(waiting: str) -> None:
     pod = replace(POD, waiting=waiting, waiting_message="first\n  second.\n")
-    assert told(start_trouble(pod))[1].endswith("first second).")
+    assert told(start_failure(pod))[1].endswith("first second).")
 
 
 def test_a_node_that_says_nothing_leaves_no_empty_brackets() -> None:
-    assert told(start_trouble(replace(POD, unschedulable="")))[1].endswith("on the ExportTarget.")
+    assert told(start_failure(replace(POD, unschedulable="")))[1].endswith("on the ExportTarget.")
 
 
 @pytest.mark.parametrize(
@@ -100,11 +106,11 @@ def test_a_node_that_says_nothing_leaves_no_empty_brackets() -> None:
         (replace(ENDED, exit_code=int(ExitCode.STORAGE_FULL)), Reason.STORAGE_FULL, "exit code 28"),
     ],
 )  # fmt: skip
-def test_how_a_pod_ended(pod: PodFacts, reason: Reason, words: str) -> None:
-    trouble = end_trouble(pod)
-    assert told(trouble)[0] == reason
-    assert words in told(trouble)[1]
-    assert told(trouble)[1].endswith(".")
+def test_how_a_pod_ended(pod: ObservedPod, reason: Reason, words: str) -> None:
+    failure = end_failure(pod)
+    assert told(failure)[0] == reason
+    assert words in told(failure)[1]
+    assert told(failure)[1].endswith(".")
 
 
 @pytest.mark.parametrize(
@@ -117,7 +123,39 @@ def test_how_a_pod_ended(pod: PodFacts, reason: Reason, words: str) -> None:
         (replace(ENDED, exit_code=int(ExitCode.INTERRUPTED)), False),
     ],
 )
-def test_what_another_attempt_can_mend(pod: PodFacts, is_fatal: bool) -> None:
-    trouble = end_trouble(pod)
-    assert trouble is not None
-    assert trouble.is_fatal is is_fatal
+def test_what_another_attempt_can_mend(pod: ObservedPod, is_fatal: bool) -> None:
+    failure = end_failure(pod)
+    assert failure is not None
+    assert failure.is_fatal is is_fatal
+
+
+# Each pod fits two causes, of which the first must win.
+@pytest.mark.parametrize(
+    ("pod", "first", "second"),
+    [
+        (replace(POD, unschedulable='1 Insufficient cpu, persistentvolumeclaim "e" not found.'),
+         "_volume_unbound", "_unschedulable"),
+        (replace(POD, waiting="CreateContainerConfigError", waiting_message="subPath: denied"),
+         "_directory_unmountable", "_secret_invalid"),
+        (replace(ENDED, exit_code=137, ended_by="OOMKilled", termination_message=says("pg_dump")),
+         "_killed_pg_dump", "_out_of_memory"),
+        (replace(ENDED, exit_code=128, ended_by="StartError", termination_message="OOM-killed"),
+         "_out_of_memory", "_container_not_started"),
+        (replace(ENDED, exit_code=0, ended_by="OOMKilled"), "_out_of_memory", "_report_unreadable"),
+        (replace(ENDED, exit_code=22, ended_by="StartError"),
+         "_container_not_started", "_ended_by_runner"),
+        (replace(ENDED, exit_code=22), "_ended_by_runner", "_stopped_from_outside"),
+        (replace(ENDED, reason="Evicted"), "_stopped_by_its_node", "_stopped_from_outside"),
+    ],
+)  # fmt: skip
+def test_the_first_cause_wins(pod: ObservedPod, first: str, second: str) -> None:
+    has_started = pod.started_at is not None
+    checks = {check.__name__: check for check in (END_CHECKS if has_started else START_CHECKS)}
+    assert checks[second](pod) is not None
+    found = end_failure(pod) if has_started else start_failure(pod)
+    assert found == checks[first](pod) != checks[second](pod)
+
+
+@pytest.mark.parametrize("exit_code", [None, *range(256)])
+def test_every_end_without_an_artifact_has_a_cause(exit_code: int | None) -> None:
+    assert end_failure(replace(ENDED, exit_code=exit_code)) is not None

@@ -54,7 +54,7 @@ def test_dead(comparisons: list[Comparison]) -> None:
     assert health_after(*comparisons).dead(LIMIT) == ["jobs"]
 
 
-def test_no_comparison_is_no_verdict() -> None:
+def test_no_comparison_is_no_failure() -> None:
     now = 0.0
     health = WatchHealth(["jobs"], lambda: now)
     health.compare("jobs", {"a": 1}, {})
