@@ -28,7 +28,7 @@ from backupexport_operator.delivery.slots import DeliverySlots
 from backupexport_operator.kube.client import brief
 from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.finished_exports import FinishedExportReconciler
-from backupexport_operator.kube.reader import AWAITING_DELIVERY, ClusterReader, observe_afresh
+from backupexport_operator.kube.reader import AWAITING_DELIVERY, ClusterReader
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.delivery_job import PublicApi, delivery_manifest
 from backupexport_operator.manifests.events import events_between
@@ -141,7 +141,7 @@ class DeliveryReconciler(FinishedExportReconciler):
         if plan.step is not DeliveryStep.WAIT or not is_pending(plan.condition):
             # Targets, Jobs and pods come by watches of their own, one before another.  What can't
             # be undone is decided on all three as the API server has them now.
-            seen = await observe_afresh(self._reader, seen)
+            seen = await self._reader.observe_afresh(seen)
             plan = decide_delivery(seen, kind)
         if plan.step is DeliveryStep.CREATE:
             return self._held_back(seen, kind, plan) or await self._create(seen, kind, plan)

@@ -9,7 +9,6 @@ from backupexport_contract.kubernetes_model import ObjectMeta
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
-from backupexport_operator.kube.client import REQUEST_TIMEOUT
 from backupexport_operator.kube.reader import ClusterReader
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, observed_job
 
@@ -20,22 +19,18 @@ class ClusterWriter:
     """Writes in one namespace; to write to, or delete, what is gone is no error."""
 
     def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
-        self._namespace = namespace
         self._reader = ClusterReader(api_client, namespace)
         # Jobs too, because it takes and gives plain JSON.
         self._custom = client.CustomObjectsApi(api_client)
+        self._jobs = ("batch", "v1", namespace, "jobs")
+        self._exports = (names.GROUP, names.VERSION, namespace, names.EXPORT_PLURAL)
+        self._targets = (names.GROUP, names.VERSION, namespace, names.TARGET_PLURAL)
 
     async def create_job(self, manifest: dict[str, Any]) -> ObservedJob:
         """Create the batch/v1 Job.  Returns it, or the one that has its name already."""
         try:
             job = await self._custom.create_namespaced_custom_object(
-                "batch",
-                "v1",
-                self._namespace,
-                "jobs",
-                manifest,
-                field_validation="Strict",
-                _request_timeout=REQUEST_TIMEOUT,
+                *self._jobs, manifest, field_validation="Strict"
             )
         except ApiException as error:
             if error.status != 409:
@@ -48,36 +43,36 @@ class ClusterWriter:
 
     async def delete_job(self, job: ObservedJob) -> None:
         """Delete this Job, and no other of its name; the garbage collector deletes its pods."""
-        options = {"propagationPolicy": "Background", "preconditions": {"uid": job.uid}}
-        await self._delete("batch", "v1", "jobs", job.name, options)
+        await self._delete(self._jobs, job.name, job.uid, propagationPolicy="Background")
 
     async def delete_export(self, export: BackupExport) -> None:
         """Delete this BackupExport, and no other of its name."""
-        precondition = {"preconditions": {"uid": export.metadata.uid}}
-        await self._delete(
-            names.GROUP, names.VERSION, names.EXPORT_PLURAL, export.metadata.name, precondition
-        )
+        await self._delete(self._exports, export.metadata.name, export.metadata.uid)
 
     async def patch_finalizers(
         self, export: BackupExport, finalizers: list[str]
     ) -> BackupExport | None:
         """Replace the finalizers.  Returns the BackupExport as it is then; None if it is gone."""
-        answer = await self._patch(names.EXPORT_PLURAL, export.metadata, finalizers=finalizers)
+        answer = await self._patch(self._exports, export.metadata, finalizers=finalizers)
         return None if answer is None else BackupExport.model_validate(answer)
 
     async def patch_export_status(
         self, export: BackupExport, patch: dict[str, Any]
     ) -> BackupExport | None:
         """Apply a merge patch to the status.  Returns the BackupExport then; None if it is gone."""
-        answer = await self._patch(names.EXPORT_PLURAL, export.metadata, patch)
+        answer = await self._patch(self._exports, export.metadata, patch)
         return None if answer is None else BackupExport.model_validate(answer)
 
     async def patch_target_status(self, target: ExportTarget, patch: dict[str, Any]) -> None:
         """Apply a merge patch to the ExportTarget's status."""
-        await self._patch(names.TARGET_PLURAL, target.metadata, patch)
+        await self._patch(self._targets, target.metadata, patch)
 
     async def _patch(
-        self, plural: str, seen: ObjectMeta, status: dict[str, Any] | None = None, **metadata: Any
+        self,
+        where: tuple[str, ...],
+        seen: ObjectMeta,
+        status: dict[str, Any] | None = None,
+        **metadata: Any,
     ) -> Any:
         # A decision is good for the version that it was made on.  A late patch must fail (409) if
         # the resource has changed, or is a new one of the old one's name.
@@ -87,34 +82,16 @@ class ClusterWriter:
             body["status"] = status
             method = self._custom.patch_namespaced_custom_object_status
         try:
-            return await method(
-                names.GROUP,
-                names.VERSION,
-                self._namespace,
-                plural,
-                seen.name,
-                body,
-                _content_type=MERGE_PATCH,
-                _request_timeout=REQUEST_TIMEOUT,
-            )
+            return await method(*where, seen.name, body, _content_type=MERGE_PATCH)
         except ApiException as error:
             if error.status == 404:
                 return None
             raise
 
-    async def _delete(
-        self, group: str, version: str, plural: str, name: str, options: dict[str, Any]
-    ) -> None:
+    async def _delete(self, where: tuple[str, ...], name: str, uid: str, **options: str) -> None:
+        body = client.V1DeleteOptions.model_validate({"preconditions": {"uid": uid}, **options})
         try:
-            await self._custom.delete_namespaced_custom_object(
-                group,
-                version,
-                self._namespace,
-                plural,
-                name,
-                body=client.V1DeleteOptions.model_validate(options),
-                _request_timeout=REQUEST_TIMEOUT,
-            )
+            await self._custom.delete_namespaced_custom_object(*where, name, body=body)
         except ApiException as error:
             # 409: it is another one of the name.
             if error.status not in (404, 409):
