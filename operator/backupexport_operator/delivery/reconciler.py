@@ -6,7 +6,7 @@
 import functools
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -39,7 +39,6 @@ from backupexport_operator.observed.export_files import unfinished_jobs
 from backupexport_operator.observed.jobs_and_pods import ObservedJob
 from backupexport_operator.observed.observation import Observation, SideJob
 from backupexport_operator.telemetry.metrics import OperatorMetrics
-from backupexport_operator.telemetry.state import PendingDeliveries
 
 _logger = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ class DeliveryReconciler(FinishedExportReconciler):
         public_api: PublicApi,
         metrics: OperatorMetrics,
     ) -> None:
-        super().__init__(reader, AWAITING_DELIVERY, metrics.reconciled)
+        super().__init__(reader, AWAITING_DELIVERY, metrics)
         self._cache = cache
         self._writer = writer
         self._recorder = recorder
@@ -76,8 +75,8 @@ class DeliveryReconciler(FinishedExportReconciler):
         self._paused_until: dict[tuple[str, str], float] = {}
         self._is_filled = False
 
-    def pending(self) -> Mapping[str, PendingDeliveries]:
-        """Returns the deliveries that are still tried, by kind."""
+    def pending(self) -> Mapping[str, Sequence[float]]:
+        """Returns, by kind, the seconds since the ends of the exports whose delivery is tried."""
         now = timestamps.now()
         ages: dict[str, list[float]] = {kind: [] for kind in Deliveries.kinds()}
         for export in self.all():
@@ -87,10 +86,7 @@ class DeliveryReconciler(FinishedExportReconciler):
                 # A delivery that waits for its ExportTarget isn't tried.
                 if condition.reason != DeliveryReason.NOT_CONFIGURED:
                     ages[kind].append(age)
-        return {
-            kind: PendingDeliveries(len(of_kind), max(of_kind, default=0.0))
-            for kind, of_kind in ages.items()
-        }
+        return ages
 
     def project_changed(self, project_id: str) -> None:
         """Work on the project's exports: a target of it came, changed or went."""

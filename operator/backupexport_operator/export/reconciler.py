@@ -13,7 +13,7 @@ from backupexport_operator.cleanup.jobs import CleanupJobs, CleanupRefusedError
 from backupexport_operator.export import next_status
 from backupexport_operator.export.decision import ExportPlan, decide, decide_departed
 from backupexport_operator.export.start_queue import QueueSync, StartQueue
-from backupexport_operator.kube.client import SERVER_AWAY, brief
+from backupexport_operator.kube.client import brief
 from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.pod_logs import PodLogs
 from backupexport_operator.kube.reader import ClusterReader
@@ -60,13 +60,8 @@ class ExportReconciler:
         # no longer shows.
         self._doubted: set[str] = set()
         self._departed: dict[str, BackupExport] = {}
-        self.queue: WorkQueue[str] = WorkQueue(
-            self._reconcile,
-            PARALLEL_RECONCILES,
-            (*SERVER_AWAY, CleanupRefusedError),
-            brief,
-            metrics.reconciled,
-            cache.is_new,
+        self.queue = WorkQueue(
+            self._reconcile, PARALLEL_RECONCILES, metrics.reconciled, cache.is_new
         )
         self._queue_sync = QueueSync(cache, queue, self.queue.ask)
 

@@ -19,12 +19,16 @@ _PAGE = 500
 _LONGEST_SAYING = 300
 
 
-class NotLeadingError(Exception):
+class NotNowError(Exception):
+    """A write that did not happen, by no fault of ours."""
+
+
+class NotLeadingError(NotNowError):
     """A write that must not begin: another replica may lead by now."""
 
 
 # What a request ends with while the API server is away, refuses, or is slow, or we may not write.
-SERVER_AWAY = (ApiException, aiohttp.ClientError, TimeoutError, NotLeadingError)
+SERVER_AWAY = (ApiException, aiohttp.ClientError, TimeoutError, NotNowError)
 
 
 def brief(error: Exception) -> str:

@@ -46,6 +46,7 @@ class ClusterReader:
     def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
         self._namespace = namespace
         self._api_client = api_client
+        # Jobs too, because it takes and gives plain JSON.
         self._custom = client.CustomObjectsApi(api_client)
         self._exports = (names.GROUP, names.VERSION, namespace, names.EXPORT_PLURAL)
         self._targets = (names.GROUP, names.VERSION, namespace, names.TARGET_PLURAL)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from backupexport_contract import names
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.kubernetes_model import ObjectMeta
@@ -15,16 +14,8 @@ from backupexport_operator.observed.jobs_and_pods import ObservedJob, observed_j
 MERGE_PATCH = "application/merge-patch+json"
 
 
-class ClusterWriter:
-    """Writes in one namespace; to write to, or delete, what is gone is no error."""
-
-    def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
-        self._reader = ClusterReader(api_client, namespace)
-        # Jobs too, because it takes and gives plain JSON.
-        self._custom = client.CustomObjectsApi(api_client)
-        self._jobs = ("batch", "v1", namespace, "jobs")
-        self._exports = (names.GROUP, names.VERSION, namespace, names.EXPORT_PLURAL)
-        self._targets = (names.GROUP, names.VERSION, namespace, names.TARGET_PLURAL)
+class ClusterWriter(ClusterReader):
+    """Writes, too, in one namespace; to write to, or delete, what is gone is no error."""
 
     async def create_job(self, manifest: dict[str, Any]) -> ObservedJob:
         """Create the batch/v1 Job.  Returns it, or the one that has its name already."""
@@ -35,7 +26,7 @@ class ClusterWriter:
         except ApiException as error:
             if error.status != 409:
                 raise
-            found = await self._reader.read_job(manifest["metadata"]["name"])
+            found = await self.read_job(manifest["metadata"]["name"])
             if found is None:
                 raise
             return found
