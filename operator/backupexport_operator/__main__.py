@@ -20,7 +20,7 @@ from backupexport_operator.kube.client import connect
 from backupexport_operator.kube.kopf_run import run_kopf
 from backupexport_operator.leader.election import Leadership, silence_leaders, steady_clock
 from backupexport_operator.leader.lease import LeaseStore
-from backupexport_operator.leader.supervisor import Limits, StuckError, Supervisor, Term
+from backupexport_operator.leader.supervisor import StuckError, Supervisor, Term
 from backupexport_operator.observed.watch_health import WatchHealth
 from backupexport_operator.settings import Settings
 from backupexport_operator.telemetry import http_server
@@ -92,7 +92,8 @@ async def _serve(settings: Settings) -> None:
         work,
         farewell,
         lambda: WatchHealth(WATCHED, steady_clock),
-        Limits(dead_watch=2 * settings.resync_seconds, silence=3 * settings.lease_seconds),
+        dead_watch_seconds=2 * settings.resync_seconds,
+        silence_seconds=3 * settings.lease_seconds,
     )
 
     def take_signals() -> None:

@@ -24,7 +24,6 @@ from backupexport_operator.kube.reader import AWAITING_DELIVERY, ClusterReader
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.observed.export_cache import ExportCache, World, all_of
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
-from backupexport_operator.observed.observation import Snapshot
 from backupexport_operator.observed.watch_health import WatchHealth
 from backupexport_operator.settings import Settings
 from backupexport_operator.target.reconciler import TargetReconciler
@@ -209,10 +208,10 @@ class RunningOperator:
             complete = self._watches.complete
             await asyncio.sleep(self._resync_seconds if complete else _FIRST_RESYNC_SECONDS)
 
-    def _compare(self, snapshot: Snapshot) -> None:
+    def _compare(self, snapshot: World) -> None:
         world, compare = self._world, self._watches.compare
-        compare("exports", _versions(snapshot.exports.values()), _versions(all_of(world.exports)))
-        compare("targets", snapshot.targets, _versions(all_of(world.targets)))
+        compare("exports", _versions(all_of(snapshot.exports)), _versions(all_of(world.exports)))
+        compare("targets", _versions(all_of(snapshot.targets)), _versions(all_of(world.targets)))
         compare("jobs", _names(all_of(snapshot.jobs)), _names(all_of(world.jobs)))
         compare("pods", _names(all_of(snapshot.pods)), _names(all_of(world.pods)))
 

@@ -7,7 +7,7 @@ from backupexport_api.telemetry.metrics import Metrics
 from backupexport_contract.reasons import Phase, Reason
 from backupexport_operator.kube.request_count import call_of
 from backupexport_operator.telemetry.metrics import OperatorMetrics
-from backupexport_operator.telemetry.state import OperatorState, PendingDeliveries, UnfinishedExport
+from backupexport_operator.telemetry.state import OperatorState, UnfinishedExport
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -40,8 +40,8 @@ def state() -> OperatorState:
         queue_length=3,
         watch_lateness_seconds={"backupexports": 1.5, "jobs": 61.0},
         pending_deliveries={
-            "email": PendingDeliveries(2, 90.5),
-            "telegram": PendingDeliveries(0, 0.0),
+            "email": [1.0, 90.5],
+            "telegram": [],
         },
     )
 

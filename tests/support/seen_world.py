@@ -1,7 +1,7 @@
 """What kopf's watches would have told of the fake API server's objects."""
 
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from backupexport_contract import names
 from backupexport_contract.backup_export import BackupExport
@@ -14,7 +14,7 @@ Value = TypeVar("Value")
 Manifest = dict[str, Any]
 
 
-class Live(Generic[Value]):
+class Live(Mapping[str, list[Value]]):
     """An index whose watch is never late."""
 
     def __init__(
@@ -29,14 +29,17 @@ class Live(Generic[Value]):
         self._key_of = key_of
         self._read = read
 
-    def __contains__(self, key: object) -> bool:
-        return key in self.keys()
-
     def __getitem__(self, key: str) -> list[Value]:
-        return [self._read(it) for it in self._all() if self._key_of(it) == key]
+        found = [self._read(it) for it in self._all() if self._key_of(it) == key]
+        if not found:
+            raise KeyError(key)
+        return found
 
-    def keys(self) -> set[str]:
-        return {key for it in self._all() if (key := self._key_of(it)) is not None}
+    def __iter__(self) -> Iterator[str]:
+        return iter({key for it in self._all() if (key := self._key_of(it)) is not None})
+
+    def __len__(self) -> int:
+        return len(set(self))
 
     def _all(self) -> list[Manifest]:
         return list(self._kubernetes.objects(self._plural).values())

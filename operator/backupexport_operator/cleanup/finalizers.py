@@ -12,13 +12,7 @@ from typing import Any
 from backupexport_contract import names
 from kubernetes.aio import client
 
-from backupexport_operator.kube.client import (
-    REQUEST_TIMEOUT,
-    SERVER_AWAY,
-    list_pages,
-    opened,
-    read_or_none,
-)
+from backupexport_operator.kube.client import SERVER_AWAY, list_pages, opened, read_or_none
 
 _logger = logging.getLogger(__name__)
 
@@ -26,13 +20,11 @@ _PARALLEL = 8
 _ATTEMPTS = 5
 _FIRST_PAUSE = 0.2
 _JSON_PATCH = "application/json-patch+json"
-_EXPORTS = (names.GROUP, names.VERSION)
 
 
 async def namespace_is_terminating(api_client: client.ApiClient, namespace: str) -> bool:
     """Returns whether the namespace is being deleted."""
-    where = opened(api_client, f"namespaces/{namespace}", {}, REQUEST_TIMEOUT)
-    async with where as response:
+    async with opened(api_client, f"namespaces/{namespace}", {}) as response:
         body = json.loads(await response.read())
     return "deletionTimestamp" in body["metadata"]
 
@@ -40,11 +32,15 @@ async def namespace_is_terminating(api_client: client.ApiClient, namespace: str)
 async def release_finalizers(api_client: client.ApiClient, namespace: str) -> int:
     """Take the finalizer off every BackupExport of the namespace.  Returns how many had it."""
     api = client.CustomObjectsApi(api_client)
+    exports = (names.GROUP, names.VERSION, namespace, names.EXPORT_PLURAL)
     slots = asyncio.Semaphore(_PARALLEL)
     released = 0
-    async for page in list_pages(api, *_EXPORTS, namespace, names.EXPORT_PLURAL):
+    async for page in list_pages(api, *exports):
         bodies = [body for body in page["items"] if finalizer_position(body) is not None]
-        await asyncio.gather(*(_release(api, namespace, body, slots) for body in bodies))
+        releases = (
+            _release(api, (*exports, body["metadata"]["name"]), body, slots) for body in bodies
+        )
+        await asyncio.gather(*releases)
         released += len(bodies)
     return released
 
@@ -65,9 +61,11 @@ def removal_patch(position: int) -> list[dict[str, Any]]:
 
 
 async def _release(
-    api: client.CustomObjectsApi, namespace: str, body: dict[str, Any], slots: asyncio.Semaphore
+    api: client.CustomObjectsApi,
+    where: tuple[str, ...],
+    body: dict[str, Any],
+    slots: asyncio.Semaphore,
 ) -> None:
-    where = (*_EXPORTS, namespace, names.EXPORT_PLURAL, body["metadata"]["name"])
     async with slots:
         for attempt in range(_ATTEMPTS):
             position = finalizer_position(body)
@@ -75,10 +73,7 @@ async def _release(
                 return
             try:
                 await api.patch_namespaced_custom_object(
-                    *where,
-                    removal_patch(position),
-                    _content_type=_JSON_PATCH,
-                    _request_timeout=REQUEST_TIMEOUT,
+                    *where, removal_patch(position), _content_type=_JSON_PATCH
                 )
             except SERVER_AWAY as error:
                 if getattr(error, "status", None) == 404:

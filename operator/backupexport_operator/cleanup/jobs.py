@@ -7,7 +7,7 @@ from backupexport_contract import names
 from backupexport_contract.backup_export import BackupExport
 from kubernetes.aio.client.exceptions import ApiException
 
-from backupexport_operator.kube.client import brief
+from backupexport_operator.kube.client import NotNowError, brief
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.cleanup_job import cleanup_manifest
 from backupexport_operator.manifests.pod import RunnerDefaults
@@ -17,7 +17,7 @@ from backupexport_operator.observed.jobs_and_pods import ObservedJob
 _PATIENCE_SECONDS = 300.0
 
 
-class CleanupRefusedError(Exception):
+class CleanupRefusedError(NotNowError):
     """The API server refuses the cleanup's Job, and has done so for some time."""
 
     def __init__(self, manifest: dict[str, Any], error: ApiException) -> None:

@@ -10,7 +10,6 @@ from backupexport_contract.runner_protocol import TASK_REMOVE
 
 from backupexport_operator.cleanup.decision import CleanupStep, decide_cleanup
 from backupexport_operator.cleanup.jobs import CleanupJobs, CleanupRefusedError
-from backupexport_operator.kube.client import SERVER_AWAY
 from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.finished_exports import FinishedExportReconciler
 from backupexport_operator.kube.reader import AWAITING_CLEANUP, ClusterReader
@@ -41,9 +40,7 @@ class CleanupReconciler(FinishedExportReconciler):
         recorder: EventRecorder,
         metrics: OperatorMetrics,
     ) -> None:
-        super().__init__(
-            reader, AWAITING_CLEANUP, metrics.reconciled, (*SERVER_AWAY, CleanupRefusedError)
-        )
+        super().__init__(reader, AWAITING_CLEANUP, metrics)
         self._cache = cache
         self._writer = writer
         self._cleanup_jobs = cleanup_jobs

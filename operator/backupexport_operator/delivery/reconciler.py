@@ -6,7 +6,7 @@
 import functools
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -28,7 +28,7 @@ from backupexport_operator.delivery.slots import DeliverySlots
 from backupexport_operator.kube.client import brief
 from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.finished_exports import FinishedExportReconciler
-from backupexport_operator.kube.reader import AWAITING_DELIVERY, ClusterReader, observe_afresh
+from backupexport_operator.kube.reader import AWAITING_DELIVERY, ClusterReader
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.delivery_job import PublicApi, delivery_manifest
 from backupexport_operator.manifests.events import events_between
@@ -39,7 +39,6 @@ from backupexport_operator.observed.export_files import unfinished_jobs
 from backupexport_operator.observed.jobs_and_pods import ObservedJob
 from backupexport_operator.observed.observation import Observation, SideJob
 from backupexport_operator.telemetry.metrics import OperatorMetrics
-from backupexport_operator.telemetry.state import PendingDeliveries
 
 _logger = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ class DeliveryReconciler(FinishedExportReconciler):
         public_api: PublicApi,
         metrics: OperatorMetrics,
     ) -> None:
-        super().__init__(reader, AWAITING_DELIVERY, metrics.reconciled)
+        super().__init__(reader, AWAITING_DELIVERY, metrics)
         self._cache = cache
         self._writer = writer
         self._recorder = recorder
@@ -76,8 +75,8 @@ class DeliveryReconciler(FinishedExportReconciler):
         self._paused_until: dict[tuple[str, str], float] = {}
         self._is_filled = False
 
-    def pending(self) -> Mapping[str, PendingDeliveries]:
-        """Returns the deliveries that are still tried, by kind."""
+    def pending(self) -> Mapping[str, Sequence[float]]:
+        """Returns, by kind, the seconds since the ends of the exports whose delivery is tried."""
         now = timestamps.now()
         ages: dict[str, list[float]] = {kind: [] for kind in Deliveries.kinds()}
         for export in self.all():
@@ -87,10 +86,7 @@ class DeliveryReconciler(FinishedExportReconciler):
                 # A delivery that waits for its ExportTarget isn't tried.
                 if condition.reason != DeliveryReason.NOT_CONFIGURED:
                     ages[kind].append(age)
-        return {
-            kind: PendingDeliveries(len(of_kind), max(of_kind, default=0.0))
-            for kind, of_kind in ages.items()
-        }
+        return ages
 
     def project_changed(self, project_id: str) -> None:
         """Work on the project's exports: a target of it came, changed or went."""
@@ -141,7 +137,7 @@ class DeliveryReconciler(FinishedExportReconciler):
         if plan.step is not DeliveryStep.WAIT or not is_pending(plan.condition):
             # Targets, Jobs and pods come by watches of their own, one before another.  What can't
             # be undone is decided on all three as the API server has them now.
-            seen = await observe_afresh(self._reader, seen)
+            seen = await self._reader.observe_afresh(seen)
             plan = decide_delivery(seen, kind)
         if plan.step is DeliveryStep.CREATE:
             return self._held_back(seen, kind, plan) or await self._create(seen, kind, plan)

@@ -13,19 +13,19 @@ from backupexport_operator.cleanup.jobs import CleanupJobs, CleanupRefusedError
 from backupexport_operator.export import next_status
 from backupexport_operator.export.decision import ExportPlan, decide, decide_departed
 from backupexport_operator.export.start_queue import QueueSync, StartQueue
-from backupexport_operator.kube.client import SERVER_AWAY, brief
+from backupexport_operator.kube.client import brief
 from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.pod_logs import PodLogs
-from backupexport_operator.kube.reader import ClusterReader, observe_afresh
+from backupexport_operator.kube.reader import ClusterReader
 from backupexport_operator.kube.work_queue import WorkQueue
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.events import events_between
 from backupexport_operator.manifests.export_job import job_manifest
 from backupexport_operator.manifests.pod import RunnerDefaults
 from backupexport_operator.manifests.status import merge_patch, settled_between
-from backupexport_operator.observed.export_cache import ExportCache
+from backupexport_operator.observed.export_cache import ExportCache, World
 from backupexport_operator.observed.jobs_and_pods import ObservedJob
-from backupexport_operator.observed.observation import Observation, SideJob, Snapshot
+from backupexport_operator.observed.observation import Observation, SideJob
 from backupexport_operator.telemetry.metrics import OperatorMetrics
 
 _logger = logging.getLogger(__name__)
@@ -60,17 +60,12 @@ class ExportReconciler:
         # no longer shows.
         self._doubted: set[str] = set()
         self._departed: dict[str, BackupExport] = {}
-        self.queue: WorkQueue[str] = WorkQueue(
-            self._reconcile,
-            PARALLEL_RECONCILES,
-            (*SERVER_AWAY, CleanupRefusedError),
-            brief,
-            metrics.reconciled,
-            cache.is_new,
+        self.queue = WorkQueue(
+            self._reconcile, PARALLEL_RECONCILES, metrics.reconciled, cache.is_new
         )
         self._queue_sync = QueueSync(cache, queue, self.queue.ask)
 
-    def resync(self, snapshot: Snapshot) -> None:
+    def resync(self, snapshot: World) -> None:
         """Work on all unfinished exports, and read those afresh that a watch may have missed."""
         self._doubted |= self._cache.compare(snapshot)
         for uid in self._cache.uids():
@@ -136,7 +131,7 @@ class ExportReconciler:
         export = await self._reader.read_export(seen.export.metadata.name)
         if export is None or export.metadata.uid != seen.export.metadata.uid:
             return None
-        return await observe_afresh(self._reader, replace(seen, export=export))
+        return await self._reader.observe_afresh(replace(seen, export=export))
 
     async def _apply(self, seen: Observation, plan: ExportPlan) -> None:
         export: BackupExport | None = seen.export

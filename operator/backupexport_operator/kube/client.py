@@ -19,12 +19,16 @@ _PAGE = 500
 _LONGEST_SAYING = 300
 
 
-class NotLeadingError(Exception):
+class NotNowError(Exception):
+    """A write that did not happen, by no fault of ours."""
+
+
+class NotLeadingError(NotNowError):
     """A write that must not begin: another replica may lead by now."""
 
 
 # What a request ends with while the API server is away, refuses, or is slow, or we may not write.
-SERVER_AWAY = (ApiException, aiohttp.ClientError, TimeoutError, NotLeadingError)
+SERVER_AWAY = (ApiException, aiohttp.ClientError, TimeoutError, NotNowError)
 
 
 def brief(error: Exception) -> str:
@@ -35,7 +39,7 @@ def brief(error: Exception) -> str:
 
 
 class _GuardedClient(client.ApiClient):  # type: ignore[misc] # a generated, untyped class
-    """Asks before each write for how long it may take."""
+    """Ends every request in time, and asks before each write for how long it may take."""
 
     def __init__(
         self, configuration: client.Configuration, seconds_to_write: Callable[[], float]
@@ -44,11 +48,11 @@ class _GuardedClient(client.ApiClient):  # type: ignore[misc] # a generated, unt
         self._seconds_to_write = seconds_to_write
 
     async def call_api(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        seconds = kwargs.pop("_request_timeout", None) or REQUEST_TIMEOUT
         if method != "GET":
             # A request that came through after its time could meet another replica's.
-            seconds = kwargs.get("_request_timeout") or REQUEST_TIMEOUT
-            kwargs["_request_timeout"] = min(seconds, self._seconds_to_write())
-        return await super().call_api(method, url, *args, **kwargs)
+            seconds = min(seconds, self._seconds_to_write())
+        return await super().call_api(method, url, *args, _request_timeout=seconds, **kwargs)
 
 
 async def connect(
@@ -76,7 +80,10 @@ def _said(error: ApiException) -> str:
 
 @asynccontextmanager
 async def opened(
-    api_client: client.ApiClient, path: str, query: Mapping[str, str], seconds: float
+    api_client: client.ApiClient,
+    path: str,
+    query: Mapping[str, str],
+    seconds: float = REQUEST_TIMEOUT,
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """The answer to a GET of the core API, still to be read; ApiException where it is no 200.
 
@@ -106,7 +113,7 @@ async def list_pages(
     following = ""
     while True:
         page: dict[str, Any] = await api.list_namespaced_custom_object(
-            *where, limit=_PAGE, _continue=following, _request_timeout=REQUEST_TIMEOUT, **options
+            *where, limit=_PAGE, _continue=following, **options
         )
         yield page
         following = page["metadata"].get("continue", "")
@@ -117,9 +124,7 @@ async def list_pages(
 async def read_or_none(api: client.CustomObjectsApi, *where: str) -> dict[str, Any] | None:
     """One object, or None where there is none."""
     try:
-        found: dict[str, Any] = await api.get_namespaced_custom_object(
-            *where, _request_timeout=REQUEST_TIMEOUT
-        )
+        found: dict[str, Any] = await api.get_namespaced_custom_object(*where)
     except ApiException as error:
         if error.status == 404:
             return None
@@ -131,9 +136,7 @@ async def kinds_are_served(api_client: client.ApiClient, namespace: str, selecto
     """Whether the API server knows both of our kinds, and this selector of exports, by now."""
     api = client.CustomObjectsApi(api_client)
     try:
-        served = await api.get_api_resources(
-            names.GROUP, names.VERSION, _request_timeout=REQUEST_TIMEOUT
-        )
+        served = await api.get_api_resources(names.GROUP, names.VERSION)
         # It refuses a selector by a field that only a later version of the CRD has.
         await api.list_namespaced_custom_object(
             names.GROUP,
@@ -142,7 +145,6 @@ async def kinds_are_served(api_client: client.ApiClient, namespace: str, selecto
             names.EXPORT_PLURAL,
             field_selector=selector,
             limit=1,
-            _request_timeout=REQUEST_TIMEOUT,
         )
     except ApiException as error:
         if error.status in (400, 404):

@@ -13,7 +13,7 @@ from backupexport_contract.backup_export import BackupExport
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
-from backupexport_operator.kube.client import REQUEST_TIMEOUT, SERVER_AWAY, brief
+from backupexport_operator.kube.client import SERVER_AWAY, brief
 from backupexport_operator.manifests.events import ExportEvent, event_manifest
 
 _logger = logging.getLogger(__name__)
@@ -63,12 +63,7 @@ class EventRecorder:
     async def _post(self, manifest: dict[str, Any]) -> None:
         try:
             await self._custom.create_namespaced_custom_object(
-                "events.k8s.io",
-                "v1",
-                self._namespace,
-                "events",
-                manifest,
-                _request_timeout=REQUEST_TIMEOUT,
+                "events.k8s.io", "v1", self._namespace, "events", manifest
             )
         except ApiException as error:
             if error.status != 409:

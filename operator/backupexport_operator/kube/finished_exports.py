@@ -7,13 +7,14 @@ await something, so that an export which is kept for good costs nothing.
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from backupexport_contract.backup_export import BackupExport
 
 from backupexport_operator.kube.client import SERVER_AWAY, brief
 from backupexport_operator.kube.reader import ClusterReader
 from backupexport_operator.kube.work_queue import WorkQueue
+from backupexport_operator.telemetry.metrics import OperatorMetrics
 
 _logger = logging.getLogger(__name__)
 
@@ -24,23 +25,14 @@ _PAUSE_SECONDS = 5.0
 class FinishedExportReconciler(ABC):
     """Works on the exports that the field selector `awaiting` finds.
 
-    It works on an export when that comes or changes, and when it is asked for.  `measure` and
-    `expected_errors` are those of the WorkQueue.
+    It works on an export when that comes or changes, and when it is asked for.
     """
 
-    def __init__(
-        self,
-        reader: ClusterReader,
-        awaiting: str,
-        measure: Callable[[float, Exception | None], None],
-        expected_errors: tuple[type[Exception], ...] = SERVER_AWAY,
-    ) -> None:
+    def __init__(self, reader: ClusterReader, awaiting: str, metrics: OperatorMetrics) -> None:
         self._reader = reader
         self._awaiting = awaiting
         self._exports: dict[str, BackupExport] = {}
-        self._work: WorkQueue[str] = WorkQueue(
-            self._run, _PARALLEL, expected_errors, brief, measure
-        )
+        self._work = WorkQueue(self._run, _PARALLEL, metrics.reconciled)
 
     @abstractmethod
     async def reconcile(self, export: BackupExport) -> None:

@@ -25,16 +25,9 @@ class NothingKept(kopf.DiffBaseStorage, kopf.ProgressStorage):
         return kopf.BodyEssence()
 
     def fetch(self, **_: Any) -> None:
-        """Nothing was handled, and no handler has begun."""
+        """Finds nothing, as nothing is kept; to keep or remove something does nothing, too."""
 
-    def store(self, **_: Any) -> None:
-        """Keep nothing."""
-
-    def purge(self, **_: Any) -> None:
-        """There is nothing to remove."""
-
-    def touch(self, **_: Any) -> None:
-        """There is nothing to touch."""
+    store = purge = touch = fetch
 
     def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
         """Returns `essence`, which has nothing of ours."""

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -15,16 +15,15 @@ from kubernetes.aio.client.exceptions import ApiException
 from pydantic import ValidationError
 
 from backupexport_operator.kube.client import REQUEST_TIMEOUT, list_pages, opened, read_or_none
+from backupexport_operator.observed.export_cache import World
 from backupexport_operator.observed.jobs_and_pods import (
     ObservedJob,
-    ObservedPod,
     export_uid_of,
     observed_job,
     observed_pod,
 )
 from backupexport_operator.observed.observation import (
     Observation,
-    Snapshot,
     serving_target,
     with_jobs_and_pods,
 )
@@ -32,7 +31,7 @@ from backupexport_operator.observed.observation import (
 _logger = logging.getLogger(__name__)
 
 Resource = TypeVar("Resource", BackupExport, ExportTarget)
-Observed = TypeVar("Observed", ObservedJob, ObservedPod)
+Value = TypeVar("Value")
 
 OURS = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
 UNFINISHED = ",".join(f"status.phase!={phase}" for phase in Phase if phase.is_finished)
@@ -47,52 +46,53 @@ class ClusterReader:
     def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
         self._namespace = namespace
         self._api_client = api_client
+        # Jobs too, because it takes and gives plain JSON.
         self._custom = client.CustomObjectsApi(api_client)
         self._exports = (names.GROUP, names.VERSION, namespace, names.EXPORT_PLURAL)
+        self._targets = (names.GROUP, names.VERSION, namespace, names.TARGET_PLURAL)
+        self._jobs = ("batch", "v1", namespace, "jobs")
 
-    async def snapshot(self) -> Snapshot:
+    async def snapshot(self) -> World:
         """Returns all that is unfinished, by four lists."""
-        exports = await self._list(
-            names.GROUP, names.VERSION, names.EXPORT_PLURAL, field_selector=UNFINISHED
+        exports = await self._list(self._exports, field_selector=UNFINISHED)
+        targets = await self._list(self._targets)
+        jobs = await self._list(self._jobs, label_selector=OURS)
+        pods = await self._list_pods(OURS)
+        return World(
+            exports=_indexed((it.metadata.uid, it) for it in valid_models(BackupExport, exports)),
+            targets=_indexed(
+                (it.spec.project_id, it) for it in valid_models(ExportTarget, targets)
+            ),
+            jobs=_indexed((export_uid_of(job), observed_job(job)) for job in jobs),
+            pods=_indexed((export_uid_of(pod), observed_pod(pod)) for pod in pods),
         )
-        targets = await self._list(names.GROUP, names.VERSION, names.TARGET_PLURAL)
-        jobs = await self._list("batch", "v1", "jobs", label_selector=OURS)
-        return Snapshot(
-            {
-                export.metadata.uid: export
-                for export in valid_models(BackupExport, exports["items"])
-            },
-            {
-                target.metadata.uid: int(target.metadata.resource_version)
-                for target in valid_models(ExportTarget, targets["items"])
-            },
-            _by_export(jobs["items"], observed_job),
-            _by_export(await self._list_pods(OURS), observed_pod),
+
+    async def observe_afresh(self, seen: Observation) -> Observation:
+        """Returns `seen` with the export's target, Jobs and pods as the API server has them now."""
+        project_id = seen.export.spec.project_id
+        # What the watches tell of the export, the side Jobs too, and no more.
+        ours = f"{OURS},{names.LABEL_EXPORT_UID}={seen.export.metadata.uid}"
+        targets = await self._list(self._targets, field_selector=f"spec.projectId={project_id}")
+        jobs = await self._list(self._jobs, label_selector=ours)
+        pods = await self._list_pods(ours)
+        return with_jobs_and_pods(
+            replace(seen, target=serving_target(valid_models(ExportTarget, targets))),
+            map(observed_job, jobs),
+            map(observed_pod, pods),
         )
 
     async def read_job(self, name: str) -> ObservedJob | None:
         """Returns the Job; None if there is none."""
-        job = await read_or_none(self._custom, "batch", "v1", self._namespace, "jobs", name)
+        job = await read_or_none(self._custom, *self._jobs, name)
         return None if job is None else observed_job(job)
-
-    async def list_jobs(self, export_uid: str) -> list[ObservedJob]:
-        """Returns the export's Jobs, the side Jobs too."""
-        answer = await self._list("batch", "v1", "jobs", label_selector=_of_export(export_uid))
-        return list(map(observed_job, answer["items"]))
-
-    async def list_pods(self, export_uid: str) -> list[ObservedPod]:
-        """Returns the export's pods, those of side Jobs too."""
-        return list(map(observed_pod, await self._list_pods(_of_export(export_uid))))
 
     async def newest_warning(self, kind: str, name: str) -> str:
         """Returns `Reason: note` of the newest Warning about an object; empty without one."""
-        answer = await self._list(
-            "events.k8s.io",
-            "v1",
-            "events",
+        events = await self._list(
+            ("events.k8s.io", "v1", self._namespace, "events"),
             field_selector=f"regarding.kind={kind},regarding.name={name},type=Warning",
         )
-        newest = max(answer["items"], key=_when, default=None)
+        newest = max(events, key=_when, default=None)
         return "" if newest is None else f"{newest['reason']}: {newest.get('note', '')}"
 
     async def read_export(self, name: str) -> BackupExport | None:
@@ -100,22 +100,11 @@ class ClusterReader:
         body = await read_or_none(self._custom, *self._exports, name)
         return None if body is None else BackupExport.model_validate(body)
 
-    async def list_targets(self, project_id: str) -> list[ExportTarget]:
-        """Returns the project's ExportTargets."""
-        answer = await self._list(
-            names.GROUP,
-            names.VERSION,
-            names.TARGET_PLURAL,
-            field_selector=f"spec.projectId={project_id}",
-        )
-        return list(valid_models(ExportTarget, answer["items"]))
-
     async def list_finished(self, awaiting: str) -> tuple[list[BackupExport], str]:
         """Returns the exports that the field selector finds, and the version to watch them from."""
         exports: list[BackupExport] = []
         version = ""
-        pages = list_pages(self._custom, *self._exports, field_selector=awaiting)
-        async for page in pages:
+        async for page in list_pages(self._custom, *self._exports, field_selector=awaiting):
             exports += valid_models(BackupExport, page["items"])
             version = page["metadata"]["resourceVersion"]
         return exports, version
@@ -139,26 +128,16 @@ class ClusterReader:
             for export in valid_models(BackupExport, [event["raw_object"]]):
                 yield event["type"], export
 
-    async def _list(self, group: str, version: str, plural: str, **options: Any) -> Any:
-        return await self._custom.list_namespaced_custom_object(
-            group, version, self._namespace, plural, _request_timeout=REQUEST_TIMEOUT, **options
-        )
-
-    async def _list_pods(self, label_selector: str) -> list[dict[str, Any]]:
-        pods = opened(
-            self._api_client,
-            f"namespaces/{self._namespace}/pods",
-            {"labelSelector": label_selector},
-            REQUEST_TIMEOUT,
-        )
-        async with pods as response:
-            items: list[dict[str, Any]] = json.loads(await response.read())["items"]
+    async def _list(self, where: tuple[str, ...], **options: str) -> list[dict[str, Any]]:
+        answer = await self._custom.list_namespaced_custom_object(*where, **options)
+        items: list[dict[str, Any]] = answer["items"]
         return items
 
-
-def _of_export(uid: str) -> str:
-    """Returns the label selector of what the watches tell of the export, and of no more."""
-    return f"{OURS},{names.LABEL_EXPORT_UID}={uid}"
+    async def _list_pods(self, label_selector: str) -> list[dict[str, Any]]:
+        where, query = f"namespaces/{self._namespace}/pods", {"labelSelector": label_selector}
+        async with opened(self._api_client, where, query) as response:
+            items: list[dict[str, Any]] = json.loads(await response.read())["items"]
+        return items
 
 
 def valid_models(model: type[Resource], items: Iterable[dict[str, Any]]) -> Iterator[Resource]:
@@ -182,20 +161,9 @@ def _when(event: dict[str, Any]) -> str:
     return max(str(time) for time in times if time)
 
 
-def _by_export(
-    manifests: Iterable[dict[str, Any]], read: Callable[[dict[str, Any]], Observed]
-) -> dict[str, frozenset[Observed]]:
-    grouped: dict[str, set[Observed]] = {}
-    for manifest in manifests:
-        if (uid := export_uid_of(manifest)) is not None:
-            grouped.setdefault(uid, set()).add(read(manifest))
-    return {uid: frozenset(observed) for uid, observed in grouped.items()}
-
-
-async def observe_afresh(reader: ClusterReader, seen: Observation) -> Observation:
-    """Returns `seen` with the export's target, Jobs and pods as the API server has them now."""
-    uid = seen.export.metadata.uid
-    targets = await reader.list_targets(seen.export.spec.project_id)
-    jobs = await reader.list_jobs(uid)
-    pods = await reader.list_pods(uid)
-    return with_jobs_and_pods(replace(seen, target=serving_target(targets)), jobs, pods)
+def _indexed(pairs: Iterable[tuple[str | None, Value]]) -> dict[str, list[Value]]:
+    index: dict[str, list[Value]] = {}
+    for key, value in pairs:
+        if key is not None:
+            index.setdefault(key, []).append(value)
+    return index

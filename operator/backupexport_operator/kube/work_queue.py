@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from backupexport_operator.kube.client import SERVER_AWAY, brief
+
 _logger = logging.getLogger(__name__)
 
 Key = TypeVar("Key", bound=Hashable)
@@ -20,24 +22,19 @@ _URGENT_IN_A_ROW = 8
 class WorkQueue(Generic[Key]):
     """Runs `work(key)` for the keys that are asked for, at most `parallel` at once.
 
-    A run that raises is tried again, with growing pauses.  Errors are logged as `describe` puts
-    them, those of `expected_errors` (a server that is away) without a traceback.  `measure` gets
-    each run's seconds, and its error if it raised.  Keys that are urgent go first.
+    A run that raises is tried again, with growing pauses.  `measure` gets each run's seconds, and
+    its error if it raised.  Keys that are urgent go first.
     """
 
     def __init__(
         self,
         work: Callable[[Key], Awaitable[None]],
         parallel: int,
-        expected_errors: tuple[type[Exception], ...] = (),
-        describe: Callable[[Exception], str] = str,
         measure: Callable[[float, Exception | None], None] = lambda *_: None,
         is_urgent: Callable[[Key], bool] = lambda _: False,
     ) -> None:
         self._work = work
         self._free = parallel
-        self._expected_errors = expected_errors
-        self._describe = describe
         self._measure = measure
         self._is_urgent = is_urgent
         # The pause after its next failure, for each key that runs, waits or pauses.
@@ -131,13 +128,13 @@ class WorkQueue(Generic[Key]):
     async def _pause(self, key: Key, error: Exception) -> None:
         pause = self._pauses[key]
         self._pauses[key] = min(2 * pause, LONGEST_RETRY_SECONDS)
-        expected = isinstance(error, self._expected_errors)
+        expected = isinstance(error, SERVER_AWAY)
         _logger.log(
             logging.WARNING if expected else logging.ERROR,
             "work on %s failed, again in %.1f s: %s",
             key,
             pause,
-            self._describe(error),
+            brief(error),
             exc_info=None if expected else error,
         )
         await asyncio.sleep(pause)

@@ -5,7 +5,11 @@ counts from before it sent its last successful renewal, a candidate from after i
 So the leader's time ends before the candidate's begins.
 """
 
+import math
 from dataclasses import dataclass, replace
+
+# When a process that doesn't lead has renewed the Lease.
+NEVER = -math.inf
 
 
 @dataclass(frozen=True)
@@ -70,19 +74,17 @@ def seconds_until_free(seen_lease: SeenLease, identity: str, now: float) -> floa
     return max(0.0, seen_lease.since + seen_lease.lease - now)
 
 
-def seconds_to_deadline(renewed_at: float | None, now: float, timings: Timings) -> float:
+def seconds_to_deadline(renewed_at: float, now: float, timings: Timings) -> float:
     """Returns the seconds that a leader may go on without a renewal; 0 if it leads no more."""
-    if renewed_at is None:
-        return 0.0
     return max(0.0, renewed_at + timings.renew_deadline - now)
 
 
-def seconds_to_write(renewed_at: float | None, now: float, timings: Timings) -> float:
+def seconds_to_write(renewed_at: float, now: float, timings: Timings) -> float:
     """Returns the seconds that a write which begins now may take; 0 if none may begin.
 
     They end halfway between this leader's end and the next one's start.  The other half is for
     the server's part of the write, and for clocks that run at different speeds.
     """
-    if renewed_at is None or seconds_to_deadline(renewed_at, now, timings) <= 0:
+    if seconds_to_deadline(renewed_at, now, timings) <= 0:
         return 0.0
     return renewed_at + (timings.renew_deadline + timings.lease) / 2 - now

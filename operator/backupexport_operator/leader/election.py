@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from backupexport_operator.kube.client import SERVER_AWAY, NotLeadingError, brief
 from backupexport_operator.leader import decision
-from backupexport_operator.leader.decision import LeaseRecord, SeenLease, Timings
-from backupexport_operator.leader.lease import LeaseTakenError, Store
+from backupexport_operator.leader.decision import NEVER, LeaseRecord, SeenLease, Timings
+from backupexport_operator.leader.lease import LeaseStore, LeaseTakenError
 
 _logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Leadership:
 
     def __init__(
         self,
-        store: Store,
+        store: LeaseStore,
         identity: str,
         timings: Timings,
         clock: Callable[[], float] = steady_clock,
@@ -48,7 +48,7 @@ class Leadership:
         # the Lease turns out to be ours later, that was a write whose answer never came: our way
         # to the API server is bad, so another replica may have the Lease.
         self._may_resume = True
-        self._renewed_at: float | None = None
+        self._renewed_at = NEVER
         self._heard_at = clock()
         self._last_failure = ""
 
@@ -69,7 +69,7 @@ class Leadership:
 
     async def acquire(self, stopping: asyncio.Event) -> bool:
         """Returns True once this process leads, False if `stopping` is set before."""
-        self._renewed_at = None
+        self._renewed_at = NEVER
         _logger.info("%s is a candidate", self._identity)
         stopped = asyncio.create_task(stopping.wait())
         try:
@@ -91,11 +91,11 @@ class Leadership:
             await asyncio.sleep(min(due, self._seconds_left()))
             left = self._seconds_left()
             if left <= 0:
-                self._renewed_at = None
+                self._renewed_at = NEVER
                 return f"not renewed for {self._timings.renew_deadline:g} s"
             still = await self._attempt(self._renew, min(left, self._timings.attempt))
             if still is False:
-                self._renewed_at = None
+                self._renewed_at = NEVER
                 return "another replica holds the Lease"
             due = self._timings.retry if still else self._timings.retry / 2
 
@@ -103,7 +103,7 @@ class Leadership:
         """Give the Lease back if this process still leads, so that another may lead at once."""
         if not self.holds():
             return
-        left, self._renewed_at = self._seconds_left(), None
+        left, self._renewed_at = self._seconds_left(), NEVER
         await self._attempt(lambda: self._overwrite("", 1), min(left, self._timings.attempt))
 
     def _seconds_left(self) -> float:
@@ -170,7 +170,7 @@ class Leadership:
         self._seen_lease = decision.seen_now(self._seen_lease, record, now, self._timings.lease)
 
 
-async def silence_leaders(store: Store, identity: str, timings: Timings, quiet: float) -> None:
+async def silence_leaders(store: LeaseStore, identity: str, timings: Timings, quiet: float) -> None:
     """Take the Lease from its holder, and wait until that one has stopped leading.
 
     No replica leads in the `quiet` seconds after this has taken the Lease.

@@ -1,7 +1,7 @@
 """Reads and writes the Lease; the API server refuses a write over one that was not seen."""
 
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from backupexport_contract import timestamps
 from kubernetes.aio import client
@@ -14,16 +14,6 @@ _LEASES = ("coordination.k8s.io", "v1")
 
 class LeaseTakenError(Exception):
     """Somebody has changed the Lease since it was last read."""
-
-
-class Store(Protocol):
-    """What Leadership needs of a LeaseStore."""
-
-    async def read(self) -> LeaseRecord | None:
-        """Returns what the Lease says now; None if there is none."""
-
-    async def write(self, holder: str, lease: float) -> LeaseRecord:
-        """Write the Lease.  Raises LeaseTakenError if it has changed since it was last read."""
 
 
 class LeaseStore:

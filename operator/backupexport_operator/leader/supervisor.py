@@ -8,8 +8,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
+from backupexport_operator.leader.election import Leadership
 from backupexport_operator.observed.watch_health import WatchHealth
 
 _logger = logging.getLogger(__name__)
@@ -29,30 +30,6 @@ class StuckError(Exception):
     """kopf does not end by cancelling, so the process has to end."""
 
 
-class Election(Protocol):
-    """What Supervisor needs of Leadership."""
-
-    def seconds_unheard(self) -> float:
-        """Returns the seconds since the API server last answered."""
-
-    async def acquire(self, stopping: asyncio.Event) -> bool:
-        """Returns True once this process leads, False if `stopping` is set before."""
-
-    async def keep(self) -> str:
-        """Renew the Lease until that fails.  Returns why it failed."""
-
-    async def release(self) -> None:
-        """Give the Lease back."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Seconds after which a watch counts as dead, and a candidate as cut off."""
-
-    dead_watch: float
-    silence: float
-
-
 @dataclass
 class Term:
     """One time of leading, from kopf's start to its end."""
@@ -66,22 +43,26 @@ class Supervisor:
     """Leads while it may, and tells the probes how it is.
 
     `work` runs kopf until the term's `stop` is set; `farewell` is done last, before the Lease is
-    given back.
+    given back.  A watch counts as dead after `dead_watch_seconds`, a candidate to whom the API
+    server says nothing as cut off after `silence_seconds`.
     """
 
     def __init__(
         self,
-        election: Election,
+        leadership: Leadership,
         work: Callable[[Term], Coroutine[Any, Any, None]],
         farewell: Callable[[], Awaitable[None]],
         new_watches: Callable[[], WatchHealth],
-        limits: Limits,
+        *,
+        dead_watch_seconds: float,
+        silence_seconds: float,
     ) -> None:
-        self._election = election
+        self._leadership = leadership
         self._work = work
         self._farewell = farewell
         self._new_watches = new_watches
-        self._limits = limits
+        self._dead_watch_seconds = dead_watch_seconds
+        self._silence_seconds = silence_seconds
         self._stopping = asyncio.Event()
         self._term: Term | None = None
 
@@ -95,14 +76,14 @@ class Supervisor:
             return []
         return [
             f"the watch of {kind} is dead"
-            for kind in self._term.watches.dead(self._limits.dead_watch)
+            for kind in self._term.watches.dead(self._dead_watch_seconds)
         ]
 
     def readiness_failures(self) -> list[str]:
         """Returns what keeps this process from its work, or from taking over."""
         if self._term is None:
-            silent = self._election.seconds_unheard()
-            if silent <= self._limits.silence:
+            silent = self._leadership.seconds_unheard()
+            if silent <= self._silence_seconds:
                 return []
             return [f"the Kubernetes API is away for {silent:.0f} s"]
         if not (self._term.started.is_set() and self._term.watches.complete):
@@ -115,7 +96,7 @@ class Supervisor:
         pause = 0.0
         try:
             while not self._stopping.is_set():
-                if not await self._election.acquire(self._stopping):
+                if not await self._leadership.acquire(self._stopping):
                     continue
                 seconds = await self._lead(stopping)
                 if seconds is None:
@@ -124,18 +105,18 @@ class Supervisor:
                 pause = next_pause(pause, seconds)
                 _logger.error("again in %g s", pause)
                 # Another replica may succeed meanwhile.
-                await self._election.release()
+                await self._leadership.release()
                 await asyncio.wait({stopping}, timeout=pause)
         finally:
             stopping.cancel()
         await self._say_farewell()
-        await self._election.release()
+        await self._leadership.release()
 
     async def _lead(self, stopping: "asyncio.Task[Any]") -> float | None:
         """Lead for one term.  Returns how many seconds kopf ran if it ended by itself."""
         began = asyncio.get_running_loop().time()
         term = self._term = Term(self._new_watches())
-        keeper = asyncio.create_task(self._election.keep())
+        keeper = asyncio.create_task(self._leadership.keep())
         work = asyncio.create_task(self._work(term))
         try:
             await asyncio.wait({keeper, work, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,7 +1,7 @@
 """The Job that is one attempt at a delivery; pure."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from backupexport_contract import names, runner_protocol, timestamps
@@ -14,13 +14,7 @@ from backupexport_operator.manifests.pod import (
     IGNORE_DISRUPTIONS,
     RunnerDefaults,
     literals,
-    owner_reference,
-    pod_template,
-    queue_label,
-    request_environment,
-    runner_container,
-    task_labels,
-    task_templates,
+    runner_job,
 )
 from backupexport_operator.observed.observation import Observation
 
@@ -46,42 +40,14 @@ def delivery_manifest(
     public_api: PublicApi,
 ) -> dict[str, Any]:
     """Returns a batch/v1 Job, which gets the delivery's Secret and not the target's."""
-    export = seen.export
-    if seen.target is not None and seen.target.spec.queue_name:
-        defaults = replace(defaults, queue_name=seen.target.spec.queue_name)
-    task = runner_protocol.delivery_task(kind)
-    labels = task_labels(export, task, defaults)
+    end = _export_end(seen.export, settings, public_api)
     manifest = settings.to_manifest()
     for_runner = {key: manifest[key] for key in manifest if key not in _NOT_FOR_THE_RUNNER}
-    env = [
-        {"name": runner_protocol.ENV_TASK, "value": task},
-        *request_environment(export),
-        *literals(
-            {
-                runner_protocol.ENV_EXPORT_END: runner_protocol.export_end_text(
-                    _export_end(export, settings, public_api)
-                ),
-                runner_protocol.ENV_DELIVERY_SETTINGS: json.dumps(for_runner),
-            }
-        ),
-    ]
-    container = runner_container(
-        env,
-        export.spec.project_id,
+    return runner_job(
+        seen.export,
+        runner_protocol.delivery_task(kind),
         defaults,
-        secret_name=settings.secret_ref.name if settings.secret_ref else None,
-        has_volume=settings.reads_file,
-    )
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {
-            "name": names.task_job_name(export.metadata.name, task),
-            "namespace": export.metadata.namespace,
-            "labels": labels | queue_label(defaults.queue_name),
-            "ownerReferences": [owner_reference(export)],
-        },
-        "spec": {
+        {
             # The operator makes the next attempt, with a Job of its own.
             "backoffLimit": 0,
             "activeDeadlineSeconds": _deadline_seconds(seen, kind, settings),
@@ -90,15 +56,17 @@ def delivery_manifest(
             "podFailurePolicy": {"rules": [IGNORE_DISRUPTIONS]},
             # Two pods of one delivery would send everything twice.
             "podReplacementPolicy": "Failed",
-            "template": pod_template(
-                labels,
-                container,
-                defaults,
-                *task_templates(defaults),
-                has_volume=settings.reads_file,
-            ),
         },
-    }
+        target=seen.target,
+        env=literals(
+            {
+                runner_protocol.ENV_EXPORT_END: runner_protocol.export_end_text(end),
+                runner_protocol.ENV_DELIVERY_SETTINGS: json.dumps(for_runner),
+            }
+        ),
+        secret_name=settings.secret_ref.name if settings.secret_ref else None,
+        has_volume=settings.reads_file,
+    )
 
 
 def _deadline_seconds(seen: Observation, kind: str, settings: Delivery) -> int:

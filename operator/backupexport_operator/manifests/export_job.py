@@ -11,52 +11,8 @@ from backupexport_operator.manifests.pod import (
     VOLUME,
     RunnerDefaults,
     literals,
-    owner_reference,
-    pod_template,
-    queue_label,
-    request_environment,
-    resources_template,
-    runner_container,
-    task_labels,
+    runner_job,
 )
-
-
-def job_manifest(
-    export: BackupExport, target: ExportTarget, defaults: RunnerDefaults
-) -> dict[str, Any]:
-    """Returns a batch/v1 Job, which gets the target's Secret."""
-    labels = task_labels(export, runner_protocol.TASK_EXPORT, defaults)
-    queue = queue_label(target.spec.queue_name or defaults.queue_name)
-    own = target.spec.resources.to_manifest() if target.spec.resources else {}
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {
-            "name": names.job_name(export.metadata.name),
-            "namespace": export.metadata.namespace,
-            "labels": labels | queue,
-            "ownerReferences": [owner_reference(export)],
-        },
-        "spec": {
-            "backoffLimit": defaults.backoff_limit,
-            "activeDeadlineSeconds": (
-                export.spec.active_deadline_seconds
-                or target.spec.active_deadline_seconds
-                or defaults.active_deadline_seconds
-            ),
-            "ttlSecondsAfterFinished": defaults.ttl_seconds_after_finished,
-            "podFailurePolicy": _POD_FAILURE_POLICY,
-            # A pod that is being deleted still writes: another one may start when it has ended.
-            "podReplacementPolicy": "Failed",
-            "template": pod_template(
-                labels,
-                _container(export, target, defaults),
-                defaults,
-                *([resources_template(own)] if own else []),
-            ),
-        },
-    }
-
 
 # https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failure-policy: the first
 # rule that matches wins, and what none matches counts against backoffLimit.
@@ -75,41 +31,50 @@ _POD_FAILURE_POLICY = {
 }
 
 
-def _container(
+def job_manifest(
     export: BackupExport, target: ExportTarget, defaults: RunnerDefaults
 ) -> dict[str, Any]:
-    project = export.spec.project_id
-    container = runner_container(
-        _environment(export, target),
-        project,
+    """Returns a batch/v1 Job, which gets the target's Secret."""
+    spool = {
+        "name": VOLUME,
+        "mountPath": runner_protocol.SPOOL_MOUNT,
+        "subPath": f"{export.spec.project_id}/{runner_protocol.SPOOL_DIRECTORY}",
+    }
+    return runner_job(
+        export,
+        runner_protocol.TASK_EXPORT,
         defaults,
+        {
+            "backoffLimit": defaults.backoff_limit,
+            "activeDeadlineSeconds": (
+                export.spec.active_deadline_seconds
+                or target.spec.active_deadline_seconds
+                or defaults.active_deadline_seconds
+            ),
+            "ttlSecondsAfterFinished": defaults.ttl_seconds_after_finished,
+            "podFailurePolicy": _POD_FAILURE_POLICY,
+            # A pod that is being deleted still writes: another one may start when it has ended.
+            "podReplacementPolicy": "Failed",
+        },
+        target=target,
+        env=_environment(target),
         secret_name=target.spec.secret_ref.name,
+        mounts=[spool] if export.spec.format == "tar" else [],
     )
-    if export.spec.format == "tar":
-        spool = f"{project}/{runner_protocol.SPOOL_DIRECTORY}"
-        container["volumeMounts"].append(
-            {"name": VOLUME, "mountPath": runner_protocol.SPOOL_MOUNT, "subPath": spool}
-        )
-    return container
 
 
-def _environment(export: BackupExport, target: ExportTarget) -> list[dict[str, Any]]:
+def _environment(target: ExportTarget) -> list[dict[str, Any]]:
+    secret_name = target.spec.secret_ref.name
     values = {
-        runner_protocol.ENV_SECRET_NAME: target.spec.secret_ref.name,
+        runner_protocol.ENV_SECRET_NAME: secret_name,
         runner_protocol.ENV_SSLMODE: target.spec.sslmode,
         runner_protocol.ENV_SSLROOTCERT: target.spec.sslrootcert,
     }
     renamed = target.spec.keys.to_manifest() if target.spec.keys else {}
-    return (
-        request_environment(export)
-        + literals(values)
-        + [
-            {
-                "name": runner_protocol.KEY_ENV_PREFIX + key.upper(),
-                "valueFrom": {
-                    "secretKeyRef": {"name": target.spec.secret_ref.name, "key": secret_key}
-                },
-            }
-            for key, secret_key in renamed.items()
-        ]
-    )
+    return literals(values) + [
+        {
+            "name": runner_protocol.KEY_ENV_PREFIX + key.upper(),
+            "valueFrom": {"secretKeyRef": {"name": secret_name, "key": secret_key}},
+        }
+        for key, secret_key in renamed.items()
+    ]

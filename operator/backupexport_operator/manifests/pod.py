@@ -6,18 +6,22 @@ wins over them all.
 """
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from backupexport_contract import names, runner_protocol, timestamps
 from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.export_target import ExportTarget
+from backupexport_contract.runner_protocol import TASK_EXPORT
 
 # https://kueue.sigs.k8s.io/docs/tasks/run/jobs/
 _KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 LABEL_INSTANCE = "app.kubernetes.io/instance"
 _UID = 65532
 VOLUME = "exports"
-SCRATCH = "scratch"
+_SCRATCH_VOLUME = {"name": "scratch", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}
+_SCRATCH_MOUNT = {"name": "scratch", "mountPath": runner_protocol.SCRATCH_MOUNT}
 # A pod that is evicted, or whose node goes, failed by nobody's fault.
 IGNORE_DISRUPTIONS = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
 # A small Job lists a directory, or passes a file on, or a mail; it needs less than a dump.
@@ -79,24 +83,81 @@ class RunnerDefaults:
     queue_name: str | None = None
 
 
-def queue_label(queue_name: str | None) -> dict[str, str]:
-    """What hands a Job to Kueue's LocalQueue of this name."""
-    return {_KUEUE_LABEL: queue_name} if queue_name else {}
+def runner_job(
+    export: BackupExport,
+    task: str,
+    defaults: RunnerDefaults,
+    spec: dict[str, Any],
+    *,
+    target: ExportTarget | None = None,
+    env: Iterable[dict[str, Any]] = (),
+    secret_name: str | None = None,
+    has_volume: bool = True,
+    mounts: Iterable[dict[str, Any]] = (),
+) -> dict[str, Any]:
+    """Returns the batch/v1 Job that does `task` for the export; `spec` is its own part of JobSpec.
 
-
-def owner_reference(export: BackupExport) -> dict[str, Any]:
-    """What makes a Job go with its export, and tells whose it is."""
+    `env` and `mounts` are core/v1 EnvVars and VolumeMounts beside those that every runner gets.
+    """
+    name, labels = export.metadata.name, _labels(export, task, defaults)
+    queue_name = (target and target.spec.queue_name) or defaults.queue_name
+    # A runner sees nothing of the volume but the project's directory.
+    exports = {
+        "name": VOLUME,
+        "mountPath": runner_protocol.EXPORTS_MOUNT,
+        "subPath": export.spec.project_id,
+    }
+    container = _container(
+        defaults.image,
+        [*_request_environment(export, task), *env],
+        secret_name,
+        [*([exports] if has_volume else []), _SCRATCH_MOUNT, *mounts],
+    )
+    claim = {"name": VOLUME, "persistentVolumeClaim": {"claimName": defaults.claim_name}}
+    volumes = [*([claim] if has_volume else []), _SCRATCH_VOLUME]
+    template = _given_template(task, target, defaults)
     return {
-        "apiVersion": names.API_VERSION,
-        "kind": names.EXPORT_KIND,
-        "name": export.metadata.name,
-        "uid": export.metadata.uid,
-        "controller": True,
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": names.job_name(name)
+            if task == TASK_EXPORT
+            else names.task_job_name(name, task),
+            "namespace": export.metadata.namespace,
+            "labels": labels | ({_KUEUE_LABEL: queue_name} if queue_name else {}),
+            # The Job goes with its export, and tells whose it is.
+            "ownerReferences": [
+                {
+                    "apiVersion": names.API_VERSION,
+                    "kind": names.EXPORT_KIND,
+                    "name": name,
+                    "uid": export.metadata.uid,
+                    "controller": True,
+                }
+            ],
+        },
+        "spec": spec | {"template": _pod_template(template, labels, container, volumes)},
     }
 
 
-def task_labels(export: BackupExport, task: str, defaults: RunnerDefaults) -> dict[str, str]:
-    """The labels of a Job for the export, and of its pods."""
+def _given_template(
+    task: str, target: ExportTarget | None, defaults: RunnerDefaults
+) -> PodTemplate:
+    templates = [_DEFAULT_TEMPLATE, defaults.pod_template]
+    if task != TASK_EXPORT:
+        templates += [_resources_template(TASK_RESOURCES), defaults.task_pod_template]
+    elif target is not None and target.spec.resources:
+        # An object without fields is none: an ExportTarget may have an empty one.
+        own = target.spec.resources.to_manifest()
+        templates += [_resources_template(own)] if own else []
+    return functools.reduce(_merged, templates)
+
+
+def _resources_template(resources: dict[str, Any]) -> PodTemplate:
+    return {"spec": {"containers": [{"name": names.RUNNER_CONTAINER, "resources": resources}]}}
+
+
+def _labels(export: BackupExport, task: str, defaults: RunnerDefaults) -> dict[str, str]:
     release = {LABEL_INSTANCE: defaults.release} if defaults.release else {}
     return release | {
         "app.kubernetes.io/name": "backupexport",
@@ -110,23 +171,16 @@ def task_labels(export: BackupExport, task: str, defaults: RunnerDefaults) -> di
     }
 
 
-def pod_template(
+def _pod_template(
+    given: PodTemplate,
     labels: dict[str, str],
     container: dict[str, Any],
-    defaults: RunnerDefaults,
-    *templates: PodTemplate,
-    has_volume: bool = True,
-) -> PodTemplate:
-    """The core/v1 PodTemplateSpec of a Job, which the Pod Security level `restricted` admits.
-
-    `labels` are the Job's, by which the operator finds the pods, and `container` is from
-    `runner_container`; both win.  `templates` win over the chart's.
-    """
-    given = functools.reduce(_merged, (_DEFAULT_TEMPLATE, defaults.pod_template, *templates))
+    volumes: list[dict[str, Any]],
+) -> Any:
+    """Returns `given` with what we alone set; the Pod Security level `restricted` admits it."""
     metadata, spec = given.get("metadata", {}), given["spec"]
     (runner,) = spec["containers"]
     annotations = metadata.get("annotations")
-    exports = {"name": VOLUME, "persistentVolumeClaim": {"claimName": defaults.claim_name}}
     template = {
         "metadata": {
             "labels": metadata.get("labels", {}) | labels,
@@ -146,24 +200,10 @@ def pod_template(
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [_without(OUR_CONTAINER_FIELDS, runner) | container],
-            "volumes": [
-                *([exports] if has_volume else []),
-                {"name": SCRATCH, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
-            ],
+            "volumes": volumes,
         },
     }
-    with_text: PodTemplate = with_text_quantities(template)
-    return with_text
-
-
-def task_templates(defaults: RunnerDefaults) -> tuple[PodTemplate, ...]:
-    """What the pods of small Jobs have in place of the exports' settings."""
-    return (resources_template(TASK_RESOURCES), defaults.task_pod_template)
-
-
-def resources_template(resources: dict[str, Any]) -> PodTemplate:
-    """A template that sets the container's resources."""
-    return {"spec": {"containers": [{"name": names.RUNNER_CONTAINER, "resources": resources}]}}
+    return with_text_quantities(template)
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -204,30 +244,13 @@ def with_text_quantities(node: Any, name: str = "") -> Any:
     return node
 
 
-def runner_container(
-    env: list[dict[str, Any]],
-    project_id: str,
-    defaults: RunnerDefaults,
-    *,
-    secret_name: str | None = None,
-    has_volume: bool = True,
+def _container(
+    image: str, env: list[dict[str, Any]], secret_name: str | None, mounts: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """What we alone set of the runner's container (core/v1 Container).
-
-    It sees nothing of the volume but the project's directory.
-    """
-    exports = {
-        "name": VOLUME,
-        "mountPath": runner_protocol.EXPORTS_MOUNT,
-        "subPath": project_id,
-    }
-    secret = {
-        "prefix": runner_protocol.SECRET_ENV_PREFIX,
-        "secretRef": {"name": secret_name},
-    }
+    secret = {"prefix": runner_protocol.SECRET_ENV_PREFIX, "secretRef": {"name": secret_name}}
     return {
         "name": names.RUNNER_CONTAINER,
-        "image": defaults.image,
+        "image": image,
         "env": env,
         **({"envFrom": [secret]} if secret_name else {}),
         "securityContext": {
@@ -237,19 +260,16 @@ def runner_container(
         },
         "terminationMessagePath": runner_protocol.TERMINATION_MESSAGE_PATH,
         "terminationMessagePolicy": "File",
-        "volumeMounts": [
-            *([exports] if has_volume else []),
-            {"name": SCRATCH, "mountPath": runner_protocol.SCRATCH_MOUNT},
-        ],
+        "volumeMounts": mounts,
     }
 
 
-def request_environment(export: BackupExport) -> list[dict[str, Any]]:
-    """What the runner needs to know of the export itself."""
+def _request_environment(export: BackupExport, task: str) -> list[dict[str, Any]]:
     spec = export.spec
     created = timestamps.from_text(export.metadata.creation_timestamp)
     return literals(
         {
+            runner_protocol.ENV_TASK: task if task != TASK_EXPORT else None,
             runner_protocol.ENV_JOB_ID: export.job_id,
             runner_protocol.ENV_PROJECT_ID: spec.project_id,
             runner_protocol.ENV_FORMAT: spec.format,

@@ -10,11 +10,12 @@ from backupexport_contract.reasons import UNTROUBLED
 
 from backupexport_operator.observed.observation import Observation
 
+Changes = list[tuple[str, Condition]]
+"""(kind of delivery, its condition as it is then)."""
 
-def settled_between(
-    old: BackupExportStatus, new: BackupExportStatus
-) -> list[tuple[str, Condition]]:
-    """Returns (kind, condition) of the deliveries that ended, well or not, from `old` to `new`."""
+
+def settled_between(old: BackupExportStatus, new: BackupExportStatus) -> Changes:
+    """Returns the deliveries that ended, well or not, from `old` to `new`."""
     before = conditions_by_kind(old)
     return [
         (kind, condition)
@@ -23,10 +24,8 @@ def settled_between(
     ]
 
 
-def delayed_between(
-    old: BackupExportStatus, new: BackupExportStatus
-) -> list[tuple[str, Condition]]:
-    """Returns (kind, condition) of the deliveries that wait for another reason than in `old`."""
+def delayed_between(old: BackupExportStatus, new: BackupExportStatus) -> Changes:
+    """Returns the deliveries that wait for another reason than in `old`."""
     before = conditions_by_kind(old)
     return [
         (kind, condition)

@@ -5,9 +5,9 @@ deleted Job or pod looked like, what the runner's log told, and what they have m
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from backupexport_contract import names, timestamps
 from backupexport_contract.backup_export import BackupExport
@@ -18,30 +18,19 @@ from backupexport_contract.runner_protocol import Progress
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import (
     Observation,
-    Snapshot,
     serving_target,
     with_jobs_and_pods,
 )
 
-Value_co = TypeVar("Value_co", covariant=True)
+Value = TypeVar("Value")
 
-
-class Index(Protocol[Value_co]):
-    """What we use of a kopf.Index: a live, read-only mapping of each key to several values."""
-
-    def __contains__(self, key: object, /) -> bool:
-        """Returns whether anything has the key."""
-
-    def __getitem__(self, key: str, /) -> Iterable[Value_co]:
-        """Returns the values of `key`."""
-
-    def keys(self) -> Iterable[str]:
-        """Returns all keys."""
+Index = Mapping[str, Collection[Value]]
+"""Several values of each key; a kopf.Index is one, and changes as its watch tells."""
 
 
 @dataclass(frozen=True)
 class World:
-    """What kopf's watches have told: targets by project id, all else by the export's uid."""
+    """What kopf's watches, or lists, have told: targets by project id, all else by export uid."""
 
     exports: Index[BackupExport]
     targets: Index[ExportTarget]
@@ -163,7 +152,7 @@ class ExportCache:
         self._gone.add(uid)
         self.forget(uid)
 
-    def compare(self, snapshot: Snapshot) -> set[str]:
+    def compare(self, snapshot: World) -> set[str]:
         """Returns the uids of the exports of which `snapshot` tells something else.
 
         A watch that is a moment late and one that has missed something look alike: whoever acts on
@@ -172,7 +161,8 @@ class ExportCache:
         known = self.uids()
         self._gone &= set(self.world.exports.keys())
         differing = {uid for uid in known if uid not in snapshot.exports}
-        for uid, export in snapshot.exports.items():
+        for export in all_of(snapshot.exports):
+            uid = export.metadata.uid
             seen = self.export(uid)
             if seen is None or _version(seen) < _version(export):
                 self._gone.discard(uid)
@@ -200,16 +190,15 @@ class ExportCache:
         """Drop what is kept of an export that has ended or is gone."""
         self._memories.pop(uid, None)
 
-    def _differs(self, uid: str, snapshot: Snapshot) -> bool:
+    def _differs(self, uid: str, snapshot: World) -> bool:
         memory = self._memories.get(uid)
         if memory is not None and memory.made_job is not None:
             # The watch may have missed both that it came and that it went.
             memory.made_job = None
             return True
-        none: frozenset[ObservedJob | ObservedPod] = frozenset()
-        return set(values(self.world.jobs, uid)) != snapshot.jobs.get(uid, none) or set(
+        return set(values(self.world.jobs, uid)) != set(values(snapshot.jobs, uid)) or set(
             values(self.world.pods, uid)
-        ) != snapshot.pods.get(uid, none)
+        ) != set(values(snapshot.pods, uid))
 
     def _is_of(self, uid: str, job_name: str) -> bool:
         """Returns whether that is an unfinished export's own Job, and no copy of it."""
@@ -226,12 +215,12 @@ class ExportCache:
         return memory.shown
 
 
-def values(index: Index[Value_co], key: str) -> Iterator[Value_co]:
+def values(index: Index[Value], key: str) -> Iterator[Value]:
     """Yields the values of `key`, none if there is no such key."""
-    return iter(index[key]) if key in index else iter(())
+    return iter(index.get(key, ()))
 
 
-def all_of(index: Index[Value_co]) -> Iterator[Value_co]:
+def all_of(index: Index[Value]) -> Iterator[Value]:
     """Yields all values."""
     return (value for key in list(index.keys()) for value in values(index, key))
 

@@ -1,4 +1,4 @@
-"""What was seen of one BackupExport, or of everything unfinished, at one time."""
+"""What was seen of one BackupExport at one time."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -88,20 +88,6 @@ def with_jobs_and_pods(
         remove_job=side_job(TASK_REMOVE),
         delivery_jobs={kind: side_job(delivery_task(kind)) for kind in Deliveries.kinds()},
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Everything unfinished, as lists of the API server tell.
-
-    Exports are by their uid, Jobs and Pods by that of their export.  `targets` maps the uid of each
-    ExportTarget to its resourceVersion.
-    """
-
-    exports: Mapping[str, BackupExport]
-    targets: Mapping[str, int]
-    jobs: Mapping[str, frozenset[ObservedJob]]
-    pods: Mapping[str, frozenset[ObservedPod]]
 
 
 def serving_target(targets: Iterable[ExportTarget]) -> ExportTarget | None:

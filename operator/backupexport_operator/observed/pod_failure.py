@@ -1,11 +1,11 @@
 """What is wrong with a Pod: a Reason for programs, a message for people.
 
 The causes are two ordered lists, START_CHECKS and END_CHECKS, and the first check that finds its
-cause decides.  A new cause is a function and a line.
+cause decides.  A new cause is a function and an entry.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from backupexport_contract.reasons import (
@@ -28,13 +28,18 @@ class Failure:
     is_fatal: bool = False
 
 
-Check = Callable[[ObservedPod], Failure | None]
-
 _OUT_OF_MEMORY = Failure(
     Reason.OUT_OF_MEMORY,
     "The export's pod ran out of memory: raise resources.limits.memory on the "
     "ExportTarget (or runner.resources in the chart).",
 )
+_REPORT_UNREADABLE = Failure(
+    Reason.INTERNAL,
+    "The runner ended well but its report can't be read; the file may be whole: look "
+    "for its manifest on the volume, or start the export again.",
+    is_fatal=True,
+)
+_NODE_CANNOT_START = "The node can't start the runner: ask the cluster's administrators"
 # What the scheduler's volume plugins say:
 # https://github.com/kubernetes/kubernetes/tree/master/pkg/scheduler/framework/plugins/volumebinding
 _ABOUT_A_VOLUME = r"persistentvolumeclaim|PersistentVolumeClaim|persistent volume|volume node"
@@ -51,15 +56,12 @@ _IMAGE_REASONS = {
 _NEVER_STARTED = ("StartError", "ContainerCannotRun")
 
 
-def start_failure(pod: ObservedPod) -> Failure | None:
-    """Returns why a pod that has not started can't start for now; None if it is just young."""
-    return _first(START_CHECKS, pod)
-
-
 def end_failure(pod: ObservedPod) -> Failure | None:
     """Returns why a pod that has ended made no artifact; None if it made one or still runs."""
     has_ended = pod.exit_code is not None or pod.phase == "Failed"
-    return _first(END_CHECKS, pod) if has_ended and end_artifact(pod) is None else None
+    if not has_ended or end_artifact(pod) is not None:
+        return None
+    return next(filter(None, (check(pod) for check in END_CHECKS)))
 
 
 def end_artifact(pod: ObservedPod) -> Artifact | None:
@@ -69,89 +71,86 @@ def end_artifact(pod: ObservedPod) -> Artifact | None:
     return read_outcome(pod.termination_message).artifact
 
 
-def _first(checks: Iterable[Check], pod: ObservedPod) -> Failure | None:
-    return next(filter(None, (check(pod) for check in checks)), None)
+def _volume_unbound(pod: ObservedPod) -> bool:
+    return re.search(_ABOUT_A_VOLUME, pod.unschedulable or "") is not None
 
 
-def _volume_unbound(pod: ObservedPod) -> Failure | None:
-    if pod.unschedulable is None or not re.search(_ABOUT_A_VOLUME, pod.unschedulable):
-        return None
-    return Failure(
-        Reason.STORAGE_UNWRITABLE,
-        "The exports' volume isn't there for the export's pod: create or correct its "
-        f"PersistentVolumeClaim, and the export starts by itself{_detail(pod.unschedulable)}.",
-    )
+def _unschedulable(pod: ObservedPod) -> bool:
+    return pod.unschedulable is not None
 
 
-def _unschedulable(pod: ObservedPod) -> Failure | None:
-    if pod.unschedulable is None:
-        return None
-    return Failure(
-        Reason.UNSCHEDULABLE,
-        "No node can take the export's pod: make room, or lower the resources on the "
-        f"ExportTarget{_detail(pod.unschedulable)}.",
-    )
+def _image_unavailable(pod: ObservedPod) -> bool:
+    return pod.waiting in _IMAGE_REASONS
 
 
-def _image_unavailable(pod: ObservedPod) -> Failure | None:
-    if pod.waiting not in _IMAGE_REASONS:
-        return None
-    # The node says the same while it pulls and, with a preface, while it waits to pull again.
-    error = pod.waiting_message.partition("ErrImagePull: ")[2] or pod.waiting_message
-    return Failure(
-        Reason.IMAGE_UNAVAILABLE,
-        "The runner's image can't be pulled: check runner.image and imagePullSecrets of the "
-        f"chart{_detail(error)}.",
-    )
+def _directory_unmountable(pod: ObservedPod) -> bool:
+    return pod.waiting == "CreateContainerConfigError" and "subPath" in pod.waiting_message
 
 
-def _directory_unmountable(pod: ObservedPod) -> Failure | None:
-    if pod.waiting != "CreateContainerConfigError" or "subPath" not in pod.waiting_message:
-        return None
-    return Failure(
-        Reason.STORAGE_UNWRITABLE,
-        "The project's directory can't be mounted: check the exports' volume, which has to "
-        f"take writes{_waiting_detail(pod)}.",
-    )
-
-
-def _secret_invalid(pod: ObservedPod) -> Failure | None:
+def _secret_invalid(pod: ObservedPod) -> bool:
     # A busy kubelet says that it failed to sync of a Secret that is good, and tries again itself.
     is_delayed = "failed to sync secret cache" in pod.waiting_message
-    if pod.waiting != "CreateContainerConfigError" or is_delayed:
-        return None
-    return Failure(
-        Reason.SECRET_INVALID,
-        "The target's Secret can't be used: create or correct it, and the export starts by "
-        f"itself{_waiting_detail(pod)}.",
-    )
+    return pod.waiting == "CreateContainerConfigError" and not is_delayed
 
 
-def _container_not_made(pod: ObservedPod) -> Failure | None:
-    if pod.waiting not in ("CreateContainerError", "RunContainerError"):
-        return None
-    return Failure(
-        Reason.INTERNAL,
-        f"The node can't start the runner: ask the cluster's administrators{_waiting_detail(pod)}.",
-    )
+def _container_not_made(pod: ObservedPod) -> bool:
+    return pod.waiting in ("CreateContainerError", "RunContainerError")
 
 
-START_CHECKS: tuple[Check, ...] = (
+START_CHECKS: tuple[tuple[Callable[[ObservedPod], bool], Reason, str], ...] = (
     # The scheduler names several causes at once: the volume first, which no other node helps.
-    _volume_unbound,
-    _unschedulable,
-    _image_unavailable,
+    (
+        _volume_unbound,
+        Reason.STORAGE_UNWRITABLE,
+        "The exports' volume isn't there for the export's pod: create or correct its "
+        "PersistentVolumeClaim, and the export starts by itself",
+    ),
+    (
+        _unschedulable,
+        Reason.UNSCHEDULABLE,
+        "No node can take the export's pod: make room, or lower the resources on the ExportTarget",
+    ),
+    (
+        _image_unavailable,
+        Reason.IMAGE_UNAVAILABLE,
+        "The runner's image can't be pulled: check runner.image and imagePullSecrets of the chart",
+    ),
     # The kubelet waits with the same reason for a volume and for a Secret.
-    _directory_unmountable,
-    _secret_invalid,
-    _container_not_made,
+    (
+        _directory_unmountable,
+        Reason.STORAGE_UNWRITABLE,
+        "The project's directory can't be mounted: check the exports' volume, which has to take "
+        "writes",
+    ),
+    (
+        _secret_invalid,
+        Reason.SECRET_INVALID,
+        "The target's Secret can't be used: create or correct it, and the export starts by itself",
+    ),
+    (_container_not_made, Reason.INTERNAL, _NODE_CANNOT_START),
 )
 
 
+def start_failure(pod: ObservedPod) -> Failure | None:
+    """Returns why a pod that has not started can't start for now; None if it is just young."""
+    for applies, reason, sentence in START_CHECKS:
+        if applies(pod):
+            return Failure(reason, f"{sentence}{_start_detail(pod)}.")
+    return None
+
+
+def _start_detail(pod: ObservedPod) -> str:
+    if pod.unschedulable is not None:
+        return _detail(pod.unschedulable)
+    if pod.waiting in _IMAGE_REASONS:
+        # The node says the same while it pulls and, with a preface, while it waits to pull again.
+        return _detail(pod.waiting_message.partition("ErrImagePull: ")[2] or pod.waiting_message)
+    return _detail(pod.waiting or "", pod.waiting_message)
+
+
 def _stopped_by_its_node(pod: ObservedPod) -> Failure | None:
-    if pod.exit_code is not None:
-        return None
-    return _stopped(pod, pod.reason or "no reason given", pod.message)
+    said = (pod.reason or "no reason given", pod.message)
+    return _stopped(pod, *said) if pod.exit_code is None else None
 
 
 def _killed_pg_dump(pod: ObservedPod) -> Failure | None:
@@ -166,24 +165,14 @@ def _out_of_memory(pod: ObservedPod) -> Failure | None:
 
 
 def _report_unreadable(pod: ObservedPod) -> Failure | None:
-    if pod.exit_code != ExitCode.SUCCESS:
-        return None
-    return Failure(
-        Reason.INTERNAL,
-        "The runner ended well but its report can't be read; the file may be whole: look "
-        "for its manifest on the volume, or start the export again.",
-        is_fatal=True,
-    )
+    return _REPORT_UNREADABLE if pod.exit_code == ExitCode.SUCCESS else None
 
 
 def _container_not_started(pod: ObservedPod) -> Failure | None:
     if pod.ended_by not in _NEVER_STARTED:
         return None
     detail = _detail(pod.ended_by, pod.termination_message)
-    return Failure(
-        Reason.INTERNAL,
-        f"The node can't start the runner: ask the cluster's administrators{detail}.",
-    )
+    return Failure(Reason.INTERNAL, f"{_NODE_CANNOT_START}{detail}.")
 
 
 def _ended_by_runner(pod: ObservedPod) -> Failure | None:
@@ -202,7 +191,7 @@ def _stopped_from_outside(pod: ObservedPod) -> Failure:
     return _stopped(pod, f"exit code {pod.exit_code}", pod.ended_by)
 
 
-END_CHECKS: tuple[Check, ...] = (
+END_CHECKS: tuple[Callable[[ObservedPod], Failure | None], ...] = (
     # Refused or evicted: only the pod's own status tells so, no container's.
     _stopped_by_its_node,
     # The kernel killed pg_dump, and the runner lived on to say so: better than what we know.
@@ -261,10 +250,6 @@ def _stopped(pod: ObservedPod, *details: str) -> Failure:
 
 def _said(pod: ObservedPod) -> str | None:
     return read_outcome(pod.termination_message).message
-
-
-def _waiting_detail(pod: ObservedPod) -> str:
-    return _detail(pod.waiting or "", pod.waiting_message)
 
 
 def _detail(*parts: str) -> str:

@@ -2,7 +2,6 @@
 
 from backupexport_contract.export_target import ExportTarget
 
-from backupexport_operator.kube.client import SERVER_AWAY, brief
 from backupexport_operator.kube.work_queue import WorkQueue
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.status import merge_patch
@@ -21,9 +20,7 @@ class TargetReconciler:
     ) -> None:
         self._targets = targets
         self._writer = writer
-        self.queue: WorkQueue[str] = WorkQueue(
-            self._reconcile, _PARALLEL, SERVER_AWAY, brief, metrics.reconciled
-        )
+        self.queue = WorkQueue(self._reconcile, _PARALLEL, metrics.reconciled)
 
     def resync(self) -> None:
         """Work on every project, because a watch may have missed something."""

@@ -1,7 +1,7 @@
 """Gauges of what the leader knows; they are computed when Prometheus asks."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from backupexport_contract.reasons import Phase, Reason
@@ -24,27 +24,20 @@ class UnfinishedExport:
 
 
 @dataclass(frozen=True, slots=True)
-class PendingDeliveries:
-    """Deliveries still to be made; `oldest_seconds` is since the end of the oldest's export."""
-
-    count: int
-    oldest_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class OperatorState:
     """What the leader knows at one time.
 
     `waiting_for_turn` counts the exports that a limit keeps from their Job, `queue_length` the
     keys in the work queue.  `watch_lateness_seconds` tells by resource how long its watch has
-    missed something; `pending_deliveries` are by kind of delivery.
+    missed something; `pending_deliveries` tells by kind how many seconds ago the export of each
+    delivery ended that is still to be made.
     """
 
     exports: Iterable[UnfinishedExport]
     waiting_for_turn: int
     queue_length: int
     watch_lateness_seconds: Mapping[str, float]
-    pending_deliveries: Mapping[str, PendingDeliveries]
+    pending_deliveries: Mapping[str, Sequence[float]]
 
 
 class StateCollector(Collector):
@@ -106,13 +99,13 @@ def _families(state: OperatorState) -> Iterator[Metric]:
         "backupexport_deliveries_pending",
         "Deliveries of exports that have ended which are still to be made.",
         ("kind",),
-        {(kind,): pending.count for kind, pending in state.pending_deliveries.items()},
+        {(kind,): len(ages) for kind, ages in state.pending_deliveries.items()},
     )
     yield _gauge(
         "backupexport_oldest_pending_delivery_age_seconds",
         "Time since the end of the oldest export with a delivery still to be made; 0 without one.",
         ("kind",),
-        {(kind,): pending.oldest_seconds for kind, pending in state.pending_deliveries.items()},
+        {(kind,): max(ages, default=0.0) for kind, ages in state.pending_deliveries.items()},
     )
 
 

@@ -151,7 +151,7 @@ class Running:
         self.targets.update(picture(self._live.targets))
 
     def pending(self, kind: str) -> int:
-        return self.reconciler.pending()[kind].count
+        return len(self.reconciler.pending()[kind])
 
     async def ask(self, *uids: str) -> None:
         """Ask for these exports, and see all work done that can be done."""

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from backupexport_operator.leader.decision import (
+    NEVER,
     LeaseRecord,
     SeenLease,
     Timings,
@@ -67,7 +68,7 @@ def test_when_it_is_free(seen_lease: SeenLease, now: float, seconds: float) -> N
 @pytest.mark.parametrize(
     ("renewed_at", "now", "to_deadline", "to_write"),
     [
-        (None, 100, 0, 0),
+        (NEVER, 100, 0, 0),
         (100, 100, 7, 8.5),
         (100, 106.5, 0.5, 2),
         (100, 107, 0, 0),
@@ -75,7 +76,7 @@ def test_when_it_is_free(seen_lease: SeenLease, now: float, seconds: float) -> N
     ],
 )
 def test_how_long_a_leader_may_act(
-    renewed_at: float | None, now: float, to_deadline: float, to_write: float
+    renewed_at: float, now: float, to_deadline: float, to_write: float
 ) -> None:
     assert seconds_to_deadline(renewed_at, now, TIMINGS) == to_deadline
     assert seconds_to_write(renewed_at, now, TIMINGS) == to_write

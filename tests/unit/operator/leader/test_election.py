@@ -11,7 +11,7 @@ import pytest
 from backupexport_operator.kube.client import NotLeadingError
 from backupexport_operator.leader.decision import LeaseRecord, Timings
 from backupexport_operator.leader.election import Leadership, silence_leaders
-from backupexport_operator.leader.lease import LeaseTakenError
+from backupexport_operator.leader.lease import LeaseStore, LeaseTakenError
 from kubernetes.aio.client.exceptions import ApiException
 from virtual_time import VirtualLoop, run
 
@@ -32,7 +32,7 @@ class Server:
 
 
 @dataclass
-class Store:
+class Store(LeaseStore):
     """One process's way to the server, which may be slow, broken or hanging."""
 
     server: Server

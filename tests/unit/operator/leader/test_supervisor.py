@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
+from backupexport_operator.leader.election import Leadership
 from backupexport_operator.leader.supervisor import (
     LONGEST_PAUSE,
     STOP_SECONDS,
-    Limits,
     StuckError,
     Supervisor,
     Term,
@@ -18,11 +18,9 @@ from backupexport_operator.leader.supervisor import (
 from backupexport_operator.observed.watch_health import WatchHealth
 from virtual_time import run
 
-LIMITS = Limits(dead_watch=120, silence=30)
-
 
 @dataclass
-class Election:
+class Election(Leadership):
     """Leads when it is let."""
 
     diary: list[str]
@@ -64,7 +62,12 @@ class Process:
         self.terms: list[Term] = []
         self.watches = WatchHealth((), asyncio.get_running_loop().time)
         self.supervisor = Supervisor(
-            self.election, self.work, self.farewell, lambda: self.watches, LIMITS
+            self.election,
+            self.work,
+            self.farewell,
+            lambda: self.watches,
+            dead_watch_seconds=120,
+            silence_seconds=30,
         )
 
     async def work(self, term: Term) -> None:

@@ -150,10 +150,18 @@ def test_what_another_attempt_can_mend(pod: ObservedPod, is_fatal: bool) -> None
 )  # fmt: skip
 def test_the_first_cause_wins(pod: ObservedPod, first: str, second: str) -> None:
     has_started = pod.started_at is not None
-    checks = {check.__name__: check for check in (END_CHECKS if has_started else START_CHECKS)}
-    assert checks[second](pod) is not None
-    found = end_failure(pod) if has_started else start_failure(pod)
-    assert found == checks[first](pod) != checks[second](pod)
+    if has_started:
+        checks = {check.__name__: check for check in END_CHECKS}
+        assert checks[second](pod) is not None
+        assert end_failure(pod) == checks[first](pod) != checks[second](pod)
+    else:
+        causes = {cause[0].__name__: cause for cause in START_CHECKS}
+        (applies, *_), (also_applies, *_) = causes[first], causes[second]
+        assert applies(pod)
+        assert also_applies(pod)
+        reason, message = told(start_failure(pod))
+        assert (reason, message[: len(causes[first][2])]) == causes[first][1:]
+        assert causes[first][1:] != causes[second][1:]
 
 
 @pytest.mark.parametrize("exit_code", [None, *range(256)])
