@@ -18,27 +18,20 @@ SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/
 class ApiSettings(DownloadSettings, EventSettings, LimitSettings, JwtSettings):
     """The API's settings; the packages have those of their own."""
 
-    namespace: str = Field(
-        default="",
-        validate_default=True,
-        description="The namespace of the BackupExports and ExportTargets; the pod's own unless"
-        " given.",
-    )
-    drain_seconds: float = Field(
-        default=5,
-        ge=0,
-        le=300,
-        description="How long it serves on after SIGTERM, closing connections, in seconds.",
-    )
-    host: str = Field(default="0.0.0.0", description="The address to listen on.")  # noqa: S104 - a pod's own
-    port: int = Field(default=8080, ge=1, le=65535, description="The port to listen on.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="The least severe messages that are logged."
-    )
+    namespace: str = Field(default="", validate_default=True)
+    """The namespace of the BackupExports and ExportTargets; the pod's own unless given."""
+    drain_seconds: float = Field(default=5, ge=0, le=300)
+    """How long it serves on after SIGTERM, closing connections, in seconds."""
+    host: str = "0.0.0.0"  # noqa: S104 - a pod's own
+    """The address to listen on."""
+    port: int = Field(default=8080, ge=1, le=65535)
+    """The port to listen on."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe messages that are logged."""
     log_format: Literal["json", "text"] = Field(
-        default_factory=lambda: "text" if sys.stderr.isatty() else "json",
-        description="json or text; text on a terminal, else json, unless given.",
+        default_factory=lambda: "text" if sys.stderr.isatty() else "json"
     )
+    """json or text; text on a terminal, else json, unless given."""
 
     @field_validator("namespace")
     @classmethod

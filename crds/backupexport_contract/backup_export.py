@@ -5,6 +5,7 @@ text of `kubectl explain`.  Reading is lenient (unknown fields are ignored), bec
 server has already held a stored resource to its schema.
 """
 
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Annotated, Literal, Self
 
@@ -83,8 +84,10 @@ class BackupExportSpec(ExportOptions, KubernetesModel):
         return (self.compression or "zstd") if self.compress else "none"
 
 
-class ProgressStatus(KubernetesModel):
-    """How far the dump has come."""
+class ProgressFields(BaseModel):
+    """How far the dump has come, alike over REST and in a BackupExport's status."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     percent: int = Field(ge=0, le=100)
     """0 to 100; 100 only when the export is complete."""
@@ -92,22 +95,24 @@ class ProgressStatus(KubernetesModel):
     """Bytes that pg_dump has written so far, before compression."""
     estimated_bytes: int = Field(ge=0)
     """What pg_dump is expected to write in all, guessed from the size of the tables."""
+
+
+class ProgressStatus(ProgressFields, KubernetesModel):
+    """How far the dump has come."""
+
     display: str
     """percent as kubectl shows it."""
 
     @classmethod
     def of(cls, progress: runner_protocol.Progress) -> Self:
         """The status of what the runner told."""
-        return cls(
-            percent=progress.percent,
-            dumped_bytes=progress.dumped_bytes,
-            estimated_bytes=progress.estimated_bytes,
-            display=f"{progress.percent}%",
-        )
+        return cls(**asdict(progress), display=f"{progress.percent}%")
 
 
-class ArtifactStatus(KubernetesModel):
-    """The finished file."""
+class ArtifactFields(BaseModel):
+    """The finished file, alike over REST and in a BackupExport's status."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     path: str
     """Where the file lies, relative to the root of the volume."""
@@ -121,21 +126,18 @@ class ArtifactStatus(KubernetesModel):
     """The version of the PostgreSQL server that was dumped."""
     dump_version: str
     """The version of the pg_dump that was used."""
+
+
+class ArtifactStatus(ArtifactFields, KubernetesModel):
+    """The finished file."""
+
     display_size: str
     """sizeBytes as kubectl shows it."""
 
     @classmethod
     def of(cls, artifact: runner_protocol.Artifact) -> Self:
         """The status of what the runner told."""
-        return cls(
-            path=artifact.path,
-            size_bytes=artifact.size_bytes,
-            uncompressed_bytes=artifact.uncompressed_bytes,
-            sha256=artifact.sha256,
-            server_version=artifact.server_version,
-            dump_version=artifact.dump_version,
-            display_size=readable_size(artifact.size_bytes),
-        )
+        return cls(**asdict(artifact), display_size=readable_size(artifact.size_bytes))
 
 
 class BackupExportStatus(KubernetesModel):

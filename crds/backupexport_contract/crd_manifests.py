@@ -5,6 +5,7 @@ from what this module makes.
 """
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -46,33 +47,20 @@ def manifests() -> dict[str, dict[str, Any]]:
     """File name -> CustomResourceDefinition."""
     export_spec = structural_schema(BackupExportSpec)
     export_spec[CEL_KEY] += immutability_rules(export_spec, mutable={"cancel"})
+    export_status = structural_schema(BackupExportStatus)
+    target_spec = structural_schema(ExportTargetSpec)
+    target_status = structural_schema(ExportTargetStatus)
     return {
-        "backupexports.yaml": _crd(
-            BackupExport,
-            names.EXPORT_PLURAL,
-            "bex",
-            _schema(BackupExport, export_spec, structural_schema(BackupExportStatus)),
-            _EXPORT_COLUMNS,
-            [
-                ".spec.projectId",
-                ".status.phase",
-                ".status.disposalPending",
-                ".status.deliveryPending",
-            ],
+        f"{names.EXPORT_PLURAL}.yaml": _crd(
+            BackupExport, names.EXPORT_PLURAL, "bex", export_spec, export_status, _EXPORT_COLUMNS,
+            (".spec.projectId", ".status.phase", ".status.disposalPending",
+             ".status.deliveryPending"),
         ),
-        "exporttargets.yaml": _crd(
-            ExportTarget,
-            names.TARGET_PLURAL,
-            "ext",
-            _schema(
-                ExportTarget,
-                structural_schema(ExportTargetSpec),
-                structural_schema(ExportTargetStatus),
-            ),
-            _TARGET_COLUMNS,
-            [".spec.projectId"],
+        f"{names.TARGET_PLURAL}.yaml": _crd(
+            ExportTarget, names.TARGET_PLURAL, "ext", target_spec, target_status, _TARGET_COLUMNS,
+            (".spec.projectId",),
         ),
-    }
+    }  # fmt: skip
 
 
 def as_yaml(manifest: dict[str, Any]) -> str:
@@ -80,8 +68,17 @@ def as_yaml(manifest: dict[str, Any]) -> str:
     return _HEADER + yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=96)
 
 
-def _schema(model: type[BaseModel], spec: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:
-    return {
+def _crd(
+    model: type[BaseModel],
+    plural: str,
+    short_name: str,
+    spec: dict[str, Any],
+    status: dict[str, Any],
+    columns: Iterable[tuple[str, str, str, int]],
+    selectable: Iterable[str],
+) -> dict[str, Any]:
+    kind = model.__name__
+    schema = {
         "description": (model.__doc__ or "").strip(),
         "type": "object",
         "required": ["spec"],
@@ -93,17 +90,6 @@ def _schema(model: type[BaseModel], spec: dict[str, Any], status: dict[str, Any]
             "status": status,
         },
     }
-
-
-def _crd(
-    model: type[BaseModel],
-    plural: str,
-    short_name: str,
-    schema: dict[str, Any],
-    columns: tuple[tuple[str, str, str, int], ...],
-    selectable: list[str],
-) -> dict[str, Any]:
-    kind = model.__name__
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

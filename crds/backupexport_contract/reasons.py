@@ -133,31 +133,19 @@ class ExitCode(IntEnum):
     """It was told to stop (SIGTERM): tried again where the Job is."""
 
 
+# A code that has a reason's name means that reason.
 REASON_OF_EXIT_CODE = {
-    ExitCode.BAD_REQUEST: Reason.INTERNAL,
-    ExitCode.SECRET_INVALID: Reason.SECRET_INVALID,
-    ExitCode.CONNECTION_FAILED: Reason.CONNECTION_FAILED,
-    ExitCode.AUTHENTICATION_FAILED: Reason.AUTHENTICATION_FAILED,
-    ExitCode.DATABASE_NOT_FOUND: Reason.DATABASE_NOT_FOUND,
-    ExitCode.PERMISSION_DENIED: Reason.PERMISSION_DENIED,
-    ExitCode.SERVER_VERSION_UNSUPPORTED: Reason.SERVER_VERSION_UNSUPPORTED,
-    ExitCode.DUMP_FAILED: Reason.DUMP_FAILED,
-    ExitCode.STORAGE_FULL: Reason.STORAGE_FULL,
-    ExitCode.STORAGE_UNWRITABLE: Reason.STORAGE_UNWRITABLE,
-    ExitCode.INTERNAL: Reason.INTERNAL,
-}
+    code: Reason[code.name] for code in ExitCode if code.name in Reason.__members__
+} | {ExitCode.BAD_REQUEST: Reason.INTERNAL}
 
 DELIVERY_REASON_OF_EXIT_CODE = {
+    code: DeliveryReason[code.name] for code in ExitCode if code.name in DeliveryReason.__members__
+} | {
     ExitCode.BAD_REQUEST: DeliveryReason.INTERNAL,
-    ExitCode.SECRET_INVALID: DeliveryReason.SECRET_INVALID,
-    ExitCode.CONNECTION_FAILED: DeliveryReason.CONNECTION_FAILED,
-    ExitCode.AUTHENTICATION_FAILED: DeliveryReason.AUTHENTICATION_FAILED,
     ExitCode.STORAGE_FULL: DeliveryReason.DEFERRED,
     ExitCode.STORAGE_UNWRITABLE: DeliveryReason.DEFERRED,
-    ExitCode.INTERNAL: DeliveryReason.INTERNAL,
     ExitCode.DELIVERY_REFUSED: DeliveryReason.REFUSED,
     ExitCode.DELIVERY_DEFERRED: DeliveryReason.DEFERRED,
-    ExitCode.FILE_MISSING: DeliveryReason.FILE_MISSING,
 }
 
 # What a second attempt can't mend.  Everything else counts against the Job's backoffLimit:

@@ -7,7 +7,7 @@ termination message of at most 4096 bytes
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 ENV_TASK = "EXPORT_TASK"
@@ -145,10 +145,9 @@ def read_export_end(text: str) -> ExportEnd | None:
     fields = json_object(text)
     if fields is None:
         return None
-    artifact = fields.pop("artifact", None)
-    whole = read_artifact(artifact) if isinstance(artifact, dict) else None
+    artifact = read_artifact(fields.pop("artifact", None))
     try:
-        return ExportEnd(**fields, artifact=whole)
+        return ExportEnd(**fields, artifact=artifact)
     except TypeError:
         return None
 
@@ -172,27 +171,27 @@ def read_progress_line(line: str) -> Progress | None:
 
 def outcome_text(outcome: Outcome) -> str:
     """The termination message, cut so that it stays whole JSON within the kubelet's limit."""
-    message = outcome.message
-    while True:
-        text = json.dumps(
-            {"artifact": outcome.artifact and asdict(outcome.artifact), "message": message}
-        )
-        if len(text) <= TERMINATION_MESSAGE_BYTES or not message:
-            return text
+    text = json.dumps(asdict(outcome))
+    while len(text) > TERMINATION_MESSAGE_BYTES and outcome.message:
         # By parts, because one character can take twelve bytes in JSON.
-        message = message[: len(message) * 9 // 10]
+        shorter = outcome.message[: len(outcome.message) * 9 // 10]
+        outcome = replace(outcome, message=shorter)
+        text = json.dumps(asdict(outcome))
+    return text
 
 
 def read_outcome(text: str) -> Outcome:
     """What a termination message tells; an empty Outcome where it is not one of ours."""
     fields = json_object(text) or {}
-    artifact, message = fields.get("artifact"), fields.get("message")
-    whole = read_artifact(artifact) if isinstance(artifact, dict) else None
-    return Outcome(whole, message if isinstance(message, str) else None)
+    message = fields.get("message")
+    artifact = read_artifact(fields.get("artifact"))
+    return Outcome(artifact, message if isinstance(message, str) else None)
 
 
-def read_artifact(fields: dict[str, Any]) -> Artifact | None:
+def read_artifact(fields: Any) -> Artifact | None:
     """The artifact of these fields, or None where one is missing, unknown or of another type."""
+    if not isinstance(fields, dict):
+        return None
     try:
         artifact = Artifact(**fields)
     except TypeError:

@@ -35,12 +35,14 @@ def configure(
         logging.getLogger(name).setLevel(least)
 
 
-class JsonFormatter(logging.Formatter):
-    """A JSON object a line; a message's `extra={"fields": {…}}` become keys of it."""
-
-    def __init__(self, context: Context = dict) -> None:
+class _Formatter(logging.Formatter):
+    def __init__(self, context: Context) -> None:
         super().__init__()
         self._context = context
+
+
+class JsonFormatter(_Formatter):
+    """A JSON object a line; a message's `extra={"fields": {…}}` become keys of it."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Format `record`."""
@@ -57,12 +59,8 @@ class JsonFormatter(logging.Formatter):
         return _encode(line)
 
 
-class TextFormatter(logging.Formatter):
+class TextFormatter(_Formatter):
     """`time level [context] logger: message key=value …`."""
-
-    def __init__(self, context: Context = dict) -> None:
-        super().__init__()
-        self._context = context
 
     def format(self, record: logging.LogRecord) -> str:
         """Format `record`."""

@@ -7,7 +7,6 @@ either of them elsewhere, nor make one wait for ever.
 import errno
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 _DIRECTORY_MODE = 0o750
@@ -67,15 +66,21 @@ def open_file(mount: Path, path: str, size: int) -> int:
         os.close(directory)
 
 
-def open_file_in(directory: int, name: str, size: int) -> int:
-    """The same for a file in the directory of this descriptor."""
-    return _open_file(directory, name, lambda found: _check(found, size))
+def open_file_in(directory: int, name: str, size: int | None) -> int:
+    """The same for a file in the directory of this descriptor; any regular file if size is None."""
+    file = os.open(name, _FILE, dir_fd=directory)
+    try:
+        _check(os.fstat(file), size)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
 
 
 def read_file(directory: int, name: str, most_bytes: int) -> bytes | None:
     """Returns the first `most_bytes` of a regular file; None if there is none.  Raises OSError."""
     try:
-        file = _open_file(directory, name, _check_regular)
+        file = open_file_in(directory, name, None)
     except NotTheFileError:
         return None
     except OSError as error:
@@ -99,23 +104,11 @@ def look_up(directory: int, name: str) -> os.stat_result | None:
         return None
 
 
-def _open_file(directory: int, name: str, check: Callable[[os.stat_result], None]) -> int:
-    file = os.open(name, _FILE, dir_fd=directory)
-    try:
-        check(os.fstat(file))
-    except BaseException:
-        os.close(file)
-        raise
-    return file
-
-
-def _check_regular(found: os.stat_result) -> None:
+def _check(found: os.stat_result, size: int | None) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise NotTheFileError("it is no regular file")
-
-
-def _check(found: os.stat_result, size: int) -> None:
-    _check_regular(found)
+    if size is None:
+        return
     if found.st_nlink == 0:
         raise FileNotFoundError(errno.ENOENT, "it has just been removed")
     # A second name may be one in another project's directory.

@@ -26,69 +26,43 @@ class JwtSettings(BaseSettings):
         env_prefix=ENV_PREFIX,
         env_ignore_empty=True,
         frozen=True,
+        use_attribute_docstrings=True,
         hide_input_in_errors=True,
         extra="ignore",
     )
 
     jwt_algorithms: Annotated[tuple[Algorithm, ...], NoDecode] = Field(
-        default=("HS256",),
-        min_length=1,
-        description="Signature algorithms that are accepted, separated by commas: HS256, RS256,"
-        " ES256, EdDSA, and the longer HS, RS and ES and the PS ones.",
+        default=("HS256",), min_length=1
     )
-    jwt_secret_file: Path | None = Field(
-        default=None,
-        description="A file that holds the shared secret; wins over BACKUPEXPORT_JWT_SECRET.",
-    )
-    jwt_secret: SecretStr = Field(
-        default=SecretStr(""),
-        validate_default=True,
-        description="The shared secret of the HS algorithms, required with them and only with them;"
-        " at least 32 bytes for HS256.",
-    )
-    jwt_public_key_file: Path | None = Field(
-        default=None,
-        description="A file that holds public keys; wins over BACKUPEXPORT_JWT_PUBLIC_KEY.",
-    )
-    jwt_public_key: str = Field(
-        default="",
-        validate_default=True,
-        description="The public keys of the other algorithms in PEM, one or more: a new key stands"
-        " beside the old one until no token of the old one is left.",
-    )
-    jwt_jwks_url: str | None = Field(
-        default=None,
-        validate_default=True,
-        description="Where the public keys are published as a JWK set, instead of PEM; http or"
-        " https.",
-    )
-    jwt_jwks_refresh_seconds: int = Field(
-        default=60,
-        ge=1,
-        le=86400,
-        description="How often the JWK set is read; a key that has left it is good for that long.",
-    )
-    jwt_jwks_max_age_seconds: int = Field(
-        default=3600,
-        ge=1,
-        le=604800,
-        validate_default=True,
-        description="How long the keys stay good while the JWK set can't be read.",
-    )
-    jwt_issuer: str | None = Field(
-        default=None, description="What the claim iss must be; not checked unless given."
-    )
-    jwt_audience: str | None = Field(
-        default=None, description="What the claim aud must hold; not checked unless given."
-    )
-    jwt_projects_claim: str = Field(
-        default="projects",
-        description="The claim that lists the project ids a token is good for; * stands for all.",
-    )
-    tokens_without_projects: Literal["all", "none"] = Field(
-        default="all",
-        description="What a token without the projects claim may use: all projects, or none.",
-    )
+    """Signature algorithms that are accepted, separated by commas: HS256, RS256, ES256, EdDSA, and
+    the longer HS, RS and ES and the PS ones.
+    """
+    jwt_secret_file: Path | None = None
+    """A file that holds the shared secret; wins over BACKUPEXPORT_JWT_SECRET."""
+    jwt_secret: SecretStr = Field(default=SecretStr(""), validate_default=True)
+    """The shared secret of the HS algorithms, required with them and only with them; at least 32
+    bytes for HS256.
+    """
+    jwt_public_key_file: Path | None = None
+    """A file that holds public keys; wins over BACKUPEXPORT_JWT_PUBLIC_KEY."""
+    jwt_public_key: str = Field(default="", validate_default=True)
+    """The public keys of the other algorithms in PEM, one or more: a new key stands beside the old
+    one until no token of the old one is left.
+    """
+    jwt_jwks_url: str | None = Field(default=None, validate_default=True)
+    """Where the public keys are published as a JWK set, instead of PEM; http or https."""
+    jwt_jwks_refresh_seconds: int = Field(default=60, ge=1, le=86400)
+    """How often the JWK set is read; a key that has left it is good for that long."""
+    jwt_jwks_max_age_seconds: int = Field(default=3600, ge=1, le=604800, validate_default=True)
+    """How long the keys stay good while the JWK set can't be read."""
+    jwt_issuer: str | None = None
+    """What the claim iss must be; not checked unless given."""
+    jwt_audience: str | None = None
+    """What the claim aud must hold; not checked unless given."""
+    jwt_projects_claim: str = "projects"
+    """The claim that lists the project ids a token is good for; * stands for all."""
+    tokens_without_projects: Literal["all", "none"] = "all"
+    """What a token without the projects claim may use: all projects, or none."""
 
     @field_validator("jwt_algorithms", mode="before")
     @classmethod

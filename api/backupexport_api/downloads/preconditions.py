@@ -9,7 +9,10 @@ from typing import Literal
 
 ConditionResult = Literal["send", "not_modified", "failed"]
 
-_ETAG = re.compile(r'[ \t]*(?P<weak>W/)?(?P<tag>"[\x21\x23-\x7e\x80-\xff]*")[ \t]*')
+_ETAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+# A receiver has to bear empty elements (RFC 9110, 5.6.1.2).
+_ELEMENT = rf"[ \t]*(?:{_ETAG}[ \t]*)?"
+_ETAGS = re.compile(f"{_ELEMENT}(?:,{_ELEMENT})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +58,8 @@ def _lists(header: str, etag: str, *, weak: bool) -> bool:
     """Return whether a list of entity tags has `etag`; False for anything but such a list."""
     if header.strip(" \t") == "*":
         return True
-    position, found = 0, False
-    while position < len(header):
-        match = _ETAG.match(header, position)
-        if match:
-            found = found or (match["tag"] == etag and (weak or not match["weak"]))
-            position = match.end()
-        elif header[position] in " \t":
-            position += 1
-            continue
-        if position < len(header):
-            if header[position] != ",":
-                return False
-            position += 1
-    return found
+    listed = re.findall(_ETAG, header) if _ETAGS.fullmatch(header) else []
+    return etag in listed or (weak and f"W/{etag}" in listed)
 
 
 def _date(text: str | None) -> datetime | None:

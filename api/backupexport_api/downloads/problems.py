@@ -8,29 +8,28 @@ from backupexport_api.http.problems import (
     ProblemError,
     invalid_request,
 )
-from backupexport_api.jobs.finished_file import Unfetchable
 
 _RETRY = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 
-_UNFETCHABLE: dict[Unfetchable, tuple[int, str, str]] = {
-    "not_finished": (
-        409,
-        "job_not_completed",
-        "The job has not ended yet. Its file can be fetched once its status is completed.",
-    ),
-    "no_file": (
-        409,
-        "job_not_completed",
-        "The job has ended without a file to fetch. Its error, if it has one, says why. Request a"
-        " new export.",
-    ),
-    "expired": (
-        410,
-        "artifact_gone",
-        "The file's retention is over: it is removed, or about to be. Request a new export.",
-    ),
-}
-
+job_not_ended = partial(
+    ProblemError,
+    409,
+    "job_not_completed",
+    "The job has not ended yet. Its file can be fetched once its status is completed.",
+)
+job_without_file = partial(
+    ProblemError,
+    409,
+    "job_not_completed",
+    "The job has ended without a file to fetch. Its error, if it has one, says why. Request a"
+    " new export.",
+)
+retention_over = partial(
+    ProblemError,
+    410,
+    "artifact_gone",
+    "The file's retention is over: it is removed, or about to be. Request a new export.",
+)
 downloads_disabled = partial(
     ProblemError,
     501,
@@ -81,11 +80,6 @@ volume_unavailable = partial(
     "The volume with the exports does not answer. Try again in a moment.",
     headers=_RETRY,
 )
-
-
-def unfetchable(why: Unfetchable) -> ProblemError:
-    """Return the 409 or 410 for a job that has no file to fetch."""
-    return ProblemError(*_UNFETCHABLE[why])
 
 
 def link_too_long(most_seconds: int) -> ProblemError:

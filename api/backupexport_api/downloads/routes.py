@@ -80,8 +80,6 @@ DOWNLOAD: dict[str, Any] = {
 
 router = APIRouter(prefix="/api/jobs", tags=["downloads"])
 
-_HEADERS = security_headers.for_download()
-
 
 async def download(job_id: JobId, request: Request, caller: FetchingCaller) -> Response:
     """Fetch a completed job's file, as it lies on the volume.
@@ -106,7 +104,7 @@ async def download(job_id: JobId, request: Request, caller: FetchingCaller) -> R
 
 async def _call_download(request: Request) -> Response:
     # An error is an answer to a link, too.
-    add_response_headers(request, _HEADERS)
+    add_response_headers(request, security_headers.FOR_DOWNLOAD)
     caller = await fetching_caller(request)
     return await download(request.path_params["job_id"], request, caller)
 

@@ -22,7 +22,7 @@ from backupexport_api.downloads.volume import (
 )
 from backupexport_api.http import request_context
 from backupexport_api.jobs.cached_job import CachedJob
-from backupexport_api.jobs.finished_file import FinishedFile, why_unfetchable
+from backupexport_api.jobs.finished_file import FinishedFile
 from backupexport_api.jobs.store import JobStore, StoreUnavailableError
 from backupexport_api.limits.rate_limit import RateLimits
 from backupexport_api.limits.slots import DownloadSlots, SlotOwner
@@ -102,9 +102,12 @@ class Downloads:
             export = await self._read_anew(job)
             if export is not None and export.metadata.uid == job.uid:
                 phase, file = export.phase, FinishedFile.of(export)
-        why = why_unfetchable(phase, file, timestamps.now())
-        if file is None or why is not None:
-            raise problems.unfetchable(why or "no_file")
+        if not phase.is_finished:
+            raise problems.job_not_ended()
+        if file is None:
+            raise problems.job_without_file()
+        if file.is_expired(timestamps.now()):
+            raise problems.retention_over()
         return file
 
     async def _read_anew(self, job: CachedJob) -> BackupExport | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from asyncio import Transport
 from collections.abc import AsyncIterator, Callable
 
 from starlette.responses import Response
@@ -9,7 +10,13 @@ from starlette.types import Message, Receive, Scope, Send
 
 from backupexport_api.downloads.answer import DownloadAnswer
 from backupexport_api.downloads.volume import ExportFile, VolumeUnavailableError
-from backupexport_api.http.transport import ClientTransport, cut, transport_of, untaken_bytes
+from backupexport_api.http.transport import (
+    body_message,
+    cut,
+    start_message,
+    transport_of,
+    untaken_bytes,
+)
 from backupexport_api.telemetry.metrics import DownloadOutcome
 
 # Measured: less costs throughput, more costs memory and gains none (`make bench-download`).
@@ -58,22 +65,17 @@ class DownloadResponse(Response):
             if outcome != "complete" and transport is not None:
                 await cut(transport)
 
-    async def _send(self, send: Send, transport: ClientTransport | None) -> DownloadOutcome:
+    async def _send(self, send: Send, transport: Transport | None) -> DownloadOutcome:
         if transport is not None:
             # Each send then waits until the operating system has taken all of it: no more than one
             # chunk is in memory, and a download counts as complete only once all has left.
             transport.set_write_buffer_limits(0)
-        start = {
-            "type": "http.response.start",
-            "status": self.status_code,
-            "headers": self.raw_headers,
-        }
         # This may wait, too: until the client has taken the answer before on its connection.
-        if not await self._is_taken(start, send, transport):
+        if not await self._is_taken(start_message(self), send, transport):
             return "stalled"
         try:
             async for chunk in self._chunks():
-                if not await self._is_taken(_body(chunk, more=True), send, transport):
+                if not await self._is_taken(body_message(chunk, more=True), send, transport):
                     return "stalled"
                 if transport is not None and transport.is_closing():
                     return "vanished"
@@ -82,11 +84,11 @@ class DownloadResponse(Response):
             _log.warning("a download ends early: the volume failed: %s", error)
             return "failed"
         # An empty chunk, to wait for the last one.
-        if not await self._is_taken(_body(b"", more=True), send, transport):
+        if not await self._is_taken(body_message(b"", more=True), send, transport):
             return "stalled"
         if transport is not None and transport.is_closing():
             return "vanished"
-        await send(_body(b"", more=False))
+        await send(body_message(b"", more=False))
         return "complete"
 
     async def _chunks(self) -> AsyncIterator[bytes | bytearray]:
@@ -102,9 +104,7 @@ class DownloadResponse(Response):
                 position += len(chunk)
                 yield chunk
 
-    async def _is_taken(
-        self, message: Message, send: Send, transport: ClientTransport | None
-    ) -> bool:
+    async def _is_taken(self, message: Message, send: Send, transport: Transport | None) -> bool:
         """Send a message; return False where the client takes too little of what was sent."""
         if transport is None or not transport.get_write_buffer_size():
             # Nothing is buffered, so this doesn't wait for the client.
@@ -123,7 +123,3 @@ class DownloadResponse(Response):
         finally:
             task.cancel()
         return True
-
-
-def _body(chunk: bytes | bytearray, *, more: bool) -> Message:
-    return {"type": "http.response.body", "body": chunk, "more_body": more}

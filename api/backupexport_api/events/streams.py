@@ -13,7 +13,13 @@ from backupexport_api.events.job_events import JobEvents
 from backupexport_api.events.settings import EventSettings
 from backupexport_api.http import request_context
 from backupexport_api.http.problems import RETRY_AFTER_SECONDS, ProblemError, unavailable
-from backupexport_api.http.transport import cut, hold_little, transport_of
+from backupexport_api.http.transport import (
+    body_message,
+    cut,
+    hold_little,
+    start_message,
+    transport_of,
+)
 from backupexport_api.limits.slots import CallerSlots
 
 MEDIA_TYPE = "text/event-stream"
@@ -128,17 +134,12 @@ class EventStream(Response):
                 leaving.cancel()
 
     async def _send_all(self, send: Send) -> None:
-        start = {
-            "type": "http.response.start",
-            "status": self.status_code,
-            "headers": self.raw_headers,
-        }
         # This may wait, too: until the client has taken the answer before on its connection.
-        await self._send(send, start)
+        await self._send(send, start_message(self))
         async with aclosing(self._events.frames()) as frames:
             async for frame in frames:
-                await self._send(send, _body(frame, more=True))
-        await self._send(send, _body(b"", more=False))
+                await self._send(send, body_message(frame, more=True))
+        await self._send(send, body_message(b"", more=False))
 
     async def _send(self, send: Send, message: Message) -> None:
         try:
@@ -152,10 +153,6 @@ class EventStream(Response):
         self._patience_seconds = _LAST_PATIENCE_SECONDS
         if self._sending is not None and not self._sending.expired():
             self._sending.reschedule(asyncio.get_running_loop().time() + _LAST_PATIENCE_SECONDS)
-
-
-def _body(frame: bytes, *, more: bool) -> Message:
-    return {"type": "http.response.body", "body": frame, "more_body": more}
 
 
 async def _call_when_gone(receive: Receive, gone: Callable[[], None]) -> None:

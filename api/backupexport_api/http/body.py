@@ -1,5 +1,7 @@
 """Reads a request's body as JSON, and never more of it than 16 KiB."""
 
+import re
+from functools import partial
 from typing import TypeVar
 
 from fastapi import Request
@@ -27,7 +29,14 @@ async def read_json(request: Request, model: type[Body], *, default: Body | None
         if not body:
             return default
         _require_json(request)
-    return _parsed(body, model)
+    try:
+        return model.model_validate(strict_json(body))
+    except MalformedJsonError as error:
+        raise problems.malformed_body(str(error)) from None
+    except ValidationError as error:
+        raise problems.invalid_request(
+            field_errors(error.errors(include_url=False, include_input=False))
+        ) from None
 
 
 async def limited_body(request: Request) -> bytes:
@@ -47,36 +56,19 @@ async def limited_body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _too_large() -> ProblemError:
-    return ProblemError(
-        413,
-        "body_too_large",
-        f"The body must not be larger than {MAX_BODY_BYTES} bytes.",
-        # What is left of the body is never read, so the connection is of no more use.
-        headers={"Connection": "close"},
-    )
+_too_large = partial(
+    ProblemError,
+    413,
+    "body_too_large",
+    f"The body must not be larger than {MAX_BODY_BYTES} bytes.",
+    # What is left of the body is never read, so the connection is of no more use.
+    headers={"Connection": "close"},
+)
 
 
 def _require_json(request: Request) -> None:
-    if not _is_json(request.headers.get("Content-Type", "")):
+    media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if not re.fullmatch(r"application/(.*\+)?json", media_type):
         raise ProblemError(
             415, "not_json", "Send the body as JSON: Content-Type: application/json."
         )
-
-
-def _parsed(body: bytes, model: type[Body]) -> Body:
-    try:
-        return model.model_validate(strict_json(body))
-    except MalformedJsonError as error:
-        raise problems.malformed_body(str(error)) from None
-    except ValidationError as error:
-        raise problems.invalid_request(
-            field_errors(error.errors(include_url=False, include_input=False))
-        ) from None
-
-
-def _is_json(content_type: str) -> bool:
-    media_type = content_type.partition(";")[0].strip().lower()
-    return media_type == "application/json" or (
-        media_type.startswith("application/") and media_type.endswith("+json")
-    )

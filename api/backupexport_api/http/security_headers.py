@@ -22,26 +22,16 @@ _COMMON = {
 }
 
 
-def for_page() -> dict[str, str]:
-    """Return our page's: nothing from elsewhere, nothing inline, no text that becomes code."""
-    return _with_policy(_POLICY | _TRUSTED_TYPES)
-
-
-def for_swagger_ui() -> dict[str, str]:
-    """Return Swagger UI's, which sets markup and shows pictures out of its style sheet."""
-    return _with_policy(_POLICY | {"img-src": "'self' data:"})
-
-
-def for_asset() -> dict[str, str]:
-    """Return those of the pages' files; the policy counts where one is opened by itself."""
-    return _with_policy({"default-src": "'none'", "frame-ancestors": "'none'"})
-
-
-def for_download() -> dict[str, str]:
-    """Return a download's: saved, never shown, and its link sent to no other site."""
-    return _with_policy({"default-src": "'none'", "sandbox": "", "frame-ancestors": "'none'"})
-
-
 def _with_policy(policy: dict[str, str]) -> dict[str, str]:
     joined = "; ".join(f"{name} {value}".strip() for name, value in policy.items())
     return {"Content-Security-Policy": joined, **_COMMON}
+
+
+# Nothing from elsewhere, nothing inline, no text that becomes code.
+FOR_PAGE = _with_policy(_POLICY | _TRUSTED_TYPES)
+# It sets markup, and shows pictures out of its style sheet.
+FOR_SWAGGER_UI = _with_policy(_POLICY | {"img-src": "'self' data:"})
+# The pages' files: the policy counts where one is opened by itself.
+FOR_ASSET = _with_policy({"default-src": "'none'", "frame-ancestors": "'none'"})
+# Saved, never shown, and its link sent to no other site.
+FOR_DOWNLOAD = _with_policy({"default-src": "'none'", "sandbox": "", "frame-ancestors": "'none'"})

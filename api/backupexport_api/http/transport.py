@@ -10,9 +10,9 @@ import socket
 import sys
 import termios
 from contextlib import suppress
-from typing import Any, Protocol
 
-from starlette.types import Scope
+from starlette.responses import Response
+from starlette.types import Message, Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _TRANSPORT = "transport"
@@ -20,32 +20,24 @@ _TRANSPORT = "transport"
 _SEND_BUFFER_BYTES = 8192
 
 
-class ClientTransport(Protocol):
-    """The part of asyncio.Transport that is used."""
-
-    def is_closing(self) -> bool:
-        """Return whether the client or this server has closed the connection."""
-
-    def get_write_buffer_size(self) -> int:
-        """Return how many bytes the operating system has not yet taken."""
-
-    def set_write_buffer_limits(self, high: int) -> None:
-        """Make sending wait while there are more than `high` such bytes."""
-
-    def get_extra_info(self, name: str) -> Any:
-        """Return the socket where `name` is `socket`."""
-
-    def abort(self) -> None:
-        """Close the connection now and drop what waits to be sent."""
+def start_message(response: Response) -> Message:
+    """Return ASGI's first message of an answer that sends its body itself."""
+    headers = response.raw_headers
+    return {"type": "http.response.start", "status": response.status_code, "headers": headers}
 
 
-def transport_of(scope: Scope) -> ClientTransport | None:
+def body_message(piece: bytes | bytearray, *, more: bool) -> Message:
+    """Return ASGI's message with a piece of a body; `more` unless it is the last."""
+    return {"type": "http.response.body", "body": piece, "more_body": more}
+
+
+def transport_of(scope: Scope) -> asyncio.Transport | None:
     """Return the transport; None on a server other than HttpProtocol's, as in tests."""
-    found: ClientTransport | None = scope.get("state", {}).get(_TRANSPORT)
+    found: asyncio.Transport | None = scope.get("state", {}).get(_TRANSPORT)
     return found
 
 
-def untaken_bytes(transport: ClientTransport) -> int:
+def untaken_bytes(transport: asyncio.Transport) -> int:
     """Return how many bytes of what was sent the client has not yet acknowledged."""
     try:
         # What the operating system still holds for the client.
@@ -56,7 +48,7 @@ def untaken_bytes(transport: ClientTransport) -> int:
     return transport.get_write_buffer_size() + int.from_bytes(held, sys.byteorder)
 
 
-def hold_little(transport: ClientTransport) -> None:
+def hold_little(transport: asyncio.Transport) -> None:
     """Make sending wait for the client, rather than buffer what it doesn't read."""
     transport.set_write_buffer_limits(high=0)
     opened: socket.socket = transport.get_extra_info("socket")
@@ -65,7 +57,7 @@ def hold_little(transport: ClientTransport) -> None:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
 
 
-async def cut(transport: ClientTransport) -> None:
+async def cut(transport: asyncio.Transport) -> None:
     """Close the connection at once; what waits to be sent is dropped."""
     # Closing would first wait for the client to take what is left.
     transport.abort()

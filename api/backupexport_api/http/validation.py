@@ -15,8 +15,8 @@ from backupexport_api.http.problems import FieldError
 _MOST_ERRORS = 20
 _FIELD_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
-# pydantic's error type -> our code and message; types that are not here come from the rules
-# and bring their own.
+# pydantic's error type -> our code and message, which may need one fact of ours from pydantic's
+# context; types that are not here come from the rules and bring their own.
 _MESSAGES = {
     "missing": ("required", "is required"),
     "extra_forbidden": ("unknown_field", "is not a known field"),
@@ -29,9 +29,6 @@ _MESSAGES = {
     "string_too_short": ("not_allowed", "must not be empty"),
     "model_type": ("malformed_body", "must be a JSON object"),
     "string_unicode": ("not_unicode", "must be Unicode text"),
-}
-# The same for types whose message needs one fact of ours from pydantic's context.
-_TEMPLATES = {
     "literal_error": ("not_allowed", "must be {expected}"),
     "greater_than_equal": ("too_small", "must be at least {ge}"),
     "less_than_equal": ("too_large", "must be at most {le}"),
@@ -72,7 +69,14 @@ def field_errors(items: Sequence[Mapping[str, Any]]) -> list[FieldError]:
 
     An item's `loc` starts with the field; an empty one means the whole body.
     """
-    return [_field_error(item) for item in items[:_MOST_ERRORS]]
+    found = []
+    for item in items[:_MOST_ERRORS]:
+        kind = item["type"]
+        code, message = _MESSAGES.get(kind, (kind, item["msg"]))
+        if kind in _MESSAGES:
+            message = message.format_map(item.get("ctx", {}))
+        found.append(FieldError(field=_field_name(item["loc"]), message=message, code=code))
+    return found
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -84,16 +88,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise MalformedJsonError(f"must not hold {name.removeprefix('-')}")
-
-
-def _field_error(item: Mapping[str, Any]) -> FieldError:
-    kind = item["type"]
-    if kind in _TEMPLATES:
-        code, template = _TEMPLATES[kind]
-        message = template.format_map(item["ctx"])
-    else:
-        code, message = _MESSAGES.get(kind, (kind, item["msg"]))
-    return FieldError(field=_field_name(item["loc"]), message=message, code=code)
 
 
 def _field_name(location: Iterable[int | str]) -> str:

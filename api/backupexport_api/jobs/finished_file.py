@@ -6,7 +6,7 @@ Whoever may write BackupExports may write any status; what makes no sense counts
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Self
+from typing import Self
 
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExport
@@ -20,8 +20,6 @@ _MEDIA_TYPES = {
     ".sql": "application/sql",
 }
 MEDIA_TYPES = tuple(_MEDIA_TYPES.values())
-
-Unfetchable = Literal["not_finished", "no_file", "expired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +65,6 @@ class FinishedFile:
     def is_expired(self, now: datetime) -> bool:
         """Return whether its retention is over, so that it is removed or about to be."""
         return self.expires_s is not None and self.expires_s <= now.timestamp()
-
-
-def why_unfetchable(phase: Phase, file: FinishedFile | None, now: datetime) -> Unfetchable | None:
-    """Return why there is nothing to fetch, or None where there should be a file."""
-    if not phase.is_finished:
-        return "not_finished"
-    if file is None:
-        return "no_file"
-    return "expired" if file.is_expired(now) else None
 
 
 def _seconds(time: str) -> int:

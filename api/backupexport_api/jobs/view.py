@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from backupexport_contract import names, timestamps
-from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.backup_export import ArtifactFields, BackupExport, ProgressFields
 from backupexport_contract.deliveries import Deliveries, conditions_by_kind
 from backupexport_contract.kubernetes_model import Condition
 from backupexport_contract.reasons import REST_STATUS
@@ -31,32 +31,12 @@ class AcceptedView(_View):
     """When the request was accepted; UTC."""
 
 
-class ProgressView(_View):
+class ProgressView(ProgressFields):
     """How far the dump has come."""
 
-    percent: int
-    """0 to 100; 100 only when the export is complete."""
-    dumped_bytes: int
-    """Bytes dumped so far, before compression."""
-    estimated_bytes: int
-    """What the dump is expected to come to, guessed from the size of the tables."""
 
-
-class ArtifactView(_View):
+class ArtifactView(ArtifactFields):
     """The finished file."""
-
-    path: str
-    """Where the file lies, relative to the root of the volume."""
-    size_bytes: int
-    """The file's size."""
-    uncompressed_bytes: int
-    """The dump's size before compression."""
-    sha256: str
-    """SHA-256 of the file, in hexadecimal."""
-    server_version: str
-    """The version of the PostgreSQL server that was dumped."""
-    dump_version: str
-    """The version of the pg_dump that was used."""
 
 
 class ErrorView(_View):

@@ -30,6 +30,12 @@ CALL_ERRORS = (
     urllib3.exceptions.HTTPError,
     OSError,
 )
+_NEVER_SENT = (
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+    aiohttp.ClientConnectorError,
+    *CONFIGURATION_ERRORS,
+)
 
 
 def translated(error: Exception, when_late: str = UNREACHABLE) -> Exception:
@@ -39,14 +45,14 @@ def translated(error: Exception, when_late: str = UNREACHABLE) -> Exception:
     """
     if not isinstance(error, API_ERRORS):
         return StoreUnavailableError(
-            UNREACHABLE if _was_never_sent(error) else when_late, summary(error)
+            UNREACHABLE if isinstance(_cause_of(error), _NEVER_SENT) else when_late, summary(error)
         )
     status = _status_of(error)
     if error.status == 403 and "exceeded quota" in str(status.get("message")):
         return StoreUnavailableError(_QUOTA_DETAIL, summary(error))
     if error.status in (400, 422) and "denied" not in str(status.get("message")):
         # Not the message, which may hold the rejected value.
-        causes = (status.get("details") or {}).get("causes") or []
+        causes = _details_of(error).get("causes") or []
         fields = ", ".join(f"{cause.get('field')}: {cause.get('reason')}" for cause in causes)
         return StoreRefusedError(f"Kubernetes API: {error.status} {fields or error.reason}")
     detail = {0: UNREACHABLE, 504: when_late}.get(error.status, _REFUSED)
@@ -64,13 +70,12 @@ def summary(error: object) -> str:
 
 def is_missing(error: ApiError, name: str) -> bool:
     """Return whether it is this object that is missing: without the CRD every path answers 404."""
-    details = _status_of(error).get("details") or {}
-    return error.status == 404 and bool(details.get("name") == name)
+    return error.status == 404 and bool(_details_of(error).get("name") == name)
 
 
 def is_another(error: ApiError) -> bool:
     """Return whether the object of this name has another uid than the patch."""
-    causes = (_status_of(error).get("details") or {}).get("causes") or []
+    causes = _details_of(error).get("causes") or []
     return error.status == 422 and any(cause.get("field") == "metadata.uid" for cause in causes)
 
 
@@ -79,22 +84,14 @@ def is_taken(error: ApiError) -> bool:
     return bool(_status_of(error).get("reason") == "AlreadyExists")
 
 
-def _was_never_sent(error: Exception) -> bool:
-    return isinstance(
-        _cause_of(error),
-        (
-            urllib3.exceptions.NewConnectionError,
-            urllib3.exceptions.ConnectTimeoutError,
-            aiohttp.ClientConnectorError,
-            *CONFIGURATION_ERRORS,
-        ),
-    )
-
-
 def _cause_of(error: object) -> object:
     """Return the error that urllib3 gave up at, without the URL and the retries around it."""
     wrapped = isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason
     return wrapped or error
+
+
+def _details_of(error: ApiError) -> dict[str, Any]:
+    return _status_of(error).get("details") or {}
 
 
 def _status_of(error: ApiError) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
+from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
 
 from backupexport_contract.kubernetes_model import ObjectMeta
@@ -41,18 +41,6 @@ class Unreadable(CachedResource):
     """An object that our models can't read, such as a newer version's during an upgrade."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Listing:
-    """A list's answer as SharedInformer wants it."""
-
-    items: list[Any]
-    metadata: ObjectMeta
-
-
-def _nothing(_: Any) -> None:
-    pass
-
-
 class InformerSource(Generic[T]):
     """The cache of one kind of resource, filled by a watch; reading never waits."""
 
@@ -61,22 +49,23 @@ class InformerSource(Generic[T]):
         list_objects: ListObjects,
         plural: str,
         parse: Callable[[dict[str, Any]], T],
-        on_change: Callable[[T], None] = _nothing,
-        on_gone: Callable[[str], None] = _nothing,
+        on_change: Callable[[T], None] = lambda _: None,
+        on_gone: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`parse` takes an object of this plural; it raises ValueError where it can't read it.
 
         `on_change` is called with every new version, `on_gone` with the name of each object that
         was deleted or can't be read any more; both in one thread.
         """
+        self.is_synced = False
+        """Whether the cache was ever filled."""
         self._list_objects = partial(list_objects, plural=plural)
         self._plural = plural
         self._parse = parse
         self._stopping = threading.Event()
         self._pause = _SHORTEST_PAUSE_SECONDS
         self._last_call = float("-inf")
-        self._last_contact: float | None = None
-        self._synced = False
+        self._last_contact = float("-inf")
         self._on_change = on_change
         self._on_gone = on_gone
         self._informer = SharedInformer(self._list_function(), key_func=attrgetter("name"))
@@ -87,15 +76,8 @@ class InformerSource(Generic[T]):
         self._informer.add_event_handler(ERROR, self._failed)
 
     @property
-    def is_synced(self) -> bool:
-        """Whether the cache was ever filled."""
-        return self._synced
-
-    @property
     def age_seconds(self) -> float:
         """Seconds since the API server was heard last; infinite before the first time."""
-        if self._last_contact is None:
-            return float("inf")
         return time.monotonic() - self._last_contact
 
     def all(self) -> list[T]:
@@ -141,7 +123,7 @@ class InformerSource(Generic[T]):
             raise OSError("stopping")
         self._last_call = time.monotonic()
 
-    def _list(self) -> _Listing:
+    def _list(self) -> SimpleNamespace:
         items: list[Any] = []
         options: dict[str, Any] = {}
         while True:
@@ -152,14 +134,14 @@ class InformerSource(Generic[T]):
                 break
             options = {"_continue": metadata["continue"]}
         self._in_contact()
-        version = ObjectMeta(name="", resource_version=metadata["resourceVersion"])
         # Only after its last list does a watch need no pause.
         self._last_call = float("-inf")
-        return _Listing(items, version)
+        version = ObjectMeta(name="", resource_version=metadata["resourceVersion"])
+        return SimpleNamespace(items=items, metadata=version)
 
     def _watch(self, options: dict[str, Any]) -> Any:
         # The informer asks for a watch only once the list is in the cache.
-        self._synced = True
+        self.is_synced = True
         response = self._list_objects(
             allow_watch_bookmarks=True, _request_timeout=_WATCH_TIMEOUT, **options
         )

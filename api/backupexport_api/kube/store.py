@@ -93,7 +93,7 @@ class KubernetesJobStore:
         # A job that the caller may not see costs the same read as one that doesn't exist: else the
         # time that a 404 takes would tell them apart.
         name = job_id if cached is None else str(uuid.uuid4())
-        found = await self._get(name, _LOOK_UP_SECONDS)
+        found = await self._get(name)
         if found is not None and access.allows(found["spec"]["projectId"]):
             return _readable(found)
         # For a job that the caller may not see, too.
@@ -126,12 +126,8 @@ class KubernetesJobStore:
 
     async def create_job(self, manifest: dict[str, Any]) -> StoredExport:
         """Store a BackupExport; where there is one of its name, read that one."""
-        made = await self._call(
-            "create",
-            _CALL_SECONDS,
-            self._objects.create(names.EXPORT_PLURAL, manifest),
-            when_late=_UNKNOWN_OUTCOME,
-        )
+        asked = self._objects.create(names.EXPORT_PLURAL, manifest)
+        made = await self._call("create", _CALL_SECONDS, asked, when_late=_UNKNOWN_OUTCOME)
         if made is not None:
             return StoredExport(BackupExport.model_validate(made), is_new=True)
         present = await self.find_export(manifest["metadata"]["name"])
@@ -141,28 +137,28 @@ class KubernetesJobStore:
 
     async def find_export(self, name: str) -> BackupExport | None:
         """Read a BackupExport from the Kubernetes API."""
-        found = await self._get(name, _LOOK_UP_SECONDS)
+        found = await self._get(name)
         return None if found is None else BackupExport.model_validate(found)
 
     async def cancel_job(self, job: CachedJob) -> CachedJob | None:
         """Set `spec.cancel`; the operator does the rest."""
         # With the uid, so that another project's export that has taken the name is left alone.
         patch = {"metadata": {"uid": job.uid}, "spec": {"cancel": True}}
-        patched = await self._call(
-            "patch",
-            _CALL_SECONDS,
-            self._objects.patch(names.EXPORT_PLURAL, job.name, patch),
-            when_late=_UNKNOWN_CANCEL,
-        )
+        asked = self._objects.patch(names.EXPORT_PLURAL, job.name, patch)
+        patched = await self._call("patch", _CALL_SECONDS, asked, when_late=_UNKNOWN_CANCEL)
         return None if patched is None else _readable(patched)
 
     async def unready(self, *, with_kubernetes: bool) -> list[str]:
         """Return what is not synced or doesn't answer."""
-        missing = [
-            f"the cache of {cache.resource} {state}"
-            for cache in self.cache_states()
-            if (state := _state_of(cache, may_be_old=not with_kubernetes))
-        ]
+        missing = []
+        for cache in self.cache_states():
+            if not cache.is_synced:
+                missing.append(f"the cache of {cache.resource} is not synced")
+            # An old cache is better than none: without the Kubernetes API reading goes on from it.
+            elif with_kubernetes and cache.age_seconds > _STALE_SECONDS:
+                missing.append(
+                    f"the cache of {cache.resource} has heard nothing for {cache.age_seconds:.0f} s"
+                )
         if with_kubernetes:
             try:
                 asked = self._objects.are_there(names.TARGET_PLURAL)
@@ -173,10 +169,8 @@ class KubernetesJobStore:
 
     def cache_states(self) -> list[CacheState]:
         """Return the state of both caches."""
-        return [
-            CacheState(names.EXPORT_PLURAL, self._exports.is_synced, self._exports.age_seconds),
-            CacheState(names.TARGET_PLURAL, self._targets.is_synced, self._targets.age_seconds),
-        ]
+        sources = {names.EXPORT_PLURAL: self._exports, names.TARGET_PLURAL: self._targets}
+        return [CacheState(name, one.is_synced, one.age_seconds) for name, one in sources.items()]
 
     def count_by_phase(self) -> dict[Phase, int]:
         """Count what the cache holds."""
@@ -186,9 +180,9 @@ class KubernetesJobStore:
         if not self._exports.is_synced:
             raise StoreUnavailableError(_NOT_SYNCED, "the cache is not synced")
 
-    async def _get(self, name: str, seconds: float) -> dict[str, Any] | None:
+    async def _get(self, name: str) -> dict[str, Any] | None:
         asked = self._objects.get(names.EXPORT_PLURAL, name)
-        return await self._call("get", seconds, asked)
+        return await self._call("get", _LOOK_UP_SECONDS, asked)
 
     async def _call(
         self, verb: str, seconds: float, asked: Awaitable[T], *, when_late: str = UNREACHABLE
@@ -216,12 +210,3 @@ def _readable(data: dict[str, Any]) -> CachedJob:
     except ValueError:
         name = data["metadata"]["name"]
         raise StoreRefusedError(f"BackupExport {name} is not understood by this version") from None
-
-
-def _state_of(cache: CacheState, *, may_be_old: bool) -> str | None:
-    if not cache.is_synced:
-        return "is not synced"
-    # An old cache is better than none: without the Kubernetes API reading goes on from it.
-    if not may_be_old and cache.age_seconds > _STALE_SECONDS:
-        return f"has heard nothing for {cache.age_seconds:.0f} s"
-    return None

@@ -15,13 +15,13 @@ _METHODS = ["GET", "HEAD"]
 async def show_page(request: Request) -> Response:
     """The web page, which uses nothing but the public API."""
     page = assets.page("index", request.app.state.projects_claim)
-    return _respond(request, page, security_headers.for_page())
+    return _respond(request, page, security_headers.FOR_PAGE)
 
 
 @router.api_route("/docs", methods=_METHODS)
 async def show_docs(request: Request) -> Response:
     """Swagger UI from our own files: FastAPI's own page asks another host for it."""
-    return _respond(request, assets.page("docs"), security_headers.for_swagger_ui())
+    return _respond(request, assets.page("docs"), security_headers.FOR_SWAGGER_UI)
 
 
 @router.api_route("/assets/{path:path}", methods=_METHODS)
@@ -30,7 +30,7 @@ async def show_asset(request: Request, path: str) -> Response:
     asset = assets.asset(path)
     if asset is None:
         raise HTTPException(404)
-    return _respond(request, asset, security_headers.for_asset())
+    return _respond(request, asset, security_headers.FOR_ASSET)
 
 
 def _respond(request: Request, asset: Asset, headers: dict[str, str]) -> Response:

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import subprocess
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -44,49 +45,22 @@ def dump_command(program: Path, dump_format: str) -> list[str]:
     ]
 
 
-class Complaints:
-    """What pg_dump writes to stderr: its first and its last lines."""
-
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
-        self._first: list[str] = []
-        self._last: list[str] = []
-
-    def read(self, stream: IO[bytes]) -> None:
-        """Reads to the end; passes each line to `tell` at once, until there are too many."""
-        # A limit, because a "line" may hold a whole query or never end.
-        while line := stream.readline(_LONGEST_LINE):
-            self._keep(line.decode(errors="replace").rstrip("\r\n"))
-
-    def _keep(self, line: str) -> None:
-        if len(self._first) < _KEPT_LINES:
-            self._first.append(line)
-            self._tell(line)
-        else:
-            self._last = [*self._last[1 - _KEPT_LINES :], line]
-
-    @property
-    def lines(self) -> list[str]:
-        """The kept lines, in their order."""
-        return self._first + self._last
-
-    def tell_last(self) -> None:
-        """Passes the last lines to `tell`."""
-        for line in self._last:
-            self._tell(line)
-
-
 class PgDump:
-    """A running pg_dump; use it within `running_pg_dump`."""
+    """A running pg_dump; use it within `running_pg_dump`.
 
-    def __init__(self, process: subprocess.Popen[bytes], complaints: Complaints) -> None:
+    Of stderr the first lines are passed to `tell` at once, and the last ones at the end.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], tell: Callable[[str], None]) -> None:
         self.process = process
-        self._complaints = complaints
+        self._tell = tell
+        self._first_lines: list[str] = []
+        self._last_lines: deque[str] = deque(maxlen=_KEPT_LINES)
         if process.stdout is None or process.stderr is None:
             raise AssertionError("both are pipes")
         self.stdout = process.stdout.fileno()
         self._reader = threading.Thread(
-            target=complaints.read, args=(process.stderr,), name="stderr", daemon=True
+            target=self._read, args=(process.stderr,), name="stderr", daemon=True
         )
         self._reader.start()
 
@@ -94,8 +68,19 @@ class PgDump:
         """Waits for the end; returns the exit status (negative: a signal) and stderr's lines."""
         status = self.process.wait()
         self._reader.join()
-        self._complaints.tell_last()
-        return status, self._complaints.lines
+        for line in self._last_lines:
+            self._tell(line)
+        return status, [*self._first_lines, *self._last_lines]
+
+    def _read(self, stream: IO[bytes]) -> None:
+        # A limit, because a "line" may hold a whole query or never end.
+        while read := stream.readline(_LONGEST_LINE):
+            line = read.decode(errors="replace").rstrip("\r\n")
+            if len(self._first_lines) < _KEPT_LINES:
+                self._first_lines.append(line)
+                self._tell(line)
+            else:
+                self._last_lines.append(line)
 
 
 @contextlib.contextmanager
@@ -111,7 +96,7 @@ def running_pg_dump(
         stderr=subprocess.PIPE,
     ) as process:
         try:
-            dump = PgDump(process, Complaints(tell))
+            dump = PgDump(process, tell)
             with contextlib.suppress(OSError):
                 fcntl.fcntl(dump.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             yield dump

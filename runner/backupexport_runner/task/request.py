@@ -40,78 +40,71 @@ def read_task(environment: Mapping[str, str], delivery_kinds: frozenset[str]) ->
     task = environment.get(protocol.ENV_TASK, protocol.TASK_EXPORT)
     known = (*_TASKS, *map(protocol.delivery_task, sorted(delivery_kinds)))
     if task not in known:
-        raise _bad(environment, protocol.ENV_TASK, f"must be one of {', '.join(known)}")
+        raise _Values(environment).bad(protocol.ENV_TASK, f"must be one of {', '.join(known)}")
     return task
 
 
 def read_request(environment: Mapping[str, str]) -> Request:
     """Returns the checked request.  Raises Failure(BAD_REQUEST) that names the wrong variable."""
-    job_id = _value(environment, protocol.ENV_JOB_ID)
+    values = _Values(environment)
+    job_id = values.given(protocol.ENV_JOB_ID)
     if not names.is_uuid(job_id):
-        raise _bad(environment, protocol.ENV_JOB_ID, "must be a UUID")
+        raise values.bad(protocol.ENV_JOB_ID, "must be a UUID")
+    has_path = environment.get(protocol.ENV_STORAGE_PATH)
     request = Request(
         job_id=job_id,
-        project_id=_ruled(environment, protocol.ENV_PROJECT_ID, rules.PROJECT_ID),
-        format=_chosen(environment, protocol.ENV_FORMAT, rules.FORMATS),
-        compression=_chosen(
-            environment, protocol.ENV_COMPRESSION, (*rules.COMPRESSIONS, _UNCOMPRESSED)
-        ),
+        project_id=values.ruled(protocol.ENV_PROJECT_ID, rules.PROJECT_ID),
+        format=values.chosen(protocol.ENV_FORMAT, rules.FORMATS),
+        compression=values.chosen(protocol.ENV_COMPRESSION, (*rules.COMPRESSIONS, _UNCOMPRESSED)),
         storage_path=(
-            _ruled(environment, protocol.ENV_STORAGE_PATH, rules.STORAGE_PATH)
-            if environment.get(protocol.ENV_STORAGE_PATH)
-            else None
+            values.ruled(protocol.ENV_STORAGE_PATH, rules.STORAGE_PATH) if has_path else None
         ),
-        file_name=_value(environment, protocol.ENV_FILE_NAME),
-        created_at=_value(environment, protocol.ENV_CREATED_AT),
+        file_name=values.given(protocol.ENV_FILE_NAME),
+        created_at=values.given(protocol.ENV_CREATED_AT),
     )
-    if request.file_name != _expected_file_name(environment, request):
-        raise _bad(
-            environment,
+    try:
+        created = timestamps.from_text(request.created_at)
+    except (ValueError, OverflowError):
+        problem = "must be an RFC 3339 time with a zone"
+        raise values.bad(protocol.ENV_CREATED_AT, problem) from None
+    name = names.artifact_file_name(created, job_id, request.format, request.compression)
+    if request.file_name != name or not names.is_artifact_file_name(name):
+        raise values.bad(
             protocol.ENV_FILE_NAME,
             "must follow from the job id, the format, the compression and the creation time",
         )
     return request
 
 
-def _expected_file_name(environment: Mapping[str, str], request: Request) -> str | None:
-    try:
-        created = timestamps.from_text(request.created_at)
-    except (ValueError, OverflowError):
-        raise _bad(
-            environment, protocol.ENV_CREATED_AT, "must be an RFC 3339 time with a zone"
-        ) from None
-    name = names.artifact_file_name(created, request.job_id, request.format, request.compression)
-    return name if names.is_artifact_file_name(name) else None
+@dataclass(frozen=True, slots=True)
+class _Values:
+    environment: Mapping[str, str]
 
+    def given(self, name: str) -> str:
+        value = self.environment.get(name)
+        if not value:
+            raise self.bad(name, "is missing")
+        return value
 
-def _value(environment: Mapping[str, str], name: str) -> str:
-    value = environment.get(name)
-    if not value:
-        raise _bad(environment, name, "is missing")
-    return value
+    def ruled(self, name: str, rule_set: tuple[rules.Rule, ...]) -> str:
+        value = self.given(name)
+        broken = rules.first_broken(rule_set, value)
+        if broken is not None:
+            raise self.bad(name, broken.message)
+        return value
 
+    def chosen(self, name: str, choices: tuple[str, ...]) -> str:
+        value = self.given(name)
+        if value not in choices:
+            raise self.bad(name, f"must be one of {', '.join(choices)}")
+        return value
 
-def _ruled(environment: Mapping[str, str], name: str, rule_set: tuple[rules.Rule, ...]) -> str:
-    value = _value(environment, name)
-    broken = rules.first_broken(rule_set, value)
-    if broken is not None:
-        raise _bad(environment, name, broken.message)
-    return value
-
-
-def _chosen(environment: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
-    value = _value(environment, name)
-    if value not in choices:
-        raise _bad(environment, name, f"must be one of {', '.join(choices)}")
-    return value
-
-
-def _bad(environment: Mapping[str, str], name: str, problem: str) -> Failure:
-    # The value is not repeated: it may be long, or a secret in the wrong place.
-    if protocol.delivery_kind(environment.get(protocol.ENV_TASK, "")) is not None:
-        return malformed_delivery(f"{name} {problem}")
-    return Failure(
-        ExitCode.BAD_REQUEST,
-        f"The export's Job is not as the operator makes it: {name} {problem}; "
-        "start the export again, and report a bug if it repeats.",
-    )
+    def bad(self, name: str, problem: str) -> Failure:
+        # The value is not repeated: it may be long, or a secret in the wrong place.
+        if protocol.delivery_kind(self.environment.get(protocol.ENV_TASK, "")) is not None:
+            return malformed_delivery(f"{name} {problem}")
+        return Failure(
+            ExitCode.BAD_REQUEST,
+            f"The export's Job is not as the operator makes it: {name} {problem}; "
+            "start the export again, and report a bug if it repeats.",
+        )

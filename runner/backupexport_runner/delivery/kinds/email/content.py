@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
+from typing import Literal
 
 from backupexport_contract import timestamps
 from backupexport_contract.readable import readable_duration, readable_size
@@ -17,14 +17,6 @@ from backupexport_runner.task.failure import malformed_delivery, one_line
 from backupexport_runner.task.request import Request
 
 _LONGEST_TEXT = 2000
-
-
-class Tone(StrEnum):
-    """What kind of news it is; the page shows it by a colour."""
-
-    GOOD = "good"
-    BAD = "bad"
-    NEUTRAL = "neutral"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +40,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Everything the mail says; each text is one line without control characters."""
+    """Everything the mail says; each text is one line without control characters.
+
+    `tone` is what kind of news it is; the page shows it by a colour.
+    """
 
     subject: str
     headline: str
-    tone: Tone
+    tone: Literal["good", "bad", "neutral"]
     summary: str
     facts: tuple[Fact, ...]
     steps: tuple[Step, ...]
@@ -111,7 +106,7 @@ def _succeeded(request: Request, end: ExportEnd, artifact: Artifact) -> Content:
     return Content(
         subject=f"Export of {project} is ready",
         headline="The export is ready",
-        tone=Tone.GOOD,
+        tone="good",
         summary=(
             f"The file is kept until {_time_words(expires)}; after that nobody can fetch it."
             if expires
@@ -141,7 +136,7 @@ def _not_succeeded(request: Request, end: ExportEnd, *, is_failure: bool) -> Con
     return Content(
         subject=f"Export of {project} {'failed' if is_failure else 'was cancelled'}",
         headline="The export failed" if is_failure else "The export was cancelled",
-        tone=Tone.BAD if is_failure else Tone.NEUTRAL,
+        tone="bad" if is_failure else "neutral",
         summary="There is no file of this export.",
         facts=_facts(request, end, causes),
         steps=(Step("What to do", f"{advice} {again}", link=_page(request, end)),),
@@ -171,27 +166,31 @@ def _facts(
 def _fetch(request: Request, end: ExportEnd, path: str) -> Step:
     route = f"/api/jobs/{request.job_id}/download"
     if not end.has_downloads:
-        words = (
+        return Step(
+            "Fetch it",
             "Downloads are turned off here. Ask whoever runs the cluster for this path of the "
-            "exports' volume:"
+            "exports' volume:",
+            (path,),
         )
-        return Step("Fetch it", words, (path,))
     if not end.api_url:
-        words = (
+        return Step(
+            "Fetch it",
             "From the web page of the exports, or with a token for the project from this path of "
-            "the API:"
+            "the API:",
+            (route,),
         )
-        return Step("Fetch it", words, (route,))
     url = _line(end.api_url).rstrip("/") + route
     command = (
         f"curl --fail -C - -o {shlex.quote(restore_commands.file_name(path))} "
         f'-H "Authorization: Bearer $TOKEN" {shlex.quote(url)}'
     )
-    words = (
+    return Step(
+        "Fetch it",
         "On the job's web page, or with this command and a token for the project in TOKEN; run "
-        "again after a cut, the command goes on where it was:"
+        "again after a cut, the command goes on where it was:",
+        (command,),
+        _page(request, end),
     )
-    return Step("Fetch it", words, (command,), _page(request, end))
 
 
 def _page(request: Request, end: ExportEnd) -> str | None:

@@ -14,12 +14,7 @@ from backupexport_contract.runner_protocol import Artifact
 from backupexport_runner.delivery.kinds.telegram import texts
 from backupexport_runner.delivery.kinds.telegram.answers import InChat, Moved, Refused
 from backupexport_runner.delivery.kinds.telegram.bot_api import BotApi
-from backupexport_runner.delivery.kinds.telegram.journal import (
-    Journal,
-    PartsPlan,
-    chat_hash,
-    parts_in_chat,
-)
+from backupexport_runner.delivery.kinds.telegram.journal import Journal, parts_in_chat, parts_plan
 from backupexport_runner.delivery.kinds.telegram.parts import (
     MOST_PARTS,
     FileChangedFailure,
@@ -92,13 +87,8 @@ def _send(
     if whole != artifact.sha256:
         raise file_changed()
     messages = texts.closing_messages(request, parts, sha256s, whole) if len(parts) > 1 else ()
-    journal = Journal(
-        notes,
-        PartsPlan(whole, settings.part_bytes, chat_hash(settings.chat_id)),
-        parts,
-        sha256s,
-        len(messages),
-    )
+    plan = parts_plan(whole, settings.part_bytes, settings.chat_id)
+    journal = Journal(notes, plan, parts, sha256s, len(messages))
     sent = journal.parts_sent
     if sent == len(parts) and journal.messages_sent == len(messages):
         return

@@ -6,7 +6,7 @@ from typing import Any
 from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import json_object
 
-from backupexport_runner.task.failure import one_line
+from backupexport_runner.task.failure import Failure, one_line
 
 _LONGEST_DESCRIPTION = 300
 _SECONDS_WITHOUT_A_WORD = 5
@@ -36,8 +36,7 @@ class Moved:
     chat_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unclear:
+class Unclear(Failure):
     """It may be in the chat or not; the same request is sent again, a few times.
 
     `is_lost` if the request may have succeeded and only its answer is lost.  It is False if nobody
@@ -45,17 +44,13 @@ class Unclear:
     any length, but must not send the same part to the chat for hours.
     """
 
-    exit_code: ExitCode
-    message: str
-    is_lost: bool = True
+    def __init__(self, exit_code: ExitCode, message: str, *, is_lost: bool = True) -> None:
+        super().__init__(exit_code, message)
+        self.is_lost = is_lost
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Failure):
     """It will never be in the chat, however often it is sent."""
-
-    exit_code: ExitCode
-    message: str
 
 
 Answer = InChat | Wait | Moved | Unclear | Refused

@@ -8,7 +8,6 @@ import logging
 import ssl
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import IO, Self, cast
 
 import httpx
@@ -78,7 +77,7 @@ class BotApi:
             )
         if isinstance(answer, Unclear) and document.tell() < size:
             # Telegram has at most a piece of it, so no answer about the whole is lost.
-            return replace(answer, is_lost=False)
+            answer.is_lost = False
         return answer
 
     def send_message(self, chat_id: str, text: str) -> Answer:
@@ -97,12 +96,7 @@ class BotApi:
         files: Mapping[str, tuple[str, IO[bytes], str]] | None,
         answer_seconds: float,
     ) -> Answer:
-        timeout = httpx.Timeout(
-            connect=_CONNECT_SECONDS,
-            write=_WRITE_SECONDS,
-            read=answer_seconds,
-            pool=_CONNECT_SECONDS,
-        )
+        timeout = httpx.Timeout(_CONNECT_SECONDS, write=_WRITE_SECONDS, read=answer_seconds)
         try:
             request = self._client.build_request(
                 "POST", self._base + method, data=fields, files=files, timeout=timeout
@@ -116,7 +110,7 @@ class BotApi:
             return Refused(ExitCode.DELIVERY_REFUSED, "apiUrl is no URL of a server: correct it.")
         except httpx.HTTPError as error:
             is_lost = not isinstance(error, _NOTHING_SENT)
-            return Unclear(ExitCode.CONNECTION_FAILED, _words(error), is_lost)
+            return Unclear(ExitCode.CONNECTION_FAILED, _words(error), is_lost=is_lost)
         return read_answer(response.status_code, body)
 
 

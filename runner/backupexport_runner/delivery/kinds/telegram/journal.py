@@ -11,8 +11,8 @@ refuses before anything is sent.  A journal of another plan is ignored.
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from backupexport_runner.delivery.kinds.telegram.parts import Part
@@ -22,18 +22,17 @@ from backupexport_runner.volume.delivery_notes import NotesFile
 _UNSENT = -(10**12)
 
 
-@dataclass(frozen=True, slots=True)
-class PartsPlan:
-    """What an earlier attempt must have in common with this one, to go on with its parts."""
+def parts_plan(artifact_sha256: str, part_bytes: int, chat_id: str) -> dict[str, str | int]:
+    """Returns what an earlier attempt must have in common, so that its parts can be gone on with.
 
-    artifact_sha256: str
-    part_bytes: int
-    chat_hash: str
-
-
-def chat_hash(chat_id: str) -> str:
-    """Returns what stands for the chat in the journal, which others may read."""
-    return hashlib.sha256(b"telegram chat " + chat_id.encode()).hexdigest()
+    The journal, which others may read, has the chat's hash.
+    """
+    chat_hash = hashlib.sha256(b"telegram chat " + chat_id.encode()).hexdigest()
+    return {
+        "artifact_sha256": artifact_sha256,
+        "part_bytes": part_bytes,
+        "chat_hash": chat_hash,
+    }
 
 
 class Sending:
@@ -72,14 +71,14 @@ class Journal:
     def __init__(
         self,
         file: NotesFile,
-        plan: PartsPlan,
+        plan: Mapping[str, str | int],
         parts: Sequence[Part],
         sha256s: Sequence[str],
         messages: int,
     ) -> None:
         self._file = file
         self._notes: dict[str, Any] = {
-            "plan": asdict(plan),
+            "plan": dict(plan),
             "moved_to": None,
             "not_before": _UNSENT,
             "parts": [

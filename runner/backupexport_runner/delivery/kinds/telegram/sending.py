@@ -29,6 +29,17 @@ LONGEST_WAIT_SECONDS = 900
 MOST_UNANSWERED = 5
 _SECONDS_TO_NOTICE = 0.2
 
+_PART_NEVER_ANSWERED = (
+    "Part {} was sent {} times and Telegram's answer never arrived: look into the chat, where it "
+    "may be as often, and find out what on the way to apiUrl cuts long requests; a lower partBytes "
+    "makes them shorter."
+)
+_MESSAGE_NEVER_ANSWERED = (
+    "All parts are in the chat, but the message that says how to join them was sent "
+    f"{MOST_UNANSWERED} times and Telegram's answer never arrived: look into the chat, where it "
+    "may be as often, and find out what on the way to apiUrl keeps answers back."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Sender:
@@ -58,7 +69,8 @@ class Sender:
             return self.api.send_document(chat_id, part.name, view, part.size, caption)
 
         sending = self.journal.part(part.number)
-        in_chat = self._send(send, sending, _part_never_answered(part))
+        never_answered = _PART_NEVER_ANSWERED.format(part.number, MOST_UNANSWERED)
+        in_chat = self._send(send, sending, never_answered)
         if view.sha256 != sha256:
             self.journal.note_damage(part.number, in_chat.message_id)
             raise file_changed()
@@ -66,21 +78,17 @@ class Sender:
 
     def send_message(self, index: int, text: str) -> None:
         """Sends the message that comes `index`-th after the parts, and notes it."""
-
-        def send(chat_id: str) -> Answer:
-            return self.api.send_message(chat_id, text)
-
         sending = self.journal.message(index)
-        in_chat = self._send(send, sending, _MESSAGE_NEVER_ANSWERED)
+        in_chat = self._send(
+            lambda chat_id: self.api.send_message(chat_id, text), sending, _MESSAGE_NEVER_ANSWERED
+        )
         sending.note_answer(in_chat.message_id)
 
     @property
     def _current_chat(self) -> str:
         return self.journal.moved_to or self.chat_id
 
-    def _send(
-        self, send: Callable[[str], Answer], sending: Sending, never_answered: Refused
-    ) -> InChat:
+    def _send(self, send: Callable[[str], Answer], sending: Sending, never_answered: str) -> InChat:
         """Sends until it is in the chat.  Raises Failure."""
         pauses = iter(PAUSES)
         waited = 0
@@ -90,7 +98,7 @@ class Sender:
             if isinstance(answer, InChat):
                 return answer
             if isinstance(answer, Refused):
-                raise Failure(answer.exit_code, answer.message)
+                raise answer
             if isinstance(answer, Moved):
                 self._follow(answer)
                 continue
@@ -104,13 +112,11 @@ class Sender:
                 continue
             pause = next(pauses, None)
             if pause is None:
-                raise Failure(answer.exit_code, answer.message)
+                raise answer
             self.log.event("sending_again", seconds=pause, message=answer.message)
             self._pause(pause)
 
-    def _try(
-        self, send: Callable[[str], Answer], sending: Sending, never_answered: Refused
-    ) -> Answer:
+    def _try(self, send: Callable[[str], Answer], sending: Sending, never_answered: str) -> Answer:
         if sending.unanswered < MOST_UNANSWERED:
             answer = send(self._current_chat)
             if not (isinstance(answer, Unclear) and answer.is_lost):
@@ -118,7 +124,7 @@ class Sender:
             sending.note_lost_answer()
             if sending.unanswered < MOST_UNANSWERED:
                 return answer
-        return never_answered
+        return Refused(ExitCode.DELIVERY_REFUSED, never_answered)
 
     def _follow(self, moved: Moved) -> None:
         if moved.chat_id == self._current_chat or self.journal.moved_to is not None:
@@ -138,25 +144,5 @@ class Sender:
             time.sleep(min(left, _SECONDS_TO_NOTICE))
 
 
-def _part_never_answered(part: Part) -> Refused:
-    return Refused(
-        ExitCode.DELIVERY_REFUSED,
-        f"Part {part.number} was sent {MOST_UNANSWERED} times and Telegram's answer never arrived: "
-        "look into the chat, where it may be as often, and find out what on the way to apiUrl cuts "
-        "long requests; a lower partBytes makes them shorter.",
-    )
-
-
-_MESSAGE_NEVER_ANSWERED = Refused(
-    ExitCode.DELIVERY_REFUSED,
-    "All parts are in the chat, but the message that says how to join them was sent "
-    f"{MOST_UNANSWERED} times and Telegram's answer never arrived: look into the chat, where it "
-    "may be as often, and find out what on the way to apiUrl keeps answers back.",
-)
-
-
 def _too_busy(seconds: int) -> Failure:
-    return Failure(
-        ExitCode.DELIVERY_DEFERRED,
-        f"Telegram asks for a pause of {seconds} seconds.",
-    )
+    return Failure(ExitCode.DELIVERY_DEFERRED, f"Telegram asks for a pause of {seconds} seconds.")
