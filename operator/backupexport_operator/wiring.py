@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.export_target import ExportTarget
-from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY, Progress
+from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY
 from kubernetes.aio import client
 
 from backupexport_operator.cleanup.jobs import CleanupJobs
@@ -65,7 +65,7 @@ class RunningOperator:
         writer = ClusterWriter(requests, namespace)
         cleanup_jobs = CleanupJobs(writer, defaults)
         recorder = EventRecorder(requests, namespace)
-        pod_logs = PodLogs(streams, namespace, self._told_progress)
+        pod_logs = PodLogs(streams, namespace)
         self._cache = ExportCache(
             world,
             defaults.backoff_limit,
@@ -146,27 +146,24 @@ class RunningOperator:
         self.exports.project_changed(project_id)
         self._delivery.project_changed(project_id)
 
-    def job_changed(self, uid: str, job: ObservedJob) -> None:
-        """A Job of the export came or changed."""
-        self.ask(uid)
-        if job.task not in (TASK_TIDY, TASK_REMOVE):
-            return
-        # Count an end only if it was seen to happen: a new leader finds many that have ended.
-        if not (job.complete or job.failure):
-            self._open_cleanups.add(job.name)
-        elif job.name in self._open_cleanups:
+    def job_changed(self, uid: str, job: ObservedJob, *, is_gone: bool) -> None:
+        """A Job of the export came, changed, or is gone and was seen so last."""
+        if is_gone:
             self._open_cleanups.discard(job.name)
-            self._metrics.cleanup_finished(job.task, succeeded=job.complete)
-
-    def job_gone(self, uid: str, job: ObservedJob) -> None:
-        """A Job of the export is gone; `job` is how it was seen last."""
-        self._open_cleanups.discard(job.name)
-        self._cache.note_lost_job(uid, job)
+            self._cache.note_lost_job(uid, job)
+        elif job.task in (TASK_TIDY, TASK_REMOVE):
+            # Count an end only if it was seen to happen: a new leader finds many that have ended.
+            if not (job.complete or job.failure):
+                self._open_cleanups.add(job.name)
+            elif job.name in self._open_cleanups:
+                self._open_cleanups.discard(job.name)
+                self._metrics.cleanup_finished(job.task, succeeded=job.complete)
         self.ask(uid)
 
-    def pod_gone(self, uid: str, pod: ObservedPod) -> None:
-        """A pod of the export is gone; `pod` is how it was seen last."""
-        self._cache.note_lost_pod(uid, pod)
+    def pod_changed(self, uid: str, pod: ObservedPod, *, is_gone: bool) -> None:
+        """A pod of the export came, changed, or is gone and was seen so last."""
+        if is_gone:
+            self._cache.note_lost_pod(uid, pod)
         self.ask(uid)
 
     async def stop(self) -> None:
@@ -179,9 +176,6 @@ class RunningOperator:
         for close in self._closers:
             with contextlib.suppress(*SERVER_AWAY):
                 await close()
-
-    def _told_progress(self, uid: str, progress: Progress) -> None:
-        self.exports.told_progress(uid, progress)
 
     async def _later(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do `work` once the watches have told of all; before, no Job seems to be there."""

@@ -83,12 +83,6 @@ class ExportReconciler:
         self._departed[export.metadata.uid] = export
         self.queue.ask(export.metadata.uid)
 
-    def told_progress(self, uid: str, progress: Progress) -> None:
-        """Take what a runner's log tells of its progress."""
-        delay = self._cache.note_progress(uid, progress)
-        if delay is not None:
-            self.queue.ask(uid, delay=delay)
-
     async def stop(self) -> None:
         """Stop working; the next process goes on with what was under way."""
         await self.queue.stop()
@@ -146,7 +140,7 @@ class ExportReconciler:
         if plan.delete_job and seen.job is not None:
             await self._writer.delete_job(seen.job)
         if plan.follow_pod is not None:
-            self._pod_logs.follow(uid, plan.follow_pod)
+            self._pod_logs.follow(uid, plan.follow_pod, self._told_progress)
         else:
             self._pod_logs.forget(uid)
         if plan.recheck_after is not None:
@@ -254,6 +248,11 @@ class ExportReconciler:
                     await self._cleanup_jobs.create(export, plan.create_cleanup, is_owned=False)
             self._cache.note_gone(uid)
         self._forget(uid)
+
+    def _told_progress(self, uid: str, progress: Progress) -> None:
+        delay = self._cache.note_progress(uid, progress)
+        if delay is not None:
+            self.queue.ask(uid, delay=delay)
 
     def _forget(self, uid: str) -> None:
         self._departed.pop(uid, None)
