@@ -1,7 +1,4 @@
-"""Removes the files of exports that have ended, then their resources or our finalizer.
-
-`decision` says what to do next; this module observes, and does it.
-"""
+"""Removes the files of exports that have ended, then their resources or our finalizer."""
 
 import logging
 

@@ -1,7 +1,4 @@
-"""Brings exports that have ended to their owners, by Jobs.
-
-`decision` says what to do next; this module observes, and does it.
-"""
+"""Brings exports that have ended to their owners, by Jobs."""
 
 import functools
 import logging
