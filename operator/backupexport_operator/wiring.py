@@ -20,7 +20,7 @@ from backupexport_operator.export.start_queue import StartQueue
 from backupexport_operator.kube.client import SERVER_AWAY, brief, connect, kinds_are_served
 from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.pod_logs import PodLogs
-from backupexport_operator.kube.reader import AWAITING_DELIVERY, ClusterReader
+from backupexport_operator.kube.reader import AWAITING_DELIVERY
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.observed.export_cache import ExportCache, World, all_of
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
@@ -61,9 +61,8 @@ class RunningOperator:
         self._metrics = metrics
         self._watches = watches
         namespace, defaults = settings.namespace, settings.runner_defaults
-        reader = self._reader = ClusterReader(requests, namespace)
-        writer = ClusterWriter(requests, namespace)
-        cleanup_jobs = CleanupJobs(writer, defaults)
+        cluster = self._cluster = ClusterWriter(requests, namespace)
+        cleanup_jobs = CleanupJobs(cluster, defaults)
         recorder = EventRecorder(requests, namespace)
         pod_logs = PodLogs(streams, namespace)
         self._cache = ExportCache(
@@ -76,8 +75,7 @@ class RunningOperator:
         self._queue = StartQueue(settings.max_concurrent)
         self.exports = ExportReconciler(
             self._cache,
-            reader,
-            writer,
+            cluster,
             cleanup_jobs,
             recorder,
             pod_logs,
@@ -85,12 +83,10 @@ class RunningOperator:
             self._queue,
             metrics,
         )
-        self._targets = TargetReconciler(world.targets, writer, metrics)
-        self._cleanup = CleanupReconciler(
-            self._cache, reader, writer, cleanup_jobs, recorder, metrics
-        )
+        self._targets = TargetReconciler(world.targets, cluster, metrics)
+        self._cleanup = CleanupReconciler(self._cache, cluster, cleanup_jobs, recorder, metrics)
         self._delivery = DeliveryReconciler(
-            self._cache, reader, writer, recorder, defaults, settings.public_api, metrics
+            self._cache, cluster, recorder, defaults, settings.public_api, metrics
         )
         self._resync_seconds = settings.resync_seconds
         self._open_cleanups: set[str] = set()
@@ -187,7 +183,7 @@ class RunningOperator:
         patience = time.monotonic() + _FIRST_LISTS_SECONDS
         while True:
             try:
-                snapshot = await self._reader.snapshot()
+                snapshot = await self._cluster.snapshot()
                 self._compare(snapshot)
                 # Until the watches have told of all, everything would seem to be missed.
                 if self._watches.complete or time.monotonic() > patience:
