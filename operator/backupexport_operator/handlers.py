@@ -66,7 +66,6 @@ def build_registry(
         return await RunningOperator.start(world, settings, metrics, watches, seconds_to_write)
 
     handlers = _Handlers(start)
-
     kopf.on.login(registry=registry)(login)
     kopf.on.startup(registry=registry)(handlers.start)  # type: ignore[arg-type] # index names
     kopf.on.cleanup(registry=registry)(handlers.stop)
@@ -117,21 +116,13 @@ class _Handlers:
 
     async def job_event(self, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
         uid = export_uid_of(body)
-        if self._operator is None or uid is None:
-            return
-        if type == "DELETED":
-            self._operator.job_gone(uid, observed_job(body))
-        else:
-            self._operator.job_changed(uid, observed_job(body))
+        if self._operator is not None and uid is not None:
+            self._operator.job_changed(uid, observed_job(body), is_gone=type == "DELETED")
 
     async def pod_event(self, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
         uid = export_uid_of(body)
-        if self._operator is None or uid is None:
-            return
-        if type == "DELETED":
-            self._operator.pod_gone(uid, observed_pod(body))
-        else:
-            self._operator.ask(uid)
+        if self._operator is not None and uid is not None:
+            self._operator.pod_changed(uid, observed_pod(body), is_gone=type == "DELETED")
 
 
 # They are async, because kopf would run each plain function in a thread.

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.export_target import ExportTarget
-from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY, Progress
+from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY
 from kubernetes.aio import client
 
 from backupexport_operator.cleanup.jobs import CleanupJobs
@@ -20,7 +20,7 @@ from backupexport_operator.export.start_queue import StartQueue
 from backupexport_operator.kube.client import SERVER_AWAY, brief, connect, kinds_are_served
 from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.pod_logs import PodLogs
-from backupexport_operator.kube.reader import AWAITING_DELIVERY, ClusterReader
+from backupexport_operator.kube.reader import AWAITING_DELIVERY
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.observed.export_cache import ExportCache, World, all_of
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
@@ -61,11 +61,10 @@ class RunningOperator:
         self._metrics = metrics
         self._watches = watches
         namespace, defaults = settings.namespace, settings.runner_defaults
-        reader = self._reader = ClusterReader(requests, namespace)
-        writer = ClusterWriter(requests, namespace)
-        cleanup_jobs = CleanupJobs(writer, defaults)
+        cluster = self._cluster = ClusterWriter(requests, namespace)
+        cleanup_jobs = CleanupJobs(cluster, defaults)
         recorder = EventRecorder(requests, namespace)
-        pod_logs = PodLogs(streams, namespace, self._told_progress)
+        pod_logs = PodLogs(streams, namespace)
         self._cache = ExportCache(
             world,
             defaults.backoff_limit,
@@ -76,8 +75,7 @@ class RunningOperator:
         self._queue = StartQueue(settings.max_concurrent)
         self.exports = ExportReconciler(
             self._cache,
-            reader,
-            writer,
+            cluster,
             cleanup_jobs,
             recorder,
             pod_logs,
@@ -85,12 +83,10 @@ class RunningOperator:
             self._queue,
             metrics,
         )
-        self._targets = TargetReconciler(world.targets, writer, metrics)
-        self._cleanup = CleanupReconciler(
-            self._cache, reader, writer, cleanup_jobs, recorder, metrics
-        )
+        self._targets = TargetReconciler(world.targets, cluster, metrics)
+        self._cleanup = CleanupReconciler(self._cache, cluster, cleanup_jobs, recorder, metrics)
         self._delivery = DeliveryReconciler(
-            self._cache, reader, writer, recorder, defaults, settings.public_api, metrics
+            self._cache, cluster, recorder, defaults, settings.public_api, metrics
         )
         self._resync_seconds = settings.resync_seconds
         self._open_cleanups: set[str] = set()
@@ -146,27 +142,24 @@ class RunningOperator:
         self.exports.project_changed(project_id)
         self._delivery.project_changed(project_id)
 
-    def job_changed(self, uid: str, job: ObservedJob) -> None:
-        """A Job of the export came or changed."""
-        self.ask(uid)
-        if job.task not in (TASK_TIDY, TASK_REMOVE):
-            return
-        # Count an end only if it was seen to happen: a new leader finds many that have ended.
-        if not (job.complete or job.failure):
-            self._open_cleanups.add(job.name)
-        elif job.name in self._open_cleanups:
+    def job_changed(self, uid: str, job: ObservedJob, *, is_gone: bool) -> None:
+        """A Job of the export came, changed, or is gone and was seen so last."""
+        if is_gone:
             self._open_cleanups.discard(job.name)
-            self._metrics.cleanup_finished(job.task, succeeded=job.complete)
-
-    def job_gone(self, uid: str, job: ObservedJob) -> None:
-        """A Job of the export is gone; `job` is how it was seen last."""
-        self._open_cleanups.discard(job.name)
-        self._cache.note_lost_job(uid, job)
+            self._cache.note_lost_job(uid, job)
+        elif job.task in (TASK_TIDY, TASK_REMOVE):
+            # Count an end only if it was seen to happen: a new leader finds many that have ended.
+            if not (job.complete or job.failure):
+                self._open_cleanups.add(job.name)
+            elif job.name in self._open_cleanups:
+                self._open_cleanups.discard(job.name)
+                self._metrics.cleanup_finished(job.task, succeeded=job.complete)
         self.ask(uid)
 
-    def pod_gone(self, uid: str, pod: ObservedPod) -> None:
-        """A pod of the export is gone; `pod` is how it was seen last."""
-        self._cache.note_lost_pod(uid, pod)
+    def pod_changed(self, uid: str, pod: ObservedPod, *, is_gone: bool) -> None:
+        """A pod of the export came, changed, or is gone and was seen so last."""
+        if is_gone:
+            self._cache.note_lost_pod(uid, pod)
         self.ask(uid)
 
     async def stop(self) -> None:
@@ -180,9 +173,6 @@ class RunningOperator:
             with contextlib.suppress(*SERVER_AWAY):
                 await close()
 
-    def _told_progress(self, uid: str, progress: Progress) -> None:
-        self.exports.told_progress(uid, progress)
-
     async def _later(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do `work` once the watches have told of all; before, no Job seems to be there."""
         await self._first_lists_are_in.wait()
@@ -193,7 +183,7 @@ class RunningOperator:
         patience = time.monotonic() + _FIRST_LISTS_SECONDS
         while True:
             try:
-                snapshot = await self._reader.snapshot()
+                snapshot = await self._cluster.snapshot()
                 self._compare(snapshot)
                 # Until the watches have told of all, everything would seem to be missed.
                 if self._watches.complete or time.monotonic() > patience:

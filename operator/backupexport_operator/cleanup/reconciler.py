@@ -1,7 +1,4 @@
-"""Removes the files of exports that have ended, then their resources or our finalizer.
-
-`decision` says what to do next; this module observes, and does it.
-"""
+"""Removes the files of exports that have ended, then their resources or our finalizer."""
 
 import logging
 
@@ -12,7 +9,7 @@ from backupexport_operator.cleanup.decision import CleanupStep, decide_cleanup
 from backupexport_operator.cleanup.jobs import CleanupJobs, CleanupRefusedError
 from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.finished_exports import FinishedExportReconciler
-from backupexport_operator.kube.reader import AWAITING_CLEANUP, ClusterReader
+from backupexport_operator.kube.reader import AWAITING_CLEANUP
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.events import ExportEvent
 from backupexport_operator.observed.export_cache import ExportCache
@@ -34,15 +31,13 @@ class CleanupReconciler(FinishedExportReconciler):
     def __init__(
         self,
         cache: ExportCache,
-        reader: ClusterReader,
-        writer: ClusterWriter,
+        cluster: ClusterWriter,
         cleanup_jobs: CleanupJobs,
         recorder: EventRecorder,
         metrics: OperatorMetrics,
     ) -> None:
-        super().__init__(reader, AWAITING_CLEANUP, metrics)
+        super().__init__(cluster, AWAITING_CLEANUP, metrics)
         self._cache = cache
-        self._writer = writer
         self._cleanup_jobs = cleanup_jobs
         self._recorder = recorder
         # The exports whose cleanup has begun, and those that wait for one of these to end.
@@ -63,7 +58,7 @@ class CleanupReconciler(FinishedExportReconciler):
             await self._cleanup_jobs.release_finalizer(export)
         if plan.delete_export:
             _logger.info("export %s: kept long enough, removed", export.job_id)
-            await self._writer.delete_export(export)
+            await self._cluster.delete_export(export)
         if plan.recheck_after is not None:
             delay = min(plan.recheck_after.total_seconds(), _LONGEST_DELAY_SECONDS)
             self._work.ask(uid, delay=delay)
@@ -82,7 +77,7 @@ class CleanupReconciler(FinishedExportReconciler):
     async def _take(self, step: CleanupStep, export: BackupExport, cleanup: SideJob) -> bool:
         """Returns whether the file can never be removed, because its namespace is being deleted."""
         if step is CleanupStep.DELETE and cleanup.job is not None:
-            await self._writer.delete_job(cleanup.job)
+            await self._cluster.delete_job(cleanup.job)
         if step is not CleanupStep.CREATE:
             return False
         uid = export.metadata.uid

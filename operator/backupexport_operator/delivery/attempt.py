@@ -42,6 +42,18 @@ class Attempt:
     is_fatal: bool = False
 
 
+# In place of those about an export's Job; what is said of the image fits a delivery's, too.
+_START_MESSAGES = {
+    Reason.SECRET_INVALID: (
+        "The Secret of deliveries.{kind} can't be used: create or correct it ({detail})."
+    ),
+    Reason.UNSCHEDULABLE: "No node can take the delivery's pod: make room ({detail}).",
+    Reason.STORAGE_UNWRITABLE: (
+        "The exports' volume can't be mounted for the delivery's pod: check it ({detail})."
+    ),
+}
+
+
 def attempt_of(run: SideJob, job: ObservedJob, kind: str, now: datetime) -> Attempt:
     """Returns what `job`, with its pods of `run`, has come to at `now`."""
     pod = _newest_pod(run, job)
@@ -87,21 +99,10 @@ def _starting(job: ObservedJob, pod: ObservedPod | None, kind: str) -> Attempt:
     if pod is None or failure is None:
         message = f"No pod of Job {job.name} runs yet: `kubectl describe job {job.name}` says why."
         return Attempt(AttemptState.STARTING, message)
-    message = failure.message
-    # These messages are about an export's Job; that of the image fits a delivery's, too.
-    if failure.reason is Reason.SECRET_INVALID:
-        message = (
-            f"The Secret of deliveries.{kind} can't be used: create or correct it "
-            f"({pod.waiting_message})."
-        )
-    elif failure.reason is Reason.UNSCHEDULABLE:
-        message = f"No node can take the delivery's pod: make room ({pod.unschedulable})."
-    elif failure.reason is Reason.STORAGE_UNWRITABLE:
-        detail = pod.unschedulable or pod.waiting_message
-        message = (
-            f"The exports' volume can't be mounted for the delivery's pod: check it ({detail})."
-        )
-    return Attempt(AttemptState.STARTING, message, failure.reason)
+    instead = _START_MESSAGES.get(failure.reason, "").format(
+        kind=kind, detail=pod.unschedulable or pod.waiting_message
+    )
+    return Attempt(AttemptState.STARTING, instead or failure.message, failure.reason)
 
 
 def _newest_pod(run: SideJob, job: ObservedJob) -> ObservedPod | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from typing import Any
 
 from backupexport_contract import timestamps
 from backupexport_contract.deliveries import Deliveries, conditions_by_kind
@@ -78,7 +79,6 @@ class _Decision:
     def __init__(self, seen: Observation, kind: str) -> None:
         self._seen = seen
         self._kind = kind
-        self._condition_type = Deliveries.kinds()[kind].condition_type
         self._known = conditions_by_kind(seen.export.status)[kind]
         self._settings = settings_for(kind, seen.target, seen.deliveries)
 
@@ -90,7 +90,7 @@ class _Decision:
         else:
             attempt = attempt_of(side_job, job, self._kind, self._seen.now)
             plans = (step(self, job, attempt) for step in _WITH_JOB)
-        return next(plan for plan in plans if plan is not None)
+        return next(filter(None, plans))
 
     def never_configured(self) -> DeliveryPlan | None:
         return self._not_configured() if self._settings is None else None
@@ -109,12 +109,12 @@ class _Decision:
         if self._since_end(self._seen.now) < FOREIGN_JOB_PATIENCE:
             return DeliveryPlan(self._known, recheck_after=_SOON)
         message = f"Job {job.name} belongs to something else and is in the way: delete it."
-        return self._ended("False", DeliveryReason.INTERNAL, message)
+        return self._plan("False", DeliveryReason.INTERNAL, message)
 
     def made(self, _: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
         if attempt.state is not AttemptState.DONE:
             return None
-        return self._ended("True", DeliveryReason.SUCCEEDED, attempt.message)
+        return self._plan("True", DeliveryReason.SUCCEEDED, attempt.message)
 
     def no_longer_configured(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
         goes_on = self._may_get_settings and attempt.state is not AttemptState.FAILED
@@ -130,14 +130,11 @@ class _Decision:
         return DeliveryPlan(self._known, recheck_after=_SOON)
 
     def failed_for_good(self, _: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
-        if not attempt.is_fatal:
-            return None
-        return self._ended("False", attempt.reason, attempt.message)
+        return self._plan("False", attempt.reason, attempt.message) if attempt.is_fatal else None
 
     def hangs(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
-        if attempt.state is not AttemptState.FAILED or job.failure is not None:
-            return None
-        return self._stop(attempt)
+        hangs = attempt.state is AttemptState.FAILED and job.failure is None
+        return self._stop(attempt) if hangs else None
 
     def failed(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
         if attempt.state is not AttemptState.FAILED:
@@ -164,15 +161,15 @@ class _Decision:
     def cannot_start(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
         if not attempt.reason:
             return None
-        condition = self._condition("Unknown", attempt.reason, attempt.message)
-        return DeliveryPlan(condition, recheck_after=START_PATIENCE - self._age(job))
+        left = START_PATIENCE - self._age(job)
+        return self._plan("Unknown", attempt.reason, attempt.message, recheck_after=left)
 
     def under_way(self, _: ObservedJob, attempt: Attempt) -> DeliveryPlan:
         if self._has_failed:
             # What the last attempt said stays until this one has more to say.
             return DeliveryPlan(self._known, recheck_after=_LOOK_AGAIN)
-        condition = self._condition("Unknown", DeliveryReason.IN_PROGRESS, attempt.message)
-        return DeliveryPlan(condition, recheck_after=_LOOK_AGAIN)
+        reason = DeliveryReason.IN_PROGRESS
+        return self._plan("Unknown", reason, attempt.message, recheck_after=_LOOK_AGAIN)
 
     def retry(self, attempt: Attempt, failed_at: datetime) -> DeliveryPlan:
         """Returns a plan for another attempt after a pause, or for none if it is given up."""
@@ -187,9 +184,8 @@ class _Decision:
         if self._is_over(retry_at):
             return self._given_up(replace(attempt, message=message))
         again = with_aside(message, f"{_AGAIN}{retry_at:%H:%M:%S} UTC")
-        condition = self._condition("Unknown", attempt.reason, again)
         left = retry_at - self._seen.now
-        return DeliveryPlan(condition, recheck_after=left, pause=left)
+        return self._plan("Unknown", attempt.reason, again, recheck_after=left, pause=left)
 
     def _stop(self, attempt: Attempt) -> DeliveryPlan:
         """Returns a plan that deletes a Job which doesn't end, and has another one made later."""
@@ -200,31 +196,25 @@ class _Decision:
         awaits = awaits_target(self._kind, self._seen.target)
         message = (TARGET_IS_AWAY if awaits else NOT_CONFIGURED).format(kind=self._kind)
         if self._may_get_settings:
-            condition = self._condition("Unknown", DeliveryReason.NOT_CONFIGURED, message)
-            return DeliveryPlan(condition, recheck_after=_LOOK_AGAIN)
-        return self._ended("False", DeliveryReason.NOT_CONFIGURED, message, step)
+            reason = DeliveryReason.NOT_CONFIGURED
+            return self._plan("Unknown", reason, message, recheck_after=_LOOK_AGAIN)
+        return self._plan("False", DeliveryReason.NOT_CONFIGURED, message, step=step)
 
     def _given_up(self, attempt: Attempt, step: DeliveryStep = DeliveryStep.WAIT) -> DeliveryPlan:
         reason = attempt.reason or DeliveryReason.DEADLINE_EXCEEDED
         seconds = self._settings.give_up_seconds if self._settings else 0
         message = with_aside(attempt.message, f"given up, as giveUpSeconds is {seconds}")
-        return self._ended("False", reason, message, step)
+        return self._plan("False", reason, message, step=step)
 
-    def _ended(
-        self,
-        status: ConditionStatus,
-        reason: str,
-        message: str,
-        step: DeliveryStep = DeliveryStep.WAIT,
+    def _plan(
+        self, status: ConditionStatus, reason: str, message: str, **further: Any
     ) -> DeliveryPlan:
-        return DeliveryPlan(self._condition(status, reason, message), step)
-
-    def _condition(self, status: ConditionStatus, reason: str, message: str) -> Condition:
-        wanted = condition_now(self._seen, self._condition_type, status, reason, message)
-        shown = (wanted.status, wanted.reason, wanted.message)
-        if shown == (self._known.status, self._known.reason, self._known.message):
-            return self._known
-        return wanted
+        """Returns a plan with such a condition, the known one if that says so already."""
+        known = self._known
+        if (status, reason, message) == (known.status, known.reason, known.message):
+            return DeliveryPlan(known, **further)
+        kind = Deliveries.kinds()[self._kind].condition_type
+        return DeliveryPlan(condition_now(self._seen, kind, status, reason, message), **further)
 
     @property
     def _may_get_settings(self) -> bool:

@@ -1,7 +1,4 @@
-"""Brings exports that have ended to their owners, by Jobs.
-
-`decision` says what to do next; this module observes, and does it.
-"""
+"""Brings exports that have ended to their owners, by Jobs."""
 
 import functools
 import logging
@@ -28,7 +25,7 @@ from backupexport_operator.delivery.slots import DeliverySlots
 from backupexport_operator.kube.client import brief
 from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.finished_exports import FinishedExportReconciler
-from backupexport_operator.kube.reader import AWAITING_DELIVERY, ClusterReader
+from backupexport_operator.kube.reader import AWAITING_DELIVERY
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.delivery_job import PublicApi, delivery_manifest
 from backupexport_operator.manifests.events import events_between
@@ -56,16 +53,14 @@ class DeliveryReconciler(FinishedExportReconciler):
     def __init__(
         self,
         cache: ExportCache,
-        reader: ClusterReader,
-        writer: ClusterWriter,
+        cluster: ClusterWriter,
         recorder: EventRecorder,
         defaults: RunnerDefaults,
         public_api: PublicApi,
         metrics: OperatorMetrics,
     ) -> None:
-        super().__init__(reader, AWAITING_DELIVERY, metrics)
+        super().__init__(cluster, AWAITING_DELIVERY, metrics)
         self._cache = cache
-        self._writer = writer
         self._recorder = recorder
         self._defaults = defaults
         self._public_api = public_api
@@ -102,7 +97,7 @@ class DeliveryReconciler(FinishedExportReconciler):
         if export.metadata.deletion_timestamp is not None:
             # The file may be removed now, and a delivery must not send it meanwhile.
             for job in unfinished_jobs(seen):
-                await self._writer.delete_job(job)
+                await self._cluster.delete_job(job)
             self.forget(uid)
             return
         plans = [await self._advance(seen, kind) for kind in pending_by_kind(export.status)]
@@ -137,7 +132,7 @@ class DeliveryReconciler(FinishedExportReconciler):
         if plan.step is not DeliveryStep.WAIT or not is_pending(plan.condition):
             # Targets, Jobs and pods come by watches of their own, one before another.  What can't
             # be undone is decided on all three as the API server has them now.
-            seen = await self._reader.observe_afresh(seen)
+            seen = await self._cluster.observe_afresh(seen)
             plan = decide_delivery(seen, kind)
         if plan.step is DeliveryStep.CREATE:
             return self._held_back(seen, kind, plan) or await self._create(seen, kind, plan)
@@ -149,7 +144,7 @@ class DeliveryReconciler(FinishedExportReconciler):
         if plan.step is DeliveryStep.DELETE and job is not None:
             if plan.pause is not None:
                 self._pause(kind, uid, plan.pause)
-            await self._writer.delete_job(job)
+            await self._cluster.delete_job(job)
         return plan
 
     def _held_back(self, seen: Observation, kind: str, plan: DeliveryPlan) -> DeliveryPlan | None:
@@ -171,7 +166,7 @@ class DeliveryReconciler(FinishedExportReconciler):
         uid = seen.export.metadata.uid
         manifest = delivery_manifest(seen, kind, settings, self._defaults, self._public_api)
         try:
-            job = await self._writer.create_job(manifest)
+            job = await self._cluster.create_job(manifest)
         except ApiException as error:
             if error.status not in (400, 403, 422):
                 raise
@@ -197,7 +192,7 @@ class DeliveryReconciler(FinishedExportReconciler):
         patch = merge_patch(old, status)
         if not patch:
             return
-        updated = await self._writer.patch_export_status(export, patch)
+        updated = await self._cluster.patch_export_status(export, patch)
         if updated is None:
             return
         self.note_written(updated)

@@ -103,14 +103,12 @@ def decide(seen: Observation) -> ExportPlan:
     if own is not None and own.deleting and not is_still_written(seen):
         # Deleted in the foreground it stays for as long as its pod does, on a dead node for ever.
         seen = replace(seen, job=None, lost_job=own)
-    job = seen.job
-    further = (
-        (step(seen) for step in WITHOUT_JOB)
-        if job is None
-        else (step(seen, job) for step in WITH_JOB)
-    )
-    plans = chain((step(seen) for step in STEPS), further)
-    return next(plan for plan in plans if plan is not None)
+    plans = (step(seen) for step in STEPS)
+    if (job := seen.job) is None:
+        further = (step(seen) for step in WITHOUT_JOB)
+    else:
+        further = (step(seen, job) for step in WITH_JOB)
+    return next(filter(None, chain(plans, further)))
 
 
 def decide_departed(seen: Observation) -> ExportPlan:
@@ -173,9 +171,8 @@ def _cancelled(seen: Observation) -> ExportPlan | None:
 def _job_gone(seen: Observation) -> ExportPlan | None:
     if not seen.export.status.job_name:
         return None
-    fatal = next((failure for failure in _attempt_failures(seen) if failure.is_fatal), None)
-    if fatal is not None:
-        return _fail(seen, fatal)
+    if (failed := _failed_for_good(seen)) is not None:
+        return failed
     if seen.lost_job is not None and seen.lost_job.failure is not None:
         # Kubernetes deletes a Job some time after its end.
         return _fail(seen, job_failure(seen, seen.lost_job, _last_failure(seen)))
@@ -196,15 +193,13 @@ def _without_target(seen: Observation) -> ExportPlan | None:
 
 
 def _target_suspended(seen: Observation) -> ExportPlan | None:
-    if seen.target is None or not seen.target.spec.suspend:
-        return None
-    return ExportPlan(next_status.waiting(seen, _SUSPENDED))
+    is_suspended = seen.target is not None and seen.target.spec.suspend
+    return ExportPlan(next_status.waiting(seen, _SUSPENDED)) if is_suspended else None
 
 
 def _in_queue(seen: Observation) -> ExportPlan | None:
-    if seen.place_in_queue is None:
-        return None
-    return ExportPlan(next_status.queued(seen, seen.place_in_queue))
+    place = seen.place_in_queue
+    return ExportPlan(next_status.queued(seen, place)) if place is not None else None
 
 
 def _startable(seen: Observation) -> ExportPlan:
@@ -222,15 +217,14 @@ def _behind_another(seen: Observation, job: ObservedJob) -> ExportPlan | None:
     return ExportPlan(next_status.ended(seen, Phase.FAILED, _FOREIGN_JOB), is_failure=True)
 
 
-def _failed_for_good(seen: Observation, _: ObservedJob) -> ExportPlan | None:
+def _failed_for_good(seen: Observation, _: ObservedJob | None = None) -> ExportPlan | None:
     fatal = next((failure for failure in _attempt_failures(seen) if failure.is_fatal), None)
     return _fail(seen, fatal) if fatal is not None else None
 
 
 def _job_failed(seen: Observation, job: ObservedJob) -> ExportPlan | None:
-    if job.failure is None:
-        return None
-    return _fail(seen, job_failure(seen, job, _last_failure(seen)))
+    failed = job.failure is not None
+    return _fail(seen, job_failure(seen, job, _last_failure(seen))) if failed else None
 
 
 def _report_lost(seen: Observation, job: ObservedJob) -> ExportPlan | None:

@@ -2,7 +2,6 @@
 
 import functools
 from datetime import timedelta
-from typing import Any
 
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import ArtifactStatus, BackupExportStatus, ProgressStatus
@@ -20,18 +19,12 @@ from backupexport_operator.observed.pod_failure import Failure, end_artifact
 
 def waiting(seen: Observation, failure: Failure | None) -> BackupExportStatus:
     """Returns the status of an export that waits: the phase stays, Pending at first."""
-    return _next(
-        seen,
-        phase=seen.export.phase,
-        reason=failure.reason if failure else None,
-        message=failure.message if failure else None,
-        attempts=attempts(seen),
-    )
+    return _next(seen, seen.export.phase, failure, attempts=attempts(seen))
 
 
 def queued(seen: Observation, place: str) -> BackupExportStatus:
     """Returns the status in our queue or Kueue's: no reason, because nothing is wrong."""
-    return _next(seen, phase=seen.export.phase, reason=None, message=place)
+    return _next(seen, seen.export.phase, message=place)
 
 
 def refused(seen: Observation, why: str) -> BackupExportStatus:
@@ -60,9 +53,7 @@ def running(seen: Observation, pod: ObservedPod) -> BackupExportStatus:
     status = seen.export.status
     return _next(
         seen,
-        phase=Phase.RUNNING,
-        reason=None,
-        message=None,
+        Phase.RUNNING,
         start_time=status.start_time or _text(pod.started_at),
         attempts=attempts(seen),
         progress=ProgressStatus.of(seen.progress) if seen.progress else status.progress,
@@ -76,18 +67,14 @@ def succeeded(seen: Observation, artifact: Artifact) -> BackupExportStatus:
         seen, "Complete", "True", "Succeeded", "The file is whole under its final name."
     )
     size = artifact.uncompressed_bytes
-    completed_at = (pod and _text(pod.finished_at)) or timestamps.to_text(seen.now)
-    return _next(
+    return _finished(
         seen,
-        phase=Phase.SUCCEEDED,
-        reason=None,
-        message=None,
-        start_time=seen.export.status.start_time or (pod and _text(pod.started_at)),
-        completion_time=completed_at,
-        attempts=attempts(seen),
+        Phase.SUCCEEDED,
+        complete,
+        started_at=pod.started_at if pod else None,
+        completed_at=pod.finished_at if pod else None,
         progress=ProgressStatus.of(Progress(100, size, size)),
         artifact=ArtifactStatus.of(artifact),
-        **_afterwards(seen, Phase.SUCCEEDED, complete, completed_at),
     )
 
 
@@ -95,48 +82,55 @@ def ended(seen: Observation, phase: Phase, failure: Failure) -> BackupExportStat
     """Returns the status of an export that has failed or is cancelled."""
     started = min((pod.started_at for pod in seen.attempts if pod.started_at), default=None)
     failed = condition_now(seen, "Failed", "True", failure.reason, failure.message)
-    completed_at = timestamps.to_text(seen.now)
-    return _next(
-        seen,
-        phase=phase,
-        reason=failure.reason,
-        message=failure.message,
-        start_time=seen.export.status.start_time or _text(started),
-        completion_time=completed_at,
-        attempts=attempts(seen),
-        **_afterwards(seen, phase, failed, completed_at),
-    )
+    return _finished(seen, phase, failed, failure, started_at=started)
 
 
-def _afterwards(
-    seen: Observation, phase: Phase, ending: Condition, completed_at: str
-) -> dict[str, Any]:
-    """Returns the fields that tell what `cleanup` and `delivery` have to do from now on."""
-    spec, target = seen.export.spec, seen.target
+def _finished(
+    seen: Observation,
+    phase: Phase,
+    ending: Condition,
+    failure: Failure | None = None,
+    *,
+    started_at: str | None,
+    completed_at: str | None = None,
+    **changes: object,
+) -> BackupExportStatus:
+    """Returns the end's status, with what `cleanup` and `delivery` have to do from now on."""
+    spec, target, status = seen.export.spec, seen.target, seen.export.status
+    completed = timestamps.from_text(completed_at) if completed_at else seen.now
     seconds = (
         spec.retention_seconds
         or (target.spec.retention_seconds if target else None)
         or seen.retention_seconds
     )
-    expires = None
-    if seconds:
-        ended_at = timestamps.from_text(completed_at)
-        expires = timestamps.to_text(ended_at + timedelta(seconds=seconds))
+    expires = timestamps.to_text(completed + timedelta(seconds=seconds)) if seconds else None
     goes_with_it = phase is Phase.SUCCEEDED and spec.artifact_policy == "Delete"
     deliveries = first_conditions(seen, phase)
-    return {
-        "expiration_time": expires,
-        "disposal_pending": (expires is not None or goes_with_it) or None,
-        "delivery_pending": any(map(is_pending, deliveries)) or None,
-        "conditions": functools.reduce(
-            with_condition, (ending, *deliveries), seen.export.status.conditions
-        ),
+    return _next(
+        seen,
+        phase,
+        failure,
+        start_time=status.start_time or _text(started_at),
+        completion_time=timestamps.to_text(completed),
+        attempts=attempts(seen),
+        expiration_time=expires,
+        disposal_pending=(expires is not None or goes_with_it) or None,
+        delivery_pending=any(map(is_pending, deliveries)) or None,
+        conditions=functools.reduce(with_condition, (ending, *deliveries), status.conditions),
+        **changes,
+    )
+
+
+def _next(
+    seen: Observation, phase: Phase | None, failure: Failure | None = None, **changes: object
+) -> BackupExportStatus:
+    told = {
+        "observed_generation": seen.export.metadata.generation,
+        "phase": phase,
+        "reason": failure.reason if failure else None,
+        "message": failure.message if failure else None,
     }
-
-
-def _next(seen: Observation, **changes: object) -> BackupExportStatus:
-    generation = seen.export.metadata.generation
-    return seen.export.status.model_copy(update={"observed_generation": generation, **changes})
+    return seen.export.status.model_copy(update=told | changes)
 
 
 def attempts(seen: Observation) -> int:

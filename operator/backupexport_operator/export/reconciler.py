@@ -16,7 +16,6 @@ from backupexport_operator.export.start_queue import QueueSync, StartQueue
 from backupexport_operator.kube.client import brief
 from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.pod_logs import PodLogs
-from backupexport_operator.kube.reader import ClusterReader
 from backupexport_operator.kube.work_queue import WorkQueue
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.events import events_between
@@ -39,8 +38,7 @@ class ExportReconciler:
     def __init__(
         self,
         cache: ExportCache,
-        reader: ClusterReader,
-        writer: ClusterWriter,
+        cluster: ClusterWriter,
         cleanup_jobs: CleanupJobs,
         recorder: EventRecorder,
         pod_logs: PodLogs,
@@ -49,8 +47,7 @@ class ExportReconciler:
         metrics: OperatorMetrics,
     ) -> None:
         self._cache = cache
-        self._reader = reader
-        self._writer = writer
+        self._cluster = cluster
         self._cleanup_jobs = cleanup_jobs
         self._recorder = recorder
         self._pod_logs = pod_logs
@@ -82,12 +79,6 @@ class ExportReconciler:
         """The watch of unfinished exports shows this one no more: it has ended or is gone."""
         self._departed[export.metadata.uid] = export
         self.queue.ask(export.metadata.uid)
-
-    def told_progress(self, uid: str, progress: Progress) -> None:
-        """Take what a runner's log tells of its progress."""
-        delay = self._cache.note_progress(uid, progress)
-        if delay is not None:
-            self.queue.ask(uid, delay=delay)
 
     async def stop(self) -> None:
         """Stop working; the next process goes on with what was under way."""
@@ -123,15 +114,15 @@ class ExportReconciler:
             plan = decide(seen)
         if plan.wants_warning:
             about = ("Pod", seen.attempts[-1].name) if seen.attempts else ("Job", seen.job_name)
-            seen = replace(seen, warning=await self._reader.newest_warning(*about))
+            seen = replace(seen, warning=await self._cluster.newest_warning(*about))
             plan = decide(seen)
         await self._apply(seen, plan)
 
     async def _look_again(self, seen: Observation) -> Observation | None:
-        export = await self._reader.read_export(seen.export.metadata.name)
+        export = await self._cluster.read_export(seen.export.metadata.name)
         if export is None or export.metadata.uid != seen.export.metadata.uid:
             return None
-        return await self._reader.observe_afresh(replace(seen, export=export))
+        return await self._cluster.observe_afresh(replace(seen, export=export))
 
     async def _apply(self, seen: Observation, plan: ExportPlan) -> None:
         export: BackupExport | None = seen.export
@@ -144,9 +135,9 @@ class ExportReconciler:
         if export is not None:
             await self._write_status(export, old, plan.status)
         if plan.delete_job and seen.job is not None:
-            await self._writer.delete_job(seen.job)
+            await self._cluster.delete_job(seen.job)
         if plan.follow_pod is not None:
-            self._pod_logs.follow(uid, plan.follow_pod)
+            self._pod_logs.follow(uid, plan.follow_pod, self._told_progress)
         else:
             self._pod_logs.forget(uid)
         if plan.recheck_after is not None:
@@ -162,7 +153,7 @@ class ExportReconciler:
         self._queue_sync.start(seen.export)
         if plan.add_finalizer:
             holding = [*seen.export.metadata.finalizers, names.FINALIZER]
-            export = await self._writer.patch_finalizers(seen.export, holding)
+            export = await self._cluster.patch_finalizers(seen.export, holding)
             if export is None:
                 return
             self._cache.note_written(export)
@@ -181,7 +172,7 @@ class ExportReconciler:
         if plan.delete_cleanup is not None:
             cleanup = seen.tidy_job if plan.delete_cleanup == TASK_TIDY else seen.remove_job
             if cleanup.job is not None:
-                await self._writer.delete_job(cleanup.job)
+                await self._cluster.delete_job(cleanup.job)
         if plan.create_cleanup is None:
             return
         try:
@@ -202,7 +193,7 @@ class ExportReconciler:
             raise AssertionError("a Job is planned only for an export with a target")
         manifest = job_manifest(seen.export, seen.target, self._defaults)
         try:
-            return await self._writer.create_job(manifest)
+            return await self._cluster.create_job(manifest)
         except ApiException as error:
             uid = seen.export.metadata.uid
             # Of these two the fault is this export's own, so the next one may start.
@@ -218,7 +209,7 @@ class ExportReconciler:
         patch = merge_patch(old, status)
         if not patch:
             return
-        updated = await self._writer.patch_export_status(export, patch)
+        updated = await self._cluster.patch_export_status(export, patch)
         if updated is None:
             return
         self._cache.note_written(updated)
@@ -242,7 +233,7 @@ class ExportReconciler:
     async def _after_departure(self, export: BackupExport) -> None:
         """Clean up after an export that is gone before its end."""
         uid = export.metadata.uid
-        there = await self._reader.read_export(export.metadata.name)
+        there = await self._cluster.read_export(export.metadata.name)
         if there is None or there.metadata.uid != uid:
             plan = decide_departed(self._cache.observe(export))
             if plan.recheck_after is not None:
@@ -254,6 +245,11 @@ class ExportReconciler:
                     await self._cleanup_jobs.create(export, plan.create_cleanup, is_owned=False)
             self._cache.note_gone(uid)
         self._forget(uid)
+
+    def _told_progress(self, uid: str, progress: Progress) -> None:
+        delay = self._cache.note_progress(uid, progress)
+        if delay is not None:
+            self.queue.ask(uid, delay=delay)
 
     def _forget(self, uid: str) -> None:
         self._departed.pop(uid, None)

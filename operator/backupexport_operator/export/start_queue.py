@@ -22,14 +22,6 @@ from backupexport_operator.observed.observation import Observation
 Arrival = tuple[str, str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """How many exports wait before one, and a sentence that says so."""
-
-    before: int
-    words: str
-
-
 @dataclass(slots=True)
 class _Project:
     limit: int = 1
@@ -72,16 +64,16 @@ class StartQueue:
             self._arrival_of[uid] = arrival
         return uid in self._next()
 
-    def place(self, uid: str) -> Place:
-        """Returns the place of an export that waits."""
+    def place(self, uid: str) -> tuple[int, str]:
+        """Returns how many exports wait before one that waits, and a sentence that says so."""
         project, arrival = self._projects[self._project_of[uid]], self._arrival_of[uid]
         before = bisect_left(project.waiting, arrival)
         if len(project.active) + before >= project.limit:
             running = f"of this project running (maxConcurrent is {project.limit})"
-            return Place(before, _words(len(project.active), running, before))
+            return before, _words(len(project.active), running, before)
         before = sum(bisect_left(other.waiting, arrival) for other in self._projects.values())
         running = f"running (the operator runs at most {self._limit} at once)"
-        return Place(before, _words(self._active, running, before))
+        return before, _words(self._active, running, before)
 
     def start(self, uid: str, project_id: str) -> None:
         """Count the export as running: it has a Job, or is about to."""
@@ -173,13 +165,13 @@ class QueueSync:
         if self._may_start(seen):
             return seen
         uid, status = seen.export.metadata.uid, seen.export.status
-        place = self._queue.place(uid)
+        before, words = self._queue.place(uid)
         told = status.message if status.reason is None else None
-        if told is None or place.before <= self._told.get(uid, place.before) // 2:
-            self._told[uid] = place.before
-            told = place.words
+        if told is None or before <= self._told.get(uid, before) // 2:
+            self._told[uid] = before
+            told = words
         else:
-            self._told.setdefault(uid, place.before)
+            self._told.setdefault(uid, before)
         return replace(seen, place_in_queue=told)
 
     def start(self, export: BackupExport) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 from backupexport_contract.backup_export import BackupExport
 from kubernetes.aio import client
-from kubernetes.aio.client.exceptions import ApiException
 
 from backupexport_operator.kube.client import SERVER_AWAY, brief
 from backupexport_operator.manifests.events import ExportEvent, event_manifest
@@ -52,19 +51,15 @@ class EventRecorder:
         while True:
             manifest = await self._waiting.get()
             try:
-                await self._post(manifest)
+                await self._custom.create_namespaced_custom_object(
+                    "events.k8s.io", "v1", self._namespace, "events", manifest
+                )
             except SERVER_AWAY as error:
-                _logger.warning("event on %s: %s", manifest["regarding"]["name"], brief(error))
+                # 409: it has been posted before.
+                if getattr(error, "status", None) != 409:
+                    name = manifest["regarding"]["name"]
+                    _logger.warning("event on %s: %s", name, brief(error))
             except Exception:
                 _logger.exception("an event could not be posted")
             finally:
                 self._waiting.task_done()
-
-    async def _post(self, manifest: dict[str, Any]) -> None:
-        try:
-            await self._custom.create_namespaced_custom_object(
-                "events.k8s.io", "v1", self._namespace, "events", manifest
-            )
-        except ApiException as error:
-            if error.status != 409:
-                raise

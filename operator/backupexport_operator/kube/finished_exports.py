@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from backupexport_contract.backup_export import BackupExport
 
 from backupexport_operator.kube.client import SERVER_AWAY, brief
-from backupexport_operator.kube.reader import ClusterReader
 from backupexport_operator.kube.work_queue import WorkQueue
+from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.telemetry.metrics import OperatorMetrics
 
 _logger = logging.getLogger(__name__)
@@ -28,8 +28,8 @@ class FinishedExportReconciler(ABC):
     It works on an export when that comes or changes, and when it is asked for.
     """
 
-    def __init__(self, reader: ClusterReader, awaiting: str, metrics: OperatorMetrics) -> None:
-        self._reader = reader
+    def __init__(self, cluster: ClusterWriter, awaiting: str, metrics: OperatorMetrics) -> None:
+        self._cluster = cluster
         self._awaiting = awaiting
         self._exports: dict[str, BackupExport] = {}
         self._work = WorkQueue(self._run, _PARALLEL, metrics.reconciled)
@@ -81,7 +81,7 @@ class FinishedExportReconciler(ABC):
             await self.reconcile(export)
 
     async def _watch(self) -> None:
-        exports, version = await self._reader.list_finished(self._awaiting)
+        exports, version = await self._cluster.list_finished(self._awaiting)
         before = self._exports.keys()
         self._exports = {export.metadata.uid: export for export in exports}
         for uid in before - self._exports.keys():
@@ -89,7 +89,7 @@ class FinishedExportReconciler(ABC):
         for uid in self._exports:
             self._work.ask(uid)
         while True:
-            async for kind, export in self._reader.watch_finished(self._awaiting, version):
+            async for kind, export in self._cluster.watch_finished(self._awaiting, version):
                 uid, version = export.metadata.uid, export.metadata.resource_version
                 if kind == "DELETED":
                     self._exports.pop(uid, None)

@@ -5,6 +5,7 @@ pod runs.
 """
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable
 
@@ -23,27 +24,21 @@ _AGAIN_SECONDS = 2.0
 
 
 class PodLogs:
-    """One task for each running pod; `told` gets (export uid, progress)."""
+    """One task for each running pod."""
 
-    def __init__(
-        self,
-        api_client: client.ApiClient,
-        namespace: str,
-        told: Callable[[str, Progress], None],
-    ) -> None:
+    def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
         self._api_client = api_client
         self._namespace = namespace
-        self._told = told
         self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}
 
-    def follow(self, export_uid: str, pod_name: str) -> None:
-        """Read the log of `pod_name` for the export, if that isn't done already."""
+    def follow(self, export_uid: str, pod_name: str, told: Callable[[str, Progress], None]) -> None:
+        """Read the log of `pod_name`, if that isn't done already; `told` gets (uid, progress)."""
         known = self._tasks.get(export_uid)
         if known is not None:
             if known[0] == pod_name:
                 return
             known[1].cancel()
-        task = asyncio.create_task(self._follow(export_uid, pod_name))
+        task = asyncio.create_task(self._follow(pod_name, functools.partial(told, export_uid)))
         self._tasks[export_uid] = (pod_name, task)
 
     def forget(self, export_uid: str) -> None:
@@ -60,15 +55,15 @@ class PodLogs:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _follow(self, export_uid: str, pod_name: str) -> None:
+    async def _follow(self, pod_name: str, told: Callable[[Progress], None]) -> None:
         while True:
             try:
-                await self._read(export_uid, pod_name)
+                await self._read(pod_name, told)
             except Exception as error:  # noqa: BLE001 - see the module's docstring
                 _logger.info("following the log of pod %s: %s", pod_name, error)
             await asyncio.sleep(_AGAIN_SECONDS)
 
-    async def _read(self, export_uid: str, pod_name: str) -> None:
+    async def _read(self, pod_name: str, told: Callable[[Progress], None]) -> None:
         log = opened(
             self._api_client,
             f"namespaces/{self._namespace}/pods/{pod_name}/log",
@@ -83,4 +78,4 @@ class PodLogs:
                     return
                 progress = read_progress_line(line.decode(errors="replace"))
                 if progress is not None:
-                    self._told(export_uid, progress)
+                    told(progress)

@@ -51,25 +51,18 @@ class _Memory:
     shown_at: float = float("-inf")
 
 
+@dataclass
 class ExportCache:
     """Makes the Observation of an export; progress changes in it every `progress_seconds`."""
 
-    def __init__(
-        self,
-        world: World,
-        backoff_limit: int,
-        retention_seconds: int | None,
-        progress_seconds: float,
-        deliveries: Deliveries | None = None,
-    ) -> None:
-        self.world = world
-        self._backoff_limit = backoff_limit
-        self._retention_seconds = retention_seconds
-        self._progress_seconds = progress_seconds
-        self._deliveries = deliveries or Deliveries()
-        self._memories: dict[str, _Memory] = {}
-        # kopf's watch doesn't tell of an export that goes while it lists anew.
-        self._gone: set[str] = set()
+    world: World
+    backoff_limit: int
+    retention_seconds: int | None
+    progress_seconds: float
+    deliveries: Deliveries = field(default_factory=Deliveries)
+    _memories: dict[str, _Memory] = field(default_factory=dict, init=False)
+    # kopf's watch doesn't tell of an export that goes while it lists anew.
+    _gone: set[str] = field(default_factory=set, init=False)
 
     def uids(self) -> set[str]:
         """Returns the uids of all unfinished exports."""
@@ -105,11 +98,11 @@ class ExportCache:
             job=None,
             pods=(),
             now=timestamps.now(),
-            backoff_limit=self._backoff_limit,
+            backoff_limit=self.backoff_limit,
             lost_job=memory.lost_job,
             lost_pods=tuple(memory.lost_pods.values()),
-            deliveries=self._deliveries,
-            retention_seconds=self._retention_seconds,
+            deliveries=self.deliveries,
+            retention_seconds=self.retention_seconds,
             progress=self._progress_to_show(memory),
         )
         jobs = list(values(self.world.jobs, uid))
@@ -145,7 +138,7 @@ class ExportCache:
         if memory.progress == progress:
             return None
         memory.progress = progress
-        return max(0.0, memory.shown_at + self._progress_seconds - time.monotonic())
+        return max(0.0, memory.shown_at + self.progress_seconds - time.monotonic())
 
     def note_gone(self, uid: str) -> None:
         """Drop an export that the API server no longer has."""
@@ -210,7 +203,7 @@ class ExportCache:
 
     def _progress_to_show(self, memory: _Memory) -> Progress | None:
         now = time.monotonic()
-        if memory.progress != memory.shown and (now - memory.shown_at >= self._progress_seconds):
+        if memory.progress != memory.shown and (now - memory.shown_at >= self.progress_seconds):
             memory.shown, memory.shown_at = memory.progress, now
         return memory.shown
 

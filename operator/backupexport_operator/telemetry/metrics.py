@@ -84,50 +84,52 @@ class OperatorMetrics:
         self.registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
+        counter = functools.partial(Counter, registry=self.registry)
+        histogram = functools.partial(Histogram, registry=self.registry)
         self._state = StateCollector()
         self.registry.register(self._state)
         self._named_projects = named_projects
         self._projects: set[str] = set()
-        self._finished = self._counter(
+        self._finished = counter(
             "backupexport_exports_finished_total",
             "Exports that ended; the first projects by name, the rest together.",
             ("phase", "reason", "project"),
         )
-        self._durations = self._histogram(
+        self._durations = histogram(
             "backupexport_export_duration_seconds",
             "Time from the start of an export's first attempt to its end.",
-            _DURATION_BUCKETS,
             ("phase",),
+            buckets=_DURATION_BUCKETS,
         )
-        self._bytes = self._histogram(
-            "backupexport_artifact_bytes", "Size of finished files.", _BYTES_BUCKETS
+        self._bytes = histogram(
+            "backupexport_artifact_bytes", "Size of finished files.", buckets=_BYTES_BUCKETS
         )
-        self._delays = self._histogram(
+        self._delays = histogram(
             "backupexport_job_creation_delay_seconds",
             "Time from an export's creation to that of its Job, waiting for its turn included.",
-            _DELAY_BUCKETS,
+            buckets=_DELAY_BUCKETS,
         )
-        self._cleanups = self._counter(
+        self._cleanups = counter(
             "backupexport_cleanup_jobs_total",
             "Jobs that ended of those that remove what exports left on the volume.",
             ("task", "outcome"),
         )
-        self._deliveries = self._counter(
+        self._deliveries = counter(
             "backupexport_deliveries_total",
             "Deliveries of exports that ended, well (Succeeded) or not, by kind.",
             ("kind", "reason"),
         )
-        self._reconciles = self._histogram(
+        self._reconciles = histogram(
             "backupexport_operator_reconcile_duration_seconds",
             "How long reconciles took.",
-            _RECONCILE_BUCKETS,
+            buckets=_RECONCILE_BUCKETS,
         )
-        self._errors = self._counter(
+        self._errors = counter(
             "backupexport_operator_reconcile_errors_total",
             "Reconciles that failed and are tried again, by what ended them.",
             ("kind",),
         )
-        self._requests = self._counter(
+        self._requests = counter(
             "backupexport_operator_kubernetes_requests_total",
             "Requests to the Kubernetes API, watches aside.",
             ("verb", "resource", "status"),
@@ -211,11 +213,3 @@ class OperatorMetrics:
                 return OTHER
             self._projects.add(project_id)
         return project_id
-
-    def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
-        return Counter(name, text, labels, registry=self.registry)
-
-    def _histogram(
-        self, name: str, text: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()
-    ) -> Histogram:
-        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)

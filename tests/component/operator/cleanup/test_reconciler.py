@@ -10,7 +10,6 @@ from backupexport_contract.runner_protocol import Outcome, delivery_task
 from backupexport_operator.cleanup.jobs import CleanupJobs
 from backupexport_operator.cleanup.reconciler import CleanupReconciler
 from backupexport_operator.kube.event_recorder import EventRecorder
-from backupexport_operator.kube.reader import ClusterReader
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.pod import RunnerDefaults
 from backupexport_operator.observed.export_cache import ExportCache
@@ -50,7 +49,6 @@ class Running:
         self.recorder = EventRecorder(api_client, NAMESPACE)
         self.reconciler = CleanupReconciler(
             ExportCache(live_world(kubernetes), 4, None, 2),
-            ClusterReader(api_client, NAMESPACE),
             writer,
             CleanupJobs(writer, RunnerDefaults(image="i", claim_name="c")),
             self.recorder,

@@ -14,7 +14,6 @@ from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import Outcome, delivery_task
 from backupexport_operator.delivery.reconciler import DeliveryReconciler
 from backupexport_operator.kube.event_recorder import EventRecorder
-from backupexport_operator.kube.reader import ClusterReader
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.delivery_job import PublicApi
 from backupexport_operator.manifests.pod import RunnerDefaults
@@ -136,7 +135,6 @@ class Running:
         self.recorder = EventRecorder(api_client, NAMESPACE)
         self.reconciler = DeliveryReconciler(
             ExportCache(world, 4, None, 2, chart),
-            ClusterReader(api_client, NAMESPACE),
             ClusterWriter(api_client, NAMESPACE),
             self.recorder,
             RunnerDefaults(image="i", claim_name="c"),

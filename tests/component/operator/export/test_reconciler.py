@@ -13,7 +13,6 @@ from backupexport_operator.cleanup.jobs import CleanupJobs
 from backupexport_operator.export.reconciler import ExportReconciler
 from backupexport_operator.export.start_queue import StartQueue
 from backupexport_operator.kube.event_recorder import EventRecorder
-from backupexport_operator.kube.reader import ClusterReader
 from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.pod import RunnerDefaults
 from backupexport_operator.observed.export_cache import ExportCache, World
@@ -45,7 +44,7 @@ class Followed:
     def __init__(self) -> None:
         self.pods: dict[str, str] = {}
 
-    def follow(self, uid: str, pod: str) -> None:
+    def follow(self, uid: str, pod: str, told: object = None) -> None:
         self.pods[uid] = pod
 
     def forget(self, uid: str) -> None:
@@ -61,14 +60,12 @@ class Watched:
             "exports": {}, "targets": {}, "jobs": {}, "pods": {},
         }  # fmt: skip
         self.followed = Followed()
-        self.reader = ClusterReader(api_client, NAMESPACE)
         self.writer = ClusterWriter(api_client, NAMESPACE)
         self.recorder = EventRecorder(api_client, NAMESPACE)
         defaults = RunnerDefaults(image="i", claim_name="c")
         self.cache = ExportCache(World(**self.indexes), 4, None, progress_seconds=0.01)
         self.reconciler = ExportReconciler(
             self.cache,
-            self.reader,
             self.writer,
             CleanupJobs(self.writer, defaults),
             self.recorder,
@@ -118,7 +115,7 @@ class Watched:
         )
 
     async def resync(self) -> None:
-        self.reconciler.resync(await self.reader.snapshot())
+        self.reconciler.resync(await self.writer.snapshot())
         await self.settled()
 
     async def stop(self) -> None:
@@ -493,7 +490,7 @@ async def test_a_file_that_is_to_go_with_its_export_holds_it_before_its_job_is_m
 
 async def test_progress_is_written_at_most_once_in_its_time(watched: Make) -> None:
     operator = watched(job={}, pod=builders.running(), **ON_THE_WAY)
-    operator.cache._progress_seconds = 3600
+    operator.cache.progress_seconds = 3600
     operator.cache.note_progress(UID, Progress(1, 1, 100))
     await operator.reconcile()
     operator.look()

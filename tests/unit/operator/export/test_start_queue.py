@@ -22,11 +22,11 @@ def test_a_project_runs_as_many_as_it_may_and_the_next_says_its_place() -> None:
     queue.start("a", "p")
     assert not queue.wait("b", "p", 1, arrival(1, "b"))
     assert not queue.wait("c", "p", 1, arrival(2, "c"))
-    assert queue.place("b").words == (
+    assert queue.place("b")[1] == (
         "Waiting for its turn: 1 export of this project running (maxConcurrent is 1), "
         "no exports waiting before it."
     )
-    assert "1 export waiting before it" in queue.place("c").words
+    assert "1 export waiting before it" in queue.place("c")[1]
     assert queue.wait("d", "q", 1, arrival(3, "d"))
     assert queue.leave("a") == ["b", "d"]
     assert queue.wait("b", "p", 1, arrival(1, "b"))
@@ -38,7 +38,7 @@ def test_all_projects_together_run_as_many_as_the_operator_may() -> None:
     queue.start("a", "p")
     queue.start("b", "q")
     assert not queue.wait("c", "r", 5, arrival(0, "c"))
-    assert queue.place("c").words == (
+    assert queue.place("c")[1] == (
         "Waiting for its turn: 2 exports running (the operator runs at most 2 at once), "
         "no exports waiting before it."
     )
@@ -83,7 +83,7 @@ def test_a_place_without_a_limit_of_its_own_counts_the_operators() -> None:
         queue.start(uid, uid)
     queue.wait("d", "p", 2, arrival(0, "d"))
     queue.wait("e", "q", 2, arrival(1, "e"))
-    assert "1 export waiting before it" in queue.place("e").words
+    assert "1 export waiting before it" in queue.place("e")[1]
     assert queue.waiting == 2
 
 
