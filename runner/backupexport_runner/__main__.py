@@ -13,14 +13,9 @@ import threading
 import traceback
 from collections.abc import Mapping
 
+from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.reasons import ExitCode
-from backupexport_contract.runner_protocol import (
-    ENV_TASK,
-    TASK_EXPORT,
-    Outcome,
-    delivery_kind,
-    outcome_text,
-)
+from backupexport_contract.runner_protocol import Outcome
 
 from backupexport_runner.delivery.attempt import deliver, known_kinds
 from backupexport_runner.export.exporter import Exporter, ServerQuestions
@@ -87,9 +82,9 @@ def _outcome(exporter: Exporter, environment: Mapping[str, str]) -> Outcome | Fa
     exports = exporter.configuration.exports
     try:
         task = read_task(environment, known_kinds())
-        if task == TASK_EXPORT:
+        if task == protocol.TASK_EXPORT:
             return Outcome(exporter.run(environment))
-        kind = delivery_kind(task)
+        kind = protocol.delivery_kind(task)
         if kind is not None:
             return deliver(kind, environment, exports, log, exporter.scrubber, interruption)
         return clean_up(task, exports, read_request(environment), log)
@@ -102,7 +97,7 @@ def _outcome(exporter: Exporter, environment: Mapping[str, str]) -> Outcome | Fa
 
 def _named_task(environment: Mapping[str, str]) -> str:
     """Returns the task as the environment names it, known or not."""
-    return environment.get(ENV_TASK, TASK_EXPORT)
+    return environment.get(protocol.ENV_TASK, protocol.TASK_EXPORT)
 
 
 def _first(happened: _Happened) -> Outcome | Failure | None:
@@ -157,7 +152,7 @@ def _report_failure(failure: Failure, exporter: Exporter) -> int:
 def _write_termination_message(outcome: Outcome, exporter: Exporter) -> None:
     try:
         path = exporter.configuration.termination_message
-        path.write_text(outcome_text(outcome), encoding="utf-8")
+        path.write_text(protocol.outcome_text(outcome), encoding="utf-8")
     except OSError as error:
         exporter.log.event("termination_message_lost", error=str(error))
 

@@ -14,22 +14,16 @@ from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 from jwt.exceptions import InvalidSubjectError
 
-from backupexport_api.auth.claims import (
-    BadClaimsError,
-    ProjectAccess,
-    expiry_of,
-    subject_of,
-)
+from backupexport_api.auth.claims import BadClaimsError, ProjectAccess, expiry_of, subject_of
 from backupexport_api.auth.jwks import JwksFetch, JwksSource
 from backupexport_api.auth.keys import (
     KeySet,
     KeySource,
     KeysUnavailableError,
     SigningKey,
+    by_kind_of_key,
     keys_of_pem,
     keys_of_secret,
-    public_key_algorithms,
-    secret_algorithms,
 )
 from backupexport_api.auth.settings import JwtSettings
 from backupexport_api.http import problems
@@ -123,12 +117,8 @@ class Authenticator:
             "verify_aud": settings.jwt_audience is not None,
             "verify_iss": settings.jwt_issuer is not None,
         }
-        self._find_sources(settings)
-
-    def _find_sources(self, settings: JwtSettings) -> None:
-        """Give each configured algorithm its source of keys; no other algorithm has one."""
-        with_secret = secret_algorithms(settings.jwt_algorithms)
-        with_public_key = public_key_algorithms(settings.jwt_algorithms)
+        # Each configured algorithm has its source of keys; no other algorithm has one.
+        with_secret, with_public_key = by_kind_of_key(settings.jwt_algorithms)
         configured = keys_of_secret(settings.jwt_secret.get_secret_value(), with_secret)
         if settings.jwt_jwks_url is not None:
             self._jwks = JwksSource(
@@ -217,24 +207,21 @@ class Authenticator:
         refusal: Exception | None = None
         for key in keys:
             try:
-                return self._decoded(token, key)
+                return jwt.decode(
+                    token,
+                    key.jwk,
+                    algorithms=[key.algorithm],
+                    options=self._options,  # type: ignore[arg-type]
+                    issuer=self._settings.jwt_issuer,
+                    audience=self._settings.jwt_audience,
+                    leeway=_LEEWAY_SECONDS,
+                )
             except jwt.InvalidSignatureError as error:
                 refusal = error
             except _DECODE_ERRORS as error:
                 refusal = error
                 break
         raise token_invalid(_reason_of(refusal))
-
-    def _decoded(self, token: str, key: SigningKey) -> dict[str, Any]:
-        return jwt.decode(
-            token,
-            key.jwk,
-            algorithms=[key.algorithm],
-            options=self._options,  # type: ignore[arg-type]
-            issuer=self._settings.jwt_issuer,
-            audience=self._settings.jwt_audience,
-            leeway=_LEEWAY_SECONDS,
-        )
 
     def _remember(self, digest: bytes, found: _CheckedToken) -> None:
         self._remembered.pop(digest, None)

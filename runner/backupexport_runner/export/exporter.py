@@ -11,15 +11,9 @@ from backupexport_runner.export.cgroup import memory_kills, thread_count
 from backupexport_runner.export.compression import compressor
 from backupexport_runner.export.progress import ProgressMeter
 from backupexport_runner.export.streaming import Streamed, stream
+from backupexport_runner.postgres import dump_failures
 from backupexport_runner.postgres.clients import Client, choose_client, installed_clients
 from backupexport_runner.postgres.connection import UriParser, read_connection
-from backupexport_runner.postgres.dump_failures import (
-    DumpEnd,
-    Obstacle,
-    dump_failure,
-    other_dump_failure,
-    permission_failure,
-)
 from backupexport_runner.postgres.libpq_parameters import (
     child_environment,
     libpq_parameters,
@@ -48,7 +42,7 @@ class ServerQuestions:
 
     parse_uri: UriParser
     look_at_server: Callable[[Mapping[str, str]], Server] = look_at_server
-    find_obstacle: Callable[[Mapping[str, str]], Obstacle | None] = find_obstacle
+    find_obstacle: Callable[[Mapping[str, str]], dump_failures.Obstacle | None] = find_obstacle
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +162,11 @@ class Exporter:
         self.interruption.check()
         if status != 0:
             kills = memory_kills(self.configuration.cgroup) - kills_before
-            end = DumpEnd(status, lines, kills)
+            end = dump_failures.DumpEnd(status, lines, kills)
             raise (
-                dump_failure(end)
+                dump_failures.dump_failure(end)
                 or self._failure_by_catalogs(parameters)
-                or other_dump_failure(end)
+                or dump_failures.other_dump_failure(end)
             )
 
     def _failure_by_catalogs(self, parameters: Mapping[str, str]) -> Failure | None:
@@ -181,4 +175,4 @@ class Exporter:
             obstacle = self.questions.find_obstacle(parameters)
         except Failure as unreachable:
             return unreachable
-        return permission_failure(obstacle) if obstacle else None
+        return dump_failures.permission_failure(obstacle) if obstacle else None
