@@ -12,10 +12,7 @@ class KubernetesModel(BaseModel):
     """camelCase outside, snake_case inside, frozen."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        frozen=True,
-        use_attribute_docstrings=True,
+        alias_generator=to_camel, populate_by_name=True, frozen=True, use_attribute_docstrings=True
     )
 
     def to_manifest(self) -> dict[str, Any]:

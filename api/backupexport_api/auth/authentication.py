@@ -74,6 +74,9 @@ class _CheckedToken:
     source: KeySource
     keys: KeySet
 
+    def is_still_good(self) -> bool:
+        return self.source.current() is self.keys and time.time() < self.caller.expires_at
+
 
 class BearerToken(SecurityBase):
     """The dependency that authenticates a request; its model describes that in OpenAPI.
@@ -164,7 +167,7 @@ class Authenticator:
         digest = hashlib.sha256(token.encode()).digest()
         try:
             known = self._remembered.get(digest)
-            if known is not None and _is_still_good(known):
+            if known is not None and known.is_still_good():
                 return known.caller
             known = await self._checked(token)
         except KeysUnavailableError:
@@ -249,10 +252,6 @@ def token_invalid(why: str) -> ProblemError:
         f"The token was refused: {why}.",
         headers={"WWW-Authenticate": challenge},
     )
-
-
-def _is_still_good(known: _CheckedToken) -> bool:
-    return known.source.current() is known.keys and time.time() < known.caller.expires_at
 
 
 def _header_of(token: str) -> tuple[str, str | None]:

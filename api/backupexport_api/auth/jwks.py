@@ -43,9 +43,7 @@ class JwksFetch:
         """`url` is http or https; certificates are checked against the system's store."""
         self._url = url
         self._http = urllib3.PoolManager(
-            ssl_context=system_context(),
-            retries=False,
-            timeout=urllib3.Timeout(total=SECONDS),
+            ssl_context=system_context(), retries=False, timeout=urllib3.Timeout(total=SECONDS)
         )
 
     def __call__(self) -> bytes:

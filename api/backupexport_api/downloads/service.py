@@ -130,9 +130,8 @@ class Downloads:
         """Answer with the file or parts of it; raises ProblemError (410, 412, 416, 429, 503)."""
         opened = await self._opened(file)
         try:
-            described = answer.answer(
-                request.method, _headers_of(request), file, secrets.token_hex(16)
-            )
+            headers = {name: ", ".join(request.headers.getlist(name)) for name in request.headers}
+            described = answer.answer(request.method, headers, file, secrets.token_hex(16))
             if request.method == "HEAD" or not described.pieces:
                 opened.close()
                 return Response(status_code=described.status, headers=described.headers)
@@ -169,10 +168,6 @@ class Downloads:
     def _end(self, owner: SlotOwner, outcome: DownloadOutcome) -> None:
         self._slots.release(owner)
         self._metrics.count_download_end(outcome)
-
-
-def _headers_of(request: Request) -> dict[str, str]:
-    return {name: ", ".join(request.headers.getlist(name)) for name in request.headers}
 
 
 class RecentKeys:

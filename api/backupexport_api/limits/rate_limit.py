@@ -79,10 +79,12 @@ class RateLimits:
         add_response_headers(request, headers)
         if exceeded:
             self.on_refused(name)
+            seconds = limit.get_expiry()
             raise ProblemError(
                 429,
                 "rate_limited",
-                f"Too many requests: {limit.amount} per {_readable(limit.get_expiry())} are "
+                f"Too many requests: {limit.amount} per "
+                f"{'minute' if seconds == 60 else f'{seconds} s'} are "
                 f"allowed. Try again in {headers['RateLimit-Reset']} s.",
                 headers={"Retry-After": headers["RateLimit-Reset"]},
             )
@@ -147,7 +149,3 @@ def _headers(amount: int, remaining: int, reset: float) -> dict[str, str]:
         "X-RateLimit-Remaining": str(remaining),
         "X-RateLimit-Reset": str(math.floor(reset) + 1),
     }
-
-
-def _readable(seconds: int) -> str:
-    return "minute" if seconds == 60 else f"{seconds} s"

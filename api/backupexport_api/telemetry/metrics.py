@@ -57,9 +57,7 @@ class Metrics:
             ("verb", "outcome"),
         )
         self._refusals = counter(
-            "backupexport_rate_limit_refusals_total",
-            "Requests that were answered 429.",
-            ("limit",),
+            "backupexport_rate_limit_refusals_total", "Requests that were answered 429.", ("limit",)
         )
         self.event_streams = gauge(
             "backupexport_event_streams", "Streams of a job's events that are open."
@@ -131,9 +129,7 @@ class _StoreCollector(Collector):
             labels=["resource"],
         )
         synced = GaugeMetricFamily(
-            "backupexport_cache_synced",
-            "Whether the cache has been filled.",
-            labels=["resource"],
+            "backupexport_cache_synced", "Whether the cache has been filled.", labels=["resource"]
         )
         for cache in self._store.cache_states():
             age.add_metric([cache.resource], cache.age_seconds)

@@ -3,13 +3,7 @@
 from backupexport_contract.reasons import ExitCode
 
 from backupexport_runner.delivery.kinds.email.message import mail_message, wire_bytes
-from backupexport_runner.delivery.kinds.email.smtp import (
-    Login,
-    Mail,
-    MailServer,
-    Patience,
-    send,
-)
+from backupexport_runner.delivery.kinds.email.smtp import Login, Mail, MailServer, Patience, send
 from backupexport_runner.delivery.parcel import Parcel
 from backupexport_runner.task.failure import Failure, malformed_delivery
 

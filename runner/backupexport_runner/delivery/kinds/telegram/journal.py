@@ -28,11 +28,7 @@ def parts_plan(artifact_sha256: str, part_bytes: int, chat_id: str) -> dict[str,
     The journal, which others may read, has the chat's hash.
     """
     chat_hash = hashlib.sha256(b"telegram chat " + chat_id.encode()).hexdigest()
-    return {
-        "artifact_sha256": artifact_sha256,
-        "part_bytes": part_bytes,
-        "chat_hash": chat_hash,
-    }
+    return {"artifact_sha256": artifact_sha256, "part_bytes": part_bytes, "chat_hash": chat_hash}
 
 
 class Sending:
