@@ -101,21 +101,15 @@ def _named_task(environment: Mapping[str, str]) -> str:
 
 
 def _first(happened: _Happened) -> Outcome | Failure | None:
-    """Waits for what happens first.
-
-    A signal that comes just as the wait begins doesn't end it: its handler runs when the thread
-    wakes up, so it wakes up often.
-    """
+    # A signal that comes just as the wait begins doesn't end it: its handler runs when the thread
+    # wakes up, so it wakes up often.
     while True:
         with contextlib.suppress(queue.Empty):
             return happened.get(timeout=_SECONDS_TO_NOTICE)
 
 
 def _outcome_after_signal(happened: _Happened) -> Outcome | Failure | None:
-    """Returns the outcome, None if it doesn't come in time.
-
-    An artifact that was complete just before the signal stays one.
-    """
+    """Returns the outcome: an artifact that was complete just before the signal stays one."""
     outcome = None
     with contextlib.suppress(queue.Empty):
         while outcome is None:
@@ -136,10 +130,7 @@ def _report_success(outcome: Outcome, exporter: Exporter) -> int:
 
 
 def _report_failure(failure: Failure, exporter: Exporter) -> int:
-    """Reports it, with a termination message only if nothing of the attempt is left.
-
-    The operator has the volume tidied after a failure without a message.
-    """
+    # The operator has the volume tidied after a failure without a termination message.
     message = exporter.scrubber.clean(failure.message)
     exporter.log.event("failed", exit_code=int(failure.exit_code), message=message)
     if exporter.interruption.is_anything_left:

@@ -141,10 +141,9 @@ class Exporter:
             if progress is not None:
                 self.log.progress(progress)
 
-        def tell(line: str) -> None:
-            self.log.event("pg_dump", message=line)
-
-        with running_pg_dump(command, environment, tell) as dump:
+        with running_pg_dump(
+            command, environment, lambda line: self.log.event("pg_dump", message=line)
+        ) as dump:
             self.log.event("dump_started", program=str(client.program), format=request.format)
             with self.interruption.kills(dump.process):
                 return stream(
