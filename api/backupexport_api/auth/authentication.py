@@ -89,10 +89,7 @@ class BearerToken(SecurityBase):
         self.scheme_name = "bearer"
 
     async def __call__(self, request: Request) -> Caller:
-        """Return who is calling; raises ProblemError (401, 503).
-
-        Sets `request.state.subject`, for limits and the log.
-        """
+        """Return who is calling, and note its subject; raises ProblemError (401, 503)."""
         given = request.headers.getlist("Authorization")
         if len(given) > 1:
             raise token_invalid("there is more than one Authorization header")

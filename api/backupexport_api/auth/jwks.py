@@ -132,10 +132,7 @@ class JwksSource:
         return []
 
     async def refreshed(self) -> bool:
-        """Wait for a read that begins after a request for it.
-
-        Returns False where the last such read is too recent, or this one takes too long.
-        """
+        """Wait for a read that begins after this; False if one is too recent, or takes too long."""
         asked = self._ask()
         if asked is None:
             return False

@@ -104,11 +104,7 @@ class FixedWindow:
         self._most_windows = 1000
 
     def hit(self, key: str) -> tuple[bool, int, float]:
-        """Count one.
-
-        Returns whether it was too many, how many are left, and when the window ends, in seconds
-        since 1970.
-        """
+        """Count one; return whether it is too many, how many are left, and the end (Unix time)."""
         now = time.time()
         window = self._windows.get(key)
         if window is None or window.ends_at <= now:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from backupexport_contract import timestamps
 from backupexport_contract.runner_protocol import Artifact
@@ -99,11 +99,9 @@ class Exporter:
                 file.sync()
                 artifact = Artifact(
                     path=request.artifact_path,
-                    size_bytes=streamed.size_bytes,
-                    uncompressed_bytes=streamed.uncompressed_bytes,
-                    sha256=streamed.sha256,
                     server_version=server.version,
                     dump_version=version,
+                    **asdict(streamed),
                 )
                 completed_at = timestamps.to_text(timestamps.now())
                 with manifest:

@@ -65,10 +65,7 @@ _IGNORED = {
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A login to one database; `sslrootcert` is PEM text or `system`.
-
-    `more` has further parameters of libpq by keyword.
-    """
+    """A login to one database; `sslrootcert` is PEM or `system`, `more` other keywords of libpq."""
 
     host: str
     port: str

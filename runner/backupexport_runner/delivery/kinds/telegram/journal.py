@@ -1,9 +1,7 @@
 """Notes beside the file which parts and messages Telegram has taken, so that an attempt goes on.
 
-Nothing is noted before a request: Telegram can't be asked whether it has a document, so such a note
-would tell nothing.  A part is sent again if Telegram's answer did not arrive, or was not noted
-because the process died before the fsync after it.  Lost answers are counted, or a proxy that loses
-each of them would fill the chat.
+Telegram can't be asked whether it has a document, so nothing is noted before a request, and lost
+answers are counted, or a proxy that loses each of them would fill the chat (docs/architecture.md).
 
 The first note has every part already, and later ones only fill in numbers, so a volume without room
 refuses before anything is sent.  A journal of another plan is ignored.
@@ -32,10 +30,7 @@ def parts_plan(artifact_sha256: str, part_bytes: int, chat_id: str) -> dict[str,
 
 
 class Sending:
-    """A part or message in the journal: Telegram's answer, and how often it was lost.
-
-    Every change is on the disk when its method returns.
-    """
+    """A part or message; every change is on the disk when its method returns."""
 
     def __init__(self, entry: dict[str, Any], write: Callable[[], None]) -> None:
         self._entry = entry
