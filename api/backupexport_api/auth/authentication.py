@@ -18,7 +18,6 @@ from backupexport_api.auth.claims import BadClaimsError, ProjectAccess, expiry_o
 from backupexport_api.auth.jwks import JwksFetch, JwksSource
 from backupexport_api.auth.keys import (
     KeySet,
-    KeySource,
     KeysUnavailableError,
     SigningKey,
     by_kind_of_key,
@@ -54,6 +53,9 @@ _REASONS: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
 
 # Beside PyJWT's own: 1e999 is no int, and a header of brackets alone nests too deep.
 _DECODE_ERRORS = (jwt.PyJWTError, ValueError, OverflowError, RecursionError)
+
+
+KeySource = KeySet | JwksSource
 
 
 @dataclass(frozen=True, slots=True)

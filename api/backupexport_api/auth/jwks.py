@@ -77,7 +77,7 @@ class _Snapshot:
 
 
 class JwksSource:
-    """A KeySource: the newest keys that could be read, for as long as they are not too old."""
+    """The newest keys that could be read, for as long as they are not too old."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class JwksSource:
             self._thread.join(_STOP_SECONDS)
 
     def current(self) -> KeySet:
-        """Return the keys; raises KeysUnavailableError: they are too old or were never read."""
+        """Return the keys, the same object while they are the same; raises KeysUnavailableError."""
         snapshot = self._snapshot
         if snapshot is None or self._clock() - snapshot.read_at > self._max_age_seconds:
             raise KeysUnavailableError

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -50,7 +50,7 @@ class SigningKey:
 
 
 class KeySet:
-    """Keys by algorithm and, where they have ids, by id; a KeySource of keys that don't change."""
+    """Keys by algorithm and, where they have ids, by id; the source of keys that don't change."""
 
     def __init__(self, keys: Iterable[SigningKey]) -> None:
         by_algorithm: dict[str, list[SigningKey]] = {}
@@ -88,19 +88,6 @@ class KeySet:
 
 class KeysUnavailableError(Exception):
     """There are no keys to check a token with, through no fault of the token."""
-
-
-class KeySource(Protocol):
-    """Where the keys of an algorithm come from."""
-
-    def current(self) -> KeySet:
-        """Return the keys without waiting; raises KeysUnavailableError.
-
-        Returns the same object for as long as the keys are the same.
-        """
-
-    async def refreshed(self) -> bool:
-        """Read newer keys where that is due; return whether they were read."""
 
 
 def by_kind_of_key(algorithms: Sequence[str]) -> tuple[list[str], list[str]]:

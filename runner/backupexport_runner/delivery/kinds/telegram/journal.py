@@ -39,8 +39,7 @@ class Sending:
     @property
     def unanswered(self) -> int:
         """How often it was sent as a whole without an answer."""
-        count: int = self._entry["unanswered"]
-        return count
+        return int(self._entry["unanswered"])
 
     def note_answer(self, message_id: int) -> None:
         """Notes that it is in the chat."""
@@ -105,8 +104,7 @@ class Journal:
     @property
     def not_before(self) -> int:
         """The time, in seconds since 1970, before which Telegram takes nothing."""
-        not_before: int = self._notes["not_before"]
-        return not_before
+        return int(self._notes["not_before"])
 
     def part(self, number: int) -> Sending:
         """Returns the part; `number` counts from one."""
