@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from backupexport_contract import names, runner_protocol, timestamps
@@ -22,7 +22,13 @@ from backupexport_contract.fields import (
     Seconds,
     StoragePath,
 )
-from backupexport_contract.kubernetes_model import Condition, KubernetesModel, ObjectMeta, Timestamp
+from backupexport_contract.kubernetes_model import (
+    Condition,
+    FrozenModel,
+    KubernetesModel,
+    ObjectMeta,
+    Timestamp,
+)
 from backupexport_contract.readable import readable_size
 from backupexport_contract.reasons import Phase, Reason
 
@@ -43,10 +49,8 @@ _CANCEL_IS_FINAL: JsonDict = {
 ArtifactPolicy = Literal["Retain", "Delete"]
 
 
-class ExportOptions(BaseModel):
+class ExportOptions(FrozenModel):
     """What a caller may ask for, alike over REST and in a BackupExport's spec."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     project_id: ProjectId
     """The project whose database is exported; an ExportTarget with this projectId must exist."""
@@ -84,10 +88,8 @@ class BackupExportSpec(ExportOptions, KubernetesModel):
         return (self.compression or "zstd") if self.compress else "none"
 
 
-class ProgressFields(BaseModel):
+class ProgressFields(FrozenModel):
     """How far the dump has come, alike over REST and in a BackupExport's status."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     percent: int = Field(ge=0, le=100)
     """0 to 100; 100 only when the export is complete."""
@@ -109,10 +111,8 @@ class ProgressStatus(ProgressFields, KubernetesModel):
         return cls(**asdict(progress), display=f"{progress.percent}%")
 
 
-class ArtifactFields(BaseModel):
+class ArtifactFields(FrozenModel):
     """The finished file, alike over REST and in a BackupExport's status."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     path: str
     """Where the file lies, relative to the root of the volume."""

@@ -114,7 +114,8 @@ def _crd(
                     "storage": True,
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": [
-                        _column(name, kind, path, priority)
+                        {"name": name, "type": kind, "jsonPath": path}
+                        | ({"priority": priority} if priority else {})
                         for name, kind, path, priority in columns
                     ],
                     "selectableFields": [{"jsonPath": path} for path in selectable],
@@ -123,11 +124,6 @@ def _crd(
             ],
         },
     }
-
-
-def _column(name: str, kind: str, path: str, priority: int) -> dict[str, Any]:
-    column: dict[str, Any] = {"name": name, "type": kind, "jsonPath": path}
-    return column | ({"priority": priority} if priority else {})
 
 
 def main(root: Path = Path()) -> int:

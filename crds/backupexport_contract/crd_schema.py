@@ -59,7 +59,7 @@ def _structural(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, 
     for key in ("items", "additionalProperties"):
         if isinstance(node.get(key), dict):
             result[key] = _structural(node[key], definitions)
-    if _is_condition_list(result):
+    if "lastTransitionTime" in result.get("items", {}).get("properties", {}):
         result |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
     return result
 
@@ -69,8 +69,3 @@ def _keeps(key: str, value: Any, node: dict[str, Any]) -> bool:
         return False
     # Beside CEL rules these would only add a second, unreadable message.
     return not (key in ("pattern", "minLength") and CEL_KEY in node)
-
-
-def _is_condition_list(node: dict[str, Any]) -> bool:
-    items = node.get("items", {})
-    return "lastTransitionTime" in items.get("properties", {})

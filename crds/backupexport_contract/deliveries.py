@@ -48,9 +48,8 @@ class SettingsRule:
     @property
     def cel(self) -> str:
         """The rule for the API server."""
-        is_other = f"self.{self.field} != '{self.value}'"
-        if self.value is True:
-            is_other = f"!self.{self.field}"
+        field = f"self.{self.field}"
+        is_other = f"!{field}" if self.value is True else f"{field} != '{self.value}'"
         parts = [f"has(self.{name})" for name in self.needs]
         parts += [f"!has(self.{name})" for name in self.excludes]
         is_kept = " && ".join(parts)

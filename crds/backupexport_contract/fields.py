@@ -53,9 +53,7 @@ ProjectId = Annotated[
 StoragePath = Annotated[
     str,
     Follows(
-        rules.STORAGE_PATH,
-        rules.STORAGE_PATH_LENGTH,
-        f"{_STORAGE_SEGMENT}(?:/{_STORAGE_SEGMENT})*",
+        rules.STORAGE_PATH, rules.STORAGE_PATH_LENGTH, f"{_STORAGE_SEGMENT}(?:/{_STORAGE_SEGMENT})*"
     ),
 ]
 EmailAddress = Annotated[str, Follows(rules.EMAIL, rules.EMAIL_LENGTH, rules.EMAIL_PATTERN)]

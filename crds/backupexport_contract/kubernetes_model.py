@@ -8,15 +8,16 @@ from pydantic.alias_generators import to_camel
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
-class KubernetesModel(BaseModel):
-    """camelCase outside, snake_case inside, frozen."""
+class FrozenModel(BaseModel):
+    """What never changes; the text under a field describes it."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        frozen=True,
-        use_attribute_docstrings=True,
-    )
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class KubernetesModel(FrozenModel):
+    """camelCase outside, snake_case inside."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
     def to_manifest(self) -> dict[str, Any]:
         """Plain JSON types under the API's names, without what is unset."""

@@ -96,10 +96,7 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The termination message: an artifact, or one sentence.
-
-    The sentence says what to do, or what a delivery has done.
-    """
+    """The termination message: an artifact, or a sentence on what to do or what was delivered."""
 
     artifact: Artifact | None = None
     message: str | None = None

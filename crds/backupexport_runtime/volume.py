@@ -7,6 +7,7 @@ either of them elsewhere, nor make one wait for ever.
 import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 _DIRECTORY_MODE = 0o750
@@ -43,7 +44,9 @@ def open_directory(mount: Path, relative: str | None, *, make: bool = False) -> 
     try:
         for segment in relative.split("/") if relative else ():
             if make:
-                _make(segment, current)
+                with suppress(FileExistsError):
+                    os.mkdir(segment, _DIRECTORY_MODE, dir_fd=current)
+                    os.fsync(current)
             below = os.open(segment, _DIRECTORY, dir_fd=current)
             os.close(current)
             current = below
@@ -116,11 +119,3 @@ def _check(found: os.stat_result, size: int | None) -> None:
         raise NotTheFileError("it has other names, too")
     if found.st_size != size:
         raise NotTheFileError("it has another size")
-
-
-def _make(name: str, parent: int) -> None:
-    try:
-        os.mkdir(name, _DIRECTORY_MODE, dir_fd=parent)
-    except FileExistsError:
-        return
-    os.fsync(parent)

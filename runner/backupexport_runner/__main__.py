@@ -13,14 +13,9 @@ import threading
 import traceback
 from collections.abc import Mapping
 
+from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.reasons import ExitCode
-from backupexport_contract.runner_protocol import (
-    ENV_TASK,
-    TASK_EXPORT,
-    Outcome,
-    delivery_kind,
-    outcome_text,
-)
+from backupexport_contract.runner_protocol import Outcome
 
 from backupexport_runner.delivery.attempt import deliver, known_kinds
 from backupexport_runner.export.exporter import Exporter, ServerQuestions
@@ -87,9 +82,9 @@ def _outcome(exporter: Exporter, environment: Mapping[str, str]) -> Outcome | Fa
     exports = exporter.configuration.exports
     try:
         task = read_task(environment, known_kinds())
-        if task == TASK_EXPORT:
+        if task == protocol.TASK_EXPORT:
             return Outcome(exporter.run(environment))
-        kind = delivery_kind(task)
+        kind = protocol.delivery_kind(task)
         if kind is not None:
             return deliver(kind, environment, exports, log, exporter.scrubber, interruption)
         return clean_up(task, exports, read_request(environment), log)
@@ -102,25 +97,19 @@ def _outcome(exporter: Exporter, environment: Mapping[str, str]) -> Outcome | Fa
 
 def _named_task(environment: Mapping[str, str]) -> str:
     """Returns the task as the environment names it, known or not."""
-    return environment.get(ENV_TASK, TASK_EXPORT)
+    return environment.get(protocol.ENV_TASK, protocol.TASK_EXPORT)
 
 
 def _first(happened: _Happened) -> Outcome | Failure | None:
-    """Waits for what happens first.
-
-    A signal that comes just as the wait begins doesn't end it: its handler runs when the thread
-    wakes up, so it wakes up often.
-    """
+    # A signal that comes just as the wait begins doesn't end it: its handler runs when the thread
+    # wakes up, so it wakes up often.
     while True:
         with contextlib.suppress(queue.Empty):
             return happened.get(timeout=_SECONDS_TO_NOTICE)
 
 
 def _outcome_after_signal(happened: _Happened) -> Outcome | Failure | None:
-    """Returns the outcome, None if it doesn't come in time.
-
-    An artifact that was complete just before the signal stays one.
-    """
+    """Returns the outcome: an artifact that was complete just before the signal stays one."""
     outcome = None
     with contextlib.suppress(queue.Empty):
         while outcome is None:
@@ -141,10 +130,7 @@ def _report_success(outcome: Outcome, exporter: Exporter) -> int:
 
 
 def _report_failure(failure: Failure, exporter: Exporter) -> int:
-    """Reports it, with a termination message only if nothing of the attempt is left.
-
-    The operator has the volume tidied after a failure without a message.
-    """
+    # The operator has the volume tidied after a failure without a termination message.
     message = exporter.scrubber.clean(failure.message)
     exporter.log.event("failed", exit_code=int(failure.exit_code), message=message)
     if exporter.interruption.is_anything_left:
@@ -157,7 +143,7 @@ def _report_failure(failure: Failure, exporter: Exporter) -> int:
 def _write_termination_message(outcome: Outcome, exporter: Exporter) -> None:
     try:
         path = exporter.configuration.termination_message
-        path.write_text(outcome_text(outcome), encoding="utf-8")
+        path.write_text(protocol.outcome_text(outcome), encoding="utf-8")
     except OSError as error:
         exporter.log.event("termination_message_lost", error=str(error))
 

@@ -14,22 +14,15 @@ from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 from jwt.exceptions import InvalidSubjectError
 
-from backupexport_api.auth.claims import (
-    BadClaimsError,
-    ProjectAccess,
-    expiry_of,
-    subject_of,
-)
+from backupexport_api.auth.claims import BadClaimsError, ProjectAccess, expiry_of, subject_of
 from backupexport_api.auth.jwks import JwksFetch, JwksSource
 from backupexport_api.auth.keys import (
     KeySet,
-    KeySource,
     KeysUnavailableError,
     SigningKey,
+    by_kind_of_key,
     keys_of_pem,
     keys_of_secret,
-    public_key_algorithms,
-    secret_algorithms,
 )
 from backupexport_api.auth.settings import JwtSettings
 from backupexport_api.http import problems
@@ -62,6 +55,9 @@ _REASONS: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
 _DECODE_ERRORS = (jwt.PyJWTError, ValueError, OverflowError, RecursionError)
 
 
+KeySource = KeySet | JwksSource
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who is calling, and for which projects."""
@@ -80,6 +76,9 @@ class _CheckedToken:
     source: KeySource
     keys: KeySet
 
+    def is_still_good(self) -> bool:
+        return self.source.current() is self.keys and time.time() < self.caller.expires_at
+
 
 class BearerToken(SecurityBase):
     """The dependency that authenticates a request; its model describes that in OpenAPI.
@@ -92,10 +91,7 @@ class BearerToken(SecurityBase):
         self.scheme_name = "bearer"
 
     async def __call__(self, request: Request) -> Caller:
-        """Return who is calling; raises ProblemError (401, 503).
-
-        Sets `request.state.subject`, for limits and the log.
-        """
+        """Return who is calling, and note its subject; raises ProblemError (401, 503)."""
         given = request.headers.getlist("Authorization")
         if len(given) > 1:
             raise token_invalid("there is more than one Authorization header")
@@ -123,12 +119,8 @@ class Authenticator:
             "verify_aud": settings.jwt_audience is not None,
             "verify_iss": settings.jwt_issuer is not None,
         }
-        self._find_sources(settings)
-
-    def _find_sources(self, settings: JwtSettings) -> None:
-        """Give each configured algorithm its source of keys; no other algorithm has one."""
-        with_secret = secret_algorithms(settings.jwt_algorithms)
-        with_public_key = public_key_algorithms(settings.jwt_algorithms)
+        # Each configured algorithm has its source of keys; no other algorithm has one.
+        with_secret, with_public_key = by_kind_of_key(settings.jwt_algorithms)
         configured = keys_of_secret(settings.jwt_secret.get_secret_value(), with_secret)
         if settings.jwt_jwks_url is not None:
             self._jwks = JwksSource(
@@ -174,7 +166,7 @@ class Authenticator:
         digest = hashlib.sha256(token.encode()).digest()
         try:
             known = self._remembered.get(digest)
-            if known is not None and _is_still_good(known):
+            if known is not None and known.is_still_good():
                 return known.caller
             known = await self._checked(token)
         except KeysUnavailableError:
@@ -217,24 +209,21 @@ class Authenticator:
         refusal: Exception | None = None
         for key in keys:
             try:
-                return self._decoded(token, key)
+                return jwt.decode(
+                    token,
+                    key.jwk,
+                    algorithms=[key.algorithm],
+                    options=self._options,  # type: ignore[arg-type]
+                    issuer=self._settings.jwt_issuer,
+                    audience=self._settings.jwt_audience,
+                    leeway=_LEEWAY_SECONDS,
+                )
             except jwt.InvalidSignatureError as error:
                 refusal = error
             except _DECODE_ERRORS as error:
                 refusal = error
                 break
         raise token_invalid(_reason_of(refusal))
-
-    def _decoded(self, token: str, key: SigningKey) -> dict[str, Any]:
-        return jwt.decode(
-            token,
-            key.jwk,
-            algorithms=[key.algorithm],
-            options=self._options,  # type: ignore[arg-type]
-            issuer=self._settings.jwt_issuer,
-            audience=self._settings.jwt_audience,
-            leeway=_LEEWAY_SECONDS,
-        )
 
     def _remember(self, digest: bytes, found: _CheckedToken) -> None:
         self._remembered.pop(digest, None)
@@ -262,10 +251,6 @@ def token_invalid(why: str) -> ProblemError:
         f"The token was refused: {why}.",
         headers={"WWW-Authenticate": challenge},
     )
-
-
-def _is_still_good(known: _CheckedToken) -> bool:
-    return known.source.current() is known.keys and time.time() < known.caller.expires_at
 
 
 def _header_of(token: str) -> tuple[str, str | None]:

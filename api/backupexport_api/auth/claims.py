@@ -55,11 +55,8 @@ class ProjectAccess:
     def of(
         cls, claims: Mapping[str, Any], claim: str, without_claim: Literal["all", "none"]
     ) -> Self:
-        """Return what `claims` grant; raises BadClaimsError.
-
-        A claim that is there but is no list of project ids grants nothing: better no access than
-        too much.
-        """
+        """Return what `claims` grant; raises BadClaimsError where that is no list of ids."""
+        # Better no access than too much.
         if claim not in claims:
             return cls(every_project=without_claim == "all")
         granted = claims[claim]

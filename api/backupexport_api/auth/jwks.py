@@ -43,9 +43,7 @@ class JwksFetch:
         """`url` is http or https; certificates are checked against the system's store."""
         self._url = url
         self._http = urllib3.PoolManager(
-            ssl_context=system_context(),
-            retries=False,
-            timeout=urllib3.Timeout(total=SECONDS),
+            ssl_context=system_context(), retries=False, timeout=urllib3.Timeout(total=SECONDS)
         )
 
     def __call__(self) -> bytes:
@@ -79,7 +77,7 @@ class _Snapshot:
 
 
 class JwksSource:
-    """A KeySource: the newest keys that could be read, for as long as they are not too old."""
+    """The newest keys that could be read, for as long as they are not too old."""
 
     def __init__(
         self,
@@ -118,7 +116,7 @@ class JwksSource:
             self._thread.join(_STOP_SECONDS)
 
     def current(self) -> KeySet:
-        """Return the keys; raises KeysUnavailableError: they are too old or were never read."""
+        """Return the keys, the same object while they are the same; raises KeysUnavailableError."""
         snapshot = self._snapshot
         if snapshot is None or self._clock() - snapshot.read_at > self._max_age_seconds:
             raise KeysUnavailableError
@@ -134,10 +132,7 @@ class JwksSource:
         return []
 
     async def refreshed(self) -> bool:
-        """Wait for a read that begins after a request for it.
-
-        Returns False where the last such read is too recent, or this one takes too long.
-        """
+        """Wait for a read that begins after this; False if one is too recent, or takes too long."""
         asked = self._ask()
         if asked is None:
             return False

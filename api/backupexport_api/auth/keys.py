@@ -8,8 +8,9 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -49,7 +50,7 @@ class SigningKey:
 
 
 class KeySet:
-    """Keys by algorithm and, where they have ids, by id; a KeySource of keys that don't change."""
+    """Keys by algorithm and, where they have ids, by id; the source of keys that don't change."""
 
     def __init__(self, keys: Iterable[SigningKey]) -> None:
         by_algorithm: dict[str, list[SigningKey]] = {}
@@ -89,27 +90,10 @@ class KeysUnavailableError(Exception):
     """There are no keys to check a token with, through no fault of the token."""
 
 
-class KeySource(Protocol):
-    """Where the keys of an algorithm come from."""
-
-    def current(self) -> KeySet:
-        """Return the keys without waiting; raises KeysUnavailableError.
-
-        Returns the same object for as long as the keys are the same.
-        """
-
-    async def refreshed(self) -> bool:
-        """Read newer keys where that is due; return whether they were read."""
-
-
-def secret_algorithms(algorithms: Iterable[str]) -> list[str]:
-    """Return those of `algorithms` that check with a shared secret."""
-    return [name for name in algorithms if name in get_args(SecretAlgorithm)]
-
-
-def public_key_algorithms(algorithms: Iterable[str]) -> list[str]:
-    """Return those of `algorithms` that check with a public key."""
-    return [name for name in algorithms if name in get_args(PublicKeyAlgorithm)]
+def by_kind_of_key(algorithms: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return those of `algorithms` that check with a shared secret, and those with a public key."""
+    with_secret = [name for name in algorithms if name in get_args(SecretAlgorithm)]
+    return with_secret, [name for name in algorithms if name not in with_secret]
 
 
 def keys_of_secret(secret: str, algorithms: Iterable[str]) -> list[SigningKey]:
@@ -215,9 +199,14 @@ def keys_of_jwks(document: bytes, algorithms: Iterable[str]) -> list[SigningKey]
 def _keys_of_jwk(jwk: Any, algorithms: Iterable[str]) -> list[SigningKey]:
     if not isinstance(jwk, dict) or not _is_for_checking(jwk):
         return []
-    fitting = [name for name in algorithms if jwk.get("alg") in (None, name)]
-    keys = [_bound(jwk, name) for name in fitting]
-    return [key for key in keys if key is not None]
+    keys = []
+    for name in algorithms:
+        # PyJWT's own errors, and what a JWK of the wrong types makes of it.
+        with suppress(jwt.PyJWTError, UnsupportedAlgorithm, ValueError, TypeError, OverflowError):
+            key = jwt.PyJWK(jwk, name) if jwk.get("alg") in (None, name) else None
+            if key is not None and _FITS[name](key.key):
+                keys.append(SigningKey(name, key, jwk.get("kid")))
+    return keys
 
 
 def _is_for_checking(jwk: dict[str, Any]) -> bool:
@@ -229,15 +218,6 @@ def _is_for_checking(jwk: dict[str, Any]) -> bool:
         and (operations is None or (isinstance(operations, list) and "verify" in operations))
         and isinstance(jwk.get("kid", ""), str)
     )
-
-
-def _bound(jwk: dict[str, Any], algorithm: str) -> SigningKey | None:
-    try:
-        key = jwt.PyJWK(jwk, algorithm)
-    # PyJWT's own, and what a JWK of the wrong types makes of it.
-    except (jwt.PyJWTError, UnsupportedAlgorithm, ValueError, TypeError, OverflowError):
-        return None
-    return SigningKey(algorithm, key, jwk.get("kid")) if _FITS[algorithm](key.key) else None
 
 
 def _is_rsa(key: Any) -> bool:

@@ -8,13 +8,7 @@ from backupexport_runtime.settings_errors import ENV_PREFIX
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from backupexport_api.auth.keys import (
-    Algorithm,
-    keys_of_pem,
-    keys_of_secret,
-    public_key_algorithms,
-    secret_algorithms,
-)
+from backupexport_api.auth.keys import Algorithm, by_kind_of_key, keys_of_pem, keys_of_secret
 
 _ALGORITHMS = f"{ENV_PREFIX}JWT_ALGORITHMS"
 
@@ -77,7 +71,7 @@ class JwtSettings(BaseSettings):
         """Put the file's content, where a file is given, into this field; check what is used."""
         secret = _effective(value.get_secret_value(), info.data.get("jwt_secret_file"))
         if "jwt_algorithms" in info.data:
-            algorithms = secret_algorithms(info.data["jwt_algorithms"])
+            algorithms, _ = by_kind_of_key(info.data["jwt_algorithms"])
             if algorithms and not secret:
                 raise ValueError("is required: set it, or BACKUPEXPORT_JWT_SECRET_FILE")
             if secret and not algorithms:
@@ -90,7 +84,7 @@ class JwtSettings(BaseSettings):
     def _effective_public_key(cls, value: str, info: ValidationInfo) -> str:
         text = _effective(value, info.data.get("jwt_public_key_file"))
         if text and "jwt_algorithms" in info.data:
-            algorithms = public_key_algorithms(info.data["jwt_algorithms"])
+            _, algorithms = by_kind_of_key(info.data["jwt_algorithms"])
             if not algorithms:
                 raise ValueError(f"is of no use: {_ALGORITHMS} names none that has a public key")
             keys_of_pem(text, algorithms)
@@ -103,7 +97,7 @@ class JwtSettings(BaseSettings):
             _check_url(value)
         if not {"jwt_algorithms", "jwt_public_key"} <= info.data.keys():
             return value
-        algorithms = public_key_algorithms(info.data["jwt_algorithms"])
+        _, algorithms = by_kind_of_key(info.data["jwt_algorithms"])
         has_pem = bool(info.data["jwt_public_key"])
         if value is not None and not algorithms:
             raise ValueError(f"is of no use: {_ALGORITHMS} names none that has a public key")

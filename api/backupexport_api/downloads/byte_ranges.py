@@ -36,16 +36,11 @@ def requested(header: str, size: int) -> list[ByteRange]:
     match = _RANGES.fullmatch(header)
     # A sender must not make empty elements, and a receiver has to bear a few (RFC 9110, 5.6.1.2).
     elements = [part.strip(" \t") for part in match["set"].split(",")] if match else []
-    bounds = [_bounds(element, size) for element in elements if element]
-    if not bounds or len(elements) > MOST_RANGES:
+    asked = [_bounds(element, size) for element in elements if element]
+    bounds = [found for found in asked if found is not None]
+    if not bounds or len(bounds) < len(asked) or len(elements) > MOST_RANGES:
         return []
-    satisfiable = []
-    for found in bounds:
-        if found is None:
-            return []
-        start, end = found
-        if start < end:
-            satisfiable.append(ByteRange(start, end))
+    satisfiable = [ByteRange(start, end) for start, end in bounds if start < end]
     if not satisfiable:
         raise UnsatisfiableError
     return _joined(satisfiable)

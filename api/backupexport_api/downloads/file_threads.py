@@ -9,7 +9,8 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from concurrent.futures import Future
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -40,32 +41,25 @@ class FileThreads:
         """
         if self._calls.qsize() >= _MOST_WAITING:
             raise ThreadsBusyError
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
+        future: Future[T] = Future()
 
         def call() -> None:
-            if future.cancelled():
-                return
-            try:
-                result = function()
-            except Exception as error:  # noqa: BLE001 - raised where it is awaited
-                _tell(loop, fail, error)
-                return
-            if not _tell(loop, deliver, result):
-                discard(result)
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(function())
+                except Exception as error:  # noqa: BLE001 - raised where it is awaited
+                    future.set_exception(error)
 
-        def fail(error: Exception) -> None:
-            if not future.cancelled():
-                future.set_exception(error)
-
-        def deliver(result: T) -> None:
-            if future.cancelled():
-                self.run_later(lambda: discard(result))
-            else:
-                future.set_result(result)
+        def drop(done: Future[T]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                self.run_later(lambda: discard(done.result()))
 
         self.run_later(call)
-        return await future
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            future.add_done_callback(drop)
+            raise
 
     def run_later(self, function: Callable[[], object]) -> None:
         """Call `function` in a thread without waiting for it."""
@@ -84,12 +78,3 @@ class FileThreads:
                 _log.exception("file I/O that nobody waits for failed")
             # Else what it holds would live until this thread's next call.
             del call
-
-
-def _tell(loop: asyncio.AbstractEventLoop, function: Callable[[Any], None], what: object) -> bool:
-    """Call `function` on the event loop; return False where that is closed."""
-    try:
-        loop.call_soon_threadsafe(function, what)
-    except RuntimeError:
-        return False
-    return True

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from backupexport_contract.kubernetes_model import FrozenModel
+from pydantic import ConfigDict, Field, field_validator
 
 EXPIRES = "expires"
 SIGNATURE = "signature"
@@ -72,15 +73,13 @@ def _signature(secret: str, job_id: str, uid: str, expires_s: int) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-class LinkRequest(BaseModel):
+class LinkRequest(FrozenModel):
     """How long the link is to be good."""
 
     model_config = ConfigDict(
         extra="forbid",
         strict=True,
-        frozen=True,
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
         json_schema_extra={"examples": [{}, {"lifetime_seconds": 3600}]},
     )
 
@@ -99,10 +98,8 @@ class LinkRequest(BaseModel):
         return self.lifetime_seconds if given else min(self.lifetime_seconds, most)
 
 
-class LinkView(BaseModel):
+class LinkView(FrozenModel):
     """A link to a job's file, which needs no token."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     url: str
     """The link; a path where the installation has not said where it is reached."""

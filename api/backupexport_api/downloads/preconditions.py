@@ -30,10 +30,7 @@ class Validators:
 
 
 def evaluate(headers: Mapping[str, str], validators: Validators) -> ConditionResult:
-    """Return what to do with a GET or HEAD with these headers (lower-case names, each once).
-
-    The order is that of RFC 9110, 13.2.2.
-    """
+    """Return what RFC 9110, 13.2.2 says of these headers (lower-case names, each once)."""
     if (if_match := headers.get("if-match")) is not None:
         if not _lists(if_match, validators.etag, weak=False):
             return "failed"

@@ -9,7 +9,7 @@ from backupexport_api.downloads.links import LinkRequest, LinkView, is_link
 from backupexport_api.downloads.service import Downloads
 from backupexport_api.http import security_headers
 from backupexport_api.http.body import read_json
-from backupexport_api.http.openapi import problem_responses
+from backupexport_api.http.openapi import header, problem_responses
 from backupexport_api.http.request_context import add_response_headers
 from backupexport_api.http.routing import Envelope, called_by, data_response
 from backupexport_api.jobs.dependencies import JobId, found_job
@@ -32,21 +32,17 @@ _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _FILE = dict.fromkeys(MEDIA_TYPES, _BINARY)
 
 
-def _text(description: str) -> dict[str, Any]:
-    return {"description": description, "required": True, "schema": {"type": "string"}}
-
-
 _LASTING = {
-    "ETag": _text("A strong one, made from the file's SHA-256."),
-    "Last-Modified": _text("When the export was completed."),
-    "Accept-Ranges": _text("bytes"),
+    "ETag": header("A strong one, made from the file's SHA-256."),
+    "Last-Modified": header("When the export was completed."),
+    "Accept-Ranges": header("bytes"),
 }
 _DESCRIBED = _LASTING | {
-    "Content-Disposition": _text("The file's name."),
-    "Repr-Digest": _text("RFC 9530: SHA-256 of the whole file, in base64."),
+    "Content-Disposition": header("The file's name."),
+    "Repr-Digest": header("RFC 9530: SHA-256 of the whole file, in base64."),
 }
 _CONTENT_RANGE = {
-    "Content-Range": _text("Which bytes these are; with several ranges it stands in each part.")
+    "Content-Range": header("Which bytes these are; with several ranges it stands in each part.")
     | {"required": False}
 }
 

@@ -60,10 +60,7 @@ class Downloads:
         return self._volume
 
     async def linked_job(self, job_id: str, request: Request) -> CachedJob:
-        """Return the job that a request's link opens.
-
-        Raises ProblemError: 403, the same for everything that can be wrong; 429.
-        """
+        """Return the job that a link opens; raises ProblemError (403 for all wrongs, 429)."""
         link = links.read_link(request.query_params.multi_items())
         # From memory alone: without a good link no request reaches the Kubernetes API.
         job = self._store.known_job(job_id) if names.is_uuid(job_id) else None
@@ -130,9 +127,8 @@ class Downloads:
         """Answer with the file or parts of it; raises ProblemError (410, 412, 416, 429, 503)."""
         opened = await self._opened(file)
         try:
-            described = answer.answer(
-                request.method, _headers_of(request), file, secrets.token_hex(16)
-            )
+            headers = {name: ", ".join(request.headers.getlist(name)) for name in request.headers}
+            described = answer.answer(request.method, headers, file, secrets.token_hex(16))
             if request.method == "HEAD" or not described.pieces:
                 opened.close()
                 return Response(status_code=described.status, headers=described.headers)
@@ -169,10 +165,6 @@ class Downloads:
     def _end(self, owner: SlotOwner, outcome: DownloadOutcome) -> None:
         self._slots.release(owner)
         self._metrics.count_download_end(outcome)
-
-
-def _headers_of(request: Request) -> dict[str, str]:
-    return {name: ", ".join(request.headers.getlist(name)) for name in request.headers}
 
 
 class RecentKeys:

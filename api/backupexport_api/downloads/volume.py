@@ -29,10 +29,7 @@ class VolumeUnavailableError(Exception):
 
 
 class _Descriptor:
-    """A file descriptor that is closed once, and never during a read.
-
-    After the close the number may be another file's.
-    """
+    """Closed once, and never during a read: after that the number may be another file's."""
 
     def __init__(self, number: int) -> None:
         self._number = number

@@ -8,6 +8,7 @@ import random
 import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
 
 from backupexport_api.auth.claims import ProjectAccess
 from backupexport_api.jobs.cached_job import CachedJob
@@ -58,70 +59,62 @@ class ClientState:
         return b"id: %b\ndata: %b\n\n" % (job.resource_version.encode(), job.json)
 
 
+@dataclass(slots=True)
 class JobEvents:
     """The events of one job, from what its listener has now."""
 
-    def __init__(
-        self,
-        listener: JobListener,
-        client_state: ClientState,
-        access: ProjectAccess,
-        is_still_welcome: Callable[[], Awaitable[bool]],
-        *,
-        heartbeat_seconds: float,
-        ends_at: float,
-    ) -> None:
-        """`ends_at` is in seconds since 1970; `is_still_welcome` is called at each heartbeat."""
-        self._listener = listener
-        self._client_state = client_state
-        self._access = access
-        self._is_still_welcome = is_still_welcome
-        self._heartbeat_seconds = heartbeat_seconds
-        self._ends_at = ends_at
-        self._has_ended = False
-        self._held_back: Change | None = None
+    listener: JobListener
+    client_state: ClientState
+    access: ProjectAccess
+    is_still_welcome: Callable[[], Awaitable[bool]]
+    """Called at each heartbeat."""
+    heartbeat_seconds: float
+    ends_at: float
+    """In seconds since 1970."""
+    _has_ended: bool = False
+    _held_back: Change | None = None
 
     def end(self) -> None:
         """Send what has changed by now, and then nothing more."""
         self._has_ended = True
-        self._listener.wake()
+        self.listener.wake()
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
         """Yield what to send, each piece when it is due; ends with the stream."""
         yield b"retry: %d\n\n" % random.randint(*_RETRY_MILLISECONDS)  # noqa: S311 - no secret
         is_due = False
-        due_at = time.monotonic() + self._heartbeat_seconds
+        due_at = time.monotonic() + self.heartbeat_seconds
         while True:
             piece = self._piece(is_due=is_due)
             if piece is not None:
                 yield piece
-            left = self._ends_at - time.time()
+            left = self.ends_at - time.time()
             if self._has_ended or left <= 0:
                 return
-            await self._listener.wait(min(left, max(0.0, due_at - time.monotonic())))
+            await self.listener.wait(min(left, max(0.0, due_at - time.monotonic())))
             # Also while events are sent: a busy job would put heartbeats off for hours.
             is_due = time.monotonic() >= due_at
             if is_due:
-                due_at = time.monotonic() + self._heartbeat_seconds
-                if not await self._is_still_welcome():
+                due_at = time.monotonic() + self.heartbeat_seconds
+                if not await self.is_still_welcome():
                     return
 
     def _piece(self, *, is_due: bool) -> bytes | None:
         """Return what to send now, if anything; always something where a heartbeat is due."""
-        change = self._listener.take() or (self._held_back if is_due else None)
+        change = self.listener.take() or (self._held_back if is_due else None)
         heartbeat = _HEARTBEAT if is_due else None
         if change is None:
             return heartbeat
         self._held_back = None
         job = change.job
         # Another project's resource may have taken the name.
-        if job is None or not self._access.allows(job.project_id):
+        if job is None or not self.access.allows(job.project_id):
             self._has_ended = True
-            return _GONE % self._listener.job_id.encode()
+            return _GONE % self.listener.job_id.encode()
         # After a heartbeat's time no cache is behind: the cluster was restored, or the id made up.
-        is_believed = not (is_due and self._client_state.is_claimed)
-        if self._client_state.is_newer_than(job) and is_believed:
+        is_believed = not (is_due and self.client_state.is_claimed)
+        if self.client_state.is_newer_than(job) and is_believed:
             self._held_back = change
             return heartbeat
         self._has_ended |= job.is_settled
-        return self._client_state.next_event(job) or heartbeat
+        return self.client_state.next_event(job) or heartbeat

@@ -104,10 +104,7 @@ router.add_api_route(
     response_class=Response,
     responses=problem_responses(401, 404, 429, 503)
     | {
-        200: {
-            "description": "The stream",
-            "content": {MEDIA_TYPE: {"schema": _EVENT}},
-        },
+        200: {"description": "The stream", "content": {MEDIA_TYPE: {"schema": _EVENT}}},
         204: {"description": "The last event was received: there is nothing more to come"},
     },
 )

@@ -42,10 +42,8 @@ class EventStreams:
         self._all_have_ended = False
 
     def lifetime(self) -> float:
-        """Return how many seconds the next stream may last.
-
-        Streams that began together get different times, so that clients don't come back together.
-        """
+        """Return how many seconds the next stream may last."""
+        # Different for those that began together, so that clients don't come back together.
         return self._longest_seconds * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
     @contextmanager

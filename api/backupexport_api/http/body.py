@@ -18,10 +18,7 @@ MAX_BODY_BYTES = 16 * 1024
 
 
 async def read_json(request: Request, model: type[Body], *, default: Body | None = None) -> Body:
-    """Read the body as `model`, or return `default` where it is empty.
-
-    Raises ProblemError (415, 413, 400).
-    """
+    """Read the body as `model`, `default` if it is empty; raises ProblemError (400, 413, 415)."""
     if default is None:
         _require_json(request)
     body = await limited_body(request)

@@ -3,7 +3,7 @@
 FastAPI's own 422 and Kubernetes' extensions, which no client gets to see, are taken out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -16,18 +16,23 @@ _SCHEMA = "#/components/schemas/{}"
 _HEADER = "#/components/headers/{}"
 _KUBERNETES_KEYS = "x-kubernetes-"
 
+_TEXT = {"type": "string"}
 _WHOLE_NUMBER = {"type": "integer", "minimum": 0}
-_HEADERS: dict[str, dict[str, Any]] = {
-    "X-Request-ID": {
-        "description": "The request's own where it had a sane one, else a new one.",
-        "schema": {"type": "string"},
-    },
-    "Location": {"description": "The job's path.", "schema": {"type": "string"}},
-    "WWW-Authenticate": {"description": "RFC 6750.", "schema": {"type": "string"}},
-    "Retry-After": {"description": "Seconds.", "schema": _WHOLE_NUMBER},
-    "RateLimit-Limit": {"description": "Requests in a window.", "schema": _WHOLE_NUMBER},
-    "RateLimit-Remaining": {"description": "Requests left now.", "schema": _WHOLE_NUMBER},
-    "RateLimit-Reset": {"description": "Seconds until one more.", "schema": _WHOLE_NUMBER},
+
+
+def header(description: str, schema: Mapping[str, Any] = _TEXT) -> dict[str, Any]:
+    """Return a header that an answer always has."""
+    return {"description": description, "required": True, "schema": schema}
+
+
+_HEADERS = {
+    "X-Request-ID": header("The request's own where it had a sane one, else a new one."),
+    "Location": header("The job's path."),
+    "WWW-Authenticate": header("RFC 6750."),
+    "Retry-After": header("Seconds.", _WHOLE_NUMBER),
+    "RateLimit-Limit": header("Requests in a window.", _WHOLE_NUMBER),
+    "RateLimit-Remaining": header("Requests left now.", _WHOLE_NUMBER),
+    "RateLimit-Reset": header("Seconds until one more.", _WHOLE_NUMBER),
 }
 _LIMIT_HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 _HEADERS_OF_STATUS = {
@@ -71,10 +76,7 @@ def install(app: FastAPI) -> None:
 
 def _document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(
-        title=app.title,
-        version=app.version,
-        description=app.description,
-        routes=app.routes,
+        title=app.title, version=app.version, description=app.description, routes=app.routes
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     # No route returns one, so FastAPI knows nothing of it.
@@ -84,9 +86,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     schemas.update(ours["$defs"])
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    document["components"]["headers"] = {
-        name: header | {"required": True} for name, header in _HEADERS.items()
-    }
+    document["components"]["headers"] = _HEADERS
     for path in document["paths"].values():
         for operation in path.values():
             _complete(operation)

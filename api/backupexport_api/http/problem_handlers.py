@@ -13,8 +13,10 @@ from backupexport_api.http.validation import field_errors
 
 _log = logging.getLogger(__name__)
 
-_CODES = {404: "not_found", 405: "method_not_allowed"}
-_DETAILS = {404: "There is nothing at this path.", 405: "This path has other methods: see Allow."}
+_CODES_AND_DETAILS = {
+    404: ("not_found", "There is nothing at this path."),
+    405: ("method_not_allowed", "This path has other methods: see Allow."),
+}
 
 
 def install(app: FastAPI, unavailable: type[Exception]) -> None:
@@ -46,10 +48,7 @@ async def _validation(request: Request, error: Any) -> Response:
 
 async def _http(request: Request, error: Any) -> Response:
     status = error.status_code
-    problem = ProblemError(
-        status,
-        _CODES.get(status, "http_error"),
-        _DETAILS.get(status, problems.title_of(status)),
-        headers=dict(error.headers or {}),
-    )
-    return await _problem(request, problem)
+    unnamed = ("http_error", problems.title_of(status))
+    code, detail = _CODES_AND_DETAILS.get(status, unnamed)
+    headers = dict(error.headers or {})
+    return await _problem(request, ProblemError(status, code, detail, headers=headers))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
 
-from pydantic import BaseModel, ConfigDict
+from backupexport_contract.kubernetes_model import FrozenModel
 from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
@@ -16,10 +16,8 @@ RETRY_AFTER_SECONDS = 5
 _TITLES = {413: "Content Too Large"}
 
 
-class FieldError(BaseModel):
+class FieldError(FrozenModel):
     """One field that breaks a rule; the rejected value is never repeated."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     field: str
     """The field's name, or `body` for the body as a whole."""
@@ -29,10 +27,8 @@ class FieldError(BaseModel):
     """The same in one stable word, for programs."""
 
 
-class Problem(BaseModel):
+class Problem(FrozenModel):
     """An error."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     type: str = "about:blank"
     """Always about:blank: `code` tells problems apart."""

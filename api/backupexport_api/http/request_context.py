@@ -46,7 +46,8 @@ class RequestContextMiddleware:
             await self._app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
-        state["request_id"] = _request_id_of(scope)
+        given = Headers(scope=scope).get(HEADER, "")
+        state["request_id"] = given if _SANE.fullmatch(given) else str(uuid.uuid4())
         headers: dict[str, str] = {HEADER: state["request_id"]}
         state["response_headers"] = headers
         status: int | None = None
@@ -93,11 +94,6 @@ def add_response_headers(request: Request, headers: dict[str, str]) -> None:
 def mark_as_stream(scope: Scope) -> None:
     """Measure the request until its answer begins: how long a stream lasts is no delay."""
     scope["state"][_IS_STREAM] = True
-
-
-def _request_id_of(scope: Scope) -> str:
-    given = Headers(scope=scope).get(HEADER, "")
-    return given if _SANE.fullmatch(given) else str(uuid.uuid4())
 
 
 def _has_two_lengths(scope: Scope) -> bool:

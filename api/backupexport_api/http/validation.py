@@ -91,9 +91,6 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _field_name(location: Iterable[int | str]) -> str:
-    """Return the field's name, or `body`.
-
-    An unknown field's name is the client's text and returned only where it looks like a name.
-    """
+    # An unknown field's name is the client's text, and returned only where it looks like a name.
     name = next((str(part) for part in location), "body")
     return name if _FIELD_NAME.fullmatch(name) else "(unknown field)"

@@ -52,6 +52,8 @@ class CachedJob(CachedResource):
         """Read a BackupExport; raises ValueError where this version doesn't understand it."""
         export = BackupExport.model_validate(data)
         view = job_view(export)
+        # An annotation written by hand may say a time before 1970.
+        created_ms = max(0, round(timestamps.from_text(view.created_at).timestamp() * 1000))
         return cls(
             name=export.metadata.name,
             resource_version=export.metadata.resource_version,
@@ -62,7 +64,7 @@ class CachedJob(CachedResource):
             phase=export.phase,
             cancel_requested=export.spec.cancel,
             is_settled=export.phase.is_finished and not export.status.delivery_pending,
-            created_ms=_milliseconds(view.created_at),
+            created_ms=created_ms,
             file=FinishedFile.of(export),
             json=view.model_dump_json().encode(),
         )
@@ -84,8 +86,3 @@ class CachedTarget(CachedResource):
         """Read an ExportTarget."""
         metadata = data["metadata"]
         return cls(metadata["name"], metadata["resourceVersion"], data["spec"]["projectId"])
-
-
-def _milliseconds(text: str) -> int:
-    # An annotation written by hand may say a time before 1970.
-    return max(0, round(timestamps.from_text(text).timestamp() * 1000))

@@ -23,10 +23,7 @@ _VISIBLE = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_KEY}}}")
 
 
 def key_of(values: Sequence[str]) -> str | None:
-    """Return the key in the values of all headers of this name, or None without any.
-
-    Raises ProblemError (400).
-    """
+    """Return the key in all values of the header, if there is one; raises ProblemError (400)."""
     if not values:
         return None
     if len(values) > 1:

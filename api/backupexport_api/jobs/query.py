@@ -7,8 +7,9 @@ import uuid
 from typing import Annotated
 
 from backupexport_contract.fields import ProjectId
+from backupexport_contract.kubernetes_model import FrozenModel
 from backupexport_contract.reasons import REST_STATUS, Phase
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from backupexport_api.jobs.view import JobStatus
@@ -23,10 +24,10 @@ _POSITION = struct.Struct(">Q16s")
 _PHASES = {status: phase for phase, status in REST_STATUS.items()}
 
 
-class JobQuery(BaseModel):
+class JobQuery(FrozenModel):
     """Which jobs a list shows."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid")
 
     project_id: ProjectId | None = None
     """Only jobs of this project."""

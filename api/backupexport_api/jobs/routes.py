@@ -5,7 +5,6 @@ import uuid
 from typing import Annotated
 
 from backupexport_contract import timestamps
-from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.reasons import Phase
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel
@@ -17,6 +16,7 @@ from backupexport_api.jobs import idempotency, problems
 from backupexport_api.jobs.dependencies import JobId, Store, found_job
 from backupexport_api.jobs.query import JobQuery, cursor_after
 from backupexport_api.jobs.request import ExportRequest, export_manifest
+from backupexport_api.jobs.store import StoredExport
 from backupexport_api.jobs.view import AcceptedView, JobView, accepted_view
 from backupexport_api.limits.callers import (
     ExportingCaller,
@@ -129,25 +129,22 @@ async def request_export(
     if not caller.access.allows(body.project_id):
         raise problems.project_forbidden()
     job_id = idempotency.job_id_of(caller.subject, key) if key else str(uuid.uuid4())
-    earlier: BackupExport | None = None
     if await store.project_exists(body.project_id):
         stored = await store.create_job(
             export_manifest(body, job_id=job_id, subject=caller.subject, created=timestamps.now())
         )
-        export = stored.export
-        earlier = None if stored.is_new else stored.export
     else:
         # A repeated request gets its job even when the project has gone since.
         earlier = await store.find_export(job_id) if key else None
         if earlier is None:
             raise problems.project_not_found()
-        export = earlier
-    headers = {"Location": f"/api/jobs/{export.job_id}"}
-    if earlier is not None:
-        if not idempotency.is_repeated(earlier, body, caller.subject):
+        stored = StoredExport(earlier, is_new=False)
+    headers = {"Location": f"/api/jobs/{stored.export.job_id}"}
+    if not stored.is_new:
+        if not idempotency.is_repeated(stored.export, body, caller.subject):
             raise problems.idempotency_key_reused()
         headers["Idempotency-Replayed"] = "true"
-    return data_response(accepted_view(export).model_dump_json().encode(), 202, headers)
+    return data_response(accepted_view(stored.export).model_dump_json().encode(), 202, headers)
 
 
 async def _call_request_export(request: Request) -> Response:

@@ -14,10 +14,7 @@ from backupexport_api.jobs.query import JobQuery
 
 
 class StoreUnavailableError(Exception):
-    """The store did not answer, or refused; `detail` is for the client.
-
-    The exception's own text says why, for the log.
-    """
+    """The store did not answer, or refused: `detail` is for the client, the text is for the log."""
 
     def __init__(self, detail: str, why: str) -> None:
         super().__init__(why)
@@ -51,10 +48,7 @@ class JobStore(Protocol):
     """Keeps jobs; each call answers within five seconds or raises StoreUnavailableError."""
 
     async def find_job(self, job_id: str, access: ProjectAccess) -> CachedJob | None:
-        """Return the job with this id; None where it certainly doesn't exist or is not allowed.
-
-        Both take the same time.
-        """
+        """Return a job; None, in the same time, where it doesn't exist or is not allowed."""
 
     def listen_to_job(self, job_id: str) -> AbstractContextManager[JobListener]:
         """Listen to a job's changes from now on; whether the caller may see it is not checked."""

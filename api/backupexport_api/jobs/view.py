@@ -5,20 +5,15 @@ from typing import Any, Literal
 from backupexport_contract import names, timestamps
 from backupexport_contract.backup_export import ArtifactFields, BackupExport, ProgressFields
 from backupexport_contract.deliveries import Deliveries, conditions_by_kind
-from backupexport_contract.kubernetes_model import Condition
+from backupexport_contract.kubernetes_model import Condition, FrozenModel
 from backupexport_contract.reasons import REST_STATUS
-from pydantic import BaseModel, ConfigDict
 
 _DELIVERY_STATUS = {"True": "sent", "False": "failed", "Unknown": "pending"}
 
 JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 
 
-class _View(BaseModel):
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-
-class AcceptedView(_View):
+class AcceptedView(FrozenModel):
     """A job that has just been stored."""
 
     job_id: str
@@ -39,7 +34,7 @@ class ArtifactView(ArtifactFields):
     """The finished file."""
 
 
-class ErrorView(_View):
+class ErrorView(FrozenModel):
     """Why the job has failed, or can't go on for now."""
 
     reason: str
@@ -48,7 +43,7 @@ class ErrorView(_View):
     """One sentence that says what to do."""
 
 
-class NotificationView(_View):
+class NotificationView(FrozenModel):
     """Whether the export's owner was told."""
 
     status: Literal["pending", "sent", "failed"]

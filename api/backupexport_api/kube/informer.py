@@ -18,6 +18,7 @@ from backupexport_contract.kubernetes_model import ObjectMeta
 from kubernetes.informer import ADDED, BOOKMARK, DELETED, ERROR, MODIFIED, SharedInformer
 
 from backupexport_api.jobs.cached_job import CachedResource
+from backupexport_api.jobs.store import CacheState
 from backupexport_api.kube.client import ListObjects
 from backupexport_api.kube.errors import CALL_ERRORS, summary
 
@@ -75,10 +76,9 @@ class InformerSource(Generic[T]):
         self._informer.add_event_handler(BOOKMARK, lambda _: self._in_contact())
         self._informer.add_event_handler(ERROR, self._failed)
 
-    @property
-    def age_seconds(self) -> float:
-        """Seconds since the API server was heard last; infinite before the first time."""
-        return time.monotonic() - self._last_contact
+    def state(self) -> CacheState:
+        """Return how fresh the cache is."""
+        return CacheState(self._plural, self.is_synced, time.monotonic() - self._last_contact)
 
     def all(self) -> list[T]:
         """Return every object that can be read."""
@@ -97,11 +97,8 @@ class InformerSource(Generic[T]):
         stopper.join(_STOP_SECONDS)
 
     def _list_function(self) -> Callable[..., Any]:
-        """Return the informer's list function.
-
-        The library's Watch makes each event's object with `from_dict` of the class that this
-        function is annotated to return.
-        """
+        # The library's Watch makes each event's object with `from_dict` of the class that this
+        # function is annotated to return.
         read = self._read
 
         class Event:

@@ -169,8 +169,7 @@ class KubernetesJobStore:
 
     def cache_states(self) -> list[CacheState]:
         """Return the state of both caches."""
-        sources = {names.EXPORT_PLURAL: self._exports, names.TARGET_PLURAL: self._targets}
-        return [CacheState(name, one.is_synced, one.age_seconds) for name, one in sources.items()]
+        return [self._exports.state(), self._targets.state()]
 
     def count_by_phase(self) -> dict[Phase, int]:
         """Count what the cache holds."""

@@ -79,10 +79,12 @@ class RateLimits:
         add_response_headers(request, headers)
         if exceeded:
             self.on_refused(name)
+            seconds = limit.get_expiry()
             raise ProblemError(
                 429,
                 "rate_limited",
-                f"Too many requests: {limit.amount} per {_readable(limit.get_expiry())} are "
+                f"Too many requests: {limit.amount} per "
+                f"{'minute' if seconds == 60 else f'{seconds} s'} are "
                 f"allowed. Try again in {headers['RateLimit-Reset']} s.",
                 headers={"Retry-After": headers["RateLimit-Reset"]},
             )
@@ -102,11 +104,7 @@ class FixedWindow:
         self._most_windows = 1000
 
     def hit(self, key: str) -> tuple[bool, int, float]:
-        """Count one.
-
-        Returns whether it was too many, how many are left, and when the window ends, in seconds
-        since 1970.
-        """
+        """Count one; return whether it is too many, how many are left, and the end (Unix time)."""
         now = time.time()
         window = self._windows.get(key)
         if window is None or window.ends_at <= now:
@@ -147,7 +145,3 @@ def _headers(amount: int, remaining: int, reset: float) -> dict[str, str]:
         "X-RateLimit-Remaining": str(remaining),
         "X-RateLimit-Reset": str(math.floor(reset) + 1),
     }
-
-
-def _readable(seconds: int) -> str:
-    return "minute" if seconds == 60 else f"{seconds} s"

@@ -8,6 +8,7 @@ before it looks for the storage again.
 import logging
 import threading
 import time
+from contextlib import suppress
 from typing import Any, cast
 
 from backupexport_runtime.tls import TOO_STRICT
@@ -132,13 +133,9 @@ class SharedExportStorage(ExportMemory):
 
 def _connect(url: str) -> RedisStorage:
     """Make the client, which connects later; ConfigurationError where it can't use the URL."""
-    try:
-        if url.startswith("rediss://"):
-            options = _REDIS_OPTIONS | {"ssl_exclude_verify_flags": [TOO_STRICT]}
-            return cast(RedisStorage, storage_from_string(url, **options))
+    tls = {"ssl_exclude_verify_flags": [TOO_STRICT]} if url.startswith("rediss://") else {}
+    with suppress(ConfigurationError, ValueError):
         if url.startswith("redis"):
-            return cast(RedisStorage, storage_from_string(url, **_REDIS_OPTIONS))
-    except (ConfigurationError, ValueError):
-        pass
+            return cast(RedisStorage, storage_from_string(url, **_REDIS_OPTIONS, **tls))
     # Not the URL, nor the error's text: they may hold a password.
     raise ConfigurationError("must be memory://, or a URL with redis:// or rediss://")

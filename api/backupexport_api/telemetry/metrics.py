@@ -8,23 +8,13 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Literal, get_args
 
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-    generate_latest,
-)
+import prometheus_client as prometheus
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from backupexport_api.jobs.store import JobStore
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
+CONTENT_TYPE = prometheus.CONTENT_TYPE_LATEST
 
 DownloadOutcome = Literal["complete", "vanished", "stalled", "failed", "interrupted"]
 """How a download ends.  `vanished`: the client closed the connection; `stalled`: it took too
@@ -40,12 +30,13 @@ class Metrics:
     """Counts what happens; each instance has a registry of its own."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self._registry)
-        counter = partial(Counter, registry=self._registry)
-        gauge = partial(Gauge, registry=self._registry)
-        histogram = partial(Histogram, buckets=_BUCKETS, registry=self._registry)
+        self._registry = prometheus.CollectorRegistry()
+        prometheus.ProcessCollector(registry=self._registry)
+        prometheus.PlatformCollector(registry=self._registry)
+        prometheus.GCCollector(registry=self._registry)
+        counter = partial(prometheus.Counter, registry=self._registry)
+        gauge = partial(prometheus.Gauge, registry=self._registry)
+        histogram = partial(prometheus.Histogram, buckets=_BUCKETS, registry=self._registry)
         self._requests = histogram(
             "http_request_duration_seconds",
             "How long requests took, by the template of their route.",
@@ -57,9 +48,7 @@ class Metrics:
             ("verb", "outcome"),
         )
         self._refusals = counter(
-            "backupexport_rate_limit_refusals_total",
-            "Requests that were answered 429.",
-            ("limit",),
+            "backupexport_rate_limit_refusals_total", "Requests that were answered 429.", ("limit",)
         )
         self.event_streams = gauge(
             "backupexport_event_streams", "Streams of a job's events that are open."
@@ -103,7 +92,7 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """Return all of it in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return prometheus.generate_latest(self._registry)
 
 
 class _StoreCollector(Collector):
@@ -131,9 +120,7 @@ class _StoreCollector(Collector):
             labels=["resource"],
         )
         synced = GaugeMetricFamily(
-            "backupexport_cache_synced",
-            "Whether the cache has been filled.",
-            labels=["resource"],
+            "backupexport_cache_synced", "Whether the cache has been filled.", labels=["resource"]
         )
         for cache in self._store.cache_states():
             age.add_metric([cache.resource], cache.age_seconds)

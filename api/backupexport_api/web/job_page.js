@@ -77,7 +77,7 @@ export class JobPage {
       changes([this.#job], [job]).forEach(announce);
     } else {
       this.#row = new JobRow(job, () => this.#changed());
-      this.#row.open();
+      this.#row.setOpen(true);
       const head = byId("jobs").tHead.cloneNode(true);
       const table = element("table", { class: "jobs", "aria-labelledby": "job-title" });
       table.append(head, this.#row.node);

@@ -46,7 +46,7 @@ export class JobRow {
       commands: element("code"),
     };
     const { cancel, details } = this.#parts;
-    this.#parts.toggle.addEventListener("click", () => this.#setOpen(details.hidden));
+    this.#parts.toggle.addEventListener("click", () => this.setOpen(details.hidden));
     cancel.addEventListener("click", () => cancelAfterAsking(this.#job, changed));
     this.node = this.#assembled();
     this.update(job);
@@ -83,15 +83,12 @@ export class JobRow {
     setText(parts.commands, job.artifact ? format.restoreCommands(job) : "");
   }
 
-  open() {
-    this.#setOpen(true);
-  }
-
   focus() {
     this.#parts.link.focus();
   }
 
-  #setOpen(open) {
+  /** Show the details, or hide them. */
+  setOpen(open) {
     const { details, toggle } = this.#parts;
     details.hidden = !open;
     toggle.setAttribute("aria-expanded", String(open));

@@ -43,7 +43,8 @@ def _respond(request: Request, asset: Asset, headers: dict[str, str]) -> Respons
         "ETag": etag,
         "Vary": "Accept-Encoding",
     }
-    if _matches(request.headers.get("If-None-Match", ""), etag):
+    known = request.headers.get("If-None-Match", "").split(",")
+    if not {"*", etag}.isdisjoint(item.strip().removeprefix("W/") for item in known):
         return Response(status_code=304, headers=headers)
     if gzipped:
         headers["Content-Encoding"] = "gzip"
@@ -58,8 +59,3 @@ def _accepts_gzip(accept_encoding: str) -> bool:
         if name.strip() == "gzip":
             return parameters.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
     return False
-
-
-def _matches(if_none_match: str, etag: str) -> bool:
-    candidates = {item.strip().removeprefix("W/") for item in if_none_match.split(",")}
-    return bool(candidates & {etag, "*"})

@@ -3,8 +3,6 @@
 import re
 import shlex
 
-_DECOMPRESSORS = {"zstd": "zstd", "gzip": "gzip"}
-
 
 def file_name(path: str) -> str:
     """Returns the name at the end of the path."""
@@ -19,11 +17,11 @@ def check_command(path: str, sha256: str) -> str:
 def restore_command(path: str, dump_format: str, compression: str) -> str:
     """Returns what restores the file in the current directory into DATABASE."""
     file = shlex.quote(file_name(path))
-    decompressor = _DECOMPRESSORS.get(compression)
+    decompress = "" if compression == "none" else f"{compression} -dc {file}"
     if dump_format == "tar":
         # pg_restore seeks in a tar, so it can't read one from a pipe.
-        plain = shlex.quote(re.sub(r"\.\w+$", "", file_name(path))) if decompressor else file
-        unpack = f"{decompressor} -dc {file} > {plain} && " if decompressor else ""
+        plain = shlex.quote(re.sub(r"\.\w+$", "", file_name(path))) if decompress else file
+        unpack = f"{decompress} > {plain} && " if decompress else ""
         return f"{unpack}pg_restore --exit-on-error -d DATABASE {plain}"
     psql = "psql -X -v ON_ERROR_STOP=1 -d DATABASE"
-    return f"{decompressor} -dc {file} | {psql}" if decompressor else f"{psql} -f {file}"
+    return f"{decompress} | {psql}" if decompress else f"{psql} -f {file}"

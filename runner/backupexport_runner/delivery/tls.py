@@ -1,11 +1,18 @@
 """Whom a delivery trusts that it speaks TLS with, whatever its kind."""
 
 import ssl
+from functools import partial
 
 from backupexport_contract.reasons import ExitCode
 from backupexport_runtime.tls import TOO_STRICT
 
 from backupexport_runner.task.failure import Failure
+
+_no_certificates = partial(
+    Failure,
+    ExitCode.DELIVERY_REFUSED,
+    "caCertificates of the delivery holds no certificate in PEM: correct it.",
+)
 
 
 def tls_context(certificates: str | None) -> ssl.SSLContext:
@@ -24,10 +31,3 @@ def tls_context(certificates: str | None) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_flags &= ~TOO_STRICT
     return context
-
-
-def _no_certificates() -> Failure:
-    return Failure(
-        ExitCode.DELIVERY_REFUSED,
-        "caCertificates of the delivery holds no certificate in PEM: correct it.",
-    )

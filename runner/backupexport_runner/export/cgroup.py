@@ -20,10 +20,7 @@ def thread_count(cgroup: Path) -> int:
 
 
 def _cpu_limit(cgroup: Path) -> int | None:
-    """Returns `cpu.max` of cgroup v2 in CPUs, rounded up; None if there is no limit.
-
-    https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu-interface-files
-    """
+    # In CPUs: https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu-interface-files
     try:
         quota, period = (cgroup / "cpu.max").read_text(encoding="ascii").split()
         return math.ceil(int(quota) / int(period))

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from backupexport_contract import timestamps
 from backupexport_contract.runner_protocol import Artifact
@@ -11,15 +11,9 @@ from backupexport_runner.export.cgroup import memory_kills, thread_count
 from backupexport_runner.export.compression import compressor
 from backupexport_runner.export.progress import ProgressMeter
 from backupexport_runner.export.streaming import Streamed, stream
+from backupexport_runner.postgres import dump_failures
 from backupexport_runner.postgres.clients import Client, choose_client, installed_clients
 from backupexport_runner.postgres.connection import UriParser, read_connection
-from backupexport_runner.postgres.dump_failures import (
-    DumpEnd,
-    Obstacle,
-    dump_failure,
-    other_dump_failure,
-    permission_failure,
-)
 from backupexport_runner.postgres.libpq_parameters import (
     child_environment,
     libpq_parameters,
@@ -48,7 +42,7 @@ class ServerQuestions:
 
     parse_uri: UriParser
     look_at_server: Callable[[Mapping[str, str]], Server] = look_at_server
-    find_obstacle: Callable[[Mapping[str, str]], Obstacle | None] = find_obstacle
+    find_obstacle: Callable[[Mapping[str, str]], dump_failures.Obstacle | None] = find_obstacle
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +99,9 @@ class Exporter:
                 file.sync()
                 artifact = Artifact(
                     path=request.artifact_path,
-                    size_bytes=streamed.size_bytes,
-                    uncompressed_bytes=streamed.uncompressed_bytes,
-                    sha256=streamed.sha256,
                     server_version=server.version,
                     dump_version=version,
+                    **asdict(streamed),
                 )
                 completed_at = timestamps.to_text(timestamps.now())
                 with manifest:
@@ -147,10 +139,9 @@ class Exporter:
             if progress is not None:
                 self.log.progress(progress)
 
-        def tell(line: str) -> None:
-            self.log.event("pg_dump", message=line)
-
-        with running_pg_dump(command, environment, tell) as dump:
+        with running_pg_dump(
+            command, environment, lambda line: self.log.event("pg_dump", message=line)
+        ) as dump:
             self.log.event("dump_started", program=str(client.program), format=request.format)
             with self.interruption.kills(dump.process):
                 return stream(
@@ -168,11 +159,11 @@ class Exporter:
         self.interruption.check()
         if status != 0:
             kills = memory_kills(self.configuration.cgroup) - kills_before
-            end = DumpEnd(status, lines, kills)
+            end = dump_failures.DumpEnd(status, lines, kills)
             raise (
-                dump_failure(end)
+                dump_failures.dump_failure(end)
                 or self._failure_by_catalogs(parameters)
-                or other_dump_failure(end)
+                or dump_failures.other_dump_failure(end)
             )
 
     def _failure_by_catalogs(self, parameters: Mapping[str, str]) -> Failure | None:
@@ -181,4 +172,4 @@ class Exporter:
             obstacle = self.questions.find_obstacle(parameters)
         except Failure as unreachable:
             return unreachable
-        return permission_failure(obstacle) if obstacle else None
+        return dump_failures.permission_failure(obstacle) if obstacle else None

@@ -65,10 +65,7 @@ _IGNORED = {
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A login to one database; `sslrootcert` is PEM text or `system`.
-
-    `more` has further parameters of libpq by keyword.
-    """
+    """A login to one database; `sslrootcert` is PEM or `system`, `more` other keywords of libpq."""
 
     host: str
     port: str
@@ -175,11 +172,8 @@ class _Reader:
         )
 
     def _uri_parts(self, uri: str | None, parse_uri: UriParser) -> dict[str, str]:
-        """Returns the URI's parts by logical name.
-
-        What is wrong with a URI is only kept for later: it may be for another kind of client, and
-        the Secret may have everything without it.
-        """
+        # What is wrong with a URI is only kept for later: it may be for another kind of client, and
+        # the Secret may have everything without it.
         if uri is None:
             return {}
         try:

@@ -135,10 +135,8 @@ def _wait(connection: "PGconn", wanted: int, deadline: float) -> None:
 
 
 def _ask_for_sqlstate(connection: "PGconn") -> None:
-    """Calls PQsetErrorVerbosity, which psycopg doesn't bind, in the libpq that psycopg uses.
-
-    If that can't be found, the text has no SQLSTATE and is read as English.
-    """
+    # By PQsetErrorVerbosity, which psycopg doesn't bind, in the libpq that psycopg uses.  If that
+    # can't be found, the text has no SQLSTATE and is read as English.
     pointer = getattr(connection, "pgconn_ptr", None)
     loaded = re.search(r"/\S*/libpq[-.]\S*", Path("/proc/self/maps").read_text(encoding="utf-8"))
     if loaded is None or pointer is None:

@@ -49,10 +49,8 @@ def libpq_parameters(
 
 
 def child_environment(parameters: Mapping[str, str], scratch: Path) -> dict[str, str]:
-    """Returns the whole environment of pg_dump, with nothing of the runner's own.
-
-    libpq knows the variable of each keyword, for example PGHOST of `host`.
-    """
+    """Returns the whole environment of pg_dump, with nothing of the runner's own."""
+    # libpq knows the variable of each keyword, for example PGHOST of `host`.
     variables = {option.keyword: option.envvar for option in pq.Conninfo.get_defaults()}
     return {
         "PATH": "/usr/bin:/bin",

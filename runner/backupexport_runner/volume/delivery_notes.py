@@ -63,10 +63,7 @@ class NotesFile:
         return json_object(content or b"")
 
     def begin(self, notes: dict[str, Any]) -> None:
-        """Writes the first notes, twice, so that there is room for another copy beside them.
-
-        Each later `write` needs that room, when it is too late to refuse.
-        """
+        """Writes the first notes, twice: each later `write` needs the room of another copy."""
         self.write(notes)
         self.write(notes)
 

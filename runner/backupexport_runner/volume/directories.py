@@ -28,9 +28,7 @@ def made_directory(mount: Path, storage_path: str | None) -> Iterator[int]:
 
 @contextlib.contextmanager
 def existing_directory(
-    mount: Path,
-    storage_path: str | None,
-    failure: Callable[[OSError], Failure] = storage_failure,
+    mount: Path, storage_path: str | None, failure: Callable[[OSError], Failure] = storage_failure
 ) -> Iterator[int | None]:
     """Yields a descriptor of the directory; None if there is none, but nothing, a link or a file.
 

@@ -39,13 +39,8 @@ def artifact_of(manifest: Mapping[str, object], request: Request) -> Artifact | 
 
 
 def _request_fields(request: Request) -> dict[str, str]:
-    return {
-        "job_id": request.job_id,
-        "project_id": request.project_id,
-        "format": request.format,
-        "compression": request.compression,
-        "created_at": request.created_at,
-    }
+    fields = ("job_id", "project_id", "format", "compression", "created_at")
+    return {name: getattr(request, name) for name in fields}
 
 
 @volume_errors()

@@ -3,13 +3,7 @@
 from backupexport_contract.reasons import ExitCode
 
 from backupexport_runner.delivery.kinds.email.message import mail_message, wire_bytes
-from backupexport_runner.delivery.kinds.email.smtp import (
-    Login,
-    Mail,
-    MailServer,
-    Patience,
-    send,
-)
+from backupexport_runner.delivery.kinds.email.smtp import Login, Mail, MailServer, Patience, send
 from backupexport_runner.delivery.parcel import Parcel
 from backupexport_runner.task.failure import Failure, malformed_delivery
 
@@ -21,21 +15,17 @@ def deliver(parcel: Parcel) -> str:
     """Hands the mail to the server; a second attempt sends the same mail."""
     server = mail_server(parcel)
     sender = str(parcel.settings.get("from", ""))
-    content = _content(parcel, sender)
-    recipient = parcel.end.notify_email or ""
-    send(Mail(sender, recipient, content), server, parcel.check, _PATIENCE)
-    return f"The mail server {server} took the mail."
-
-
-def _content(parcel: Parcel, sender: str) -> bytes:
     try:
-        return wire_bytes(mail_message(parcel.request, parcel.end, sender))
+        content = wire_bytes(mail_message(parcel.request, parcel.end, sender))
     except Failure:
         raise
     except Exception as error:  # noqa: BLE001 - `email` raises whatever it runs into
         # The next attempt would fail, too.  The error's words and a traceback would repeat the
         # values.
         raise malformed_delivery(f"no mail can be made of it ({type(error).__name__})") from None
+    recipient = parcel.end.notify_email or ""
+    send(Mail(sender, recipient, content), server, parcel.check, _PATIENCE)
+    return f"The mail server {server} took the mail."
 
 
 def mail_server(parcel: Parcel) -> MailServer:

@@ -109,10 +109,7 @@ def _send(
 def _disown_parts(
     parcel: Parcel, settings: _Settings, notes: NotesFile, *, is_changed: bool
 ) -> None:
-    """Tells the chat if it has parts that nobody can use.
-
-    Raises Failure(DELIVERY_DEFERRED) if a later attempt has to tell it.
-    """
+    """Tells the chat if it has parts that nobody can use.  Raises Failure if that can't be yet."""
     there = parts_in_chat(notes)
     if there.sent and (is_changed or there.is_damaged):
         text = texts.damaged_file_message(parcel.request)

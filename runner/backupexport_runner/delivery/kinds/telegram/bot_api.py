@@ -13,13 +13,7 @@ from typing import IO, Self, cast
 import httpx
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.delivery.kinds.telegram.answers import (
-    Answer,
-    InChat,
-    Refused,
-    Unclear,
-    read_answer,
-)
+from backupexport_runner.delivery.kinds.telegram import answers
 from backupexport_runner.delivery.kinds.telegram.parts import PartView
 
 _CONNECT_SECONDS = 20
@@ -57,7 +51,7 @@ class BotApi:
 
     def send_document(
         self, chat_id: str, name: str, document: PartView, size: int, caption: str
-    ) -> Answer:
+    ) -> answers.Answer:
         """Sends a document of `size` bytes, which is read in small pieces."""
         answer = self._post(
             "sendDocument",
@@ -70,17 +64,17 @@ class BotApi:
             {"document": (name, cast("IO[bytes]", document), "application/octet-stream")},
             _ANSWER_SECONDS + size / _ANSWER_BYTES_A_SECOND,
         )
-        if isinstance(answer, InChat) and answer.size not in (None, size):
-            return Unclear(
+        if isinstance(answer, answers.InChat) and answer.size not in (None, size):
+            return answers.Unclear(
                 ExitCode.DELIVERY_DEFERRED,
                 f"Telegram has {answer.size} bytes of a document of {size}.",
             )
-        if isinstance(answer, Unclear) and document.tell() < size:
+        if isinstance(answer, answers.Unclear) and document.tell() < size:
             # Telegram has at most a piece of it, so no answer about the whole is lost.
             answer.is_lost = False
         return answer
 
-    def send_message(self, chat_id: str, text: str) -> Answer:
+    def send_message(self, chat_id: str, text: str) -> answers.Answer:
         """Sends a plain text."""
         return self._post(
             "sendMessage",
@@ -95,7 +89,7 @@ class BotApi:
         fields: Mapping[str, str],
         files: Mapping[str, tuple[str, IO[bytes], str]] | None,
         answer_seconds: float,
-    ) -> Answer:
+    ) -> answers.Answer:
         timeout = httpx.Timeout(_CONNECT_SECONDS, write=_WRITE_SECONDS, read=answer_seconds)
         try:
             request = self._client.build_request(
@@ -107,11 +101,13 @@ class BotApi:
             finally:
                 response.close()
         except (httpx.InvalidURL, UnicodeError):
-            return Refused(ExitCode.DELIVERY_REFUSED, "apiUrl is no URL of a server: correct it.")
+            return answers.Refused(
+                ExitCode.DELIVERY_REFUSED, "apiUrl is no URL of a server: correct it."
+            )
         except httpx.HTTPError as error:
             is_lost = not isinstance(error, _NOTHING_SENT)
-            return Unclear(ExitCode.CONNECTION_FAILED, _words(error), is_lost=is_lost)
-        return read_answer(response.status_code, body)
+            return answers.Unclear(ExitCode.CONNECTION_FAILED, _words(error), is_lost=is_lost)
+        return answers.read_answer(response.status_code, body)
 
 
 def _read(response: httpx.Response, end: float) -> bytes:

@@ -1,9 +1,7 @@
 """Notes beside the file which parts and messages Telegram has taken, so that an attempt goes on.
 
-Nothing is noted before a request: Telegram can't be asked whether it has a document, so such a note
-would tell nothing.  A part is sent again if Telegram's answer did not arrive, or was not noted
-because the process died before the fsync after it.  Lost answers are counted, or a proxy that loses
-each of them would fill the chat.
+Telegram can't be asked whether it has a document, so nothing is noted before a request, and lost
+answers are counted, or a proxy that loses each of them would fill the chat (docs/architecture.md).
 
 The first note has every part already, and later ones only fill in numbers, so a volume without room
 refuses before anything is sent.  A journal of another plan is ignored.
@@ -28,18 +26,11 @@ def parts_plan(artifact_sha256: str, part_bytes: int, chat_id: str) -> dict[str,
     The journal, which others may read, has the chat's hash.
     """
     chat_hash = hashlib.sha256(b"telegram chat " + chat_id.encode()).hexdigest()
-    return {
-        "artifact_sha256": artifact_sha256,
-        "part_bytes": part_bytes,
-        "chat_hash": chat_hash,
-    }
+    return {"artifact_sha256": artifact_sha256, "part_bytes": part_bytes, "chat_hash": chat_hash}
 
 
 class Sending:
-    """A part or message in the journal: Telegram's answer, and how often it was lost.
-
-    Every change is on the disk when its method returns.
-    """
+    """A part or message; every change is on the disk when its method returns."""
 
     def __init__(self, entry: dict[str, Any], write: Callable[[], None]) -> None:
         self._entry = entry
@@ -48,8 +39,7 @@ class Sending:
     @property
     def unanswered(self) -> int:
         """How often it was sent as a whole without an answer."""
-        count: int = self._entry["unanswered"]
-        return count
+        return int(self._entry["unanswered"])
 
     def note_answer(self, message_id: int) -> None:
         """Notes that it is in the chat."""
@@ -114,8 +104,7 @@ class Journal:
     @property
     def not_before(self) -> int:
         """The time, in seconds since 1970, before which Telegram takes nothing."""
-        not_before: int = self._notes["not_before"]
-        return not_before
+        return int(self._notes["not_before"])
 
     def part(self, number: int) -> Sending:
         """Returns the part; `number` counts from one."""

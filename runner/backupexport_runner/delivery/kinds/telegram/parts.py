@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import Artifact
@@ -146,21 +147,18 @@ class PartView:
         return piece
 
 
-def file_missing() -> Failure:
-    """Returns the failure for a file that is not there."""
-    return Failure(
-        ExitCode.FILE_MISSING,
-        "The export's file is not on the volume any more: start the export again.",
-    )
-
-
-def file_changed() -> FileChangedFailure:
-    """Returns the failure for another file in its place."""
-    return FileChangedFailure(
-        ExitCode.FILE_MISSING,
-        "What is on the volume under the file's name is not what was exported, its size, checksum "
-        "or names differ: find out who changed it, and start the export again.",
-    )
+file_missing = partial(
+    Failure,
+    ExitCode.FILE_MISSING,
+    "The export's file is not on the volume any more: start the export again.",
+)
+# Another file is in its place.
+file_changed = partial(
+    FileChangedFailure,
+    ExitCode.FILE_MISSING,
+    "What is on the volume under the file's name is not what was exported, its size, checksum "
+    "or names differ: find out who changed it, and start the export again.",
+)
 
 
 def file_unreadable(error: OSError) -> Failure:

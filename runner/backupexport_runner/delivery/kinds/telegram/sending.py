@@ -7,14 +7,7 @@ from dataclasses import dataclass
 
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.delivery.kinds.telegram.answers import (
-    Answer,
-    InChat,
-    Moved,
-    Refused,
-    Unclear,
-    Wait,
-)
+from backupexport_runner.delivery.kinds.telegram import answers
 from backupexport_runner.delivery.kinds.telegram.bot_api import BotApi
 from backupexport_runner.delivery.kinds.telegram.journal import Journal, Sending
 from backupexport_runner.delivery.kinds.telegram.parts import Part, PartView, file_changed
@@ -64,7 +57,7 @@ class Sender:
         """Sends the part and notes it.  Raises Failure if it isn't in the chat, or is damaged."""
         view = PartView(file, part, self.check)
 
-        def send(chat_id: str) -> Answer:
+        def send(chat_id: str) -> answers.Answer:
             view.seek(0)
             return self.api.send_document(chat_id, part.name, view, part.size, caption)
 
@@ -88,21 +81,23 @@ class Sender:
     def _current_chat(self) -> str:
         return self.journal.moved_to or self.chat_id
 
-    def _send(self, send: Callable[[str], Answer], sending: Sending, never_answered: str) -> InChat:
+    def _send(
+        self, send: Callable[[str], answers.Answer], sending: Sending, never_answered: str
+    ) -> answers.InChat:
         """Sends until it is in the chat.  Raises Failure."""
         pauses = iter(PAUSES)
         waited = 0
         while True:
             self.check()
             answer = self._try(send, sending, never_answered)
-            if isinstance(answer, InChat):
+            if isinstance(answer, answers.InChat):
                 return answer
-            if isinstance(answer, Refused):
+            if isinstance(answer, answers.Refused):
                 raise answer
-            if isinstance(answer, Moved):
+            if isinstance(answer, answers.Moved):
                 self._follow(answer)
                 continue
-            if isinstance(answer, Wait):
+            if isinstance(answer, answers.Wait):
                 self.journal.note_pause(math.ceil(time.time()) + answer.seconds)
                 waited += answer.seconds
                 if waited > LONGEST_WAIT_SECONDS:
@@ -116,17 +111,19 @@ class Sender:
             self.log.event("sending_again", seconds=pause, message=answer.message)
             self._pause(pause)
 
-    def _try(self, send: Callable[[str], Answer], sending: Sending, never_answered: str) -> Answer:
+    def _try(
+        self, send: Callable[[str], answers.Answer], sending: Sending, never_answered: str
+    ) -> answers.Answer:
         if sending.unanswered < MOST_UNANSWERED:
             answer = send(self._current_chat)
-            if not (isinstance(answer, Unclear) and answer.is_lost):
+            if not (isinstance(answer, answers.Unclear) and answer.is_lost):
                 return answer
             sending.note_lost_answer()
             if sending.unanswered < MOST_UNANSWERED:
                 return answer
-        return Refused(ExitCode.DELIVERY_REFUSED, never_answered)
+        return answers.Refused(ExitCode.DELIVERY_REFUSED, never_answered)
 
-    def _follow(self, moved: Moved) -> None:
+    def _follow(self, moved: answers.Moved) -> None:
         if moved.chat_id == self._current_chat or self.journal.moved_to is not None:
             # A group becomes a supergroup once.
             raise Failure(
