@@ -1,5 +1,6 @@
 -- The bulk. Every value derives from a counter by arithmetic or by md5, never from random() or
 -- now(), so that two loads are equal to the byte and a failed comparison can be looked at again.
+-- How many :orders and :events there are is the loader's choice: they are most of the size.
 SET client_encoding = 'UTF8';
 SET client_min_messages = warning;
 SET TimeZone = 'UTC';
@@ -43,7 +44,7 @@ INSERT INTO shop.orders (order_id, placed_at, customer_id, state, currency, tota
                          tracking)
 SELECT n,
        CASE WHEN n % 5000 = 3 THEN TIMESTAMPTZ '1999-12-31 23:59:59.999999+00' + n * INTERVAL '1 us'
-            ELSE TIMESTAMPTZ '2022-01-01 00:00+00' + n * INTERVAL '160.567 s' END,
+            ELSE TIMESTAMPTZ '2022-01-01 00:00+00' + n * 96340200.0 / :orders * INTERVAL '1 s' END,
        1000 + 3 * (n::bigint * 7919 % 80000)::integer,
        (ARRAY['new', 'paid', 'on hold', 'packed', 'shipped', 'shipped', 'shipped', 'returned',
               'it''s gone', 'Müll 🗑']::shop.order_state[])[1 + n % 10],
@@ -55,7 +56,7 @@ SELECT n,
                           'steps', jsonb_build_array(jsonb_build_object('at', n, 'in', 'Köln'),
                                                      jsonb_build_object('at', n + 60, 'in', 'Bern'))),
        md5('tracking ' || n)::uuid
-  FROM generate_series(1, 600000) AS n;
+  FROM generate_series(1, :orders) AS n;
 
 INSERT INTO shop.order_items (order_id, placed_at, line, sku, quantity, unit_price, serial_no)
 SELECT o.order_id, o.placed_at, line,
@@ -99,7 +100,7 @@ SELECT TIMESTAMPTZ '2023-06-01 00:00+00' + n * INTERVAL '73.21 s',
                           'ok', n % 17 <> 0, 'retry', NULL),
        lab.prose(7000000 + n, 16),
        CASE WHEN n % 3 = 0 THEN decode(md5('digest ' || n), 'hex') END
-  FROM generate_series(1, 680000) AS n;
+  FROM generate_series(1, :events) AS n;
 RESET ROLE;
 
 SET ROLE hr_owner;

@@ -21,6 +21,7 @@ from playground.restore import ExportsVolume
 from playground.targets import make_target
 from playground.tools import kubectl, make_namespace
 
+_SLOW = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "500m", "memory": "1Gi"}}
 _SMALL_DATABASE = """
 CREATE TABLE items (id int PRIMARY KEY, name text);
 INSERT INTO items SELECT i, 'item ' || i FROM generate_series(1, 1000) AS i;
@@ -34,7 +35,8 @@ def installation() -> Iterator[Installation]:
     try:
         server = Postgres(namespace)
         server.start()
-        demo_database.load(server, "large")
+        # Everything that is odd about it, at a third of its size: the demo has all of it.
+        demo_database.load(server, "large", share=0.2)
         server.psql("CREATE DATABASE small")
         server.psql(_SMALL_DATABASE, "small")
         release = Release(namespace)
@@ -46,7 +48,8 @@ def installation() -> Iterator[Installation]:
             }
         )
         connection = demo_database.exporter_connection(server, "large")
-        make_target(namespace, LARGE, connection, maxConcurrent=20)
+        # Slowed down: an export is to last long enough to be seen at work, on any machine.
+        make_target(namespace, LARGE, connection, maxConcurrent=20, resources=_SLOW)
         make_target(namespace, SMALL, {**connection, "database": "small"}, maxConcurrent=20)
         volume = ExportsVolume(namespace, f"{release.name}-exports", server)
         volume.open()
