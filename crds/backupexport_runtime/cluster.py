@@ -56,4 +56,4 @@ def blocking_client() -> client.ApiClient:
 
 
 def _is_in_cluster() -> bool:
-    return "KUBERNETES_SERVICE_HOST" in os.environ
+    return bool(os.environ.get("KUBERNETES_SERVICE_HOST"))

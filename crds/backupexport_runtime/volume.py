@@ -17,12 +17,11 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_MODE = 0o640
 
-# How opening fails if there is nothing of the name, or something else: a link, a socket, a device
-# without a driver, a directory in a file's place or a file in a directory's.
-_MISSING = (
-    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV,
-    errno.ENAMETOOLONG,
-)  # fmt: skip
+# How opening a directory fails if there is nothing of the name, or a link or a file.  Anything else
+# says that the volume couldn't tell: who takes it for "nothing there" forgets a file.
+_NO_DIRECTORY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+# The same of a file: a socket, a device without a driver or a directory may have its name, too.
+_NO_FILE = (*_NO_DIRECTORY, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.ENAMETOOLONG)
 
 
 class NotTheFileError(Exception):
@@ -30,8 +29,13 @@ class NotTheFileError(Exception):
 
 
 def is_missing(error: OSError) -> bool:
-    """Whether the error says that there is no such file or directory."""
-    return error.errno in _MISSING
+    """Whether opening a file failed because there is none of the name."""
+    return error.errno in _NO_FILE
+
+
+def is_directory_missing(error: OSError) -> bool:
+    """Whether opening a directory failed because there is none of the name."""
+    return error.errno in _NO_DIRECTORY
 
 
 def open_directory(mount: Path, relative: str | None, *, make: bool = False) -> int:

@@ -198,8 +198,9 @@ topologySpreadConstraints:
      runner's container; runner.podTemplate wins. */}}
 {{- define "backupexport.runnerPodTemplate" -}}
 {{- $runner := .Values.runner -}}
-{{- $given := deepCopy $runner.podTemplate -}}
-{{- $container := dict "name" "runner" "imagePullPolicy" $runner.image.pullPolicy "resources" (deepCopy $runner.resources) -}}
+{{- $given := deepCopy (default dict $runner.podTemplate) -}}
+{{- $container := dict "name" "runner" "resources" (deepCopy (default dict $runner.resources)) -}}
+{{- with $runner.image.pullPolicy }}{{ $_ := set $container "imagePullPolicy" . }}{{ end -}}
 {{- range dig "spec" "containers" list $given }}{{ $container = mergeOverwrite $container . }}{{ end -}}
 {{- $spec := include "backupexport.scheduling" (list . "runner") | fromYaml -}}
 {{- $_ := set $spec "serviceAccountName" (printf "%s-runner" (include "backupexport.fullname" .)) -}}

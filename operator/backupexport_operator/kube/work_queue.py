@@ -65,7 +65,6 @@ class WorkQueue(Generic[Key]):
         if key in self._pauses:
             self._asked_again.add(key)
         else:
-            self._pauses[key] = FIRST_RETRY_SECONDS
             self._wait(key)
 
     async def stop(self) -> None:
@@ -78,6 +77,7 @@ class WorkQueue(Generic[Key]):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._pauses.clear()
 
     def _ask_later(self, key: Key, delay: float) -> None:
         loop = asyncio.get_running_loop()
@@ -90,7 +90,9 @@ class WorkQueue(Generic[Key]):
         self._timers[key] = loop.call_at(due, self.ask, key)
 
     def _wait(self, key: Key) -> None:
-        (self._urgent if self._is_urgent(key) else self._others).append(key)
+        line = self._urgent if self._is_urgent(key) else self._others
+        self._pauses.setdefault(key, FIRST_RETRY_SECONDS)
+        line.append(key)
         self._start()
 
     def _start(self) -> None:
@@ -105,25 +107,32 @@ class WorkQueue(Generic[Key]):
         self._asked_again.discard(key)
         failed = None
         began = time.monotonic()
+        is_over = True
         try:
-            await self._work(key)
-        except Exception as error:  # noqa: BLE001 - logged below, and tried again
-            failed = error
-        except asyncio.CancelledError:
-            del self._pauses[key], self._tasks[key]
-            raise
+            try:
+                await self._work(key)
+            except Exception as error:  # noqa: BLE001 - logged below, and tried again
+                failed = error
+            finally:
+                self._free += 1
+                self._start()
+            self._measure(time.monotonic() - began, failed)
+            if failed is not None:
+                await self._pause(key, failed)
+            elif key in self._asked_again:
+                self._pauses[key] = FIRST_RETRY_SECONDS
+            else:
+                return
+            self._wait(key)
+            is_over = False
         finally:
-            self._free += 1
-            self._start()
-        self._measure(time.monotonic() - began, failed)
-        if failed is not None:
-            await self._pause(key, failed)
-        elif key in self._asked_again:
-            self._pauses[key] = FIRST_RETRY_SECONDS
-        else:
-            del self._pauses[key], self._tasks[key]
-            return
-        self._wait(key)
+            # Whatever ended it, the next ask finds the key free.
+            if is_over:
+                self._forget(key)
+
+    def _forget(self, key: Key) -> None:
+        self._pauses.pop(key, None)
+        self._tasks.pop(key, None)
 
     async def _pause(self, key: Key, error: Exception) -> None:
         pause = self._pauses[key]

@@ -216,7 +216,7 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     for key, value in above.items():
         if value is None:
             result.pop(key, None)
-        elif key == "containers":
+        elif key == "containers" and isinstance(value, list):
             result[key] = [functools.reduce(_merged, value, *result.get(key, [{}]))]
         elif isinstance(value, dict) and key != "resources":
             result[key] = _merged(result.get(key, {}), value)

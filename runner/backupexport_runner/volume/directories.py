@@ -37,7 +37,7 @@ def existing_directory(
     try:
         directory = volume.open_directory(mount, storage_path)
     except OSError as error:
-        if not volume.is_missing(error):
+        if not volume.is_directory_missing(error):
             raise failure(error) from error
         yield None
         return

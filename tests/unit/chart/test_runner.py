@@ -258,6 +258,18 @@ def with_check(values: Manifest, monkeypatch: pytest.MonkeyPatch) -> dict[str, A
     return pods(defaults_of(values, monkeypatch)) | {"check": check["spec"]["template"]}
 
 
+def test_values_that_are_null_or_of_an_older_chart_render(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As `helm upgrade --reuse-values` leaves them, or somebody who wants no limits at all.
+    values: Manifest = {
+        "runner": {"podTemplate": None, "resources": None, "image": {"pullPolicy": None}}
+    }
+    for what, pod in with_check(values, monkeypatch).items():
+        (container,) = pod["spec"]["containers"]
+        assert container.get("imagePullPolicy", "IfNotPresent") == "IfNotPresent", what
+    export = pods(defaults_of(values, monkeypatch))["export"]
+    assert export["spec"]["containers"][0]["resources"] == {}
+
+
 def test_a_new_field_of_the_pods_is_a_line_of_values(monkeypatch: pytest.MonkeyPatch) -> None:
     values = of_template(
         dnsConfig={"nameservers": ["10.0.0.10"]},

@@ -192,3 +192,50 @@ async def test_stop_ends_what_runs() -> None:
     await asyncio.sleep(0)
     await tasks.stop()
     assert ended.is_set()
+
+
+async def test_a_fault_in_what_is_told_of_runs_leaves_the_key_free() -> None:
+    runs = 0
+
+    async def work(_: str) -> None:
+        nonlocal runs
+        runs += 1
+
+    def measure(_seconds: float, _error: Exception | None) -> None:
+        raise ValueError("no number")
+
+    queue = WorkQueue(work, parallel=1, measure=measure)
+    for expected in (1, 2):
+        queue.ask("a")
+        running = queue._tasks["a"]
+        with pytest.raises(ValueError, match="no number"):
+            await running
+        assert (runs, queue.length) == (expected, 0)
+
+
+async def test_a_fault_in_what_is_urgent_leaves_the_key_free() -> None:
+    faults, runs = [ValueError("no version")], 0
+
+    async def work(_: str) -> None:
+        nonlocal runs
+        runs += 1
+
+    def is_urgent(_: str) -> bool:
+        if faults:
+            raise faults.pop()
+        return False
+
+    queue = WorkQueue(work, parallel=1, is_urgent=is_urgent)
+    with pytest.raises(ValueError, match="no version"):
+        queue.ask("a")
+    queue.ask("a")
+    await until(lambda: runs == 1)
+
+
+async def test_what_waits_is_forgotten_at_the_stop() -> None:
+    queue = WorkQueue(lambda _: asyncio.sleep(3600), parallel=1)
+    for key in "abcd":
+        queue.ask(key)
+    assert queue.length == 4
+    await queue.stop()
+    assert queue.length == 0

@@ -178,6 +178,15 @@ def test_the_security_context_is_ours_but_for_what_volumes_need() -> None:
         assert pod["securityContext"] == plain | given
 
 
+def test_a_label_may_have_a_field_s_name() -> None:
+    template = jobs({"metadata": {"labels": {"containers": "x"}}}, {})["export"]["spec"]["template"]
+    assert template["metadata"]["labels"]["containers"] == "x"
+    template = jobs({"spec": {"nodeSelector": {"containers": "x"}}}, {})["export"]["spec"][
+        "template"
+    ]
+    assert template["spec"]["nodeSelector"] == {"containers": "x"}
+
+
 def test_objects_are_merged_lists_replaced_and_null_removes() -> None:
     below = {
         "metadata": {"labels": {"a": "1", "b": "1"}, "annotations": {"a": "1"}},

@@ -96,6 +96,18 @@ def test_no_link_leads_out_of_the_volume(tmp_path: Path, storage_path: str) -> N
     assert contents(outside) == []
 
 
+@pytest.mark.parametrize("code", [errno.ENXIO, errno.ENODEV, errno.EIO, errno.ENAMETOOLONG])
+def test_a_volume_that_cannot_tell_of_a_directory_has_not_told_that_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(code, "no answer")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(Failure), existing_directory(tmp_path, "a"):
+        pass
+
+
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     with (
