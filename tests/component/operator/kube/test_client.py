@@ -77,6 +77,18 @@ async def test_who_does_not_lead_may_read(kubernetes: FakeKubernetes, connected:
     assert [str(call) for call in kubernetes.calls] == ["get backupexports"]
 
 
+async def test_a_read_ends_in_time_by_itself(
+    kubernetes: FakeKubernetes, connected: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backupexport_operator.kube.client.REQUEST_TIMEOUT", 0.05)
+    kubernetes.faults.append(Fault("get backupexports", is_held=True))
+    reader = ClusterReader(await connected(not_leading), NAMESPACE)
+    async with asyncio.timeout(5) as patience:
+        with pytest.raises(TimeoutError):
+            await reader.read_export(builders.NAME)
+    assert not patience.expired()
+
+
 @pytest.mark.parametrize("verb", WRITES)
 async def test_a_write_ends_with_the_time_to_write(
     kubernetes: FakeKubernetes, connected: Connect, verb: str
