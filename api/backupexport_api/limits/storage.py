@@ -133,9 +133,11 @@ class SharedExportStorage(ExportMemory):
 
 def _connect(url: str) -> RedisStorage:
     """Make the client, which connects later; ConfigurationError where it can't use the URL."""
-    tls = {"ssl_exclude_verify_flags": [TOO_STRICT]} if url.startswith("rediss://") else {}
+    options = dict(_REDIS_OPTIONS)
+    if url.startswith("rediss://"):
+        options["ssl_exclude_verify_flags"] = [TOO_STRICT]
     with suppress(ConfigurationError, ValueError):
         if url.startswith("redis"):
-            return cast(RedisStorage, storage_from_string(url, **_REDIS_OPTIONS, **tls))
+            return cast(RedisStorage, storage_from_string(url, **options))
     # Not the URL, nor the error's text: they may hold a password.
     raise ConfigurationError("must be memory://, or a URL with redis:// or rediss://")
