@@ -233,7 +233,7 @@ async def test_a_fault_in_what_is_urgent_leaves_the_key_free() -> None:
 
 
 async def test_what_waits_is_forgotten_at_the_stop() -> None:
-    queue = WorkQueue(lambda _: asyncio.sleep(3600), parallel=1)
+    queue: WorkQueue[str] = WorkQueue(lambda _: asyncio.sleep(3600), parallel=1)
     for key in "abcd":
         queue.ask(key)
     assert queue.length == 4
