@@ -559,6 +559,12 @@ def test_a_finished_phase_never_changes(phase: str, pods: Any, job: Any) -> None
     assert decide(seen(finished, *pods, job=job)) == ExportPlan(finished.status)
 
 
+def test_an_end_keeps_the_start_of_the_first_attempt() -> None:
+    done = replace(DONE, started_at=LATER)
+    assert decide(seen(RUNNING, done)).status.start_time == CREATED
+    assert decide(seen(RUNNING, replace(FATAL, started_at=LATER))).status.start_time == CREATED
+
+
 def test_running_never_goes_back_to_pending() -> None:
     retry = replace(POD, name="pod-b", created_at=LATER)
     plan = decide(seen(RUNNING, ended(ExitCode.CONNECTION_FAILED, "No."), retry))

@@ -1,4 +1,4 @@
-"""The Jobs that clean up: how long they tell of it."""
+"""The Jobs that clean up: how long they tell of it, and whose they are."""
 
 import builders
 import pytest
@@ -22,3 +22,15 @@ def test_how_long_it_stays(task: str, is_owned: bool, least: int, most: int) -> 
     defaults = RunnerDefaults(image="i", claim_name="c")
     spec = cleanup_manifest(builders.export(), task, defaults, is_owned=is_owned)["spec"]
     assert least < spec["ttlSecondsAfterFinished"] < most
+
+
+def test_the_job_of_an_export_that_is_gone_is_nobodys() -> None:
+    defaults = RunnerDefaults(image="i", claim_name="c", release="r")
+    instance = "app.kubernetes.io/instance"
+    owned = cleanup_manifest(builders.export(), TASK_TIDY, defaults)
+    left = cleanup_manifest(builders.export(), TASK_TIDY, defaults, is_owned=False)
+    assert [owner["uid"] for owner in owned["metadata"]["ownerReferences"]] == ["uid-1"]
+    assert owned["metadata"]["labels"][instance] == "r"
+    assert "ownerReferences" not in left["metadata"]
+    assert instance not in left["metadata"]["labels"]
+    assert left["spec"]["template"]["metadata"]["labels"][instance] == "r"
