@@ -128,11 +128,8 @@ class WorkQueue(Generic[Key]):
         finally:
             # Whatever ended it, the next ask finds the key free.
             if is_over:
-                self._forget(key)
-
-    def _forget(self, key: Key) -> None:
-        self._pauses.pop(key, None)
-        self._tasks.pop(key, None)
+                self._pauses.pop(key, None)
+                self._tasks.pop(key, None)
 
     async def _pause(self, key: Key, error: Exception) -> None:
         pause = self._pauses[key]

@@ -10,16 +10,8 @@ import urllib3
 from backupexport_api.auth.jwks import JwksFetch
 from backupexport_api.kube.client import KubernetesObjects, connect_lists
 from backupexport_api.limits.storage import _connect
+from kubeconfigs import KUBECONFIG
 from urllib3.util.ssl_ import create_urllib3_context
-
-KUBECONFIG = """
-apiVersion: v1
-kind: Config
-current-context: it
-contexts: [{name: it, context: {cluster: it, user: it}}]
-clusters: [{name: it, cluster: {server: "https://127.0.0.1:1"}}]
-users: [{name: it, user: {token: t}}]
-"""
 
 
 @pytest.fixture(autouse=True)

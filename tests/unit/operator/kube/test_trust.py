@@ -14,15 +14,7 @@ import kopf
 import pytest
 from backupexport_operator.kube.client import connect
 from backupexport_operator.kube.kopf_run import login
-
-KUBECONFIG = """
-apiVersion: v1
-kind: Config
-current-context: it
-contexts: [{name: it, context: {cluster: it, user: it}}]
-clusters: [{name: it, cluster: {server: "https://127.0.0.1:1"}}]
-users: [{name: it, user: {token: t}}]
-"""
+from kubeconfigs import KUBECONFIG
 
 
 @pytest.fixture(autouse=True)
