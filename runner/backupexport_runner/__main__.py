@@ -20,7 +20,6 @@ from backupexport_contract.runner_protocol import Outcome
 from backupexport_runner.delivery.attempt import deliver, known_kinds
 from backupexport_runner.export.exporter import Exporter, ServerQuestions
 from backupexport_runner.postgres.connection import secret_values
-from backupexport_runner.postgres.libpq import parse_uri
 from backupexport_runner.postgres.libpq_parameters import SYSTEM_CERTIFICATES_VARIABLE
 from backupexport_runner.task.configuration import Configuration
 from backupexport_runner.task.failure import Failure, interrupted, unforeseen
@@ -46,16 +45,15 @@ def main() -> None:
     os.environ.clear()
     os.environ.update({"PATH": _PATH, **SYSTEM_CERTIFICATES_VARIABLE})
     os.umask(_UMASK)
-    _exit(run(environment, Configuration(), ServerQuestions(parse_uri)))
+    _exit(run(environment, Configuration(), ServerQuestions()))
 
 
 def run(
     environment: Mapping[str, str], configuration: Configuration, questions: ServerQuestions
 ) -> int:
     """Runs one task, reports its outcome, and returns the exit code."""
-    scrubber = Scrubber(secret_values(environment))
-    interruption = Interruption()
-    exporter = Exporter(configuration, questions, Log(scrubber), scrubber, interruption)
+    log, interruption = Log(Scrubber(secret_values(environment))), Interruption()
+    exporter = Exporter(configuration, questions, log, interruption)
     # A SimpleQueue, unlike an Event, may be filled by a signal's handler.
     happened: _Happened = queue.SimpleQueue()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -86,7 +84,7 @@ def _outcome(exporter: Exporter, environment: Mapping[str, str]) -> Outcome | Fa
             return Outcome(exporter.run(environment))
         kind = protocol.delivery_kind(task)
         if kind is not None:
-            return deliver(kind, environment, exports, log, exporter.scrubber, interruption)
+            return deliver(kind, environment, exports, log, interruption)
         return clean_up(task, exports, read_request(environment), log)
     except Failure as failure:
         return interrupted(_named_task(environment)) if interruption.requested else failure
@@ -131,7 +129,7 @@ def _report_success(outcome: Outcome, exporter: Exporter) -> int:
 
 def _report_failure(failure: Failure, exporter: Exporter) -> int:
     # The operator has the volume tidied after a failure without a termination message.
-    message = exporter.scrubber.clean(failure.message)
+    message = exporter.log.scrubber.clean(failure.message)
     exporter.log.event("failed", exit_code=int(failure.exit_code), message=message)
     if exporter.interruption.is_anything_left:
         exporter.log.event("partial_file_left")

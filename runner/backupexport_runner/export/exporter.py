@@ -13,7 +13,7 @@ from backupexport_runner.export.progress import ProgressMeter
 from backupexport_runner.export.streaming import Streamed, stream
 from backupexport_runner.postgres import dump_failures
 from backupexport_runner.postgres.clients import Client, choose_client, installed_clients
-from backupexport_runner.postgres.connection import UriParser, read_connection
+from backupexport_runner.postgres.connection import read_connection
 from backupexport_runner.postgres.libpq_parameters import (
     child_environment,
     libpq_parameters,
@@ -24,7 +24,7 @@ from backupexport_runner.postgres.preflight import Server, find_obstacle, look_a
 from backupexport_runner.task.configuration import Configuration
 from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.interruption import Interruption
-from backupexport_runner.task.log import Log, Scrubber
+from backupexport_runner.task.log import Log
 from backupexport_runner.task.request import Request, read_request
 from backupexport_runner.volume.artifact import (
     PartialFile,
@@ -38,9 +38,8 @@ from backupexport_runner.volume.manifest import manifest_name, manifest_text
 
 @dataclass(frozen=True, slots=True)
 class ServerQuestions:
-    """The calls that ask libpq and the server; tests put others in their place."""
+    """The calls that ask the server; tests put others in their place."""
 
-    parse_uri: UriParser
     look_at_server: Callable[[Mapping[str, str]], Server] = look_at_server
     find_obstacle: Callable[[Mapping[str, str]], dump_failures.Obstacle | None] = find_obstacle
 
@@ -52,7 +51,6 @@ class Exporter:
     configuration: Configuration
     questions: ServerQuestions
     log: Log
-    scrubber: Scrubber
     interruption: Interruption
 
     def run(self, environment: Mapping[str, str]) -> Artifact:
@@ -63,18 +61,15 @@ class Exporter:
         if (whole := tidy(self.configuration.exports, request, self.log)) is not None:
             self.log.event("already_complete", path=whole.path)
             return whole
-        parameters = self._parameters(request, environment)
+        connection = read_connection(environment)
+        self.log.scrubber.learn([connection.password or ""])
+        certificates = write_certificates(connection, self.configuration.scratch)
+        parameters = libpq_parameters(connection, certificates, request.job_id)
         server = self.questions.look_at_server(parameters)
         self.interruption.check()
         clients = installed_clients(self.configuration.clients)
         client = choose_client(clients, server.major, server.version)
         return self._export(request, parameters, server, client, started_at)
-
-    def _parameters(self, request: Request, environment: Mapping[str, str]) -> dict[str, str]:
-        connection = read_connection(environment, self.questions.parse_uri)
-        self.scrubber.learn([connection.password or ""])
-        certificates = write_certificates(connection, self.configuration.scratch)
-        return libpq_parameters(connection, certificates, request.job_id)
 
     def _export(
         self,
@@ -118,7 +113,7 @@ class Exporter:
 
     def _partial_file(self, directory: int, file_name: str) -> PartialFile:
         file = PartialFile(directory, file_name, self.interruption.changing)
-        self.interruption.watch(file)
+        self.interruption.watch(file.discard, lambda: file.is_gone)
         return file
 
     def _dump(

@@ -13,16 +13,14 @@ certificate uses the system's.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.reasons import ExitCode
 
+from backupexport_runner.postgres.libpq import parse_uri
 from backupexport_runner.task.failure import Failure
-
-UriParser = Callable[[str], Mapping[str, str]]
-"""Reads a URI or a keyword string as libpq does.  Raises ValueError."""
 
 SYSTEM_CERTIFICATES = "system"
 
@@ -87,15 +85,15 @@ def secret_values(environment: Mapping[str, str]) -> list[str]:
     ]
 
 
-def read_connection(environment: Mapping[str, str], parse_uri: UriParser) -> Connection:
+def read_connection(environment: Mapping[str, str]) -> Connection:
     """Returns the connection.  Raises Failure(SECRET_INVALID) that names the keys."""
-    return _Reader(environment, parse_uri).connection()
+    return _Reader(environment).connection()
 
 
 class _Reader:
     """Reads one Secret; `_sources` are its values in the order in which they win."""
 
-    def __init__(self, environment: Mapping[str, str], parse_uri: UriParser) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
         self._secret = environment.get(protocol.ENV_SECRET_NAME, "")
         chosen = _values(environment, protocol.KEY_ENV_PREFIX, upper=True)
         well_known = _values(environment, protocol.SECRET_ENV_PREFIX, upper=False)
@@ -107,7 +105,7 @@ class _Reader:
         self._uri_problem: Failure | None = None
         self._sources = [target]
         for values in (chosen, well_known):
-            self._sources += [values, self._uri_parts(values.get("uri"), parse_uri)]
+            self._sources += [values, self._uri_parts(values.get("uri"))]
 
     def connection(self) -> Connection:
         needed = ("host", "username", "database", "password")
@@ -171,7 +169,7 @@ class _Reader:
             "the certificates themselves there, or into sslrootcert of the ExportTarget"
         )
 
-    def _uri_parts(self, uri: str | None, parse_uri: UriParser) -> dict[str, str]:
+    def _uri_parts(self, uri: str | None) -> dict[str, str]:
         # What is wrong with a URI is only kept for later: it may be for another kind of client, and
         # the Secret may have everything without it.
         if uri is None:

@@ -9,25 +9,11 @@ forbids it to change the volume and removes the partial files itself.
 import contextlib
 import subprocess
 import threading
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
 
 from backupexport_runner.task.failure import interrupted
 
 _SECONDS_TO_TAKE_OVER = 0.25
-
-
-class Leftover(Protocol):
-    """A file that must be removed if the attempt fails."""
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether the volume has nothing of it, also after a crash of the node."""
-        ...
-
-    def discard(self) -> None:
-        """Tries to remove it."""
-        ...
 
 
 class Interruption:
@@ -36,7 +22,7 @@ class Interruption:
     def __init__(self) -> None:
         self.requested = False
         self._children: list[subprocess.Popen[bytes]] = []
-        self._leftovers: list[Leftover] = []
+        self._leftovers: list[tuple[Callable[[], None], Callable[[], bool]]] = []
         self._volume = threading.RLock()
         self._is_whole = False
 
@@ -62,9 +48,12 @@ class Interruption:
         finally:
             self._children.remove(child)
 
-    def watch(self, leftover: Leftover) -> None:
-        """Registers a file that the attempt may leave; call it before the file is made."""
-        self._leftovers.append(leftover)
+    def watch(self, discard: Callable[[], None], is_gone: Callable[[], bool]) -> None:
+        """Registers a file that a failed attempt must remove; call it before the file is made.
+
+        `is_gone` tells whether the volume has nothing of it, also after a crash of the node.
+        """
+        self._leftovers.append((discard, is_gone))
 
     def changing(self) -> contextlib.AbstractContextManager[object]:
         """Returns the context of every change of a name on the volume; `abandon` closes it."""
@@ -83,10 +72,10 @@ class Interruption:
         """
         if not self._volume.acquire(timeout=_SECONDS_TO_TAKE_OVER) or self._is_whole:
             return
-        for leftover in reversed(self._leftovers):
-            leftover.discard()
+        for discard, _ in reversed(self._leftovers):
+            discard()
 
     @property
     def is_anything_left(self) -> bool:
         """Whether the volume has something of the attempt, or may have."""
-        return not all(leftover.is_gone for leftover in self._leftovers)
+        return not all(is_gone() for _, is_gone in self._leftovers)

@@ -45,14 +45,14 @@ class Log:
     """Writes whole lines, from any thread, with every secret hidden."""
 
     def __init__(self, scrubber: Scrubber, stream: TextIO | None = None) -> None:
-        self._scrubber = scrubber
+        self.scrubber = scrubber
         self._stream = stream or sys.stdout
         self._lock = threading.Lock()
 
     def event(self, event: str, **fields: str | float | None) -> None:
         """Writes one line with the time, `event` and `fields`."""
         clean = {
-            name: self._scrubber.clean(value) if isinstance(value, str) else value
+            name: self.scrubber.clean(value) if isinstance(value, str) else value
             for name, value in fields.items()
         }
         line = {"time": timestamps.to_text(timestamps.now()), "event": event, **clean}

@@ -383,7 +383,6 @@ def test_the_chat_is_hidden_in_what_is_told(make: Make, bot: BotApiServer) -> No
         bench.environment(),
         bench.exports,
         Log(scrubber, bench.output),
-        scrubber,
         bench.interruption,
     )
     assert scrubber.clean(f"chat {CHAT} of {TOKEN}") == "chat [hidden] of [hidden]"
