@@ -107,27 +107,32 @@ def other_dump_failure(end: DumpEnd) -> Failure:
 
 def permission_failure(obstacle: Obstacle) -> Failure:
     """Returns PERMISSION_DENIED, with the grant that is missing."""
-    return Failure(ExitCode.PERMISSION_DENIED, f"{_permission_advice(obstacle)}.")
-
-
-def _permission_advice(obstacle: Obstacle) -> str:
     what = f"{obstacle.kind} {obstacle.name}"
+    advice = f"The user may not read {what}: grant the user pg_read_all_data or SELECT on it."
     if obstacle.is_row_security:
-        return (
+        advice = (
             f"Row-level security hides rows of {what} from the user, and an export must be "
-            "complete: give the user BYPASSRLS, or let the owner of the table export"
+            "complete: give the user BYPASSRLS, or let the owner of the table export."
         )
-    if obstacle.kind == "schema":
-        return f"The user may not use {what}: grant the user pg_read_all_data or USAGE on it"
-    if obstacle.kind == "large object":
+    elif obstacle.kind == "schema":
+        advice = f"The user may not use {what}: grant the user pg_read_all_data or USAGE on it."
+    elif obstacle.kind == "large object":
         # pg_read_all_data doesn't cover them.
-        return f"The user may not read {what}: grant the user SELECT on it, or export as its owner"
-    return f"The user may not read {what}: grant the user pg_read_all_data or SELECT on it"
+        advice = (
+            f"The user may not read {what}: grant the user SELECT on it, or export as its owner."
+        )
+    return Failure(ExitCode.PERMISSION_DENIED, advice)
 
 
-def _killed(end: DumpEnd) -> Failure | None:
-    if end.exit_status != -signal.SIGKILL:
+def _ended_by_signal(end: DumpEnd) -> Failure | None:
+    if end.exit_status >= 0:
         return None
+    if end.exit_status != -signal.SIGKILL:
+        return Failure(
+            ExitCode.DUMP_FAILED,
+            f"pg_dump crashed ({signal.Signals(-end.exit_status).name}): start the export again, "
+            "and see the runner's log.",
+        )
     cause = (
         "because the pod reached its memory limit"
         if end.memory_kills
@@ -137,16 +142,6 @@ def _killed(end: DumpEnd) -> Failure | None:
         ExitCode.KILLED,
         f"pg_dump was killed (SIGKILL), {cause}: raise resources.limits.memory on the "
         "ExportTarget.",
-    )
-
-
-def _crashed(end: DumpEnd) -> Failure | None:
-    if end.exit_status >= 0:
-        return None
-    return Failure(
-        ExitCode.DUMP_FAILED,
-        f"pg_dump crashed ({signal.Signals(-end.exit_status).name}): start the export again, and "
-        "see the runner's log.",
     )
 
 
@@ -193,19 +188,15 @@ def _failure(end: DumpEnd, cause: Cause) -> Failure:
 
 # In order: the first that explains the end.  A new cause is a function and a line.
 CAUSES: tuple[Callable[[DumpEnd], Failure | None], ...] = (
-    # The kernel killed it, most likely for its memory: whatever it said before is no reason.
-    _killed,
-    # Another signal ended it.
-    _crashed,
+    # Killed, it was most likely for its memory: whatever it said before is no reason.
+    _ended_by_signal,
     # The user lacks a privilege; before lost connections, for an error can end the session, too.
     _permission_denied,
     # A policy hides rows, and pg_dump refuses to dump a part of a table.
     _rows_hidden,
     # The server is newer than this pg_dump; `choose_client` has seen to it, unless it was replaced.
     _version_mismatch,
-    # The tar format's spool, or the volume, is full.
     _said(_NO_ROOM),
-    # Someone else holds a lock for longer than pg_dump waits.
     _said(_LOCKED),
     # Last, because its words come after many another error.
     _connection_lost,

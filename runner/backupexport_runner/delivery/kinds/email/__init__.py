@@ -3,7 +3,7 @@
 from backupexport_contract.reasons import ExitCode
 
 from backupexport_runner.delivery.kinds.email.message import mail_message, wire_bytes
-from backupexport_runner.delivery.kinds.email.smtp import Login, Mail, MailServer, Patience, send
+from backupexport_runner.delivery.kinds.email.smtp import Mail, MailServer, Patience, send
 from backupexport_runner.delivery.parcel import Parcel
 from backupexport_runner.task.failure import Failure, malformed_delivery
 
@@ -40,7 +40,7 @@ def mail_server(parcel: Parcel) -> MailServer:
         raise _bad("host, port and tls must say where the mail server is")
     # A Secret that lacks a key, or is empty, is a mistake, and doesn't mean no login.
     login = (
-        Login(parcel.credential("username"), parcel.credential("password"))
+        (parcel.credential("username"), parcel.credential("password"))
         if settings.get("secretRef")
         else None
     )

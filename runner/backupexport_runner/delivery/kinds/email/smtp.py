@@ -26,22 +26,14 @@ _SECONDS_FOR_GOODBYE = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
-    """The sender's account on the mail server."""
-
-    username: str
-    password: str
-
-
-@dataclass(frozen=True, slots=True)
 class MailServer:
-    """Where the mail is sent to; `tls` is starttls, tls or none."""
+    """Where the mail is sent to; `tls` is starttls, tls or none, `login` username and password."""
 
     host: str
     port: int
     tls: str
     ca_certificates: str | None = None
-    login: Login | None = None
+    login: tuple[str, str] | None = None
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -120,7 +112,7 @@ class _Conversation:
                 self._start_tls(smtp, context)
                 self._step("EHLO", smtp.ehlo)
             if self._server.login is not None:
-                self._log_in(smtp, self._server.login)
+                self._log_in(smtp, *self._server.login)
             check()
             self._hand_over(smtp, check)
         finally:
@@ -171,16 +163,16 @@ class _Conversation:
             # smtplib's buffer may hold what someone sent in the clear after that answer.
             smtp.file = None
 
-    def _log_in(self, smtp: smtplib.SMTP, login: Login) -> None:
+    def _log_in(self, smtp: smtplib.SMTP, username: str, password: str) -> None:
         offered = smtp.esmtp_features.get("auth", "").upper().split()
         if "PLAIN" in offered:
             # RFC 4616.
-            plain = _base64(f"\0{login.username}\0{login.password}")
+            plain = _base64(f"\0{username}\0{password}")
             self._step(LOGIN, lambda: smtp.docmd("AUTH", f"PLAIN {plain}"))
         elif "LOGIN" in offered:
             self._step(LOGIN, lambda: smtp.docmd("AUTH", "LOGIN"), expected=3)
-            self._step(LOGIN, lambda: smtp.docmd(_base64(login.username)), expected=3)
-            self._step(LOGIN, lambda: smtp.docmd(_base64(login.password)))
+            self._step(LOGIN, lambda: smtp.docmd(_base64(username)), expected=3)
+            self._step(LOGIN, lambda: smtp.docmd(_base64(password)))
         else:
             raise Failure(
                 ExitCode.AUTHENTICATION_FAILED,

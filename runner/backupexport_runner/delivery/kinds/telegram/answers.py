@@ -60,7 +60,10 @@ def read_answer(status: int, body: bytes) -> Answer:
     """Returns the meaning of an HTTP response."""
     fields = json_object(body)
     if status == 429:
-        return Wait(_retry_after(fields or {}))
+        seconds = _parameters(fields or {}).get("retry_after")
+        if type(seconds) is int and seconds > 0:
+            return Wait(seconds)
+        return Wait(_SECONDS_WITHOUT_A_WORD)
     if status == 413:
         return Refused(
             ExitCode.DELIVERY_REFUSED,
@@ -108,11 +111,8 @@ def _error(status: int, fields: dict[str, Any]) -> Answer:
     if 300 <= status < 400:
         return _malformed()
     description = fields.get("description")
-    words = (
-        one_line(description, _LONGEST_DESCRIPTION)
-        if isinstance(description, str)
-        else "no description"
-    )
+    said = description if isinstance(description, str) else "no description"
+    words = one_line(said, _LONGEST_DESCRIPTION)
     return Refused(
         ExitCode.DELIVERY_REFUSED,
         f"Telegram refuses ({status}: {words}): check chat_id, and that the bot is in the chat "
@@ -125,11 +125,6 @@ def _malformed() -> Unclear:
         ExitCode.DELIVERY_DEFERRED,
         "The Bot API server's answer is not as the Bot API says: check apiUrl.",
     )
-
-
-def _retry_after(fields: dict[str, Any]) -> int:
-    seconds = _parameters(fields).get("retry_after")
-    return seconds if type(seconds) is int and seconds > 0 else _SECONDS_WITHOUT_A_WORD
 
 
 def _parameters(fields: dict[str, Any]) -> dict[str, Any]:
