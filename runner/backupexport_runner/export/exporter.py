@@ -12,14 +12,21 @@ from backupexport_runner.export.compression import compressor
 from backupexport_runner.export.progress import ProgressMeter
 from backupexport_runner.export.streaming import Streamed, stream
 from backupexport_runner.postgres import dump_failures
-from backupexport_runner.postgres.clients import Client, choose_client, installed_clients
 from backupexport_runner.postgres.connection import read_connection
 from backupexport_runner.postgres.libpq_parameters import (
     child_environment,
     libpq_parameters,
     write_certificates,
 )
-from backupexport_runner.postgres.pg_dump import PgDump, dump_command, dump_version, running_pg_dump
+from backupexport_runner.postgres.pg_dump import (
+    Client,
+    PgDump,
+    choose_client,
+    dump_command,
+    dump_version,
+    installed_clients,
+    running_pg_dump,
+)
 from backupexport_runner.postgres.preflight import Server, find_obstacle, look_at_server
 from backupexport_runner.task.configuration import Configuration
 from backupexport_runner.task.failure import Failure

@@ -92,25 +92,22 @@ _UNREACHABLE = Cause(
 
 def connection_failure(sqlstates: Sequence[str], text: str) -> Failure:
     """Returns the failure; `sqlstates` has one for each host or encryption that libpq tried."""
-    cause = _cause(sqlstates, text)
+    if not sqlstates or all(sqlstate.startswith("08") for sqlstate in sqlstates):
+        cause = cause_in_text(text) or _UNREACHABLE
+    else:
+        causes = [
+            next((cause for cause in CAUSES if sqlstate in cause.sqlstates), _UNREACHABLE)
+            for sqlstate in sqlstates
+        ]
+        # A server that may get well comes before one that won't: the attempt is then repeated.
+        passing = (cause for cause in causes if cause.exit_code == ExitCode.CONNECTION_FAILED)
+        cause = next(passing, causes[0])
     return Failure(cause.exit_code, f"{cause.advice} ({aside(text)}).")
 
 
 def cause_in_text(text: str) -> Cause | None:
     """Returns the first cause whose English words are in `text`, or None."""
     return next((cause for cause in CAUSES if re.search(cause.words, text)), None)
-
-
-def _cause(sqlstates: Sequence[str], text: str) -> Cause:
-    if not sqlstates or all(sqlstate.startswith("08") for sqlstate in sqlstates):
-        return cause_in_text(text) or _UNREACHABLE
-    causes = [
-        next((cause for cause in CAUSES if sqlstate in cause.sqlstates), _UNREACHABLE)
-        for sqlstate in sqlstates
-    ]
-    # A server that may get well comes before one that won't: the attempt is then repeated.
-    passing = (cause for cause in causes if cause.exit_code == ExitCode.CONNECTION_FAILED)
-    return next(passing, causes[0])
 
 
 def aside(text: str) -> str:

@@ -7,7 +7,7 @@ recognises, and `other_dump_failure` is for the rest.
 
 import re
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backupexport_contract.reasons import ExitCode
@@ -91,8 +91,35 @@ class Obstacle:
 
 
 def dump_failure(end: DumpEnd) -> Failure | None:
-    """Returns the failure for the first of CAUSES that explains the end, None if none does."""
-    return next(filter(None, (cause(end) for cause in CAUSES)), None)
+    """Returns the failure for the first cause that explains the end, None if none does."""
+    text = end.text
+    # Whatever a killed process said before is no reason.
+    if end.exit_status < 0:
+        return _ended_by_signal(end)
+    # Before lost connections, for an error of these can end the session, too.
+    if found := _PERMISSION.search(text):
+        kind, name = found.groups()
+        # `aclcheck_error_col` alone quotes: column "a" of relation "b".
+        return permission_failure(Obstacle(kind, name if kind == "column" else _quoted(name)))
+    # pg_dump refuses to dump a part of a table.
+    if found := _ROW_SECURITY.search(text):
+        return permission_failure(Obstacle("table", _quoted(found[1]), is_row_security=True))
+    # `choose_client` has seen to it, unless the server was replaced.
+    if "server version mismatch" in text:
+        versions = next((line for line in end.lines if "server version:" in line), end.first_error)
+        return Failure(
+            ExitCode.SERVER_VERSION_UNSUPPORTED,
+            "pg_dump doesn't support the server's version: use a runner.image with a pg_dump "
+            f"that does ({aside(versions)}).",
+        )
+    for cause in (_NO_ROOM, _LOCKED):
+        if re.search(cause.words, text):
+            return _failure(end, cause)
+    # Last, because its words come after many another error, and words after the loss may say why
+    # the server takes no connection.
+    if re.search(_LOST_CONNECTION.words, text):
+        return _failure(end, cause_in_text(text) or _LOST_CONNECTION)
+    return None
 
 
 def other_dump_failure(end: DumpEnd) -> Failure:
@@ -124,9 +151,7 @@ def permission_failure(obstacle: Obstacle) -> Failure:
     return Failure(ExitCode.PERMISSION_DENIED, advice)
 
 
-def _ended_by_signal(end: DumpEnd) -> Failure | None:
-    if end.exit_status >= 0:
-        return None
+def _ended_by_signal(end: DumpEnd) -> Failure:
     if end.exit_status != -signal.SIGKILL:
         return Failure(
             ExitCode.DUMP_FAILED,
@@ -145,62 +170,8 @@ def _ended_by_signal(end: DumpEnd) -> Failure | None:
     )
 
 
-def _permission_denied(end: DumpEnd) -> Failure | None:
-    found = _PERMISSION.search(end.text)
-    if found is None:
-        return None
-    kind, name = found[1], found[2]
-    # `aclcheck_error_col` alone quotes: column "a" of relation "b".
-    return permission_failure(Obstacle(kind, name if kind == "column" else _quoted(name)))
-
-
-def _rows_hidden(end: DumpEnd) -> Failure | None:
-    found = _ROW_SECURITY.search(end.text)
-    return found and permission_failure(Obstacle("table", _quoted(found[1]), is_row_security=True))
-
-
-def _version_mismatch(end: DumpEnd) -> Failure | None:
-    if "server version mismatch" not in end.text:
-        return None
-    versions = next((line for line in end.lines if "server version:" in line), end.first_error)
-    return Failure(
-        ExitCode.SERVER_VERSION_UNSUPPORTED,
-        "pg_dump doesn't support the server's version: use a runner.image with a pg_dump "
-        f"that does ({aside(versions)}).",
-    )
-
-
-def _connection_lost(end: DumpEnd) -> Failure | None:
-    if not re.search(_LOST_CONNECTION.words, end.text):
-        return None
-    # Words after the loss may say why the server takes no connection.
-    return _failure(end, cause_in_text(end.text) or _LOST_CONNECTION)
-
-
-def _said(cause: Cause) -> Callable[[DumpEnd], Failure | None]:
-    """Returns a check for the words of the cause."""
-    return lambda end: _failure(end, cause) if re.search(cause.words, end.text) else None
-
-
 def _failure(end: DumpEnd, cause: Cause) -> Failure:
     return Failure(cause.exit_code, f"{cause.advice} ({aside(end.first_error)}).")
-
-
-# In order: the first that explains the end.  A new cause is a function and a line.
-CAUSES: tuple[Callable[[DumpEnd], Failure | None], ...] = (
-    # Killed, it was most likely for its memory: whatever it said before is no reason.
-    _ended_by_signal,
-    # The user lacks a privilege; before lost connections, for an error can end the session, too.
-    _permission_denied,
-    # A policy hides rows, and pg_dump refuses to dump a part of a table.
-    _rows_hidden,
-    # The server is newer than this pg_dump; `choose_client` has seen to it, unless it was replaced.
-    _version_mismatch,
-    _said(_NO_ROOM),
-    _said(_LOCKED),
-    # Last, because its words come after many another error.
-    _connection_lost,
-)
 
 
 def _quoted(name: str) -> str:

@@ -66,7 +66,9 @@ class PartialFile:
                 self._file = volume.create_file(self._directory, self._name)
             except OSError as error:
                 # A network's file system can fail after it has made the file.
-                self.is_gone = isinstance(error, FileExistsError) or self._is_missing()
+                self.is_gone = isinstance(error, FileExistsError)
+                with contextlib.suppress(OSError):
+                    self.is_gone |= volume.look_up(self._directory, self._name) is None
                 raise storage_failure(error) from error
         return self
 
@@ -124,11 +126,6 @@ class PartialFile:
         """Whether the name is still this file's, and not that of a later attempt's."""
         there = volume.look_up(self._directory, self._name)
         return there is not None and os.path.samestat(there, os.fstat(self._file))
-
-    def _is_missing(self) -> bool:
-        with contextlib.suppress(OSError):
-            return volume.look_up(self._directory, self._name) is None
-        return False
 
 
 def write_all(file: int, data: bytes | memoryview) -> None:

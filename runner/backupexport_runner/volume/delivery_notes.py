@@ -22,16 +22,13 @@ _LARGEST_BYTES = 1024 * 1024
 
 def delivery_journal_name(file_name: str, kind: str) -> str:
     """Returns the hidden name of the notes that a kind of delivery makes about the artifact."""
-    return f"{_journal_prefix(file_name)}{kind}"
-
-
-def _journal_prefix(file_name: str) -> str:
-    return f".{file_name}.deliver-"
+    return f".{file_name}.deliver-{kind}"
 
 
 def remove_delivery_journals(directory: int, file_name: str) -> list[str]:
     """Removes the notes of every kind of delivery about the artifact; returns their names."""
-    return remove_files(directory, lambda name: name.startswith(_journal_prefix(file_name)))
+    prefix = delivery_journal_name(file_name, "")
+    return remove_files(directory, lambda name: name.startswith(prefix))
 
 
 def _notes_failure(error: OSError) -> Failure:

@@ -106,7 +106,10 @@ class _Conversation:
         with self._errors(None):
             smtp = self._connect(context)
         try:
-            self._greet(smtp)
+            with self._errors(None):
+                code, reply = smtp.getreply()
+            if code != 220:
+                raise self._refusal("the connection", code, reply)
             self._step("EHLO", smtp.ehlo)
             if self._server.tls == "starttls":
                 self._start_tls(smtp, context)
@@ -137,12 +140,6 @@ class _Conversation:
         )
         smtp.sock = connected
         return smtp
-
-    def _greet(self, smtp: smtplib.SMTP) -> None:
-        with self._errors(None):
-            code, reply = smtp.getreply()
-        if code != 220:
-            raise self._refusal("the connection", code, reply)
 
     def _start_tls(self, smtp: smtplib.SMTP, context: ssl.SSLContext) -> None:
         if not smtp.has_extn("starttls"):
@@ -212,8 +209,8 @@ class _Conversation:
                 raise smtp_failures.lost_answer(error, server) from None
             raise smtp_failures.of_error(error, server, step) from None
 
-    def _refusal(self, step: str, code: int, reply: bytes | str) -> Failure:
-        text = reply.decode("ascii", "replace") if isinstance(reply, bytes) else reply
+    def _refusal(self, step: str, code: int, reply: bytes) -> Failure:
+        text = reply.decode("ascii", "replace")
         return smtp_failures.of_reply(step, code, text, str(self._server), self._mail.recipient)
 
 
