@@ -11,21 +11,12 @@ from backupexport_runner.export.cgroup import memory_kills, thread_count
 from backupexport_runner.export.compression import compressor
 from backupexport_runner.export.progress import ProgressMeter
 from backupexport_runner.export.streaming import Streamed, stream
-from backupexport_runner.postgres import dump_failures
+from backupexport_runner.postgres import dump_failures, pg_dump
 from backupexport_runner.postgres.connection import read_connection
 from backupexport_runner.postgres.libpq_parameters import (
     child_environment,
     libpq_parameters,
     write_certificates,
-)
-from backupexport_runner.postgres.pg_dump import (
-    Client,
-    PgDump,
-    choose_client,
-    dump_command,
-    dump_version,
-    installed_clients,
-    running_pg_dump,
 )
 from backupexport_runner.postgres.preflight import Server, find_obstacle, look_at_server
 from backupexport_runner.task.configuration import Configuration
@@ -74,8 +65,8 @@ class Exporter:
         parameters = libpq_parameters(connection, certificates, request.job_id)
         server = self.questions.look_at_server(parameters)
         self.interruption.check()
-        clients = installed_clients(self.configuration.clients)
-        client = choose_client(clients, server.major, server.version)
+        clients = pg_dump.installed_clients(self.configuration.clients)
+        client = pg_dump.choose_client(clients, server.major, server.version)
         return self._export(request, parameters, server, client, started_at)
 
     def _export(
@@ -83,18 +74,18 @@ class Exporter:
         request: Request,
         parameters: Mapping[str, str],
         server: Server,
-        client: Client,
+        client: pg_dump.Client,
         started_at: str,
     ) -> Artifact:
-        version = dump_version(client.program)
+        version = pg_dump.dump_version(client.program)
         mount = self.configuration.exports
         for path in remove_abandoned_partials(mount, time.time()):
             self.log.event("abandoned_partial_removed", path=path)
         with made_directory(mount, request.storage_path) as directory:
             for name in remove_stale_partials(directory, request.job_id):
                 self.log.event("stale_partial_removed", name=name)
-            file = self._partial_file(directory, request.file_name)
-            manifest = self._partial_file(directory, manifest_name(request.file_name))
+            file = PartialFile(directory, request.file_name, self.interruption)
+            manifest = PartialFile(directory, manifest_name(request.file_name), self.interruption)
             with file:
                 meter = ProgressMeter(server.estimated_bytes, time.monotonic())
                 streamed = self._dump(request, parameters, client, file, meter)
@@ -118,21 +109,16 @@ class Exporter:
         self.log.progress(meter.complete(streamed.uncompressed_bytes))
         return artifact
 
-    def _partial_file(self, directory: int, file_name: str) -> PartialFile:
-        file = PartialFile(directory, file_name, self.interruption.changing)
-        self.interruption.watch(file.discard, lambda: file.is_gone)
-        return file
-
     def _dump(
         self,
         request: Request,
         parameters: Mapping[str, str],
-        client: Client,
+        client: pg_dump.Client,
         file: PartialFile,
         meter: ProgressMeter,
     ) -> Streamed:
         cgroup = self.configuration.cgroup
-        command = dump_command(client.program, request.format)
+        command = pg_dump.dump_command(client.program, request.format)
         environment = child_environment(parameters, self.configuration.scratch)
         kills_before = memory_kills(cgroup)
 
@@ -141,7 +127,7 @@ class Exporter:
             if progress is not None:
                 self.log.progress(progress)
 
-        with running_pg_dump(
+        with pg_dump.running_pg_dump(
             command, environment, lambda line: self.log.event("pg_dump", message=line)
         ) as dump:
             self.log.event("dump_started", program=str(client.program), format=request.format)
@@ -154,7 +140,9 @@ class Exporter:
                     at_end=lambda: self._check_end(dump, parameters, kills_before),
                 )
 
-    def _check_end(self, dump: PgDump, parameters: Mapping[str, str], kills_before: int) -> None:
+    def _check_end(
+        self, dump: pg_dump.PgDump, parameters: Mapping[str, str], kills_before: int
+    ) -> None:
         """Raises Failure unless pg_dump ended well."""
         status, lines = dump.wait()
         self.log.event("dump_finished", exit_status=status)

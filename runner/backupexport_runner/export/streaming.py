@@ -1,8 +1,7 @@
 """One pass over pg_dump's output: count, compress, hash, write, in constant memory.
 
-One thread does all of it: zstd compresses in threads of its own, and hashing and writing take a few
-percent of pg_dump's time (measured: a thread for reading and one for writing made it slower on two
-cores).
+One thread does all of it but zstd's compression.  Hashing and writing take a few percent of
+pg_dump's time (measured: threads for reading and for writing made it slower on two cores).
 """
 
 import hashlib

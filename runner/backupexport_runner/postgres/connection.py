@@ -1,15 +1,13 @@
 """The connection to the database, read from the values of the target's Secret.
 
-Each value comes from the first of these that has it: a key that `spec.keys` names, a part of the
-URI that `spec.keys` names, a well-known key, a part of the well-known URI.  So a Secret of
-CloudNativePG, which holds everything twice, needs no configuration, and a URI chosen in `spec.keys`
-wins over other keys of the Secret.
+Each value comes from the first of these that has it: the ExportTarget (`spec.sslmode` and
+`spec.sslrootcert`), a key that `spec.keys` names, a part of the URI that `spec.keys` names, a
+well-known key, a part of the well-known URI.  So a Secret of CloudNativePG, which holds everything
+twice, needs no configuration.
 
-`spec.sslmode` and `spec.sslrootcert` of the ExportTarget win over all of them.  A root
-certificate without an sslmode means `verify-full`: a certificate authority is named to be checked,
-and libpq's default (`prefer`) would fall back to no encryption at all
-(https://www.postgresql.org/docs/current/libpq-ssl.html).  `verify-full` without a root
-certificate uses the system's.
+A root certificate without an sslmode means `verify-full`: libpq's default (`prefer`) would fall
+back to no encryption at all (https://www.postgresql.org/docs/current/libpq-ssl.html).
+`verify-full` without a root certificate uses the system's.
 """
 
 import re

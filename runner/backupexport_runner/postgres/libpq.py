@@ -1,10 +1,9 @@
 """Connects to the server through libpq, with SQLSTATEs and a time limit.
 
-`psycopg.connect` has neither: if the connection itself fails, its error has no SQLSTATE, because
-libpq then offers only text, and a name look-up or a silent server can outlast its timeout.  libpq
-puts the SQLSTATE into that text if PQsetErrorVerbosity asks for it before the server's answer is
-read ("FATAL:  28P01: password authentication failed …"), so this module calls PQconnectPoll itself,
-on psycopg's binding of libpq
+`psycopg.connect` has neither: of a failed connection libpq offers only text, and a name look-up or
+a silent server can outlast its timeout.  libpq puts the SQLSTATE into that text ("FATAL:  28P01:
+password authentication failed …") if PQsetErrorVerbosity asks for it before the server's answer is
+read, so this module calls PQconnectPoll itself, on psycopg's binding of libpq
 (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PQCONNECTSTARTPARAMS).
 """
 

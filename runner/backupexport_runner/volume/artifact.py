@@ -21,6 +21,7 @@ from backupexport_contract.reasons import ExitCode
 from backupexport_runtime import volume
 
 from backupexport_runner.task.failure import Failure
+from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.volume.failures import storage_failure, volume_errors
 
 _PARTIAL = re.compile(r"\.(?P<file_name>.+?)(?:\.json)?\.partial")
@@ -40,20 +41,19 @@ def partial_name(file_name: str) -> str:
 class PartialFile:
     """A file while it is written; the end of the context removes it, unless it was published.
 
-    `directory` is a descriptor that must stay open as long.  Names change only within the context
-    that `changing` returns.  Methods raise Failure if the volume fails, except `discard`: `is_gone`
-    tells whether it removed the file.
+    `directory` is a descriptor that must stay open as long.  `interruption` may discard the file,
+    and hold up changes of names.  Methods raise Failure if the volume fails, except `discard`:
+    `is_gone` tells whether it removed the file.
     """
 
     def __init__(
-        self,
-        directory: int,
-        file_name: str,
-        changing: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
+        self, directory: int, file_name: str, interruption: Interruption | None = None
     ) -> None:
         self._directory = directory
         self._file_name = file_name
-        self._changing = changing
+        interruption = interruption or Interruption()
+        interruption.watch(self.discard, lambda: self.is_gone)
+        self._changing = interruption.changing
         self._name = partial_name(file_name)
         self._file = -1
         self._written = self._flushed = 0

@@ -2,22 +2,17 @@
 
 `tidy` leaves either the complete artifact, which it returns, or nothing of the export.  A file
 under its final name without a manifest that agrees comes from an attempt that died between the two
-renames.  It may be complete, but nothing proves that any more, and nobody would ever look for it,
-so it is removed, too, and a retry makes it again.
+renames.  Nothing proves any more that it is complete, so it goes, too, and a retry makes it again.
 
-`tidy` is harmless beside an attempt that is still running.  It removes the hidden files before it
-judges the artifact: an attempt that has lost one of them can't give it its final name, and the
-artifact of one that has renamed both is found complete.  A file that an attempt puts in the place
-of one that was there before is left alone.
+`tidy` is harmless beside a running attempt.  It removes the hidden files before it judges the
+artifact: an attempt that has lost one of them can't publish it, and the artifact of one that has
+renamed both is found complete.  A file that an attempt has put in the place of another stays.
 
 `remove` removes the manifest first, and the file once that is on the disk: whatever dies on the
-way, there is no manifest without its file, and `tidy` and `remove` find the rest.
-
-Notes of deliveries stay as long as the artifact, and are removed after it.
+way, there is no manifest without its file.  Notes of deliveries are removed after the artifact.
 
 Both tasks can be repeated.  They touch names that hold the job's id, in the one directory of the
-request, and follow no link: a link of such a name is removed, what it leads to stays, and so does a
-directory of such a name.
+request.  A link of such a name is removed and not followed; a directory of such a name stays.
 """
 
 import os

@@ -1,7 +1,6 @@
 """Cuts the file into documents that a Bot API server takes, and reads them."""
 
 import contextlib
-import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -79,9 +78,9 @@ def opened_artifact(directory: int, file_name: str, artifact: Artifact) -> Itera
         file = volume.open_file_in(directory, file_name, artifact.size_bytes)
     except NotTheFileError:
         raise file_changed() from None
+    except FileNotFoundError:
+        raise file_missing() from None
     except OSError as error:
-        if error.errno == errno.ENOENT:
-            raise file_missing() from None
         raise (file_changed() if volume.is_missing(error) else file_unreadable(error)) from None
     try:
         yield file
