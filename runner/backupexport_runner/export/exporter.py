@@ -20,7 +20,6 @@ from backupexport_runner.postgres.libpq_parameters import (
 )
 from backupexport_runner.postgres.preflight import Server, find_obstacle, look_at_server
 from backupexport_runner.task.configuration import Configuration
-from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log
 from backupexport_runner.task.request import Request, read_request
@@ -150,16 +149,8 @@ class Exporter:
         if status != 0:
             kills = memory_kills(self.configuration.cgroup) - kills_before
             end = dump_failures.DumpEnd(status, lines, kills)
-            raise (
-                dump_failures.dump_failure(end)
-                or self._failure_by_catalogs(parameters)
-                or dump_failures.other_dump_failure(end)
-            )
-
-    def _failure_by_catalogs(self, parameters: Mapping[str, str]) -> Failure | None:
-        """Returns the failure that the server's catalogs explain, in any language of the server."""
-        try:
-            obstacle = self.questions.find_obstacle(parameters)
-        except Failure as unreachable:
-            return unreachable
-        return dump_failures.permission_failure(obstacle) if obstacle else None
+            failure = dump_failures.dump_failure(end)
+            if failure is None and (obstacle := self.questions.find_obstacle(parameters)):
+                # The server's catalogs explain it whatever language the server speaks.
+                failure = dump_failures.permission_failure(obstacle)
+            raise failure or dump_failures.other_dump_failure(end)

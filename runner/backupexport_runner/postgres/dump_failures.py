@@ -63,11 +63,6 @@ class DumpEnd:
     memory_kills: int = 0
 
     @property
-    def text(self) -> str:
-        """All of the lines."""
-        return "\n".join(self.lines)
-
-    @property
     def first_error(self) -> str:
         """The first line that is an error, else the first at all, without the program's name.
 
@@ -92,7 +87,7 @@ class Obstacle:
 
 def dump_failure(end: DumpEnd) -> Failure | None:
     """Returns the failure for the first cause that explains the end, None if none does."""
-    text = end.text
+    text = "\n".join(end.lines)
     # Whatever a killed process said before is no reason.
     if end.exit_status < 0:
         return _ended_by_signal(end)
@@ -124,7 +119,7 @@ def dump_failure(end: DumpEnd) -> Failure | None:
 
 def other_dump_failure(end: DumpEnd) -> Failure:
     """Returns DUMP_FAILED in pg_dump's own words, for what nothing else explains."""
-    if "Query was: LOCK TABLE" in end.text:
+    if any("Query was: LOCK TABLE" in line for line in end.lines):
         return _failure(end, _LOCKED)
     said = aside(end.first_error) or f"exit status {end.exit_status}, without a word"
     return Failure(

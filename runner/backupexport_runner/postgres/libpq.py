@@ -119,5 +119,4 @@ def _ask_for_sqlstate(connection: "PGconn") -> None:
         return
     function = ctypes.CDLL(loaded[0]).PQsetErrorVerbosity
     function.argtypes = [ctypes.c_void_p, ctypes.c_int]
-    function.restype = ctypes.c_int
     function(pointer, _PQERRORS_VERBOSE)

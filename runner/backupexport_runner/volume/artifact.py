@@ -108,19 +108,18 @@ class PartialFile:
     def publish(self) -> None:
         """Gives the file its final name, in place of whatever has it."""
         with self._changing(), volume_errors():
-            try:
-                if not self._owns_name():
-                    raise _taken_over()
-                os.rename(
-                    self._name,
-                    self._file_name,
-                    src_dir_fd=self._directory,
-                    dst_dir_fd=self._directory,
+            here, hidden = self._directory, self._name
+            with contextlib.suppress(FileNotFoundError):
+                if self._owns_name():
+                    os.rename(hidden, self._file_name, src_dir_fd=here, dst_dir_fd=here)
+                    self._name = self._file_name
+            if self._name == hidden:
+                raise Failure(
+                    ExitCode.INTERNAL,
+                    "Another attempt of this export, or its cleanup, took the file over: wait for "
+                    "that one.",
                 )
-            except FileNotFoundError as error:
-                raise _taken_over() from error
-            self._name = self._file_name
-            os.fsync(self._directory)
+            os.fsync(here)
 
     def _owns_name(self) -> bool:
         """Whether the name is still this file's, and not that of a later attempt's."""
@@ -133,13 +132,6 @@ def write_all(file: int, data: bytes | memoryview) -> None:
     left = memoryview(data)
     while left:
         left = left[os.write(file, left) :]
-
-
-def _taken_over() -> Failure:
-    return Failure(
-        ExitCode.INTERNAL,
-        "Another attempt of this export, or its cleanup, took the file over: wait for that one.",
-    )
 
 
 def remove_stale_partials(directory: int, job_id: str) -> list[str]:
@@ -169,10 +161,9 @@ def remove_file(directory: int, name: str) -> bool:
 
 
 def remove_abandoned_partials(mount: Path, now: float) -> list[str]:
-    """Removes what other exports, killed without a later attempt, left anywhere in the project.
+    """Removes what killed exports left in the project and nobody wrote to for a day.
 
-    Only files that nobody has written to for a day are removed (`now` is a time.time()).  This
-    takes two seconds at most, and ignores errors.  Returns the paths.
+    `now` is a time.time().  Takes two seconds at most, ignores errors, and returns the paths.
     """
     removed = []
     end = time.monotonic() + _LONGEST_SWEEP_SECONDS

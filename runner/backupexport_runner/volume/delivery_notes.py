@@ -51,10 +51,8 @@ class NotesFile:
     name: str
 
     def read(self) -> dict[str, Any] | None:
-        """Returns the notes; None if there are none, or the file is not as `write` makes it.
-
-        A volume that fails is not taken for one without notes: good ones would be overwritten.
-        """
+        """Returns the notes; None if there are none, or the file is not as `write` makes it."""
+        # A volume that fails is not taken for one without notes: good ones would be overwritten.
         with volume_errors(_notes_failure):
             content = volume.read_file(self.directory, self.name, _LARGEST_BYTES)
         return json_object(content or b"")

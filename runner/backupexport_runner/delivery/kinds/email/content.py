@@ -205,10 +205,8 @@ def _reason_words(reason: str | None) -> str:
 
 
 def _moment(text: str | None) -> datetime | None:
-    if not text:
-        return None
     try:
-        return timestamps.from_text(text)
+        return timestamps.from_text(text or "")
     except (TypeError, ValueError):
         return None
 

@@ -52,9 +52,8 @@ class Mail:
 class Patience:
     """Time limits in seconds: for a connection, and then as RFC 5321, 4.5.3.2 asks of clients.
 
-    Servers that call the sender back, or scan the mail, take minutes, and a client that doesn't
-    wait for the answer to a mail sends it twice.  `until_sent` is the limit for everything before
-    that answer.
+    Servers that scan the mail take minutes, and a client that doesn't wait for the answer to a mail
+    sends it twice.  `until_sent` is the limit for everything before that answer.
     """
 
     connect: float = 30

@@ -62,7 +62,7 @@ def deliver(parcel: Parcel) -> str:
         except Failure as failure:
             if failure.exit_code == ExitCode.FILE_MISSING:
                 is_changed = isinstance(failure, parts.FileChangedFailure)
-                _disown_parts(parcel, settings, notes, is_changed=is_changed)
+                _disown(parcel, settings, notes, is_changed=is_changed)
             raise
     return texts.success_sentence(artifact.size_bytes, count)
 
@@ -97,9 +97,7 @@ def _send(
                 sender.send_message(index, message)
 
 
-def _disown_parts(
-    parcel: Parcel, settings: _Settings, notes: NotesFile, *, is_changed: bool
-) -> None:
+def _disown(parcel: Parcel, settings: _Settings, notes: NotesFile, *, is_changed: bool) -> None:
     """Tells the chat if it has parts that nobody can use.  Raises Failure if that can't be yet."""
     sent, planned, is_damaged = parts_in_chat(notes)
     if sent and (is_changed or is_damaged):

@@ -39,9 +39,8 @@ class Moved:
 class Unclear(Failure):
     """It may be in the chat or not; the same request is sent again, a few times.
 
-    `is_lost` if the request may have succeeded and only its answer is lost.  It is False if nobody
-    was reached, or the server itself says that it failed: later attempts go on after an outage of
-    any length, but must not send the same part to the chat for hours.
+    `is_lost` if only the answer may be lost, and not if nobody was reached or the server says that
+    it failed: attempts go on after any outage, but must not send the same part for hours.
     """
 
     def __init__(self, exit_code: ExitCode, message: str, *, is_lost: bool = True) -> None:

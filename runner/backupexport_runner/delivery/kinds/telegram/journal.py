@@ -21,10 +21,8 @@ _UNSENT = -(10**12)
 
 
 def parts_plan(artifact_sha256: str, part_bytes: int, chat_id: str) -> dict[str, str | int]:
-    """Returns what an earlier attempt must have in common, so that its parts can be gone on with.
-
-    The journal, which others may read, has the chat's hash.
-    """
+    """Returns what an earlier attempt must have in common, so that this one can go on with it."""
+    # The journal, which others may read, has only the chat's hash.
     chat_hash = hashlib.sha256(b"telegram chat " + chat_id.encode()).hexdigest()
     return {"artifact_sha256": artifact_sha256, "part_bytes": part_bytes, "chat_hash": chat_hash}
 

@@ -74,10 +74,6 @@ class Sender:
         )
         sending.note_answer(in_chat.message_id)
 
-    @property
-    def _current_chat(self) -> str:
-        return self.journal.moved_to or self.chat_id
-
     def _send(
         self, send: Callable[[str], answers.Answer], sending: Sending, never_answered: str
     ) -> answers.InChat:
@@ -109,7 +105,7 @@ class Sender:
         self, send: Callable[[str], answers.Answer], sending: Sending, never_answered: str
     ) -> answers.Answer:
         if sending.unanswered < MOST_UNANSWERED:
-            answer = send(self._current_chat)
+            answer = send(self.journal.moved_to or self.chat_id)
             if not (isinstance(answer, answers.Unclear) and answer.is_lost):
                 return answer
             sending.note_lost_answer()
@@ -118,7 +114,7 @@ class Sender:
         return answers.Refused(ExitCode.DELIVERY_REFUSED, never_answered)
 
     def _follow(self, moved: answers.Moved) -> None:
-        if moved.chat_id == self._current_chat or self.journal.moved_to is not None:
+        if moved.chat_id == self.chat_id or self.journal.moved_to is not None:
             # A group becomes a supergroup once.
             raise Failure(
                 ExitCode.DELIVERY_DEFERRED,
