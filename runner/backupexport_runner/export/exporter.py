@@ -9,8 +9,7 @@ from backupexport_contract.runner_protocol import Artifact
 
 from backupexport_runner.export.cgroup import memory_kills, thread_count
 from backupexport_runner.export.compression import compressor
-from backupexport_runner.export.progress import ProgressMeter
-from backupexport_runner.export.streaming import Streamed, stream
+from backupexport_runner.export.streaming import ProgressMeter, Streamed, stream
 from backupexport_runner.postgres import dump_failures, pg_dump
 from backupexport_runner.postgres.connection import read_connection
 from backupexport_runner.postgres.libpq_parameters import (
@@ -58,24 +57,11 @@ class Exporter:
         if (whole := tidy(self.configuration.exports, request, self.log)) is not None:
             self.log.event("already_complete", path=whole.path)
             return whole
-        connection = read_connection(environment)
-        self.log.scrubber.learn([connection.password or ""])
-        certificates = write_certificates(connection, self.configuration.scratch)
-        parameters = libpq_parameters(connection, certificates, request.job_id)
+        parameters = self._parameters(request, environment)
         server = self.questions.look_at_server(parameters)
         self.interruption.check()
         clients = pg_dump.installed_clients(self.configuration.clients)
         client = pg_dump.choose_client(clients, server.major, server.version)
-        return self._export(request, parameters, server, client, started_at)
-
-    def _export(
-        self,
-        request: Request,
-        parameters: Mapping[str, str],
-        server: Server,
-        client: pg_dump.Client,
-        started_at: str,
-    ) -> Artifact:
         version = pg_dump.dump_version(client.program)
         mount = self.configuration.exports
         for path in remove_abandoned_partials(mount, time.time()):
@@ -100,13 +86,19 @@ class Exporter:
                     text = manifest_text(request, artifact, started_at, completed_at)
                     manifest.write(text.encode())
                     manifest.sync()
-                    with self.interruption.changing():
+                    with self.interruption.changing:
                         self.interruption.check()
                         file.publish()
                         manifest.publish()
                         self.interruption.keep()
         self.log.progress(meter.complete(streamed.uncompressed_bytes))
         return artifact
+
+    def _parameters(self, request: Request, environment: Mapping[str, str]) -> dict[str, str]:
+        connection = read_connection(environment)
+        self.log.scrubber.learn([connection.password or ""])
+        certificates = write_certificates(connection, self.configuration.scratch)
+        return libpq_parameters(connection, certificates, request.job_id)
 
     def _dump(
         self,

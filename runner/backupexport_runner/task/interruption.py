@@ -23,7 +23,8 @@ class Interruption:
         self.requested = False
         self._children: list[subprocess.Popen[bytes]] = []
         self._leftovers: list[tuple[Callable[[], None], Callable[[], bool]]] = []
-        self._volume = threading.RLock()
+        # Held while a name on the volume changes; `abandon` takes it for good.
+        self.changing = threading.RLock()
         self._is_whole = False
 
     def request(self) -> None:
@@ -55,10 +56,6 @@ class Interruption:
         """
         self._leftovers.append((discard, is_gone))
 
-    def changing(self) -> contextlib.AbstractContextManager[object]:
-        """Returns the context of every change of a name on the volume; `abandon` closes it."""
-        return self._volume
-
     def keep(self) -> None:
         """Marks the registered files as complete: they stay from now on."""
         self._is_whole = True
@@ -70,7 +67,7 @@ class Interruption:
         must not make again what has just been removed.  A worker that is in the middle of a change
         holds the lock itself: then nothing is removed, since the change may still succeed.
         """
-        if not self._volume.acquire(timeout=_SECONDS_TO_TAKE_OVER) or self._is_whole:
+        if not self.changing.acquire(timeout=_SECONDS_TO_TAKE_OVER) or self._is_whole:
             return
         for discard, _ in reversed(self._leftovers):
             discard()

@@ -60,7 +60,7 @@ class PartialFile:
         self.is_gone = True
 
     def __enter__(self) -> Self:
-        with self._changing():
+        with self._changing:
             self.is_gone = False
             try:
                 self._file = volume.create_file(self._directory, self._name)
@@ -81,7 +81,7 @@ class PartialFile:
 
     def discard(self) -> None:
         """Removes the file under its hidden or final name, if that is still this file's."""
-        with self._changing(), contextlib.suppress(OSError):
+        with self._changing, contextlib.suppress(OSError):
             if self._file < 0:
                 return
             if self._owns_name():
@@ -107,7 +107,7 @@ class PartialFile:
 
     def publish(self) -> None:
         """Gives the file its final name, in place of whatever has it."""
-        with self._changing(), volume_errors():
+        with self._changing, volume_errors():
             here, hidden = self._directory, self._name
             with contextlib.suppress(FileNotFoundError):
                 if self._owns_name():
@@ -185,6 +185,5 @@ def remove_abandoned_partials(mount: Path, now: float) -> list[str]:
 def _of_partial(name: str) -> str | None:
     """Returns the artifact's name if `name` is the hidden one of it or of its manifest, or None."""
     match = _PARTIAL.fullmatch(name)
-    if match is None or not names.is_artifact_file_name(match["file_name"]):
-        return None
-    return match["file_name"]
+    file_name = match["file_name"] if match else ""
+    return file_name if names.is_artifact_file_name(file_name) else None

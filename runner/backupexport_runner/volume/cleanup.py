@@ -43,7 +43,7 @@ def tidy(mount: Path, request: Request, log: Log) -> Artifact | None:
     with existing_directory(mount, request.storage_path) as directory, volume_errors():
         if directory is None:
             return None
-        finals = _final_names(request)
+        finals = (manifest_name(request.file_name), request.file_name)
         before = [_identity(directory, name) for name in finals]
         _remove_partials(directory, request, log)
         manifest = read_manifest(directory, request.file_name)
@@ -62,13 +62,9 @@ def remove(mount: Path, request: Request, log: Log) -> None:
         if directory is None:
             return
         _remove_partials(directory, request, log)
-        for name in _final_names(request):
+        for name in (manifest_name(request.file_name), request.file_name):
             _remove_final(directory, name, "file_removed", log)
         _remove_journals(directory, request, log)
-
-
-def _final_names(request: Request) -> tuple[str, str]:
-    return manifest_name(request.file_name), request.file_name
 
 
 def _remove_partials(directory: int, request: Request, log: Log) -> None:

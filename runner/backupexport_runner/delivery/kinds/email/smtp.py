@@ -134,9 +134,8 @@ class _Conversation:
             raise
         # RFC 5321, 4.1.3: a client without a name that others can look up gives its address, and
         # others can't look up a pod's name.
-        smtp = smtplib.SMTP(
-            local_hostname=f"[IPv6:{address}]" if ":" in address else f"[{address}]"
-        )
+        name = f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+        smtp = smtplib.SMTP(local_hostname=name)
         smtp.sock = connected
         return smtp
 
@@ -148,11 +147,10 @@ class _Conversation:
             )
         with self._errors("STARTTLS"):
             code, _ = smtp.docmd("STARTTLS")
-        if code != 220:
-            raise smtp_failures.not_sent(
-                f"{self._server} refuses STARTTLS with {code} and nothing was sent"
-            )
-        with self._errors("STARTTLS"):
+            if code != 220:
+                raise smtp_failures.not_sent(
+                    f"{self._server} refuses STARTTLS with {code} and nothing was sent"
+                )
             if smtp.sock is None:
                 raise smtplib.SMTPServerDisconnected
             smtp.sock = context.wrap_socket(smtp.sock, server_hostname=self._server.host)

@@ -95,10 +95,8 @@ class Journal:
 
     @property
     def moved_to(self) -> str | None:
-        """The chat that replaced the configured one, when the group became a supergroup.
-
-        It is not hashed, for requests need it; without the token it opens nothing.
-        """
+        """The chat that replaced the configured one, when the group became a supergroup."""
+        # Not hashed, for requests need it; without the token it opens nothing.
         moved_to: str | None = self._notes["moved_to"]
         return moved_to
 
