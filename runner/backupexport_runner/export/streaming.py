@@ -1,7 +1,7 @@
-"""One pass over pg_dump's output: count, compress, hash, write, in constant memory.
+"""One pass over pg_dump's output: count, compress, hash, write, in constant memory; its progress.
 
 One thread does all of it but zstd's compression.  Hashing and writing take a few percent of
-pg_dump's time (measured: threads for reading and for writing made it slower on two cores).
+pg_dump's time (measured: a thread for reading and one for writing made it slower on two cores).
 """
 
 import hashlib

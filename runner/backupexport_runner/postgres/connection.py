@@ -25,7 +25,7 @@ SYSTEM_CERTIFICATES = "system"
 _SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _DEFAULT_PORT = "5432"
 # CloudNativePG writes this as the database of a superuser's Secret.
-_ANY_DATABASE = "*"
+_ANY_DATABASE = ("database", "*")
 _PEM = "-----BEGIN CERTIFICATE-----"
 
 # The well-known keys are libpq's keywords, too, which are the parts of a URI
@@ -209,10 +209,8 @@ def _values(environment: Mapping[str, str], prefix: str, *, upper: bool) -> dict
 
 
 def _cleaned(values: dict[str, str]) -> dict[str, str]:
-    clean = {
-        logical: value if logical in ("username", "password", "database") else value.strip()
+    clean = (
+        (logical, value if logical in ("username", "password", "database") else value.strip())
         for logical, value in values.items()
-    }
-    if clean.get("database") == _ANY_DATABASE:
-        del clean["database"]
-    return {logical: value for logical, value in clean.items() if value}
+    )
+    return dict(each for each in clean if each[1] and each != _ANY_DATABASE)

@@ -153,11 +153,9 @@ def _ended_by_signal(end: DumpEnd) -> Failure:
             f"pg_dump crashed ({signal.Signals(-end.exit_status).name}): start the export again, "
             "and see the runner's log.",
         )
-    cause = (
-        "because the pod reached its memory limit"
-        if end.memory_kills
-        else "and the pod's memory limit may be the cause"
-    )
+    cause = "and the pod's memory limit may be the cause"
+    if end.memory_kills:
+        cause = "because the pod reached its memory limit"
     return Failure(
         ExitCode.KILLED,
         f"pg_dump was killed (SIGKILL), {cause}: raise resources.limits.memory on the "

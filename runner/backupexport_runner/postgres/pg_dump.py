@@ -70,9 +70,10 @@ def choose_client(clients: Iterable[Client], server_major: int, server_version: 
 def dump_command(program: Path, dump_format: str) -> list[str]:
     """Returns the arguments, none of which comes from a request or a Secret.
 
-    They keep all that a restore of the whole database needs, large objects and privileges included
-    (https://www.postgresql.org/docs/current/app-pgdump.html), and the database's own encoding,
-    because not every SQL_ASCII database could be converted.
+    They keep everything that a restore of the whole database needs: owners, privileges, large
+    objects (which pg_dump includes unless a schema or table is chosen), comments, publications and
+    security labels (https://www.postgresql.org/docs/current/app-pgdump.html).  Text keeps the
+    database's own encoding, because not every SQL_ASCII database could be converted.
     """
     tcp = " ".join(f"{keyword}={value}" for keyword, value in TCP_PARAMETERS.items())
     return [

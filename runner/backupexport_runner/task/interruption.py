@@ -61,11 +61,10 @@ class Interruption:
         self._is_whole = True
 
     def abandon(self) -> None:
-        """Removes the files of a worker that doesn't answer.
+        """Removes the files of a worker that doesn't answer, and keeps the lock.
 
-        The lock is kept, because the worker may go on at any moment until the process ends, and
-        must not make again what has just been removed.  A worker that is in the middle of a change
-        holds the lock itself: then nothing is removed, since the change may still succeed.
+        For the worker may go on at any moment, and must not make again what has just been removed.
+        If it holds the lock, it is in the middle of a change, which may still succeed.
         """
         if not self.changing.acquire(timeout=_SECONDS_TO_TAKE_OVER) or self._is_whole:
             return

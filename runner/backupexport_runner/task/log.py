@@ -60,8 +60,7 @@ class Log:
 
     def progress(self, progress: runner_protocol.Progress) -> None:
         """Writes one progress line, as the operator reads it."""
-        now = timestamps.to_text(timestamps.now())
-        self._write(runner_protocol.progress_line(progress, time=now))
+        self._write(runner_protocol.progress_line(progress, timestamps.to_text(timestamps.now())))
 
     def _write(self, line: str) -> None:
         # A log that nobody reads any more is no reason to give up a dump.

@@ -128,11 +128,9 @@ def _what_to_do(request: Request, end: ExportEnd) -> tuple[Step, ...]:
         if end.phase == Phase.FAILED
         else "Nothing, if that was meant. Otherwise"
     )
-    again = (
-        "start a new export, over REST or on the web page:"
-        if end.api_url
-        else "start a new export as you started this one."
-    )
+    again = "start a new export as you started this one."
+    if end.api_url:
+        again = "start a new export, over REST or on the web page:"
     return (Step("What to do", f"{advice} {again}", link=_page(request, end)),)
 
 
