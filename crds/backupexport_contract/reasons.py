@@ -127,6 +127,10 @@ class ExitCode(IntEnum):
     DELIVERY_REFUSED = 31
     DELIVERY_DEFERRED = 32
     FILE_MISSING = 33
+    SECRET_MISSING = 34
+    """The target's Secret isn't there, or has none of the keys that a target may have."""
+    STORAGE_RESERVED = 35
+    """The volume has less room free than what is reserved."""
     KILLED = 137
     """128 + SIGKILL: killed, by the kernel for its memory most often; or its pg_dump was."""
     INTERRUPTED = 143
@@ -136,7 +140,11 @@ class ExitCode(IntEnum):
 # A code that has a reason's name means that reason.
 REASON_OF_EXIT_CODE = {
     code: Reason[code.name] for code in ExitCode if code.name in Reason.__members__
-} | {ExitCode.BAD_REQUEST: Reason.INTERNAL}
+} | {
+    ExitCode.BAD_REQUEST: Reason.INTERNAL,
+    ExitCode.SECRET_MISSING: Reason.SECRET_INVALID,
+    ExitCode.STORAGE_RESERVED: Reason.STORAGE_FULL,
+}
 
 DELIVERY_REASON_OF_EXIT_CODE = {
     code: DeliveryReason[code.name] for code in ExitCode if code.name in DeliveryReason.__members__
@@ -161,7 +169,11 @@ FATAL_EXIT_CODES = (
     ExitCode.STORAGE_UNWRITABLE,
 )
 
-# The same for a delivery; everything else is tried again until it is given up.
+# The attempt ended before it began, for want of what may come: it doesn't count, and the Job's
+# controller waits longer before each new one, at most ten minutes.
+NOT_YET_EXIT_CODES = (ExitCode.SECRET_MISSING, ExitCode.STORAGE_RESERVED)
+
+# What a second attempt of a delivery can't mend; everything else is tried again for some time.
 FATAL_DELIVERY_EXIT_CODES = (
     ExitCode.BAD_REQUEST,
     ExitCode.SECRET_INVALID,

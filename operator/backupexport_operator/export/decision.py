@@ -12,7 +12,7 @@ from itertools import chain
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExportStatus
 from backupexport_contract.names import FINALIZER
-from backupexport_contract.reasons import Phase, Reason
+from backupexport_contract.reasons import NOT_YET_EXIT_CODES, Phase, Reason
 from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY
 
 from backupexport_operator.cleanup.decision import CleanupStep, cleanup_step
@@ -70,6 +70,9 @@ FOREIGN_JOB_GRACE = timedelta(seconds=60)
 FOREIGN_JOB_PATIENCE = timedelta(minutes=10)
 # To pull an image takes its time; a pod or a Job this old that tells nothing is stuck.
 START_GRACE = timedelta(seconds=120)
+# A runner that can't begin yet ends at once, and its export is still Pending then: it runs from its
+# first progress on, or when its pod is this old.
+BEGIN_GRACE = timedelta(seconds=2)
 # If a pod tells nothing, its Events may: they are read this late, and this often.
 WARNING_PAUSE = timedelta(seconds=15)
 
@@ -235,6 +238,10 @@ def _running(seen: Observation, _: ObservedJob) -> ExportPlan | None:
     newest = _newest_pod(seen)
     if newest is None or not newest.is_running or newest not in seen.pods:
         return None
+    if (left := _before_it_begins(seen, newest)) is not None:
+        failures = _attempt_failures(seen)
+        status = next_status.waiting(seen, failures[-1] if failures else None)
+        return ExportPlan(status, follow_pod=newest.name, recheck_after=left)
     return ExportPlan(next_status.running(seen, newest), follow_pod=newest.name)
 
 
@@ -248,7 +255,9 @@ def _tried_again(seen: Observation, job: ObservedJob) -> ExportPlan | None:
     failures, newest = _attempt_failures(seen), _newest_pod(seen)
     if not failures or job.suspended:
         return None
-    if newest is not None and newest.disrupted:
+    if newest is not None and newest.exit_code in NOT_YET_EXIT_CODES:
+        again = "another pod looks again, and the export starts by itself"
+    elif newest is not None and newest.disrupted:
         again = "a disruption, which doesn't count: another pod takes over"
     else:
         used, allowed = next_status.attempts(seen), seen.backoff_limit + 1
@@ -318,6 +327,15 @@ def _own_job(seen: Observation) -> ObservedJob | None:
 
 def _newest_pod(seen: Observation) -> ObservedPod | None:
     return seen.attempts[-1] if seen.attempts else None
+
+
+def _before_it_begins(seen: Observation, pod: ObservedPod) -> timedelta | None:
+    """Returns how long to wait, at most, before `pod` counts as running; None if it does."""
+    if seen.export.phase is Phase.RUNNING or seen.progress is not None or pod.started_at is None:
+        return None
+    age = seen.now - timestamps.from_text(pod.started_at)
+    # A node's clock that is ahead tells nothing.
+    return BEGIN_GRACE - age if timedelta(0) <= age < BEGIN_GRACE else None
 
 
 def _attempt_failures(seen: Observation) -> list[Failure]:

@@ -134,11 +134,11 @@ def _next(
 
 
 def attempts(seen: Observation) -> int:
-    """Returns how many attempts have started, without those that a disruption ended.
+    """Returns how many attempts have started, of those that count.
 
     The number never falls, though pods may be gone.
     """
-    started = sum(1 for pod in seen.attempts if pod.started_at and not pod.disrupted)
+    started = sum(1 for pod in seen.attempts if pod.started_at and pod.counts)
     failed = seen.job.failed_pods if seen.job else 0
     return max(seen.export.status.attempts or 0, started, failed)
 

@@ -1,5 +1,6 @@
 """The Job that makes an export's file; pure."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from backupexport_contract import names, reasons, runner_protocol
@@ -14,19 +15,20 @@ from backupexport_operator.manifests.pod import (
     runner_job,
 )
 
+
+def _on_exit_codes(action: str, codes: Iterable[reasons.ExitCode]) -> dict[str, Any]:
+    values = sorted(int(code) for code in codes)
+    on = {"containerName": names.RUNNER_CONTAINER, "operator": "In", "values": values}
+    return {"action": action, "onExitCodes": on}
+
+
 # https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failure-policy: the first
 # rule that matches wins, and what none matches counts against backoffLimit.
 _POD_FAILURE_POLICY = {
     "rules": [
         IGNORE_DISRUPTIONS,
-        {
-            "action": "FailJob",
-            "onExitCodes": {
-                "containerName": names.RUNNER_CONTAINER,
-                "operator": "In",
-                "values": sorted(int(code) for code in reasons.FATAL_EXIT_CODES),
-            },
-        },
+        _on_exit_codes("Ignore", reasons.NOT_YET_EXIT_CODES),
+        _on_exit_codes("FailJob", reasons.FATAL_EXIT_CODES),
     ]
 }
 

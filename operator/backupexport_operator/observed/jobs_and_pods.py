@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backupexport_contract.names import LABEL_EXPORT_UID, LABEL_TASK, RUNNER_CONTAINER
+from backupexport_contract.reasons import NOT_YET_EXIT_CODES
 from backupexport_contract.runner_protocol import TASK_EXPORT
 
 Manifest = Mapping[str, Any]
@@ -82,6 +83,11 @@ class ObservedPod:
     def has_ended(self) -> bool:
         """Whether its node has said that nothing of it runs any more."""
         return self.exit_code is not None or self.phase in ("Failed", "Succeeded")
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is an attempt: a disruption is none, nor an end before the beginning."""
+        return not self.disrupted and self.exit_code not in NOT_YET_EXIT_CODES
 
 
 def export_uid_of(manifest: Manifest) -> str | None:

@@ -122,6 +122,7 @@ class Exporter:
             command, environment, lambda line: self.log.event("pg_dump", message=line)
         ) as dump:
             self.log.event("dump_started", program=str(client.program), format=request.format)
+            self.log.progress(meter.begin())
             with self.interruption.kills(dump.process):
                 return stream(
                     dump.stdout,

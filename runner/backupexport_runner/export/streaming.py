@@ -76,6 +76,10 @@ class ProgressMeter:
         self._told_at = now
         self._percent = 0
 
+    def begin(self) -> Progress:
+        """Returns the first progress, of a dump that begins."""
+        return Progress(0, 0, self._estimated)
+
     def update(self, dumped_bytes: int, now: float) -> Progress | None:
         """Returns the progress at `now` (seconds of a monotonic clock); None if it is too early."""
         if now - self._told_at < _SECONDS_BETWEEN_PROGRESS:

@@ -282,6 +282,42 @@ def test_what_may_heal_is_tried_again_and_says_why(pod: ObservedPod) -> None:
     assert given_up.status.reason == plan.status.reason
 
 
+NOT_YET = {
+    ExitCode.SECRET_MISSING: Reason.SECRET_INVALID,
+    ExitCode.STORAGE_RESERVED: Reason.STORAGE_FULL,
+}
+
+
+@pytest.mark.parametrize(("code", "reason"), NOT_YET.items())
+def test_what_cannot_begin_yet_stays_pending_and_is_no_attempt(
+    code: ExitCode, reason: Reason
+) -> None:
+    plan = decide(seen(ACCEPTED, *[ended(code, "Create it.")] * 7))
+    assert outcome(plan) == (Phase.PENDING, reason)
+    assert not plan.status.attempts
+    assert plan.status.message == (
+        "Create it (another pod looks again, and the export starts by itself)."
+    )
+
+
+@pytest.mark.parametrize("code", NOT_YET)
+def test_a_pod_that_looks_again_is_pending_until_it_begins(code: ExitCode) -> None:
+    young = replace(POD, name="pod-b", created_at=LATER, started_at="2026-01-29T15:30:59Z")
+    plan = decide(seen(ACCEPTED, ended(code, "Create it."), young))
+    assert outcome(plan) == (Phase.PENDING, NOT_YET[code])
+    assert plan.follow_pod == "pod-b"
+    assert plan.recheck_after == timedelta(seconds=1)
+    begun = decide(seen(ACCEPTED, ended(code), young, progress=Progress(0, 0, 9)))
+    assert outcome(begun) == (Phase.RUNNING, None)
+    old = replace(young, started_at="2026-01-29T15:30:58Z")
+    assert outcome(decide(seen(ACCEPTED, ended(code), old))) == (Phase.RUNNING, None)
+
+
+def test_a_pod_whose_nodes_clock_is_ahead_runs() -> None:
+    ahead = replace(POD, started_at="2026-01-29T16:30:00Z")
+    assert outcome(decide(seen(ACCEPTED, ahead))) == (Phase.RUNNING, None)
+
+
 def test_out_of_memory_names_what_to_raise() -> None:
     failed = replace(JOB, failure="BackoffLimitExceeded")
     plan = decide(seen(RUNNING, ended(137, ended_by="OOMKilled"), job=failed, tidy_job=TIDIED))

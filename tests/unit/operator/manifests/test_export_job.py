@@ -124,9 +124,15 @@ def test_the_targets_resources_win() -> None:
     assert container(manifest())["resources"] == RESOURCES
 
 
-def test_fatal_exit_codes_fail_the_job_and_disruptions_do_not_count() -> None:
-    ignore, fail = manifest()["spec"]["podFailurePolicy"]["rules"]
-    assert ignore["onPodConditions"][0]["type"] == "DisruptionTarget"
+def test_fatal_exit_codes_fail_the_job_and_what_is_no_attempt_does_not_count() -> None:
+    disrupted, not_yet, fail = manifest()["spec"]["podFailurePolicy"]["rules"]
+    assert disrupted["onPodConditions"][0]["type"] == "DisruptionTarget"
+    assert (disrupted["action"], not_yet["action"], fail["action"]) == (
+        "Ignore",
+        "Ignore",
+        "FailJob",
+    )
+    assert not_yet["onExitCodes"]["values"] == [34, 35]
     values = fail["onExitCodes"]["values"]
     assert values == sorted(values)
     assert 0 not in values
