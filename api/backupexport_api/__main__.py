@@ -14,9 +14,9 @@ from backupexport_api.app import create_app
 from backupexport_api.http.draining import DrainingServer
 from backupexport_api.http.request_context import request_id
 from backupexport_api.http.transport import HttpProtocol
+from backupexport_api.jobs.store import JobStore
 from backupexport_api.kube.client import KubernetesObjects, connect_lists
 from backupexport_api.kube.errors import CONFIGURATION_ERRORS
-from backupexport_api.kube.store import KubernetesJobStore
 from backupexport_api.settings import ApiSettings
 from backupexport_api.telemetry.metrics import Metrics
 
@@ -43,7 +43,7 @@ def main() -> int:
     except CONFIGURATION_ERRORS as error:
         return _refuse(f"no Kubernetes cluster: {error}")
     metrics = Metrics()
-    store = KubernetesJobStore(list_objects, objects, metrics.observe_call)
+    store = JobStore(list_objects, objects, metrics.observe_call)
     try:
         app = create_app(settings, store, metrics)
     except ConfigurationError as error:

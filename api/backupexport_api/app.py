@@ -14,7 +14,7 @@ from backupexport_api.events.streams import EventStreams
 from backupexport_api.http import openapi, problem_handlers
 from backupexport_api.http.request_context import RequestContextMiddleware
 from backupexport_api.jobs import routes as job_routes
-from backupexport_api.jobs.store import JobStore, StoreUnavailableError
+from backupexport_api.jobs.store import JobStore
 from backupexport_api.limits.rate_limit import RateLimits
 from backupexport_api.settings import ApiSettings
 from backupexport_api.telemetry import routes as telemetry_routes
@@ -44,7 +44,7 @@ def create_app(settings: ApiSettings, store: JobStore, measured: Metrics) -> Fas
     app.state.downloads = Downloads(settings, store, measured)
     app.state.rate_limits = RateLimits(settings, measured.count_refusal)
     app.add_middleware(RequestContextMiddleware, observe=measured.observe_request)
-    problem_handlers.install(app, StoreUnavailableError)
+    problem_handlers.install(app)
     # Not include_router: it makes one router more for each module, and requests pass all of them.
     for module in (job_routes, event_routes, download_routes, telemetry_routes, page_routes):
         app.router.routes.extend(module.router.routes)

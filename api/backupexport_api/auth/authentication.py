@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jwt
@@ -25,8 +24,7 @@ from backupexport_api.auth.keys import (
     keys_of_secret,
 )
 from backupexport_api.auth.settings import JwtSettings
-from backupexport_api.http import problems
-from backupexport_api.http.problems import ProblemError
+from backupexport_api.http.problems import ProblemError, problem
 
 _log = logging.getLogger(__name__)
 
@@ -170,10 +168,7 @@ class Authenticator:
                 return known.caller
             known = await self._checked(token)
         except KeysUnavailableError:
-            raise problems.unavailable(
-                "The keys that check tokens can't be read for now. Try again in a moment.",
-                code="signing_keys_unavailable",
-            ) from None
+            raise keys_unavailable() from None
         self._remember(digest, known)
         return known.caller
 
@@ -232,9 +227,13 @@ class Authenticator:
         self._remembered[digest] = found
 
 
+keys_unavailable = problem(
+    503,
+    "signing_keys_unavailable",
+    "The keys that check tokens can't be read for now. Try again in a moment.",
+)
 # RFC 6750, 3.1: such a challenge has no error code.
-token_missing = partial(
-    ProblemError,
+token_missing = problem(
     401,
     "token_missing",
     "Send a token: Authorization: Bearer <jwt>.",

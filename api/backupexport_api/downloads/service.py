@@ -1,6 +1,5 @@
 """What the routes of downloads and links do: find the job and its file, and send it."""
 
-import logging
 import secrets
 import time
 from datetime import timedelta
@@ -23,12 +22,11 @@ from backupexport_api.downloads.volume import (
 from backupexport_api.http import request_context
 from backupexport_api.jobs.cached_job import CachedJob
 from backupexport_api.jobs.finished_file import FinishedFile
-from backupexport_api.jobs.store import JobStore, StoreUnavailableError
+from backupexport_api.jobs.store import JobStore
+from backupexport_api.kube.errors import StoreUnavailableError
 from backupexport_api.limits.rate_limit import RateLimits
 from backupexport_api.limits.slots import DownloadSlots, SlotOwner
 from backupexport_api.telemetry.metrics import DownloadOutcome, Metrics
-
-_log = logging.getLogger(__name__)
 
 # What a link's signature is compared with where there is no such job, at the same cost.
 _NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -152,8 +150,8 @@ class Downloads:
         except FileGoneError:
             raise problems.artifact_gone() from None
         except VolumeUnavailableError as error:
-            _log.warning("answering 503: the volume does not answer: %s", error)
-            raise problems.volume_unavailable() from None
+            why = f"the volume does not answer: {error}"
+            raise problems.volume_unavailable(why=why) from None
 
     def _take_slot(self, owner: SlotOwner) -> None:
         taken = self._slots.take(owner)

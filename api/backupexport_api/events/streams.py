@@ -11,15 +11,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from backupexport_api.events.job_events import JobEvents
 from backupexport_api.events.settings import EventSettings
-from backupexport_api.http import request_context
-from backupexport_api.http.problems import RETRY_AFTER_SECONDS, ProblemError, unavailable
-from backupexport_api.http.transport import (
-    body_message,
-    cut,
-    hold_little,
-    start_message,
-    transport_of,
-)
+from backupexport_api.http import request_context, transport
+from backupexport_api.http.problems import ProblemError
+from backupexport_api.http.transport import body_message
 from backupexport_api.limits.slots import CallerSlots
 
 MEDIA_TYPE = "text/event-stream"
@@ -60,11 +54,12 @@ class EventStreams:
                 "too_many_streams",
                 f"You have {self._slots.most_each} event streams open already. Poll the job for"
                 " now.",
-                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             )
         if taken == "full":
-            raise unavailable(
-                "Too many event streams are open. Poll the job for now.", code="too_many_streams"
+            raise ProblemError(
+                503,
+                "too_many_streams",
+                "Too many event streams are open. Poll the job for now.",
             )
         self._ends.add(end)
         self._open_now.set(self._slots.taken)
@@ -119,21 +114,21 @@ class EventStream(Response):
         """Serve the client; raises ProblemError (429, 503) before the answer has begun."""
         with self._listening, self._streams.slot(self._subject, self._end):
             request_context.mark_as_stream(scope)
-            transport = transport_of(scope)
-            if transport is not None:
-                hold_little(transport)
+            client = transport.transport_of(scope)
+            if client is not None:
+                transport.hold_little(client)
             leaving = asyncio.create_task(_call_when_gone(receive, self._events.end))
             try:
                 await self._send_all(send)
             except TimeoutError:
-                if transport is not None:
-                    await cut(transport)
+                if client is not None:
+                    await transport.cut(client)
             finally:
                 leaving.cancel()
 
     async def _send_all(self, send: Send) -> None:
         # This may wait, too: until the client has taken the answer before on its connection.
-        await self._send(send, start_message(self))
+        await self._send(send, transport.start_message(self))
         async with aclosing(self._events.frames()) as frames:
             async for frame in frames:
                 await self._send(send, body_message(frame, more=True))

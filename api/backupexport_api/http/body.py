@@ -1,7 +1,6 @@
 """Reads a request's body as JSON, and never more of it than 16 KiB."""
 
 import re
-from functools import partial
 from typing import TypeVar
 
 from fastapi import Request
@@ -9,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
 from backupexport_api.http import problems
-from backupexport_api.http.problems import ProblemError
+from backupexport_api.http.problems import ProblemError, problem
 from backupexport_api.http.validation import MalformedJsonError, field_errors, strict_json
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -53,8 +52,7 @@ async def limited_body(request: Request) -> bytes:
     return bytes(body)
 
 
-_too_large = partial(
-    ProblemError,
+_too_large = problem(
     413,
     "body_too_large",
     f"The body must not be larger than {MAX_BODY_BYTES} bytes.",

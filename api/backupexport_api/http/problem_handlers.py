@@ -19,25 +19,18 @@ _CODES_AND_DETAILS = {
 }
 
 
-def install(app: FastAPI, unavailable: type[Exception]) -> None:
-    """Register the handlers; RequestContextMiddleware answers 500 to what they leave.
-
-    `unavailable` is what the store raises where it can't answer; its `detail` goes into the 503.
-    """
+def install(app: FastAPI) -> None:
+    """Register the handlers; RequestContextMiddleware answers 500 to what they leave."""
     app.add_exception_handler(ProblemError, _problem)
-    app.add_exception_handler(unavailable, _store_unavailable)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
 
 
 async def _problem(request: Request, error: Any) -> Response:
+    if error.why is not None:
+        _log.warning("answering %d: %s", error.status, error.why)
     response: Response = error.response(request.state.request_id)
     return response
-
-
-async def _store_unavailable(request: Request, error: Any) -> Response:
-    _log.warning("answering 503: %s", error)
-    return await _problem(request, problems.unavailable(error.detail))
 
 
 async def _validation(request: Request, error: Any) -> Response:

@@ -9,8 +9,9 @@ from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
 
-# Long enough for an API server to restart its watch cache, short enough for a waiting person.
-RETRY_AFTER_SECONDS = 5
+# Seconds: an API server restarts its watch cache in that time, and a person waits so long.
+_RETRY = {"Retry-After": "5"}
+_HEADERS = {429: _RETRY, 503: _RETRY}
 
 # HTTPStatus spells these differently from one Python version to the next.
 _TITLES = {413: "Content Too Large"}
@@ -47,7 +48,7 @@ class Problem(FrozenModel):
 
 
 class ProblemError(Exception):
-    """Ends a request with a problem; `problem_handlers` answers it."""
+    """Ends a request with a problem; `problem_handlers` answers it, and logs `why` if given."""
 
     def __init__(
         self,
@@ -57,13 +58,15 @@ class ProblemError(Exception):
         *,
         headers: dict[str, str] | None = None,
         errors: Sequence[FieldError] = (),
+        why: str | None = None,
     ) -> None:
-        super().__init__(f"{status} {code}")
+        super().__init__(why or f"{status} {code}")
+        self.why = why
         self.status = status
         self.code = code
         self.detail = detail
         # Caches may keep 404, 410 and 501 unless they are told (RFC 9110, 15.1).
-        self.headers = {"Cache-Control": "no-store", **(headers or {})}
+        self.headers = {"Cache-Control": "no-store"} | _HEADERS.get(status, {}) | (headers or {})
         self.errors = list(errors)
 
     def response(self, request_id: str) -> Response:
@@ -101,23 +104,21 @@ def malformed_body(message: str) -> ProblemError:
     return invalid_request([FieldError(field="body", message=message, code="malformed_body")])
 
 
-def unavailable(detail: str, code: str = "kubernetes_unavailable") -> ProblemError:
-    """Return a 503, which is worth trying again."""
-    return ProblemError(503, code, detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+def problem(
+    status: int, code: str, detail: str, headers: dict[str, str] | None = None
+) -> partial[ProblemError]:
+    """Return a maker of this problem: each error to raise has to be a new one."""
+    return partial(ProblemError, status, code, detail, headers=headers)
 
 
 # Content-Length and Transfer-Encoding: a proxy in front may have believed the other one.
-ambiguous_length = partial(
-    ProblemError,
+ambiguous_length = problem(
     400,
     "ambiguous_length",
     "Send Content-Length or Transfer-Encoding, not both.",
     headers={"Connection": "close"},
 )
 # A bug of ours, of which a client learns only where to look it up.
-internal_error = partial(
-    ProblemError,
-    500,
-    "internal_error",
-    "Something is wrong here. The log has more under the request_id.",
+internal_error = problem(
+    500, "internal_error", "Something is wrong here. The log has more under the request_id."
 )

@@ -14,19 +14,7 @@ from backupexport_contract.reasons import Phase
 from backupexport_api.jobs.finished_file import FinishedFile
 from backupexport_api.jobs.query import Position
 from backupexport_api.jobs.view import job_view
-
-
-@dataclass(frozen=True, slots=True)
-class CachedResource:
-    """A resource as caches hold it."""
-
-    name: str
-    resource_version: str
-
-    @property
-    def metadata(self) -> Self:
-        """Itself: the client library's watch reads `metadata.resource_version`."""
-        return self
+from backupexport_api.kube.informer import CachedResource
 
 
 @dataclass(frozen=True, slots=True)

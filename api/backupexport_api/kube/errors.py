@@ -9,7 +9,7 @@ from kubernetes import client, config
 from kubernetes.aio import config as aio_config
 from kubernetes.aio.client.exceptions import ApiException as AioApiException
 
-from backupexport_api.jobs.store import StoreRefusedError, StoreUnavailableError
+from backupexport_api.http.problems import ProblemError
 
 UNREACHABLE = "The Kubernetes API does not answer. Try again in a moment."
 _REFUSED = "The Kubernetes API refuses requests for now. Try again in a moment."
@@ -36,6 +36,17 @@ _NEVER_SENT = (
     aiohttp.ClientConnectorError,
     *CONFIGURATION_ERRORS,
 )
+
+
+class StoreUnavailableError(ProblemError):
+    """The store did not answer, or refused: `detail` is for the client, `why` is for the log."""
+
+    def __init__(self, detail: str, why: str) -> None:
+        super().__init__(503, "kubernetes_unavailable", detail, why=why)
+
+
+class StoreRefusedError(Exception):
+    """The store found an object of ours invalid, which is a bug of ours."""
 
 
 def translated(error: Exception, when_late: str = UNREACHABLE) -> Exception:

@@ -9,20 +9,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 from types import SimpleNamespace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from backupexport_contract.kubernetes_model import ObjectMeta
 from kubernetes.informer import ADDED, BOOKMARK, DELETED, ERROR, MODIFIED, SharedInformer
 
-from backupexport_api.jobs.cached_job import CachedResource
-from backupexport_api.jobs.store import CacheState
 from backupexport_api.kube.client import ListObjects
 from backupexport_api.kube.errors import CALL_ERRORS, summary
-
-T = TypeVar("T", bound=CachedResource)
 
 # The API server sends a bookmark about once a minute: a watch without a word for longer than
 # this is dead.
@@ -36,6 +33,32 @@ _LONGEST_PAUSE_SECONDS = 10.0
 _STOP_SECONDS = 3.0
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CachedResource:
+    """A resource as caches hold it."""
+
+    name: str
+    resource_version: str
+
+    @property
+    def metadata(self) -> Self:
+        """Itself: the client library's watch reads `metadata.resource_version`."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class CacheState:
+    """How fresh the cache of one kind of resource is."""
+
+    resource: str
+    is_synced: bool
+    age_seconds: float
+    """Seconds since the Kubernetes API was heard last; infinite before the first time."""
+
+
+T = TypeVar("T", bound=CachedResource)
 
 
 class Unreadable(CachedResource):

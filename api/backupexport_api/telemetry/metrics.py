@@ -96,24 +96,15 @@ class Metrics:
 
 
 class _StoreCollector(Collector):
-    """Reads the store at each scrape."""
-
     def __init__(self, store: JobStore) -> None:
         self._store = store
 
-    def describe(self) -> list[Metric]:
-        """Return nothing: registering must not read the store yet."""
-        return []
-
     def collect(self) -> Iterator[Metric]:
-        """Read the store's state."""
         jobs = GaugeMetricFamily(
             "backupexport_jobs",
             "Jobs in the cache. Every replica tells of all of them.",
             labels=["phase"],
         )
-        for phase, count in self._store.count_by_phase().items():
-            jobs.add_metric([phase], count)
         age = GaugeMetricFamily(
             "backupexport_cache_age_seconds",
             "Time since the last word of the Kubernetes API; a quiet watch has one a minute.",
@@ -122,6 +113,8 @@ class _StoreCollector(Collector):
         synced = GaugeMetricFamily(
             "backupexport_cache_synced", "Whether the cache has been filled.", labels=["resource"]
         )
+        for phase, count in self._store.count_by_phase().items():
+            jobs.add_metric([phase], count)
         for cache in self._store.cache_states():
             age.add_metric([cache.resource], cache.age_seconds)
             synced.add_metric([cache.resource], float(cache.is_synced))

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
-from backupexport_api.http import problems
 from backupexport_api.http.openapi import problem_responses
+from backupexport_api.http.problems import ProblemError
 from backupexport_api.http.routing import Envelope
 from backupexport_api.jobs.dependencies import Store
 from backupexport_api.telemetry.metrics import CONTENT_TYPE, Metrics
@@ -53,7 +53,7 @@ async def readyz(
         *request.app.state.authenticator.unready(),
     ]
     if missing:
-        raise problems.unavailable(f"Not ready: {'; '.join(missing)}.", code="not_ready")
+        raise ProblemError(503, "not_ready", f"Not ready: {'; '.join(missing)}.")
     return Envelope(data=Health(status="ready"))
 
 
