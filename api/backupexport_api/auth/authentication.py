@@ -13,16 +13,10 @@ from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 from jwt.exceptions import InvalidSubjectError
 
+from backupexport_api.auth import keys as signing_keys
 from backupexport_api.auth.claims import BadClaimsError, ProjectAccess, expiry_of, subject_of
 from backupexport_api.auth.jwks import JwksFetch, JwksSource
-from backupexport_api.auth.keys import (
-    KeySet,
-    KeysUnavailableError,
-    SigningKey,
-    by_kind_of_key,
-    keys_of_pem,
-    keys_of_secret,
-)
+from backupexport_api.auth.keys import KeySet, KeysUnavailableError, SigningKey
 from backupexport_api.auth.settings import JwtSettings
 from backupexport_api.http.problems import ProblemError, problem
 
@@ -78,11 +72,9 @@ class _CheckedToken:
         return self.source.current() is self.keys and time.time() < self.caller.expires_at
 
 
+# FastAPI's own HTTPBearer would be one dependency more, and takes the first of two headers.
 class BearerToken(SecurityBase):
-    """The dependency that authenticates a request; its model describes that in OpenAPI.
-
-    FastAPI's own HTTPBearer would be one dependency more, and takes the first of two headers.
-    """
+    """The dependency that authenticates a request; its model describes that in OpenAPI."""
 
     def __init__(self) -> None:
         self.model = HTTPBearer(bearerFormat="JWT")
@@ -118,8 +110,9 @@ class Authenticator:
             "verify_iss": settings.jwt_issuer is not None,
         }
         # Each configured algorithm has its source of keys; no other algorithm has one.
-        with_secret, with_public_key = by_kind_of_key(settings.jwt_algorithms)
-        configured = keys_of_secret(settings.jwt_secret.get_secret_value(), with_secret)
+        with_secret, with_public_key = signing_keys.by_kind_of_key(settings.jwt_algorithms)
+        secret = settings.jwt_secret.get_secret_value()
+        configured = signing_keys.keys_of_secret(secret, with_secret)
         if settings.jwt_jwks_url is not None:
             self._jwks = JwksSource(
                 JwksFetch(settings.jwt_jwks_url),
@@ -129,7 +122,7 @@ class Authenticator:
             )
             self._sources |= dict.fromkeys(with_public_key, self._jwks)
         elif with_public_key:
-            configured += keys_of_pem(settings.jwt_public_key, with_public_key)
+            configured += signing_keys.keys_of_pem(settings.jwt_public_key, with_public_key)
         configured_keys = KeySet(configured)
         self._sources |= {key.algorithm: configured_keys for key in configured}
 
@@ -154,9 +147,8 @@ class Authenticator:
         return [] if self._jwks is None else self._jwks.unready()
 
     async def caller_of(self, token: str) -> Caller:
-        """Return who `token` speaks for.
+        """Return who `token` speaks for; raises ProblemError (401, 503).
 
-        Raises ProblemError where it is refused (401) or there are no keys to check it with (503).
         Waits only where the token names a key that is not known yet.
         """
         if len(token) > LONGEST_TOKEN:

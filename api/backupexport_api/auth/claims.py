@@ -34,10 +34,8 @@ def subject_of(claims: Mapping[str, Any]) -> str:
 
 
 def expiry_of(claims: Mapping[str, Any]) -> float:
-    """Return when the token expires, in seconds since 1970; raises BadClaimsError.
-
-    The other times are checked, too: PyJWT takes whatever int() does, text and numbers of any size.
-    """
+    """Return when the token expires, in seconds since 1970; raises BadClaimsError."""
+    # The other times are checked, too: PyJWT takes whatever int() does, of any size.
     for name in ("exp", "nbf", "iat"):
         if name in claims and not _is_time(claims[name]):
             raise BadClaimsError(f"its {name} is not a time")

@@ -1,7 +1,6 @@
 """Which keys check which tokens: every key is bound to one algorithm before a token is seen.
 
-Keys come from a shared secret, from PEM or from a JWK set.  PyJWT reads JWKs and checks
-signatures; what is decided here is which key is good for which algorithm.
+Keys come from a shared secret, from PEM or from a JWK set; PyJWT reads JWKs, checks signatures.
 """
 
 import base64
@@ -63,11 +62,8 @@ class KeySet:
         self._by_id = by_id
 
     def matching(self, algorithm: str, key_id: str | None) -> Sequence[SigningKey]:
-        """Return the keys that may have signed a token with this header.
-
-        Where keys have ids, an id in the header must be that of a key; where none has, as in PEM,
-        it is ignored.
-        """
+        """Return the keys that may have signed a token with this header."""
+        # Where no key has an id, as in PEM, the header's is ignored.
         if key_id is not None and self._by_id:
             found = self._by_id.get((algorithm, key_id), [])
         else:
@@ -119,10 +115,7 @@ def keys_of_secret(secret: str, algorithms: Iterable[str]) -> list[SigningKey]:
 
 
 def keys_of_pem(text: str, algorithms: Iterable[str]) -> list[SigningKey]:
-    """Bind each public key in `text` to those of `algorithms` that it fits.
-
-    Raises UnusableKeysError where a key fits none, or an algorithm has no key.
-    """
+    """Bind the keys in `text` to `algorithms`; raises UnusableKeysError where one fits none."""
     algorithms = list(algorithms)
     keys = [
         key
@@ -178,10 +171,7 @@ def _keys_of_block(block: str, number: int, algorithms: Iterable[str]) -> list[S
 
 
 def keys_of_jwks(document: bytes, algorithms: Iterable[str]) -> list[SigningKey]:
-    """Bind each key of a JWK set to those of `algorithms` that it fits, and leave the others out.
-
-    Raises UnusableKeysError where that leaves none.
-    """
+    """Bind the keys of a JWK set that fit any of `algorithms`; raises UnusableKeysError at none."""
     try:
         parsed = json.loads(document)
     except (ValueError, RecursionError):

@@ -1,7 +1,6 @@
 """`backupexport-token`: makes a token for trying things out.
 
-The secret comes from BACKUPEXPORT_JWT_SECRET or BACKUPEXPORT_JWT_SECRET_FILE, never from the
-command line, which every process of the machine can read.
+The secret never comes from the command line, which every process of the machine can read.
 """
 
 import argparse

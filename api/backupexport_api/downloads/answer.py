@@ -28,8 +28,8 @@ def answer(
 ) -> DownloadAnswer:
     """Return what to answer; raises ProblemError (412, 416).
 
-    `headers` are the request's, with lower-case names; the values of one that came more than once
-    are joined by commas (RFC 9110, 5.3).  `boundary` is what stands between several parts.
+    `headers`: the request's, with lower-case names, values joined by commas (RFC 9110, 5.3).
+    `boundary`: what stands between several parts.
     """
     validators = Validators(f'"{file.sha256.hex()}"', datetime.fromtimestamp(file.completed_s, UTC))
     lasting = {

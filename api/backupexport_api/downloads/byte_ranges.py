@@ -28,10 +28,9 @@ class UnsatisfiableError(Exception):
 
 
 def requested(header: str, size: int) -> list[ByteRange]:
-    """Return the ranges of a file of `size` bytes that `header` asks for.
+    """Return the ranges of a file of `size` bytes that `header` asks for, in its order, joined.
 
-    They are in its order, joined where they overlap or adjoin; none where the header is to be
-    ignored.  Raises UnsatisfiableError where all ranges miss the file.
+    None where the header is to be ignored.  Raises UnsatisfiableError where all miss the file.
     """
     match = _RANGES.fullmatch(header)
     # A sender must not make empty elements, and a receiver has to bear a few (RFC 9110, 5.6.1.2).

@@ -1,8 +1,4 @@
-"""Threads for file I/O alone.
-
-A network file system whose server is away may block each call for ever.  That may take these few
-threads, but neither the event loop, nor other work's threads, nor hold up the process's end.
-"""
+"""Threads for file I/O alone: a network file system that is away may block each call for ever."""
 
 import asyncio
 import logging
@@ -35,9 +31,9 @@ class FileThreads:
     async def run(
         self, function: Callable[[], T], discard: Callable[[T], object] = lambda _: None
     ) -> T:
-        """Call `function` in a thread and return its result; raises ThreadsBusyError.
+        """Return what `function` returns in a thread; raises ThreadsBusyError.
 
-        Where the caller is cancelled meanwhile, the call goes on and `discard` gets its result.
+        Where the caller is cancelled meanwhile, `discard` gets the result.
         """
         if self._calls.qsize() >= _MOST_WAITING:
             raise ThreadsBusyError

@@ -13,19 +13,14 @@ from backupexport_api.downloads import answer, links, problems
 from backupexport_api.downloads.links import LinkRequest, LinkView
 from backupexport_api.downloads.settings import DownloadSettings
 from backupexport_api.downloads.streaming import DownloadResponse
-from backupexport_api.downloads.volume import (
-    ExportFile,
-    ExportVolume,
-    FileGoneError,
-    VolumeUnavailableError,
-)
+from backupexport_api.downloads.volume import ExportFile, ExportVolume, VolumeUnavailableError
 from backupexport_api.http import request_context
 from backupexport_api.jobs.cached_job import CachedJob
 from backupexport_api.jobs.finished_file import FinishedFile
 from backupexport_api.jobs.store import JobStore
 from backupexport_api.kube.errors import StoreUnavailableError
 from backupexport_api.limits.rate_limit import RateLimits
-from backupexport_api.limits.slots import DownloadSlots, SlotOwner
+from backupexport_api.limits.slots import SlotOwner, Slots
 from backupexport_api.telemetry.metrics import DownloadOutcome, Metrics
 
 # What a link's signature is compared with where there is no such job, at the same cost.
@@ -44,7 +39,7 @@ class Downloads:
         self._link_max_seconds = settings.link_max_seconds
         self._public_url = settings.public_url
         self._stall_seconds = settings.download_stall_seconds
-        self._slots = DownloadSlots(settings.most_downloads, settings.most_downloads_each)
+        self._slots = Slots(settings.most_downloads, settings.most_downloads_each)
         self._asked = RecentKeys(_ASK_AGAIN_SECONDS)
         self._store = store
         self._metrics = metrics
@@ -147,15 +142,13 @@ class Downloads:
     async def _opened(self, file: FinishedFile) -> ExportFile:
         try:
             return await self.require(links=False).open(file)
-        except FileGoneError:
-            raise problems.artifact_gone() from None
         except VolumeUnavailableError as error:
             why = f"the volume does not answer: {error}"
             raise problems.volume_unavailable(why=why) from None
 
     def _take_slot(self, owner: SlotOwner) -> None:
         taken = self._slots.take(owner)
-        if taken == "caller_full":
+        if taken == "owner_full":
             raise problems.too_many_of_caller(self._slots.most_each)
         if taken == "full":
             raise problems.too_many_downloads()

@@ -34,10 +34,7 @@ class DownloadResponse(Response):
         on_sent: Callable[[int], object],
         on_end: Callable[[DownloadOutcome], None],
     ) -> None:
-        """A client that takes less than LEAST_BYTES in `stall_seconds` is cut off.
-
-        `on_sent` is called with the number of bytes of each piece, `on_end` once, whatever happens.
-        """
+        """`on_sent` is called with each piece's number of bytes, `on_end` once, in any case."""
         super().__init__(status_code=answer.status, headers=answer.headers)
         self._answer = answer
         self._file = file

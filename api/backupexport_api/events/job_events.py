@@ -1,7 +1,7 @@
 """The events of one stream: what is sent when a job changes, and when the stream ends.
 
-The format is https://html.spec.whatwg.org/multipage/server-sent-events.html.  An event's id is the
-resourceVersion, which is the same on every replica.
+The format: https://html.spec.whatwg.org/multipage/server-sent-events.html.  An event's id is the
+resourceVersion, the same on every replica.
 """
 
 import random

@@ -19,5 +19,4 @@ class EventSettings(BaseSettings):
     """After how long a silence an event stream shows that it lives."""
     event_stream_seconds: float = Field(default=3600, ge=0.05, le=86400)
     """After how long, or after a part of that, an event stream ends and its client comes back,
-    maybe to another replica.
-    """
+    maybe to another replica."""

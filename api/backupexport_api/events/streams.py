@@ -14,7 +14,7 @@ from backupexport_api.events.settings import EventSettings
 from backupexport_api.http import request_context, transport
 from backupexport_api.http.problems import ProblemError
 from backupexport_api.http.transport import body_message
-from backupexport_api.limits.slots import CallerSlots
+from backupexport_api.limits.slots import SlotOwner, Slots
 
 MEDIA_TYPE = "text/event-stream"
 
@@ -30,7 +30,7 @@ class EventStreams:
         """`open_now` is set to the number of open streams."""
         self.heartbeat_seconds = settings.event_heartbeat_seconds
         self._longest_seconds = settings.event_stream_seconds
-        self._slots = CallerSlots(settings.most_event_streams, settings.most_event_streams_each)
+        self._slots = Slots(settings.most_event_streams, settings.most_event_streams_each)
         self._open_now = open_now
         self._ends: set[Callable[[], None]] = set()
         self._all_have_ended = False
@@ -47,8 +47,9 @@ class EventStreams:
         `end` is called when the process begins to end: at once where it has begun.
         """
         # A stream takes a slot for long, and a poll takes none.
-        taken = self._slots.take(caller)
-        if taken == "caller_full":
+        owner = SlotOwner(caller)
+        taken = self._slots.take(owner)
+        if taken == "owner_full":
             raise ProblemError(
                 429,
                 "too_many_streams",
@@ -69,7 +70,7 @@ class EventStreams:
             yield
         finally:
             self._ends.discard(end)
-            self._slots.release(caller)
+            self._slots.release(owner)
             self._open_now.set(self._slots.taken)
 
     def end_all(self) -> None:

@@ -18,10 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class DrainingServer(uvicorn.Server):
-    """SIGTERM starts the drain, SIGINT skips it, a second signal ends the process at once.
-
-    After the drain uvicorn stops listening and finishes what it has begun.
-    """
+    """SIGTERM starts the drain, SIGINT skips it, a second signal ends the process at once."""
 
     def __init__(
         self,

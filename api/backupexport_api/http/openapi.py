@@ -1,7 +1,4 @@
-"""The OpenAPI document: FastAPI's, with problems, headers and links added.
-
-FastAPI's own 422 and Kubernetes' extensions, which no client gets to see, are taken out.
-"""
+"""The OpenAPI document: FastAPI's, with problems, headers and links added."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -51,10 +48,7 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def job_links(
     status: int, job_id: str, *operations: str, headers: tuple[str, ...] = ()
 ) -> dict[int | str, dict[str, Any]]:
-    """Return a response's links to `operations` and its `headers`, for FastAPI's `responses`.
-
-    `job_id` is a runtime expression of OpenAPI.
-    """
+    """Return a response's links and headers for `responses`; `job_id` is a runtime expression."""
     links: dict[str, Any] = {
         operation: {"operationId": operation, "parameters": {"job_id": job_id}}
         for operation in operations
@@ -95,7 +89,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 
 def _complete(operation: dict[str, Any]) -> None:
-    """Drop FastAPI's 422 and `null` (what is not given is not null); add the headers."""
+    """Drop FastAPI's 422, which we never answer, and `null`: what is not given is not null."""
     for parameter in operation.get("parameters", ()):
         choices = parameter["schema"].pop("anyOf", [])
         for choice in choices:
@@ -112,8 +106,7 @@ def _complete(operation: dict[str, Any]) -> None:
 
 
 def _is_counted(security: Sequence[dict[str, Any]], status: str) -> bool:
-    """Return whether a request with this answer was counted: once it was known who calls."""
-    # A request by a link is counted once the link is found good.
+    # A request is counted once it is known who calls; by a link, once that is found good.
     unknown = ("401", "403", "501", "503") if {} in security else ("401", "503")
     return bool(security) and status not in unknown
 

@@ -26,17 +26,10 @@ _IS_STREAM = "is_stream"
 
 
 class RequestContextMiddleware:
-    """The outermost middleware of ours.
-
-    It sets in the request's state: `request_id`, and `response_headers`, which are sent with the
-    request's answer, be it a success or an error.
-    """
+    """Our outermost middleware; sets `request_id` and `response_headers` in the request's state."""
 
     def __init__(self, app: ASGIApp, observe: Callable[[str, str, int, float], None]) -> None:
-        """`observe` is called with each request's method, route, status and duration in seconds.
-
-        The route is the template, not the path, which is the client's text.
-        """
+        """`observe` is called with each request's method, route, status and duration in seconds."""
         self._app = app
         self._observe = observe
 
@@ -78,6 +71,7 @@ class RequestContextMiddleware:
             await response(scope, receive, send_with_headers)
         finally:
             seconds = time.monotonic() - started
+            # The template: the path is the client's text.
             route = getattr(scope.get("route"), "path", _NO_ROUTE)
             taken = answered - started if state.get(_IS_STREAM) and answered else seconds
             # Without a status the client had gone before there was one.
@@ -97,7 +91,7 @@ def mark_as_stream(scope: Scope) -> None:
 
 
 def _has_two_lengths(scope: Scope) -> bool:
-    """Return whether a proxy may see another end of the request (RFC 9112, 6.3)."""
+    # A proxy may see another end of the request (RFC 9112, 6.3).
     names = {name for name, _ in scope["headers"]}
     return b"content-length" in names and b"transfer-encoding" in names
 

@@ -1,8 +1,4 @@
-"""Routes whose functions get their arguments from us, and how answers are wrapped.
-
-FastAPI's search for a function's arguments costs a request more than all else that is done for it
-(`make bench-api`).
-"""
+"""Routes whose functions get their arguments from us, and how answers are wrapped."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
@@ -15,9 +11,9 @@ T = TypeVar("T")
 
 
 def called_by(handle: Callable[[Request], Coroutine[Any, Any, Response]]) -> type[APIRoute]:
-    """Return the class of a route that answers with `handle`.
+    """Return the class of a route that answers with `handle`; its function is for OpenAPI alone.
 
-    The route's function is what `handle` calls; its signature makes the OpenAPI document.
+    FastAPI's search for a function's arguments costs a request more than all else (bench-api).
     """
 
     class DirectRoute(APIRoute):

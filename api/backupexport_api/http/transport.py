@@ -1,8 +1,4 @@
-"""asyncio's transport below a request, for answers that are large or last long.
-
-ASGI has no message that cuts a connection, nor one that says how much of an answer still waits to
-be sent.
-"""
+"""asyncio's transport below a request: ASGI can't cut a connection, nor say what waits in it."""
 
 import asyncio
 import fcntl
@@ -59,7 +55,6 @@ def hold_little(transport: asyncio.Transport) -> None:
 
 async def cut(transport: asyncio.Transport) -> None:
     """Close the connection at once; what waits to be sent is dropped."""
-    # Closing would first wait for the client to take what is left.
     transport.abort()
     # uvicorn takes an answer that is not whole for a mistake of ours, until it has heard that the
     # connection has ended.

@@ -1,15 +1,20 @@
-"""Strict JSON, and what is wrong with a request in our words.
-
-JSON that two readers could understand differently is refused; pydantic's errors become FieldErrors
-that repeat no value.
-"""
+"""Reads a request's body as strict JSON, and says what is wrong in words that repeat no value."""
 
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
-from backupexport_api.http.problems import FieldError
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
+
+from backupexport_api.http import problems
+from backupexport_api.http.problems import FieldError, ProblemError, problem
+
+Body = TypeVar("Body", bound=BaseModel)
+
+MAX_BODY_BYTES = 16 * 1024
 
 # A body within its limit can have thousands of unknown fields.
 _MOST_ERRORS = 20
@@ -35,40 +40,77 @@ _MESSAGES = {
     "string_too_long": ("too_long", "must not be longer than {max_length} characters"),
 }
 
+_too_large = problem(
+    413,
+    "body_too_large",
+    f"The body must not be larger than {MAX_BODY_BYTES} bytes.",
+    # What is left of the body is never read, so the connection is of no more use.
+    headers={"Connection": "close"},
+)
 
-class MalformedJsonError(ValueError):
-    """The text is no JSON, or ambiguous; the message repeats none of it."""
+
+async def read_json(request: Request, model: type[Body], *, default: Body | None = None) -> Body:
+    """Read the body as `model`, `default` if it is empty; raises ProblemError (400, 413, 415)."""
+    if default is None:
+        _require_json(request)
+    body = await limited_body(request)
+    if default is not None:
+        if not body:
+            return default
+        _require_json(request)
+    try:
+        return model.model_validate(strict_json(body))
+    except ValidationError as error:
+        items = error.errors(include_url=False, include_input=False)
+        raise problems.invalid_request(field_errors(items)) from None
+
+
+async def limited_body(request: Request) -> bytes:
+    """Read the body; raises ProblemError (413) as soon as it is known to be too large."""
+    declared = request.headers.get("Content-Length", "0")
+    # int() refuses thousands of digits.
+    if len(declared) > 9 or int(declared) > MAX_BODY_BYTES:
+        raise _too_large()
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise _too_large()
+    except ClientDisconnect:
+        raise problems.malformed_body("ended too early") from None
+    return bytes(body)
+
+
+def _require_json(request: Request) -> None:
+    media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if not re.fullmatch(r"application/(.*\+)?json", media_type):
+        raise ProblemError(
+            415, "not_json", "Send the body as JSON: Content-Type: application/json."
+        )
 
 
 def strict_json(body: bytes) -> Any:
-    """Parse `body` as UTF-8 JSON; raises MalformedJsonError.
-
-    Refuses duplicate keys, NaN, endless nesting and numbers of thousands of digits.
-    """
+    """Parse `body`; raises ProblemError (400) where two readers could understand it differently."""
     try:
         return json.loads(
             body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
         )
     except UnicodeDecodeError:
-        raise MalformedJsonError("must be UTF-8") from None
+        raise problems.malformed_body("must be UTF-8") from None
     except json.JSONDecodeError as error:
-        raise MalformedJsonError(
+        raise problems.malformed_body(
             f"is not valid JSON (line {error.lineno}, column {error.colno})"
         ) from None
     except RecursionError:
-        raise MalformedJsonError("is nested too deep") from None
-    except MalformedJsonError:
-        raise
+        raise problems.malformed_body("is nested too deep") from None
     except ValueError:
         # An integer with more digits than Python converts.
-        raise MalformedJsonError("holds a number that is too long") from None
+        raise problems.malformed_body("holds a number that is too long") from None
 
 
 def field_errors(items: Sequence[Mapping[str, Any]]) -> list[FieldError]:
-    """Return the first errors of a ValidationError, each with its field.
-
-    An item's `loc` starts with the field; an empty one means the whole body.
-    """
+    """Return the first errors of a ValidationError; a `loc` starts with the field, or is empty."""
     found = []
     for item in items[:_MOST_ERRORS]:
         kind = item["type"]
@@ -82,12 +124,12 @@ def field_errors(items: Sequence[Mapping[str, Any]]) -> list[FieldError]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise MalformedJsonError("has a key twice in one object")
+        raise problems.malformed_body("has a key twice in one object")
     return result
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise MalformedJsonError(f"must not hold {name.removeprefix('-')}")
+    raise problems.malformed_body(f"must not hold {name.removeprefix('-')}")
 
 
 def _field_name(location: Iterable[int | str]) -> str:

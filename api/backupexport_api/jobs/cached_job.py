@@ -1,7 +1,4 @@
-"""What the caches hold: a small object for each resource, made when the resource changes.
-
-A job's JSON is in it, so that a poll costs neither parsing nor rendering.
-"""
+"""What the caches hold: a small object for each resource, made when the resource changes."""
 
 import sys
 from dataclasses import dataclass
@@ -33,7 +30,7 @@ class CachedJob(CachedResource):
     file: FinishedFile | None
     """Its file, once it is completed."""
     json: bytes
-    """The JobView, encoded."""
+    """The JobView, encoded: a poll costs neither parsing nor rendering."""
 
     @classmethod
     def of(cls, data: dict[str, Any]) -> Self:

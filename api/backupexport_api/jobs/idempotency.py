@@ -1,8 +1,7 @@
 """Idempotency-Key: the same caller repeating the same request gets the same job.
 
-The job's id follows from the key and is the resource's name, of which Kubernetes stores one: of
-two requests at the same time, on any replicas, one creates it.  A key is good for as long as its
-job exists.  (The header: draft-ietf-httpapi-idempotency-key-header.)
+The job's id follows from the key and is the resource's name, of which Kubernetes stores one.  A key
+is good for as long as its job exists.  (The header: draft-ietf-httpapi-idempotency-key-header.)
 """
 
 import hashlib

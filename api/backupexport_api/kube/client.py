@@ -65,9 +65,9 @@ class KubernetesObjects:
         return await _or_none(call, is_taken)
 
     async def patch(self, plural: str, name: str, patch: dict[str, Any]) -> dict[str, Any] | None:
-        """Merge `patch` into an object (RFC 7386) and return it whole; None where there is none.
+        """Merge `patch` into an object (RFC 7386) and return it whole.
 
-        With a uid in `patch`, an object of this name with another uid counts as none.
+        None where there is none of this name, or of the uid in `patch`.
         """
         call = self._custom_objects.patch_namespaced_custom_object(
             plural=plural,

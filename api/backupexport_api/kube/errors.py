@@ -50,10 +50,7 @@ class StoreRefusedError(Exception):
 
 
 def translated(error: Exception, when_late: str = UNREACHABLE) -> Exception:
-    """Return the StoreUnavailableError or StoreRefusedError that one of CALL_ERRORS means.
-
-    `when_late` is its detail where the request was sent and no answer came.
-    """
+    """Return what one of CALL_ERRORS means; `when_late`: the request was sent, no answer came."""
     if not isinstance(error, API_ERRORS):
         return StoreUnavailableError(
             UNREACHABLE if isinstance(_cause_of(error), _NEVER_SENT) else when_late, summary(error)
@@ -96,7 +93,7 @@ def is_taken(error: ApiError) -> bool:
 
 
 def _cause_of(error: object) -> object:
-    """Return the error that urllib3 gave up at, without the URL and the retries around it."""
+    # The error that urllib3 gave up at, without the URL and the retries around it.
     wrapped = isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason
     return wrapped or error
 

@@ -1,8 +1,7 @@
 """A watch cache of one kind of resource, on the client library's SharedInformer.
 
-SharedInformer keeps what its list function returns.  That function is ours: it parses objects into
-small ones, puts time limits on requests so that a dead connection is noticed, and pauses between
-calls while the API server is away, where the informer would ask without a pause.
+Its list function is ours: it parses objects into small ones, puts time limits on requests so that
+a dead connection is noticed, and pauses between calls while the API server is away.
 """
 
 import logging
@@ -76,10 +75,10 @@ class InformerSource(Generic[T]):
         on_change: Callable[[T], None] = lambda _: None,
         on_gone: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`parse` takes an object of this plural; it raises ValueError where it can't read it.
+        """`parse` raises ValueError where it can't read an object.
 
-        `on_change` is called with every new version, `on_gone` with the name of each object that
-        was deleted or can't be read any more; both in one thread.
+        `on_change` gets every new version, `on_gone` the name of each object that was deleted or
+        can't be read any more; one thread calls both.
         """
         self.is_synced = False
         """Whether the cache was ever filled."""

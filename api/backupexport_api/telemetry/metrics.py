@@ -1,8 +1,4 @@
-"""The metrics of one process, under the names that docs and alerts have.
-
-Requests, calls to the Kubernetes API, refusals, streams and downloads are counted as they happen;
-jobs and caches are read from the store at each scrape.
-"""
+"""The metrics of one process; jobs and caches are read from the store at each scrape."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -18,8 +14,7 @@ CONTENT_TYPE = prometheus.CONTENT_TYPE_LATEST
 
 DownloadOutcome = Literal["complete", "vanished", "stalled", "failed", "interrupted"]
 """How a download ends.  `vanished`: the client closed the connection; `stalled`: it took too
-little for too long; `failed`: the volume did; `interrupted`: this process ended.
-"""
+little for too long; `failed`: the volume did; `interrupted`: this process ended."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # Seconds: from a job that is in memory to a call that is given up.

@@ -53,14 +53,10 @@ export class JobList {
     this.#poller.stop();
   }
 
-  refresh() {
-    this.#poller.now();
-  }
-
   /** A job that was just accepted: look soon until the list has it. */
   expect(jobId) {
     this.#awaited.add(jobId);
-    this.refresh();
+    this.#poller.now();
   }
 
   async #look(signal) {
@@ -100,8 +96,8 @@ export class JobList {
         this.#rows.get(this.#jobs[before]?.job_id)?.focus();
       }
     } catch {
-      // The list's own look meets the same trouble and tells it.
-      this.refresh();
+      // The list's own look meets the same failure and tells of it.
+      this.#poller.now();
     } finally {
       button.setAttribute("aria-disabled", "false");
     }
@@ -170,7 +166,7 @@ export class JobList {
     if (job) {
       this.#rows.get(jobId).update(job);
     }
-    this.refresh();
+    this.#poller.now();
   }
 
   #nothing() {

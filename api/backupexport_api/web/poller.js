@@ -18,10 +18,7 @@ export class Poller {
   #current = null;
   #failures = 0;
 
-  /**
-   * `look(signal)` asks the server and says `{unfinished, requests}`, and with `pause` how many
-   * seconds to wait where it knows better; `line` is where the page tells how each look went.
-   */
+  /** `look(signal)` asks and says `{unfinished, requests, pause}` (seconds); `line` tells of it. */
   constructor(look, line) {
     this.#look = look;
     this.#freshness = new Freshness(line, () => this.now());

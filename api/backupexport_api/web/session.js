@@ -26,10 +26,6 @@ export function isOpen() {
   return token !== null;
 }
 
-export function claims() {
-  return claimsOf(token ?? "");
-}
-
 /** The value of the Authorization header. */
 export function authorization() {
   return `Bearer ${token}`;
