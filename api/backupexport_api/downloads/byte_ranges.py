@@ -18,6 +18,9 @@ class ByteRange:
     start: int
     end: int
 
+    def __len__(self) -> int:
+        return self.end - self.start
+
     def content_range(self, size: int) -> str:
         """Return the value of Content-Range for a file of `size` bytes."""
         return f"bytes {self.start}-{self.end - 1}/{size}"

@@ -63,10 +63,8 @@ volume_unavailable = problem(
 
 def link_too_long(most_seconds: int) -> ProblemError:
     """Return the 400 for a link that is to be good for longer than the installation allows."""
-    message = f"must be at most {most_seconds}"
-    return invalid_request(
-        [FieldError(field="lifetime_seconds", message=message, code="too_large")]
-    )
+    said = f"must be at most {most_seconds}"
+    return invalid_request([FieldError(field="lifetime_seconds", message=said, code="too_large")])
 
 
 def range_not_satisfiable(size: int) -> ProblemError:

@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
 from backupexport_api.http.problems import MEDIA_TYPE, Problem, title_of
@@ -69,14 +70,16 @@ def install(app: FastAPI) -> None:
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            route.operation_id = route.name
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     # No route returns one, so FastAPI knows nothing of it.
-    _, ours = models_json_schema(
-        [(Problem, "serialization")], ref_template=_SCHEMA.format("{model}")
-    )
+    template = _SCHEMA.format("{model}")
+    _, ours = models_json_schema([(Problem, "serialization")], ref_template=template)
     schemas.update(ours["$defs"])
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)

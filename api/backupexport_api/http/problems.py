@@ -94,9 +94,8 @@ def title_of(status: int) -> str:
 
 def invalid_request(errors: Sequence[FieldError]) -> ProblemError:
     """Return the 400 for a request that breaks rules."""
-    return ProblemError(
-        400, "invalid_request", "The request is not valid: see errors.", errors=errors
-    )
+    detail = "The request is not valid: see errors."
+    return ProblemError(400, "invalid_request", detail, errors=errors)
 
 
 def malformed_body(message: str) -> ProblemError:

@@ -85,17 +85,15 @@ async def limited_body(request: Request) -> bytes:
 def _require_json(request: Request) -> None:
     media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if not re.fullmatch(r"application/(.*\+)?json", media_type):
-        raise ProblemError(
-            415, "not_json", "Send the body as JSON: Content-Type: application/json."
-        )
+        detail = "Send the body as JSON: Content-Type: application/json."
+        raise ProblemError(415, "not_json", detail)
 
 
 def strict_json(body: bytes) -> Any:
     """Parse `body`; raises ProblemError (400) where two readers could understand it differently."""
     try:
-        return json.loads(
-            body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
-        )
+        text = body.decode("utf-8")
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except UnicodeDecodeError:
         raise problems.malformed_body("must be UTF-8") from None
     except json.JSONDecodeError as error:

@@ -18,12 +18,8 @@ from backupexport_api.jobs.query import JobQuery, cursor_after
 from backupexport_api.jobs.request import ExportRequest, export_manifest
 from backupexport_api.jobs.store import StoredExport
 from backupexport_api.jobs.view import AcceptedView, JobView, accepted_view
-from backupexport_api.limits.callers import (
-    ExportingCaller,
-    ReadingCaller,
-    exporting_caller,
-    reading_caller,
-)
+from backupexport_api.limits import callers
+from backupexport_api.limits.callers import ExportingCaller, ReadingCaller
 
 router = APIRouter()
 _EXPORTS, _JOBS = "/api/backup", "/api/jobs"
@@ -39,7 +35,6 @@ class JobList(BaseModel):
 @router.get(
     _JOBS,
     tags=["jobs"],
-    operation_id="list_jobs",
     summary="List jobs",
     response_description="The jobs, newest first",
     response_model=JobList,
@@ -66,7 +61,7 @@ async def show_job(job_id: JobId, caller: ReadingCaller, store: Store) -> Respon
 
 
 async def _call_show_job(request: Request) -> Response:
-    caller = await reading_caller(request)
+    caller = await callers.reading_caller(request)
     return await show_job(request.path_params["job_id"], caller, request.app.state.store)
 
 
@@ -75,7 +70,6 @@ router.add_api_route(
     show_job,
     tags=["jobs"],
     route_class_override=called_by(_call_show_job),
-    operation_id="show_job",
     summary="Show a job",
     response_description="The job",
     response_model=Envelope[JobView],
@@ -88,7 +82,6 @@ router.add_api_route(
     _JOBS + "/{job_id}/cancel",
     tags=["jobs"],
     status_code=202,
-    operation_id="cancel_job",
     summary="Cancel a job",
     response_description="The job will end, or has ended, cancelled",
     response_model=Envelope[JobView],
@@ -149,7 +142,7 @@ async def request_export(
 
 async def _call_request_export(request: Request) -> Response:
     # In this order: 401, then 429, then 400.
-    caller = await exporting_caller(request)
+    caller = await callers.exporting_caller(request)
     key = idempotency.key_of(request.headers.getlist(idempotency.HEADER))
     body = await read_json(request, ExportRequest)
     return await request_export(caller, request.app.state.store, body, key)
@@ -161,7 +154,6 @@ router.add_api_route(
     tags=["exports"],
     methods=["POST"],
     route_class_override=called_by(_call_request_export),
-    operation_id="request_export",
     status_code=202,
     summary="Request an export",
     response_description="Stored: the job will run",

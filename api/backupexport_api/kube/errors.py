@@ -23,13 +23,8 @@ API_ERRORS = (client.ApiException, AioApiException)
 CONFIGURATION_ERRORS = (config.ConfigException, aio_config.ConfigException)
 
 # All that a call can raise.
-CALL_ERRORS = (
-    *API_ERRORS,
-    *CONFIGURATION_ERRORS,
-    aiohttp.ClientError,
-    urllib3.exceptions.HTTPError,
-    OSError,
-)
+_TRANSPORT_ERRORS = (aiohttp.ClientError, urllib3.exceptions.HTTPError, OSError)
+CALL_ERRORS = (*API_ERRORS, *CONFIGURATION_ERRORS, *_TRANSPORT_ERRORS)
 _NEVER_SENT = (
     urllib3.exceptions.NewConnectionError,
     urllib3.exceptions.ConnectTimeoutError,

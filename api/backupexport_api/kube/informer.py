@@ -196,12 +196,10 @@ class InformerSource(Generic[T]):
             _log.warning("watching %s: %s", self._plural, summary(error))
 
 
-class _InformerNoise(logging.Filter):
-    """Drops the informer's stack traces of errors that `_failed` logs in one line."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        return record.levelno >= logging.ERROR and not isinstance(error, CALL_ERRORS)
+def _is_news(record: logging.LogRecord) -> bool:
+    # `_failed` logs these errors in one line, without a stack trace.
+    error = record.exc_info[1] if record.exc_info else None
+    return record.levelno >= logging.ERROR and not isinstance(error, CALL_ERRORS)
 
 
-logging.getLogger("kubernetes.informer.informer").addFilter(_InformerNoise())
+logging.getLogger("kubernetes.informer.informer").addFilter(_is_news)

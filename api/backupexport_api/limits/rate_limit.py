@@ -108,9 +108,8 @@ class FixedWindow:
     def _forget(self, now: float) -> None:
         """Drop windows that are over, where there are twice as many as after the last time."""
         if len(self._windows) > self._most_windows:
-            self._windows = {
-                key: window for key, window in self._windows.items() if window.ends_at > now
-            }
+            going_on = ((k, window) for k, window in self._windows.items() if window.ends_at > now)
+            self._windows = dict(going_on)
             self._most_windows = max(1000, 2 * len(self._windows))
 
 

@@ -125,9 +125,8 @@ class SharedExportStorage(ExportMemory):
 def _connect(url: str) -> RedisStorage:
     """Make the client, which connects later; ConfigurationError where it can't use the URL."""
     # Made from a URL, a client of redis-py tries once, so these are the whole wait.
-    options: dict[str, Any] = dict.fromkeys(
-        ("socket_connect_timeout", "socket_timeout"), _TIMEOUT_SECONDS
-    )
+    timeouts = ("socket_connect_timeout", "socket_timeout")
+    options: dict[str, Any] = dict.fromkeys(timeouts, _TIMEOUT_SECONDS)
     if url.startswith("rediss://"):
         options["ssl_exclude_verify_flags"] = [TOO_STRICT]
     with suppress(ConfigurationError, ValueError):

@@ -23,7 +23,6 @@ class Health(BaseModel):
 @router.get(
     "/healthz",
     tags=["health"],
-    operation_id="healthz",
     summary="Does the process live?",
     responses=problem_responses(),
 )
@@ -35,7 +34,6 @@ async def healthz() -> Envelope[Health]:
 @router.get(
     "/readyz",
     tags=["health"],
-    operation_id="readyz",
     summary="Can it serve?",
     responses=problem_responses(400, 503),
 )

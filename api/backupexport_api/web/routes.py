@@ -31,9 +31,8 @@ _SWAGGER_UI_FILES = ("swagger-ui-bundle.js", "swagger-ui.css")
 @router.api_route("/", methods=_METHODS)
 async def show_page(request: Request) -> Response:
     """Return the web page, which uses the public API alone."""
-    return _respond(
-        request, _page("index", request.app.state.projects_claim), security_headers.FOR_PAGE
-    )
+    page = _page("index", request.app.state.projects_claim)
+    return _respond(request, page, security_headers.FOR_PAGE)
 
 
 @router.api_route("/docs", methods=_METHODS)
