@@ -8,10 +8,10 @@ from backupexport_api.auth.authentication import Caller
 from backupexport_api.downloads.links import LinkRequest, LinkView, is_link
 from backupexport_api.downloads.service import Downloads
 from backupexport_api.http import security_headers
+from backupexport_api.http.body import read_json
 from backupexport_api.http.openapi import header, problem_responses
 from backupexport_api.http.request_context import add_response_headers
 from backupexport_api.http.routing import Envelope, called_by, data_response
-from backupexport_api.http.validation import read_json
 from backupexport_api.jobs.dependencies import JobId, found_job
 from backupexport_api.jobs.finished_file import MEDIA_TYPES
 from backupexport_api.limits.callers import ReadingCaller, reading_caller

@@ -4,17 +4,24 @@ import asyncio
 import errno
 import logging
 import os
+import queue
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from typing import TypeVar
 
 from backupexport_runtime import volume
 from backupexport_runtime.volume import NotTheFileError
 
-from backupexport_api.downloads.file_threads import FileThreads, ThreadsBusyError
 from backupexport_api.downloads.problems import artifact_gone
 from backupexport_api.jobs.finished_file import FinishedFile
 
+T = TypeVar("T")
+
 _THREADS = 4
+# Many more than there are downloads: so many wait only where all threads are blocked.
+_MOST_WAITING = 1000
 _OPEN_SECONDS = 4.0
 _READ_SECONDS = 60.0
 
@@ -23,6 +30,69 @@ _log = logging.getLogger(__name__)
 
 class VolumeUnavailableError(Exception):
     """The volume did not answer in time, or with an error."""
+
+
+class ThreadsBusyError(Exception):
+    """Too many calls wait already."""
+
+
+class FileThreads:
+    """Up to `count` threads for file I/O alone, each started when it is first needed.
+
+    A network file system that is away may block each call, and so these few threads, for ever.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._started = 0
+        self._calls: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+
+    async def run(
+        self, function: Callable[[], T], discard: Callable[[T], object] = lambda _: None
+    ) -> T:
+        """Return what `function` returns in a thread; raises ThreadsBusyError.
+
+        Where the caller is cancelled meanwhile, `discard` gets the result.
+        """
+        if self._calls.qsize() >= _MOST_WAITING:
+            raise ThreadsBusyError
+        future: Future[T] = Future()
+
+        def call() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(function())
+                except Exception as error:  # noqa: BLE001 - raised where it is awaited
+                    future.set_exception(error)
+
+        def drop(done: Future[T]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                self.run_later(lambda: discard(done.result()))
+
+        self.run_later(call)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            future.add_done_callback(drop)
+            raise
+
+    def run_later(self, function: Callable[[], object]) -> None:
+        """Call `function` in a thread without waiting for it."""
+        self._calls.put(function)
+        if self._started < self._count:
+            self._started += 1
+            # A daemon: a thread that hangs must not hold up the end of the process.
+            threading.Thread(target=self._work, name="file-io", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            call = self._calls.get()
+            try:
+                call()
+            except Exception:  # noqa: BLE001 - the next call needs this thread
+                _log.exception("file I/O that nobody waits for failed")
+            # Else what it holds would live until this thread's next call.
+            del call
 
 
 class ExportFile:

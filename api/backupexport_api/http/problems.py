@@ -1,11 +1,16 @@
-"""Errors as clients see them, `application/problem+json` (RFC 9457), and those of any route."""
+"""Errors as clients see them, `application/problem+json` (RFC 9457), and what answers them."""
 
-from collections.abc import Sequence
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
+from typing import Any
 
 from backupexport_contract.kubernetes_model import FrozenModel
-from starlette.responses import Response
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -15,6 +20,37 @@ _HEADERS = {429: _RETRY, 503: _RETRY}
 
 # HTTPStatus spells these differently from one Python version to the next.
 _TITLES = {413: "Content Too Large"}
+
+# A body within its limit can have thousands of unknown fields.
+_MOST_ERRORS = 20
+_FIELD_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+# pydantic's error type -> our code and message, which may need one fact of ours from pydantic's
+# context; types that are not here come from the rules and bring their own.
+_MESSAGES = {
+    "missing": ("required", "is required"),
+    "extra_forbidden": ("unknown_field", "is not a known field"),
+    "string_type": ("not_a_string", "must be a string"),
+    "bool_type": ("not_a_boolean", "must be true or false, without quotes"),
+    "int_type": ("not_an_integer", "must be a whole number"),
+    "int_parsing": ("not_an_integer", "must be a whole number"),
+    "int_parsing_size": ("not_an_integer", "must be a whole number"),
+    "string_pattern_mismatch": ("not_allowed", "must be visible ASCII characters"),
+    "string_too_short": ("not_allowed", "must not be empty"),
+    "model_type": ("malformed_body", "must be a JSON object"),
+    "string_unicode": ("not_unicode", "must be Unicode text"),
+    "literal_error": ("not_allowed", "must be {expected}"),
+    "greater_than_equal": ("too_small", "must be at least {ge}"),
+    "less_than_equal": ("too_large", "must be at most {le}"),
+    "string_too_long": ("too_long", "must not be longer than {max_length} characters"),
+}
+
+_CODES_AND_DETAILS = {
+    404: ("not_found", "There is nothing at this path."),
+    405: ("method_not_allowed", "This path has other methods: see Allow."),
+}
+
+_log = logging.getLogger(__name__)
 
 
 class FieldError(FrozenModel):
@@ -48,7 +84,7 @@ class Problem(FrozenModel):
 
 
 class ProblemError(Exception):
-    """Ends a request with a problem; `problem_handlers` answers it, and logs `why` if given."""
+    """Ends a request with a problem; a handler answers it, and logs `why` if given."""
 
     def __init__(
         self,
@@ -121,3 +157,50 @@ ambiguous_length = problem(
 internal_error = problem(
     500, "internal_error", "Something is wrong here. The log has more under the request_id."
 )
+
+
+def field_errors(items: Sequence[Mapping[str, Any]]) -> list[FieldError]:
+    """Return the first errors of a ValidationError; a `loc` starts with the field, or is empty."""
+    found = []
+    for item in items[:_MOST_ERRORS]:
+        kind = item["type"]
+        code, message = _MESSAGES.get(kind, (kind, item["msg"]))
+        if kind in _MESSAGES:
+            message = message.format_map(item.get("ctx", {}))
+        found.append(FieldError(field=_field_name(item["loc"]), message=message, code=code))
+    return found
+
+
+def _field_name(location: Iterable[int | str]) -> str:
+    # An unknown field's name is the client's text, and returned only where it looks like a name.
+    name = next((str(part) for part in location), "body")
+    return name if _FIELD_NAME.fullmatch(name) else "(unknown field)"
+
+
+async def _problem(request: Request, error: Any) -> Response:
+    if error.why is not None:
+        _log.warning("answering %d: %s", error.status, error.why)
+    response: Response = error.response(request.state.request_id)
+    return response
+
+
+async def _validation(request: Request, error: Any) -> Response:
+    # FastAPI puts the part of the request in front: query, header, path.
+    items = [item | {"loc": item["loc"][1:]} for item in error.errors()]
+    return await _problem(request, invalid_request(field_errors(items)))
+
+
+async def _http(request: Request, error: Any) -> Response:
+    status = error.status_code
+    unnamed = ("http_error", title_of(status))
+    code, detail = _CODES_AND_DETAILS.get(status, unnamed)
+    headers = dict(error.headers or {})
+    return await _problem(request, ProblemError(status, code, detail, headers=headers))
+
+
+HANDLERS: dict[int | type[Exception], Callable[..., Any]] = {
+    ProblemError: _problem,
+    RequestValidationError: _validation,
+    HTTPException: _http,
+}
+"""Of an app; RequestContextMiddleware answers 500 to what they leave."""

@@ -9,9 +9,9 @@ from backupexport_contract.reasons import Phase
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel
 
+from backupexport_api.http.body import read_json
 from backupexport_api.http.openapi import job_links, problem_responses
 from backupexport_api.http.routing import Envelope, called_by, data_response, json_response
-from backupexport_api.http.validation import read_json
 from backupexport_api.jobs import idempotency, problems
 from backupexport_api.jobs.dependencies import JobId, Store, found_job
 from backupexport_api.jobs.query import JobQuery, cursor_after

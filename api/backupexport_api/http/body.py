@@ -1,8 +1,7 @@
-"""Reads a request's body as strict JSON, and says what is wrong in words that repeat no value."""
+"""Reads a request's body as strict JSON; what is wrong with it is said without its values."""
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from fastapi import Request
@@ -10,35 +9,11 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
 from backupexport_api.http import problems
-from backupexport_api.http.problems import FieldError, ProblemError, problem
+from backupexport_api.http.problems import ProblemError, field_errors, problem
 
 Body = TypeVar("Body", bound=BaseModel)
 
 MAX_BODY_BYTES = 16 * 1024
-
-# A body within its limit can have thousands of unknown fields.
-_MOST_ERRORS = 20
-_FIELD_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
-# pydantic's error type -> our code and message, which may need one fact of ours from pydantic's
-# context; types that are not here come from the rules and bring their own.
-_MESSAGES = {
-    "missing": ("required", "is required"),
-    "extra_forbidden": ("unknown_field", "is not a known field"),
-    "string_type": ("not_a_string", "must be a string"),
-    "bool_type": ("not_a_boolean", "must be true or false, without quotes"),
-    "int_type": ("not_an_integer", "must be a whole number"),
-    "int_parsing": ("not_an_integer", "must be a whole number"),
-    "int_parsing_size": ("not_an_integer", "must be a whole number"),
-    "string_pattern_mismatch": ("not_allowed", "must be visible ASCII characters"),
-    "string_too_short": ("not_allowed", "must not be empty"),
-    "model_type": ("malformed_body", "must be a JSON object"),
-    "string_unicode": ("not_unicode", "must be Unicode text"),
-    "literal_error": ("not_allowed", "must be {expected}"),
-    "greater_than_equal": ("too_small", "must be at least {ge}"),
-    "less_than_equal": ("too_large", "must be at most {le}"),
-    "string_too_long": ("too_long", "must not be longer than {max_length} characters"),
-}
 
 _too_large = problem(
     413,
@@ -107,18 +82,6 @@ def strict_json(body: bytes) -> Any:
         raise problems.malformed_body("holds a number that is too long") from None
 
 
-def field_errors(items: Sequence[Mapping[str, Any]]) -> list[FieldError]:
-    """Return the first errors of a ValidationError; a `loc` starts with the field, or is empty."""
-    found = []
-    for item in items[:_MOST_ERRORS]:
-        kind = item["type"]
-        code, message = _MESSAGES.get(kind, (kind, item["msg"]))
-        if kind in _MESSAGES:
-            message = message.format_map(item.get("ctx", {}))
-        found.append(FieldError(field=_field_name(item["loc"]), message=message, code=code))
-    return found
-
-
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
@@ -128,9 +91,3 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise problems.malformed_body(f"must not hold {name.removeprefix('-')}")
-
-
-def _field_name(location: Iterable[int | str]) -> str:
-    # An unknown field's name is the client's text, and returned only where it looks like a name.
-    name = next((str(part) for part in location), "body")
-    return name if _FIELD_NAME.fullmatch(name) else "(unknown field)"
