@@ -178,15 +178,11 @@ class Authenticator:
             raise token_invalid("it was signed with a key that is not known")
         claims = self._claims_of(token, matching)
         try:
-            caller = Caller(
-                subject_of(claims),
-                ProjectAccess.of(
-                    claims,
-                    self._settings.jwt_projects_claim,
-                    self._settings.tokens_without_projects,
-                ),
-                expiry_of(claims) + _LEEWAY_SECONDS,
+            subject, settings = subject_of(claims), self._settings
+            access = ProjectAccess.of(
+                claims, settings.jwt_projects_claim, settings.tokens_without_projects
             )
+            caller = Caller(subject, access, expiry_of(claims) + _LEEWAY_SECONDS)
         except BadClaimsError as error:
             raise token_invalid(str(error)) from None
         return _CheckedToken(caller, source, keys)
@@ -229,19 +225,15 @@ token_missing = problem(
     401,
     "token_missing",
     "Send a token: Authorization: Bearer <jwt>.",
-    headers={"WWW-Authenticate": 'Bearer realm="backupexport"'},
+    **{"WWW-Authenticate": 'Bearer realm="backupexport"'},
 )
 
 
 def token_invalid(why: str) -> ProblemError:
     """Return the 401 for a token that is refused; `why` is our text, never the token's."""
     challenge = f'Bearer realm="backupexport", error="invalid_token", error_description="{why}"'
-    return ProblemError(
-        401,
-        "token_invalid",
-        f"The token was refused: {why}.",
-        headers={"WWW-Authenticate": challenge},
-    )
+    headers = {"WWW-Authenticate": challenge}
+    return ProblemError(401, "token_invalid", f"The token was refused: {why}.", headers=headers)
 
 
 def _header_of(token: str) -> tuple[str, str | None]:

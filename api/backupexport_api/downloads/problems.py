@@ -1,6 +1,6 @@
 """What may be wrong with a download or a link; call one for a new error to raise."""
 
-from backupexport_api.http.problems import FieldError, ProblemError, invalid_request, problem
+from backupexport_api.http.problems import ProblemError, invalid_field, problem
 
 job_not_ended = problem(
     409,
@@ -63,8 +63,7 @@ volume_unavailable = problem(
 
 def link_too_long(most_seconds: int) -> ProblemError:
     """Return the 400 for a link that is to be good for longer than the installation allows."""
-    said = f"must be at most {most_seconds}"
-    return invalid_request([FieldError(field="lifetime_seconds", message=said, code="too_large")])
+    return invalid_field("lifetime_seconds", "too_large", f"must be at most {most_seconds}")
 
 
 def range_not_satisfiable(size: int) -> ProblemError:

@@ -79,10 +79,8 @@ class Downloads:
             raise problems.link_too_long(self._link_max_seconds)
         expires = timestamps.now().replace(microsecond=0) + timedelta(seconds=lifetime_seconds)
         query = links.link_query(self._link_secret, job.job_id, job.uid, int(expires.timestamp()))
-        return LinkView(
-            url=f"{self._public_url}/api/jobs/{job.job_id}/download?{query}",
-            expires_at=timestamps.to_text(expires),
-        )
+        url = f"{self._public_url}/api/jobs/{job.job_id}/download?{query}"
+        return LinkView(url=url, expires_at=timestamps.to_text(expires))
 
     async def fetchable(self, job: CachedJob) -> FinishedFile:
         """Return the file that a job should have left; raises ProblemError (409, 410)."""
@@ -131,12 +129,9 @@ class Downloads:
             raise
         request_context.mark_as_stream(request.scope)
         self._metrics.downloads_under_way.inc()
+        on_sent, on_end = self._metrics.sent_bytes.inc, partial(self._end, owner)
         return DownloadResponse(
-            described,
-            opened,
-            self._stall_seconds,
-            on_sent=self._metrics.sent_bytes.inc,
-            on_end=partial(self._end, owner),
+            described, opened, self._stall_seconds, on_sent=on_sent, on_end=on_end
         )
 
     async def _opened(self, file: FinishedFile) -> ExportFile:

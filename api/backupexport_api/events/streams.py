@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, aclosing, contextmanager
+from contextlib import ExitStack, aclosing, contextmanager
 
 from fastapi import Response
 from prometheus_client import Gauge
@@ -50,18 +50,11 @@ class EventStreams:
         owner = SlotOwner(caller)
         taken = self._slots.take(owner)
         if taken == "owner_full":
-            raise ProblemError(
-                429,
-                "too_many_streams",
-                f"You have {self._slots.most_each} event streams open already. Poll the job for"
-                " now.",
-            )
+            opened = f"You have {self._slots.most_each} event streams open already."
+            raise ProblemError(429, "too_many_streams", f"{opened} Poll the job for now.")
         if taken == "full":
-            raise ProblemError(
-                503,
-                "too_many_streams",
-                "Too many event streams are open. Poll the job for now.",
-            )
+            detail = "Too many event streams are open. Poll the job for now."
+            raise ProblemError(503, "too_many_streams", detail)
         self._ends.add(end)
         self._open_now.set(self._slots.taken)
         try:
@@ -84,11 +77,7 @@ class EventStream(Response):
     """The answer to one client; an event is sent when the client has taken the one before."""
 
     def __init__(
-        self,
-        events: JobEvents,
-        streams: EventStreams,
-        subject: str,
-        listening: AbstractContextManager[object],
+        self, events: JobEvents, streams: EventStreams, subject: str, listening: ExitStack
     ) -> None:
         """`listening` is what the events come from; it is left when the stream ends."""
         self.status_code = 200

@@ -20,7 +20,7 @@ _too_large = problem(
     "body_too_large",
     f"The body must not be larger than {MAX_BODY_BYTES} bytes.",
     # What is left of the body is never read, so the connection is of no more use.
-    headers={"Connection": "close"},
+    Connection="close",
 )
 
 
@@ -53,8 +53,12 @@ async def limited_body(request: Request) -> bytes:
             if len(body) > MAX_BODY_BYTES:
                 raise _too_large()
     except ClientDisconnect:
-        raise problems.malformed_body("ended too early") from None
+        raise _malformed("ended too early") from None
     return bytes(body)
+
+
+def _malformed(message: str) -> ProblemError:
+    return problems.invalid_field("body", "malformed_body", message)
 
 
 def _require_json(request: Request) -> None:
@@ -70,24 +74,22 @@ def strict_json(body: bytes) -> Any:
         text = body.decode("utf-8")
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except UnicodeDecodeError:
-        raise problems.malformed_body("must be UTF-8") from None
+        raise _malformed("must be UTF-8") from None
     except json.JSONDecodeError as error:
-        raise problems.malformed_body(
-            f"is not valid JSON (line {error.lineno}, column {error.colno})"
-        ) from None
+        raise _malformed(f"is not valid JSON (line {error.lineno}, column {error.colno})") from None
     except RecursionError:
-        raise problems.malformed_body("is nested too deep") from None
+        raise _malformed("is nested too deep") from None
     except ValueError:
         # An integer with more digits than Python converts.
-        raise problems.malformed_body("holds a number that is too long") from None
+        raise _malformed("holds a number that is too long") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise problems.malformed_body("has a key twice in one object")
+        raise _malformed("has a key twice in one object")
     return result
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise problems.malformed_body(f"must not hold {name.removeprefix('-')}")
+    raise _malformed(f"must not hold {name.removeprefix('-')}")

@@ -49,7 +49,7 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def job_links(
     status: int, job_id: str, *operations: str, headers: tuple[str, ...] = ()
 ) -> dict[int | str, dict[str, Any]]:
-    """Return a response's links and headers for `responses`; `job_id` is a runtime expression."""
+    """Return a response's links and headers for FastAPI's `responses`."""
     links: dict[str, Any] = {
         operation: {"operationId": operation, "parameters": {"job_id": job_id}}
         for operation in operations

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -83,27 +84,21 @@ class Problem(FrozenModel):
     """The fields that break a rule; only with status 400."""
 
 
+@dataclass(eq=False)
 class ProblemError(Exception):
     """Ends a request with a problem; a handler answers it, and logs `why` if given."""
 
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        detail: str,
-        *,
-        headers: dict[str, str] | None = None,
-        errors: Sequence[FieldError] = (),
-        why: str | None = None,
-    ) -> None:
-        super().__init__(why or f"{status} {code}")
-        self.why = why
-        self.status = status
-        self.code = code
-        self.detail = detail
+    status: int
+    code: str
+    detail: str
+    headers: dict[str, str] = field(default_factory=dict, kw_only=True)
+    errors: list[FieldError] | None = field(default=None, kw_only=True)
+    why: str | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__init__(self.why or f"{self.status} {self.code}")
         # Caches may keep 404, 410 and 501 unless they are told (RFC 9110, 15.1).
-        self.headers = {"Cache-Control": "no-store"} | _HEADERS.get(status, {}) | (headers or {})
-        self.errors = list(errors)
+        self.headers = {"Cache-Control": "no-store"} | _HEADERS.get(self.status, {}) | self.headers
 
     def response(self, request_id: str) -> Response:
         """Make the answer to the request of this id."""
@@ -113,14 +108,10 @@ class ProblemError(Exception):
             detail=self.detail,
             code=self.code,
             request_id=request_id,
-            errors=self.errors or None,
+            errors=self.errors,
         )
-        return Response(
-            problem.model_dump_json(exclude_none=True),
-            status_code=self.status,
-            headers=self.headers,
-            media_type=MEDIA_TYPE,
-        )
+        body = problem.model_dump_json(exclude_none=True)
+        return Response(body, self.status, self.headers, MEDIA_TYPE)
 
 
 def title_of(status: int) -> str:
@@ -128,20 +119,18 @@ def title_of(status: int) -> str:
     return _TITLES.get(status) or HTTPStatus(status).phrase
 
 
-def invalid_request(errors: Sequence[FieldError]) -> ProblemError:
+def invalid_request(errors: list[FieldError]) -> ProblemError:
     """Return the 400 for a request that breaks rules."""
     detail = "The request is not valid: see errors."
     return ProblemError(400, "invalid_request", detail, errors=errors)
 
 
-def malformed_body(message: str) -> ProblemError:
-    """Return the 400 for a body that is no JSON object; `message` says what it must be."""
-    return invalid_request([FieldError(field="body", message=message, code="malformed_body")])
+def invalid_field(name: str, code: str, message: str) -> ProblemError:
+    """Return the 400 for a request with one field that breaks a rule."""
+    return invalid_request([FieldError(field=name, message=message, code=code)])
 
 
-def problem(
-    status: int, code: str, detail: str, headers: dict[str, str] | None = None
-) -> partial[ProblemError]:
+def problem(status: int, code: str, detail: str, **headers: str) -> partial[ProblemError]:
     """Return a maker of this problem: each error to raise has to be a new one."""
     return partial(ProblemError, status, code, detail, headers=headers)
 
@@ -151,7 +140,7 @@ ambiguous_length = problem(
     400,
     "ambiguous_length",
     "Send Content-Length or Transfer-Encoding, not both.",
-    headers={"Connection": "close"},
+    Connection="close",
 )
 # A bug of ours, of which a client learns only where to look it up.
 internal_error = problem(

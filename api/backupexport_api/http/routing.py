@@ -38,4 +38,4 @@ def data_response(
 
 def json_response(content: bytes, status: int, headers: dict[str, str] | None = None) -> Response:
     """Return an answer whose JSON is encoded already."""
-    return Response(content, status_code=status, headers=headers, media_type="application/json")
+    return Response(content, status, headers, "application/json")

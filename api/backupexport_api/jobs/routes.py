@@ -23,6 +23,8 @@ from backupexport_api.limits.callers import ExportingCaller, ReadingCaller
 
 router = APIRouter()
 _EXPORTS, _JOBS = "/api/backup", "/api/jobs"
+# Where answers have it: a runtime expression of OpenAPI.
+_JOB_ID = "$response.body#/data/job_id"
 
 
 class JobList(BaseModel):
@@ -47,11 +49,9 @@ async def list_jobs(
     """List the jobs that the token may see. A `next_cursor` that is not null leads to more."""
     jobs, has_more = await store.list_jobs(query, caller.access)
     cursor = cursor_after(jobs[-1].position) if has_more else None
-    return json_response(
-        b'{"data":[%b],"next_cursor":%b}'
-        % (b",".join(job.json for job in jobs), json.dumps(cursor).encode()),
-        status=200,
-    )
+    listed = b",".join(job.json for job in jobs)
+    body = b'{"data":[%b],"next_cursor":%b}' % (listed, json.dumps(cursor).encode())
+    return json_response(body, status=200)
 
 
 async def show_job(job_id: JobId, caller: ReadingCaller, store: Store) -> Response:
@@ -73,8 +73,7 @@ router.add_api_route(
     summary="Show a job",
     response_description="The job",
     response_model=Envelope[JobView],
-    responses=problem_responses(401, 404, 429, 503)
-    | job_links(200, "$response.body#/data/job_id", "cancel_job"),
+    responses=problem_responses(401, 404, 429, 503) | job_links(200, _JOB_ID, "cancel_job"),
 )
 
 
@@ -85,8 +84,7 @@ router.add_api_route(
     summary="Cancel a job",
     response_description="The job will end, or has ended, cancelled",
     response_model=Envelope[JobView],
-    responses=problem_responses(401, 404, 409, 429, 503)
-    | job_links(202, "$response.body#/data/job_id", "show_job"),
+    responses=problem_responses(401, 404, 409, 429, 503) | job_links(202, _JOB_ID, "show_job"),
 )
 async def cancel_job(job_id: JobId, caller: ReadingCaller, store: Store) -> Response:
     """Stop a job and remove its partial file. Repeating it is harmless."""
@@ -159,12 +157,5 @@ router.add_api_route(
     response_description="Stored: the job will run",
     response_model=Envelope[AcceptedView],
     responses=problem_responses(400, 401, 403, 404, 409, 413, 415, 429, 503)
-    | job_links(
-        202,
-        "$response.body#/data/job_id",
-        "show_job",
-        "watch_job",
-        "cancel_job",
-        headers=("Location",),
-    ),
+    | job_links(202, _JOB_ID, "show_job", "watch_job", "cancel_job", headers=("Location",)),
 )

@@ -168,9 +168,8 @@ class JobStore:
                 missing.append(f"the cache of {cache.resource} is not synced")
             # An old cache is better than none: without the Kubernetes API reading goes on from it.
             elif with_kubernetes and cache.age_seconds > _STALE_SECONDS:
-                missing.append(
-                    f"the cache of {cache.resource} has heard nothing for {cache.age_seconds:.0f} s"
-                )
+                silence = f"has heard nothing for {cache.age_seconds:.0f} s"
+                missing.append(f"the cache of {cache.resource} {silence}")
         if with_kubernetes:
             try:
                 asked = self._objects.are_there(names.TARGET_PLURAL)

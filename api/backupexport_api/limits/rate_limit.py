@@ -71,15 +71,10 @@ class RateLimits:
         add_response_headers(request, headers)
         if exceeded:
             self.on_refused(name)
-            seconds = limit.get_expiry()
-            raise ProblemError(
-                429,
-                "rate_limited",
-                f"Too many requests: {limit.amount} per "
-                f"{'minute' if seconds == 60 else f'{seconds} s'} are "
-                f"allowed. Try again in {headers['RateLimit-Reset']} s.",
-                headers={"Retry-After": headers["RateLimit-Reset"]},
-            )
+            seconds, wait = limit.get_expiry(), headers["RateLimit-Reset"]
+            allowed = f"{limit.amount} per {'minute' if seconds == 60 else f'{seconds} s'}"
+            detail = f"Too many requests: {allowed} are allowed. Try again in {wait} s."
+            raise ProblemError(429, "rate_limited", detail, headers={"Retry-After": wait})
 
 
 class FixedWindow:

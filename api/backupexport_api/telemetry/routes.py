@@ -46,10 +46,8 @@ async def readyz(
 
     `exclude=kubernetes-api` leaves the last question out: without that API, reading still works.
     """
-    missing = [
-        *await store.unready(with_kubernetes=not exclude),
-        *request.app.state.authenticator.unready(),
-    ]
+    missing = await store.unready(with_kubernetes=not exclude)
+    missing = [*missing, *request.app.state.authenticator.unready()]
     if missing:
         raise ProblemError(503, "not_ready", f"Not ready: {'; '.join(missing)}.")
     return Envelope(data=Health(status="ready"))

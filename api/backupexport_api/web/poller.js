@@ -1,6 +1,5 @@
-// Looks again and again: soon while something happens, slowly while nothing does, not at all while
-// nobody watches, and with growing pauses while the server can't be reached. A line on the page
-// says how old what you see is.
+// Looks again and again: soon while something happens, slowly while nothing does, not while nobody
+// watches, ever later while the server can't be reached. A line says how old what you see is.
 
 import { Problem } from "./api.js";
 import { announce, element, setHidden, setText } from "./dom.js";
