@@ -57,13 +57,9 @@ class Downloads:
         link = links.read_link(request.query_params.multi_items())
         # From memory alone: without a good link no request reaches the Kubernetes API.
         job = self._store.known_job(job_id) if names.is_uuid(job_id) else None
-        is_good = links.is_good(
-            link or links.NO_LINK,
-            self._link_secret,
-            job.job_id if job else _NOBODY,
-            job.uid if job else _NOBODY,
-            timestamps.now().timestamp(),
-        )
+        whose = (job.job_id, job.uid) if job else (_NOBODY, _NOBODY)
+        now_s = timestamps.now().timestamp()
+        is_good = links.is_good(link or links.NO_LINK, self._link_secret, *whose, now_s)
         if job is None or link is None or not is_good:
             raise problems.link_refused()
         if not await self._store.project_exists(job.project_id):

@@ -8,6 +8,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -173,12 +174,8 @@ class ExportVolume:
         """Open a job's file; raises ProblemError (410) or VolumeUnavailableError."""
         try:
             async with asyncio.timeout(_OPEN_SECONDS):
-                return await self._threads.run(
-                    lambda: ExportFile(
-                        volume.open_file(self._root, file.path, file.size), self._threads
-                    ),
-                    ExportFile.close,
-                )
+                call = partial(volume.open_file, self._root, file.path, file.size)
+                number = await self._threads.run(call, os.close)
         except NotTheFileError as error:
             _log.warning("%s on the volume is not what was exported: %s", file.path, error)
             raise artifact_gone() from error
@@ -187,6 +184,7 @@ class ExportVolume:
                 _log.info("%s is not on the volume: %s", file.path, _why(error))
                 raise artifact_gone() from error
             raise VolumeUnavailableError(_why(error)) from error
+        return ExportFile(number, self._threads)
 
 
 def _why(error: Exception) -> str:

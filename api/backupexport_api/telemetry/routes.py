@@ -11,7 +11,7 @@ from backupexport_api.http.routing import Envelope
 from backupexport_api.jobs.dependencies import Store
 from backupexport_api.telemetry.metrics import CONTENT_TYPE, Metrics
 
-router = APIRouter()
+router = APIRouter(tags=["health"])
 
 
 class Health(BaseModel):
@@ -20,23 +20,13 @@ class Health(BaseModel):
     status: Literal["ok", "ready"]
 
 
-@router.get(
-    "/healthz",
-    tags=["health"],
-    summary="Does the process live?",
-    responses=problem_responses(),
-)
+@router.get("/healthz", summary="Does the process live?", responses=problem_responses())
 async def healthz() -> Envelope[Health]:
     """Answer at all."""
     return Envelope(data=Health(status="ok"))
 
 
-@router.get(
-    "/readyz",
-    tags=["health"],
-    summary="Can it serve?",
-    responses=problem_responses(400, 503),
-)
+@router.get("/readyz", summary="Can it serve?", responses=problem_responses(400, 503))
 async def readyz(
     request: Request,
     store: Store,
