@@ -1,4 +1,1 @@
-"""The REST API: it makes BackupExports and shows how they are doing.
-
-The Kubernetes API is its only backend; `docs/architecture.md` says what each package is for.
-"""
+"""The REST API: makes BackupExports and shows how they are doing, see `docs/architecture.md`."""

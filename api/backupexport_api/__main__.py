@@ -20,9 +20,6 @@ from backupexport_api.kube.errors import CONFIGURATION_ERRORS
 from backupexport_api.settings import ApiSettings
 from backupexport_api.telemetry.metrics import Metrics
 
-_EXIT_BAD_CONFIGURATION = 2
-_GRACE_SECONDS = 10
-
 
 def main() -> int:
     """Serve; return exit code 2, with a line for each mistake, where the configuration is wrong."""
@@ -60,7 +57,7 @@ def main() -> int:
             proxy_headers=False,
             # Longer than proxies keep theirs, so that none uses one that is just being closed.
             timeout_keep_alive=75,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
+            timeout_graceful_shutdown=10,
         ),
         settings.drain_seconds,
         app.state.event_streams.end_all,
@@ -83,7 +80,7 @@ def main() -> int:
 def _refuse(*lines: str) -> int:
     for line in lines:
         sys.stderr.write(f"backupexport-api: {line}\n")
-    return _EXIT_BAD_CONFIGURATION
+    return 2
 
 
 if __name__ == "__main__":

@@ -136,11 +136,9 @@ class JwksSource:
         asked = self._ask()
         if asked is None:
             return False
-        try:
-            await asyncio.wait_for(asyncio.wrap_future(asked), _WAIT_SECONDS)
-        except TimeoutError:
-            return False
-        return True
+        # Who gives up here must not cancel the others' wait, as wait_for would.
+        done, _ = await asyncio.wait({asyncio.wrap_future(asked)}, timeout=_WAIT_SECONDS)
+        return bool(done)
 
     def _ask(self) -> concurrent.futures.Future[None] | None:
         with self._lock:

@@ -1,7 +1,4 @@
-"""Which keys check which tokens: every key is bound to one algorithm before a token is seen.
-
-Keys come from a shared secret, from PEM or from a JWK set; PyJWT reads JWKs, checks signatures.
-"""
+"""Which keys check which tokens: every key is bound to one algorithm before a token is seen."""
 
 import base64
 import json

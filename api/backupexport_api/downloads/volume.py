@@ -97,15 +97,13 @@ class FileThreads:
 
 
 class ExportFile:
-    """An open file of an export, with the descriptor `number`; `close` it.
-
-    The descriptor is closed once, and never during a read: then the number may be another file's.
-    """
+    """An open file of an export, with the descriptor `number`; `close` it."""
 
     def __init__(self, number: int, threads: FileThreads) -> None:
         self._number = number
         self._threads = threads
         self._lock = threading.Lock()
+        # It is closed once, and never during a read: then the number may be another file's.
         self._is_read = False
         self._is_closed = False
 

@@ -1,8 +1,4 @@
-"""How the server ends: it serves on for some seconds and closes connections meanwhile.
-
-A pod that is being ended still gets new connections until every node knows of it, and open ones
-stay with it until they are closed.
-"""
+"""How the server ends: it serves on, and closes connections, until every node knows of its end."""
 
 import logging
 import signal

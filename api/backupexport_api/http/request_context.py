@@ -58,7 +58,9 @@ class RequestContextMiddleware:
         token = request_id.set(state["request_id"])
         started = time.monotonic()
         try:
-            if _has_two_lengths(scope):
+            names = {name for name, _ in scope["headers"]}
+            # A proxy may see another end of the request (RFC 9112, 6.3).
+            if {b"content-length", b"transfer-encoding"} <= names:
                 response = problems.ambiguous_length().response(state["request_id"])
                 await response(scope, receive, send_with_headers)
             else:
@@ -88,12 +90,6 @@ def add_response_headers(request: Request, headers: dict[str, str]) -> None:
 def mark_as_stream(scope: Scope) -> None:
     """Measure the request until its answer begins: how long a stream lasts is no delay."""
     scope["state"][_IS_STREAM] = True
-
-
-def _has_two_lengths(scope: Scope) -> bool:
-    # A proxy may see another end of the request (RFC 9112, 6.3).
-    names = {name for name, _ in scope["headers"]}
-    return b"content-length" in names and b"transfer-encoding" in names
 
 
 def _log_request(scope: Scope, route: str, status: int | None, seconds: float) -> None:

@@ -23,10 +23,7 @@ class JobIndex:
     """Jobs by id, and for each project in order."""
 
     def __init__(self, on_change: OnChange = lambda *_: None) -> None:
-        """`on_change` is called with the id of each job that has changed, and the job or None.
-
-        The one thread that fills the index calls it, in the order of the changes.
-        """
+        """`on_change` gets, in order, the id of each job that has changed, and the job or None."""
         self._on_change = on_change
         self._lock = threading.Lock()
         self._jobs: dict[str, CachedJob] = {}

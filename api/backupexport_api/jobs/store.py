@@ -158,10 +158,7 @@ class JobStore:
         return None if patched is None else _readable(patched)
 
     async def unready(self, *, with_kubernetes: bool) -> list[str]:
-        """Return what keeps the store from serving, a phrase for each cause; empty when ready.
-
-        `with_kubernetes` asks also whether the Kubernetes API answers now.
-        """
+        """Return what keeps the store (`with_kubernetes`: or that API) from serving, in phrases."""
         missing = []
         for cache in self.cache_states():
             if not cache.is_synced:

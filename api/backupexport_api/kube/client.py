@@ -63,10 +63,7 @@ class KubernetesObjects:
         return await _or_none(call, is_taken)
 
     async def patch(self, plural: str, name: str, patch: dict[str, Any]) -> dict[str, Any] | None:
-        """Merge `patch` into an object (RFC 7386) and return it whole.
-
-        None where there is none of this name, or of the uid in `patch`.
-        """
+        """Merge `patch` into an object (RFC 7386); None where none has its name, or its uid."""
         call = self._objects.patch_namespaced_custom_object(
             plural=plural,
             name=name,

@@ -1,8 +1,7 @@
 """Where requests for exports are counted: in one storage for all replicas, or in memory.
 
-While the storage of all replicas is away, each counts in its memory.  slowapi has a fallback of
-its own, but there a second request that fails at the same time is a 500, and up to a minute passes
-before it looks for the storage again.
+slowapi has a fallback of its own, but there a second request that fails at the same time is a 500,
+and up to a minute passes before it looks for the storage again.
 """
 
 import logging
@@ -25,10 +24,7 @@ _FORGET_SECONDS = 60.0
 
 
 class ExportMemory(MemoryStorage):
-    """The memory of one process; the library's own keeps keys for ever.
-
-    And it looks at every key in a new thread, up to a hundred times a second.
-    """
+    """The memory of one process; the library's keeps keys for ever, and walks them in threads."""
 
     STORAGE_SCHEME = ["memory+exports"]  # noqa: RUF012 - as limits declares it
     URI = f"{STORAGE_SCHEME[0]}://"

@@ -146,7 +146,9 @@ export class JobList {
       }
     }
     table.hidden = jobs.length === 0;
-    setText(byId("no-jobs"), jobs.length > 0 ? "" : this.#nothing());
+    const filtered = Object.values(this.#filters()).some((value) => value !== "");
+    const nothing = filtered ? "No job matches these filters." : "No exports yet.";
+    setText(byId("no-jobs"), jobs.length > 0 ? "" : nothing);
     setHidden(byId("more"), nextCursor === null, byId("jobs-title"));
   }
 
@@ -167,10 +169,5 @@ export class JobList {
       this.#rows.get(jobId).update(job);
     }
     this.#poller.now();
-  }
-
-  #nothing() {
-    const { project_id: project, status } = this.#filters();
-    return project || status ? "No job matches these filters." : "No exports yet.";
   }
 }

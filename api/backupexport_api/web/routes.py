@@ -1,7 +1,4 @@
-"""The web page at /, the API docs at /docs, and their files, which are held in memory.
-
-The files are few, small, and never change while the process runs.
-"""
+"""The web page at /, the API docs at /docs, and their few and small files, held in memory."""
 
 import gzip
 import hashlib
