@@ -136,7 +136,6 @@ class JwksSource:
         asked = self._ask()
         if asked is None:
             return False
-        # Who gives up here must not cancel the others' wait, as wait_for would.
         done, _ = await asyncio.wait({asyncio.wrap_future(asked)}, timeout=_WAIT_SECONDS)
         return bool(done)
 

@@ -1,7 +1,4 @@
-"""`backupexport-token`: makes a token for trying things out.
-
-The secret never comes from the command line, which every process of the machine can read.
-"""
+"""`backupexport-token` makes a token; no secret is in its command line, which all can read."""
 
 import argparse
 import re

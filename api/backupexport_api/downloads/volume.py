@@ -38,10 +38,7 @@ class ThreadsBusyError(Exception):
 
 
 class FileThreads:
-    """Up to `count` threads for file I/O alone, each started when it is first needed.
-
-    A network file system that is away may block each call, and so these few threads, for ever.
-    """
+    """Up to `count` threads for file I/O alone: a network file system may block them for ever."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -51,10 +48,7 @@ class FileThreads:
     async def run(
         self, function: Callable[[], T], discard: Callable[[T], object] = lambda _: None
     ) -> T:
-        """Return what `function` returns in a thread; raises ThreadsBusyError.
-
-        Where the caller is cancelled meanwhile, `discard` gets the result.
-        """
+        """Return `function`'s result, or `discard` it where cancelled; raises ThreadsBusyError."""
         if self._calls.qsize() >= _MOST_WAITING:
             raise ThreadsBusyError
         future: Future[T] = Future()

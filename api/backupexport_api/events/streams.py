@@ -61,10 +61,7 @@ class EventStreams:
 
     @contextmanager
     def slot(self, caller: str, end: Callable[[], None]) -> Iterator[None]:
-        """Take a slot for one stream; raises ProblemError (429, 503) where there is none.
-
-        `end` is called when the process begins to end: at once where it has begun.
-        """
+        """Take a slot; call `end` when the process is to end; raises ProblemError (429, 503)."""
         # A stream takes a slot for long, and a poll takes none.
         owner = SlotOwner(caller)
         taken = self._slots.take(owner)

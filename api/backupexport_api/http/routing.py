@@ -11,10 +11,8 @@ T = TypeVar("T")
 
 
 def called_by(handle: Callable[[Request], Coroutine[Any, Any, Response]]) -> type[APIRoute]:
-    """Return the class of a route that answers with `handle`; its function is for OpenAPI alone.
-
-    FastAPI's search for a function's arguments costs a request more than all else (bench-api).
-    """
+    """Return the class of a route that answers with `handle`; its function is for OpenAPI alone."""
+    # FastAPI's search for a function's arguments costs a request more than all else (bench-api).
 
     class DirectRoute(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -54,10 +54,7 @@ class StoredExport:
 
 
 class JobStore:
-    """Keeps jobs; `start` it before use.
-
-    Each call answers within five seconds or raises StoreUnavailableError or StoreRefusedError.
-    """
+    """Keeps jobs; each call answers within five seconds or raises an error of `kube/errors`."""
 
     def __init__(
         self,

@@ -75,11 +75,8 @@ class InformerSource(Generic[T]):
         on_change: Callable[[T], None] = lambda _: None,
         on_gone: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`parse` raises ValueError where it can't read an object.
-
-        `on_change` gets every new version, `on_gone` the name of each object that was deleted or
-        can't be read any more; one thread calls both.
-        """
+        """`parse` raises ValueError where it can't read an object, which then counts as gone."""
+        # One thread calls on_change with every new version, and on_gone with names.
         self.is_synced = False
         """Whether the cache was ever filled."""
         self._list_objects = partial(list_objects, plural=plural)

@@ -78,11 +78,10 @@ class RateLimits:
 
 
 class FixedWindow:
-    """A limit for each key, in this process; not for several threads.
+    """A limit for each key, in this process; not for several threads."""
 
-    The limits library's memory starts a thread every ten milliseconds while there are requests,
-    which costs each poll several times what this does.
-    """
+    # The limits library's memory starts a thread every ten milliseconds while there are requests,
+    # which costs each poll several times what this does.
 
     def __init__(self, limit: RateLimitItem) -> None:
         self._amount = limit.amount
