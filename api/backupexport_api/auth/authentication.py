@@ -147,7 +147,7 @@ class Authenticator:
         return [] if self._jwks is None else self._jwks.unready()
 
     async def caller_of(self, token: str) -> Caller:
-        """Return who `token` speaks for, at once where its key is known; raises ProblemError."""
+        """Return who `token` speaks for; waits for a new key; raises ProblemError (401, 503)."""
         if len(token) > LONGEST_TOKEN:
             raise token_invalid(f"it is longer than {LONGEST_TOKEN} characters")
         digest = hashlib.sha256(token.encode()).digest()

@@ -155,7 +155,7 @@ class JobStore:
         return None if patched is None else _readable(patched)
 
     async def unready(self, *, with_kubernetes: bool) -> list[str]:
-        """Return what keeps the store (`with_kubernetes`: or that API) from serving, in phrases."""
+        """Return what keeps the store, and `with_kubernetes` that API, from serving, in phrases."""
         missing = []
         for cache in self.cache_states():
             if not cache.is_synced:

@@ -76,7 +76,7 @@ class InformerSource(Generic[T]):
         on_gone: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`parse` raises ValueError where it can't read an object, which then counts as gone."""
-        # One thread calls on_change with every new version, and on_gone with names.
+        # One thread calls on_change with each new version, on_gone with the name of what is gone.
         self.is_synced = False
         """Whether the cache was ever filled."""
         self._list_objects = partial(list_objects, plural=plural)
