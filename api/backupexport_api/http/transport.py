@@ -55,6 +55,7 @@ def hold_little(transport: asyncio.Transport) -> None:
 
 async def cut(transport: asyncio.Transport) -> None:
     """Close the connection at once; what waits to be sent is dropped."""
+    # Closing would first wait for the client to take what is left.
     transport.abort()
     # uvicorn takes an answer that is not whole for a mistake of ours, until it has heard that the
     # connection has ended.
