@@ -2,7 +2,8 @@
 
 from typing import cast
 
-from backupexport_api.jobs.store import CacheState, JobStore
+from backupexport_api.jobs.store import JobStore
+from backupexport_api.kube.informer import CacheState
 from backupexport_api.telemetry.metrics import Metrics
 from backupexport_contract.reasons import Phase, Reason
 from backupexport_operator.kube.request_count import call_of
