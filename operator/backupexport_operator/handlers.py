@@ -12,8 +12,8 @@ from backupexport_contract import names
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.export_target import ExportTarget
 
+from backupexport_operator.kube.cluster import OURS, UNFINISHED, valid_models
 from backupexport_operator.kube.kopf_run import NothingKept, login
-from backupexport_operator.kube.reader import OURS, UNFINISHED, valid_models
 from backupexport_operator.observed.export_cache import World
 from backupexport_operator.observed.jobs_and_pods import (
     ObservedJob,

@@ -18,17 +18,15 @@ from backupexport_operator.delivery.reconciler import DeliveryReconciler
 from backupexport_operator.export.reconciler import ExportReconciler
 from backupexport_operator.export.start_queue import StartQueue
 from backupexport_operator.kube.client import SERVER_AWAY, brief, connect, kinds_are_served
+from backupexport_operator.kube.cluster import AWAITING_DELIVERY, Cluster
 from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.pod_logs import PodLogs
-from backupexport_operator.kube.reader import AWAITING_DELIVERY
-from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.observed.export_cache import ExportCache, World, all_of
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.watch_health import WatchHealth
 from backupexport_operator.settings import Settings
 from backupexport_operator.target.reconciler import TargetReconciler
-from backupexport_operator.telemetry.metrics import OperatorMetrics
-from backupexport_operator.telemetry.state import OperatorState, UnfinishedExport
+from backupexport_operator.telemetry.metrics import OperatorMetrics, OperatorState, UnfinishedExport
 
 _logger = logging.getLogger(__name__)
 
@@ -60,14 +58,14 @@ class RunningOperator:
         self._world = world
         self._metrics = metrics
         self._watches = watches
-        namespace, defaults = settings.namespace, settings.runner_defaults
-        cluster = self._cluster = ClusterWriter(requests, namespace)
-        cleanup_jobs = CleanupJobs(cluster, defaults)
+        namespace = settings.namespace
+        cluster = self._cluster = Cluster(requests, namespace)
+        cleanup_jobs = CleanupJobs(cluster, settings)
         recorder = EventRecorder(requests, namespace)
         pod_logs = PodLogs(streams, namespace)
         self._cache = ExportCache(
             world,
-            defaults.backoff_limit,
+            settings.backoff_limit,
             settings.retention_seconds,
             settings.progress_seconds,
             settings.deliveries,
@@ -79,15 +77,13 @@ class RunningOperator:
             cleanup_jobs,
             recorder,
             pod_logs,
-            defaults,
+            settings,
             self._queue,
             metrics,
         )
         self._targets = TargetReconciler(world.targets, cluster, metrics)
         self._cleanup = CleanupReconciler(self._cache, cluster, cleanup_jobs, recorder, metrics)
-        self._delivery = DeliveryReconciler(
-            self._cache, cluster, recorder, defaults, settings.public_api, metrics
-        )
+        self._delivery = DeliveryReconciler(self._cache, cluster, recorder, settings, metrics)
         self._resync_seconds = settings.resync_seconds
         self._open_cleanups: set[str] = set()
         self._first_lists_are_in = asyncio.Event()

@@ -5,9 +5,8 @@ from typing import cast
 from backupexport_api.jobs.store import CacheState, JobStore
 from backupexport_api.telemetry.metrics import Metrics
 from backupexport_contract.reasons import Phase, Reason
-from backupexport_operator.kube.request_count import call_of
-from backupexport_operator.telemetry.metrics import OperatorMetrics
-from backupexport_operator.telemetry.state import OperatorState, UnfinishedExport
+from backupexport_operator.kube.client import call_of
+from backupexport_operator.telemetry.metrics import OperatorMetrics, OperatorState, UnfinishedExport
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 

@@ -8,9 +8,9 @@ from backupexport_contract.backup_export import BackupExport
 from kubernetes.aio.client.exceptions import ApiException
 
 from backupexport_operator.kube.client import NotNowError, brief
-from backupexport_operator.kube.writer import ClusterWriter
-from backupexport_operator.manifests.cleanup_job import cleanup_manifest
-from backupexport_operator.manifests.pod import RunnerDefaults
+from backupexport_operator.kube.cluster import Cluster
+from backupexport_operator.manifests.jobs import cleanup_manifest
+from backupexport_operator.manifests.pod import JobSettings
 from backupexport_operator.observed.jobs_and_pods import ObservedJob
 
 # How long a Job is tried again that a quota or a webhook refuses: either may let it pass later.
@@ -34,7 +34,7 @@ class CleanupRefusedError(NotNowError):
 class CleanupJobs:
     """Creates cleanups' Jobs, and remembers since when one is refused."""
 
-    def __init__(self, writer: ClusterWriter, defaults: RunnerDefaults) -> None:
+    def __init__(self, writer: Cluster, defaults: JobSettings) -> None:
         self._writer = writer
         self._defaults = defaults
         self._refused_since: dict[str, float] = {}

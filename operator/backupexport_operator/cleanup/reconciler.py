@@ -7,10 +7,9 @@ from backupexport_contract.runner_protocol import TASK_REMOVE
 
 from backupexport_operator.cleanup.decision import CleanupStep, decide_cleanup
 from backupexport_operator.cleanup.jobs import CleanupJobs, CleanupRefusedError
+from backupexport_operator.kube.cluster import AWAITING_CLEANUP, Cluster
 from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.finished_exports import FinishedExportReconciler
-from backupexport_operator.kube.reader import AWAITING_CLEANUP
-from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.events import ExportEvent
 from backupexport_operator.observed.export_cache import ExportCache
 from backupexport_operator.observed.export_files import is_being_sent
@@ -31,7 +30,7 @@ class CleanupReconciler(FinishedExportReconciler):
     def __init__(
         self,
         cache: ExportCache,
-        cluster: ClusterWriter,
+        cluster: Cluster,
         cleanup_jobs: CleanupJobs,
         recorder: EventRecorder,
         metrics: OperatorMetrics,

@@ -23,13 +23,12 @@ from backupexport_operator.delivery.decision import (
 )
 from backupexport_operator.delivery.slots import DeliverySlots
 from backupexport_operator.kube.client import brief
+from backupexport_operator.kube.cluster import AWAITING_DELIVERY, Cluster
 from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.finished_exports import FinishedExportReconciler
-from backupexport_operator.kube.reader import AWAITING_DELIVERY
-from backupexport_operator.kube.writer import ClusterWriter
-from backupexport_operator.manifests.delivery_job import PublicApi, delivery_manifest
 from backupexport_operator.manifests.events import events_between
-from backupexport_operator.manifests.pod import RunnerDefaults
+from backupexport_operator.manifests.jobs import delivery_manifest
+from backupexport_operator.manifests.pod import JobSettings
 from backupexport_operator.manifests.status import merge_patch, settled_between, with_condition
 from backupexport_operator.observed.export_cache import ExportCache
 from backupexport_operator.observed.export_files import unfinished_jobs
@@ -53,17 +52,15 @@ class DeliveryReconciler(FinishedExportReconciler):
     def __init__(
         self,
         cache: ExportCache,
-        cluster: ClusterWriter,
+        cluster: Cluster,
         recorder: EventRecorder,
-        defaults: RunnerDefaults,
-        public_api: PublicApi,
+        defaults: JobSettings,
         metrics: OperatorMetrics,
     ) -> None:
         super().__init__(cluster, AWAITING_DELIVERY, metrics)
         self._cache = cache
         self._recorder = recorder
         self._defaults = defaults
-        self._public_api = public_api
         self._metrics = metrics
         self._slots = {kind: DeliverySlots(_MOST_DELIVERIES) for kind in Deliveries.kinds()}
         # By (kind, uid), on this process's clock; a restart forgets them, which costs a try each.
@@ -164,7 +161,7 @@ class DeliveryReconciler(FinishedExportReconciler):
         if settings is None:
             raise AssertionError("a Job is planned only for a delivery with settings")
         uid = seen.export.metadata.uid
-        manifest = delivery_manifest(seen, kind, settings, self._defaults, self._public_api)
+        manifest = delivery_manifest(seen, kind, settings, self._defaults)
         try:
             job = await self._cluster.create_job(manifest)
         except ApiException as error:

@@ -14,13 +14,13 @@ from backupexport_operator.export import next_status
 from backupexport_operator.export.decision import ExportPlan, decide, decide_departed
 from backupexport_operator.export.start_queue import QueueSync, StartQueue
 from backupexport_operator.kube.client import brief
+from backupexport_operator.kube.cluster import Cluster
 from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.pod_logs import PodLogs
 from backupexport_operator.kube.work_queue import WorkQueue
-from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.events import events_between
-from backupexport_operator.manifests.export_job import job_manifest
-from backupexport_operator.manifests.pod import RunnerDefaults
+from backupexport_operator.manifests.jobs import job_manifest
+from backupexport_operator.manifests.pod import JobSettings
 from backupexport_operator.manifests.status import merge_patch, settled_between
 from backupexport_operator.observed.export_cache import ExportCache, World
 from backupexport_operator.observed.jobs_and_pods import ObservedJob
@@ -38,11 +38,11 @@ class ExportReconciler:
     def __init__(
         self,
         cache: ExportCache,
-        cluster: ClusterWriter,
+        cluster: Cluster,
         cleanup_jobs: CleanupJobs,
         recorder: EventRecorder,
         pod_logs: PodLogs,
-        defaults: RunnerDefaults,
+        defaults: JobSettings,
         queue: StartQueue,
         metrics: OperatorMetrics,
     ) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from backupexport_contract.backup_export import BackupExport
 
 from backupexport_operator.kube.client import SERVER_AWAY, brief
+from backupexport_operator.kube.cluster import Cluster
 from backupexport_operator.kube.work_queue import WorkQueue
-from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.telemetry.metrics import OperatorMetrics
 
 _logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class FinishedExportReconciler(ABC):
     It works on an export when that comes or changes, and when it is asked for.
     """
 
-    def __init__(self, cluster: ClusterWriter, awaiting: str, metrics: OperatorMetrics) -> None:
+    def __init__(self, cluster: Cluster, awaiting: str, metrics: OperatorMetrics) -> None:
         self._cluster = cluster
         self._awaiting = awaiting
         self._exports: dict[str, BackupExport] = {}

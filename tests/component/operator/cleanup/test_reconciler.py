@@ -9,9 +9,9 @@ import pytest
 from backupexport_contract.runner_protocol import Outcome, delivery_task
 from backupexport_operator.cleanup.jobs import CleanupJobs
 from backupexport_operator.cleanup.reconciler import CleanupReconciler
+from backupexport_operator.kube.cluster import Cluster
 from backupexport_operator.kube.event_recorder import EventRecorder
-from backupexport_operator.kube.writer import ClusterWriter
-from backupexport_operator.manifests.pod import RunnerDefaults
+from backupexport_operator.manifests.pod import JobSettings
 from backupexport_operator.observed.export_cache import ExportCache
 from backupexport_operator.observed.jobs_and_pods import export_uid_of
 from backupexport_operator.telemetry.metrics import OperatorMetrics
@@ -45,12 +45,12 @@ class Running:
         # The exports whose removals were made, in order.
         self.made: list[str] = []
         kubernetes.listeners.append(self._note_made)
-        writer = ClusterWriter(api_client, NAMESPACE)
+        writer = Cluster(api_client, NAMESPACE)
         self.recorder = EventRecorder(api_client, NAMESPACE)
         self.reconciler = CleanupReconciler(
             ExportCache(live_world(kubernetes), 4, None, 2),
             writer,
-            CleanupJobs(writer, RunnerDefaults(image="i", claim_name="c")),
+            CleanupJobs(writer, JobSettings(namespace="n", runner_image="i", claim_name="c")),
             self.recorder,
             OperatorMetrics(),
         )

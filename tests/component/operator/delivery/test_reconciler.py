@@ -13,10 +13,9 @@ from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import Outcome, delivery_task
 from backupexport_operator.delivery.reconciler import DeliveryReconciler
+from backupexport_operator.kube.cluster import Cluster
 from backupexport_operator.kube.event_recorder import EventRecorder
-from backupexport_operator.kube.writer import ClusterWriter
-from backupexport_operator.manifests.delivery_job import PublicApi
-from backupexport_operator.manifests.pod import RunnerDefaults
+from backupexport_operator.manifests.pod import JobSettings
 from backupexport_operator.observed.export_cache import ExportCache, World
 from backupexport_operator.observed.jobs_and_pods import export_uid_of
 from backupexport_operator.telemetry.metrics import OperatorMetrics
@@ -135,10 +134,9 @@ class Running:
         self.recorder = EventRecorder(api_client, NAMESPACE)
         self.reconciler = DeliveryReconciler(
             ExportCache(world, 4, None, 2, chart),
-            ClusterWriter(api_client, NAMESPACE),
+            Cluster(api_client, NAMESPACE),
             self.recorder,
-            RunnerDefaults(image="i", claim_name="c"),
-            PublicApi(),
+            JobSettings(namespace="n", runner_image="i", claim_name="c"),
             self.metrics,
         )
         kubernetes.listeners.append(self._job_went)

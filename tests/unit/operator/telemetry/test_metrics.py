@@ -8,10 +8,15 @@ from typing import Any
 import aiohttp
 import pytest
 from backupexport_contract.reasons import Phase, Reason
-from backupexport_operator.kube.request_count import call_of
+from backupexport_operator.kube.client import call_of
 from backupexport_operator.telemetry import metrics as module
-from backupexport_operator.telemetry.metrics import OTHER, OperatorMetrics, error_kind
-from backupexport_operator.telemetry.state import OperatorState, UnfinishedExport
+from backupexport_operator.telemetry.metrics import (
+    OTHER,
+    OperatorMetrics,
+    OperatorState,
+    UnfinishedExport,
+    error_kind,
+)
 from expositions import JOBS_PATH, busy_operator, series, value
 from kubernetes.aio.client.exceptions import ApiException
 from prometheus_client import generate_latest
