@@ -134,12 +134,14 @@ class ExitCode(IntEnum):
 
 
 # A code that has a reason's name means that reason.
-REASON_OF_EXIT_CODE = {
-    code: Reason[code.name] for code in ExitCode if code.name in Reason.__members__
+REASON_OF_EXIT_CODE: dict[int, Reason] = {
+    int(code): Reason[code.name] for code in ExitCode if code.name in Reason.__members__
 } | {ExitCode.BAD_REQUEST: Reason.INTERNAL}
 
-DELIVERY_REASON_OF_EXIT_CODE = {
-    code: DeliveryReason[code.name] for code in ExitCode if code.name in DeliveryReason.__members__
+DELIVERY_REASON_OF_EXIT_CODE: dict[int, DeliveryReason] = {
+    int(code): DeliveryReason[code.name]
+    for code in ExitCode
+    if code.name in DeliveryReason.__members__
 } | {
     ExitCode.BAD_REQUEST: DeliveryReason.INTERNAL,
     ExitCode.STORAGE_FULL: DeliveryReason.DEFERRED,

@@ -81,16 +81,17 @@ def _failed(job: ObservedJob, pod: ObservedPod | None) -> Attempt:
     if pod is None or not pod.has_ended:
         message = f"The attempt's Job failed ({job.failure}): {job.failure_message}"
         return Attempt(AttemptState.FAILED, message.rstrip(": "), DeliveryReason.INTERNAL)
-    if pod.exit_code is None:
+    code, reason = pod.exit_code, DeliveryReason.INTERNAL
+    if code is None:
         stopped = ": ".join(filter(None, (pod.reason, pod.message)))
     else:
-        stopped = ", ".join(filter(None, (pod.ended_by, f"exit code {pod.exit_code}")))
-    reasons = DELIVERY_REASON_OF_EXIT_CODE.items()
+        stopped = ", ".join(filter(None, (pod.ended_by, f"exit code {code}")))
+        reason = DELIVERY_REASON_OF_EXIT_CODE.get(code, reason)
     return Attempt(
         AttemptState.FAILED,
         _said(pod) or f"The attempt's pod was stopped ({stopped}).",
-        next((r for c, r in reasons if c == pod.exit_code), DeliveryReason.INTERNAL),
-        is_fatal=pod.exit_code in FATAL_DELIVERY_EXIT_CODES and not pod.disrupted,
+        reason,
+        is_fatal=code in FATAL_DELIVERY_EXIT_CODES and not pod.disrupted,
     )
 
 

@@ -1,11 +1,9 @@
 """What is wrong with a Pod: a Reason for programs, a message for people.
 
-The causes are two ordered lists, START_CHECKS and END_CHECKS, and the first check that finds its
-cause decides.  A new cause is a function and an entry.
+`end_failure` and `_start_cause` are lists of causes, of which the first that is found decides.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from backupexport_contract.reasons import (
@@ -58,10 +56,36 @@ _NEVER_STARTED = ("StartError", "ContainerCannotRun")
 
 def end_failure(pod: ObservedPod) -> Failure | None:
     """Returns why a pod that has ended made no artifact; None if it made one or still runs."""
-    has_ended = pod.exit_code is not None or pod.phase == "Failed"
-    if not has_ended or end_artifact(pod) is not None:
+    code = pod.exit_code
+    if (code is None and pod.phase != "Failed") or end_artifact(pod) is not None:
         return None
-    return next(filter(None, (check(pod) for check in END_CHECKS)))
+    if code is None:
+        # Refused or evicted: only the pod's own status tells so, no container's.
+        return _stopped(pod, pod.reason or "no reason given", pod.message)
+    if code == ExitCode.KILLED and (said := _said(pod)):
+        # The kernel killed pg_dump, and the runner lived on to say so: better than what we know.
+        return Failure(Reason.OUT_OF_MEMORY, said)
+    never_started = pod.ended_by in _NEVER_STARTED
+    # runc says so itself if the limit is below what it takes to start the container.
+    at_start = never_started and "OOM-killed" in pod.termination_message
+    if pod.ended_by == "OOMKilled" or at_start:
+        return _OUT_OF_MEMORY
+    if code == ExitCode.SUCCESS:
+        # All others with exit code 0 have reported an artifact.
+        return _REPORT_UNREADABLE
+    if never_started:
+        # Its exit code is the runtime's, so look at it before the runner's codes.
+        detail = _detail(pod.ended_by, pod.termination_message)
+        return Failure(Reason.INTERNAL, f"{_NODE_CANNOT_START}{detail}.")
+    if code in REASON_OF_EXIT_CODE:
+        return Failure(
+            REASON_OF_EXIT_CODE[code],
+            _said(pod) or f"The runner ended with exit code {code}; its log says more.",
+            # A disruption doesn't count, whatever the runner made of it (podFailurePolicy).
+            is_fatal=code in FATAL_EXIT_CODES and not pod.disrupted,
+        )
+    # A signal: a drain, the node's shutdown, somebody's kill.
+    return _stopped(pod, f"exit code {code}", pod.ended_by)
 
 
 def end_artifact(pod: ObservedPod) -> Artifact | None:
@@ -71,71 +95,49 @@ def end_artifact(pod: ObservedPod) -> Artifact | None:
     return read_outcome(pod.termination_message).artifact
 
 
-def _volume_unbound(pod: ObservedPod) -> bool:
-    return re.search(_ABOUT_A_VOLUME, pod.unschedulable or "") is not None
-
-
-def _unschedulable(pod: ObservedPod) -> bool:
-    return pod.unschedulable is not None
-
-
-def _image_unavailable(pod: ObservedPod) -> bool:
-    return pod.waiting in _IMAGE_REASONS
-
-
-def _directory_unmountable(pod: ObservedPod) -> bool:
-    return pod.waiting == "CreateContainerConfigError" and "subPath" in pod.waiting_message
-
-
-def _secret_invalid(pod: ObservedPod) -> bool:
-    # A busy kubelet says that it failed to sync of a Secret that is good, and tries again itself.
-    is_delayed = "failed to sync secret cache" in pod.waiting_message
-    return pod.waiting == "CreateContainerConfigError" and not is_delayed
-
-
-def _container_not_made(pod: ObservedPod) -> bool:
-    return pod.waiting in ("CreateContainerError", "RunContainerError")
-
-
-START_CHECKS: tuple[tuple[Callable[[ObservedPod], bool], Reason, str], ...] = (
-    # The scheduler names several causes at once: the volume first, which no other node helps.
-    (
-        _volume_unbound,
-        Reason.STORAGE_UNWRITABLE,
-        "The exports' volume isn't there for the export's pod: create or correct its "
-        "PersistentVolumeClaim, and the export starts by itself",
-    ),
-    (
-        _unschedulable,
-        Reason.UNSCHEDULABLE,
-        "No node can take the export's pod: make room, or lower the resources on the ExportTarget",
-    ),
-    (
-        _image_unavailable,
-        Reason.IMAGE_UNAVAILABLE,
-        "The runner's image can't be pulled: check runner.image and imagePullSecrets of the chart",
-    ),
-    # The kubelet waits with the same reason for a volume and for a Secret.
-    (
-        _directory_unmountable,
-        Reason.STORAGE_UNWRITABLE,
-        "The project's directory can't be mounted: check the exports' volume, which has to take "
-        "writes",
-    ),
-    (
-        _secret_invalid,
-        Reason.SECRET_INVALID,
-        "The target's Secret can't be used: create or correct it, and the export starts by itself",
-    ),
-    (_container_not_made, Reason.INTERNAL, _NODE_CANNOT_START),
-)
-
-
 def start_failure(pod: ObservedPod) -> Failure | None:
     """Returns why a pod that has not started can't start for now; None if it is just young."""
-    for applies, reason, sentence in START_CHECKS:
-        if applies(pod):
-            return Failure(reason, f"{sentence}{_start_detail(pod)}.")
+    cause = _start_cause(pod)
+    return cause and Failure(cause[0], f"{cause[1]}{_start_detail(pod)}.")
+
+
+def _start_cause(pod: ObservedPod) -> tuple[Reason, str] | None:
+    # The scheduler names several causes at once: the volume first, which no other node helps.
+    if re.search(_ABOUT_A_VOLUME, pod.unschedulable or ""):
+        return (
+            Reason.STORAGE_UNWRITABLE,
+            "The exports' volume isn't there for the export's pod: create or correct its "
+            "PersistentVolumeClaim, and the export starts by itself",
+        )
+    if pod.unschedulable is not None:
+        return (
+            Reason.UNSCHEDULABLE,
+            "No node can take the export's pod: make room, or lower the resources on the "
+            "ExportTarget",
+        )
+    if pod.waiting in _IMAGE_REASONS:
+        return (
+            Reason.IMAGE_UNAVAILABLE,
+            "The runner's image can't be pulled: check runner.image and imagePullSecrets of the "
+            "chart",
+        )
+    # The kubelet waits with the same reason for a volume and for a Secret.
+    has_bad_config = pod.waiting == "CreateContainerConfigError"
+    if has_bad_config and "subPath" in pod.waiting_message:
+        return (
+            Reason.STORAGE_UNWRITABLE,
+            "The project's directory can't be mounted: check the exports' volume, which has to "
+            "take writes",
+        )
+    # A busy kubelet says that it failed to sync of a Secret that is good, and tries again itself.
+    if has_bad_config and "failed to sync secret cache" not in pod.waiting_message:
+        return (
+            Reason.SECRET_INVALID,
+            "The target's Secret can't be used: create or correct it, and the export starts by "
+            "itself",
+        )
+    if pod.waiting in ("CreateContainerError", "RunContainerError"):
+        return Reason.INTERNAL, _NODE_CANNOT_START
     return None
 
 
@@ -146,65 +148,6 @@ def _start_detail(pod: ObservedPod) -> str:
         # The node says the same while it pulls and, with a preface, while it waits to pull again.
         return _detail(pod.waiting_message.partition("ErrImagePull: ")[2] or pod.waiting_message)
     return _detail(pod.waiting or "", pod.waiting_message)
-
-
-def _stopped_by_its_node(pod: ObservedPod) -> Failure | None:
-    said = (pod.reason or "no reason given", pod.message)
-    return _stopped(pod, *said) if pod.exit_code is None else None
-
-
-def _killed_pg_dump(pod: ObservedPod) -> Failure | None:
-    said = _said(pod) if pod.exit_code == ExitCode.KILLED else None
-    return Failure(Reason.OUT_OF_MEMORY, said) if said else None
-
-
-def _out_of_memory(pod: ObservedPod) -> Failure | None:
-    # runc says so itself if the limit is below what it takes to start the container.
-    at_start = pod.ended_by in _NEVER_STARTED and "OOM-killed" in pod.termination_message
-    return _OUT_OF_MEMORY if pod.ended_by == "OOMKilled" or at_start else None
-
-
-def _report_unreadable(pod: ObservedPod) -> Failure | None:
-    return _REPORT_UNREADABLE if pod.exit_code == ExitCode.SUCCESS else None
-
-
-def _container_not_started(pod: ObservedPod) -> Failure | None:
-    if pod.ended_by not in _NEVER_STARTED:
-        return None
-    detail = _detail(pod.ended_by, pod.termination_message)
-    return Failure(Reason.INTERNAL, f"{_NODE_CANNOT_START}{detail}.")
-
-
-def _ended_by_runner(pod: ObservedPod) -> Failure | None:
-    reason = next((r for code, r in REASON_OF_EXIT_CODE.items() if code == pod.exit_code), None)
-    if reason is None:
-        return None
-    return Failure(
-        reason,
-        _said(pod) or f"The runner ended with exit code {pod.exit_code}; its log says more.",
-        # A disruption doesn't count, whatever the runner made of it (podFailurePolicy).
-        is_fatal=pod.exit_code in FATAL_EXIT_CODES and not pod.disrupted,
-    )
-
-
-def _stopped_from_outside(pod: ObservedPod) -> Failure:
-    return _stopped(pod, f"exit code {pod.exit_code}", pod.ended_by)
-
-
-END_CHECKS: tuple[Callable[[ObservedPod], Failure | None], ...] = (
-    # Refused or evicted: only the pod's own status tells so, no container's.
-    _stopped_by_its_node,
-    # The kernel killed pg_dump, and the runner lived on to say so: better than what we know.
-    _killed_pg_dump,
-    _out_of_memory,
-    # All others with exit code 0 have reported an artifact.
-    _report_unreadable,
-    # Its exit code is the runtime's, so look at it before the runner's codes.
-    _container_not_started,
-    _ended_by_runner,
-    # A signal: a drain, the node's shutdown, somebody's kill.  This one always matches.
-    _stopped_from_outside,
-)
 
 
 def stuck_failure(job_name: str, pod: ObservedPod | None, warning: str | None) -> Failure:
