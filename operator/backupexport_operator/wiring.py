@@ -72,18 +72,11 @@ class RunningOperator:
         )
         self._queue = StartQueue(settings.max_concurrent)
         self.exports = ExportReconciler(
-            self._cache,
-            cluster,
-            cleanup_jobs,
-            recorder,
-            pod_logs,
-            settings,
-            self._queue,
-            metrics,
+            self._cache, cluster, cleanup_jobs, recorder, pod_logs, settings, self._queue, metrics
         )
         self._targets = TargetReconciler(world.targets, cluster, metrics)
-        self._cleanup = CleanupReconciler(self._cache, cluster, cleanup_jobs, recorder, metrics)
-        self._delivery = DeliveryReconciler(self._cache, cluster, recorder, settings, metrics)
+        self._cleanup = CleanupReconciler(self._cache, cluster, recorder, metrics, cleanup_jobs)
+        self._delivery = DeliveryReconciler(self._cache, cluster, recorder, metrics, settings)
         self._resync_seconds = settings.resync_seconds
         self._open_cleanups: set[str] = set()
         self._first_lists_are_in = asyncio.Event()

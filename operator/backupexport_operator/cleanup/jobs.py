@@ -1,6 +1,7 @@
 """Makes the Jobs that clean up after exports, and takes our finalizer off them."""
 
 import time
+from dataclasses import dataclass, field
 from typing import Any
 
 from backupexport_contract import names
@@ -31,13 +32,13 @@ class CleanupRefusedError(NotNowError):
         )
 
 
+@dataclass
 class CleanupJobs:
     """Creates cleanups' Jobs, and remembers since when one is refused."""
 
-    def __init__(self, writer: Cluster, defaults: JobSettings) -> None:
-        self._writer = writer
-        self._defaults = defaults
-        self._refused_since: dict[str, float] = {}
+    cluster: Cluster
+    defaults: JobSettings
+    _refused_since: dict[str, float] = field(default_factory=dict, init=False)
 
     async def create(self, export: BackupExport, task: str, *, is_owned: bool = True) -> None:
         """Create the Job for `task`.
@@ -45,10 +46,10 @@ class CleanupJobs:
         Raises CleanupRefusedError if the API server refuses it, ApiException with status 409 while
         the Job of an earlier export has its name.
         """
-        manifest = cleanup_manifest(export, task, self._defaults, is_owned=is_owned)
+        manifest = cleanup_manifest(export, task, self.defaults, is_owned=is_owned)
         name = manifest["metadata"]["name"]
         try:
-            job = await self._writer.create_job(manifest)
+            job = await self.cluster.create_job(manifest)
         except ApiException as error:
             if error.status not in (400, 403, 422):
                 raise
@@ -65,13 +66,13 @@ class CleanupJobs:
         # What an earlier export of this name left, or what the garbage collector is about to take
         # with this export: ours is made when that is gone.
         if job.complete or job.failure:
-            await self._writer.delete_job(job)
+            await self.cluster.delete_job(job)
         raise ApiException(status=409, reason=f"another cleanup is called {job.name}")
 
     async def release_finalizer(self, export: BackupExport) -> BackupExport | None:
         """Take our finalizer off.  Returns the export as it is then; None if it is gone."""
         others = [name for name in export.metadata.finalizers if name != names.FINALIZER]
-        return await self._writer.patch_finalizers(export, others)
+        return await self.cluster.patch_finalizers(export, others)
 
 
 def _namespace_is_ending(error: ApiException) -> bool:

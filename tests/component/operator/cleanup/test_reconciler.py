@@ -50,9 +50,9 @@ class Running:
         self.reconciler = CleanupReconciler(
             ExportCache(live_world(kubernetes), 4, None, 2),
             writer,
-            CleanupJobs(writer, JobSettings(namespace="n", runner_image="i", claim_name="c")),
             self.recorder,
             OperatorMetrics(),
+            CleanupJobs(writer, JobSettings(namespace="n", runner_image="i", claim_name="c")),
         )
         self.task = asyncio.create_task(self.reconciler.watch_for_ever())
 

@@ -136,8 +136,8 @@ class Running:
             ExportCache(world, 4, None, 2, chart),
             Cluster(api_client, NAMESPACE),
             self.recorder,
-            JobSettings(namespace="n", runner_image="i", claim_name="c"),
             self.metrics,
+            JobSettings(namespace="n", runner_image="i", claim_name="c"),
         )
         kubernetes.listeners.append(self._job_went)
         self.task = asyncio.create_task(self.reconciler.watch_for_ever())
