@@ -230,8 +230,12 @@ def is_pending(condition: Condition) -> bool:
     return condition.status == "Unknown"
 
 
+def pending_by_kind(status: BackupExportStatus) -> dict[str, Condition]:
+    """The conditions of the deliveries that are still to be made, under the kinds."""
+    told = conditions_by_kind(status).items()
+    return {kind: condition for kind, condition in told if is_pending(condition)}
+
+
 def awaits_file(status: BackupExportStatus) -> bool:
     """Whether a delivery of the export's file is still to be made."""
-    kinds = Deliveries.kinds()
-    told = conditions_by_kind(status).items()
-    return any(is_pending(condition) and kinds[kind].reads_file for kind, condition in told)
+    return any(Deliveries.kinds()[kind].reads_file for kind in pending_by_kind(status))

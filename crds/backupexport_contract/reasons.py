@@ -18,13 +18,7 @@ class Phase(StrEnum):
         return self in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED)
 
 
-REST_STATUS = {
-    Phase.PENDING: "pending",
-    Phase.RUNNING: "running",
-    Phase.SUCCEEDED: "completed",
-    Phase.FAILED: "failed",
-    Phase.CANCELLED: "cancelled",
-}
+REST_STATUS = {phase: phase.lower() for phase in Phase} | {Phase.SUCCEEDED: "completed"}
 
 
 class Reason(StrEnum):
@@ -107,7 +101,7 @@ class ExitCode(IntEnum):
     """What the runner's process ends with.
 
     The codes stay clear of the shell's (1, 2, 126-128) and of 128+signal, so that a crash of
-    the interpreter or a kill is never taken for a verdict of the runner.
+    the interpreter or a kill is never taken for a failure that the runner tells.
     """
 
     SUCCESS = 0
@@ -172,5 +166,5 @@ FATAL_DELIVERY_EXIT_CODES = (
     ExitCode.FILE_MISSING,
 )
 
-# Nothing is in the way.
-UNTROUBLED = (DeliveryReason.PENDING, DeliveryReason.IN_PROGRESS)
+# The reasons of deliveries that no failure keeps from going on.
+WITHOUT_FAILURE = (DeliveryReason.PENDING, DeliveryReason.IN_PROGRESS)

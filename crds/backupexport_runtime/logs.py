@@ -26,7 +26,7 @@ def configure(
     Loggers in `quiet` are heard from their level on; `context` is asked for each line.
     """
     handler = logging.StreamHandler()
-    handler.setFormatter((JsonFormatter if log_format == "json" else TextFormatter)(context))
+    handler.setFormatter((_JsonFormatter if log_format == "json" else _TextFormatter)(context))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # What no line shows need not be found out for each (Python's logging HOWTO, "Optimization").
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
@@ -41,11 +41,10 @@ class _Formatter(logging.Formatter):
         self._context = context
 
 
-class JsonFormatter(_Formatter):
+class _JsonFormatter(_Formatter):
     """A JSON object a line; a message's `extra={"fields": {…}}` become keys of it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format `record`."""
         line = {
             "time": _time_of(record),
             "level": record.levelname.lower(),
@@ -59,11 +58,10 @@ class JsonFormatter(_Formatter):
         return _encode(line)
 
 
-class TextFormatter(_Formatter):
+class _TextFormatter(_Formatter):
     """`time level [context] logger: message key=value …`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format `record`."""
         context = "".join(f" [{value}]" for value in self._context().values())
         fields = "".join(f" {key}={value!r}" for key, value in _fields_of(record).items())
         line = (

@@ -101,11 +101,9 @@ async def _serve(settings: Settings) -> None:
             asyncio.get_running_loop().add_signal_handler(number, supervisor.stop)
 
     take_signals()
-    app = http_server.application(
-        supervisor.liveness_failures, supervisor.readiness_failures, metrics.registry
-    )
+    probes = supervisor.liveness_failures, supervisor.readiness_failures
     try:
-        async with http_server.serving(app, settings.http_port):
+        async with http_server.serving(*probes, metrics.registry, settings.http_port):
             await supervisor.run()
     except StuckError:
         _logger.critical("this process ends without a clean-up", exc_info=True)
@@ -116,9 +114,8 @@ async def _serve(settings: Settings) -> None:
 
 
 async def _release_finalizers(settings: Settings) -> int:
-    api_client = await connect(_POOL_SIZE)
     try:
-        async with asyncio.timeout(_RELEASE_SECONDS):
+        async with await connect(_POOL_SIZE) as api_client, asyncio.timeout(_RELEASE_SECONDS):
             store = LeaseStore(api_client, settings.namespace, settings.lease_name)
             # A leader would put the finalizer on the next export meanwhile.
             await silence_leaders(store, settings.identity, settings.lease_timings, _QUIET_SECONDS)
@@ -126,8 +123,6 @@ async def _release_finalizers(settings: Settings) -> int:
     except Exception:
         _logger.exception("finalizers may be left")
         return 1
-    finally:
-        await api_client.close()
     _logger.info("took the finalizer off %d exports", released)
     return 0
 

@@ -79,7 +79,7 @@ def build_registry(
     return registry
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class _Handlers:
     """Hands kopf's events to the operator; kopf has none, nor stops it, before it has started."""
 

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExport
@@ -21,7 +22,7 @@ from backupexport_operator.kube.client import SERVER_AWAY, brief, connect, kinds
 from backupexport_operator.kube.cluster import AWAITING_DELIVERY, Cluster
 from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.pod_logs import PodLogs
-from backupexport_operator.observed.export_cache import ExportCache, World, all_of
+from backupexport_operator.observed.export_cache import ExportCache, Index, World, all_of
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.watch_health import WatchHealth
 from backupexport_operator.settings import Settings
@@ -188,11 +189,9 @@ class RunningOperator:
             await asyncio.sleep(self._resync_seconds if complete else _FIRST_RESYNC_SECONDS)
 
     def _compare(self, snapshot: World) -> None:
-        world, compare = self._world, self._watches.compare
-        compare("exports", _versions(all_of(snapshot.exports)), _versions(all_of(world.exports)))
-        compare("targets", _versions(all_of(snapshot.targets)), _versions(all_of(world.targets)))
-        compare("jobs", _names(all_of(snapshot.jobs)), _names(all_of(world.jobs)))
-        compare("pods", _names(all_of(snapshot.pods)), _names(all_of(world.pods)))
+        for kind in WATCHED:
+            listed, known = getattr(snapshot, kind), getattr(self._world, kind)
+            self._watches.compare(kind, _versions(listed), _versions(known))
 
     def _state(self) -> OperatorState:
         now = timestamps.now()
@@ -209,12 +208,12 @@ class RunningOperator:
         )
 
 
-def _versions(resources: Iterable[BackupExport | ExportTarget]) -> dict[str, int]:
-    return {
-        resource.metadata.uid: int(resource.metadata.resource_version or 0)
-        for resource in resources
-    }
+def _versions(index: Index[Any]) -> dict[str, int]:
+    """Returns exports and targets by uid with their versions; Jobs and Pods by name with 0."""
+    return dict(map(_version, all_of(index)))
 
 
-def _names(observed: Iterable[ObservedJob | ObservedPod]) -> dict[str, int]:
-    return dict.fromkeys((each.name for each in observed), 0)
+def _version(seen: BackupExport | ExportTarget | ObservedJob | ObservedPod) -> tuple[str, int]:
+    if isinstance(seen, ObservedJob | ObservedPod):
+        return seen.name, 0
+    return seen.metadata.uid, int(seen.metadata.resource_version or 0)

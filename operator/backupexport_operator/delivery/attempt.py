@@ -11,12 +11,11 @@ from backupexport_contract.reasons import (
     ExitCode,
     Reason,
 )
-from backupexport_contract.runner_protocol import read_outcome
 
 from backupexport_operator.observed.export_files import is_overdue
+from backupexport_operator.observed.failure import said, start_failure
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import SideJob
-from backupexport_operator.observed.pod_failure import start_failure
 
 
 class AttemptState(Enum):
@@ -59,7 +58,7 @@ def attempt_of(run: SideJob, job: ObservedJob, kind: str, now: datetime) -> Atte
     pod = _newest_pod(run, job)
     if job.complete or (pod is not None and pod.exit_code == ExitCode.SUCCESS):
         # Even if the Job's deadline passed just then: what is sent is sent.
-        return Attempt(AttemptState.DONE, _said(pod) or "It was made.")
+        return Attempt(AttemptState.DONE, (said(pod) if pod else None) or "It was made.")
     if job.failure is not None:
         return _failed(job, pod)
     if pod is not None and is_overdue(pod, now) and not pod.has_ended:
@@ -89,7 +88,7 @@ def _failed(job: ObservedJob, pod: ObservedPod | None) -> Attempt:
         reason = DELIVERY_REASON_OF_EXIT_CODE.get(code, reason)
     return Attempt(
         AttemptState.FAILED,
-        _said(pod) or f"The attempt's pod was stopped ({stopped}).",
+        said(pod) or f"The attempt's pod was stopped ({stopped}).",
         reason,
         is_fatal=code in FATAL_DELIVERY_EXIT_CODES and not pod.disrupted,
     )
@@ -110,7 +109,3 @@ def _newest_pod(run: SideJob, job: ObservedJob) -> ObservedPod | None:
     """Returns the last pod of this Job, and not of an earlier one that had the same name."""
     pods = [pod for pod in run.pods if pod.job_uid == job.uid]
     return max(pods, key=lambda pod: (pod.created_at, pod.name), default=None)
-
-
-def _said(pod: ObservedPod | None) -> str | None:
-    return read_outcome(pod.termination_message).message if pod is not None else None

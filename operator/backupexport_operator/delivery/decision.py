@@ -12,7 +12,7 @@ from typing import Any
 from backupexport_contract import timestamps
 from backupexport_contract.deliveries import Deliveries, conditions_by_kind
 from backupexport_contract.kubernetes_model import Condition
-from backupexport_contract.reasons import UNTROUBLED, DeliveryReason
+from backupexport_contract.reasons import WITHOUT_FAILURE, DeliveryReason
 
 from backupexport_operator.delivery.attempt import Attempt, AttemptState, attempt_of
 from backupexport_operator.delivery.choice import (
@@ -22,9 +22,9 @@ from backupexport_operator.delivery.choice import (
     settings_for,
 )
 from backupexport_operator.manifests.status import ConditionStatus, condition_now
+from backupexport_operator.observed.failure import with_aside
 from backupexport_operator.observed.jobs_and_pods import ObservedJob
 from backupexport_operator.observed.observation import Observation
-from backupexport_operator.observed.pod_failure import with_aside
 
 SHORTEST_PAUSE = timedelta(seconds=10)
 LONGEST_PAUSE = timedelta(minutes=15)
@@ -204,7 +204,7 @@ class _Decision:
     @property
     def _has_failed(self) -> bool:
         """Whether the condition tells of a failed attempt; a missing target is none."""
-        return self._known.reason not in (*UNTROUBLED, DeliveryReason.NOT_CONFIGURED)
+        return self._known.reason not in (*WITHOUT_FAILURE, DeliveryReason.NOT_CONFIGURED)
 
     def _before(self) -> str:
         """Returns what the condition says, without when it is tried again."""

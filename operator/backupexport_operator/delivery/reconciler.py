@@ -9,12 +9,12 @@ from datetime import timedelta
 
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExport
-from backupexport_contract.deliveries import Deliveries, is_pending
+from backupexport_contract.deliveries import Deliveries, is_pending, pending_by_kind
 from backupexport_contract.kubernetes_model import Condition
 from backupexport_contract.reasons import DeliveryReason
 from kubernetes.aio.client.exceptions import ApiException
 
-from backupexport_operator.delivery.choice import pending_by_kind, settings_for
+from backupexport_operator.delivery.choice import settings_for
 from backupexport_operator.delivery.decision import (
     DeliveryPlan,
     DeliveryStep,

@@ -216,7 +216,7 @@ class ExportReconciler:
         if updated.phase.is_finished:
             self._queue_sync.leave(export.metadata.uid)
             if not old.phase or not old.phase.is_finished:
-                _count_end(self.metrics, updated)
+                self.metrics.export_finished(updated)
                 for kind, condition in settled_between(old, status):
                     self.metrics.delivery_finished(kind, condition.reason)
         for event in events_between(old, status):
@@ -249,18 +249,3 @@ class ExportReconciler:
         self.cache.forget(uid)
         self._doubted.discard(uid)
         self._queue_sync.leave(uid)
-
-
-def _count_end(metrics: OperatorMetrics, export: BackupExport) -> None:
-    status = export.status
-    seconds = None
-    if status.start_time and status.completion_time:
-        started, completed = map(timestamps.from_text, (status.start_time, status.completion_time))
-        seconds = (completed - started).total_seconds()
-    metrics.export_finished(
-        export.spec.project_id,
-        export.phase,
-        status.reason,
-        duration_seconds=seconds,
-        artifact_bytes=status.artifact.size_bytes if status.artifact else None,
-    )

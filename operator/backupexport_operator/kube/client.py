@@ -82,19 +82,13 @@ async def connect(
 def request_trace(count: CountRequest) -> aiohttp.TraceConfig:
     """Returns a trace for `Configuration.trace_configs`; a stream counts once, as it begins."""
 
-    async def answered(
-        _session: aiohttp.ClientSession, _context: Any, end: aiohttp.TraceRequestEndParams
-    ) -> None:
-        count(*call_of(end.method, end.url.path), end.response.status)
-
-    async def failed(
-        _session: aiohttp.ClientSession, _context: Any, end: aiohttp.TraceRequestExceptionParams
-    ) -> None:
-        count(*call_of(end.method, end.url.path), None)
+    async def ended(_session: aiohttp.ClientSession, _context: Any, request: Any) -> None:
+        response = getattr(request, "response", None)
+        count(*call_of(request.method, request.url.path), response and response.status)
 
     trace = aiohttp.TraceConfig()
-    trace.on_request_end.append(answered)
-    trace.on_request_exception.append(failed)
+    trace.on_request_end.append(ended)
+    trace.on_request_exception.append(ended)
     return trace
 
 
@@ -180,14 +174,8 @@ async def kinds_are_served(api_client: client.ApiClient, namespace: str, selecto
     try:
         served = await api.get_api_resources(names.GROUP, names.VERSION)
         # It refuses a selector by a field that only a later version of the CRD has.
-        await api.list_namespaced_custom_object(
-            names.GROUP,
-            names.VERSION,
-            namespace,
-            names.EXPORT_PLURAL,
-            field_selector=selector,
-            limit=1,
-        )
+        where = (names.GROUP, names.VERSION, namespace, names.EXPORT_PLURAL)
+        await api.list_namespaced_custom_object(*where, field_selector=selector, limit=1)
     except ApiException as error:
         if error.status in (400, 404):
             return False

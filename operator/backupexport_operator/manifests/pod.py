@@ -208,7 +208,7 @@ def _pod_template(
     """Returns `given` with what we alone set; the Pod Security level `restricted` admits it."""
     metadata, spec = given.get("metadata", {}), given["spec"]
     (runner,) = spec["containers"]
-    annotations = metadata.get("annotations")
+    annotations, security = metadata.get("annotations"), spec.get("securityContext", {})
     template = {
         "metadata": {
             "labels": metadata.get("labels", {}) | labels,
@@ -220,7 +220,7 @@ def _pod_template(
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "securityContext": {
-                **_only(SECURITY_FIELDS_LEFT_OPEN, spec.get("securityContext", {})),
+                **{name: security[name] for name in security if name in SECURITY_FIELDS_LEFT_OPEN},
                 "runAsNonRoot": True,
                 "runAsUser": _UID,
                 "runAsGroup": _UID,
@@ -251,10 +251,6 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         else:
             result[key] = value
     return result
-
-
-def _only(fields: frozenset[str], part: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in part.items() if name in fields}
 
 
 def _without(fields: frozenset[str], part: dict[str, Any]) -> dict[str, Any]:

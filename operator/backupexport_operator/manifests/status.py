@@ -6,7 +6,7 @@ from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExportStatus
 from backupexport_contract.deliveries import conditions_by_kind, is_pending
 from backupexport_contract.kubernetes_model import Condition, KubernetesModel
-from backupexport_contract.reasons import UNTROUBLED
+from backupexport_contract.reasons import WITHOUT_FAILURE
 
 from backupexport_operator.observed.observation import Observation
 
@@ -31,7 +31,7 @@ def delayed_between(old: BackupExportStatus, new: BackupExportStatus) -> Changes
         (kind, condition)
         for kind, condition in conditions_by_kind(new).items()
         if is_pending(condition)
-        and condition.reason not in UNTROUBLED
+        and condition.reason not in WITHOUT_FAILURE
         and (kind not in before or before[kind].reason != condition.reason)
     ]
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import ParamSpec
 
 import aiohttp
+from backupexport_contract import timestamps
+from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.deliveries import Deliveries
-from backupexport_contract.reasons import UNTROUBLED, DeliveryReason, Phase, Reason
+from backupexport_contract.reasons import WITHOUT_FAILURE, DeliveryReason, Phase, Reason
 from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY
 from kubernetes.aio.client.exceptions import ApiException
 from prometheus_client import (
@@ -174,7 +176,7 @@ class OperatorMetrics(Collector):
                 self._cleanups.labels(task, outcome)
         for kind in Deliveries.kinds():
             for reason in DeliveryReason:
-                if reason not in UNTROUBLED:
+                if reason not in WITHOUT_FAILURE:
                     self._deliveries.labels(kind, reason)
         self._duration_of = {
             phase: self._durations.labels(phase) for phase in Phase if phase.is_finished
@@ -199,21 +201,15 @@ class OperatorMetrics(Collector):
         self._leader.set(leading)
 
     @_harmless
-    def export_finished(
-        self,
-        project_id: str,
-        phase: Phase,
-        reason: Reason | None,
-        *,
-        duration_seconds: float | None = None,
-        artifact_bytes: int | None = None,
-    ) -> None:
+    def export_finished(self, export: BackupExport) -> None:
         """Count an export that has just ended; it has no duration if it never started."""
-        self._finished.labels(phase, reason or NONE, self._project(project_id)).inc()
-        if duration_seconds is not None:
-            self._duration_of[phase].observe(max(duration_seconds, 0))
-        if artifact_bytes is not None:
-            self._bytes.observe(artifact_bytes)
+        status, project = export.status, self._project(export.spec.project_id)
+        self._finished.labels(export.phase, status.reason or NONE, project).inc()
+        if status.start_time and status.completion_time:
+            began, ended = map(timestamps.from_text, (status.start_time, status.completion_time))
+            self._duration_of[export.phase].observe(max((ended - began).total_seconds(), 0))
+        if status.artifact is not None:
+            self._bytes.observe(status.artifact.size_bytes)
 
     @_harmless
     def job_created(self, delay_seconds: float) -> None:

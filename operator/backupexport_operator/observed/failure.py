@@ -1,4 +1,4 @@
-"""What is wrong with a Pod: a Reason for programs, a message for people.
+"""What is wrong with a Pod, or its Job: a Reason for programs, a message for people.
 
 `end_failure` and `_start_cause` are lists of causes, of which the first that is found decides.
 """
@@ -6,6 +6,8 @@
 import re
 from dataclasses import dataclass
 
+from backupexport_contract.backup_export import BackupExportStatus
+from backupexport_contract.readable import readable_size
 from backupexport_contract.reasons import (
     FATAL_EXIT_CODES,
     REASON_OF_EXIT_CODE,
@@ -14,7 +16,8 @@ from backupexport_contract.reasons import (
 )
 from backupexport_contract.runner_protocol import Artifact, read_outcome
 
-from backupexport_operator.observed.jobs_and_pods import ObservedPod
+from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
+from backupexport_operator.observed.observation import Observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +65,9 @@ def end_failure(pod: ObservedPod) -> Failure | None:
     if code is None:
         # Refused or evicted: only the pod's own status tells so, no container's.
         return _stopped(pod, pod.reason or "no reason given", pod.message)
-    if code == ExitCode.KILLED and (said := _said(pod)):
+    if code == ExitCode.KILLED and (words := said(pod)):
         # The kernel killed pg_dump, and the runner lived on to say so: better than what we know.
-        return Failure(Reason.OUT_OF_MEMORY, said)
+        return Failure(Reason.OUT_OF_MEMORY, words)
     never_started = pod.ended_by in _NEVER_STARTED
     # runc says so itself if the limit is below what it takes to start the container.
     at_start = never_started and "OOM-killed" in pod.termination_message
@@ -80,7 +83,7 @@ def end_failure(pod: ObservedPod) -> Failure | None:
     if code in REASON_OF_EXIT_CODE:
         return Failure(
             REASON_OF_EXIT_CODE[code],
-            _said(pod) or f"The runner ended with exit code {code}; its log says more.",
+            said(pod) or f"The runner ended with exit code {code}; its log says more.",
             # A disruption doesn't count, whatever the runner made of it (podFailurePolicy).
             is_fatal=code in FATAL_EXIT_CODES and not pod.disrupted,
         )
@@ -176,6 +179,61 @@ def stuck_failure(job_name: str, pod: ObservedPod | None, warning: str | None) -
     )
 
 
+def job_deleted(seen: Observation) -> Failure:
+    """Returns the failure of an export whose Job is gone and made no artifact."""
+    by = "" if seen.lost_job else ", or cleared away while no operator ran,"
+    message = f"The export's Job was deleted{by} before it was done: start the export again."
+    # The deletion itself stopped the runner, which then ends with INTERRUPTED.
+    before = (end_failure(p) for p in seen.attempts if p.exit_code != ExitCode.INTERRUPTED)
+    last = next(filter(None, before), None)
+    return _with_history(seen, Failure(Reason.JOB_DELETED, message), last)
+
+
+def job_failure(seen: Observation, job: ObservedJob, last: Failure | None) -> Failure:
+    """Returns the failure of an export whose Job has failed; `last` is its last attempt's."""
+    if job.failure == "DeadlineExceeded":
+        message = (
+            f"The export took longer than activeDeadlineSeconds, {_done_so_far(seen)}: raise it "
+            "on the BackupExport or the ExportTarget."
+        )
+        return _with_history(seen, Failure(Reason.DEADLINE_EXCEEDED, message), last)
+    if last is not None:
+        return last
+    return Failure(
+        Reason.INTERNAL,
+        f"The export's Job failed ({job.failure}): {job.failure_message}".strip(),
+    )
+
+
+def _done_so_far(seen: Observation) -> str:
+    progress = seen.export.status.progress
+    if not any(pod.started_at for pod in seen.attempts) and seen.export.status.start_time is None:
+        return "and its pod never started"
+    if progress is None or not progress.dumped_bytes:
+        return "and had dumped nothing yet (often it waits for a lock: pg_stat_activity tells)"
+    dumped, estimated = map(readable_size, (progress.dumped_bytes, progress.estimated_bytes))
+    return f"and had dumped {dumped} of about {estimated}"
+
+
+def _with_history(seen: Observation, failure: Failure, last: Failure | None) -> Failure:
+    """Returns `failure` with what went before it, or as the status has it already."""
+    known = remembered(seen.export.status)
+    if known is not None and known.reason == failure.reason:
+        return known
+    last = last or known
+    if last is None or last.reason == failure.reason:
+        return failure
+    history = f"before that: {last.message.rstrip('.')}"
+    return Failure(failure.reason, with_aside(failure.message, history))
+
+
+def remembered(status: BackupExportStatus) -> Failure | None:
+    """Returns the failure that the status tells of."""
+    if status.reason is None:
+        return None
+    return Failure(status.reason, status.message or "")
+
+
 def with_aside(message: str, aside: str) -> str:
     """Returns the one sentence `message` with `aside` in brackets at its end."""
     return f"{message.rstrip('.')} ({aside})."
@@ -191,7 +249,8 @@ def _stopped(pod: ObservedPod, *details: str) -> Failure:
     return Failure(Reason.INTERNAL, f"{sentence}{_detail(*details)}.")
 
 
-def _said(pod: ObservedPod) -> str | None:
+def said(pod: ObservedPod) -> str | None:
+    """Returns what the pod's runner said in its termination message."""
     return read_outcome(pod.termination_message).message
 
 

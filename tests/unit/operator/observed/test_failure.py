@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from backupexport_contract.reasons import ExitCode, Reason
 from backupexport_contract.runner_protocol import Outcome, outcome_text
-from backupexport_operator.observed.jobs_and_pods import ObservedPod
-from backupexport_operator.observed.pod_failure import (
+from backupexport_operator.observed.failure import (
     Failure,
     end_failure,
     start_failure,
 )
+from backupexport_operator.observed.jobs_and_pods import ObservedPod
 
 POD = ObservedPod(name="bex-1-abcde", created_at="2026-01-29T15:30:00Z")
 ENDED = replace(POD, node="local", phase="Failed", started_at="2026-01-29T15:30:01Z")
