@@ -11,8 +11,6 @@ from pydantic import BaseModel
 
 from backupexport_contract.fields import CEL_KEY
 
-_DROPPED = ("title", "const")
-
 
 def structural_schema(model: type[BaseModel]) -> dict[str, Any]:
     """The structural schema of `model`, camelCase, with descriptions and CEL rules."""
@@ -72,7 +70,7 @@ def _structural(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, 
 
 
 def _keeps(key: str, value: Any, node: dict[str, Any]) -> bool:
-    if key in ("$defs", *_DROPPED) or (key == "default" and value in (None, [], {})):
+    if key in ("$defs", "title", "const") or (key == "default" and value in (None, [], {})):
         return False
     # Beside CEL rules these would only add a second, unreadable message.
     return not (key in ("pattern", "minLength") and CEL_KEY in node)

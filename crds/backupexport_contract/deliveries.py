@@ -132,8 +132,7 @@ class EmailDelivery(Delivery):
     is_notification: ClassVar[bool] = True
     links_to_api: ClassVar[bool] = True
     condition_type: ClassVar[str] = "Notified"
-    # The runner waits as long as RFC 5321, 4.5.3.2 wants, which is half an hour at the most; the
-    # rest is for the pod's start.
+    # The runner waits as RFC 5321, 4.5.3.2 wants, half an hour at most; the rest is for its start.
     attempt_seconds: ClassVar[int | None] = 2400
 
     secret_ref: SecretReference | None = None

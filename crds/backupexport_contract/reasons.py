@@ -100,8 +100,8 @@ class DeliveryReason(StrEnum):
 class ExitCode(IntEnum):
     """What the runner's process ends with.
 
-    The codes stay clear of the shell's (1, 2, 126-128) and of 128+signal, so that a crash of
-    the interpreter or a kill is never taken for a failure that the runner tells.
+    The codes stay clear of the shell's (1, 2, 126-128) and of 128+signal, so that a crash of the
+    interpreter or a kill is never taken for a failure that the runner tells.
     """
 
     SUCCESS = 0

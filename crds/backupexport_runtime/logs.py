@@ -51,7 +51,7 @@ class _JsonFormatter(_Formatter):
             "logger": record.name,
             "message": record.getMessage(),
             **self._context(),
-            **_fields_of(record),
+            **getattr(record, "fields", {}),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
@@ -63,7 +63,8 @@ class _TextFormatter(_Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         context = "".join(f" [{value}]" for value in self._context().values())
-        fields = "".join(f" {key}={value!r}" for key, value in _fields_of(record).items())
+        given = getattr(record, "fields", {})
+        fields = "".join(f" {key}={value!r}" for key, value in given.items())
         line = (
             f"{_time_of(record)} {record.levelname}{context} "
             f"{record.name}: {record.getMessage()}{fields}"
@@ -73,8 +74,3 @@ class _TextFormatter(_Formatter):
 
 def _time_of(record: logging.LogRecord) -> str:
     return timestamps.to_text(datetime.fromtimestamp(record.created, UTC))
-
-
-def _fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    fields: dict[str, Any] = getattr(record, "fields", {})
-    return fields

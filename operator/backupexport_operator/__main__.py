@@ -50,9 +50,7 @@ def main() -> int:
     # kopf and the HTTP client log much that says nothing below warnings.
     chatty = () if settings.log_level == "debug" else ("kopf", "aiohttp", "asyncio")
     logs.configure(
-        settings.log_level,
-        settings.log_format,
-        quiet=[(name, logging.WARNING) for name in chatty],
+        settings.log_level, settings.log_format, quiet=[(name, logging.WARNING) for name in chatty]
     )
     if command == "release-finalizers":
         return asyncio.run(_release_finalizers(settings))
@@ -65,23 +63,14 @@ async def _serve(settings: Settings) -> None:
     api_client = await connect(_POOL_SIZE)
     namespace = settings.namespace
     metrics = OperatorMetrics(settings.metrics_projects)
-    leadership = Leadership(
-        LeaseStore(api_client, namespace, settings.lease_name),
-        settings.identity,
-        settings.lease_timings,
-    )
+    store = LeaseStore(api_client, namespace, settings.lease_name)
+    leadership = Leadership(store, settings.identity, settings.lease_timings)
 
     async def work(term: Term) -> None:
         kopf_settings = kopf.OperatorSettings()
         configure(kopf_settings)
-        await run_kopf(
-            build_registry(settings, metrics, term.watches, leadership.seconds_to_write),
-            kopf_settings,
-            namespace,
-            term.stop,
-            term.started,
-            take_signals,
-        )
+        registry = build_registry(settings, metrics, term.watches, leadership.seconds_to_write)
+        await run_kopf(registry, kopf_settings, namespace, term.stop, term.started, take_signals)
 
     async def farewell() -> None:
         if await finalizers.namespace_is_terminating(api_client, namespace):

@@ -24,12 +24,8 @@ class CleanupRefusedError(NotNowError):
     def __init__(self, manifest: dict[str, Any], error: ApiException) -> None:
         super().__init__(f"a cleanup can't be created: {brief(error)}")
         self.namespace_is_ending = _namespace_is_ending(error)
-        self.as_failed_job = ObservedJob(
-            name=manifest["metadata"]["name"],
-            owner_uid="",
-            failure="Refused",
-            failure_message=str(self),
-        )
+        name = manifest["metadata"]["name"]
+        self.as_failed_job = ObservedJob(name, "", failure="Refused", failure_message=str(self))
 
 
 @dataclass
@@ -43,8 +39,8 @@ class CleanupJobs:
     async def create(self, export: BackupExport, task: str, *, is_owned: bool = True) -> None:
         """Create the Job for `task`.
 
-        Raises CleanupRefusedError if the API server refuses it, ApiException with status 409 while
-        the Job of an earlier export has its name.
+        Raises CleanupRefusedError if the API server refuses it, ApiException 409 while the Job of
+        an earlier export has its name.
         """
         manifest = cleanup_manifest(export, task, self.defaults, is_owned=is_owned)
         name = manifest["metadata"]["name"]
@@ -63,8 +59,7 @@ class CleanupJobs:
         owner = export.metadata.uid if is_owned else ""
         if (job.export_uid, job.owner_uid) == (export.metadata.uid, owner):
             return
-        # What an earlier export of this name left, or what the garbage collector is about to take
-        # with this export: ours is made when that is gone.
+        # An earlier export's of this name, or one about to go with this export: ours comes after.
         if job.complete or job.failure:
             await self.cluster.delete_job(job)
         raise ApiException(status=409, reason=f"another cleanup is called {job.name}")

@@ -31,8 +31,7 @@ class AttemptState(Enum):
 class Attempt:
     """How far an attempt is, and why.
 
-    `reason` is empty if nothing keeps it from going on; `is_fatal` if another attempt would fail
-    in the same way.
+    `reason` is empty if nothing is in its way; `is_fatal` if another attempt would fail alike.
     """
 
     state: AttemptState

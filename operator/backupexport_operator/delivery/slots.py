@@ -32,8 +32,8 @@ class DeliverySlots:
     def leave(self, uid: str) -> str | None:
         """Take the export's slot back, and its place among those that wait.
 
-        Returns the uid of the next export that may take a slot, if any.  It does so also if `uid`
-        had no slot: that one may itself have been the next, and need none any more.
+        Returns the uid of the next export that may take a slot, if any; also if `uid` had none,
+        which may itself have been the next, and need none any more.
         """
         self._waiting.pop(uid, None)
         self._holders.pop(uid, None)

@@ -354,9 +354,7 @@ def _end(
             return ExportPlan(meanwhile, is_failure=True, recheck_after=CLEANUP_PAUSE)
         # Done, or failed for good: the project's next export removes what is left.
     return ExportPlan(
-        next_status.ended(seen, phase, failure),
-        is_failure=True,
-        remove_finalizer=_is_held(seen),
+        next_status.ended(seen, phase, failure), is_failure=True, remove_finalizer=_is_held(seen)
     )
 
 

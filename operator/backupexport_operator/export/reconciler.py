@@ -206,13 +206,9 @@ class ExportReconciler:
             return
         self.cache.note_written(updated)
         if status.phase != old.phase:
-            _logger.info(
-                "export %s of project %s: %s%s",
-                export.job_id,
-                export.spec.project_id,
-                status.phase,
-                f" ({status.reason}: {status.message})" if status.reason else "",
-            )
+            why = f" ({status.reason}: {status.message})" if status.reason else ""
+            whose = export.job_id, export.spec.project_id
+            _logger.info("export %s of project %s: %s%s", *whose, status.phase, why)
         if updated.phase.is_finished:
             self._queue_sync.leave(export.metadata.uid)
             if not old.phase or not old.phase.is_finished:

@@ -86,11 +86,6 @@ class Cluster:
             map(observed_pod, pods),
         )
 
-    async def read_job(self, name: str) -> ObservedJob | None:
-        """Returns the Job; None if there is none."""
-        job = await read_or_none(self._custom, *self._jobs, name)
-        return None if job is None else observed_job(job)
-
     async def newest_warning(self, kind: str, name: str) -> str:
         """Returns `Reason: note` of the newest Warning about an object; empty without one."""
         events = await self._list(
@@ -153,10 +148,9 @@ class Cluster:
         except ApiException as error:
             if error.status != 409:
                 raise
-            found = await self.read_job(manifest["metadata"]["name"])
-            if found is None:
+            job = await read_or_none(self._custom, *self._jobs, manifest["metadata"]["name"])
+            if job is None:
                 raise
-            return found
         return observed_job(job)
 
     async def delete_job(self, job: ObservedJob) -> None:

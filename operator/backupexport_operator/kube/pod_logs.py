@@ -1,7 +1,6 @@
 """Reads runners' logs while their pods run, for the progress in them.
 
-No decision rests on progress.  So whatever goes wrong here is logged, and tried again while the
-pod runs.
+No decision rests on it, so what goes wrong is logged, and tried again while the pod runs.
 """
 
 import asyncio
@@ -35,10 +34,9 @@ class PodLogs:
     def follow(self, export_uid: str, pod_name: str, told: Callable[[str, Progress], None]) -> None:
         """Read the log of `pod_name`, if that isn't done already; `told` gets (uid, progress)."""
         known = self._tasks.get(export_uid)
-        if known is not None:
-            if known[0] == pod_name:
-                return
-            known[1].cancel()
+        if known is not None and known[0] == pod_name:
+            return
+        self.forget(export_uid)
         task = asyncio.create_task(self._follow(pod_name, functools.partial(told, export_uid)))
         self._tasks[export_uid] = (pod_name, task)
 

@@ -20,8 +20,7 @@ class LeaseTakenError(Exception):
 class LeaseStore:
     """Keeps a coordination.k8s.io/v1 Lease.
 
-    Bodies are plain JSON, because the client's model omits a time's six decimals if they are zero,
-    and the API server refuses such a time.
+    In plain JSON: the client's model omits six decimals that are zero, which the server refuses.
     """
 
     def __init__(self, api_client: client.ApiClient, namespace: str, name: str) -> None:

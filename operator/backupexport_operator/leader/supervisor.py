@@ -63,12 +63,8 @@ class Supervisor:
 
     def liveness_failures(self) -> list[str]:
         """Returns what is wrong that a restart of the process may cure."""
-        if self._term is None:
-            return []
-        return [
-            f"the watch of {kind} is dead"
-            for kind in self._term.watches.dead(self.dead_watch_seconds)
-        ]
+        dead = self._term.watches.dead(self.dead_watch_seconds) if self._term else []
+        return [f"the watch of {kind} is dead" for kind in dead]
 
     def readiness_failures(self) -> list[str]:
         """Returns what keeps this process from its work, or from taking over."""
@@ -100,7 +96,11 @@ class Supervisor:
                 await asyncio.wait({stopping}, timeout=pause)
         finally:
             stopping.cancel()
-        await self._say_farewell()
+        try:
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await self.farewell()
+        except Exception:
+            _logger.exception("the last look at the namespace failed")
         await self.leadership.release()
 
     async def _lead(self, stopping: "asyncio.Task[Any]") -> float | None:
@@ -131,13 +131,6 @@ class Supervisor:
             raise StuckError("kopf does not end")
         if not work.cancelled() and work.exception() is not None:
             _logger.error("kopf ended by an error", exc_info=work.exception())
-
-    async def _say_farewell(self) -> None:
-        try:
-            async with asyncio.timeout(FAREWELL_SECONDS):
-                await self.farewell()
-        except Exception:
-            _logger.exception("the last look at the namespace failed")
 
 
 def next_pause(last: float, lived: float) -> float:

@@ -1,8 +1,7 @@
 """What all our Jobs have in common: labels, pod, container, environment.
 
 A pod is made of partial core/v1 PodTemplateSpecs, of which the later wins: our defaults, the
-chart's, then the ExportTarget's or the small Jobs'.  What makes a pod safe and the runner work
-wins over them all.
+chart's, the ExportTarget's or the small Jobs', then what makes a pod safe and the runner work.
 """
 
 import functools
@@ -28,10 +27,7 @@ _SCRATCH_MOUNT = {"name": "scratch", "mountPath": runner_protocol.SCRATCH_MOUNT}
 # A pod that is evicted, or whose node goes, failed by nobody's fault.
 IGNORE_DISRUPTIONS = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
 # A small Job lists a directory, or passes a file on, or a mail; it needs less than a dump.
-TASK_RESOURCES = {
-    "requests": {"cpu": "10m", "memory": "48Mi"},
-    "limits": {"memory": "192Mi"},
-}
+TASK_RESOURCES = {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "192Mi"}}
 
 PodTemplate = dict[str, Any]
 """A core/v1 PodTemplateSpec, or a part of one; of containers it has none but the runner's."""

@@ -8,12 +8,7 @@ from dataclasses import dataclass
 
 from backupexport_contract.backup_export import BackupExportStatus
 from backupexport_contract.readable import readable_size
-from backupexport_contract.reasons import (
-    FATAL_EXIT_CODES,
-    REASON_OF_EXIT_CODE,
-    ExitCode,
-    Reason,
-)
+from backupexport_contract.reasons import FATAL_EXIT_CODES, REASON_OF_EXIT_CODE, ExitCode, Reason
 from backupexport_contract.runner_protocol import Artifact, read_outcome
 
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
@@ -200,8 +195,7 @@ def job_failure(seen: Observation, job: ObservedJob, last: Failure | None) -> Fa
     if last is not None:
         return last
     return Failure(
-        Reason.INTERNAL,
-        f"The export's Job failed ({job.failure}): {job.failure_message}".strip(),
+        Reason.INTERNAL, f"The export's Job failed ({job.failure}): {job.failure_message}".strip()
     )
 
 

@@ -1,7 +1,6 @@
 """What decisions need to know of batch/v1 Jobs and v1 Pods.
 
-Sources: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/job-v1/ and
-…/pod-v1/.
+https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/job-v1/ and …/pod-v1/.
 """
 
 from collections.abc import Mapping

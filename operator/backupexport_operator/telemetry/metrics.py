@@ -1,8 +1,7 @@
 """The operator's metrics, named by https://prometheus.io/docs/practices/naming/.
 
-Every label has few values: only the first projects have a name of their own, so that new projects
-don't make new series for ever.  To count raises nothing, since an export matters more than its
-number.
+Every label has few values: only the first projects have a name of their own, lest new ones make
+new series for ever.  To count raises nothing, since an export matters more than its number.
 """
 
 import functools
@@ -91,9 +90,8 @@ class OperatorState:
     """What the leader knows at one time.
 
     `waiting_for_turn` counts the exports that a limit keeps from their Job, `queue_length` the
-    keys in the work queue.  `watch_lateness_seconds` tells by resource how long its watch has
-    missed something; `pending_deliveries` tells by kind how many seconds ago the export of each
-    delivery ended that is still to be made.
+    keys in the work queue.  `watch_lateness_seconds` are by resource, of what its watch has
+    missed; `pending_deliveries` are by kind the seconds since the ends of the exports.
     """
 
     exports: Iterable[UnfinishedExport]
