@@ -86,12 +86,13 @@ class RunningOperator:
             asyncio.create_task(self._later(self._delivery.watch_for_ever)),
             asyncio.create_task(self._resync_for_ever()),
         ]
-        # In this order, because each needs those after it until it has stopped.
+        # In this order, because each needs those after it until it has stopped.  The next process
+        # goes on with what was under way.
         self._closers: list[Callable[[], Awaitable[None]]] = [
             pod_logs.stop,
-            self.exports.stop,
-            self._cleanup.stop,
-            self._delivery.stop,
+            self.exports.queue.stop,
+            self._cleanup.queue.stop,
+            self._delivery.queue.stop,
             self._targets.queue.stop,
             recorder.stop,
             requests.close,

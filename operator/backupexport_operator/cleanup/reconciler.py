@@ -49,7 +49,7 @@ class CleanupReconciler(FinishedExportReconciler):
             await self.cluster.delete_export(export)
         if plan.recheck_after is not None:
             delay = min(plan.recheck_after.total_seconds(), _LONGEST_DELAY_SECONDS)
-            self._work.ask(uid, delay=delay)
+            self.queue.ask(uid, delay=delay)
 
     def forget(self, uid: str) -> None:
         """The export's cleanup has ended or is not needed: the next in line may begin."""
@@ -60,7 +60,7 @@ class CleanupReconciler(FinishedExportReconciler):
         if self._in_line:
             following = next(iter(self._in_line))
             del self._in_line[following]
-            self._work.ask(following)
+            self.queue.ask(following)
 
     async def _take(self, step: CleanupStep, export: BackupExport, cleanup: SideJob) -> bool:
         """Returns whether the file can never be removed, because its namespace is being deleted."""

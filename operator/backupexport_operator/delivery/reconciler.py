@@ -74,7 +74,7 @@ class DeliveryReconciler(FinishedExportReconciler):
         """Work on the project's exports: a target of it came, changed or went."""
         for export in self.all():
             if export.spec.project_id == project_id:
-                self._work.ask(export.metadata.uid)
+                self.queue.ask(export.metadata.uid)
 
     async def reconcile(self, export: BackupExport) -> None:
         """Take the next step of each of the export's deliveries."""
@@ -91,7 +91,7 @@ class DeliveryReconciler(FinishedExportReconciler):
         await self._write(export, [plan.condition for plan in plans])
         delays = [plan.recheck_after for plan in plans if plan.recheck_after is not None]
         if delays:
-            self._work.ask(uid, delay=max(min(delays).total_seconds(), _SHORTEST_DELAY_SECONDS))
+            self.queue.ask(uid, delay=max(min(delays).total_seconds(), _SHORTEST_DELAY_SECONDS))
 
     def forget(self, uid: str) -> None:
         """No delivery of the export is under way any more."""
@@ -195,7 +195,7 @@ class DeliveryReconciler(FinishedExportReconciler):
     def _leave(self, kind: str, uid: str) -> None:
         following = self._slots[kind].leave(uid)
         if following is not None:
-            self._work.ask(following)
+            self.queue.ask(following)
 
 
 def _takes_a_slot(job: ObservedJob | None) -> bool:

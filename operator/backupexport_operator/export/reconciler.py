@@ -72,10 +72,6 @@ class ExportReconciler:
         self._departed[export.metadata.uid] = export
         self.queue.ask(export.metadata.uid)
 
-    async def stop(self) -> None:
-        """Stop working; the next process goes on with what was under way."""
-        await self.queue.stop()
-
     async def _reconcile(self, uid: str) -> None:
         export = self.cache.export(uid)
         departed = self._departed.get(uid)

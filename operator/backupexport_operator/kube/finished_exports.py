@@ -41,7 +41,7 @@ class FinishedExportReconciler(ABC):
     _exports: dict[str, BackupExport] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self._work = WorkQueue(self._run, _PARALLEL, self.metrics.reconciled)
+        self.queue = WorkQueue(self._run, _PARALLEL, self.metrics.reconciled)
 
     @abstractmethod
     async def reconcile(self, export: BackupExport) -> None:
@@ -54,7 +54,7 @@ class FinishedExportReconciler(ABC):
     def ask(self, uid: str) -> None:
         """Work on the export if it is one of these: a Job or Pod of it has changed."""
         if uid in self._exports:
-            self._work.ask(uid)
+            self.queue.ask(uid)
 
     def all(self) -> Iterable[BackupExport]:
         """Returns all of these exports as they were seen last."""
@@ -78,10 +78,6 @@ class FinishedExportReconciler(ABC):
                 _logger.exception("the watch of %s ended", self.awaiting)
             await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def stop(self) -> None:
-        """Stop working; the next process goes on with what was under way."""
-        await self._work.stop()
-
     async def _run(self, uid: str) -> None:
         export = self._exports.get(uid)
         if export is None:
@@ -96,7 +92,7 @@ class FinishedExportReconciler(ABC):
         for uid in before - self._exports.keys():
             self.forget(uid)
         for uid in self._exports:
-            self._work.ask(uid)
+            self.queue.ask(uid)
         while True:
             async for kind, export in self.cluster.watch_finished(self.awaiting, version):
                 uid, version = export.metadata.uid, export.metadata.resource_version
@@ -105,6 +101,6 @@ class FinishedExportReconciler(ABC):
                     self.forget(uid)
                 else:
                     self._exports[uid] = export
-                    self._work.ask(uid)
+                    self.queue.ask(uid)
             # The server ends it every few minutes; one that ends it at once must not be hurried.
             await asyncio.sleep(1)

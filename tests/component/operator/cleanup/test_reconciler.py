@@ -71,7 +71,7 @@ class Running:
         """Ask for these exports, and see all work done that can be done."""
         for uid in uids:
             self.reconciler.ask(uid)
-        await until(lambda: self.reconciler._work.length == 0)
+        await until(lambda: self.reconciler.queue.length == 0)
 
     async def watch_anew(self) -> None:
         self.task.cancel()
@@ -81,7 +81,7 @@ class Running:
     async def stop(self) -> None:
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
-        await self.reconciler.stop()
+        await self.reconciler.queue.stop()
         await self.recorder.stop()
 
     def _note_made(self, change: Change) -> None:

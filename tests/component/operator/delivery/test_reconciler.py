@@ -153,7 +153,7 @@ class Running:
         """Ask for these exports, and see all work done that can be done."""
         for uid in uids:
             self.reconciler.ask(uid)
-        await until(lambda: self.reconciler._work.length == 0)
+        await until(lambda: self.reconciler.queue.length == 0)
 
     async def events(self) -> list[tuple[str, str, str]]:
         """Every Event that was posted, once nothing is at work any more."""
@@ -166,7 +166,7 @@ class Running:
         self._kubernetes.listeners.remove(self._job_went)
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
-        await self.reconciler.stop()
+        await self.reconciler.queue.stop()
         await self.recorder.stop()
 
     def _job_went(self, change: Change) -> None:

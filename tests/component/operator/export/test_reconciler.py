@@ -119,7 +119,7 @@ class Watched:
         await self.settled()
 
     async def stop(self) -> None:
-        await self.reconciler.stop()
+        await self.reconciler.queue.stop()
         await self.recorder.stop()
 
 
