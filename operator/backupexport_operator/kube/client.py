@@ -18,6 +18,7 @@ _LONGEST_SAYING = 300
 
 # Gets verb, resource and status, which is None if there was no answer.
 CountRequest = Callable[[str, str, int | None], None]
+
 # https://kubernetes.io/docs/reference/access-authn-authz/authorization/#determine-the-request-verb
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _RESOURCES = frozenset(
@@ -83,8 +84,8 @@ def request_trace(count: CountRequest) -> aiohttp.TraceConfig:
     """Returns a trace for `Configuration.trace_configs`; a stream counts once, as it begins."""
 
     async def ended(_session: aiohttp.ClientSession, _context: Any, request: Any) -> None:
-        response = getattr(request, "response", None)
-        count(*call_of(request.method, request.url.path), response and response.status)
+        status = getattr(getattr(request, "response", None), "status", None)
+        count(*call_of(request.method, request.url.path), status)
 
     trace = aiohttp.TraceConfig()
     trace.on_request_end.append(ended)

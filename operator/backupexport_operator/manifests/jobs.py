@@ -43,8 +43,8 @@ _NOT_FOR_THE_RUNNER = {"enabled", "giveUpSeconds"}
 
 _CLEANUP_ATTEMPTS = 3
 # An export that has failed says so after its cleanup (see also export_files.CLEANUP_PAUSE).
-_DEADLINE_SECONDS = 180
-_TTL_SECONDS = 600
+_CLEANUP_DEADLINE_SECONDS = 180
+_CLEANUP_TTL_SECONDS = 600
 # A complete one says that the file is gone, for as long as a mail may keep the resource.
 _REMOVAL_TTL_SECONDS = 8 * 24 * 3600
 
@@ -176,8 +176,8 @@ def cleanup_manifest(
     is_kept = is_owned and task == TASK_REMOVE
     spec = {
         "backoffLimit": _CLEANUP_ATTEMPTS - 1,
-        "activeDeadlineSeconds": _DEADLINE_SECONDS,
-        "ttlSecondsAfterFinished": _REMOVAL_TTL_SECONDS if is_kept else _TTL_SECONDS,
+        "activeDeadlineSeconds": _CLEANUP_DEADLINE_SECONDS,
+        "ttlSecondsAfterFinished": _REMOVAL_TTL_SECONDS if is_kept else _CLEANUP_TTL_SECONDS,
     }
     job = runner_job(export, task, defaults, spec)
     if not is_owned:
