@@ -103,8 +103,9 @@ async def _serve(settings: Settings) -> None:
 
 
 async def _release_finalizers(settings: Settings) -> int:
+    api_client = await connect(_POOL_SIZE)
     try:
-        async with await connect(_POOL_SIZE) as api_client, asyncio.timeout(_RELEASE_SECONDS):
+        async with api_client, asyncio.timeout(_RELEASE_SECONDS):
             store = LeaseStore(api_client, settings.namespace, settings.lease_name)
             # A leader would put the finalizer on the next export meanwhile.
             await silence_leaders(store, settings.identity, settings.lease_timings, _QUIET_SECONDS)
