@@ -18,13 +18,7 @@ class Phase(StrEnum):
         return self in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED)
 
 
-REST_STATUS = {
-    Phase.PENDING: "pending",
-    Phase.RUNNING: "running",
-    Phase.SUCCEEDED: "completed",
-    Phase.FAILED: "failed",
-    Phase.CANCELLED: "cancelled",
-}
+REST_STATUS = {phase: phase.lower() for phase in Phase} | {Phase.SUCCEEDED: "completed"}
 
 
 class Reason(StrEnum):
@@ -106,8 +100,8 @@ class DeliveryReason(StrEnum):
 class ExitCode(IntEnum):
     """What the runner's process ends with.
 
-    The codes stay clear of the shell's (1, 2, 126-128) and of 128+signal, so that a crash of
-    the interpreter or a kill is never taken for a verdict of the runner.
+    The codes stay clear of the shell's (1, 2, 126-128) and of 128+signal, so that a crash of the
+    interpreter or a kill is never taken for a failure that the runner tells.
     """
 
     SUCCESS = 0
@@ -138,16 +132,18 @@ class ExitCode(IntEnum):
 
 
 # A code that has a reason's name means that reason.
-REASON_OF_EXIT_CODE = {
-    code: Reason[code.name] for code in ExitCode if code.name in Reason.__members__
+REASON_OF_EXIT_CODE: dict[int, Reason] = {
+    int(code): Reason[code.name] for code in ExitCode if code.name in Reason.__members__
 } | {
     ExitCode.BAD_REQUEST: Reason.INTERNAL,
     ExitCode.SECRET_MISSING: Reason.SECRET_INVALID,
     ExitCode.STORAGE_RESERVED: Reason.STORAGE_FULL,
 }
 
-DELIVERY_REASON_OF_EXIT_CODE = {
-    code: DeliveryReason[code.name] for code in ExitCode if code.name in DeliveryReason.__members__
+DELIVERY_REASON_OF_EXIT_CODE: dict[int, DeliveryReason] = {
+    int(code): DeliveryReason[code.name]
+    for code in ExitCode
+    if code.name in DeliveryReason.__members__
 } | {
     ExitCode.BAD_REQUEST: DeliveryReason.INTERNAL,
     ExitCode.STORAGE_FULL: DeliveryReason.DEFERRED,
@@ -182,5 +178,5 @@ FATAL_DELIVERY_EXIT_CODES = (
     ExitCode.FILE_MISSING,
 )
 
-# Nothing is in the way.
-UNTROUBLED = (DeliveryReason.PENDING, DeliveryReason.IN_PROGRESS)
+# The reasons of deliveries that no failure keeps from going on.
+WITHOUT_FAILURE = (DeliveryReason.PENDING, DeliveryReason.IN_PROGRESS)

@@ -132,7 +132,7 @@ class JwksSource:
         return []
 
     async def refreshed(self) -> bool:
-        """Wait for a read that begins after this; False if one is too recent, or takes too long."""
+        """Wait for a read begun on request; False if the last is too recent, or this too slow."""
         asked = self._ask()
         if asked is None:
             return False

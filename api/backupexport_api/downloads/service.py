@@ -53,7 +53,7 @@ class Downloads:
         return self._volume
 
     async def linked_job(self, job_id: str, request: Request) -> CachedJob:
-        """Return the job that a link opens; raises ProblemError (403 for all wrongs, 429)."""
+        """Return the job that a link opens.  Raises ProblemError: 403, alike for any wrong; 429."""
         link = links.read_link(request.query_params.multi_items())
         # From memory alone: without a good link no request reaches the Kubernetes API.
         job = self._store.known_job(job_id) if names.is_uuid(job_id) else None

@@ -12,9 +12,9 @@ from backupexport_contract.runner_protocol import Artifact, Progress
 
 from backupexport_operator.delivery.choice import first_conditions
 from backupexport_operator.manifests.status import condition_now, with_condition
+from backupexport_operator.observed.failure import Failure, end_artifact
 from backupexport_operator.observed.jobs_and_pods import ObservedPod
 from backupexport_operator.observed.observation import Observation
-from backupexport_operator.observed.pod_failure import Failure, end_artifact
 
 
 def waiting(seen: Observation, failure: Failure | None) -> BackupExportStatus:

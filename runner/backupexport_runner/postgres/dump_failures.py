@@ -7,7 +7,7 @@ recognises, and `other_dump_failure` is for the rest.
 
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from backupexport_contract.reasons import ExitCode
@@ -63,6 +63,11 @@ class DumpEnd:
     memory_kills: int = 0
 
     @property
+    def text(self) -> str:
+        """All of the lines."""
+        return "\n".join(self.lines)
+
+    @property
     def first_error(self) -> str:
         """The first line that is an error, else the first at all, without the program's name.
 
@@ -86,40 +91,13 @@ class Obstacle:
 
 
 def dump_failure(end: DumpEnd) -> Failure | None:
-    """Returns the failure for the first cause that explains the end, None if none does."""
-    text = "\n".join(end.lines)
-    # Whatever a killed process said before is no reason.
-    if end.exit_status < 0:
-        return _ended_by_signal(end)
-    # Before lost connections, for an error of these can end the session, too.
-    if found := _PERMISSION.search(text):
-        kind, name = found.groups()
-        # `aclcheck_error_col` alone quotes: column "a" of relation "b".
-        return permission_failure(Obstacle(kind, name if kind == "column" else _quoted(name)))
-    # pg_dump refuses to dump a part of a table.
-    if found := _ROW_SECURITY.search(text):
-        return permission_failure(Obstacle("table", _quoted(found[1]), is_row_security=True))
-    # `choose_client` has seen to it, unless the server was replaced.
-    if "server version mismatch" in text:
-        versions = next((line for line in end.lines if "server version:" in line), end.first_error)
-        return Failure(
-            ExitCode.SERVER_VERSION_UNSUPPORTED,
-            "pg_dump doesn't support the server's version: use a runner.image with a pg_dump "
-            f"that does ({aside(versions)}).",
-        )
-    for cause in (_NO_ROOM, _LOCKED):
-        if re.search(cause.words, text):
-            return _failure(end, cause)
-    # Last, because its words come after many another error, and words after the loss may say why
-    # the server takes no connection.
-    if re.search(_LOST_CONNECTION.words, text):
-        return _failure(end, cause_in_text(text) or _LOST_CONNECTION)
-    return None
+    """Returns the failure for the first of CAUSES that explains the end, None if none does."""
+    return next(filter(None, (cause(end) for cause in CAUSES)), None)
 
 
 def other_dump_failure(end: DumpEnd) -> Failure:
     """Returns DUMP_FAILED in pg_dump's own words, for what nothing else explains."""
-    if any("Query was: LOCK TABLE" in line for line in end.lines):
+    if "Query was: LOCK TABLE" in end.text:
         return _failure(end, _LOCKED)
     said = aside(end.first_error) or f"exit status {end.exit_status}, without a word"
     return Failure(
@@ -129,33 +107,32 @@ def other_dump_failure(end: DumpEnd) -> Failure:
 
 def permission_failure(obstacle: Obstacle) -> Failure:
     """Returns PERMISSION_DENIED, with the grant that is missing."""
+    return Failure(ExitCode.PERMISSION_DENIED, f"{_permission_advice(obstacle)}.")
+
+
+def _permission_advice(obstacle: Obstacle) -> str:
     what = f"{obstacle.kind} {obstacle.name}"
-    advice = f"The user may not read {what}: grant the user pg_read_all_data or SELECT on it."
     if obstacle.is_row_security:
-        advice = (
+        return (
             f"Row-level security hides rows of {what} from the user, and an export must be "
-            "complete: give the user BYPASSRLS, or let the owner of the table export."
+            "complete: give the user BYPASSRLS, or let the owner of the table export"
         )
-    elif obstacle.kind == "schema":
-        advice = f"The user may not use {what}: grant the user pg_read_all_data or USAGE on it."
-    elif obstacle.kind == "large object":
+    if obstacle.kind == "schema":
+        return f"The user may not use {what}: grant the user pg_read_all_data or USAGE on it"
+    if obstacle.kind == "large object":
         # pg_read_all_data doesn't cover them.
-        advice = (
-            f"The user may not read {what}: grant the user SELECT on it, or export as its owner."
-        )
-    return Failure(ExitCode.PERMISSION_DENIED, advice)
+        return f"The user may not read {what}: grant the user SELECT on it, or export as its owner"
+    return f"The user may not read {what}: grant the user pg_read_all_data or SELECT on it"
 
 
-def _ended_by_signal(end: DumpEnd) -> Failure:
+def _killed(end: DumpEnd) -> Failure | None:
     if end.exit_status != -signal.SIGKILL:
-        return Failure(
-            ExitCode.DUMP_FAILED,
-            f"pg_dump crashed ({signal.Signals(-end.exit_status).name}): start the export again, "
-            "and see the runner's log.",
-        )
-    cause = "and the pod's memory limit may be the cause"
-    if end.memory_kills:
-        cause = "because the pod reached its memory limit"
+        return None
+    cause = (
+        "because the pod reached its memory limit"
+        if end.memory_kills
+        else "and the pod's memory limit may be the cause"
+    )
     return Failure(
         ExitCode.KILLED,
         f"pg_dump was killed (SIGKILL), {cause}: raise resources.limits.memory on the "
@@ -163,8 +140,76 @@ def _ended_by_signal(end: DumpEnd) -> Failure:
     )
 
 
+def _crashed(end: DumpEnd) -> Failure | None:
+    if end.exit_status >= 0:
+        return None
+    return Failure(
+        ExitCode.DUMP_FAILED,
+        f"pg_dump crashed ({signal.Signals(-end.exit_status).name}): start the export again, and "
+        "see the runner's log.",
+    )
+
+
+def _permission_denied(end: DumpEnd) -> Failure | None:
+    found = _PERMISSION.search(end.text)
+    if found is None:
+        return None
+    kind, name = found[1], found[2]
+    # `aclcheck_error_col` alone quotes: column "a" of relation "b".
+    return permission_failure(Obstacle(kind, name if kind == "column" else _quoted(name)))
+
+
+def _rows_hidden(end: DumpEnd) -> Failure | None:
+    found = _ROW_SECURITY.search(end.text)
+    return found and permission_failure(Obstacle("table", _quoted(found[1]), is_row_security=True))
+
+
+def _version_mismatch(end: DumpEnd) -> Failure | None:
+    if "server version mismatch" not in end.text:
+        return None
+    versions = next((line for line in end.lines if "server version:" in line), end.first_error)
+    return Failure(
+        ExitCode.SERVER_VERSION_UNSUPPORTED,
+        "pg_dump doesn't support the server's version: use a runner.image with a pg_dump "
+        f"that does ({aside(versions)}).",
+    )
+
+
+def _connection_lost(end: DumpEnd) -> Failure | None:
+    if not re.search(_LOST_CONNECTION.words, end.text):
+        return None
+    # Words after the loss may say why the server takes no connection.
+    return _failure(end, cause_in_text(end.text) or _LOST_CONNECTION)
+
+
+def _said(cause: Cause) -> Callable[[DumpEnd], Failure | None]:
+    """Returns a check for the words of the cause."""
+    return lambda end: _failure(end, cause) if re.search(cause.words, end.text) else None
+
+
 def _failure(end: DumpEnd, cause: Cause) -> Failure:
     return Failure(cause.exit_code, f"{cause.advice} ({aside(end.first_error)}).")
+
+
+# In order: the first that explains the end.  A new cause is a function and a line.
+CAUSES: tuple[Callable[[DumpEnd], Failure | None], ...] = (
+    # The kernel killed it, most likely for its memory: whatever it said before is no reason.
+    _killed,
+    # Another signal ended it.
+    _crashed,
+    # The user lacks a privilege; before lost connections, for an error can end the session, too.
+    _permission_denied,
+    # A policy hides rows, and pg_dump refuses to dump a part of a table.
+    _rows_hidden,
+    # The server is newer than this pg_dump; `choose_client` has seen to it, unless it was replaced.
+    _version_mismatch,
+    # The tar format's spool, or the volume, is full.
+    _said(_NO_ROOM),
+    # Someone else holds a lock for longer than pg_dump waits.
+    _said(_LOCKED),
+    # Last, because its words come after many another error.
+    _connection_lost,
+)
 
 
 def _quoted(name: str) -> str:

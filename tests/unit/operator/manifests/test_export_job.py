@@ -5,15 +5,18 @@ from typing import Any
 
 import builders
 import pytest
-from backupexport_operator.manifests.export_job import job_manifest
-from backupexport_operator.manifests.pod import RunnerDefaults
+from backupexport_operator.manifests.jobs import job_manifest
+from backupexport_operator.manifests.pod import JobSettings, RunnerPods
 from kubernetes.aio import client
 
 RESOURCES: dict[str, Any] = {"limits": {}}
-DEFAULTS = RunnerDefaults(
-    image="runner:1",
+DEFAULTS = JobSettings(
+    namespace="n",
+    runner_image="runner:1",
     claim_name="exports",
-    pod_template={"spec": {"containers": [{"name": "runner", "resources": RESOURCES}]}},
+    runner_pods=RunnerPods(
+        all={"spec": {"containers": [{"name": "runner", "resources": RESOURCES}]}}
+    ),
 )
 HOSTILE = "$(EXPORT_JOB_ID)`id`\n$HOME"
 
@@ -21,7 +24,7 @@ HOSTILE = "$(EXPORT_JOB_ID)`id`\n$HOME"
 def manifest(
     spec: dict[str, Any] | None = None,
     target: dict[str, Any] | None = None,
-    defaults: RunnerDefaults = DEFAULTS,
+    defaults: JobSettings = DEFAULTS,
 ) -> dict[str, Any]:
     export = builders.export(
         "0b7cbb51-7c4f-4f52-9b0e-3f6a2b1c9d8e", {"projectId": "--help", **(spec or {})}
