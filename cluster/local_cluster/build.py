@@ -83,7 +83,7 @@ def build(cache: Path, logs: Path) -> Path:
 
 
 def build_image(name: str, package: str, sources: Path, archive: Path, logs: Path) -> None:
-    """An image of one Go program, from a package that the module in `sources` requires."""
+    """An image of one Go program, a package of the module in `sources`."""
     with tempfile.TemporaryDirectory(prefix="program-draft-", dir=archive.parent) as directory:
         draft = Path(directory)
         short = name.rpartition("/")[2]
