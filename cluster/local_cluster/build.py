@@ -19,7 +19,8 @@ from .progress import run
 
 SOURCES = CLONE / "cluster" / "node"
 # Debug information is a seventh of the compiler's work; the linker would leave it out anyway.
-# Inlining is a quarter of what is left; Go's own libraries keep it, where most of the time is spent.
+# Inlining is a quarter of what is left. Go's own libraries keep it: every program's hot loops call
+# them.
 COMPILER_FLAGS = ("-trimpath", "-gcflags=all=-dwarf=false -l", "-gcflags=std=-dwarf=false")
 HELM_VERSIONS = "helm.sh/helm/v3/pkg/chartutil.k8sVersion"
 # Of control groups' second version and of the first, as a container sees its own.
