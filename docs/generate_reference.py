@@ -17,6 +17,7 @@ from backupexport_contract.reasons import (
     DELIVERY_REASON_OF_EXIT_CODE,
     FATAL_DELIVERY_EXIT_CODES,
     FATAL_EXIT_CODES,
+    NOT_YET_EXIT_CODES,
     REASON_OF_EXIT_CODE,
     DeliveryReason,
     ExitCode,
@@ -81,6 +82,8 @@ def _exit(code: ExitCode, explained: dict[str, str]) -> str:
     ):
         if code in reasons:
             again = "not tried again" if code in fatal else "tried again"
+            if code in NOT_YET_EXIT_CODES:
+                again = "tried again until it can begin, which counts as no attempt"
             told.append(f"Of {of}: `{reasons[code]}`, {again}.")
     return " ".join(told)
 

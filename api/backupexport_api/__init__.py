@@ -1,6 +1,1 @@
-"""The REST API: it makes BackupExports and shows how they are doing.
-
-The Kubernetes API is its only backend.  `jobs/store.py` says what a backend must offer,
-`kube/store.py` offers it; `docs/architecture.md` says what each package is for and what it may
-import.
-"""
+"""The REST API: makes BackupExports and shows how they are doing, see `docs/architecture.md`."""

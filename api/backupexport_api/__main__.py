@@ -14,14 +14,11 @@ from backupexport_api.app import create_app
 from backupexport_api.http.draining import DrainingServer
 from backupexport_api.http.request_context import request_id
 from backupexport_api.http.transport import HttpProtocol
+from backupexport_api.jobs.store import JobStore
 from backupexport_api.kube.client import KubernetesObjects, connect_lists
 from backupexport_api.kube.errors import CONFIGURATION_ERRORS
-from backupexport_api.kube.store import KubernetesJobStore
 from backupexport_api.settings import ApiSettings
 from backupexport_api.telemetry.metrics import Metrics
-
-_EXIT_BAD_CONFIGURATION = 2
-_GRACE_SECONDS = 10
 
 
 def main() -> int:
@@ -43,7 +40,7 @@ def main() -> int:
     except CONFIGURATION_ERRORS as error:
         return _refuse(f"no Kubernetes cluster: {error}")
     metrics = Metrics()
-    store = KubernetesJobStore(list_objects, objects, metrics.observe_call)
+    store = JobStore(list_objects, objects, metrics.observe_call)
     try:
         app = create_app(settings, store, metrics)
     except ConfigurationError as error:
@@ -60,7 +57,7 @@ def main() -> int:
             proxy_headers=False,
             # Longer than proxies keep theirs, so that none uses one that is just being closed.
             timeout_keep_alive=75,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
+            timeout_graceful_shutdown=10,
         ),
         settings.drain_seconds,
         app.state.event_streams.end_all,
@@ -83,7 +80,7 @@ def main() -> int:
 def _refuse(*lines: str) -> int:
     for line in lines:
         sys.stderr.write(f"backupexport-api: {line}\n")
-    return _EXIT_BAD_CONFIGURATION
+    return 2
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from backupexport_api.downloads import routes as download_routes
 from backupexport_api.downloads.service import Downloads
 from backupexport_api.events import routes as event_routes
 from backupexport_api.events.streams import EventStreams
-from backupexport_api.http import openapi, problem_handlers
+from backupexport_api.http import openapi, problems
 from backupexport_api.http.request_context import RequestContextMiddleware
 from backupexport_api.jobs import routes as job_routes
-from backupexport_api.jobs.store import JobStore, StoreUnavailableError
+from backupexport_api.jobs.store import JobStore
 from backupexport_api.limits.rate_limit import RateLimits
 from backupexport_api.settings import ApiSettings
 from backupexport_api.telemetry import routes as telemetry_routes
@@ -29,6 +29,7 @@ def create_app(settings: ApiSettings, store: JobStore, measured: Metrics) -> Fas
         description="Self-service exports of PostgreSQL databases on Kubernetes.",
         version=_version(),
         lifespan=_lifespan,
+        exception_handlers=problems.HANDLERS,
         # A redirect would make a client send its token and its body twice.
         redirect_slashes=False,
         # FastAPI's own pages load their scripts from another host.
@@ -44,7 +45,6 @@ def create_app(settings: ApiSettings, store: JobStore, measured: Metrics) -> Fas
     app.state.downloads = Downloads(settings, store, measured)
     app.state.rate_limits = RateLimits(settings, measured.count_refusal)
     app.add_middleware(RequestContextMiddleware, observe=measured.observe_request)
-    problem_handlers.install(app, StoreUnavailableError)
     # Not include_router: it makes one router more for each module, and requests pass all of them.
     for module in (job_routes, event_routes, download_routes, telemetry_routes, page_routes):
         app.router.routes.extend(module.router.routes)

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from backupexport_api.auth.settings import JwtSettings
 from backupexport_api.downloads.settings import DownloadSettings
-from backupexport_api.events.settings import EventSettings
+from backupexport_api.events.streams import EventSettings
 from backupexport_api.limits.settings import LimitSettings
 
 SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")

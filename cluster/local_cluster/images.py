@@ -27,8 +27,8 @@ class Image:
     context: Path
     dockerfile: Path
     target: str | None = None
-    # A Go package that `context` requires: natively its program is built, and is all there is in
-    # the image, so that no Go has to be installed in one, nor compile its libraries again.
+    # A Go package of the module in `context`: natively its program is built, and is all there is
+    # in the image, so that no Go has to be installed in one, nor compile its libraries again.
     program: str | None = None
     only_tests: bool = False
 
@@ -59,7 +59,7 @@ IMAGES = (
         "backupexport-mail",
         MAIL,
         MAIL / "Dockerfile",
-        program="github.com/axllent/mailpit",
+        program="backupexport.dev/mail-server",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""BackupExport as a typed model: the one home of its fields (ExportTarget: `target_resource`).
+"""BackupExport as a typed model: the one home of its fields (ExportTarget: `export_target`).
 
 The CRD's schema is generated from these models (`crd_schema`), attribute docstrings become the
 text of `kubectl explain`.  Reading is lenient (unknown fields are ignored), because the API

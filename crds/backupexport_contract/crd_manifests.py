@@ -1,7 +1,6 @@
 """The two CustomResourceDefinitions, generated from the models of both kinds.
 
-`python -m backupexport_contract.crd_manifests` writes them; a test fails where a file differs
-from what this module makes.
+`python -m backupexport_contract.crd_manifests` writes them; a test fails where a file differs.
 """
 
 import sys

@@ -11,8 +11,6 @@ from pydantic import BaseModel
 
 from backupexport_contract.fields import CEL_KEY
 
-_DROPPED = ("title", "const")
-
 
 def structural_schema(model: type[BaseModel]) -> dict[str, Any]:
     """The structural schema of `model`, camelCase, with descriptions and CEL rules."""
@@ -43,14 +41,21 @@ def _unchanged(name: str, always_there: bool) -> str:
     return f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || {same})"
 
 
-def _structural(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+def inlined(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """`node` with what it refers to; of an optional value, the schema of one that is there."""
     if "$ref" in node:
         referred = definitions[node["$ref"].rsplit("/", 1)[1]]
-        node = {**referred, **{key: value for key, value in node.items() if key != "$ref"}}
-    if "anyOf" in node and "x-kubernetes-int-or-string" not in node:
-        (branch,) = [branch for branch in node["anyOf"] if branch != {"type": "null"}]
-        node = {**branch, **{key: value for key, value in node.items() if key != "anyOf"}}
-        return _structural(node, definitions)
+        node = referred | {key: value for key, value in node.items() if key != "$ref"}
+    if "anyOf" not in node:
+        return node
+    (branch,) = [branch for branch in node["anyOf"] if branch != {"type": "null"}]
+    rest = {key: value for key, value in node.items() if key != "anyOf"}
+    return inlined(branch | rest, definitions)
+
+
+def _structural(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    if "x-kubernetes-int-or-string" not in node:
+        node = inlined(node, definitions)
     result = {key: value for key, value in node.items() if _keeps(key, value, node)}
     if "properties" in node:
         result["properties"] = {
@@ -65,7 +70,7 @@ def _structural(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, 
 
 
 def _keeps(key: str, value: Any, node: dict[str, Any]) -> bool:
-    if key in ("$defs", *_DROPPED) or (key == "default" and value in (None, [], {})):
+    if key in ("$defs", "title", "const") or (key == "default" and value in (None, [], {})):
         return False
     # Beside CEL rules these would only add a second, unreadable message.
     return not (key in ("pattern", "minLength") and CEL_KEY in node)

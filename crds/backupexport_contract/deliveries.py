@@ -132,8 +132,7 @@ class EmailDelivery(Delivery):
     is_notification: ClassVar[bool] = True
     links_to_api: ClassVar[bool] = True
     condition_type: ClassVar[str] = "Notified"
-    # The runner waits as long as RFC 5321, 4.5.3.2 wants, which is half an hour at the most; the
-    # rest is for the pod's start.
+    # The runner waits as RFC 5321, 4.5.3.2 wants, half an hour at most; the rest is for its start.
     attempt_seconds: ClassVar[int | None] = 2400
 
     secret_ref: SecretReference | None = None
@@ -230,8 +229,12 @@ def is_pending(condition: Condition) -> bool:
     return condition.status == "Unknown"
 
 
+def pending_by_kind(status: BackupExportStatus) -> dict[str, Condition]:
+    """The conditions of the deliveries that are still to be made, under the kinds."""
+    told = conditions_by_kind(status).items()
+    return {kind: condition for kind, condition in told if is_pending(condition)}
+
+
 def awaits_file(status: BackupExportStatus) -> bool:
     """Whether a delivery of the export's file is still to be made."""
-    kinds = Deliveries.kinds()
-    told = conditions_by_kind(status).items()
-    return any(is_pending(condition) and kinds[kind].reads_file for kind, condition in told)
+    return any(Deliveries.kinds()[kind].reads_file for kind in pending_by_kind(status))

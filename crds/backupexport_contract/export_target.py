@@ -1,4 +1,4 @@
-"""ExportTarget as a typed model: the one home of its fields, as `resources` is BackupExport's."""
+"""ExportTarget as a typed model: the one home of its fields (BackupExport: `backup_export`)."""
 
 from typing import Annotated, Literal
 

@@ -18,9 +18,7 @@ def readable_duration(seconds: float) -> str:
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
-        return _two_parts(whole // 60, "min", whole % 60, "s")
-    return _two_parts(whole // 3600, "h", whole // 60 % 60, "min")
-
-
-def _two_parts(large: int, large_unit: str, small: int, small_unit: str) -> str:
-    return f"{large} {large_unit}" + (f" {small} {small_unit}" if small else "")
+        parts = (whole // 60, "min"), (whole % 60, "s")
+    else:
+        parts = (whole // 3600, "h"), (whole // 60 % 60, "min")
+    return " ".join(f"{number} {unit}" for number, unit in parts if number)

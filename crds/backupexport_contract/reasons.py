@@ -18,13 +18,7 @@ class Phase(StrEnum):
         return self in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED)
 
 
-REST_STATUS = {
-    Phase.PENDING: "pending",
-    Phase.RUNNING: "running",
-    Phase.SUCCEEDED: "completed",
-    Phase.FAILED: "failed",
-    Phase.CANCELLED: "cancelled",
-}
+REST_STATUS = {phase: phase.lower() for phase in Phase} | {Phase.SUCCEEDED: "completed"}
 
 
 class Reason(StrEnum):
@@ -106,8 +100,8 @@ class DeliveryReason(StrEnum):
 class ExitCode(IntEnum):
     """What the runner's process ends with.
 
-    The codes stay clear of the shell's (1, 2, 126-128) and of 128+signal, so that a crash of
-    the interpreter or a kill is never taken for a verdict of the runner.
+    The codes stay clear of the shell's (1, 2, 126-128) and of 128+signal, so that a crash of the
+    interpreter or a kill is never taken for a failure that the runner tells.
     """
 
     SUCCESS = 0
@@ -127,6 +121,10 @@ class ExitCode(IntEnum):
     DELIVERY_REFUSED = 31
     DELIVERY_DEFERRED = 32
     FILE_MISSING = 33
+    SECRET_MISSING = 34
+    """The target's Secret isn't there, or has none of the keys that a target may have."""
+    STORAGE_RESERVED = 35
+    """The volume has less room free than what is reserved."""
     KILLED = 137
     """128 + SIGKILL: killed, by the kernel for its memory most often; or its pg_dump was."""
     INTERRUPTED = 143
@@ -134,12 +132,18 @@ class ExitCode(IntEnum):
 
 
 # A code that has a reason's name means that reason.
-REASON_OF_EXIT_CODE = {
-    code: Reason[code.name] for code in ExitCode if code.name in Reason.__members__
-} | {ExitCode.BAD_REQUEST: Reason.INTERNAL}
+REASON_OF_EXIT_CODE: dict[int, Reason] = {
+    int(code): Reason[code.name] for code in ExitCode if code.name in Reason.__members__
+} | {
+    ExitCode.BAD_REQUEST: Reason.INTERNAL,
+    ExitCode.SECRET_MISSING: Reason.SECRET_INVALID,
+    ExitCode.STORAGE_RESERVED: Reason.STORAGE_FULL,
+}
 
-DELIVERY_REASON_OF_EXIT_CODE = {
-    code: DeliveryReason[code.name] for code in ExitCode if code.name in DeliveryReason.__members__
+DELIVERY_REASON_OF_EXIT_CODE: dict[int, DeliveryReason] = {
+    int(code): DeliveryReason[code.name]
+    for code in ExitCode
+    if code.name in DeliveryReason.__members__
 } | {
     ExitCode.BAD_REQUEST: DeliveryReason.INTERNAL,
     ExitCode.STORAGE_FULL: DeliveryReason.DEFERRED,
@@ -161,7 +165,11 @@ FATAL_EXIT_CODES = (
     ExitCode.STORAGE_UNWRITABLE,
 )
 
-# The same for a delivery; everything else is tried again until it is given up.
+# The attempt ended before it began, for want of what may come: it doesn't count, and the Job's
+# controller waits longer before each new one, at most ten minutes.
+NOT_YET_EXIT_CODES = (ExitCode.SECRET_MISSING, ExitCode.STORAGE_RESERVED)
+
+# What a second attempt of a delivery can't mend; everything else is tried again for some time.
 FATAL_DELIVERY_EXIT_CODES = (
     ExitCode.BAD_REQUEST,
     ExitCode.SECRET_INVALID,
@@ -170,5 +178,5 @@ FATAL_DELIVERY_EXIT_CODES = (
     ExitCode.FILE_MISSING,
 )
 
-# Nothing is in the way.
-UNTROUBLED = (DeliveryReason.PENDING, DeliveryReason.IN_PROGRESS)
+# The reasons of deliveries that no failure keeps from going on.
+WITHOUT_FAILURE = (DeliveryReason.PENDING, DeliveryReason.IN_PROGRESS)

@@ -26,9 +26,8 @@ ENV_SSLROOTCERT = "EXPORT_SSLROOTCERT"
 ENV_EXPORT_END = "EXPORT_END"
 ENV_DELIVERY_SETTINGS = "EXPORT_DELIVERY_SETTINGS"
 
-# What a Job's container is to do, in ENV_TASK and in the label `names.LABEL_TASK`.  An export's
-# other values come with every task, the target's Secret only with the first, a delivery's own
-# Secret with the delivery.
+# What a Job's container is to do, in ENV_TASK and in `names.LABEL_TASK`.  An export's other values
+# come with every task, the target's Secret only with the first, a delivery's own with the delivery.
 TASK_EXPORT = "export"
 # Remove what attempts of the export left unfinished; report its artifact where one is whole.
 TASK_TIDY = "tidy"
@@ -60,9 +59,8 @@ SECRET_KEYS: dict[str, tuple[str, ...]] = {
 EXPORTS_MOUNT = "/exports"
 # The runner's own small files, in memory for as long as the pod lives.
 SCRATCH_MOUNT = "/run/backupexport"
-# pg_dump --format=tar first writes each table to a nameless file in /tmp, wherever TMPDIR
-# points, and so needs the room of the largest table there: a hidden directory of the project's
-# own has it, the node may not.
+# pg_dump --format=tar first writes each table to a nameless file in /tmp, wherever TMPDIR points:
+# a hidden directory of the project's own has room for the largest table, the node may not.
 SPOOL_MOUNT = "/tmp"  # noqa: S108 - mounted for this one export
 SPOOL_DIRECTORY = ".spool"
 TERMINATION_MESSAGE_PATH = "/dev/termination-log"
@@ -82,8 +80,7 @@ class Progress:
 class Artifact:
     """The finished file: `path` is relative to the volume's root, sizes are in bytes.
 
-    `sha256` (hex) and `size_bytes` are of the file as it lies there, `uncompressed_bytes` is
-    what pg_dump wrote.
+    `sha256` (hex) and `size_bytes` are of the file there, `uncompressed_bytes` is pg_dump's output.
     """
 
     path: str

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from backupexport_contract.crd_schema import inlined
 from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.fields import CEL_KEY
 
@@ -55,14 +56,11 @@ def kinds_text() -> str:
 
 def _plain(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     """Without references and titles, and in regular expressions that Go knows."""
-    if "$ref" in node:
-        named = definitions[node["$ref"].rsplit("/", 1)[1]]
-        return _plain(named | {key: node[key] for key in node if key != "$ref"}, definitions)
     if "anyOf" in node:
-        (branch,) = [branch for branch in node["anyOf"] if branch != {"type": "null"}]
-        rest = {key: value for key, value in node.items() if key not in ("anyOf", "default")}
-        schema = _plain(branch | rest, definitions)
+        schema = _plain(inlined(node, definitions), definitions)
+        schema.pop("default", None)
         return schema | {"type": [schema["type"], "null"]}
+    node = inlined(node, definitions)
     schema = {key: value for key, value in node.items() if key not in ("$defs", "title", CEL_KEY)}
     if "pattern" in node and CEL_KEY in node:
         # The one pattern of a text with rules has look-ahead.

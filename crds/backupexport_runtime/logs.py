@@ -26,7 +26,7 @@ def configure(
     Loggers in `quiet` are heard from their level on; `context` is asked for each line.
     """
     handler = logging.StreamHandler()
-    handler.setFormatter((JsonFormatter if log_format == "json" else TextFormatter)(context))
+    handler.setFormatter((_JsonFormatter if log_format == "json" else _TextFormatter)(context))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # What no line shows need not be found out for each (Python's logging HOWTO, "Optimization").
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
@@ -41,31 +41,30 @@ class _Formatter(logging.Formatter):
         self._context = context
 
 
-class JsonFormatter(_Formatter):
+class _JsonFormatter(_Formatter):
     """A JSON object a line; a message's `extra={"fields": {…}}` become keys of it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format `record`."""
         line = {
             "time": _time_of(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
             **self._context(),
-            **_fields_of(record),
+            **getattr(record, "fields", {}),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return _encode(line)
 
 
-class TextFormatter(_Formatter):
+class _TextFormatter(_Formatter):
     """`time level [context] logger: message key=value …`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format `record`."""
         context = "".join(f" [{value}]" for value in self._context().values())
-        fields = "".join(f" {key}={value!r}" for key, value in _fields_of(record).items())
+        given = getattr(record, "fields", {})
+        fields = "".join(f" {key}={value!r}" for key, value in given.items())
         line = (
             f"{_time_of(record)} {record.levelname}{context} "
             f"{record.name}: {record.getMessage()}{fields}"
@@ -75,8 +74,3 @@ class TextFormatter(_Formatter):
 
 def _time_of(record: logging.LogRecord) -> str:
     return timestamps.to_text(datetime.fromtimestamp(record.created, UTC))
-
-
-def _fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    fields: dict[str, Any] = getattr(record, "fields", {})
-    return fields

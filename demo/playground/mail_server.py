@@ -1,7 +1,7 @@
 """A mail server in a pod that keeps what it gets: STARTTLS, implicit TLS, and a login to both.
 
-A Mailpit speaks only one of the two, so there is one for each in the pod; their mail is read
-as one, through the API server, over their HTTP.
+A process (cluster/mail) speaks only one of the two, so there is one for each in the pod; their
+mail is read as one, through the API server, over their HTTP.
 """
 
 import base64
@@ -16,10 +16,10 @@ from playground.tools import apply, get, images, kubectl
 
 STARTTLS_PORT = 587
 TLS_PORT = 465
-# Each kind's port of the Service, its ports in the pod for mail and for HTTP, and its option.
-_KINDS = {
-    "starttls": (STARTTLS_PORT, 1587, 8587, "--smtp-require-starttls"),
-    "tls": (TLS_PORT, 1465, 8465, "--smtp-require-tls"),
+# Each kind's port of the Service, its ports in the pod for mail and for HTTP, and its options.
+_KINDS: dict[str, tuple[int, int, int, tuple[str, ...]]] = {
+    "starttls": (STARTTLS_PORT, 1587, 8587, ()),
+    "tls": (TLS_PORT, 1465, 8465, ("--implicit-tls",)),
 }
 _USER = 65532
 _TLS = "/tls"
@@ -121,7 +121,7 @@ class MailServer:
                 subject=one["Subject"],
             )
             for kind in _KINDS
-            for one in json.loads(self._get(kind, "messages?limit=1000"))["messages"]
+            for one in json.loads(self._get(kind, "messages"))["messages"]
         ]
         return sorted(found, key=lambda one: one.created)
 
@@ -229,25 +229,21 @@ class MailServer:
         }  # fmt: skip
 
     def _container(self, kind: str) -> dict[str, Any]:
-        _, smtp, http, option = _KINDS[kind]
+        _, smtp, http, options = _KINDS[kind]
         return {
             "name": kind,
             "image": images()["MAIL_IMAGE"],
             "args": [
-                f"--smtp=[::]:{smtp}", f"--listen=[::]:{http}", option,
-                f"--smtp-tls-cert={_TLS}/tls.crt", f"--smtp-tls-key={_TLS}/tls.key",
-                f"--database={_DATA}/{kind}.db", "--max=0",
-                "--disable-version-check", "--smtp-disable-rdns",
+                f"--smtp=[::]:{smtp}", f"--http=[::]:{http}", *options,
+                f"--tls-cert={_TLS}/tls.crt", f"--tls-key={_TLS}/tls.key",
+                f"--directory={_DATA}/{kind}",
             ],
             "env": [
-                *(
-                    {
-                        "name": f"LOGIN_{key.upper()}",
-                        "valueFrom": {"secretKeyRef": {"name": self.login_secret, "key": key}},
-                    }
-                    for key in ("username", "password")
-                ),
-                {"name": "MP_SMTP_AUTH", "value": "$(LOGIN_USERNAME):$(LOGIN_PASSWORD)"},
+                {
+                    "name": f"LOGIN_{key.upper()}",
+                    "valueFrom": {"secretKeyRef": {"name": self.login_secret, "key": key}},
+                }
+                for key in ("username", "password")
             ],
             "ports": [{"containerPort": smtp}, {"containerPort": http}],
             "readinessProbe": {

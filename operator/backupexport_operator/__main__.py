@@ -50,9 +50,7 @@ def main() -> int:
     # kopf and the HTTP client log much that says nothing below warnings.
     chatty = () if settings.log_level == "debug" else ("kopf", "aiohttp", "asyncio")
     logs.configure(
-        settings.log_level,
-        settings.log_format,
-        quiet=[(name, logging.WARNING) for name in chatty],
+        settings.log_level, settings.log_format, quiet=[(name, logging.WARNING) for name in chatty]
     )
     if command == "release-finalizers":
         return asyncio.run(_release_finalizers(settings))
@@ -65,23 +63,14 @@ async def _serve(settings: Settings) -> None:
     api_client = await connect(_POOL_SIZE)
     namespace = settings.namespace
     metrics = OperatorMetrics(settings.metrics_projects)
-    leadership = Leadership(
-        LeaseStore(api_client, namespace, settings.lease_name),
-        settings.identity,
-        settings.lease_timings,
-    )
+    store = LeaseStore(api_client, namespace, settings.lease_name)
+    leadership = Leadership(store, settings.identity, settings.lease_timings)
 
     async def work(term: Term) -> None:
         kopf_settings = kopf.OperatorSettings()
         configure(kopf_settings)
-        await run_kopf(
-            build_registry(settings, metrics, term.watches, leadership.seconds_to_write),
-            kopf_settings,
-            namespace,
-            term.stop,
-            term.started,
-            take_signals,
-        )
+        registry = build_registry(settings, metrics, term.watches, leadership.seconds_to_write)
+        await run_kopf(registry, kopf_settings, namespace, term.stop, term.started, take_signals)
 
     async def farewell() -> None:
         if await finalizers.namespace_is_terminating(api_client, namespace):
@@ -101,11 +90,9 @@ async def _serve(settings: Settings) -> None:
             asyncio.get_running_loop().add_signal_handler(number, supervisor.stop)
 
     take_signals()
-    app = http_server.application(
-        supervisor.liveness_failures, supervisor.readiness_failures, metrics.registry
-    )
+    probes = supervisor.liveness_failures, supervisor.readiness_failures
     try:
-        async with http_server.serving(app, settings.http_port):
+        async with http_server.serving(*probes, metrics.registry, settings.http_port):
             await supervisor.run()
     except StuckError:
         _logger.critical("this process ends without a clean-up", exc_info=True)
@@ -118,7 +105,7 @@ async def _serve(settings: Settings) -> None:
 async def _release_finalizers(settings: Settings) -> int:
     api_client = await connect(_POOL_SIZE)
     try:
-        async with asyncio.timeout(_RELEASE_SECONDS):
+        async with api_client, asyncio.timeout(_RELEASE_SECONDS):
             store = LeaseStore(api_client, settings.namespace, settings.lease_name)
             # A leader would put the finalizer on the next export meanwhile.
             await silence_leaders(store, settings.identity, settings.lease_timings, _QUIET_SECONDS)
@@ -126,8 +113,6 @@ async def _release_finalizers(settings: Settings) -> int:
     except Exception:
         _logger.exception("finalizers may be left")
         return 1
-    finally:
-        await api_client.close()
     _logger.info("took the finalizer off %d exports", released)
     return 0
 

@@ -4,7 +4,8 @@ All handlers are indexes and on.event handlers.  kopf writes nothing on the reso
 watching costs no request, and it calls none of them before each index has its first list.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import kopf
@@ -12,8 +13,8 @@ from backupexport_contract import names
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.export_target import ExportTarget
 
+from backupexport_operator.kube.cluster import OURS, UNFINISHED, valid_models
 from backupexport_operator.kube.kopf_run import NothingKept, login
-from backupexport_operator.kube.reader import OURS, UNFINISHED, valid_models
 from backupexport_operator.observed.export_cache import World
 from backupexport_operator.observed.jobs_and_pods import (
     ObservedJob,
@@ -61,11 +62,7 @@ def build_registry(
 ) -> kopf.OperatorRegistry:
     """Returns all handlers; before each write to Kubernetes, `seconds_to_write` is asked."""
     registry = kopf.OperatorRegistry()
-
-    async def start(world: World) -> RunningOperator:
-        return await RunningOperator.start(world, settings, metrics, watches, seconds_to_write)
-
-    handlers = _Handlers(start)
+    handlers = _Handlers(settings, metrics, watches, seconds_to_write)
     kopf.on.login(registry=registry)(login)
     kopf.on.startup(registry=registry)(handlers.start)  # type: ignore[arg-type] # index names
     kopf.on.cleanup(registry=registry)(handlers.stop)
@@ -82,47 +79,48 @@ def build_registry(
     return registry
 
 
+@dataclass(repr=False, eq=False)
 class _Handlers:
-    """Hands kopf's events to the running operator."""
+    """Hands kopf's events to the operator; kopf has none, nor stops it, before it has started."""
 
-    def __init__(self, start: Callable[[World], Awaitable[RunningOperator]]) -> None:
-        self._start = start
-        self._operator: RunningOperator | None = None
+    settings: Settings
+    metrics: OperatorMetrics
+    watches: WatchHealth
+    seconds_to_write: Callable[[], float]
+    operator: RunningOperator = field(init=False)
 
     async def start(self, exports: Any, targets: Any, jobs: Any, pods: Any, **_: Any) -> None:
         world = World(exports=exports, targets=targets, jobs=jobs, pods=pods)
         try:
-            self._operator = await self._start(world)
+            self.operator = await RunningOperator.start(
+                world, self.settings, self.metrics, self.watches, self.seconds_to_write
+            )
         except KindsNotServedError as error:
             # kopf looks once for the kinds that it can watch: let it look again.
             raise kopf.TemporaryError(str(error), delay=2) from error
 
     async def stop(self, **_: Any) -> None:
-        if self._operator is not None:
-            await self._operator.stop()
+        await self.operator.stop()
 
     async def export_event(self, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
-        if self._operator is None:
-            return
         if type == "DELETED":
             for export in valid_models(BackupExport, [dict(body)]):
-                self._operator.exports.departed(export)
+                self.operator.exports.departed(export)
         else:
-            self._operator.ask(body["metadata"]["uid"])
+            self.operator.ask(body["metadata"]["uid"])
 
     async def target_event(self, body: kopf.Body, **_: Any) -> None:
-        if self._operator is not None:
-            self._operator.project_changed(body["spec"]["projectId"])
+        self.operator.project_changed(body["spec"]["projectId"])
 
     async def job_event(self, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
         uid = export_uid_of(body)
-        if self._operator is not None and uid is not None:
-            self._operator.job_changed(uid, observed_job(body), is_gone=type == "DELETED")
+        if uid is not None:
+            self.operator.job_changed(uid, observed_job(body), is_gone=type == "DELETED")
 
     async def pod_event(self, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
         uid = export_uid_of(body)
-        if self._operator is not None and uid is not None:
-            self._operator.pod_changed(uid, observed_pod(body), is_gone=type == "DELETED")
+        if uid is not None:
+            self.operator.pod_changed(uid, observed_pod(body), is_gone=type == "DELETED")
 
 
 # They are async, because kopf would run each plain function in a thread.

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExport
@@ -18,17 +19,15 @@ from backupexport_operator.delivery.reconciler import DeliveryReconciler
 from backupexport_operator.export.reconciler import ExportReconciler
 from backupexport_operator.export.start_queue import StartQueue
 from backupexport_operator.kube.client import SERVER_AWAY, brief, connect, kinds_are_served
+from backupexport_operator.kube.cluster import AWAITING_DELIVERY, Cluster
 from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.pod_logs import PodLogs
-from backupexport_operator.kube.reader import AWAITING_DELIVERY
-from backupexport_operator.kube.writer import ClusterWriter
-from backupexport_operator.observed.export_cache import ExportCache, World, all_of
+from backupexport_operator.observed.export_cache import ExportCache, Index, World, all_of
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.watch_health import WatchHealth
 from backupexport_operator.settings import Settings
 from backupexport_operator.target.reconciler import TargetReconciler
-from backupexport_operator.telemetry.metrics import OperatorMetrics
-from backupexport_operator.telemetry.state import OperatorState, UnfinishedExport
+from backupexport_operator.telemetry.metrics import OperatorMetrics, OperatorState, UnfinishedExport
 
 _logger = logging.getLogger(__name__)
 
@@ -60,34 +59,25 @@ class RunningOperator:
         self._world = world
         self._metrics = metrics
         self._watches = watches
-        namespace, defaults = settings.namespace, settings.runner_defaults
-        cluster = self._cluster = ClusterWriter(requests, namespace)
-        cleanup_jobs = CleanupJobs(cluster, defaults)
+        namespace = settings.namespace
+        cluster = self._cluster = Cluster(requests, namespace)
+        cleanup_jobs = CleanupJobs(cluster, settings)
         recorder = EventRecorder(requests, namespace)
         pod_logs = PodLogs(streams, namespace)
         self._cache = ExportCache(
             world,
-            defaults.backoff_limit,
+            settings.backoff_limit,
             settings.retention_seconds,
             settings.progress_seconds,
             settings.deliveries,
         )
         self._queue = StartQueue(settings.max_concurrent)
         self.exports = ExportReconciler(
-            self._cache,
-            cluster,
-            cleanup_jobs,
-            recorder,
-            pod_logs,
-            defaults,
-            self._queue,
-            metrics,
+            self._cache, cluster, cleanup_jobs, recorder, pod_logs, settings, self._queue, metrics
         )
         self._targets = TargetReconciler(world.targets, cluster, metrics)
-        self._cleanup = CleanupReconciler(self._cache, cluster, cleanup_jobs, recorder, metrics)
-        self._delivery = DeliveryReconciler(
-            self._cache, cluster, recorder, defaults, settings.public_api, metrics
-        )
+        self._cleanup = CleanupReconciler(self._cache, cluster, recorder, metrics, cleanup_jobs)
+        self._delivery = DeliveryReconciler(self._cache, cluster, recorder, metrics, settings)
         self._resync_seconds = settings.resync_seconds
         self._open_cleanups: set[str] = set()
         self._first_lists_are_in = asyncio.Event()
@@ -96,12 +86,13 @@ class RunningOperator:
             asyncio.create_task(self._later(self._delivery.watch_for_ever)),
             asyncio.create_task(self._resync_for_ever()),
         ]
-        # In this order, because each needs those after it until it has stopped.
+        # In this order, because each needs those after it until it has stopped.  The next process
+        # goes on with what was under way.
         self._closers: list[Callable[[], Awaitable[None]]] = [
             pod_logs.stop,
-            self.exports.stop,
-            self._cleanup.stop,
-            self._delivery.stop,
+            self.exports.queue.stop,
+            self._cleanup.queue.stop,
+            self._delivery.queue.stop,
             self._targets.queue.stop,
             recorder.stop,
             requests.close,
@@ -199,11 +190,9 @@ class RunningOperator:
             await asyncio.sleep(self._resync_seconds if complete else _FIRST_RESYNC_SECONDS)
 
     def _compare(self, snapshot: World) -> None:
-        world, compare = self._world, self._watches.compare
-        compare("exports", _versions(all_of(snapshot.exports)), _versions(all_of(world.exports)))
-        compare("targets", _versions(all_of(snapshot.targets)), _versions(all_of(world.targets)))
-        compare("jobs", _names(all_of(snapshot.jobs)), _names(all_of(world.jobs)))
-        compare("pods", _names(all_of(snapshot.pods)), _names(all_of(world.pods)))
+        for kind in WATCHED:
+            listed, known = getattr(snapshot, kind), getattr(self._world, kind)
+            self._watches.compare(kind, _versions(listed), _versions(known))
 
     def _state(self) -> OperatorState:
         now = timestamps.now()
@@ -220,12 +209,12 @@ class RunningOperator:
         )
 
 
-def _versions(resources: Iterable[BackupExport | ExportTarget]) -> dict[str, int]:
-    return {
-        resource.metadata.uid: int(resource.metadata.resource_version or 0)
-        for resource in resources
-    }
+def _versions(index: Index[Any]) -> dict[str, int]:
+    """Returns exports and targets by uid with their versions; Jobs and Pods by name with 0."""
+    return dict(map(_version, all_of(index)))
 
 
-def _names(observed: Iterable[ObservedJob | ObservedPod]) -> dict[str, int]:
-    return dict.fromkeys((each.name for each in observed), 0)
+def _version(seen: BackupExport | ExportTarget | ObservedJob | ObservedPod) -> tuple[str, int]:
+    if isinstance(seen, ObservedJob | ObservedPod):
+        return seen.name, 0
+    return seen.metadata.uid, int(seen.metadata.resource_version or 0)

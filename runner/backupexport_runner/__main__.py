@@ -15,12 +15,10 @@ from collections.abc import Mapping
 
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.reasons import ExitCode
-from backupexport_contract.runner_protocol import Outcome
 
 from backupexport_runner.delivery.attempt import deliver, known_kinds
 from backupexport_runner.export.exporter import Exporter, ServerQuestions
 from backupexport_runner.postgres.connection import secret_values
-from backupexport_runner.postgres.libpq import parse_uri
 from backupexport_runner.postgres.libpq_parameters import SYSTEM_CERTIFICATES_VARIABLE
 from backupexport_runner.task.configuration import Configuration
 from backupexport_runner.task.failure import Failure, interrupted, unforeseen
@@ -36,7 +34,7 @@ _UMASK = 0o027
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # What has happened to the task: its outcome, its failure, or a signal (None).
-_Happened = queue.SimpleQueue[Outcome | Failure | None]
+_Happened = queue.SimpleQueue[protocol.Outcome | Failure | None]
 
 
 def main() -> None:
@@ -46,16 +44,15 @@ def main() -> None:
     os.environ.clear()
     os.environ.update({"PATH": _PATH, **SYSTEM_CERTIFICATES_VARIABLE})
     os.umask(_UMASK)
-    _exit(run(environment, Configuration(), ServerQuestions(parse_uri)))
+    _exit(run(environment, Configuration(), ServerQuestions()))
 
 
 def run(
     environment: Mapping[str, str], configuration: Configuration, questions: ServerQuestions
 ) -> int:
     """Runs one task, reports its outcome, and returns the exit code."""
-    scrubber = Scrubber(secret_values(environment))
-    interruption = Interruption()
-    exporter = Exporter(configuration, questions, Log(scrubber), scrubber, interruption)
+    log, interruption = Log(Scrubber(secret_values(environment))), Interruption()
+    exporter = Exporter(configuration, questions, log, interruption)
     # A SimpleQueue, unlike an Event, may be filled by a signal's handler.
     happened: _Happened = queue.SimpleQueue()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -77,16 +74,16 @@ def run(
     return _report_success(outcome, exporter)
 
 
-def _outcome(exporter: Exporter, environment: Mapping[str, str]) -> Outcome | Failure:
+def _outcome(exporter: Exporter, environment: Mapping[str, str]) -> protocol.Outcome | Failure:
     log, interruption = exporter.log, exporter.interruption
     exports = exporter.configuration.exports
     try:
         task = read_task(environment, known_kinds())
         if task == protocol.TASK_EXPORT:
-            return Outcome(exporter.run(environment))
+            return protocol.Outcome(exporter.run(environment))
         kind = protocol.delivery_kind(task)
         if kind is not None:
-            return deliver(kind, environment, exports, log, exporter.scrubber, interruption)
+            return deliver(kind, environment, exports, log, interruption)
         return clean_up(task, exports, read_request(environment), log)
     except Failure as failure:
         return interrupted(_named_task(environment)) if interruption.requested else failure
@@ -100,7 +97,7 @@ def _named_task(environment: Mapping[str, str]) -> str:
     return environment.get(protocol.ENV_TASK, protocol.TASK_EXPORT)
 
 
-def _first(happened: _Happened) -> Outcome | Failure | None:
+def _first(happened: _Happened) -> protocol.Outcome | Failure | None:
     # A signal that comes just as the wait begins doesn't end it: its handler runs when the thread
     # wakes up, so it wakes up often.
     while True:
@@ -108,7 +105,7 @@ def _first(happened: _Happened) -> Outcome | Failure | None:
             return happened.get(timeout=_SECONDS_TO_NOTICE)
 
 
-def _outcome_after_signal(happened: _Happened) -> Outcome | Failure | None:
+def _outcome_after_signal(happened: _Happened) -> protocol.Outcome | Failure | None:
     """Returns the outcome: an artifact that was complete just before the signal stays one."""
     outcome = None
     with contextlib.suppress(queue.Empty):
@@ -117,7 +114,7 @@ def _outcome_after_signal(happened: _Happened) -> Outcome | Failure | None:
     return outcome
 
 
-def _report_success(outcome: Outcome, exporter: Exporter) -> int:
+def _report_success(outcome: protocol.Outcome, exporter: Exporter) -> int:
     artifact, log = outcome.artifact, exporter.log
     if artifact is not None:
         log.event("completed", path=artifact.path, size_bytes=artifact.size_bytes)
@@ -131,16 +128,16 @@ def _report_success(outcome: Outcome, exporter: Exporter) -> int:
 
 def _report_failure(failure: Failure, exporter: Exporter) -> int:
     # The operator has the volume tidied after a failure without a termination message.
-    message = exporter.scrubber.clean(failure.message)
+    message = exporter.log.scrubber.clean(failure.message)
     exporter.log.event("failed", exit_code=int(failure.exit_code), message=message)
     if exporter.interruption.is_anything_left:
         exporter.log.event("partial_file_left")
     else:
-        _write_termination_message(Outcome(message=message), exporter)
+        _write_termination_message(protocol.Outcome(message=message), exporter)
     return int(failure.exit_code)
 
 
-def _write_termination_message(outcome: Outcome, exporter: Exporter) -> None:
+def _write_termination_message(outcome: protocol.Outcome, exporter: Exporter) -> None:
     try:
         path = exporter.configuration.termination_message
         path.write_text(protocol.outcome_text(outcome), encoding="utf-8")

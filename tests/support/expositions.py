@@ -1,13 +1,17 @@
 """What Prometheus reads, with every metric in it at least once."""
 
-from typing import cast
+from datetime import timedelta
+from typing import Any, cast
 
-from backupexport_api.jobs.store import CacheState, JobStore
+import builders
+from backupexport_api.jobs.store import JobStore
+from backupexport_api.kube.informer import CacheState
 from backupexport_api.telemetry.metrics import Metrics
+from backupexport_contract import timestamps
+from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.reasons import Phase, Reason
-from backupexport_operator.kube.request_count import call_of
-from backupexport_operator.telemetry.metrics import OperatorMetrics
-from backupexport_operator.telemetry.state import OperatorState, UnfinishedExport
+from backupexport_operator.kube.client import call_of
+from backupexport_operator.telemetry.metrics import OperatorMetrics, OperatorState, UnfinishedExport
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -46,16 +50,40 @@ def state() -> OperatorState:
     )
 
 
+def ended(
+    project_id: Any,
+    phase: Phase,
+    reason: Reason | None = None,
+    *,
+    seconds: float | None = None,
+    size: int | None = None,
+) -> BackupExport:
+    """An export that has just ended, of any project id, `seconds` after its start if it had one."""
+    status: dict[str, Any] = {"phase": phase, "reason": reason}
+    if seconds is not None:
+        began = timestamps.from_text("2026-01-29T15:30:00Z")
+        status["startTime"] = timestamps.to_text(began)
+        status["completionTime"] = timestamps.to_text(began + timedelta(seconds=seconds))
+    if size is not None:
+        texts = ("path", "sha256", "serverVersion", "dumpVersion", "displaySize")
+        status["artifact"] = dict.fromkeys(texts, "") | {"sizeBytes": size, "uncompressedBytes": 0}
+    return of_project(builders.export(status=status), project_id)
+
+
+def of_project(export: BackupExport, project_id: Any) -> BackupExport:
+    """The same of another project, of an id that need not be one."""
+    spec = export.spec.model_copy(update={"project_id": project_id})
+    return export.model_copy(update={"spec": spec})
+
+
 def busy_operator() -> OperatorMetrics:
     """A leader that has done everything once."""
     metrics = OperatorMetrics()
     metrics.leads(leading=True)
     metrics.tell_of(state)
     metrics.job_created(0.02)
-    metrics.export_finished(
-        "proj-1", Phase.SUCCEEDED, None, duration_seconds=42.0, artifact_bytes=2**30
-    )
-    metrics.export_finished("proj-1", Phase.FAILED, Reason.STORAGE_FULL, duration_seconds=3.0)
+    metrics.export_finished(ended("proj-1", Phase.SUCCEEDED, seconds=42, size=2**30))
+    metrics.export_finished(ended("proj-1", Phase.FAILED, Reason.STORAGE_FULL, seconds=3))
     metrics.cleanup_finished("tidy", succeeded=True)
     metrics.delivery_finished("email", "Succeeded")
     metrics.reconciled(0.004)

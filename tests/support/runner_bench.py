@@ -10,7 +10,6 @@ from typing import Any
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.runner_protocol import Artifact
 from backupexport_runner.export.exporter import Exporter, ServerQuestions
-from backupexport_runner.postgres import libpq
 from backupexport_runner.postgres.connection import secret_values
 from backupexport_runner.postgres.dump_failures import Obstacle
 from backupexport_runner.postgres.preflight import Server
@@ -74,11 +73,9 @@ class Bench:
         program.chmod(0o755)
 
     def run(self, values: Mapping[str, str]) -> Artifact:
-        scrubber = Scrubber(secret_values(values))
-        questions = ServerQuestions(libpq.parse_uri, lambda _: self.server, lambda _: self.obstacle)
-        return Exporter(
-            self.configuration, questions, Log(scrubber, self.output), scrubber, self.interruption
-        ).run(values)
+        log = Log(Scrubber(secret_values(values)), self.output)
+        questions = ServerQuestions(lambda _: self.server, lambda _: self.obstacle)
+        return Exporter(self.configuration, questions, log, self.interruption).run(values)
 
     @property
     def log(self) -> list[dict[str, Any]]:

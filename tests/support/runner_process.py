@@ -54,7 +54,7 @@ for variable, replacement in (("TEST_REFUSED", refuse), ("TEST_HANGS_AT", hang))
 configuration = Configuration(
     root / "exports", root / "scratch", root / "termination", root / "clients", root / "cgroup"
 )
-questions = runner.ServerQuestions(runner.parse_uri, look, lambda parameters: None)
+questions = runner.ServerQuestions(look, lambda parameters: None)
 runner._exit(runner.run(dict(os.environ), configuration, questions))
 """
 

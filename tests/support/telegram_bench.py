@@ -79,11 +79,8 @@ class TelegramBench:
 
     def deliver(self) -> str:
         """One attempt in this process; its sentence."""
-        scrubber = Scrubber()
-        log = Log(scrubber, self.output)
-        outcome = deliver(
-            "telegram", self.environment(), self.exports, log, scrubber, self.interruption
-        )
+        log = Log(Scrubber(), self.output)
+        outcome = deliver("telegram", self.environment(), self.exports, log, self.interruption)
         assert outcome.message is not None
         return outcome.message
 

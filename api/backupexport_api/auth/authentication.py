@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jwt
@@ -14,19 +13,12 @@ from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 from jwt.exceptions import InvalidSubjectError
 
+from backupexport_api.auth import keys as signing_keys
 from backupexport_api.auth.claims import BadClaimsError, ProjectAccess, expiry_of, subject_of
 from backupexport_api.auth.jwks import JwksFetch, JwksSource
-from backupexport_api.auth.keys import (
-    KeySet,
-    KeysUnavailableError,
-    SigningKey,
-    by_kind_of_key,
-    keys_of_pem,
-    keys_of_secret,
-)
+from backupexport_api.auth.keys import KeySet, KeysUnavailableError, SigningKey
 from backupexport_api.auth.settings import JwtSettings
-from backupexport_api.http import problems
-from backupexport_api.http.problems import ProblemError
+from backupexport_api.http.problems import ProblemError, problem
 
 _log = logging.getLogger(__name__)
 
@@ -80,11 +72,9 @@ class _CheckedToken:
         return self.source.current() is self.keys and time.time() < self.caller.expires_at
 
 
+# FastAPI's own HTTPBearer would be one dependency more, and takes the first of two headers.
 class BearerToken(SecurityBase):
-    """The dependency that authenticates a request; its model describes that in OpenAPI.
-
-    FastAPI's own HTTPBearer would be one dependency more, and takes the first of two headers.
-    """
+    """The dependency that authenticates a request; its model describes that in OpenAPI."""
 
     def __init__(self) -> None:
         self.model = HTTPBearer(bearerFormat="JWT")
@@ -120,8 +110,9 @@ class Authenticator:
             "verify_iss": settings.jwt_issuer is not None,
         }
         # Each configured algorithm has its source of keys; no other algorithm has one.
-        with_secret, with_public_key = by_kind_of_key(settings.jwt_algorithms)
-        configured = keys_of_secret(settings.jwt_secret.get_secret_value(), with_secret)
+        with_secret, with_public_key = signing_keys.by_kind_of_key(settings.jwt_algorithms)
+        secret = settings.jwt_secret.get_secret_value()
+        configured = signing_keys.keys_of_secret(secret, with_secret)
         if settings.jwt_jwks_url is not None:
             self._jwks = JwksSource(
                 JwksFetch(settings.jwt_jwks_url),
@@ -131,7 +122,7 @@ class Authenticator:
             )
             self._sources |= dict.fromkeys(with_public_key, self._jwks)
         elif with_public_key:
-            configured += keys_of_pem(settings.jwt_public_key, with_public_key)
+            configured += signing_keys.keys_of_pem(settings.jwt_public_key, with_public_key)
         configured_keys = KeySet(configured)
         self._sources |= {key.algorithm: configured_keys for key in configured}
 
@@ -156,11 +147,7 @@ class Authenticator:
         return [] if self._jwks is None else self._jwks.unready()
 
     async def caller_of(self, token: str) -> Caller:
-        """Return who `token` speaks for.
-
-        Raises ProblemError where it is refused (401) or there are no keys to check it with (503).
-        Waits only where the token names a key that is not known yet.
-        """
+        """Return who `token` speaks for; waits for a new key; raises ProblemError (401, 503)."""
         if len(token) > LONGEST_TOKEN:
             raise token_invalid(f"it is longer than {LONGEST_TOKEN} characters")
         digest = hashlib.sha256(token.encode()).digest()
@@ -170,10 +157,7 @@ class Authenticator:
                 return known.caller
             known = await self._checked(token)
         except KeysUnavailableError:
-            raise problems.unavailable(
-                "The keys that check tokens can't be read for now. Try again in a moment.",
-                code="signing_keys_unavailable",
-            ) from None
+            raise keys_unavailable() from None
         self._remember(digest, known)
         return known.caller
 
@@ -191,15 +175,11 @@ class Authenticator:
             raise token_invalid("it was signed with a key that is not known")
         claims = self._claims_of(token, matching)
         try:
-            caller = Caller(
-                subject_of(claims),
-                ProjectAccess.of(
-                    claims,
-                    self._settings.jwt_projects_claim,
-                    self._settings.tokens_without_projects,
-                ),
-                expiry_of(claims) + _LEEWAY_SECONDS,
+            subject, settings = subject_of(claims), self._settings
+            access = ProjectAccess.of(
+                claims, settings.jwt_projects_claim, settings.tokens_without_projects
             )
+            caller = Caller(subject, access, expiry_of(claims) + _LEEWAY_SECONDS)
         except BadClaimsError as error:
             raise token_invalid(str(error)) from None
         return _CheckedToken(caller, source, keys)
@@ -232,25 +212,25 @@ class Authenticator:
         self._remembered[digest] = found
 
 
+keys_unavailable = problem(
+    503,
+    "signing_keys_unavailable",
+    "The keys that check tokens can't be read for now. Try again in a moment.",
+)
 # RFC 6750, 3.1: such a challenge has no error code.
-token_missing = partial(
-    ProblemError,
+token_missing = problem(
     401,
     "token_missing",
     "Send a token: Authorization: Bearer <jwt>.",
-    headers={"WWW-Authenticate": 'Bearer realm="backupexport"'},
+    **{"WWW-Authenticate": 'Bearer realm="backupexport"'},
 )
 
 
 def token_invalid(why: str) -> ProblemError:
     """Return the 401 for a token that is refused; `why` is our text, never the token's."""
     challenge = f'Bearer realm="backupexport", error="invalid_token", error_description="{why}"'
-    return ProblemError(
-        401,
-        "token_invalid",
-        f"The token was refused: {why}.",
-        headers={"WWW-Authenticate": challenge},
-    )
+    headers = {"WWW-Authenticate": challenge}
+    return ProblemError(401, "token_invalid", f"The token was refused: {why}.", headers=headers)
 
 
 def _header_of(token: str) -> tuple[str, str | None]:

@@ -34,10 +34,8 @@ def subject_of(claims: Mapping[str, Any]) -> str:
 
 
 def expiry_of(claims: Mapping[str, Any]) -> float:
-    """Return when the token expires, in seconds since 1970; raises BadClaimsError.
-
-    The other times are checked, too: PyJWT takes whatever int() does, text and numbers of any size.
-    """
+    """Return when the token expires, in seconds since 1970; raises BadClaimsError."""
+    # The other times are checked, too: PyJWT takes whatever int() does, of any size.
     for name in ("exp", "nbf", "iat"):
         if name in claims and not _is_time(claims[name]):
             raise BadClaimsError(f"its {name} is not a time")
@@ -52,14 +50,12 @@ class ProjectAccess:
     project_ids: frozenset[str] = frozenset()
 
     @classmethod
-    def of(
-        cls, claims: Mapping[str, Any], claim: str, without_claim: Literal["all", "none"]
-    ) -> Self:
-        """Return what `claims` grant; raises BadClaimsError where that is no list of ids."""
+    def of(cls, claims: Mapping[str, Any], name: str, without: Literal["all", "none"]) -> Self:
+        """Return what the claim `name` grants; raises BadClaimsError where it is no list of ids."""
         # Better no access than too much.
-        if claim not in claims:
-            return cls(every_project=without_claim == "all")
-        granted = claims[claim]
+        if name not in claims:
+            return cls(every_project=without == "all")
+        granted = claims[name]
         if granted == EVERY_PROJECT:
             return cls(every_project=True)
         if not isinstance(granted, list) or not all(isinstance(item, str) for item in granted):
@@ -72,7 +68,6 @@ class ProjectAccess:
 
 
 def _is_time(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
     # Not a number compares as false with everything.
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LAST_TIME
-    )
+    return is_number and 0 <= value <= _LAST_TIME

@@ -5,7 +5,7 @@ import concurrent.futures
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import urllib3
@@ -82,7 +82,7 @@ class JwksSource:
     def __init__(
         self,
         fetch: Callable[[], bytes],
-        algorithms: Iterable[str],
+        algorithms: Sequence[str],
         *,
         refresh_seconds: float,
         max_age_seconds: float,
@@ -90,7 +90,7 @@ class JwksSource:
     ) -> None:
         """`fetch` returns the document; it blocks and may raise anything."""
         self._fetch = fetch
-        self._algorithms = list(algorithms)
+        self._algorithms = algorithms
         self._refresh_seconds = refresh_seconds
         self._max_age_seconds = max_age_seconds
         self._clock = clock
@@ -132,15 +132,12 @@ class JwksSource:
         return []
 
     async def refreshed(self) -> bool:
-        """Wait for a read that begins after this; False if one is too recent, or takes too long."""
+        """Wait for a read begun on request; False if the last is too recent, or this too slow."""
         asked = self._ask()
         if asked is None:
             return False
-        try:
-            await asyncio.wait_for(asyncio.wrap_future(asked), _WAIT_SECONDS)
-        except TimeoutError:
-            return False
-        return True
+        done, _ = await asyncio.wait({asyncio.wrap_future(asked)}, timeout=_WAIT_SECONDS)
+        return bool(done)
 
     def _ask(self) -> concurrent.futures.Future[None] | None:
         with self._lock:

@@ -1,8 +1,4 @@
-"""Which keys check which tokens: every key is bound to one algorithm before a token is seen.
-
-Keys come from a shared secret, from PEM or from a JWK set.  PyJWT reads JWKs and checks
-signatures; what is decided here is which key is good for which algorithm.
-"""
+"""Which keys check which tokens: every key is bound to one algorithm before a token is seen."""
 
 import base64
 import json
@@ -50,28 +46,18 @@ class SigningKey:
 
 
 class KeySet:
-    """Keys by algorithm and, where they have ids, by id; the source of keys that don't change."""
+    """Some keys, which are also the source of keys that don't change."""
 
     def __init__(self, keys: Iterable[SigningKey]) -> None:
-        by_algorithm: dict[str, list[SigningKey]] = {}
-        by_id: dict[tuple[str, str], list[SigningKey]] = {}
-        for key in keys:
-            by_algorithm.setdefault(key.algorithm, []).append(key)
-            if key.key_id is not None:
-                by_id.setdefault((key.algorithm, key.key_id), []).append(key)
-        self._by_algorithm = by_algorithm
-        self._by_id = by_id
+        self._keys = list(keys)
+        self._have_ids = any(key.key_id is not None for key in self._keys)
 
     def matching(self, algorithm: str, key_id: str | None) -> Sequence[SigningKey]:
-        """Return the keys that may have signed a token with this header.
-
-        Where keys have ids, an id in the header must be that of a key; where none has, as in PEM,
-        it is ignored.
-        """
-        if key_id is not None and self._by_id:
-            found = self._by_id.get((algorithm, key_id), [])
-        else:
-            found = self._by_algorithm.get(algorithm, [])
+        """Return the keys that may have signed a token with this header."""
+        # Where no key has an id, as in PEM, the header's is ignored.
+        found = [key for key in self._keys if key.algorithm == algorithm]
+        if key_id is not None and self._have_ids:
+            found = [key for key in found if key.key_id == key_id]
         return found[:MOST_KEYS_TRIED]
 
     def current(self) -> "KeySet":
@@ -83,7 +69,7 @@ class KeySet:
         return False
 
     def __len__(self) -> int:
-        return sum(len(keys) for keys in self._by_algorithm.values())
+        return len(self._keys)
 
 
 class KeysUnavailableError(Exception):
@@ -118,12 +104,8 @@ def keys_of_secret(secret: str, algorithms: Iterable[str]) -> list[SigningKey]:
     return keys
 
 
-def keys_of_pem(text: str, algorithms: Iterable[str]) -> list[SigningKey]:
-    """Bind each public key in `text` to those of `algorithms` that it fits.
-
-    Raises UnusableKeysError where a key fits none, or an algorithm has no key.
-    """
-    algorithms = list(algorithms)
+def keys_of_pem(text: str, algorithms: Sequence[str]) -> list[SigningKey]:
+    """Bind the keys in `text` to `algorithms`; raises UnusableKeysError where one fits none."""
     keys = [
         key
         for number, block in enumerate(_pem_blocks(text), start=1)
@@ -168,20 +150,16 @@ def _keys_of_block(block: str, number: int, algorithms: Iterable[str]) -> list[S
         )
     fitting = [name for name in algorithms if _FITS[name](key)]
     if not fitting:
-        raise UnusableKeysError(
-            f"key {number} ({_kind_of(key)}) fits none of the configured algorithms"
-        )
+        kind = _kind_of(key)
+        raise UnusableKeysError(f"key {number} ({kind}) fits none of the configured algorithms")
     return [
         SigningKey(name, jwt.PyJWK(jwt.get_algorithm_by_name(name).to_jwk(key, as_dict=True), name))
         for name in fitting
     ]
 
 
-def keys_of_jwks(document: bytes, algorithms: Iterable[str]) -> list[SigningKey]:
-    """Bind each key of a JWK set to those of `algorithms` that it fits, and leave the others out.
-
-    Raises UnusableKeysError where that leaves none.
-    """
+def keys_of_jwks(document: bytes, algorithms: Sequence[str]) -> list[SigningKey]:
+    """Bind the keys of a JWK set that fit any of `algorithms`; raises UnusableKeysError at none."""
     try:
         parsed = json.loads(document)
     except (ValueError, RecursionError):
@@ -189,7 +167,6 @@ def keys_of_jwks(document: bytes, algorithms: Iterable[str]) -> list[SigningKey]
     members = parsed.get("keys") if isinstance(parsed, dict) else None
     if not isinstance(members, list):
         raise UnusableKeysError("is not a JWK set")
-    algorithms = list(algorithms)
     keys = [key for member in members for key in _keys_of_jwk(member, algorithms)]
     if not keys:
         raise UnusableKeysError("holds no key for the configured algorithms")

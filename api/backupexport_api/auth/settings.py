@@ -29,20 +29,17 @@ class JwtSettings(BaseSettings):
         default=("HS256",), min_length=1
     )
     """Signature algorithms that are accepted, separated by commas: HS256, RS256, ES256, EdDSA, and
-    the longer HS, RS and ES and the PS ones.
-    """
+    the longer HS, RS and ES and the PS ones."""
     jwt_secret_file: Path | None = None
     """A file that holds the shared secret; wins over BACKUPEXPORT_JWT_SECRET."""
     jwt_secret: SecretStr = Field(default=SecretStr(""), validate_default=True)
     """The shared secret of the HS algorithms, required with them and only with them; at least 32
-    bytes for HS256.
-    """
+    bytes for HS256."""
     jwt_public_key_file: Path | None = None
     """A file that holds public keys; wins over BACKUPEXPORT_JWT_PUBLIC_KEY."""
     jwt_public_key: str = Field(default="", validate_default=True)
     """The public keys of the other algorithms in PEM, one or more: a new key stands beside the old
-    one until no token of the old one is left.
-    """
+    one until no token of the old one is left."""
     jwt_jwks_url: str | None = Field(default=None, validate_default=True)
     """Where the public keys are published as a JWK set, instead of PEM; http or https."""
     jwt_jwks_refresh_seconds: int = Field(default=60, ge=1, le=86400)

@@ -1,8 +1,4 @@
-"""`backupexport-token`: makes a token for trying things out.
-
-The secret comes from BACKUPEXPORT_JWT_SECRET or BACKUPEXPORT_JWT_SECRET_FILE, never from the
-command line, which every process of the machine can read.
-"""
+"""`backupexport-token` makes a token; no secret is in its command line, which all can read."""
 
 import argparse
 import re
@@ -37,9 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "HS256" not in settings.jwt_algorithms:
         sys.stderr.write(f"backupexport-token: {_NO_HS256}\n")
         return 2
-    token = jwt.encode(
-        _claims(options, settings), settings.jwt_secret.get_secret_value(), algorithm="HS256"
-    )
+    secret = settings.jwt_secret.get_secret_value()
+    token = jwt.encode(_claims(options, settings), secret, algorithm="HS256")
     sys.stdout.write(f"{token}\n")
     return 0
 
@@ -72,9 +67,8 @@ def _parser() -> argparse.ArgumentParser:
         help="a project the token is good for; may be repeated",
     )
     projects.add_argument("--all-projects", action="store_true", help="good for every project")
-    parser.add_argument(
-        "--ttl", type=_duration, default="1h", help="how long it is good: 30s, 15m, 1h, 7d"
-    )
+    durations = "how long it is good: 30s, 15m, 1h, 7d"
+    parser.add_argument("--ttl", type=_duration, default="1h", help=durations)
     parser.add_argument("--issuer", help="the claim iss; BACKUPEXPORT_JWT_ISSUER unless given")
     parser.add_argument("--audience", help="the claim aud; BACKUPEXPORT_JWT_AUDIENCE unless given")
     return parser

@@ -10,6 +10,7 @@ from backupexport_api.downloads.byte_ranges import ByteRange, UnsatisfiableError
 from backupexport_api.downloads.preconditions import Validators
 from backupexport_api.jobs.finished_file import FinishedFile
 
+Headers = Mapping[str, str]
 Piece = bytes | ByteRange
 
 
@@ -23,13 +24,11 @@ class DownloadAnswer:
     """The body in order: bytes as they are, and ranges of the file."""
 
 
-def answer(
-    method: str, headers: Mapping[str, str], file: FinishedFile, boundary: str
-) -> DownloadAnswer:
+def answer(method: str, headers: Headers, file: FinishedFile, boundary: str) -> DownloadAnswer:
     """Return what to answer; raises ProblemError (412, 416).
 
-    `headers` are the request's, with lower-case names; the values of one that came more than once
-    are joined by commas (RFC 9110, 5.3).  `boundary` is what stands between several parts.
+    `headers`: the request's, with lower-case names, values joined by commas (RFC 9110, 5.3).
+    `boundary`: what stands between several parts.
     """
     validators = Validators(f'"{file.sha256.hex()}"', datetime.fromtimestamp(file.completed_s, UTC))
     lasting = {
@@ -63,7 +62,7 @@ def answer(
 
 
 def _ranges(
-    method: str, headers: Mapping[str, str], file: FinishedFile, validators: Validators
+    method: str, headers: Headers, file: FinishedFile, validators: Validators
 ) -> list[ByteRange]:
     # Range means nothing with any other method (RFC 9110, 14.2).
     if method != "GET" or "range" not in headers:
@@ -92,8 +91,6 @@ def _parts(ranges: list[ByteRange], file: FinishedFile, boundary: str) -> tuple[
 def _sent(
     status: int, described: dict[str, str], media_type: str, pieces: tuple[Piece, ...]
 ) -> DownloadAnswer:
-    length = sum(
-        len(piece) if isinstance(piece, bytes) else piece.end - piece.start for piece in pieces
-    )
+    length = sum(len(piece) for piece in pieces)
     headers = described | {"Content-Type": media_type, "Content-Length": str(length)}
     return DownloadAnswer(status, headers, pieces)

@@ -18,6 +18,9 @@ class ByteRange:
     start: int
     end: int
 
+    def __len__(self) -> int:
+        return self.end - self.start
+
     def content_range(self, size: int) -> str:
         """Return the value of Content-Range for a file of `size` bytes."""
         return f"bytes {self.start}-{self.end - 1}/{size}"
@@ -28,10 +31,9 @@ class UnsatisfiableError(Exception):
 
 
 def requested(header: str, size: int) -> list[ByteRange]:
-    """Return the ranges of a file of `size` bytes that `header` asks for.
+    """Return the ranges of a file of `size` bytes that `header` asks for, in its order, joined.
 
-    They are in its order, joined where they overlap or adjoin; none where the header is to be
-    ignored.  Raises UnsatisfiableError where all ranges miss the file.
+    None where the header is to be ignored.  Raises UnsatisfiableError where all miss the file.
     """
     match = _RANGES.fullmatch(header)
     # A sender must not make empty elements, and a receiver has to bear a few (RFC 9110, 5.6.1.2).

@@ -30,7 +30,7 @@ class Validators:
 
 
 def evaluate(headers: Mapping[str, str], validators: Validators) -> ConditionResult:
-    """Return what RFC 9110, 13.2.2 says of these headers (lower-case names, each once)."""
+    """Return what a GET or HEAD with these (lower-case names, each once) gets: RFC 9110, 13.2.2."""
     if (if_match := headers.get("if-match")) is not None:
         if not _lists(if_match, validators.etag, weak=False):
             return "failed"

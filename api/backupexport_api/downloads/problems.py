@@ -1,93 +1,69 @@
 """What may be wrong with a download or a link; call one for a new error to raise."""
 
-from functools import partial
+from backupexport_api.http.problems import ProblemError, invalid_field, problem
 
-from backupexport_api.http.problems import (
-    RETRY_AFTER_SECONDS,
-    FieldError,
-    ProblemError,
-    invalid_request,
-)
-
-_RETRY = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-
-job_not_ended = partial(
-    ProblemError,
+job_not_ended = problem(
     409,
     "job_not_completed",
     "The job has not ended yet. Its file can be fetched once its status is completed.",
 )
-job_without_file = partial(
-    ProblemError,
+job_without_file = problem(
     409,
     "job_not_completed",
     "The job has ended without a file to fetch. Its error, if it has one, says why. Request a"
     " new export.",
 )
-retention_over = partial(
-    ProblemError,
+retention_over = problem(
     410,
     "artifact_gone",
     "The file's retention is over: it is removed, or about to be. Request a new export.",
 )
-downloads_disabled = partial(
-    ProblemError,
+downloads_disabled = problem(
     501,
     "downloads_disabled",
     "This installation has downloads turned off: the api can't read the volume. Fetch the file"
     " from the volume, or ask for the chart's value api.downloads.enabled to be true, which"
     " needs a volume that several nodes can mount.",
 )
-links_disabled = partial(
-    ProblemError,
+links_disabled = problem(
     501,
     "links_disabled",
     "This installation has no secret for links (BACKUPEXPORT_LINK_SECRET), so it makes none"
     " and takes none. Download with a token instead.",
 )
 # Also where something else has the file's name.
-artifact_gone = partial(
-    ProblemError,
+artifact_gone = problem(
     410,
     "artifact_gone",
     "The file that was exported is no longer on the volume. Request a new export.",
 )
 # Whatever is wrong with a link: the answer must not tell.
-link_refused = partial(
-    ProblemError,
+link_refused = problem(
     403,
     "link_refused",
     "This link is not good, or not any more. Ask for a new one, or download with a token.",
 )
-precondition_failed = partial(
-    ProblemError,
+precondition_failed = problem(
     412,
     "precondition_failed",
     "The file is not the one that If-Match or If-Unmodified-Since asks for.",
 )
 # The replica has enough under way, in all or by links.
-too_many_downloads = partial(
-    ProblemError,
+too_many_downloads = problem(
     503,
     "too_many_downloads",
     "This replica has as many such downloads under way as it carries. Try again in a moment.",
-    headers=_RETRY,
 )
-volume_unavailable = partial(
-    ProblemError,
+volume_unavailable = problem(
     503,
     "volume_unavailable",
     "The volume with the exports does not answer. Try again in a moment.",
-    headers=_RETRY,
 )
 
 
 def link_too_long(most_seconds: int) -> ProblemError:
     """Return the 400 for a link that is to be good for longer than the installation allows."""
-    message = f"must be at most {most_seconds}"
-    return invalid_request(
-        [FieldError(field="lifetime_seconds", message=message, code="too_large")]
-    )
+    return invalid_field("lifetime_seconds", "too_large", f"must be at most {most_seconds}")
 
 
 def range_not_satisfiable(size: int) -> ProblemError:
@@ -106,5 +82,4 @@ def too_many_of_caller(most: int) -> ProblemError:
         429,
         "too_many_downloads",
         f"{most} such downloads are under way already, which is the most: wait for one to end.",
-        headers=_RETRY,
     )

@@ -77,7 +77,7 @@ DOWNLOAD: dict[str, Any] = {
 router = APIRouter(prefix="/api/jobs", tags=["downloads"])
 
 
-async def download(job_id: JobId, request: Request, caller: FetchingCaller) -> Response:
+async def download_job(job_id: JobId, request: Request, caller: FetchingCaller) -> Response:
     """Fetch a completed job's file, as it lies on the volume.
 
     With a token, or with a link that `POST /api/jobs/{job_id}/link` has made. An interrupted
@@ -93,7 +93,7 @@ async def download(job_id: JobId, request: Request, caller: FetchingCaller) -> R
         owner = SlotOwner(job.project_id, is_link=True)
     else:
         job = await found_job(job_id, caller, request.app.state.store)
-        owner = SlotOwner(caller.subject, is_link=False)
+        owner = SlotOwner(caller.subject)
     file = await downloads.fetchable(job)
     return await downloads.respond(request, file, owner)
 
@@ -102,14 +102,14 @@ async def _call_download(request: Request) -> Response:
     # An error is an answer to a link, too.
     add_response_headers(request, security_headers.FOR_DOWNLOAD)
     caller = await fetching_caller(request)
-    return await download(request.path_params["job_id"], request, caller)
+    return await download_job(request.path_params["job_id"], request, caller)
 
 
 _DownloadRoute = called_by(_call_download)
 # Serves both methods, so that a 405 names both; in the document each would need an id of its own.
 router.add_api_route(
     "/{job_id}/download",
-    download,
+    download_job,
     methods=["GET", "HEAD"],
     route_class_override=_DownloadRoute,
     include_in_schema=False,
@@ -117,9 +117,8 @@ router.add_api_route(
 # Never called: it is for the document alone.
 router.add_api_route(
     "/{job_id}/download",
-    download,
+    download_job,
     route_class_override=_DownloadRoute,
-    operation_id="download_job",
     summary="Fetch a job's file",
     response_class=Response,
     response_description="The file",
@@ -128,7 +127,7 @@ router.add_api_route(
 )
 
 
-async def link(
+async def link_job(
     job_id: JobId, request: Request, caller: ReadingCaller, body: LinkRequest
 ) -> Response:
     """Make a link to a completed job's file: whoever has it needs no token, for a while."""
@@ -144,15 +143,14 @@ async def _call_link(request: Request) -> Response:
     caller = await reading_caller(request)
     request.app.state.downloads.require(links=True)
     body = await read_json(request, LinkRequest, default=LinkRequest())
-    return await link(request.path_params["job_id"], request, caller, body)
+    return await link_job(request.path_params["job_id"], request, caller, body)
 
 
 router.add_api_route(
     "/{job_id}/link",
-    link,
+    link_job,
     methods=["POST"],
     route_class_override=called_by(_call_link),
-    operation_id="link_job",
     status_code=201,
     summary="Make a link to a job's file",
     response_description="The link",

@@ -1,6 +1,5 @@
 """What the routes of downloads and links do: find the job and its file, and send it."""
 
-import logging
 import secrets
 import time
 from datetime import timedelta
@@ -14,21 +13,15 @@ from backupexport_api.downloads import answer, links, problems
 from backupexport_api.downloads.links import LinkRequest, LinkView
 from backupexport_api.downloads.settings import DownloadSettings
 from backupexport_api.downloads.streaming import DownloadResponse
-from backupexport_api.downloads.volume import (
-    ExportFile,
-    ExportVolume,
-    FileGoneError,
-    VolumeUnavailableError,
-)
+from backupexport_api.downloads.volume import ExportFile, ExportVolume, VolumeUnavailableError
 from backupexport_api.http import request_context
 from backupexport_api.jobs.cached_job import CachedJob
 from backupexport_api.jobs.finished_file import FinishedFile
-from backupexport_api.jobs.store import JobStore, StoreUnavailableError
+from backupexport_api.jobs.store import JobStore
+from backupexport_api.kube.errors import StoreUnavailableError
 from backupexport_api.limits.rate_limit import RateLimits
-from backupexport_api.limits.slots import DownloadSlots, SlotOwner
+from backupexport_api.limits.slots import SlotOwner, Slots
 from backupexport_api.telemetry.metrics import DownloadOutcome, Metrics
-
-_log = logging.getLogger(__name__)
 
 # What a link's signature is compared with where there is no such job, at the same cost.
 _NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -46,7 +39,7 @@ class Downloads:
         self._link_max_seconds = settings.link_max_seconds
         self._public_url = settings.public_url
         self._stall_seconds = settings.download_stall_seconds
-        self._slots = DownloadSlots(settings.most_downloads, settings.most_downloads_each)
+        self._slots = Slots(settings.most_downloads, settings.most_downloads_each)
         self._asked = RecentKeys(_ASK_AGAIN_SECONDS)
         self._store = store
         self._metrics = metrics
@@ -60,17 +53,13 @@ class Downloads:
         return self._volume
 
     async def linked_job(self, job_id: str, request: Request) -> CachedJob:
-        """Return the job that a link opens; raises ProblemError (403 for all wrongs, 429)."""
+        """Return the job that a link opens.  Raises ProblemError: 403, alike for any wrong; 429."""
         link = links.read_link(request.query_params.multi_items())
         # From memory alone: without a good link no request reaches the Kubernetes API.
         job = self._store.known_job(job_id) if names.is_uuid(job_id) else None
-        is_good = links.is_good(
-            link or links.NO_LINK,
-            self._link_secret,
-            job.job_id if job else _NOBODY,
-            job.uid if job else _NOBODY,
-            timestamps.now().timestamp(),
-        )
+        whose = (job.job_id, job.uid) if job else (_NOBODY, _NOBODY)
+        now_s = timestamps.now().timestamp()
+        is_good = links.is_good(link or links.NO_LINK, self._link_secret, *whose, now_s)
         if job is None or link is None or not is_good:
             raise problems.link_refused()
         if not await self._store.project_exists(job.project_id):
@@ -86,10 +75,8 @@ class Downloads:
             raise problems.link_too_long(self._link_max_seconds)
         expires = timestamps.now().replace(microsecond=0) + timedelta(seconds=lifetime_seconds)
         query = links.link_query(self._link_secret, job.job_id, job.uid, int(expires.timestamp()))
-        return LinkView(
-            url=f"{self._public_url}/api/jobs/{job.job_id}/download?{query}",
-            expires_at=timestamps.to_text(expires),
-        )
+        url = f"{self._public_url}/api/jobs/{job.job_id}/download?{query}"
+        return LinkView(url=url, expires_at=timestamps.to_text(expires))
 
     async def fetchable(self, job: CachedJob) -> FinishedFile:
         """Return the file that a job should have left; raises ProblemError (409, 410)."""
@@ -138,26 +125,21 @@ class Downloads:
             raise
         request_context.mark_as_stream(request.scope)
         self._metrics.downloads_under_way.inc()
+        on_sent, on_end = self._metrics.sent_bytes.inc, partial(self._end, owner)
         return DownloadResponse(
-            described,
-            opened,
-            self._stall_seconds,
-            on_sent=self._metrics.sent_bytes.inc,
-            on_end=partial(self._end, owner),
+            described, opened, self._stall_seconds, on_sent=on_sent, on_end=on_end
         )
 
     async def _opened(self, file: FinishedFile) -> ExportFile:
         try:
             return await self.require(links=False).open(file)
-        except FileGoneError:
-            raise problems.artifact_gone() from None
         except VolumeUnavailableError as error:
-            _log.warning("answering 503: the volume does not answer: %s", error)
-            raise problems.volume_unavailable() from None
+            why = f"the volume does not answer: {error}"
+            raise problems.volume_unavailable(why=why) from None
 
     def _take_slot(self, owner: SlotOwner) -> None:
         taken = self._slots.take(owner)
-        if taken == "caller_full":
+        if taken == "owner_full":
             raise problems.too_many_of_caller(self._slots.most_each)
         if taken == "full":
             raise problems.too_many_downloads()

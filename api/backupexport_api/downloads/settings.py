@@ -16,26 +16,22 @@ class DownloadSettings(BaseSettings):
 
     exports_directory: Path | None = None
     """Where the volume with the exports is mounted; read-only will do. Downloads are off unless
-    given.
-    """
+    given."""
     most_downloads: int = Field(default=100, ge=1, le=10000)
     """How many downloads one replica carries at once."""
     most_downloads_each: int = Field(default=40, ge=1, le=10000)
     """How many of them each sub may have, and all links to files of one project. All links together
-    leave so many places, or half of all, to those with a token.
-    """
+    leave so many places, or half of all, to those with a token."""
     download_stall_seconds: float = Field(default=120, ge=1, le=3600)
     """How long a client may take less than 128 KiB of its download before it is cut off."""
     link_secret: SecretStr = SecretStr("")
     """What links to downloads are signed with, at least 32 characters; never the secret of the
-    tokens. There are no links unless given.
-    """
+    tokens. There are no links unless given."""
     link_max_seconds: int = Field(default=MOST_SECONDS, ge=LEAST_SECONDS, le=MOST_SECONDS)
     """How long a link may be good at most."""
     public_url: str = ""
     """Where clients reach the API, for links, such as https://exports.example.com; links are paths
-    unless given.
-    """
+    unless given."""
 
     @field_validator("link_secret")
     @classmethod

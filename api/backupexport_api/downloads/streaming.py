@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from asyncio import Transport
 from collections.abc import AsyncIterator, Callable
 
 from starlette.responses import Response
@@ -10,13 +9,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from backupexport_api.downloads.answer import DownloadAnswer
 from backupexport_api.downloads.volume import ExportFile, VolumeUnavailableError
-from backupexport_api.http.transport import (
-    body_message,
-    cut,
-    start_message,
-    transport_of,
-    untaken_bytes,
-)
+from backupexport_api.http import transport
+from backupexport_api.http.transport import body_message
 from backupexport_api.telemetry.metrics import DownloadOutcome
 
 # Measured: less costs throughput, more costs memory and gains none (`make bench-download`).
@@ -40,56 +34,57 @@ class DownloadResponse(Response):
         on_sent: Callable[[int], object],
         on_end: Callable[[DownloadOutcome], None],
     ) -> None:
-        """A client that takes less than LEAST_BYTES in `stall_seconds` is cut off.
-
-        `on_sent` is called with the number of bytes of each piece, `on_end` once, whatever happens.
-        """
+        """`on_sent` is called with each piece's number of bytes, `on_end` once, in any case."""
         super().__init__(status_code=answer.status, headers=answer.headers)
         self._answer = answer
         self._file = file
         self._stall_seconds = stall_seconds
         self._on_sent = on_sent
         self._on_end = on_end
+        self._transport: asyncio.Transport | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer; called by Starlette."""
         del receive
-        transport = transport_of(scope)
+        self._transport = transport.transport_of(scope)
         # Where `_send` is cancelled: the process is ending.
         outcome: DownloadOutcome = "interrupted"
         try:
-            outcome = await self._send(send, transport)
+            outcome = await self._send(send)
         finally:
             self._file.close()
             self._on_end(outcome)
-            if outcome != "complete" and transport is not None:
-                await cut(transport)
+            if outcome != "complete" and self._transport is not None:
+                await transport.cut(self._transport)
 
-    async def _send(self, send: Send, transport: Transport | None) -> DownloadOutcome:
-        if transport is not None:
+    async def _send(self, send: Send) -> DownloadOutcome:
+        if self._transport is not None:
             # Each send then waits until the operating system has taken all of it: no more than one
             # chunk is in memory, and a download counts as complete only once all has left.
-            transport.set_write_buffer_limits(0)
+            self._transport.set_write_buffer_limits(0)
         # This may wait, too: until the client has taken the answer before on its connection.
-        if not await self._is_taken(start_message(self), send, transport):
+        if not await self._is_taken(transport.start_message(self), send):
             return "stalled"
         try:
             async for chunk in self._chunks():
-                if not await self._is_taken(body_message(chunk, more=True), send, transport):
+                if not await self._is_taken(body_message(chunk, more=True), send):
                     return "stalled"
-                if transport is not None and transport.is_closing():
+                if self._has_vanished():
                     return "vanished"
                 self._on_sent(len(chunk))
         except VolumeUnavailableError as error:
             _log.warning("a download ends early: the volume failed: %s", error)
             return "failed"
         # An empty chunk, to wait for the last one.
-        if not await self._is_taken(body_message(b"", more=True), send, transport):
+        if not await self._is_taken(body_message(b"", more=True), send):
             return "stalled"
-        if transport is not None and transport.is_closing():
+        if self._has_vanished():
             return "vanished"
         await send(body_message(b"", more=False))
         return "complete"
+
+    def _has_vanished(self) -> bool:
+        return self._transport is not None and self._transport.is_closing()
 
     async def _chunks(self) -> AsyncIterator[bytes | bytearray]:
         for piece in self._answer.pieces:
@@ -104,9 +99,9 @@ class DownloadResponse(Response):
                 position += len(chunk)
                 yield chunk
 
-    async def _is_taken(self, message: Message, send: Send, transport: Transport | None) -> bool:
+    async def _is_taken(self, message: Message, send: Send) -> bool:
         """Send a message; return False where the client takes too little of what was sent."""
-        if transport is None or not transport.get_write_buffer_size():
+        if self._transport is None or not self._transport.get_write_buffer_size():
             # Nothing is buffered, so this doesn't wait for the client.
             await send(message)
             # Let other tasks run while a client reads as fast as we send.
@@ -114,9 +109,9 @@ class DownloadResponse(Response):
             return True
         task = asyncio.ensure_future(send(message))
         try:
-            untaken = untaken_bytes(transport)
+            untaken = transport.untaken_bytes(self._transport)
             while not (await asyncio.wait({task}, timeout=self._stall_seconds))[0]:
-                before, untaken = untaken, untaken_bytes(transport)
+                before, untaken = untaken, transport.untaken_bytes(self._transport)
                 if before - untaken < LEAST_BYTES:
                     return False
             await task

@@ -1,7 +1,7 @@
 """The events of one stream: what is sent when a job changes, and when the stream ends.
 
-The format is https://html.spec.whatwg.org/multipage/server-sent-events.html.  An event's id is the
-resourceVersion, which is the same on every replica.
+The format: https://html.spec.whatwg.org/multipage/server-sent-events.html.  An event's id is the
+resourceVersion, the same on every replica.
 """
 
 import random
@@ -40,11 +40,8 @@ class ClientState:
         return job.resource_version == self._version
 
     def is_newer_than(self, job: CachedJob) -> bool:
-        """Return whether the client has a newer version than this one of our cache.
-
-        Versions of one resource can be compared as numbers:
-        https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
-        """
+        """Return whether the client has a newer version than this one of our cache."""
+        # https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
         theirs, ours = self._version or "", job.resource_version
         if _VERSION.fullmatch(theirs) and _VERSION.fullmatch(ours):
             return int(ours) < int(theirs)

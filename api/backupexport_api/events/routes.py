@@ -89,16 +89,14 @@ async def _is_still_welcome(request: Request) -> bool:
 
 async def _call_watch_job(request: Request) -> Response:
     caller = await reading_caller(request)
-    return await watch_job(
-        request.path_params["job_id"], caller, request, request.headers.get(_HEADER)
-    )
+    last = request.headers.get(_HEADER)
+    return await watch_job(request.path_params["job_id"], caller, request, last)
 
 
 router.add_api_route(
     "/{job_id}/events",
     watch_job,
     route_class_override=called_by(_call_watch_job),
-    operation_id="watch_job",
     summary="Follow a job",
     description=_DESCRIPTION,
     response_class=Response,

@@ -3,30 +3,43 @@
 import asyncio
 import random
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, aclosing, contextmanager
+from contextlib import ExitStack, aclosing, contextmanager
 
 from fastapi import Response
 from prometheus_client import Gauge
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
 from starlette.types import Message, Receive, Scope, Send
 
 from backupexport_api.events.job_events import JobEvents
-from backupexport_api.events.settings import EventSettings
-from backupexport_api.http import request_context
-from backupexport_api.http.problems import RETRY_AFTER_SECONDS, ProblemError, unavailable
-from backupexport_api.http.transport import (
-    body_message,
-    cut,
-    hold_little,
-    start_message,
-    transport_of,
-)
-from backupexport_api.limits.slots import CallerSlots
+from backupexport_api.http import request_context, transport
+from backupexport_api.http.problems import ProblemError
+from backupexport_api.http.transport import body_message
+from backupexport_api.limits.slots import SlotOwner, Slots
 
 MEDIA_TYPE = "text/event-stream"
 
 # How long a client may take nothing before it is cut off, and how long once the stream ends.
 _PATIENCE_SECONDS = 30.0
 _LAST_PATIENCE_SECONDS = 1.0
+
+
+class EventSettings(BaseSettings):
+    """How many event streams there may be, and how long one lasts."""
+
+    model_config = SettingsConfigDict(use_attribute_docstrings=True)
+
+    most_event_streams: int = Field(default=1000, ge=0, le=100_000)
+    """How many streams of events one replica serves at once."""
+    # All who watch one job may come with one service's token, hundreds of them; that service must
+    # still leave places for others.
+    most_event_streams_each: int = Field(default=500, ge=1, le=100_000)
+    """How many of them each sub may have."""
+    event_heartbeat_seconds: float = Field(default=15, ge=0.05, le=300)
+    """After how long a silence an event stream shows that it lives."""
+    event_stream_seconds: float = Field(default=3600, ge=0.05, le=86400)
+    """After how long, or after a part of that, an event stream ends and its client comes back,
+    maybe to another replica."""
 
 
 class EventStreams:
@@ -36,7 +49,7 @@ class EventStreams:
         """`open_now` is set to the number of open streams."""
         self.heartbeat_seconds = settings.event_heartbeat_seconds
         self._longest_seconds = settings.event_stream_seconds
-        self._slots = CallerSlots(settings.most_event_streams, settings.most_event_streams_each)
+        self._slots = Slots(settings.most_event_streams, settings.most_event_streams_each)
         self._open_now = open_now
         self._ends: set[Callable[[], None]] = set()
         self._all_have_ended = False
@@ -48,24 +61,16 @@ class EventStreams:
 
     @contextmanager
     def slot(self, caller: str, end: Callable[[], None]) -> Iterator[None]:
-        """Take a slot for one stream; raises ProblemError (429, 503) where there is none.
-
-        `end` is called when the process begins to end: at once where it has begun.
-        """
+        """Take a slot; call `end` when the process is to end; raises ProblemError (429, 503)."""
         # A stream takes a slot for long, and a poll takes none.
-        taken = self._slots.take(caller)
-        if taken == "caller_full":
-            raise ProblemError(
-                429,
-                "too_many_streams",
-                f"You have {self._slots.most_each} event streams open already. Poll the job for"
-                " now.",
-                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-            )
+        owner = SlotOwner(caller)
+        taken = self._slots.take(owner)
+        if taken == "owner_full":
+            opened = f"You have {self._slots.most_each} event streams open already."
+            raise ProblemError(429, "too_many_streams", f"{opened} Poll the job for now.")
         if taken == "full":
-            raise unavailable(
-                "Too many event streams are open. Poll the job for now.", code="too_many_streams"
-            )
+            detail = "Too many event streams are open. Poll the job for now."
+            raise ProblemError(503, "too_many_streams", detail)
         self._ends.add(end)
         self._open_now.set(self._slots.taken)
         try:
@@ -74,7 +79,7 @@ class EventStreams:
             yield
         finally:
             self._ends.discard(end)
-            self._slots.release(caller)
+            self._slots.release(owner)
             self._open_now.set(self._slots.taken)
 
     def end_all(self) -> None:
@@ -88,11 +93,7 @@ class EventStream(Response):
     """The answer to one client; an event is sent when the client has taken the one before."""
 
     def __init__(
-        self,
-        events: JobEvents,
-        streams: EventStreams,
-        subject: str,
-        listening: AbstractContextManager[object],
+        self, events: JobEvents, streams: EventStreams, subject: str, listening: ExitStack
     ) -> None:
         """`listening` is what the events come from; it is left when the stream ends."""
         self.status_code = 200
@@ -119,21 +120,21 @@ class EventStream(Response):
         """Serve the client; raises ProblemError (429, 503) before the answer has begun."""
         with self._listening, self._streams.slot(self._subject, self._end):
             request_context.mark_as_stream(scope)
-            transport = transport_of(scope)
-            if transport is not None:
-                hold_little(transport)
+            client = transport.transport_of(scope)
+            if client is not None:
+                transport.hold_little(client)
             leaving = asyncio.create_task(_call_when_gone(receive, self._events.end))
             try:
                 await self._send_all(send)
             except TimeoutError:
-                if transport is not None:
-                    await cut(transport)
+                if client is not None:
+                    await transport.cut(client)
             finally:
                 leaving.cancel()
 
     async def _send_all(self, send: Send) -> None:
         # This may wait, too: until the client has taken the answer before on its connection.
-        await self._send(send, start_message(self))
+        await self._send(send, transport.start_message(self))
         async with aclosing(self._events.frames()) as frames:
             async for frame in frames:
                 await self._send(send, body_message(frame, more=True))

@@ -1,20 +1,27 @@
-"""Reads a request's body as JSON, and never more of it than 16 KiB."""
+"""Reads a request's body as strict JSON; what is wrong with it is said without its values."""
 
+import json
 import re
-from functools import partial
-from typing import TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
 from backupexport_api.http import problems
-from backupexport_api.http.problems import ProblemError
-from backupexport_api.http.validation import MalformedJsonError, field_errors, strict_json
+from backupexport_api.http.problems import ProblemError, field_errors, problem
 
 Body = TypeVar("Body", bound=BaseModel)
 
 MAX_BODY_BYTES = 16 * 1024
+
+_too_large = problem(
+    413,
+    "body_too_large",
+    f"The body must not be larger than {MAX_BODY_BYTES} bytes.",
+    # What is left of the body is never read, so the connection is of no more use.
+    Connection="close",
+)
 
 
 async def read_json(request: Request, model: type[Body], *, default: Body | None = None) -> Body:
@@ -28,12 +35,9 @@ async def read_json(request: Request, model: type[Body], *, default: Body | None
         _require_json(request)
     try:
         return model.model_validate(strict_json(body))
-    except MalformedJsonError as error:
-        raise problems.malformed_body(str(error)) from None
     except ValidationError as error:
-        raise problems.invalid_request(
-            field_errors(error.errors(include_url=False, include_input=False))
-        ) from None
+        items = error.errors(include_url=False, include_input=False)
+        raise problems.invalid_request(field_errors(items)) from None
 
 
 async def limited_body(request: Request) -> bytes:
@@ -49,23 +53,43 @@ async def limited_body(request: Request) -> bytes:
             if len(body) > MAX_BODY_BYTES:
                 raise _too_large()
     except ClientDisconnect:
-        raise problems.malformed_body("ended too early") from None
+        raise _malformed("ended too early") from None
     return bytes(body)
 
 
-_too_large = partial(
-    ProblemError,
-    413,
-    "body_too_large",
-    f"The body must not be larger than {MAX_BODY_BYTES} bytes.",
-    # What is left of the body is never read, so the connection is of no more use.
-    headers={"Connection": "close"},
-)
+def _malformed(message: str) -> ProblemError:
+    return problems.invalid_field("body", "malformed_body", message)
 
 
 def _require_json(request: Request) -> None:
     media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if not re.fullmatch(r"application/(.*\+)?json", media_type):
-        raise ProblemError(
-            415, "not_json", "Send the body as JSON: Content-Type: application/json."
-        )
+        detail = "Send the body as JSON: Content-Type: application/json."
+        raise ProblemError(415, "not_json", detail)
+
+
+def strict_json(body: bytes) -> Any:
+    """Parse `body`; raises ProblemError (400) where two readers could understand it differently."""
+    try:
+        text = body.decode("utf-8")
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except UnicodeDecodeError:
+        raise _malformed("must be UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise _malformed(f"is not valid JSON (line {error.lineno}, column {error.colno})") from None
+    except RecursionError:
+        raise _malformed("is nested too deep") from None
+    except ValueError:
+        # An integer with more digits than Python converts.
+        raise _malformed("holds a number that is too long") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise _malformed("has a key twice in one object")
+    return result
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise _malformed(f"must not hold {name.removeprefix('-')}")

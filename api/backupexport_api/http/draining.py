@@ -1,8 +1,4 @@
-"""How the server ends: it serves on for some seconds and closes connections meanwhile.
-
-A pod that is being ended still gets new connections until every node knows of it, and open ones
-stay with it until they are closed.
-"""
+"""How the server ends: it serves on, and closes connections, until every node knows of its end."""
 
 import logging
 import signal
@@ -18,10 +14,7 @@ _log = logging.getLogger(__name__)
 
 
 class DrainingServer(uvicorn.Server):
-    """SIGTERM starts the drain, SIGINT skips it, a second signal ends the process at once.
-
-    After the drain uvicorn stops listening and finishes what it has begun.
-    """
+    """SIGTERM starts the drain, SIGINT skips it, a second signal ends the process at once."""
 
     def __init__(
         self,

@@ -1,13 +1,11 @@
-"""The OpenAPI document: FastAPI's, with problems, headers and links added.
-
-FastAPI's own 422 and Kubernetes' extensions, which no client gets to see, are taken out.
-"""
+"""The OpenAPI document: FastAPI's, with problems, headers and links added."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
 from backupexport_api.http.problems import MEDIA_TYPE, Problem, title_of
@@ -51,10 +49,7 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def job_links(
     status: int, job_id: str, *operations: str, headers: tuple[str, ...] = ()
 ) -> dict[int | str, dict[str, Any]]:
-    """Return a response's links to `operations` and its `headers`, for FastAPI's `responses`.
-
-    `job_id` is a runtime expression of OpenAPI.
-    """
+    """Return a response's links and headers for FastAPI's `responses`."""
     links: dict[str, Any] = {
         operation: {"operationId": operation, "parameters": {"job_id": job_id}}
         for operation in operations
@@ -75,14 +70,16 @@ def install(app: FastAPI) -> None:
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            route.operation_id = route.name
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     # No route returns one, so FastAPI knows nothing of it.
-    _, ours = models_json_schema(
-        [(Problem, "serialization")], ref_template=_SCHEMA.format("{model}")
-    )
+    template = _SCHEMA.format("{model}")
+    _, ours = models_json_schema([(Problem, "serialization")], ref_template=template)
     schemas.update(ours["$defs"])
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
@@ -95,7 +92,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 
 def _complete(operation: dict[str, Any]) -> None:
-    """Drop FastAPI's 422 and `null` (what is not given is not null); add the headers."""
+    """Drop FastAPI's 422, which we never answer, and `null`: what is not given is not null."""
     for parameter in operation.get("parameters", ()):
         choices = parameter["schema"].pop("anyOf", [])
         for choice in choices:
@@ -112,8 +109,7 @@ def _complete(operation: dict[str, Any]) -> None:
 
 
 def _is_counted(security: Sequence[dict[str, Any]], status: str) -> bool:
-    """Return whether a request with this answer was counted: once it was known who calls."""
-    # A request by a link is counted once the link is found good.
+    # A request is counted once it is known who calls; by a link, once that is found good.
     unknown = ("401", "403", "501", "503") if {} in security else ("401", "503")
     return bool(security) and status not in unknown
 

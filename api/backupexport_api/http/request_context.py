@@ -26,17 +26,10 @@ _IS_STREAM = "is_stream"
 
 
 class RequestContextMiddleware:
-    """The outermost middleware of ours.
-
-    It sets in the request's state: `request_id`, and `response_headers`, which are sent with the
-    request's answer, be it a success or an error.
-    """
+    """Our outermost middleware; sets `request_id` and `response_headers` in the request's state."""
 
     def __init__(self, app: ASGIApp, observe: Callable[[str, str, int, float], None]) -> None:
-        """`observe` is called with each request's method, route, status and duration in seconds.
-
-        The route is the template, not the path, which is the client's text.
-        """
+        """`observe` is called with each request's method, route, status and duration in seconds."""
         self._app = app
         self._observe = observe
 
@@ -65,7 +58,9 @@ class RequestContextMiddleware:
         token = request_id.set(state["request_id"])
         started = time.monotonic()
         try:
-            if _has_two_lengths(scope):
+            names = {name for name, _ in scope["headers"]}
+            # A proxy may see another end of the request (RFC 9112, 6.3).
+            if {b"content-length", b"transfer-encoding"} <= names:
                 response = problems.ambiguous_length().response(state["request_id"])
                 await response(scope, receive, send_with_headers)
             else:
@@ -78,6 +73,7 @@ class RequestContextMiddleware:
             await response(scope, receive, send_with_headers)
         finally:
             seconds = time.monotonic() - started
+            # The template: the path is the client's text.
             route = getattr(scope.get("route"), "path", _NO_ROUTE)
             taken = answered - started if state.get(_IS_STREAM) and answered else seconds
             # Without a status the client had gone before there was one.
@@ -94,12 +90,6 @@ def add_response_headers(request: Request, headers: dict[str, str]) -> None:
 def mark_as_stream(scope: Scope) -> None:
     """Measure the request until its answer begins: how long a stream lasts is no delay."""
     scope["state"][_IS_STREAM] = True
-
-
-def _has_two_lengths(scope: Scope) -> bool:
-    """Return whether a proxy may see another end of the request (RFC 9112, 6.3)."""
-    names = {name for name, _ in scope["headers"]}
-    return b"content-length" in names and b"transfer-encoding" in names
 
 
 def _log_request(scope: Scope, route: str, status: int | None, seconds: float) -> None:

@@ -1,8 +1,4 @@
-"""Routes whose functions get their arguments from us, and how answers are wrapped.
-
-FastAPI's search for a function's arguments costs a request more than all else that is done for it
-(`make bench-api`).
-"""
+"""Routes whose functions get their arguments from us, and how answers are wrapped."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
@@ -15,10 +11,8 @@ T = TypeVar("T")
 
 
 def called_by(handle: Callable[[Request], Coroutine[Any, Any, Response]]) -> type[APIRoute]:
-    """Return the class of a route that answers with `handle`.
-
-    The route's function is what `handle` calls; its signature makes the OpenAPI document.
-    """
+    """Return the class of a route that answers with `handle`; its function is for OpenAPI alone."""
+    # FastAPI's search for a function's arguments costs a request more than all else (bench-api).
 
     class DirectRoute(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -42,4 +36,4 @@ def data_response(
 
 def json_response(content: bytes, status: int, headers: dict[str, str] | None = None) -> Response:
     """Return an answer whose JSON is encoded already."""
-    return Response(content, status_code=status, headers=headers, media_type="application/json")
+    return Response(content, status, headers, "application/json")

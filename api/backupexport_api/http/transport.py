@@ -1,8 +1,4 @@
-"""asyncio's transport below a request, for answers that are large or last long.
-
-ASGI has no message that cuts a connection, nor one that says how much of an answer still waits to
-be sent.
-"""
+"""asyncio's transport below a request: ASGI can't cut a connection, nor say what waits in it."""
 
 import asyncio
 import fcntl

@@ -1,1 +1,1 @@
-"""Exports as REST knows them: request, cached job, list, routes, and what a store must offer."""
+"""Exports as REST knows them: request, cached job, list, routes, and their store."""

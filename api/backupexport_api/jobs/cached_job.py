@@ -1,7 +1,4 @@
-"""What the caches hold: a small object for each resource, made when the resource changes.
-
-A job's JSON is in it, so that a poll costs neither parsing nor rendering.
-"""
+"""What the caches hold: a small object for each resource, made when the resource changes."""
 
 import sys
 from dataclasses import dataclass
@@ -14,19 +11,7 @@ from backupexport_contract.reasons import Phase
 from backupexport_api.jobs.finished_file import FinishedFile
 from backupexport_api.jobs.query import Position
 from backupexport_api.jobs.view import job_view
-
-
-@dataclass(frozen=True, slots=True)
-class CachedResource:
-    """A resource as caches hold it."""
-
-    name: str
-    resource_version: str
-
-    @property
-    def metadata(self) -> Self:
-        """Itself: the client library's watch reads `metadata.resource_version`."""
-        return self
+from backupexport_api.kube.informer import CachedResource
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +30,7 @@ class CachedJob(CachedResource):
     file: FinishedFile | None
     """Its file, once it is completed."""
     json: bytes
-    """The JobView, encoded."""
+    """The JobView, encoded: a poll costs neither parsing nor rendering."""
 
     @classmethod
     def of(cls, data: dict[str, Any]) -> Self:

@@ -1,8 +1,7 @@
 """Idempotency-Key: the same caller repeating the same request gets the same job.
 
-The job's id follows from the key and is the resource's name, of which Kubernetes stores one: of
-two requests at the same time, on any replicas, one creates it.  A key is good for as long as its
-job exists.  (The header: draft-ietf-httpapi-idempotency-key-header.)
+The job's id follows from the key and is the resource's name, of which Kubernetes stores one.  A key
+is good for as long as its job exists.  (The header: draft-ietf-httpapi-idempotency-key-header.)
 """
 
 import hashlib
@@ -13,7 +12,7 @@ from collections.abc import Sequence
 from backupexport_contract import names
 from backupexport_contract.backup_export import BackupExport, ExportOptions
 
-from backupexport_api.http.problems import FieldError, ProblemError, invalid_request
+from backupexport_api.http.problems import invalid_field
 from backupexport_api.jobs.request import ExportRequest
 
 HEADER = "Idempotency-Key"
@@ -27,9 +26,10 @@ def key_of(values: Sequence[str]) -> str | None:
     if not values:
         return None
     if len(values) > 1:
-        raise _bad_key("must be given once")
+        raise invalid_field(HEADER, "bad_key", "must be given once")
     if not _VISIBLE.fullmatch(values[0]):
-        raise _bad_key(f"must be 1 to {LONGEST_KEY} visible ASCII characters")
+        message = f"must be 1 to {LONGEST_KEY} visible ASCII characters"
+        raise invalid_field(HEADER, "bad_key", message)
     return values[0]
 
 
@@ -43,10 +43,6 @@ def is_repeated(stored: BackupExport, request: ExportRequest, subject: str) -> b
     """Return whether `stored` is what `request` by `subject` asks for."""
     by_subject = stored.metadata.annotations.get(names.ANNOTATION_REQUESTED_BY) == subject
     return by_subject and _wishes(stored.spec) == _wishes(request)
-
-
-def _bad_key(message: str) -> ProblemError:
-    return invalid_request([FieldError(field=HEADER, message=message, code="bad_key")])
 
 
 def _wishes(options: ExportOptions) -> dict[str, object]:

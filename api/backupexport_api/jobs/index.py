@@ -1,7 +1,6 @@
 """All jobs, by id and in the order of lists.
 
-One thread fills it, others read.  Jobs that a caller may not see are not even looked at, so that
-nobody learns from the time an answer takes how many jobs others have.
+Jobs that a caller may not see are not even looked at: the time of an answer would tell of them.
 """
 
 import bisect
@@ -17,17 +16,14 @@ from backupexport_api.auth.claims import ProjectAccess
 from backupexport_api.jobs.cached_job import CachedJob
 from backupexport_api.jobs.query import JobQuery, Position
 
+OnChange = Callable[[str, CachedJob | None], None]
+
 
 class JobIndex:
     """Jobs by id, and for each project in order."""
 
-    def __init__(
-        self, on_change: Callable[[str, CachedJob | None], None] = lambda *_: None
-    ) -> None:
-        """`on_change` is called with the id of each job that has changed, and the job or None.
-
-        The thread that fills the index calls it, in the order of the changes.
-        """
+    def __init__(self, on_change: OnChange = lambda *_: None) -> None:
+        """`on_change` gets, in order, the id of each job that has changed, and the job or None."""
         self._on_change = on_change
         self._lock = threading.Lock()
         self._jobs: dict[str, CachedJob] = {}

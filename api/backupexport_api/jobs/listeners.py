@@ -1,8 +1,4 @@
-"""Listeners to a job's changes.
-
-The cache's thread publishes changes, and the event loop hands each to the job's listeners.  A
-listener keeps the newest state alone, however slowly it is taken.
-"""
+"""The cache's thread publishes jobs' changes; the event loop hands each to the job's listeners."""
 
 import asyncio
 from collections.abc import Iterator
@@ -21,7 +17,7 @@ class Change:
 
 
 class JobListener:
-    """Gets the changes of one job; belongs to the event loop."""
+    """Keeps the newest state of one job, however slowly it is taken; belongs to the event loop."""
 
     __slots__ = ("_latest", "_woken", "job_id")
 

@@ -45,11 +45,7 @@ class ExportRequest(ExportOptions):
 def export_manifest(
     request: ExportRequest, *, job_id: str, subject: str, created: datetime
 ) -> dict[str, Any]:
-    """Return the BackupExport to store, as a Kubernetes object without a status.
-
-    Its name is the job id, so that one job can't be stored twice.  `subject` is any text, which an
-    annotation may hold and a label may not.
-    """
+    """Return the BackupExport to store, as a Kubernetes object without a status."""
     given = request.model_dump(exclude_none=True)
     # Defaults are written, too: a later version may have others.
     spec = BackupExportSpec(**given)
@@ -57,11 +53,13 @@ def export_manifest(
         "apiVersion": names.API_VERSION,
         "kind": names.EXPORT_KIND,
         "metadata": {
+            # So that one job can't be stored twice.
             "name": job_id,
             "labels": {
                 names.LABEL_JOB_ID: job_id,
                 names.LABEL_PROJECT_HASH: names.project_hash(request.project_id),
             },
+            # The subject is any text, which a label may not hold.
             "annotations": {
                 names.ANNOTATION_REQUESTED_BY: subject,
                 names.ANNOTATION_CREATED_AT: timestamps.to_text(created),

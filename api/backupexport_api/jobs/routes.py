@@ -18,15 +18,13 @@ from backupexport_api.jobs.query import JobQuery, cursor_after
 from backupexport_api.jobs.request import ExportRequest, export_manifest
 from backupexport_api.jobs.store import StoredExport
 from backupexport_api.jobs.view import AcceptedView, JobView, accepted_view
-from backupexport_api.limits.callers import (
-    ExportingCaller,
-    ReadingCaller,
-    exporting_caller,
-    reading_caller,
-)
+from backupexport_api.limits import callers
+from backupexport_api.limits.callers import ExportingCaller, ReadingCaller
 
 router = APIRouter()
 _EXPORTS, _JOBS = "/api/backup", "/api/jobs"
+# Where answers have it: a runtime expression of OpenAPI.
+_JOB_ID = "$response.body#/data/job_id"
 
 
 class JobList(BaseModel):
@@ -39,7 +37,6 @@ class JobList(BaseModel):
 @router.get(
     _JOBS,
     tags=["jobs"],
-    operation_id="list_jobs",
     summary="List jobs",
     response_description="The jobs, newest first",
     response_model=JobList,
@@ -52,11 +49,9 @@ async def list_jobs(
     """List the jobs that the token may see. A `next_cursor` that is not null leads to more."""
     jobs, has_more = await store.list_jobs(query, caller.access)
     cursor = cursor_after(jobs[-1].position) if has_more else None
-    return json_response(
-        b'{"data":[%b],"next_cursor":%b}'
-        % (b",".join(job.json for job in jobs), json.dumps(cursor).encode()),
-        status=200,
-    )
+    listed = b",".join(job.json for job in jobs)
+    body = b'{"data":[%b],"next_cursor":%b}' % (listed, json.dumps(cursor).encode())
+    return json_response(body, status=200)
 
 
 async def show_job(job_id: JobId, caller: ReadingCaller, store: Store) -> Response:
@@ -66,7 +61,7 @@ async def show_job(job_id: JobId, caller: ReadingCaller, store: Store) -> Respon
 
 
 async def _call_show_job(request: Request) -> Response:
-    caller = await reading_caller(request)
+    caller = await callers.reading_caller(request)
     return await show_job(request.path_params["job_id"], caller, request.app.state.store)
 
 
@@ -75,12 +70,10 @@ router.add_api_route(
     show_job,
     tags=["jobs"],
     route_class_override=called_by(_call_show_job),
-    operation_id="show_job",
     summary="Show a job",
     response_description="The job",
     response_model=Envelope[JobView],
-    responses=problem_responses(401, 404, 429, 503)
-    | job_links(200, "$response.body#/data/job_id", "cancel_job"),
+    responses=problem_responses(401, 404, 429, 503) | job_links(200, _JOB_ID, "cancel_job"),
 )
 
 
@@ -88,12 +81,10 @@ router.add_api_route(
     _JOBS + "/{job_id}/cancel",
     tags=["jobs"],
     status_code=202,
-    operation_id="cancel_job",
     summary="Cancel a job",
     response_description="The job will end, or has ended, cancelled",
     response_model=Envelope[JobView],
-    responses=problem_responses(401, 404, 409, 429, 503)
-    | job_links(202, "$response.body#/data/job_id", "show_job"),
+    responses=problem_responses(401, 404, 409, 429, 503) | job_links(202, _JOB_ID, "show_job"),
 )
 async def cancel_job(job_id: JobId, caller: ReadingCaller, store: Store) -> Response:
     """Stop a job and remove its partial file. Repeating it is harmless."""
@@ -149,7 +140,7 @@ async def request_export(
 
 async def _call_request_export(request: Request) -> Response:
     # In this order: 401, then 429, then 400.
-    caller = await exporting_caller(request)
+    caller = await callers.exporting_caller(request)
     key = idempotency.key_of(request.headers.getlist(idempotency.HEADER))
     body = await read_json(request, ExportRequest)
     return await request_export(caller, request.app.state.store, body, key)
@@ -161,18 +152,10 @@ router.add_api_route(
     tags=["exports"],
     methods=["POST"],
     route_class_override=called_by(_call_request_export),
-    operation_id="request_export",
     status_code=202,
     summary="Request an export",
     response_description="Stored: the job will run",
     response_model=Envelope[AcceptedView],
     responses=problem_responses(400, 401, 403, 404, 409, 413, 415, 429, 503)
-    | job_links(
-        202,
-        "$response.body#/data/job_id",
-        "show_job",
-        "watch_job",
-        "cancel_job",
-        headers=("Location",),
-    ),
+    | job_links(202, _JOB_ID, "show_job", "watch_job", "cancel_job", headers=("Location",)),
 )

@@ -1,4 +1,4 @@
-"""A BackupExport as REST shows it."""
+"""The models of what REST shows of a BackupExport, and the functions that make them."""
 
 from typing import Any, Literal
 
@@ -95,7 +95,7 @@ class JobView(AcceptedView):
 
 
 def accepted_view(export: BackupExport) -> AcceptedView:
-    """Show a job that has just been stored."""
+    """Return what REST shows of a job that has just been stored."""
     return AcceptedView(
         job_id=export.job_id,
         status=REST_STATUS[export.phase],
@@ -105,21 +105,18 @@ def accepted_view(export: BackupExport) -> AcceptedView:
 
 
 def job_view(export: BackupExport) -> JobView:
-    """Show a job."""
+    """Return what REST shows of a job; raises ValueError where a time is malformed."""
     spec, status = export.spec, export.status
     progress, artifact = status.progress, status.artifact
     told = conditions_by_kind(status)
     notifications = {kind for kind, form in Deliveries.kinds().items() if form.is_notification}
     return JobView(
-        job_id=export.job_id,
-        status=REST_STATUS[export.phase],
-        project_id=spec.project_id,
+        **accepted_view(export).model_dump(),
         format=spec.format,
         compress=spec.compress,
         compression=(spec.compression or "zstd") if spec.compress else None,
         storage_path=spec.storage_path,
         requested_by=export.metadata.annotations.get(names.ANNOTATION_REQUESTED_BY),
-        created_at=_created_at(export),
         started_at=_normalised(status.start_time),
         completed_at=_normalised(status.completion_time),
         progress=progress and ProgressView.model_validate(progress, from_attributes=True),

@@ -1,1 +1,1 @@
-"""The store of jobs: the Kubernetes API and its watch cache."""
+"""The Kubernetes API: calls, what their errors mean, and watch caches."""

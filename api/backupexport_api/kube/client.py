@@ -30,7 +30,7 @@ class KubernetesObjects:
 
     def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
         self._api_client = api_client
-        self._custom_objects = client.CustomObjectsApi(api_client)
+        self._objects = client.CustomObjectsApi(api_client)
         self._scope = _scope(namespace)
 
     @classmethod
@@ -45,31 +45,26 @@ class KubernetesObjects:
 
     async def are_there(self, plural: str, field_selector: str | None = None) -> bool:
         """Return whether there is any object that the selector fits."""
-        page = await self._custom_objects.list_namespaced_custom_object(
+        page = await self._objects.list_namespaced_custom_object(
             plural=plural, limit=1, field_selector=field_selector, **self._scope
         )
         return bool(page["items"])
 
     async def get(self, plural: str, name: str) -> dict[str, Any] | None:
         """Read one object; None where there is none."""
-        call = self._custom_objects.get_namespaced_custom_object(
-            plural=plural, name=name, **self._scope
-        )
+        call = self._objects.get_namespaced_custom_object(plural=plural, name=name, **self._scope)
         return await _or_none(call, lambda error: is_missing(error, name))
 
     async def create(self, plural: str, manifest: dict[str, Any]) -> dict[str, Any] | None:
         """Store an object and return it as stored; None where its name is taken."""
-        call = self._custom_objects.create_namespaced_custom_object(
+        call = self._objects.create_namespaced_custom_object(
             plural=plural, body=manifest, field_validation="Strict", **self._scope
         )
         return await _or_none(call, is_taken)
 
     async def patch(self, plural: str, name: str, patch: dict[str, Any]) -> dict[str, Any] | None:
-        """Merge `patch` into an object (RFC 7386) and return it whole; None where there is none.
-
-        With a uid in `patch`, an object of this name with another uid counts as none.
-        """
-        call = self._custom_objects.patch_namespaced_custom_object(
+        """Merge `patch` into an object (RFC 7386); None where none has its name, or its uid."""
+        call = self._objects.patch_namespaced_custom_object(
             plural=plural,
             name=name,
             body=patch,

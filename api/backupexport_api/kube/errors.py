@@ -4,12 +4,12 @@ import json
 from typing import Any, TypeAlias
 
 import aiohttp
-import urllib3
 from kubernetes import client, config
 from kubernetes.aio import config as aio_config
 from kubernetes.aio.client.exceptions import ApiException as AioApiException
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
 
-from backupexport_api.jobs.store import StoreRefusedError, StoreUnavailableError
+from backupexport_api.http.problems import ProblemError
 
 UNREACHABLE = "The Kubernetes API does not answer. Try again in a moment."
 _REFUSED = "The Kubernetes API refuses requests for now. Try again in a moment."
@@ -23,30 +23,27 @@ API_ERRORS = (client.ApiException, AioApiException)
 CONFIGURATION_ERRORS = (config.ConfigException, aio_config.ConfigException)
 
 # All that a call can raise.
-CALL_ERRORS = (
-    *API_ERRORS,
-    *CONFIGURATION_ERRORS,
-    aiohttp.ClientError,
-    urllib3.exceptions.HTTPError,
-    OSError,
-)
-_NEVER_SENT = (
-    urllib3.exceptions.NewConnectionError,
-    urllib3.exceptions.ConnectTimeoutError,
-    aiohttp.ClientConnectorError,
-    *CONFIGURATION_ERRORS,
-)
+CALL_ERRORS = (*API_ERRORS, *CONFIGURATION_ERRORS, aiohttp.ClientError, HTTPError, OSError)
+_NOT_CONNECTED = (NewConnectionError, ConnectTimeoutError, aiohttp.ClientConnectorError)
+_NEVER_SENT = (*_NOT_CONNECTED, *CONFIGURATION_ERRORS)
+
+
+class StoreUnavailableError(ProblemError):
+    """The store did not answer, or refused: `detail` is for the client, `why` is for the log."""
+
+    def __init__(self, detail: str, why: str) -> None:
+        super().__init__(503, "kubernetes_unavailable", detail, why=why)
+
+
+class StoreRefusedError(Exception):
+    """The store found an object of ours invalid, which is a bug of ours."""
 
 
 def translated(error: Exception, when_late: str = UNREACHABLE) -> Exception:
-    """Return the StoreUnavailableError or StoreRefusedError that one of CALL_ERRORS means.
-
-    `when_late` is its detail where the request was sent and no answer came.
-    """
+    """Return what one of CALL_ERRORS means; `when_late`: the request was sent, no answer came."""
     if not isinstance(error, API_ERRORS):
-        return StoreUnavailableError(
-            UNREACHABLE if isinstance(_cause_of(error), _NEVER_SENT) else when_late, summary(error)
-        )
+        detail = UNREACHABLE if isinstance(_cause_of(error), _NEVER_SENT) else when_late
+        return StoreUnavailableError(detail, summary(error))
     status = _status_of(error)
     if error.status == 403 and "exceeded quota" in str(status.get("message")):
         return StoreUnavailableError(_QUOTA_DETAIL, summary(error))
@@ -85,8 +82,8 @@ def is_taken(error: ApiError) -> bool:
 
 
 def _cause_of(error: object) -> object:
-    """Return the error that urllib3 gave up at, without the URL and the retries around it."""
-    wrapped = isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason
+    # The error that urllib3 gave up at, without the URL and the retries around it.
+    wrapped = isinstance(error, MaxRetryError) and error.reason
     return wrapped or error
 
 

@@ -1,28 +1,24 @@
 """A watch cache of one kind of resource, on the client library's SharedInformer.
 
-SharedInformer keeps what its list function returns.  That function is ours: it parses objects into
-small ones, puts time limits on requests so that a dead connection is noticed, and pauses between
-calls while the API server is away, where the informer would ask without a pause.
+Its list function is ours: it parses objects into small ones, puts time limits on requests so that
+a dead connection is noticed, and pauses between calls while the API server is away.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 from types import SimpleNamespace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from backupexport_contract.kubernetes_model import ObjectMeta
 from kubernetes.informer import ADDED, BOOKMARK, DELETED, ERROR, MODIFIED, SharedInformer
 
-from backupexport_api.jobs.cached_job import CachedResource
-from backupexport_api.jobs.store import CacheState
 from backupexport_api.kube.client import ListObjects
 from backupexport_api.kube.errors import CALL_ERRORS, summary
-
-T = TypeVar("T", bound=CachedResource)
 
 # The API server sends a bookmark about once a minute: a watch without a word for longer than
 # this is dead.
@@ -36,6 +32,32 @@ _LONGEST_PAUSE_SECONDS = 10.0
 _STOP_SECONDS = 3.0
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CachedResource:
+    """A resource as caches hold it."""
+
+    name: str
+    resource_version: str
+
+    @property
+    def metadata(self) -> Self:
+        """Itself: the client library's watch reads `metadata.resource_version`."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class CacheState:
+    """How fresh the cache of one kind of resource is."""
+
+    resource: str
+    is_synced: bool
+    age_seconds: float
+    """Seconds since the Kubernetes API was heard last; infinite before the first time."""
+
+
+T = TypeVar("T", bound=CachedResource)
 
 
 class Unreadable(CachedResource):
@@ -53,11 +75,8 @@ class InformerSource(Generic[T]):
         on_change: Callable[[T], None] = lambda _: None,
         on_gone: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`parse` takes an object of this plural; it raises ValueError where it can't read it.
-
-        `on_change` is called with every new version, `on_gone` with the name of each object that
-        was deleted or can't be read any more; both in one thread.
-        """
+        """`parse` raises ValueError where it can't read an object, which then counts as gone."""
+        # One thread calls on_change with each new version, on_gone with the name of what is gone.
         self.is_synced = False
         """Whether the cache was ever filled."""
         self._list_objects = partial(list_objects, plural=plural)
@@ -174,12 +193,10 @@ class InformerSource(Generic[T]):
             _log.warning("watching %s: %s", self._plural, summary(error))
 
 
-class _InformerNoise(logging.Filter):
-    """Drops the informer's stack traces of errors that `_failed` logs in one line."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        return record.levelno >= logging.ERROR and not isinstance(error, CALL_ERRORS)
+def _is_news(record: logging.LogRecord) -> bool:
+    # `_failed` logs these errors in one line, without a stack trace.
+    error = record.exc_info[1] if record.exc_info else None
+    return record.levelno >= logging.ERROR and not isinstance(error, CALL_ERRORS)
 
 
-logging.getLogger("kubernetes.informer.informer").addFilter(_InformerNoise())
+logging.getLogger("kubernetes.informer.informer").addFilter(_is_news)

@@ -1,7 +1,4 @@
-"""Dependencies of routes that authenticate a caller and count the request against a limit.
-
-Both raise ProblemError (401, 429, 503).
-"""
+"""Dependencies of routes: they authenticate a caller and count; ProblemError (401, 429, 503)."""
 
 from typing import Annotated
 

@@ -19,17 +19,17 @@ from backupexport_api.limits.storage import ExportMemory, SharedExportStorage
 
 LimitName = Literal["export", "read", "link"]
 
+Counted = tuple[bool, int, float]
+"""Of a request: whether it is too many, how many are left, and the window's end (Unix time)."""
+
 
 class RateLimits:
-    """The limits of one app; each `check_…` raises ProblemError (429).
-
-    `check_export` and `check_read` expect `request.state.subject`, which authentication sets.
-    `on_refused` is called with the limit's name at every refusal.
-    """
+    """The limits of one app, for `request.state.subject`; `check_…` raises ProblemError (429)."""
 
     def __init__(
         self, settings: LimitSettings, on_refused: Callable[[LimitName], None] = lambda _: None
     ) -> None:
+        """`on_refused` is called with the limit's name at every refusal."""
         self.on_refused = on_refused
         url = settings.rate_limit_storage_url.get_secret_value()
         self.counting_exports_blocks = url != "memory://"
@@ -42,69 +42,55 @@ class RateLimits:
             storage_options={"shared_url": url} if self.counting_exports_blocks else {},
         ).limiter
         self._read_limit = limits.parse(settings.read_rate_limit)
-        # Reads cost next to nothing, so each replica counts its own; one number for each subject,
-        # where a moving window would be a list of times.
-        self._reads = FixedWindow(self._read_limit.amount, self._read_limit.get_expiry())
-        self._links = FixedWindow(self._read_limit.amount, self._read_limit.get_expiry())
+        # Reads cost next to nothing: each replica counts its own, by a number, not a list of times.
+        self._reads = FixedWindow(self._read_limit)
+        self._links = FixedWindow(self._read_limit)
 
     def check_export(self, request: Request) -> None:
         """Count a request for an export; blocks where `counting_exports_blocks` says so."""
         key = _key_of(request)
         exceeded = not self._exports.hit(self._export_limit, key)
         reset, remaining = self._exports.get_window_stats(self._export_limit, key)
-        self._answer("export", request, self._export_limit, exceeded, reset, remaining)
+        self._answer("export", request, self._export_limit, (exceeded, remaining, reset))
 
     def check_read(self, request: Request) -> None:
         """Count any other request with a token; does not block."""
-        exceeded, remaining, reset = self._reads.hit(request.state.subject)
-        self._answer("read", request, self._read_limit, exceeded, reset, remaining)
+        self._answer("read", request, self._read_limit, self._reads.hit(request.state.subject))
 
     def check_link(self, request: Request, link: str) -> None:
         """Count a request by a good link; `link` stands for the subject."""
-        exceeded, remaining, reset = self._links.hit(link)
-        self._answer("link", request, self._read_limit, exceeded, reset, remaining)
+        self._answer("link", request, self._read_limit, self._links.hit(link))
 
     def _answer(
-        self,
-        name: LimitName,
-        request: Request,
-        limit: RateLimitItem,
-        exceeded: bool,
-        reset: float,
-        remaining: int,
+        self, name: LimitName, request: Request, limit: RateLimitItem, counted: Counted
     ) -> None:
+        exceeded, remaining, reset = counted
         # The storage may have gone between counting and looking.
         remaining = 0 if exceeded else max(0, min(remaining, limit.amount - 1))
         headers = _headers(limit.amount, remaining, reset)
         add_response_headers(request, headers)
         if exceeded:
             self.on_refused(name)
-            seconds = limit.get_expiry()
-            raise ProblemError(
-                429,
-                "rate_limited",
-                f"Too many requests: {limit.amount} per "
-                f"{'minute' if seconds == 60 else f'{seconds} s'} are "
-                f"allowed. Try again in {headers['RateLimit-Reset']} s.",
-                headers={"Retry-After": headers["RateLimit-Reset"]},
-            )
+            seconds, wait = limit.get_expiry(), headers["RateLimit-Reset"]
+            allowed = f"{limit.amount} per {'minute' if seconds == 60 else f'{seconds} s'}"
+            detail = f"Too many requests: {allowed} are allowed. Try again in {wait} s."
+            raise ProblemError(429, "rate_limited", detail, headers={"Retry-After": wait})
 
 
 class FixedWindow:
-    """At most `amount` hits of each key in `seconds`, in this process; not for several threads.
+    """A limit for each key, in this process; not for several threads."""
 
-    The limits library's memory starts a thread every ten milliseconds while there are requests,
-    which costs each poll several times what this does.
-    """
+    # The limits library's memory starts a thread every ten milliseconds while there are requests,
+    # which costs each poll several times what this does.
 
-    def __init__(self, amount: int, seconds: int) -> None:
-        self._amount = amount
-        self._seconds = seconds
+    def __init__(self, limit: RateLimitItem) -> None:
+        self._amount = limit.amount
+        self._seconds = limit.get_expiry()
         self._windows: dict[str, _Window] = {}
         self._most_windows = 1000
 
-    def hit(self, key: str) -> tuple[bool, int, float]:
-        """Count one; return whether it is too many, how many are left, and the end (Unix time)."""
+    def hit(self, key: str) -> Counted:
+        """Count one."""
         now = time.time()
         window = self._windows.get(key)
         if window is None or window.ends_at <= now:
@@ -116,9 +102,8 @@ class FixedWindow:
     def _forget(self, now: float) -> None:
         """Drop windows that are over, where there are twice as many as after the last time."""
         if len(self._windows) > self._most_windows:
-            self._windows = {
-                key: window for key, window in self._windows.items() if window.ends_at > now
-            }
+            going_on = ((k, window) for k, window in self._windows.items() if window.ends_at > now)
+            self._windows = dict(going_on)
             self._most_windows = max(1000, 2 * len(self._windows))
 
 

@@ -16,8 +16,7 @@ class LimitSettings(BaseSettings):
     """How many other requests each sub may make of one replica."""
     rate_limit_storage_url: SecretStr = SecretStr("memory://")
     """Where exports are counted: memory:// for one replica, else redis:// or rediss://, the same
-    for all. While it is away, each replica counts by itself.
-    """
+    for all. While it is away, each replica counts by itself."""
 
     @field_validator("export_rate_limit", "read_rate_limit")
     @classmethod

@@ -1,8 +1,7 @@
 """Where requests for exports are counted: in one storage for all replicas, or in memory.
 
-While the storage of all replicas is away, each counts in its memory.  slowapi has a fallback of
-its own, but there a second request that fails at the same time is a 500, and up to a minute passes
-before it looks for the storage again.
+slowapi has a fallback of its own, but there a second request that fails at the same time is a 500,
+and up to a minute passes before it looks for the storage again.
 """
 
 import logging
@@ -23,19 +22,9 @@ _PAUSE_SECONDS = 1.0
 
 _FORGET_SECONDS = 60.0
 
-# Made from a URL, a client of redis-py tries once, so these are the whole wait.
-_REDIS_OPTIONS: dict[str, Any] = {
-    "socket_connect_timeout": _TIMEOUT_SECONDS,
-    "socket_timeout": _TIMEOUT_SECONDS,
-}
-
 
 class ExportMemory(MemoryStorage):
-    """The memory of one process; known to limits by its scheme.
-
-    The library's own looks at every key in a new thread, up to a hundred times a second, and
-    keeps the keys themselves for ever.
-    """
+    """The memory of one process; the library's keeps keys for ever, and walks them in threads."""
 
     STORAGE_SCHEME = ["memory+exports"]  # noqa: RUF012 - as limits declares it
     URI = f"{STORAGE_SCHEME[0]}://"
@@ -63,10 +52,7 @@ class ExportMemory(MemoryStorage):
 
 
 class SharedExportStorage(ExportMemory):
-    """A storage that all replicas share, and this process's memory while that is away.
-
-    What the shared storage counts is counted in memory, too, so that losing it is no fresh start.
-    """
+    """A storage that all replicas share, and this process's memory while that is away."""
 
     STORAGE_SCHEME = ["shared+exports"]  # noqa: RUF012 - as limits declares it
     URI = f"{STORAGE_SCHEME[0]}://"
@@ -89,6 +75,7 @@ class SharedExportStorage(ExportMemory):
                 self._note_success()
         if acquired is False:
             return False
+        # Counted here, too, so that losing the shared storage is no fresh start.
         acquired_here = super().acquire_entry(key, limit, expiry, amount)
         return acquired_here if acquired is None else acquired
 
@@ -133,7 +120,9 @@ class SharedExportStorage(ExportMemory):
 
 def _connect(url: str) -> RedisStorage:
     """Make the client, which connects later; ConfigurationError where it can't use the URL."""
-    options = dict(_REDIS_OPTIONS)
+    # Made from a URL, a client of redis-py tries once, so these are the whole wait.
+    timeouts = ("socket_connect_timeout", "socket_timeout")
+    options: dict[str, Any] = dict.fromkeys(timeouts, _TIMEOUT_SECONDS)
     if url.startswith("rediss://"):
         options["ssl_exclude_verify_flags"] = [TOO_STRICT]
     with suppress(ConfigurationError, ValueError):

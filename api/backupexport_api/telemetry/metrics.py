@@ -1,8 +1,4 @@
-"""The metrics of one process, under the names that docs and alerts have.
-
-Requests, calls to the Kubernetes API, refusals, streams and downloads are counted as they happen;
-jobs and caches are read from the store at each scrape.
-"""
+"""The metrics of one process; jobs and caches are read from the store at each scrape."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -18,8 +14,7 @@ CONTENT_TYPE = prometheus.CONTENT_TYPE_LATEST
 
 DownloadOutcome = Literal["complete", "vanished", "stalled", "failed", "interrupted"]
 """How a download ends.  `vanished`: the client closed the connection; `stalled`: it took too
-little for too long; `failed`: the volume did; `interrupted`: this process ended.
-"""
+little for too long; `failed`: the volume did; `interrupted`: this process ended."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # Seconds: from a job that is in memory to a call that is given up.
@@ -96,24 +91,15 @@ class Metrics:
 
 
 class _StoreCollector(Collector):
-    """Reads the store at each scrape."""
-
     def __init__(self, store: JobStore) -> None:
         self._store = store
 
-    def describe(self) -> list[Metric]:
-        """Return nothing: registering must not read the store yet."""
-        return []
-
     def collect(self) -> Iterator[Metric]:
-        """Read the store's state."""
         jobs = GaugeMetricFamily(
             "backupexport_jobs",
             "Jobs in the cache. Every replica tells of all of them.",
             labels=["phase"],
         )
-        for phase, count in self._store.count_by_phase().items():
-            jobs.add_metric([phase], count)
         age = GaugeMetricFamily(
             "backupexport_cache_age_seconds",
             "Time since the last word of the Kubernetes API; a quiet watch has one a minute.",
@@ -122,6 +108,8 @@ class _StoreCollector(Collector):
         synced = GaugeMetricFamily(
             "backupexport_cache_synced", "Whether the cache has been filled.", labels=["resource"]
         )
+        for phase, count in self._store.count_by_phase().items():
+            jobs.add_metric([phase], count)
         for cache in self._store.cache_states():
             age.add_metric([cache.resource], cache.age_seconds)
             synced.add_metric([cache.resource], float(cache.is_synced))

@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
-from backupexport_api.http import problems
 from backupexport_api.http.openapi import problem_responses
+from backupexport_api.http.problems import ProblemError
 from backupexport_api.http.routing import Envelope
 from backupexport_api.jobs.dependencies import Store
 from backupexport_api.telemetry.metrics import CONTENT_TYPE, Metrics
 
-router = APIRouter()
+router = APIRouter(tags=["health"])
 
 
 class Health(BaseModel):
@@ -20,25 +20,13 @@ class Health(BaseModel):
     status: Literal["ok", "ready"]
 
 
-@router.get(
-    "/healthz",
-    tags=["health"],
-    operation_id="healthz",
-    summary="Does the process live?",
-    responses=problem_responses(),
-)
+@router.get("/healthz", summary="Does the process live?", responses=problem_responses())
 async def healthz() -> Envelope[Health]:
     """Answer at all."""
     return Envelope(data=Health(status="ok"))
 
 
-@router.get(
-    "/readyz",
-    tags=["health"],
-    operation_id="readyz",
-    summary="Can it serve?",
-    responses=problem_responses(400, 503),
-)
+@router.get("/readyz", summary="Can it serve?", responses=problem_responses(400, 503))
 async def readyz(
     request: Request,
     store: Store,
@@ -48,12 +36,10 @@ async def readyz(
 
     `exclude=kubernetes-api` leaves the last question out: without that API, reading still works.
     """
-    missing = [
-        *await store.unready(with_kubernetes=not exclude),
-        *request.app.state.authenticator.unready(),
-    ]
+    missing = await store.unready(with_kubernetes=not exclude)
+    missing = [*missing, *request.app.state.authenticator.unready()]
     if missing:
-        raise problems.unavailable(f"Not ready: {'; '.join(missing)}.", code="not_ready")
+        raise ProblemError(503, "not_ready", f"Not ready: {'; '.join(missing)}.")
     return Envelope(data=Health(status="ready"))
 
 

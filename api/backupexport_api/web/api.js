@@ -22,7 +22,6 @@ export class Problem extends Error {
 export class Unreachable extends Error {
   constructor() {
     super("The server can't be reached.");
-    this.retryAfter = null;
   }
 }
 
@@ -62,10 +61,7 @@ export async function linkToFile(jobId) {
   return new URL(`${pathOf(jobId)}/download${search}`, document.baseURI).href;
 }
 
-/**
- * The job's events after `lastEventId` ("" for all) as they come, as pieces of text; null where
- * there are none to come. Throws where the server has none to give.
- */
+/** The job's events after `lastEventId` ("" for all), as pieces of text; null at their end. */
 export async function openEvents(jobId, lastEventId, signal) {
   const asked = session.authorization();
   const headers = { Authorization: asked, ...(lastEventId && { "Last-Event-ID": lastEventId }) };

@@ -54,7 +54,7 @@ async function signIn() {
   try {
     await listJobs({ limit: 1 });
     field.value = "";
-    signedIn();
+    signedIn(session.claimsOf(token));
   } catch (error) {
     session.end();
     complain(error.message);
@@ -64,8 +64,7 @@ async function signIn() {
   }
 }
 
-function signedIn() {
-  const claims = session.claims();
+function signedIn(claims) {
   const expiry = session.expiryOf(claims);
   const subject = session.subjectOf(claims);
   setText(byId("subject"), subject);

@@ -1,6 +1,5 @@
-// Starts the page. Where a part of it did not arrive, as happens when a machine changes networks or
-// the API's pod is replaced, the page is loaded again, a few times and later each time; without this
-// it would look well and do nothing.
+// Starts the page. Where a part of it did not arrive, as when a machine changes networks, the page
+// is loaded again, a few times and later each time; else it would look well and do nothing.
 
 const MOST_LOADS = 4;
 const FIRST_PAUSE_MS = 300;

@@ -40,10 +40,7 @@ export function announce(text) {
   setTimeout(() => line.remove(), 10_000);
 }
 
-/**
- * Put a field for a project id into `place`: a list where the token names its `projects`, else free
- * text. `any` is the choice of no project at all.
- */
+/** Put a field for a project id into `place`: free text without `projects`; `any` chooses none. */
 export function projectControl(place, id, projects, any = null) {
   const field = projects
     ? element("select", { id })

@@ -76,8 +76,7 @@ export class ExportForm {
   #showAccepted(job, replayed) {
     const sentence = replayed ? "That export was already accepted." : "Accepted.";
     const link = element("a", { href: `#/jobs/${job.job_id}` }, "Show the job");
-    byId("export-message").className = "message good";
-    byId("export-message").replaceChildren(sentence, " ", link);
+    showMessage("good", sentence, " ", link);
     announce(`${sentence} Export of ${job.project_id}.`);
   }
 
@@ -117,14 +116,12 @@ export class ExportForm {
   }
 
   #complain(sentence) {
-    byId("export-message").className = "message bad";
-    setText(byId("export-message"), sentence);
+    showMessage("bad", sentence);
     announce(sentence);
   }
 
   #clearMessages() {
-    byId("export-message").className = "message";
-    setText(byId("export-message"), "");
+    showMessage("");
     for (const id of Object.values(FIELDS)) {
       byId(id)?.removeAttribute("aria-invalid");
       setText(byId(`${id}-error`), "");
@@ -153,6 +150,11 @@ export class ExportForm {
   }
 }
 
+function showMessage(kind, ...content) {
+  byId("export-message").className = `message ${kind}`;
+  byId("export-message").replaceChildren(...content);
+}
+
 /** The form's values as the API takes them; what is left empty is left out. */
 function filledIn() {
   const compression = byId("export-compression").value;
@@ -168,10 +170,7 @@ function filledIn() {
     : { ...given, compress: true, compression };
 }
 
-/**
- * The attempt to send `body` with: `previous` where that may still be carried out. One wish for an
- * export may take several requests; its Idempotency-Key makes them one job.
- */
+/** The attempt to send `body` with: `previous`, and so one job, while that may be carried out. */
 export function attemptFor(previous, body) {
   return previous && !previous.settled && previous.body === body
     ? previous

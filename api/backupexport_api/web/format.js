@@ -117,14 +117,9 @@ export function deliveryWords({ kind, status, reason, message, at }) {
   return [`${name}: ${state}`, why, message].filter(Boolean).join(" ");
 }
 
-/** The file's own name. */
-export function fileName(path) {
-  return path.slice(path.lastIndexOf("/") + 1);
-}
-
 /** Shell commands that check the job's file and restore it, one a line. */
 export function restoreCommands(job) {
-  const name = fileName(job.artifact.path);
+  const name = job.artifact.path.split("/").pop();
   const file = quoted(name);
   const decompress = job.compression ? `${job.compression} -dc ${file}` : "";
   return [`echo ${quoted(`${job.artifact.sha256}  ${name}`)} | sha256sum --check`, restore()].join("\n");

@@ -53,14 +53,10 @@ export class JobList {
     this.#poller.stop();
   }
 
-  refresh() {
-    this.#poller.now();
-  }
-
   /** A job that was just accepted: look soon until the list has it. */
   expect(jobId) {
     this.#awaited.add(jobId);
-    this.refresh();
+    this.#poller.now();
   }
 
   async #look(signal) {
@@ -100,8 +96,8 @@ export class JobList {
         this.#rows.get(this.#jobs[before]?.job_id)?.focus();
       }
     } catch {
-      // The list's own look meets the same trouble and tells it.
-      this.refresh();
+      // The list's own look meets the same failure and tells of it.
+      this.#poller.now();
     } finally {
       button.setAttribute("aria-disabled", "false");
     }
@@ -150,7 +146,9 @@ export class JobList {
       }
     }
     table.hidden = jobs.length === 0;
-    setText(byId("no-jobs"), jobs.length > 0 ? "" : this.#nothing());
+    const filtered = Object.values(this.#filters()).some((value) => value !== "");
+    const nothing = filtered ? "No job matches these filters." : "No exports yet.";
+    setText(byId("no-jobs"), jobs.length > 0 ? "" : nothing);
     setHidden(byId("more"), nextCursor === null, byId("jobs-title"));
   }
 
@@ -170,11 +168,6 @@ export class JobList {
     if (job) {
       this.#rows.get(jobId).update(job);
     }
-    this.refresh();
-  }
-
-  #nothing() {
-    const { project_id: project, status } = this.#filters();
-    return project || status ? "No job matches these filters." : "No exports yet.";
+    this.#poller.now();
   }
 }

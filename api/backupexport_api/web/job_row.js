@@ -1,5 +1,4 @@
-// One job in a table: a row, and below it the details on request. Made once and then brought up to
-// date in place, so that focus, selection and opened details stay.
+// One job in a table: made once, then updated in place, so that focus and opened details stay.
 
 import { copyButton, element, setHidden, setText } from "./dom.js";
 import * as format from "./format.js";

@@ -22,9 +22,7 @@ export class JobStream {
   }
 
   /**
-   * Follow the job for as long as one connection lasts. `heard(job)` is called for each state of
-   * it, and with null for a mere sign of life.
-   *
+   * Follow the job while one connection lasts; `heard` gets its states, null for a sign of life.
    * "done": nothing more is to come; "cut": it goes on with the next connection; "gone": the job
    * was deleted. Throws where there is no stream to be had, or none that makes sense.
    */
@@ -82,10 +80,8 @@ export class JobStream {
   }
 }
 
-/**
- * Takes Server-Sent Events out of text that comes in pieces:
- * https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
- */
+// https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+/** Takes Server-Sent Events out of text that comes in pieces. */
 export class EventParser {
   lastEventId = "";
   retryMilliseconds = null;

@@ -9,16 +9,12 @@ export function isFinished(job) {
   return FINISHED.includes(job.status);
 }
 
-/**
- * `known` brought up to date by `fresh`, the newest jobs as the server listed them.
- *
- * What stands behind all of `fresh` was not asked for, so it stays where there is more to list;
- * whatever else `fresh` lacks is gone.
- */
+/** `known` brought up to date by `fresh`, the newest jobs as the server listed them. */
 export function merged(known, fresh, hasMore) {
   if (fresh.length === 0 || !hasMore) {
     return { jobs: fresh, reachesEnd: true };
   }
+  // What stands behind was not asked for, so it stays; whatever else `fresh` lacks is gone.
   const last = fresh[fresh.length - 1];
   const older = known.filter((job) => standsBehind(job, last));
   return { jobs: [...fresh, ...older], reachesEnd: older.length === 0 };

@@ -1,6 +1,5 @@
-// Looks again and again: soon while something happens, slowly while nothing does, not at all while
-// nobody watches, and with growing pauses while the server can't be reached. A line on the page
-// says how old what you see is.
+// Looks again and again: soon while something happens, slowly while nothing does, not while nobody
+// watches, ever later while the server can't be reached. A line says how old what you see is.
 
 import { Problem } from "./api.js";
 import { announce, element, setHidden, setText } from "./dom.js";
@@ -18,10 +17,7 @@ export class Poller {
   #current = null;
   #failures = 0;
 
-  /**
-   * `look(signal)` asks the server and says `{unfinished, requests}`, and with `pause` how many
-   * seconds to wait where it knows better; `line` is where the page tells how each look went.
-   */
+  /** `look(signal)` asks and says `{unfinished, requests, pause}` (seconds); `line` tells of it. */
   constructor(look, line) {
     this.#look = look;
     this.#freshness = new Freshness(line, () => this.now());

@@ -1,39 +1,96 @@
-"""The web page at /, the API docs at /docs, and their files; JSON is for the other modules."""
+"""The web page at /, the API docs at /docs, and their few and small files, held in memory."""
+
+import gzip
+import hashlib
+import html
+import importlib.util
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from backupexport_api.http import security_headers
-from backupexport_api.web import assets
-from backupexport_api.web.assets import Asset
 
 router = APIRouter(include_in_schema=False)
 
 _METHODS = ["GET", "HEAD"]
+_FOLDER = Path(__file__).parent
+_MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_SWAGGER_UI_FILES = ("swagger-ui-bundle.js", "swagger-ui.css")
 
 
 @router.api_route("/", methods=_METHODS)
 async def show_page(request: Request) -> Response:
-    """The web page, which uses nothing but the public API."""
-    page = assets.page("index", request.app.state.projects_claim)
+    """Return the web page, which uses the public API alone."""
+    page = _page("index", request.app.state.projects_claim)
     return _respond(request, page, security_headers.FOR_PAGE)
 
 
 @router.api_route("/docs", methods=_METHODS)
 async def show_docs(request: Request) -> Response:
-    """Swagger UI from our own files: FastAPI's own page asks another host for it."""
-    return _respond(request, assets.page("docs"), security_headers.FOR_SWAGGER_UI)
+    """Return Swagger UI from the API's own files: FastAPI's own page asks another host for it."""
+    return _respond(request, _page("docs"), security_headers.FOR_SWAGGER_UI)
 
 
 @router.api_route("/assets/{path:path}", methods=_METHODS)
 async def show_asset(request: Request, path: str) -> Response:
-    """One of the files that the pages load."""
-    asset = assets.asset(path)
-    if asset is None:
+    """Return one of the files that the pages load; raises HTTPException (404)."""
+    file = _files().get(path)
+    if file is None:
         raise HTTPException(404)
-    return _respond(request, asset, security_headers.FOR_ASSET)
+    return _respond(request, _read(file), security_headers.FOR_ASSET)
 
 
-def _respond(request: Request, asset: Asset, headers: dict[str, str]) -> Response:
+@dataclass(frozen=True, slots=True)
+class _Asset:
+    media_type: str
+    plain: bytes
+    gzipped: bytes
+    digest: str
+
+
+@cache
+def _page(name: str, projects_claim: str = "") -> _Asset:
+    """Return the page `name`, told what the tokens' claim with the projects is."""
+    file = _FOLDER / f"{name}.html"
+    text = file.read_text("utf-8").replace("{projects_claim}", html.escape(projects_claim))
+    return _asset(text.encode(), file.suffix)
+
+
+@cache
+def _files() -> dict[str, Path]:
+    """Return the files below /assets/ by path; no other path leads to a file."""
+    ours = {file.name: file for file in _FOLDER.iterdir() if file.suffix in {".css", ".js", ".svg"}}
+    # Found, not imported: it is a whole app of its own.
+    spec = importlib.util.find_spec("fastapi_offline")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("fastapi_offline")
+    swagger_ui = Path(spec.origin).parent / "static"
+    return ours | {f"swagger-ui/{name}": swagger_ui / name for name in _SWAGGER_UI_FILES}
+
+
+@cache
+def _read(file: Path) -> _Asset:
+    return _asset(file.read_bytes(), file.suffix)
+
+
+def _asset(plain: bytes, suffix: str) -> _Asset:
+    return _Asset(
+        media_type=_MEDIA_TYPES[suffix],
+        plain=plain,
+        # mtime: replicas have to send the same bytes under the same ETag.
+        gzipped=gzip.compress(plain, mtime=0),
+        digest=hashlib.sha256(plain).hexdigest()[:32],
+    )
+
+
+def _respond(request: Request, asset: _Asset, headers: dict[str, str]) -> Response:
     gzipped = _accepts_gzip(request.headers.get("Accept-Encoding", ""))
     etag = f'"{asset.digest}{"-gzip" if gzipped else ""}"'
     headers = {

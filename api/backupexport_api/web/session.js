@@ -1,5 +1,4 @@
-// Who is signed in. The token lives in this module's memory and nowhere else. What it says about
-// itself is for display only: its signature is the server's business.
+// Who is signed in. The token lives here alone; what it says is for display, and checked elsewhere.
 
 const TOKEN = /^[\x21-\x7e]+$/;
 
@@ -24,10 +23,6 @@ export function end(sentence = "") {
 
 export function isOpen() {
   return token !== null;
-}
-
-export function claims() {
-  return claimsOf(token ?? "");
 }
 
 /** The value of the Authorization header. */

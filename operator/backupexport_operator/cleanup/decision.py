@@ -57,9 +57,7 @@ def cleanup_step(cleanup: SideJob, now: datetime) -> tuple[CleanupStep, timedelt
         return CleanupStep.WAIT, CLEANUP_PAUSE
     if result.state is CleanupState.FAILED and cleanup.job is not None:
         left = timestamps.from_text(cleanup.job.created_at) + CLEANUP_PAUSE - now
-        if left <= timedelta():
-            return CleanupStep.DELETE, None
-        return CleanupStep.WAIT, left
+        return (CleanupStep.WAIT, left) if left > timedelta() else (CleanupStep.DELETE, None)
     return CleanupStep.WAIT, CLEANUP_PAUSE
 
 
@@ -68,8 +66,7 @@ def decide_cleanup(
 ) -> CleanupPlan:
     """Returns the next step for an export that has ended; doing it twice is harmless.
 
-    `cleanup` is the Job that removes the file; `is_being_sent` is whether a delivery may still
-    read the file.
+    `cleanup` is the Job that removes the file; `is_being_sent` if a delivery may still read that.
     """
     deleting = export.metadata.deletion_timestamp is not None
     holds = FINALIZER in export.metadata.finalizers

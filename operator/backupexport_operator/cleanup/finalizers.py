@@ -1,7 +1,6 @@
 """Takes our finalizer off BackupExports when no operator will be left to do it.
 
-Otherwise a namespace, or an export, that is deleted would wait for ever.  The files stay: they go
-with the volume, or belong to whoever keeps that.
+Else a namespace, or an export, that is deleted would wait for ever.  Files stay with the volume.
 """
 
 import asyncio
@@ -54,10 +53,7 @@ def finalizer_position(body: dict[str, Any]) -> int | None:
 def removal_patch(position: int) -> list[dict[str, Any]]:
     """Returns a JSON patch (RFC 6902) that fails if our finalizer is no longer at `position`."""
     path = f"/metadata/finalizers/{position}"
-    return [
-        {"op": "test", "path": path, "value": names.FINALIZER},
-        {"op": "remove", "path": path},
-    ]
+    return [{"op": "test", "path": path, "value": names.FINALIZER}, {"op": "remove", "path": path}]
 
 
 async def _release(

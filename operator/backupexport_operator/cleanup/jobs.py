@@ -1,6 +1,7 @@
 """Makes the Jobs that clean up after exports, and takes our finalizer off them."""
 
 import time
+from dataclasses import dataclass, field
 from typing import Any
 
 from backupexport_contract import names
@@ -8,9 +9,9 @@ from backupexport_contract.backup_export import BackupExport
 from kubernetes.aio.client.exceptions import ApiException
 
 from backupexport_operator.kube.client import NotNowError, brief
-from backupexport_operator.kube.writer import ClusterWriter
-from backupexport_operator.manifests.cleanup_job import cleanup_manifest
-from backupexport_operator.manifests.pod import RunnerDefaults
+from backupexport_operator.kube.cluster import Cluster
+from backupexport_operator.manifests.jobs import cleanup_manifest
+from backupexport_operator.manifests.pod import JobSettings
 from backupexport_operator.observed.jobs_and_pods import ObservedJob
 
 # How long a Job is tried again that a quota or a webhook refuses: either may let it pass later.
@@ -23,32 +24,28 @@ class CleanupRefusedError(NotNowError):
     def __init__(self, manifest: dict[str, Any], error: ApiException) -> None:
         super().__init__(f"a cleanup can't be created: {brief(error)}")
         self.namespace_is_ending = _namespace_is_ending(error)
-        self.as_failed_job = ObservedJob(
-            name=manifest["metadata"]["name"],
-            owner_uid="",
-            failure="Refused",
-            failure_message=str(self),
-        )
+        name = manifest["metadata"]["name"]
+        self.as_failed_job = ObservedJob(name, "", failure="Refused", failure_message=str(self))
 
 
+@dataclass
 class CleanupJobs:
     """Creates cleanups' Jobs, and remembers since when one is refused."""
 
-    def __init__(self, writer: ClusterWriter, defaults: RunnerDefaults) -> None:
-        self._writer = writer
-        self._defaults = defaults
-        self._refused_since: dict[str, float] = {}
+    cluster: Cluster
+    defaults: JobSettings
+    _refused_since: dict[str, float] = field(default_factory=dict, init=False)
 
     async def create(self, export: BackupExport, task: str, *, is_owned: bool = True) -> None:
         """Create the Job for `task`.
 
-        Raises CleanupRefusedError if the API server refuses it, ApiException with status 409 while
-        the Job of an earlier export has its name.
+        Raises CleanupRefusedError if the API server refuses it, ApiException 409 while the Job of
+        an earlier export has its name.
         """
-        manifest = cleanup_manifest(export, task, self._defaults, is_owned=is_owned)
+        manifest = cleanup_manifest(export, task, self.defaults, is_owned=is_owned)
         name = manifest["metadata"]["name"]
         try:
-            job = await self._writer.create_job(manifest)
+            job = await self.cluster.create_job(manifest)
         except ApiException as error:
             if error.status not in (400, 403, 422):
                 raise
@@ -62,16 +59,15 @@ class CleanupJobs:
         owner = export.metadata.uid if is_owned else ""
         if (job.export_uid, job.owner_uid) == (export.metadata.uid, owner):
             return
-        # What an earlier export of this name left, or what the garbage collector is about to take
-        # with this export: ours is made when that is gone.
+        # An earlier export's of this name, or one about to go with this export: ours comes after.
         if job.complete or job.failure:
-            await self._writer.delete_job(job)
+            await self.cluster.delete_job(job)
         raise ApiException(status=409, reason=f"another cleanup is called {job.name}")
 
     async def release_finalizer(self, export: BackupExport) -> BackupExport | None:
         """Take our finalizer off.  Returns the export as it is then; None if it is gone."""
         others = [name for name in export.metadata.finalizers if name != names.FINALIZER]
-        return await self._writer.patch_finalizers(export, others)
+        return await self.cluster.patch_finalizers(export, others)
 
 
 def _namespace_is_ending(error: ApiException) -> bool:

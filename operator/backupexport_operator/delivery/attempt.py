@@ -11,12 +11,11 @@ from backupexport_contract.reasons import (
     ExitCode,
     Reason,
 )
-from backupexport_contract.runner_protocol import read_outcome
 
 from backupexport_operator.observed.export_files import is_overdue
+from backupexport_operator.observed.failure import said, start_failure
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import SideJob
-from backupexport_operator.observed.pod_failure import start_failure
 
 
 class AttemptState(Enum):
@@ -32,8 +31,7 @@ class AttemptState(Enum):
 class Attempt:
     """How far an attempt is, and why.
 
-    `reason` is empty if nothing keeps it from going on; `is_fatal` if another attempt would fail
-    in the same way.
+    `reason` is empty if nothing is in its way; `is_fatal` if another attempt would fail alike.
     """
 
     state: AttemptState
@@ -59,7 +57,7 @@ def attempt_of(run: SideJob, job: ObservedJob, kind: str, now: datetime) -> Atte
     pod = _newest_pod(run, job)
     if job.complete or (pod is not None and pod.exit_code == ExitCode.SUCCESS):
         # Even if the Job's deadline passed just then: what is sent is sent.
-        return Attempt(AttemptState.DONE, _said(pod) or "It was made.")
+        return Attempt(AttemptState.DONE, (said(pod) if pod else None) or "It was made.")
     if job.failure is not None:
         return _failed(job, pod)
     if pod is not None and is_overdue(pod, now) and not pod.has_ended:
@@ -81,16 +79,17 @@ def _failed(job: ObservedJob, pod: ObservedPod | None) -> Attempt:
     if pod is None or not pod.has_ended:
         message = f"The attempt's Job failed ({job.failure}): {job.failure_message}"
         return Attempt(AttemptState.FAILED, message.rstrip(": "), DeliveryReason.INTERNAL)
-    if pod.exit_code is None:
+    code, reason = pod.exit_code, DeliveryReason.INTERNAL
+    if code is None:
         stopped = ": ".join(filter(None, (pod.reason, pod.message)))
     else:
-        stopped = ", ".join(filter(None, (pod.ended_by, f"exit code {pod.exit_code}")))
-    reasons = DELIVERY_REASON_OF_EXIT_CODE.items()
+        stopped = ", ".join(filter(None, (pod.ended_by, f"exit code {code}")))
+        reason = DELIVERY_REASON_OF_EXIT_CODE.get(code, reason)
     return Attempt(
         AttemptState.FAILED,
-        _said(pod) or f"The attempt's pod was stopped ({stopped}).",
-        next((r for c, r in reasons if c == pod.exit_code), DeliveryReason.INTERNAL),
-        is_fatal=pod.exit_code in FATAL_DELIVERY_EXIT_CODES and not pod.disrupted,
+        said(pod) or f"The attempt's pod was stopped ({stopped}).",
+        reason,
+        is_fatal=code in FATAL_DELIVERY_EXIT_CODES and not pod.disrupted,
     )
 
 
@@ -109,7 +108,3 @@ def _newest_pod(run: SideJob, job: ObservedJob) -> ObservedPod | None:
     """Returns the last pod of this Job, and not of an earlier one that had the same name."""
     pods = [pod for pod in run.pods if pod.job_uid == job.uid]
     return max(pods, key=lambda pod: (pod.created_at, pod.name), default=None)
-
-
-def _said(pod: ObservedPod | None) -> str | None:
-    return read_outcome(pod.termination_message).message if pod is not None else None

@@ -1,12 +1,11 @@
 """Which deliveries an export gets when it ends, and what their conditions say at first."""
 
-from backupexport_contract.backup_export import BackupExportStatus
-from backupexport_contract.deliveries import Deliveries, Delivery, conditions_by_kind, is_pending
+from backupexport_contract.deliveries import Deliveries, Delivery
 from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.kubernetes_model import Condition
 from backupexport_contract.reasons import DeliveryReason, Phase
 
-from backupexport_operator.manifests.status import condition_now
+from backupexport_operator.manifests.status import ConditionStatus, condition_now
 from backupexport_operator.observed.observation import Observation
 
 NOT_CONFIGURED = (
@@ -36,12 +35,6 @@ def awaits_target(kind: str, target: ExportTarget | None) -> bool:
     return target is None and Deliveries.kinds()[kind].reads_file
 
 
-def pending_by_kind(status: BackupExportStatus) -> dict[str, Condition]:
-    """Returns the conditions of the deliveries that are still to be made, by kind."""
-    conditions = conditions_by_kind(status)
-    return {kind: condition for kind, condition in conditions.items() if is_pending(condition)}
-
-
 def first_conditions(seen: Observation, phase: Phase) -> list[Condition]:
     """Returns a condition for each delivery of an export that has just ended in `phase`.
 
@@ -51,17 +44,13 @@ def first_conditions(seen: Observation, phase: Phase) -> list[Condition]:
     for kind, form in Deliveries.kinds().items():
         if not form.concerns(seen.export.spec, phase):
             continue
-        if awaits_target(kind, seen.target) or settings_for(kind, seen.target, seen.deliveries):
-            soon = "It is made as soon as possible."
-            condition = condition_now(
-                seen, form.condition_type, "Unknown", DeliveryReason.PENDING, soon
-            )
-        elif form.is_asked_for(seen.export.spec):
-            never = NOT_CONFIGURED.format(kind=kind)
-            condition = condition_now(
-                seen, form.condition_type, "False", DeliveryReason.NOT_CONFIGURED, never
-            )
-        else:
-            continue
-        conditions.append(condition)
+        status: ConditionStatus = "Unknown"
+        reason, message = DeliveryReason.PENDING, "It is made as soon as possible."
+        is_set_up = settings_for(kind, seen.target, seen.deliveries) is not None
+        if not is_set_up and not awaits_target(kind, seen.target):
+            if not form.is_asked_for(seen.export.spec):
+                continue
+            status, reason = "False", DeliveryReason.NOT_CONFIGURED
+            message = NOT_CONFIGURED.format(kind=kind)
+        conditions.append(condition_now(seen, form.condition_type, status, reason, message))
     return conditions

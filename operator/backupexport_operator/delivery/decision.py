@@ -4,7 +4,6 @@ A Job is one attempt.  The pause after one is half of the time since the export'
 attempts come ever more seldom though nobody counts them.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -13,7 +12,7 @@ from typing import Any
 from backupexport_contract import timestamps
 from backupexport_contract.deliveries import Deliveries, conditions_by_kind
 from backupexport_contract.kubernetes_model import Condition
-from backupexport_contract.reasons import UNTROUBLED, DeliveryReason
+from backupexport_contract.reasons import WITHOUT_FAILURE, DeliveryReason
 
 from backupexport_operator.delivery.attempt import Attempt, AttemptState, attempt_of
 from backupexport_operator.delivery.choice import (
@@ -23,9 +22,9 @@ from backupexport_operator.delivery.choice import (
     settings_for,
 )
 from backupexport_operator.manifests.status import ConditionStatus, condition_now
+from backupexport_operator.observed.failure import with_aside
 from backupexport_operator.observed.jobs_and_pods import ObservedJob
 from backupexport_operator.observed.observation import Observation
-from backupexport_operator.observed.pod_failure import with_aside
 
 SHORTEST_PAUSE = timedelta(seconds=10)
 LONGEST_PAUSE = timedelta(minutes=15)
@@ -84,87 +83,69 @@ class _Decision:
 
     def plan(self) -> DeliveryPlan:
         side_job = self._seen.delivery_jobs[self._kind]
-        job = side_job.job
-        if job is None:
-            plans = (step(self) for step in _WITHOUT_JOB)
-        else:
-            attempt = attempt_of(side_job, job, self._kind, self._seen.now)
-            plans = (step(self, job, attempt) for step in _WITH_JOB)
-        return next(filter(None, plans))
+        if side_job.job is None:
+            return self._without_job()
+        attempt = attempt_of(side_job, side_job.job, self._kind, self._seen.now)
+        return self._with_job(side_job.job, attempt)
 
-    def never_configured(self) -> DeliveryPlan | None:
-        return self._not_configured() if self._settings is None else None
-
-    def out_of_time(self) -> DeliveryPlan | None:
-        if not (self._has_failed and self._is_over(self._seen.now)):
-            return None
-        return self._given_up(Attempt(AttemptState.FAILED, self._before(), self._known.reason))
-
-    def create(self) -> DeliveryPlan:
+    def _without_job(self) -> DeliveryPlan:
+        if self._settings is None:
+            return self._not_configured()
+        # Only after an attempt has failed: after an outage of the operator the first one is late.
+        if self._has_failed and self._is_over(self._seen.now):
+            return self._given_up(Attempt(AttemptState.FAILED, self._before(), self._known.reason))
         return DeliveryPlan(self._known, DeliveryStep.CREATE, recheck_after=_LOOK_AGAIN)
 
-    def behind_another(self, job: ObservedJob, _: Attempt) -> DeliveryPlan | None:
-        if job.owner_uid == self._seen.export.metadata.uid:
-            return None
-        if self._since_end(self._seen.now) < FOREIGN_JOB_PATIENCE:
-            return DeliveryPlan(self._known, recheck_after=_SOON)
-        message = f"Job {job.name} belongs to something else and is in the way: delete it."
-        return self._plan("False", DeliveryReason.INTERNAL, message)
-
-    def made(self, _: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
-        if attempt.state is not AttemptState.DONE:
-            return None
-        return self._plan("True", DeliveryReason.SUCCEEDED, attempt.message)
-
-    def no_longer_configured(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
+    def _with_job(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan:
+        if job.owner_uid != self._seen.export.metadata.uid:
+            # Another export's Job says nothing of this delivery.
+            if self._since_end(self._seen.now) < FOREIGN_JOB_PATIENCE:
+                return DeliveryPlan(self._known, recheck_after=_SOON)
+            message = f"Job {job.name} belongs to something else and is in the way: delete it."
+            return self._plan("False", DeliveryReason.INTERNAL, message)
+        if attempt.state is AttemptState.DONE:
+            # Before all else: what is sent is sent, whatever has happened since.
+            return self._plan("True", DeliveryReason.SUCCEEDED, attempt.message)
+        # An attempt that began with the target's settings goes on while the target is away.
         goes_on = self._may_get_settings and attempt.state is not AttemptState.FAILED
-        if self._settings is not None or goes_on:
-            return None
-        return self._not_configured(DeliveryStep.WAIT if job.failure else DeliveryStep.DELETE)
+        if self._settings is None and not goes_on:
+            return self._not_configured(DeliveryStep.WAIT if job.failure else DeliveryStep.DELETE)
+        if job.deleting:
+            # It makes no more pods, whatever it has come to.
+            if self._is_over(self._seen.now):
+                return self._given_up(attempt)
+            return DeliveryPlan(self._known, recheck_after=_SOON)
+        if attempt.state is AttemptState.FAILED:
+            return self._failed(job, attempt)
+        if attempt.state is AttemptState.STARTING:
+            return self._starting(job, attempt)
+        return self._under_way(attempt)
 
-    def deleted(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
-        if not job.deleting:
-            return None
-        if self._is_over(self._seen.now):
-            return self._given_up(attempt)
-        return DeliveryPlan(self._known, recheck_after=_SOON)
-
-    def failed_for_good(self, _: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
-        return self._plan("False", attempt.reason, attempt.message) if attempt.is_fatal else None
-
-    def hangs(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
-        hangs = attempt.state is AttemptState.FAILED and job.failure is None
-        return self._stop(attempt) if hangs else None
-
-    def failed(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
-        if attempt.state is not AttemptState.FAILED:
-            return None
+    def _failed(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan:
+        if attempt.is_fatal:
+            return self._plan("False", attempt.reason, attempt.message)
+        if job.failure is None:
+            # Its node doesn't answer, and its Job won't end by itself.
+            return self._stop(attempt)
         plan = self.retry(attempt, timestamps.from_text(job.failed_at or job.created_at))
         if plan.recheck_after is not None and plan.recheck_after <= timedelta():
             return DeliveryPlan(self._known, DeliveryStep.DELETE, recheck_after=_SOON)
         return plan
 
-    def suspended(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
-        if attempt.state is not AttemptState.STARTING or not job.suspended:
-            return None
-        if self._is_over(self._seen.now):
-            return self._given_up(attempt, DeliveryStep.DELETE)
-        return self.under_way(job, attempt)
+    def _starting(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan:
+        left = START_PATIENCE - (self._seen.now - timestamps.from_text(job.created_at))
+        if job.suspended:
+            # Kueue's: no deadline of the Job's own ends it, and made anew it would queue anew.
+            if self._is_over(self._seen.now):
+                return self._given_up(attempt, DeliveryStep.DELETE)
+        elif left <= timedelta():
+            reason = attempt.reason or DeliveryReason.DEADLINE_EXCEEDED
+            return self._stop(replace(attempt, reason=reason))
+        elif attempt.reason:
+            return self._plan("Unknown", attempt.reason, attempt.message, recheck_after=left)
+        return self._under_way(attempt)
 
-    def never_starts(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
-        if attempt.state is not AttemptState.STARTING or self._age(job) < START_PATIENCE:
-            return None
-        return self._stop(
-            replace(attempt, reason=attempt.reason or DeliveryReason.DEADLINE_EXCEEDED)
-        )
-
-    def cannot_start(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan | None:
-        if not attempt.reason:
-            return None
-        left = START_PATIENCE - self._age(job)
-        return self._plan("Unknown", attempt.reason, attempt.message, recheck_after=left)
-
-    def under_way(self, _: ObservedJob, attempt: Attempt) -> DeliveryPlan:
+    def _under_way(self, attempt: Attempt) -> DeliveryPlan:
         if self._has_failed:
             # What the last attempt said stays until this one has more to say.
             return DeliveryPlan(self._known, recheck_after=_LOOK_AGAIN)
@@ -223,7 +204,7 @@ class _Decision:
     @property
     def _has_failed(self) -> bool:
         """Whether the condition tells of a failed attempt; a missing target is none."""
-        return self._known.reason not in (*UNTROUBLED, DeliveryReason.NOT_CONFIGURED)
+        return self._known.reason not in (*WITHOUT_FAILURE, DeliveryReason.NOT_CONFIGURED)
 
     def _before(self) -> str:
         """Returns what the condition says, without when it is tried again."""
@@ -240,34 +221,3 @@ class _Decision:
     def _since_end(self, moment: datetime) -> timedelta:
         ended = self._seen.export.status.completion_time
         return moment - timestamps.from_text(ended) if ended else timedelta()
-
-    def _age(self, job: ObservedJob) -> timedelta:
-        return self._seen.now - timestamps.from_text(job.created_at)
-
-
-# The first step that returns a plan decides; the last one of each list always does.
-_WITHOUT_JOB: tuple[Callable[[_Decision], DeliveryPlan | None], ...] = (
-    _Decision.never_configured,
-    # Only after an attempt has failed: after an outage of the operator the first one is made late.
-    _Decision.out_of_time,
-    _Decision.create,
-)
-_WITH_JOB: tuple[Callable[[_Decision, ObservedJob, Attempt], DeliveryPlan | None], ...] = (
-    # Another export's Job says nothing of this delivery.
-    _Decision.behind_another,
-    # Before all else: what is sent is sent, whatever has happened since.
-    _Decision.made,
-    # An attempt that began with the target's settings goes on while the target is away.
-    _Decision.no_longer_configured,
-    # A Job that is being deleted makes no more pods, whatever it has come to.
-    _Decision.deleted,
-    _Decision.failed_for_good,
-    # The attempt has failed, as its node doesn't answer, and its Job won't end by itself.
-    _Decision.hangs,
-    _Decision.failed,
-    # Kueue's: no deadline of the Job's own ends it, and made anew it would queue anew.
-    _Decision.suspended,
-    _Decision.never_starts,
-    _Decision.cannot_start,
-    _Decision.under_way,
-)

@@ -4,17 +4,17 @@ import functools
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExport
-from backupexport_contract.deliveries import Deliveries, is_pending
+from backupexport_contract.deliveries import Deliveries, is_pending, pending_by_kind
 from backupexport_contract.kubernetes_model import Condition
 from backupexport_contract.reasons import DeliveryReason
 from kubernetes.aio.client.exceptions import ApiException
 
-from backupexport_operator.delivery.choice import pending_by_kind, settings_for
+from backupexport_operator.delivery.choice import settings_for
 from backupexport_operator.delivery.decision import (
     DeliveryPlan,
     DeliveryStep,
@@ -23,19 +23,15 @@ from backupexport_operator.delivery.decision import (
 )
 from backupexport_operator.delivery.slots import DeliverySlots
 from backupexport_operator.kube.client import brief
-from backupexport_operator.kube.event_recorder import EventRecorder
+from backupexport_operator.kube.cluster import AWAITING_DELIVERY
 from backupexport_operator.kube.finished_exports import FinishedExportReconciler
-from backupexport_operator.kube.reader import AWAITING_DELIVERY
-from backupexport_operator.kube.writer import ClusterWriter
-from backupexport_operator.manifests.delivery_job import PublicApi, delivery_manifest
 from backupexport_operator.manifests.events import events_between
-from backupexport_operator.manifests.pod import RunnerDefaults
+from backupexport_operator.manifests.jobs import delivery_manifest
+from backupexport_operator.manifests.pod import JobSettings
 from backupexport_operator.manifests.status import merge_patch, settled_between, with_condition
-from backupexport_operator.observed.export_cache import ExportCache
 from backupexport_operator.observed.export_files import unfinished_jobs
 from backupexport_operator.observed.jobs_and_pods import ObservedJob
 from backupexport_operator.observed.observation import Observation, SideJob
-from backupexport_operator.telemetry.metrics import OperatorMetrics
 
 _logger = logging.getLogger(__name__)
 
@@ -47,24 +43,15 @@ _EVERYBODY = ""
 _QUOTA_REFUSES = "exceeded quota"
 
 
+@dataclass
 class DeliveryReconciler(FinishedExportReconciler):
     """Watches finished exports with deliveries to be made, and makes them."""
 
-    def __init__(
-        self,
-        cache: ExportCache,
-        cluster: ClusterWriter,
-        recorder: EventRecorder,
-        defaults: RunnerDefaults,
-        public_api: PublicApi,
-        metrics: OperatorMetrics,
-    ) -> None:
-        super().__init__(cluster, AWAITING_DELIVERY, metrics)
-        self._cache = cache
-        self._recorder = recorder
-        self._defaults = defaults
-        self._public_api = public_api
-        self._metrics = metrics
+    awaiting = AWAITING_DELIVERY
+    defaults: JobSettings
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._slots = {kind: DeliverySlots(_MOST_DELIVERIES) for kind in Deliveries.kinds()}
         # By (kind, uid), on this process's clock; a restart forgets them, which costs a try each.
         self._paused_until: dict[tuple[str, str], float] = {}
@@ -87,24 +74,24 @@ class DeliveryReconciler(FinishedExportReconciler):
         """Work on the project's exports: a target of it came, changed or went."""
         for export in self.all():
             if export.spec.project_id == project_id:
-                self._work.ask(export.metadata.uid)
+                self.queue.ask(export.metadata.uid)
 
     async def reconcile(self, export: BackupExport) -> None:
         """Take the next step of each of the export's deliveries."""
         self._fill()
         uid = export.metadata.uid
-        seen = self._cache.observe(export)
+        seen = self.cache.observe(export)
         if export.metadata.deletion_timestamp is not None:
             # The file may be removed now, and a delivery must not send it meanwhile.
             for job in unfinished_jobs(seen):
-                await self._cluster.delete_job(job)
+                await self.cluster.delete_job(job)
             self.forget(uid)
             return
         plans = [await self._advance(seen, kind) for kind in pending_by_kind(export.status)]
         await self._write(export, [plan.condition for plan in plans])
         delays = [plan.recheck_after for plan in plans if plan.recheck_after is not None]
         if delays:
-            self._work.ask(uid, delay=max(min(delays).total_seconds(), _SHORTEST_DELAY_SECONDS))
+            self.queue.ask(uid, delay=max(min(delays).total_seconds(), _SHORTEST_DELAY_SECONDS))
 
     def forget(self, uid: str) -> None:
         """No delivery of the export is under way any more."""
@@ -118,7 +105,7 @@ class DeliveryReconciler(FinishedExportReconciler):
             return
         self._is_filled = True
         for export in self.all():
-            seen = self._cache.observe(export)
+            seen = self.cache.observe(export)
             for kind in pending_by_kind(export.status):
                 if _takes_a_slot(seen.delivery_jobs[kind].job):
                     self._slots[kind].hold(export.metadata.uid, export.spec.project_id)
@@ -132,7 +119,7 @@ class DeliveryReconciler(FinishedExportReconciler):
         if plan.step is not DeliveryStep.WAIT or not is_pending(plan.condition):
             # Targets, Jobs and pods come by watches of their own, one before another.  What can't
             # be undone is decided on all three as the API server has them now.
-            seen = await self._cluster.observe_afresh(seen)
+            seen = await self.cluster.observe_afresh(seen)
             plan = decide_delivery(seen, kind)
         if plan.step is DeliveryStep.CREATE:
             return self._held_back(seen, kind, plan) or await self._create(seen, kind, plan)
@@ -144,7 +131,7 @@ class DeliveryReconciler(FinishedExportReconciler):
         if plan.step is DeliveryStep.DELETE and job is not None:
             if plan.pause is not None:
                 self._pause(kind, uid, plan.pause)
-            await self._cluster.delete_job(job)
+            await self.cluster.delete_job(job)
         return plan
 
     def _held_back(self, seen: Observation, kind: str, plan: DeliveryPlan) -> DeliveryPlan | None:
@@ -164,9 +151,9 @@ class DeliveryReconciler(FinishedExportReconciler):
         if settings is None:
             raise AssertionError("a Job is planned only for a delivery with settings")
         uid = seen.export.metadata.uid
-        manifest = delivery_manifest(seen, kind, settings, self._defaults, self._public_api)
+        manifest = delivery_manifest(seen, kind, settings, self.defaults)
         try:
-            job = await self._cluster.create_job(manifest)
+            job = await self.cluster.create_job(manifest)
         except ApiException as error:
             if error.status not in (400, 403, 422):
                 raise
@@ -192,15 +179,15 @@ class DeliveryReconciler(FinishedExportReconciler):
         patch = merge_patch(old, status)
         if not patch:
             return
-        updated = await self._cluster.patch_export_status(export, patch)
+        updated = await self.cluster.patch_export_status(export, patch)
         if updated is None:
             return
         self.note_written(updated)
         for kind, condition in settled_between(old, status):
             _logger.info("export %s: %s delivery: %s", export.job_id, kind, condition.reason)
-            self._metrics.delivery_finished(kind, condition.reason)
+            self.metrics.delivery_finished(kind, condition.reason)
         for event in events_between(old, status):
-            self._recorder.record(export, event)
+            self.recorder.record(export, event)
 
     def _pause(self, kind: str, uid: str, pause: timedelta) -> None:
         self._paused_until[kind, uid] = time.monotonic() + pause.total_seconds()
@@ -208,7 +195,7 @@ class DeliveryReconciler(FinishedExportReconciler):
     def _leave(self, kind: str, uid: str) -> None:
         following = self._slots[kind].leave(uid)
         if following is not None:
-            self._work.ask(following)
+            self.queue.ask(following)
 
 
 def _takes_a_slot(job: ObservedJob | None) -> bool:

@@ -1,23 +1,19 @@
 """What to do next for an unfinished BackupExport; pure.
 
-`decide` goes through STEPS, then WITHOUT_JOB or WITH_JOB; the first step that returns a plan
-decides, and the last of either list always does.
+The first step that returns a plan decides, and the last one always does.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from itertools import chain
 
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExportStatus
 from backupexport_contract.names import FINALIZER
-from backupexport_contract.reasons import Phase, Reason
+from backupexport_contract.reasons import NOT_YET_EXIT_CODES, Phase, Reason
 from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY
 
 from backupexport_operator.cleanup.decision import CleanupStep, cleanup_step
 from backupexport_operator.export import next_status
-from backupexport_operator.export.failure import job_deleted, job_failure, remembered
 from backupexport_operator.observed.export_files import (
     CLEANUP_PAUSE,
     NODE_GRACE,
@@ -28,16 +24,19 @@ from backupexport_operator.observed.export_files import (
     is_overdue,
     is_still_written,
 )
-from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
-from backupexport_operator.observed.observation import Observation
-from backupexport_operator.observed.pod_failure import (
+from backupexport_operator.observed.failure import (
     Failure,
     end_artifact,
     end_failure,
+    job_deleted,
+    job_failure,
+    remembered,
     start_failure,
     stuck_failure,
     with_aside,
 )
+from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
+from backupexport_operator.observed.observation import Observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +69,9 @@ FOREIGN_JOB_GRACE = timedelta(seconds=60)
 FOREIGN_JOB_PATIENCE = timedelta(minutes=10)
 # To pull an image takes its time; a pod or a Job this old that tells nothing is stuck.
 START_GRACE = timedelta(seconds=120)
+# A runner that can't begin yet ends at once, and its export is still Pending then: it runs from its
+# first progress on, or when its pod is this old.
+BEGIN_GRACE = timedelta(seconds=2)
 # If a pod tells nothing, its Events may: they are read this late, and this often.
 WARNING_PAUSE = timedelta(seconds=15)
 
@@ -103,12 +105,14 @@ def decide(seen: Observation) -> ExportPlan:
     if own is not None and own.deleting and not is_still_written(seen):
         # Deleted in the foreground it stays for as long as its pod does, on a dead node for ever.
         seen = replace(seen, job=None, lost_job=own)
-    plans = (step(seen) for step in STEPS)
-    if (job := seen.job) is None:
-        further = (step(seen) for step in WITHOUT_JOB)
-    else:
-        further = (step(seen, job) for step in WITH_JOB)
-    return next(filter(None, chain(plans, further)))
+    return (
+        # Whoever deletes an export doesn't wait for its file.
+        _deleted(seen)
+        # A file that is there is there, whatever has happened since.
+        or _succeeded(seen)
+        or _cancelled(seen)
+        or (_without_job(seen) if seen.job is None else _with_job(seen, seen.job))
+    )
 
 
 def decide_departed(seen: Observation) -> ExportPlan:
@@ -217,7 +221,7 @@ def _behind_another(seen: Observation, job: ObservedJob) -> ExportPlan | None:
     return ExportPlan(next_status.ended(seen, Phase.FAILED, _FOREIGN_JOB), is_failure=True)
 
 
-def _failed_for_good(seen: Observation, _: ObservedJob | None = None) -> ExportPlan | None:
+def _failed_for_good(seen: Observation) -> ExportPlan | None:
     fatal = next((failure for failure in _attempt_failures(seen) if failure.is_fatal), None)
     return _fail(seen, fatal) if fatal is not None else None
 
@@ -227,18 +231,18 @@ def _job_failed(seen: Observation, job: ObservedJob) -> ExportPlan | None:
     return _fail(seen, job_failure(seen, job, _last_failure(seen))) if failed else None
 
 
-def _report_lost(seen: Observation, job: ObservedJob) -> ExportPlan | None:
-    return _fail(seen, _LOST_REPORT) if job.complete else None
-
-
-def _running(seen: Observation, _: ObservedJob) -> ExportPlan | None:
+def _running(seen: Observation) -> ExportPlan | None:
     newest = _newest_pod(seen)
     if newest is None or not newest.is_running or newest not in seen.pods:
         return None
+    if (left := _before_it_begins(seen, newest)) is not None:
+        failures = _attempt_failures(seen)
+        status = next_status.waiting(seen, failures[-1] if failures else None)
+        return ExportPlan(status, follow_pod=newest.name, recheck_after=left)
     return ExportPlan(next_status.running(seen, newest), follow_pod=newest.name)
 
 
-def _cannot_start(seen: Observation, _: ObservedJob) -> ExportPlan | None:
+def _cannot_start(seen: Observation) -> ExportPlan | None:
     newest = _newest_pod(seen)
     failure = start_failure(newest) if newest is not None and newest in seen.pods else None
     return ExportPlan(next_status.waiting(seen, failure)) if failure is not None else None
@@ -248,7 +252,9 @@ def _tried_again(seen: Observation, job: ObservedJob) -> ExportPlan | None:
     failures, newest = _attempt_failures(seen), _newest_pod(seen)
     if not failures or job.suspended:
         return None
-    if newest is not None and newest.disrupted:
+    if newest is not None and newest.exit_code in NOT_YET_EXIT_CODES:
+        again = "another pod looks again, and the export starts by itself"
+    elif newest is not None and newest.disrupted:
         again = "a disruption, which doesn't count: another pod takes over"
     else:
         used, allowed = next_status.attempts(seen), seen.backoff_limit + 1
@@ -276,38 +282,35 @@ def _not_started(seen: Observation, job: ObservedJob) -> ExportPlan:
     return ExportPlan(status, wants_warning=wants_warning, recheck_after=WARNING_PAUSE)
 
 
-STEPS: tuple[Callable[[Observation], ExportPlan | None], ...] = (
-    # Whoever deletes an export doesn't wait for its file.
-    _deleted,
-    # A file that is there is there, whatever has happened since.
-    _succeeded,
-    _cancelled,
-)
-WITHOUT_JOB: tuple[Callable[[Observation], ExportPlan | None], ...] = (
-    # It was made: another one would write the file once more.
-    _job_gone,
-    _without_target,
-    _target_suspended,
-    _in_queue,
-    _startable,
-)
-WITH_JOB: tuple[Callable[[Observation, ObservedJob], ExportPlan | None], ...] = (
-    # Another's Job of the name tells nothing of this export.
-    _behind_another,
-    # The export has failed, though its Job may not have noticed yet.
-    _failed_for_good,
-    _job_failed,
-    # Complete, but `_succeeded` has found neither a report nor a whole file.
-    _report_lost,
-    # The newest pod tells more than the failures of those before it.
-    _running,
-    _cannot_start,
-    _tried_again,
-    # Kueue, or an administrator, holds it back: a Job that waits for its turn is not stuck.
-    _job_suspended,
-    # What is left: a Job without a pod, or a pod that tells nothing.
-    _not_started,
-)
+def _without_job(seen: Observation) -> ExportPlan:
+    return (
+        # It was made: another one would write the file once more.
+        _job_gone(seen)
+        or _without_target(seen)
+        or _target_suspended(seen)
+        or _in_queue(seen)
+        or _startable(seen)
+    )
+
+
+def _with_job(seen: Observation, job: ObservedJob) -> ExportPlan:
+    return (
+        # Another's Job of the name tells nothing of this export.
+        _behind_another(seen, job)
+        # The export has failed, though its Job may not have noticed yet.
+        or _failed_for_good(seen)
+        or _job_failed(seen, job)
+        # Complete, but `_succeeded` has found neither a report nor a whole file.
+        or (_fail(seen, _LOST_REPORT) if job.complete else None)
+        # The newest pod tells more than the failures of those before it.
+        or _running(seen)
+        or _cannot_start(seen)
+        or _tried_again(seen, job)
+        # Kueue, or an administrator, holds it back: a Job that waits for its turn is not stuck.
+        or _job_suspended(seen, job)
+        # What is left: a Job without a pod, or a pod that tells nothing.
+        or _not_started(seen, job)
+    )
 
 
 def _own_job(seen: Observation) -> ObservedJob | None:
@@ -318,6 +321,15 @@ def _own_job(seen: Observation) -> ObservedJob | None:
 
 def _newest_pod(seen: Observation) -> ObservedPod | None:
     return seen.attempts[-1] if seen.attempts else None
+
+
+def _before_it_begins(seen: Observation, pod: ObservedPod) -> timedelta | None:
+    """Returns how long to wait, at most, before `pod` counts as running; None if it does."""
+    if seen.export.phase is Phase.RUNNING or seen.progress is not None or pod.started_at is None:
+        return None
+    age = seen.now - timestamps.from_text(pod.started_at)
+    # A node's clock that is ahead tells nothing.
+    return BEGIN_GRACE - age if timedelta(0) <= age < BEGIN_GRACE else None
 
 
 def _attempt_failures(seen: Observation) -> list[Failure]:
@@ -360,9 +372,7 @@ def _end(
             return ExportPlan(meanwhile, is_failure=True, recheck_after=CLEANUP_PAUSE)
         # Done, or failed for good: the project's next export removes what is left.
     return ExportPlan(
-        next_status.ended(seen, phase, failure),
-        is_failure=True,
-        remove_finalizer=_is_held(seen),
+        next_status.ended(seen, phase, failure), is_failure=True, remove_finalizer=_is_held(seen)
     )
 
 

@@ -12,9 +12,9 @@ from backupexport_contract.runner_protocol import Artifact, Progress
 
 from backupexport_operator.delivery.choice import first_conditions
 from backupexport_operator.manifests.status import condition_now, with_condition
+from backupexport_operator.observed.failure import Failure, end_artifact
 from backupexport_operator.observed.jobs_and_pods import ObservedPod
 from backupexport_operator.observed.observation import Observation
-from backupexport_operator.observed.pod_failure import Failure, end_artifact
 
 
 def waiting(seen: Observation, failure: Failure | None) -> BackupExportStatus:
@@ -134,11 +134,11 @@ def _next(
 
 
 def attempts(seen: Observation) -> int:
-    """Returns how many attempts have started, without those that a disruption ended.
+    """Returns how many attempts have started, of those that count.
 
     The number never falls, though pods may be gone.
     """
-    started = sum(1 for pod in seen.attempts if pod.started_at and not pod.disrupted)
+    started = sum(1 for pod in seen.attempts if pod.started_at and pod.counts)
     failed = seen.job.failed_pods if seen.job else 0
     return max(seen.export.status.attempts or 0, started, failed)
 

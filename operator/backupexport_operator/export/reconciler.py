@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from backupexport_contract import names, timestamps
 from backupexport_contract.backup_export import BackupExport, BackupExportStatus
@@ -14,13 +14,13 @@ from backupexport_operator.export import next_status
 from backupexport_operator.export.decision import ExportPlan, decide, decide_departed
 from backupexport_operator.export.start_queue import QueueSync, StartQueue
 from backupexport_operator.kube.client import brief
+from backupexport_operator.kube.cluster import Cluster
 from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.pod_logs import PodLogs
 from backupexport_operator.kube.work_queue import WorkQueue
-from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.events import events_between
-from backupexport_operator.manifests.export_job import job_manifest
-from backupexport_operator.manifests.pod import RunnerDefaults
+from backupexport_operator.manifests.jobs import job_manifest
+from backupexport_operator.manifests.pod import JobSettings
 from backupexport_operator.manifests.status import merge_patch, settled_between
 from backupexport_operator.observed.export_cache import ExportCache, World
 from backupexport_operator.observed.jobs_and_pods import ObservedJob
@@ -32,46 +32,38 @@ _logger = logging.getLogger(__name__)
 PARALLEL_RECONCILES = 32
 
 
+@dataclass
 class ExportReconciler:
     """Brings every unfinished BackupExport to its next step."""
 
-    def __init__(
-        self,
-        cache: ExportCache,
-        cluster: ClusterWriter,
-        cleanup_jobs: CleanupJobs,
-        recorder: EventRecorder,
-        pod_logs: PodLogs,
-        defaults: RunnerDefaults,
-        queue: StartQueue,
-        metrics: OperatorMetrics,
-    ) -> None:
-        self._cache = cache
-        self._cluster = cluster
-        self._cleanup_jobs = cleanup_jobs
-        self._recorder = recorder
-        self._pod_logs = pod_logs
-        self._defaults = defaults
-        self._metrics = metrics
-        # The uids of which the watches may have missed something, and the exports that kopf's watch
-        # no longer shows.
-        self._doubted: set[str] = set()
-        self._departed: dict[str, BackupExport] = {}
-        self.queue = WorkQueue(
-            self._reconcile, PARALLEL_RECONCILES, metrics.reconciled, cache.is_new
-        )
-        self._queue_sync = QueueSync(cache, queue, self.queue.ask)
+    cache: ExportCache
+    cluster: Cluster
+    cleanup_jobs: CleanupJobs
+    recorder: EventRecorder
+    pod_logs: PodLogs
+    defaults: JobSettings
+    start_queue: StartQueue
+    metrics: OperatorMetrics
+    # The uids of which the watches may have missed something, and the exports that kopf's watch
+    # no longer shows.
+    _doubted: set[str] = field(default_factory=set, init=False)
+    _departed: dict[str, BackupExport] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        measure, is_new = self.metrics.reconciled, self.cache.is_new
+        self.queue = WorkQueue(self._reconcile, PARALLEL_RECONCILES, measure, is_new)
+        self._queue_sync = QueueSync(self.cache, self.start_queue, self.queue.ask)
 
     def resync(self, snapshot: World) -> None:
         """Work on all unfinished exports, and read those afresh that a watch may have missed."""
-        self._doubted |= self._cache.compare(snapshot)
-        for uid in self._cache.uids():
+        self._doubted |= self.cache.compare(snapshot)
+        for uid in self.cache.uids():
             self.queue.ask(uid)
 
     def project_changed(self, project_id: str) -> None:
         """Work on the project's exports: a target of it came, changed or went."""
-        for uid in self._cache.uids():
-            export = self._cache.export(uid)
+        for uid in self.cache.uids():
+            export = self.cache.export(uid)
             if export is not None and export.spec.project_id == project_id:
                 self.queue.ask(uid)
 
@@ -80,12 +72,8 @@ class ExportReconciler:
         self._departed[export.metadata.uid] = export
         self.queue.ask(export.metadata.uid)
 
-    async def stop(self) -> None:
-        """Stop working; the next process goes on with what was under way."""
-        await self.queue.stop()
-
     async def _reconcile(self, uid: str) -> None:
-        export = self._cache.export(uid)
+        export = self.cache.export(uid)
         departed = self._departed.get(uid)
         if departed is not None and not (export and export.phase.is_finished):
             await self._after_departure(departed)
@@ -93,7 +81,7 @@ class ExportReconciler:
         if departed is not None or export is None:
             self._forget(uid)
             return
-        seen = self._queue_sync.with_place(self._cache.observe(export))
+        seen = self._queue_sync.with_place(self.cache.observe(export))
         plan = decide(seen)
         # Each kind has a watch of its own, so a Job's end may be seen before its pod's.  A failure
         # is decided on what the API server has now; a success needs no second look, because only a
@@ -107,22 +95,22 @@ class ExportReconciler:
             if fresh.export.phase.is_finished:
                 self._forget(uid)
                 return
-            self._cache.note_written(fresh.export)
-            if self._cache.agrees_with(fresh):
+            self.cache.note_written(fresh.export)
+            if self.cache.agrees_with(fresh):
                 self._doubted.discard(uid)
             seen = self._queue_sync.with_place(fresh)
             plan = decide(seen)
         if plan.wants_warning:
             about = ("Pod", seen.attempts[-1].name) if seen.attempts else ("Job", seen.job_name)
-            seen = replace(seen, warning=await self._cluster.newest_warning(*about))
+            seen = replace(seen, warning=await self.cluster.newest_warning(*about))
             plan = decide(seen)
         await self._apply(seen, plan)
 
     async def _look_again(self, seen: Observation) -> Observation | None:
-        export = await self._cluster.read_export(seen.export.metadata.name)
+        export = await self.cluster.read_export(seen.export.metadata.name)
         if export is None or export.metadata.uid != seen.export.metadata.uid:
             return None
-        return await self._cluster.observe_afresh(replace(seen, export=export))
+        return await self.cluster.observe_afresh(replace(seen, export=export))
 
     async def _apply(self, seen: Observation, plan: ExportPlan) -> None:
         export: BackupExport | None = seen.export
@@ -131,15 +119,15 @@ class ExportReconciler:
             await self._start(seen, plan)
             return
         if plan.remove_finalizer:
-            export = await self._cleanup_jobs.release_finalizer(seen.export)
+            export = await self.cleanup_jobs.release_finalizer(seen.export)
         if export is not None:
             await self._write_status(export, old, plan.status)
         if plan.delete_job and seen.job is not None:
-            await self._cluster.delete_job(seen.job)
+            await self.cluster.delete_job(seen.job)
         if plan.follow_pod is not None:
-            self._pod_logs.follow(uid, plan.follow_pod, self._told_progress)
+            self.pod_logs.follow(uid, plan.follow_pod, self._told_progress)
         else:
-            self._pod_logs.forget(uid)
+            self.pod_logs.forget(uid)
         if plan.recheck_after is not None:
             self.queue.ask(uid, delay=plan.recheck_after.total_seconds())
         await self._clean(seen, plan)
@@ -153,10 +141,10 @@ class ExportReconciler:
         self._queue_sync.start(seen.export)
         if plan.add_finalizer:
             holding = [*seen.export.metadata.finalizers, names.FINALIZER]
-            export = await self._cluster.patch_finalizers(seen.export, holding)
+            export = await self.cluster.patch_finalizers(seen.export, holding)
             if export is None:
                 return
-            self._cache.note_written(export)
+            self.cache.note_written(export)
             seen = replace(seen, export=export)
         job = await self._create_job(seen)
         if job.owner_uid != uid:
@@ -164,36 +152,36 @@ class ExportReconciler:
             self._queue_sync.leave(uid)
             await self._apply(seen, decide(replace(seen, job=job)))
             return
-        self._metrics.job_created(seen.export.age(timestamps.now()))
-        self._cache.note_made_job(uid, job)
+        self.metrics.job_created(seen.export.age(timestamps.now()))
+        self.cache.note_made_job(uid, job)
         self.queue.ask(uid)
 
     async def _clean(self, seen: Observation, plan: ExportPlan) -> None:
         if plan.delete_cleanup is not None:
             cleanup = seen.tidy_job if plan.delete_cleanup == TASK_TIDY else seen.remove_job
             if cleanup.job is not None:
-                await self._cluster.delete_job(cleanup.job)
+                await self.cluster.delete_job(cleanup.job)
         if plan.create_cleanup is None:
             return
         try:
-            await self._cleanup_jobs.create(seen.export, plan.create_cleanup)
+            await self.cleanup_jobs.create(seen.export, plan.create_cleanup)
         except CleanupRefusedError as refusal:
-            newest = self._cache.export(seen.export.metadata.uid) or seen.export
+            newest = self.cache.export(seen.export.metadata.uid) or seen.export
             seen = replace(seen, export=newest)
             if plan.create_cleanup == TASK_TIDY:
                 seen = replace(seen, tidy_job=SideJob(refusal.as_failed_job))
                 await self._apply(seen, decide(seen))
             elif refusal.namespace_is_ending:
-                await self._cleanup_jobs.release_finalizer(newest)
+                await self.cleanup_jobs.release_finalizer(newest)
             else:
                 raise
 
     async def _create_job(self, seen: Observation) -> ObservedJob:
         if seen.target is None:
             raise AssertionError("a Job is planned only for an export with a target")
-        manifest = job_manifest(seen.export, seen.target, self._defaults)
+        manifest = job_manifest(seen.export, seen.target, self.defaults)
         try:
-            return await self._cluster.create_job(manifest)
+            return await self.cluster.create_job(manifest)
         except ApiException as error:
             uid = seen.export.metadata.uid
             # Of these two the fault is this export's own, so the next one may start.
@@ -209,66 +197,47 @@ class ExportReconciler:
         patch = merge_patch(old, status)
         if not patch:
             return
-        updated = await self._cluster.patch_export_status(export, patch)
+        updated = await self.cluster.patch_export_status(export, patch)
         if updated is None:
             return
-        self._cache.note_written(updated)
+        self.cache.note_written(updated)
         if status.phase != old.phase:
-            _logger.info(
-                "export %s of project %s: %s%s",
-                export.job_id,
-                export.spec.project_id,
-                status.phase,
-                f" ({status.reason}: {status.message})" if status.reason else "",
-            )
+            why = f" ({status.reason}: {status.message})" if status.reason else ""
+            whose = export.job_id, export.spec.project_id
+            _logger.info("export %s of project %s: %s%s", *whose, status.phase, why)
         if updated.phase.is_finished:
             self._queue_sync.leave(export.metadata.uid)
             if not old.phase or not old.phase.is_finished:
-                _count_end(self._metrics, updated)
+                self.metrics.export_finished(updated)
                 for kind, condition in settled_between(old, status):
-                    self._metrics.delivery_finished(kind, condition.reason)
+                    self.metrics.delivery_finished(kind, condition.reason)
         for event in events_between(old, status):
-            self._recorder.record(export, event)
+            self.recorder.record(export, event)
 
     async def _after_departure(self, export: BackupExport) -> None:
         """Clean up after an export that is gone before its end."""
         uid = export.metadata.uid
-        there = await self._cluster.read_export(export.metadata.name)
+        there = await self.cluster.read_export(export.metadata.name)
         if there is None or there.metadata.uid != uid:
-            plan = decide_departed(self._cache.observe(export))
+            plan = decide_departed(self.cache.observe(export))
             if plan.recheck_after is not None:
                 self.queue.ask(uid, delay=plan.recheck_after.total_seconds())
                 return
             if plan.create_cleanup is not None:
                 # If it is refused for good, the project's next export cleans up.
                 with contextlib.suppress(CleanupRefusedError):
-                    await self._cleanup_jobs.create(export, plan.create_cleanup, is_owned=False)
-            self._cache.note_gone(uid)
+                    await self.cleanup_jobs.create(export, plan.create_cleanup, is_owned=False)
+            self.cache.note_gone(uid)
         self._forget(uid)
 
     def _told_progress(self, uid: str, progress: Progress) -> None:
-        delay = self._cache.note_progress(uid, progress)
+        delay = self.cache.note_progress(uid, progress)
         if delay is not None:
             self.queue.ask(uid, delay=delay)
 
     def _forget(self, uid: str) -> None:
         self._departed.pop(uid, None)
-        self._pod_logs.forget(uid)
-        self._cache.forget(uid)
+        self.pod_logs.forget(uid)
+        self.cache.forget(uid)
         self._doubted.discard(uid)
         self._queue_sync.leave(uid)
-
-
-def _count_end(metrics: OperatorMetrics, export: BackupExport) -> None:
-    status = export.status
-    seconds = None
-    if status.start_time and status.completion_time:
-        started, completed = map(timestamps.from_text, (status.start_time, status.completion_time))
-        seconds = (completed - started).total_seconds()
-    metrics.export_finished(
-        export.spec.project_id,
-        export.phase,
-        status.reason,
-        duration_seconds=seconds,
-        artifact_bytes=status.artifact.size_bytes if status.artifact else None,
-    )

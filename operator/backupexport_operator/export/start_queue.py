@@ -29,17 +29,17 @@ class _Project:
     waiting: list[Arrival] = field(default_factory=list)
 
 
+@dataclass
 class StartQueue:
     """The exports that wait and those that have a Job, at most `limit` in all; 0 for no limit."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._projects: dict[str, _Project] = {}
-        self._project_of: dict[str, str] = {}
-        self._arrival_of: dict[str, Arrival] = {}
-        self._active = 0
-        # Kept until anything changes, because a resync asks for every export.
-        self._next_ones: frozenset[str] | None = None
+    limit: int
+    _projects: dict[str, _Project] = field(default_factory=dict, init=False)
+    _project_of: dict[str, str] = field(default_factory=dict, init=False)
+    _arrival_of: dict[str, Arrival] = field(default_factory=dict, init=False)
+    _active: int = field(default=0, init=False)
+    # Kept until anything changes, because a resync asks for every export.
+    _next_ones: frozenset[str] | None = field(default=None, init=False)
 
     @property
     def waiting(self) -> int:
@@ -72,7 +72,7 @@ class StartQueue:
             running = f"of this project running (maxConcurrent is {project.limit})"
             return before, _words(len(project.active), running, before)
         before = sum(bisect_left(other.waiting, arrival) for other in self._projects.values())
-        running = f"running (the operator runs at most {self._limit} at once)"
+        running = f"running (the operator runs at most {self.limit} at once)"
         return before, _words(self._active, running, before)
 
     def start(self, uid: str, project_id: str) -> None:
@@ -112,7 +112,7 @@ class StartQueue:
 
     def _next(self) -> frozenset[str]:
         if self._next_ones is None:
-            free = self._limit - self._active if self._limit else self.waiting
+            free = self.limit - self._active if self.limit else self.waiting
             self._next_ones = frozenset(self._first(free))
         return self._next_ones
 
@@ -143,16 +143,16 @@ def _count(number: int) -> str:
     return "1 export" if number == 1 else f"{number or 'no'} exports"
 
 
+@dataclass
 class QueueSync:
     """Keeps the queue in step with what is seen; `ask` gets the uids of exports that may start."""
 
-    def __init__(self, cache: ExportCache, queue: StartQueue, ask: Callable[[str], None]) -> None:
-        self._cache = cache
-        self._queue = queue
-        self._ask = ask
-        self._is_filled = False
-        # By uid, how many exports came first when a status told so.
-        self._told: dict[str, int] = {}
+    cache: ExportCache
+    queue: StartQueue
+    ask: Callable[[str], None]
+    _is_filled: bool = field(default=False, init=False)
+    # By uid, how many exports came first when a status told so.
+    _told: dict[str, int] = field(default_factory=dict, init=False)
 
     def with_place(self, seen: Observation) -> Observation:
         """Returns `seen` with the export's place in the queue, unless it may start.
@@ -165,7 +165,7 @@ class QueueSync:
         if self._may_start(seen):
             return seen
         uid, status = seen.export.metadata.uid, seen.export.status
-        before, words = self._queue.place(uid)
+        before, words = self.queue.place(uid)
         told = status.message if status.reason is None else None
         if told is None or before <= self._told.get(uid, before) // 2:
             self._told[uid] = before
@@ -177,26 +177,26 @@ class QueueSync:
     def start(self, export: BackupExport) -> None:
         """The export is about to have a Job."""
         self._told.pop(export.metadata.uid, None)
-        self._queue.start(export.metadata.uid, export.spec.project_id)
+        self.queue.start(export.metadata.uid, export.spec.project_id)
 
     def leave(self, uid: str, *, wake_next: bool = True) -> None:
         """The export has ended, is gone, or can't start now.
 
         `wake_next` is false if what keeps it from its start would keep the next one, too.
         """
-        following = self._queue.leave(uid)
+        following = self.queue.leave(uid)
         if wake_next:
             self._told.pop(uid, None)
             for other in following:
-                self._ask(other)
+                self.ask(other)
 
     def _fill(self) -> None:
         """After a restart, count the exports that run before another one may start."""
         self._is_filled = True
-        for uid in self._cache.uids():
-            export = self._cache.export(uid)
+        for uid in self.cache.uids():
+            export = self.cache.export(uid)
             if export is not None:
-                self._may_start(self._cache.observe(export))
+                self._may_start(self.cache.observe(export))
 
     def _may_start(self, seen: Observation) -> bool:
         """Put the export where it belongs.  Returns whether the queue lets it go on."""
@@ -208,10 +208,10 @@ class QueueSync:
             export.metadata.deletion_timestamp is not None and not is_at_work(seen)
         )
         if has_job and not is_over:
-            self._queue.start(uid, project_id)
+            self.queue.start(uid, project_id)
             return True
         if is_over or target is None or target.spec.suspend or export.spec.cancel:
             self.leave(uid)
             return True
         arrival = (export.metadata.creation_timestamp, export.created_at, uid)
-        return self._queue.wait(uid, project_id, target.spec.max_concurrent, arrival)
+        return self.queue.wait(uid, project_id, target.spec.max_concurrent, arrival)

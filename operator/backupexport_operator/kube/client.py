@@ -11,12 +11,23 @@ from backupexport_runtime import cluster
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
-from backupexport_operator.kube.request_count import CountRequest, request_trace
-
 # The whole request, in seconds; the client hands a (connect, read) pair to aiohttp unread.
 REQUEST_TIMEOUT = 15.0
 _PAGE = 500
 _LONGEST_SAYING = 300
+
+# Gets verb, resource and status, which is None if there was no answer.
+CountRequest = Callable[[str, str, int | None], None]
+
+# https://kubernetes.io/docs/reference/access-authn-authz/authorization/#determine-the-request-verb
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_RESOURCES = frozenset(
+    {
+        "backupexports", "backupexports/status", "events", "exporttargets", "exporttargets/status",
+        "jobs", "leases", "pods", "pods/log",
+    }
+)  # fmt: skip
+_OTHER = "(other)"
 
 
 class NotNowError(Exception):
@@ -67,6 +78,32 @@ async def connect(
     configuration = await cluster.async_configuration(pool_size)
     configuration.trace_configs = [request_trace(count)]
     return _GuardedClient(configuration, seconds_to_write)
+
+
+def request_trace(count: CountRequest) -> aiohttp.TraceConfig:
+    """Returns a trace for `Configuration.trace_configs`; a stream counts once, as it begins."""
+
+    async def ended(_session: aiohttp.ClientSession, _context: Any, request: Any) -> None:
+        status = getattr(getattr(request, "response", None), "status", None)
+        count(*call_of(request.method, request.url.path), status)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(ended)
+    trace.on_request_exception.append(ended)
+    return trace
+
+
+def call_of(method: str, path: str) -> tuple[str, str]:
+    """Returns the request's verb and resource, both from a short list."""
+    parts = path.strip("/").split("/")
+    # /api/VERSION/… and /apis/GROUP/VERSION/…, then perhaps namespaces/NAMESPACE.
+    below = parts[3:] if parts[0] == "apis" else parts[2:]
+    if below[:1] == ["namespaces"]:
+        below = below[2:]
+    kind, name, subresource = [*below, "", "", ""][:3]
+    resource = f"{kind}/{subresource}" if subresource else kind
+    reading = ("get" if name else "list") if method in ("GET", "HEAD") else _OTHER
+    return _VERBS.get(method, reading), resource if resource in _RESOURCES else _OTHER
 
 
 def _said(error: ApiException) -> str:
@@ -138,14 +175,8 @@ async def kinds_are_served(api_client: client.ApiClient, namespace: str, selecto
     try:
         served = await api.get_api_resources(names.GROUP, names.VERSION)
         # It refuses a selector by a field that only a later version of the CRD has.
-        await api.list_namespaced_custom_object(
-            names.GROUP,
-            names.VERSION,
-            namespace,
-            names.EXPORT_PLURAL,
-            field_selector=selector,
-            limit=1,
-        )
+        where = (names.GROUP, names.VERSION, namespace, names.EXPORT_PLURAL)
+        await api.list_namespaced_custom_object(*where, field_selector=selector, limit=1)
     except ApiException as error:
         if error.status in (400, 404):
             return False

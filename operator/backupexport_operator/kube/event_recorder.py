@@ -1,7 +1,6 @@
 """Posts Kubernetes Events in the background, for those who read `kubectl describe`.
 
-The status tells all that Events tell.  So no export waits for one, and an Event that can't be
-posted is logged and dropped.
+The status tells all that they tell: no export waits for one, and a failed one is only logged.
 """
 
 import asyncio

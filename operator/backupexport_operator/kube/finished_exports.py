@@ -8,12 +8,16 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from backupexport_contract.backup_export import BackupExport
 
 from backupexport_operator.kube.client import SERVER_AWAY, brief
+from backupexport_operator.kube.cluster import Cluster
+from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.work_queue import WorkQueue
-from backupexport_operator.kube.writer import ClusterWriter
+from backupexport_operator.observed.export_cache import ExportCache
 from backupexport_operator.telemetry.metrics import OperatorMetrics
 
 _logger = logging.getLogger(__name__)
@@ -22,17 +26,22 @@ _PARALLEL = 4
 _PAUSE_SECONDS = 5.0
 
 
+@dataclass
 class FinishedExportReconciler(ABC):
     """Works on the exports that the field selector `awaiting` finds.
 
     It works on an export when that comes or changes, and when it is asked for.
     """
 
-    def __init__(self, cluster: ClusterWriter, awaiting: str, metrics: OperatorMetrics) -> None:
-        self._cluster = cluster
-        self._awaiting = awaiting
-        self._exports: dict[str, BackupExport] = {}
-        self._work = WorkQueue(self._run, _PARALLEL, metrics.reconciled)
+    cache: ExportCache
+    cluster: Cluster
+    recorder: EventRecorder
+    metrics: OperatorMetrics
+    awaiting: ClassVar[str]
+    _exports: dict[str, BackupExport] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.queue = WorkQueue(self._run, _PARALLEL, self.metrics.reconciled)
 
     @abstractmethod
     async def reconcile(self, export: BackupExport) -> None:
@@ -45,7 +54,7 @@ class FinishedExportReconciler(ABC):
     def ask(self, uid: str) -> None:
         """Work on the export if it is one of these: a Job or Pod of it has changed."""
         if uid in self._exports:
-            self._work.ask(uid)
+            self.queue.ask(uid)
 
     def all(self) -> Iterable[BackupExport]:
         """Returns all of these exports as they were seen last."""
@@ -63,15 +72,11 @@ class FinishedExportReconciler(ABC):
             try:
                 await self._watch()
             except SERVER_AWAY as error:
-                _logger.warning("the watch of %s ended: %s", self._awaiting, brief(error))
+                _logger.warning("the watch of %s ended: %s", self.awaiting, brief(error))
             except Exception:
                 # A line too long for the client, say: no reason to stop watching.
-                _logger.exception("the watch of %s ended", self._awaiting)
+                _logger.exception("the watch of %s ended", self.awaiting)
             await asyncio.sleep(_PAUSE_SECONDS)
-
-    async def stop(self) -> None:
-        """Stop working; the next process goes on with what was under way."""
-        await self._work.stop()
 
     async def _run(self, uid: str) -> None:
         export = self._exports.get(uid)
@@ -81,21 +86,21 @@ class FinishedExportReconciler(ABC):
             await self.reconcile(export)
 
     async def _watch(self) -> None:
-        exports, version = await self._cluster.list_finished(self._awaiting)
+        exports, version = await self.cluster.list_finished(self.awaiting)
         before = self._exports.keys()
         self._exports = {export.metadata.uid: export for export in exports}
         for uid in before - self._exports.keys():
             self.forget(uid)
         for uid in self._exports:
-            self._work.ask(uid)
+            self.queue.ask(uid)
         while True:
-            async for kind, export in self._cluster.watch_finished(self._awaiting, version):
+            async for kind, export in self.cluster.watch_finished(self.awaiting, version):
                 uid, version = export.metadata.uid, export.metadata.resource_version
                 if kind == "DELETED":
                     self._exports.pop(uid, None)
                     self.forget(uid)
                 else:
                     self._exports[uid] = export
-                    self._work.ask(uid)
+                    self.queue.ask(uid)
             # The server ends it every few minutes; one that ends it at once must not be hurried.
             await asyncio.sleep(1)

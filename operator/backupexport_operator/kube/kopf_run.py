@@ -60,9 +60,8 @@ async def run_kopf(
 ) -> None:
     """Run kopf until `stop` is set, or until it ends by itself; raises what kopf raises.
 
-    At its end kopf cancels every task that began after it, so the process's other tasks must have
-    begun before.  kopf handles SIGTERM and SIGINT as soon as it starts; `take_signals` must undo
-    that.
+    At its end kopf cancels every task that began after it, so the process's others must have begun
+    before.  At its start it takes SIGTERM and SIGINT; `take_signals` must undo that.
     """
     asyncio.get_running_loop().set_exception_handler(report_unseen_failure)
     others = asyncio.all_tasks()

@@ -1,13 +1,13 @@
 """Reads runners' logs while their pods run, for the progress in them.
 
-No decision rests on progress.  So whatever goes wrong here is logged, and tried again while the
-pod runs.
+No decision rests on it, so what goes wrong is logged, and tried again while the pod runs.
 """
 
 import asyncio
 import functools
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from backupexport_contract.names import RUNNER_CONTAINER
 from backupexport_contract.runner_protocol import Progress, read_progress_line
@@ -23,21 +23,20 @@ _SILENCE_SECONDS = 120.0
 _AGAIN_SECONDS = 2.0
 
 
+@dataclass
 class PodLogs:
     """One task for each running pod."""
 
-    def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
-        self._api_client = api_client
-        self._namespace = namespace
-        self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}
+    api_client: client.ApiClient
+    namespace: str
+    _tasks: dict[str, tuple[str, asyncio.Task[None]]] = field(default_factory=dict, init=False)
 
     def follow(self, export_uid: str, pod_name: str, told: Callable[[str, Progress], None]) -> None:
         """Read the log of `pod_name`, if that isn't done already; `told` gets (uid, progress)."""
         known = self._tasks.get(export_uid)
-        if known is not None:
-            if known[0] == pod_name:
-                return
-            known[1].cancel()
+        if known is not None and known[0] == pod_name:
+            return
+        self.forget(export_uid)
         task = asyncio.create_task(self._follow(pod_name, functools.partial(told, export_uid)))
         self._tasks[export_uid] = (pod_name, task)
 
@@ -65,8 +64,8 @@ class PodLogs:
 
     async def _read(self, pod_name: str, told: Callable[[Progress], None]) -> None:
         log = opened(
-            self._api_client,
-            f"namespaces/{self._namespace}/pods/{pod_name}/log",
+            self.api_client,
+            f"namespaces/{self.namespace}/pods/{pod_name}/log",
             {"container": RUNNER_CONTAINER, "follow": "true", "tailLines": "20"},
             _STREAM_SECONDS,
         )

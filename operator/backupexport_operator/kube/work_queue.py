@@ -134,13 +134,8 @@ class WorkQueue(Generic[Key]):
     async def _pause(self, key: Key, error: Exception) -> None:
         pause = self._pauses[key]
         self._pauses[key] = min(2 * pause, LONGEST_RETRY_SECONDS)
-        expected = isinstance(error, SERVER_AWAY)
-        _logger.log(
-            logging.WARNING if expected else logging.ERROR,
-            "work on %s failed, again in %.1f s: %s",
-            key,
-            pause,
-            brief(error),
-            exc_info=None if expected else error,
-        )
+        is_ours = not isinstance(error, SERVER_AWAY)
+        level, told = logging.ERROR if is_ours else logging.WARNING, (key, pause, brief(error))
+        trace = error if is_ours else None
+        _logger.log(level, "work on %s failed, again in %.1f s: %s", *told, exc_info=trace)
         await asyncio.sleep(pause)

@@ -7,6 +7,7 @@ from backupexport_contract import timestamps
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
+from backupexport_operator.kube.client import read_or_none
 from backupexport_operator.leader.decision import LeaseRecord
 
 _LEASES = ("coordination.k8s.io", "v1")
@@ -19,26 +20,18 @@ class LeaseTakenError(Exception):
 class LeaseStore:
     """Keeps a coordination.k8s.io/v1 Lease.
 
-    Bodies are plain JSON, because the client's model omits a time's six decimals if they are zero,
-    and the API server refuses such a time.
+    In plain JSON: the client's model omits six decimals that are zero, which the server refuses.
     """
 
     def __init__(self, api_client: client.ApiClient, namespace: str, name: str) -> None:
         self._api = client.CustomObjectsApi(api_client)
-        self._namespace = namespace
+        self._where = (*_LEASES, namespace, "leases")
         self._name = name
         self._seen: dict[str, Any] | None = None
 
     async def read(self) -> LeaseRecord | None:
         """Returns what the Lease says now; None if there is none."""
-        try:
-            self._seen = await self._api.get_namespaced_custom_object(
-                *_LEASES, self._namespace, "leases", self._name
-            )
-        except ApiException as error:
-            if error.status != 404:
-                raise
-            self._seen = None
+        self._seen = await read_or_none(self._api, *self._where, self._name)
         return None if self._seen is None else _lease_record(self._seen)
 
     async def write(self, holder: str, lease: float) -> LeaseRecord:
@@ -46,18 +39,16 @@ class LeaseStore:
         body = _body(self._seen, self._name, holder, lease, timestamps.now())
         try:
             if self._seen is None:
-                self._seen = await self._api.create_namespaced_custom_object(
-                    *_LEASES, self._namespace, "leases", body
-                )
+                written = await self._api.create_namespaced_custom_object(*self._where, body)
             else:
-                self._seen = await self._api.replace_namespaced_custom_object(
-                    *_LEASES, self._namespace, "leases", self._name, body
-                )
+                where = (*self._where, self._name)
+                written = await self._api.replace_namespaced_custom_object(*where, body)
         except ApiException as error:
             if error.status in (404, 409):
                 raise LeaseTakenError(str(error.reason)) from error
             raise
-        return _lease_record(self._seen)
+        self._seen = written
+        return _lease_record(written)
 
 
 def _lease_record(body: dict[str, Any]) -> LeaseRecord:
@@ -85,9 +76,4 @@ def _body(
         "renewTime": written,
     }
     metadata = {"name": name} if seen is None else seen["metadata"]
-    return {
-        "apiVersion": "/".join(_LEASES),
-        "kind": "Lease",
-        "metadata": metadata,
-        "spec": spec,
-    }
+    return {"apiVersion": "/".join(_LEASES), "kind": "Lease", "metadata": metadata, "spec": spec}

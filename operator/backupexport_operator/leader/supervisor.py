@@ -39,6 +39,7 @@ class Term:
     started: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+@dataclass
 class Supervisor:
     """Leads while it may, and tells the probes how it is.
 
@@ -47,24 +48,14 @@ class Supervisor:
     server says nothing as cut off after `silence_seconds`.
     """
 
-    def __init__(
-        self,
-        leadership: Leadership,
-        work: Callable[[Term], Coroutine[Any, Any, None]],
-        farewell: Callable[[], Awaitable[None]],
-        new_watches: Callable[[], WatchHealth],
-        *,
-        dead_watch_seconds: float,
-        silence_seconds: float,
-    ) -> None:
-        self._leadership = leadership
-        self._work = work
-        self._farewell = farewell
-        self._new_watches = new_watches
-        self._dead_watch_seconds = dead_watch_seconds
-        self._silence_seconds = silence_seconds
-        self._stopping = asyncio.Event()
-        self._term: Term | None = None
+    leadership: Leadership
+    work: Callable[[Term], Coroutine[Any, Any, None]]
+    farewell: Callable[[], Awaitable[None]]
+    new_watches: Callable[[], WatchHealth]
+    dead_watch_seconds: float
+    silence_seconds: float
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _term: Term | None = field(default=None, init=False)
 
     def stop(self) -> None:
         """Have `run` end; it gives the Lease back last."""
@@ -72,18 +63,14 @@ class Supervisor:
 
     def liveness_failures(self) -> list[str]:
         """Returns what is wrong that a restart of the process may cure."""
-        if self._term is None:
-            return []
-        return [
-            f"the watch of {kind} is dead"
-            for kind in self._term.watches.dead(self._dead_watch_seconds)
-        ]
+        dead = self._term.watches.dead(self.dead_watch_seconds) if self._term else []
+        return [f"the watch of {kind} is dead" for kind in dead]
 
     def readiness_failures(self) -> list[str]:
         """Returns what keeps this process from its work, or from taking over."""
         if self._term is None:
-            silent = self._leadership.seconds_unheard()
-            if silent <= self._silence_seconds:
+            silent = self.leadership.seconds_unheard()
+            if silent <= self.silence_seconds:
                 return []
             return [f"the Kubernetes API is away for {silent:.0f} s"]
         if not (self._term.started.is_set() and self._term.watches.complete):
@@ -96,7 +83,7 @@ class Supervisor:
         pause = 0.0
         try:
             while not self._stopping.is_set():
-                if not await self._leadership.acquire(self._stopping):
+                if not await self.leadership.acquire(self._stopping):
                     continue
                 seconds = await self._lead(stopping)
                 if seconds is None:
@@ -105,19 +92,23 @@ class Supervisor:
                 pause = next_pause(pause, seconds)
                 _logger.error("again in %g s", pause)
                 # Another replica may succeed meanwhile.
-                await self._leadership.release()
+                await self.leadership.release()
                 await asyncio.wait({stopping}, timeout=pause)
         finally:
             stopping.cancel()
-        await self._say_farewell()
-        await self._leadership.release()
+        try:
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await self.farewell()
+        except Exception:
+            _logger.exception("the last look at the namespace failed")
+        await self.leadership.release()
 
     async def _lead(self, stopping: "asyncio.Task[Any]") -> float | None:
         """Lead for one term.  Returns how many seconds kopf ran if it ended by itself."""
         began = asyncio.get_running_loop().time()
-        term = self._term = Term(self._new_watches())
-        keeper = asyncio.create_task(self._leadership.keep())
-        work = asyncio.create_task(self._work(term))
+        term = self._term = Term(self.new_watches())
+        keeper = asyncio.create_task(self.leadership.keep())
+        work = asyncio.create_task(self.work(term))
         try:
             await asyncio.wait({keeper, work, stopping}, return_when=asyncio.FIRST_COMPLETED)
             failed = work.done()
@@ -140,13 +131,6 @@ class Supervisor:
             raise StuckError("kopf does not end")
         if not work.cancelled() and work.exception() is not None:
             _logger.error("kopf ended by an error", exc_info=work.exception())
-
-    async def _say_farewell(self) -> None:
-        try:
-            async with asyncio.timeout(FAREWELL_SECONDS):
-                await self._farewell()
-        except Exception:
-            _logger.exception("the last look at the namespace failed")
 
 
 def next_pause(last: float, lived: float) -> float:

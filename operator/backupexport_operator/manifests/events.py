@@ -22,7 +22,7 @@ class ExportEvent:
 
 def events_between(old: BackupExportStatus, new: BackupExportStatus) -> list[ExportEvent]:
     """Returns what `kubectl describe` should tell of the step from `old` to `new`."""
-    events = []
+    events, before = [], (old.reason, old.message, old.phase)
     if new.job_name and not old.job_name:
         events.append(ExportEvent("Normal", "Accepted", f"Created Job {new.job_name}."))
     if new.message and not new.reason and not new.job_name and not old.message:
@@ -34,11 +34,7 @@ def events_between(old: BackupExportStatus, new: BackupExportStatus) -> list[Exp
         events.append(ExportEvent("Normal", "Completed", f"Wrote {path} ({size})."))
     if new.phase == Phase.CANCELLED and old.phase != Phase.CANCELLED:
         events.append(ExportEvent("Normal", "Cancelled", new.message or "Cancelled."))
-    elif new.reason and (new.reason, new.message, new.phase) != (
-        old.reason,
-        old.message,
-        old.phase,
-    ):
+    elif new.reason and (new.reason, new.message, new.phase) != before:
         events.append(ExportEvent("Warning", new.reason, new.message or ""))
     return events + _delivery_events(old, new)
 

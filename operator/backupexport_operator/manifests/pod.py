@@ -1,19 +1,21 @@
 """What all our Jobs have in common: labels, pod, container, environment.
 
 A pod is made of partial core/v1 PodTemplateSpecs, of which the later wins: our defaults, the
-chart's, then the ExportTarget's or the small Jobs'.  What makes a pod safe and the runner work
-wins over them all.
+chart's, the ExportTarget's or the small Jobs', then what makes a pod safe and the runner work.
 """
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from backupexport_contract import names, runner_protocol, timestamps
 from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.export_target import ExportTarget
+from backupexport_contract.fields import Seconds
+from backupexport_contract.kubernetes_model import FrozenModel
 from backupexport_contract.runner_protocol import TASK_EXPORT
+from pydantic import ConfigDict, Field
 
 # https://kueue.sigs.k8s.io/docs/tasks/run/jobs/
 _KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
@@ -25,10 +27,7 @@ _SCRATCH_MOUNT = {"name": "scratch", "mountPath": runner_protocol.SCRATCH_MOUNT}
 # A pod that is evicted, or whose node goes, failed by nobody's fault.
 IGNORE_DISRUPTIONS = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
 # A small Job lists a directory, or passes a file on, or a mail; it needs less than a dump.
-TASK_RESOURCES = {
-    "requests": {"cpu": "10m", "memory": "48Mi"},
-    "limits": {"memory": "192Mi"},
-}
+TASK_RESOURCES = {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "192Mi"}}
 
 PodTemplate = dict[str, Any]
 """A core/v1 PodTemplateSpec, or a part of one; of containers it has none but the runner's."""
@@ -66,27 +65,54 @@ SECURITY_FIELDS_LEFT_OPEN = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RunnerDefaults:
-    """What the chart says about every Job."""
+class RunnerPods(FrozenModel):
+    """Settings of the Jobs' pods, which this module merges."""
 
-    image: str
+    model_config = ConfigDict(extra="forbid")
+
+    all: PodTemplate = Field(default_factory=dict)
+    """Of all Jobs."""
+    tasks: PodTemplate = Field(default_factory=dict)
+    """Of the small Jobs alone, which clean up and deliver; wins over `all`."""
+
+
+class JobSettings(FrozenModel):
+    """What the chart says about all exports and their Jobs."""
+
+    namespace: str
+    """The namespace whose BackupExports are served."""
+    runner_image: str
+    """The image of the Jobs' container."""
     claim_name: str
-    pod_template: PodTemplate = field(default_factory=dict)
-    """For the pods of all Jobs."""
-    task_pod_template: PodTemplate = field(default_factory=dict)
-    """For the pods of the small Jobs, which clean up and deliver; wins over `pod_template`."""
+    """The PersistentVolumeClaim that exports are written to."""
+    runner_pods: RunnerPods = RunnerPods()
+    """The Jobs' pods: partial PodTemplateSpecs, `all`, and `tasks` for the small Jobs alone."""
     release: str = ""
-    backoff_limit: int = 4
-    active_deadline_seconds: int = 6 * 3600
-    ttl_seconds_after_finished: int = 3600
-    queue_name: str | None = None
+    """The label app.kubernetes.io/instance of Jobs and their pods; they have none unless given."""
+    backoff_limit: int = Field(default=4, ge=0, le=20)
+    """How often a failure that may heal is tried again."""
+    active_deadline_seconds: Seconds = 6 * 3600
+    """How long an export may take in all, in seconds."""
+    ttl_seconds_after_finished: Seconds = 3600
+    """How long a finished Job (not its file) stays, in seconds."""
+    max_concurrent: int = Field(default=20, ge=0)
+    """How many exports may run at once, of all projects together; 0 for no limit."""
+    retention_seconds: Seconds | None = None
+    """How long finished exports are kept, in seconds, unless they or their target say."""
+    kueue_queue_name: str | None = None
+    """Kueue's LocalQueue for the Jobs, unless the ExportTarget names one."""
+    deliveries: Deliveries = Deliveries()
+    """How exports reach their owners, as in an ExportTarget's spec.deliveries, which wins."""
+    public_url: str | None = None
+    """Where people reach the api, for the mails; they say it in words unless given."""
+    downloads: bool = False
+    """Whether people get files from the api, for the mails."""
 
 
 def runner_job(
     export: BackupExport,
     task: str,
-    defaults: RunnerDefaults,
+    defaults: JobSettings,
     spec: dict[str, Any],
     *,
     target: ExportTarget | None = None,
@@ -100,7 +126,7 @@ def runner_job(
     `env` and `mounts` are core/v1 EnvVars and VolumeMounts beside those that every runner gets.
     """
     name, labels = export.metadata.name, _labels(export, task, defaults)
-    queue_name = (target and target.spec.queue_name) or defaults.queue_name
+    queue_name = (target and target.spec.queue_name) or defaults.kueue_queue_name
     # A runner sees nothing of the volume but the project's directory.
     exports = {
         "name": VOLUME,
@@ -108,7 +134,7 @@ def runner_job(
         "subPath": export.spec.project_id,
     }
     container = _container(
-        defaults.image,
+        defaults.runner_image,
         [*_request_environment(export, task), *env],
         secret_name,
         [*([exports] if has_volume else []), _SCRATCH_MOUNT, *mounts],
@@ -140,12 +166,10 @@ def runner_job(
     }
 
 
-def _given_template(
-    task: str, target: ExportTarget | None, defaults: RunnerDefaults
-) -> PodTemplate:
-    templates = [_DEFAULT_TEMPLATE, defaults.pod_template]
+def _given_template(task: str, target: ExportTarget | None, defaults: JobSettings) -> PodTemplate:
+    templates = [_DEFAULT_TEMPLATE, defaults.runner_pods.all]
     if task != TASK_EXPORT:
-        templates += [_resources_template(TASK_RESOURCES), defaults.task_pod_template]
+        templates += [_resources_template(TASK_RESOURCES), defaults.runner_pods.tasks]
     elif target is not None and target.spec.resources:
         # An object without fields is none: an ExportTarget may have an empty one.
         own = target.spec.resources.to_manifest()
@@ -157,7 +181,7 @@ def _resources_template(resources: dict[str, Any]) -> PodTemplate:
     return {"spec": {"containers": [{"name": names.RUNNER_CONTAINER, "resources": resources}]}}
 
 
-def _labels(export: BackupExport, task: str, defaults: RunnerDefaults) -> dict[str, str]:
+def _labels(export: BackupExport, task: str, defaults: JobSettings) -> dict[str, str]:
     release = {LABEL_INSTANCE: defaults.release} if defaults.release else {}
     return release | {
         "app.kubernetes.io/name": "backupexport",
@@ -180,7 +204,7 @@ def _pod_template(
     """Returns `given` with what we alone set; the Pod Security level `restricted` admits it."""
     metadata, spec = given.get("metadata", {}), given["spec"]
     (runner,) = spec["containers"]
-    annotations = metadata.get("annotations")
+    annotations, security = metadata.get("annotations"), spec.get("securityContext", {})
     template = {
         "metadata": {
             "labels": metadata.get("labels", {}) | labels,
@@ -192,7 +216,7 @@ def _pod_template(
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "securityContext": {
-                **_only(SECURITY_FIELDS_LEFT_OPEN, spec.get("securityContext", {})),
+                **{name: security[name] for name in security if name in SECURITY_FIELDS_LEFT_OPEN},
                 "runAsNonRoot": True,
                 "runAsUser": _UID,
                 "runAsGroup": _UID,
@@ -223,10 +247,6 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         else:
             result[key] = value
     return result
-
-
-def _only(fields: frozenset[str], part: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in part.items() if name in fields}
 
 
 def _without(fields: frozenset[str], part: dict[str, Any]) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from typing import Any, Literal
 
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExportStatus
-from backupexport_contract.deliveries import conditions_by_kind, is_pending
+from backupexport_contract.deliveries import conditions_by_kind, is_pending, pending_by_kind
 from backupexport_contract.kubernetes_model import Condition, KubernetesModel
-from backupexport_contract.reasons import UNTROUBLED
+from backupexport_contract.reasons import WITHOUT_FAILURE
 
 from backupexport_operator.observed.observation import Observation
 
@@ -29,9 +29,8 @@ def delayed_between(old: BackupExportStatus, new: BackupExportStatus) -> Changes
     before = conditions_by_kind(old)
     return [
         (kind, condition)
-        for kind, condition in conditions_by_kind(new).items()
-        if is_pending(condition)
-        and condition.reason not in UNTROUBLED
+        for kind, condition in pending_by_kind(new).items()
+        if condition.reason not in WITHOUT_FAILURE
         and (kind not in before or before[kind].reason != condition.reason)
     ]
 

@@ -148,8 +148,7 @@ class ExportCache:
     def compare(self, snapshot: World) -> set[str]:
         """Returns the uids of the exports of which `snapshot` tells something else.
 
-        A watch that is a moment late and one that has missed something look alike: whoever acts on
-        these exports must read them afresh.
+        A watch may be a moment late or have missed something: act on them only once read afresh.
         """
         known = self.uids()
         self._gone &= set(self.world.exports.keys())

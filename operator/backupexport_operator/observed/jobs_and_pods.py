@@ -1,7 +1,6 @@
 """What decisions need to know of batch/v1 Jobs and v1 Pods.
 
-Sources: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/job-v1/ and
-…/pod-v1/.
+https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/job-v1/ and …/pod-v1/.
 """
 
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backupexport_contract.names import LABEL_EXPORT_UID, LABEL_TASK, RUNNER_CONTAINER
+from backupexport_contract.reasons import NOT_YET_EXIT_CODES
 from backupexport_contract.runner_protocol import TASK_EXPORT
 
 Manifest = Mapping[str, Any]
@@ -54,7 +54,6 @@ class ObservedPod:
 
     name: str
     created_at: str
-    task: str = TASK_EXPORT
     job: str = ""
     job_uid: str = ""
     node: str = ""
@@ -83,6 +82,11 @@ class ObservedPod:
         """Whether its node has said that nothing of it runs any more."""
         return self.exit_code is not None or self.phase in ("Failed", "Succeeded")
 
+    @property
+    def counts(self) -> bool:
+        """Whether it is an attempt: a disruption is none, nor an end before the beginning."""
+        return not self.disrupted and self.exit_code not in NOT_YET_EXIT_CODES
+
 
 def export_uid_of(manifest: Manifest) -> str | None:
     """Returns the uid of the BackupExport that a Job or Pod of ours is for; None without one."""
@@ -106,7 +110,7 @@ def observed_job(manifest: Manifest) -> ObservedJob:
         owner_uid=next((owner["uid"] for owner in owners if owner.get("controller")), ""),
         uid=metadata.get("uid", ""),
         export_uid=export_uid_of(manifest) or "",
-        task=_task(metadata),
+        task=str(metadata.get("labels", {}).get(LABEL_TASK, TASK_EXPORT)),
         suspended=bool((manifest.get("spec") or {}).get("suspend")),
         created_at=metadata.get("creationTimestamp", ""),
         deleting=deleted_at is not None,
@@ -137,7 +141,6 @@ def observed_pod(manifest: Manifest) -> ObservedPod:
     return ObservedPod(
         name=metadata["name"],
         created_at=metadata.get("creationTimestamp", ""),
-        task=_task(metadata),
         job=job.get("name", ""),
         job_uid=job.get("uid", ""),
         node=(manifest.get("spec") or {}).get("nodeName") or "",
@@ -168,7 +171,3 @@ def observed_pod(manifest: Manifest) -> ObservedPod:
 def _moment(text: str | None) -> str | None:
     """Returns None for 1970, too, which a container that never started has."""
     return None if text is None or text.startswith("1970-01-01") else text
-
-
-def _task(metadata: Mapping[str, Any]) -> str:
-    return str(metadata.get("labels", {}).get(LABEL_TASK, TASK_EXPORT))

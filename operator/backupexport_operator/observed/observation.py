@@ -68,8 +68,7 @@ def with_jobs_and_pods(
 ) -> Observation:
     """Returns `seen` with these Jobs and Pods, each under its task.
 
-    It leaves out a Job of another name, and a pod of none of our Jobs: somebody has copied ours,
-    with the labels.
+    It leaves out Jobs of other names and pods of none of ours: copies of ours, with the labels.
     """
     job_of = {job.name: job for job in jobs}
     pods_of: dict[str, list[ObservedPod]] = {}

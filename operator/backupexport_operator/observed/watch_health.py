@@ -31,8 +31,7 @@ class WatchHealth:
     def compare(self, kind: str, listed: Mapping[str, int], known: Mapping[str, int]) -> None:
         """Compare a list with what the watch had told once the list was read.
 
-        Both map an object's uid or name to its resourceVersion, or to 0 if only its being there
-        counts.
+        Both map an object's uid or name to its resourceVersion, or to 0 if only presence counts.
         """
         now = self._clock()
         before = self._missed.get(kind)

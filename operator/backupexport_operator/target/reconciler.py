@@ -2,8 +2,8 @@
 
 from backupexport_contract.export_target import ExportTarget
 
+from backupexport_operator.kube.cluster import Cluster
 from backupexport_operator.kube.work_queue import WorkQueue
-from backupexport_operator.kube.writer import ClusterWriter
 from backupexport_operator.manifests.status import merge_patch
 from backupexport_operator.observed.export_cache import Index, values
 from backupexport_operator.target.decision import wanted_status
@@ -16,7 +16,7 @@ class TargetReconciler:
     """Works on one project at a time, because the targets of a project are rivals."""
 
     def __init__(
-        self, targets: Index[ExportTarget], writer: ClusterWriter, metrics: OperatorMetrics
+        self, targets: Index[ExportTarget], writer: Cluster, metrics: OperatorMetrics
     ) -> None:
         self._targets = targets
         self._writer = writer

@@ -10,37 +10,28 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 Failures = Callable[[], list[str]]
 
 
-def application(
-    liveness: Failures, readiness: Failures, metrics: CollectorRegistry
-) -> web.Application:
-    """Returns the three routes; each answer shows that the event loop runs.
+@asynccontextmanager
+async def serving(
+    liveness: Failures, readiness: Failures, metrics: CollectorRegistry, port: int
+) -> AsyncIterator[None]:
+    """Serve the three routes on all addresses in the context; each answer shows that we run.
 
     No connection is kept open, because kopf waits at its end for every task that began after it.
     """
 
     async def healthz(_: web.Request) -> web.Response:
-        return _answer(liveness())
+        return _probe(liveness())
 
     async def readyz(_: web.Request) -> web.Response:
-        return _answer(readiness())
+        return _probe(readiness())
 
     async def scrape(_: web.Request) -> web.Response:
-        response = web.Response(
-            body=generate_latest(metrics), headers={"Content-Type": CONTENT_TYPE_LATEST}
-        )
-        response.force_close()
-        return response
+        content_type = {"Content-Type": CONTENT_TYPE_LATEST}
+        return _last(web.Response(body=generate_latest(metrics), headers=content_type))
 
     app = web.Application()
-    app.router.add_get("/healthz", healthz)
-    app.router.add_get("/readyz", readyz)
-    app.router.add_get("/metrics", scrape)
-    return app
-
-
-@asynccontextmanager
-async def serving(app: web.Application, port: int) -> AsyncIterator[None]:
-    """Serve `app` on all addresses in the context."""
+    routes = (("/healthz", healthz), ("/readyz", readyz), ("/metrics", scrape))
+    app.add_routes([web.get(path, handler) for path, handler in routes])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
@@ -50,10 +41,11 @@ async def serving(app: web.Application, port: int) -> AsyncIterator[None]:
         await runner.cleanup()
 
 
-def _answer(failures: list[str]) -> web.Response:
-    response = web.Response(
-        text="".join(f"{failure}\n" for failure in failures) or "ok\n",
-        status=503 if failures else 200,
-    )
+def _probe(failures: list[str]) -> web.Response:
+    text = "".join(f"{failure}\n" for failure in failures)
+    return _last(web.Response(text=text or "ok\n", status=503 if failures else 200))
+
+
+def _last(response: web.Response) -> web.Response:
     response.force_close()
     return response

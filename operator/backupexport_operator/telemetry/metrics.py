@@ -1,18 +1,20 @@
 """The operator's metrics, named by https://prometheus.io/docs/practices/naming/.
 
-Every label has few values: only the first projects have a name of their own, so that new projects
-don't make new series for ever.  To count raises nothing, since an export matters more than its
-number.
+Every label has few values: only the first projects have a name of their own, lest new ones make
+new series for ever.  To count raises nothing, since an export matters more than its number.
 """
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import ParamSpec
 
 import aiohttp
+from backupexport_contract import timestamps
+from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.deliveries import Deliveries
-from backupexport_contract.reasons import UNTROUBLED, DeliveryReason, Phase, Reason
+from backupexport_contract.reasons import WITHOUT_FAILURE, DeliveryReason, Phase, Reason
 from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY
 from kubernetes.aio.client.exceptions import ApiException
 from prometheus_client import (
@@ -24,16 +26,16 @@ from prometheus_client import (
     PlatformCollector,
     ProcessCollector,
 )
-
-from backupexport_operator.telemetry.state import NONE, OperatorState, StateCollector
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 _logger = logging.getLogger(__name__)
 
 Parameters = ParamSpec("Parameters")
 
 NAMED_PROJECTS = 50
-# A name that no project can have.
-OTHER = "(other)"
+# Names that no reason, and no project, can have.
+NONE, OTHER = "(none)", "(other)"
 
 API_STATUS, CONNECTION, TIMEOUT, BUG = "api_status", "connection", "timeout", "bug"
 _TASKS = (TASK_TIDY, TASK_REMOVE)
@@ -74,7 +76,32 @@ def _harmless(count: Callable[Parameters, None]) -> Callable[Parameters, None]:
     return counted
 
 
-class OperatorMetrics:
+@dataclass(frozen=True, slots=True)
+class UnfinishedExport:
+    """An export that has not ended; `age_seconds` is the time since its creation."""
+
+    phase: Phase
+    reason: Reason | None
+    age_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorState:
+    """What the leader knows at one time.
+
+    `waiting_for_turn` counts the exports that a limit keeps from their Job, `queue_length` the
+    keys in the work queue.  `watch_lateness_seconds` are by resource, of what its watch has
+    missed; `pending_deliveries` are by kind the seconds since the ends of the exports.
+    """
+
+    exports: Iterable[UnfinishedExport]
+    waiting_for_turn: int
+    queue_length: int
+    watch_lateness_seconds: Mapping[str, float]
+    pending_deliveries: Mapping[str, Sequence[float]]
+
+
+class OperatorMetrics(Collector):
     """The metrics of one process.
 
     The first `named_projects` whose exports end after its start have a name; others are `OTHER`.
@@ -86,8 +113,8 @@ class OperatorMetrics:
             collector(registry=self.registry)
         counter = functools.partial(Counter, registry=self.registry)
         histogram = functools.partial(Histogram, registry=self.registry)
-        self._state = StateCollector()
-        self.registry.register(self._state)
+        self._read_state: Callable[[], OperatorState] | None = None
+        self.registry.register(self)
         self._named_projects = named_projects
         self._projects: set[str] = set()
         self._finished = counter(
@@ -147,7 +174,7 @@ class OperatorMetrics:
                 self._cleanups.labels(task, outcome)
         for kind in Deliveries.kinds():
             for reason in DeliveryReason:
-                if reason not in UNTROUBLED:
+                if reason not in WITHOUT_FAILURE:
                     self._deliveries.labels(kind, reason)
         self._duration_of = {
             phase: self._durations.labels(phase) for phase in Phase if phase.is_finished
@@ -155,7 +182,16 @@ class OperatorMetrics:
 
     def tell_of(self, state: Callable[[], OperatorState] | None) -> None:
         """Call `state` at every scrape; None, as at first, while this process doesn't lead."""
-        self._state.read = state
+        self._read_state = state
+
+    def collect(self) -> Iterator[Metric]:
+        """Yields the state's gauges; none if it can't be read, so that all else is told."""
+        if self._read_state is None:
+            return
+        try:
+            yield from list(_families(self._read_state()))
+        except Exception:
+            _logger.exception("the operator's state can't be read")
 
     @_harmless
     def leads(self, leading: bool) -> None:
@@ -163,21 +199,15 @@ class OperatorMetrics:
         self._leader.set(leading)
 
     @_harmless
-    def export_finished(
-        self,
-        project_id: str,
-        phase: Phase,
-        reason: Reason | None,
-        *,
-        duration_seconds: float | None = None,
-        artifact_bytes: int | None = None,
-    ) -> None:
+    def export_finished(self, export: BackupExport) -> None:
         """Count an export that has just ended; it has no duration if it never started."""
-        self._finished.labels(phase, reason or NONE, self._project(project_id)).inc()
-        if duration_seconds is not None:
-            self._duration_of[phase].observe(max(duration_seconds, 0))
-        if artifact_bytes is not None:
-            self._bytes.observe(artifact_bytes)
+        status, project = export.status, self._project(export.spec.project_id)
+        self._finished.labels(export.phase, status.reason or NONE, project).inc()
+        if status.start_time and status.completion_time:
+            began, ended = map(timestamps.from_text, (status.start_time, status.completion_time))
+            self._duration_of[export.phase].observe(max((ended - began).total_seconds(), 0))
+        if status.artifact is not None:
+            self._bytes.observe(status.artifact.size_bytes)
 
     @_harmless
     def job_created(self, delay_seconds: float) -> None:
@@ -213,3 +243,65 @@ class OperatorMetrics:
                 return OTHER
             self._projects.add(project_id)
         return project_id
+
+
+def _families(state: OperatorState) -> Iterator[Metric]:
+    unfinished = [phase for phase in Phase if not phase.is_finished]
+    counts: dict[tuple[str, ...], float] = {(phase, NONE): 0 for phase in unfinished}
+    oldest = dict.fromkeys(unfinished, 0.0)
+    # The index may still hold an export that has just ended.
+    for export in (export for export in state.exports if not export.phase.is_finished):
+        key = (export.phase, export.reason or NONE)
+        counts[key] = counts.get(key, 0) + 1
+        oldest[export.phase] = max(oldest[export.phase], export.age_seconds)
+    yield _gauge(
+        "backupexport_exports",
+        "Exports that have not ended, by phase and by what is in their way.",
+        ("phase", "reason"),
+        counts,
+    )
+    yield _gauge(
+        "backupexport_oldest_export_age_seconds",
+        "Time since the creation of the oldest export that has not ended; 0 where there is none.",
+        ("phase",),
+        {(phase,): age for phase, age in oldest.items()},
+    )
+    yield _gauge(
+        "backupexport_exports_waiting",
+        "Exports without a Job that wait for their turn.",
+        (),
+        {(): state.waiting_for_turn},
+    )
+    yield _gauge(
+        "backupexport_operator_queue_length",
+        "Resources whose reconcile runs or waits.",
+        (),
+        {(): state.queue_length},
+    )
+    yield _gauge(
+        "backupexport_operator_watch_lateness_seconds",
+        "How long a watch has missed something that a list has; 0 where it is up to date.",
+        ("resource",),
+        {(resource,): age for resource, age in state.watch_lateness_seconds.items()},
+    )
+    yield _gauge(
+        "backupexport_deliveries_pending",
+        "Deliveries of exports that have ended which are still to be made.",
+        ("kind",),
+        {(kind,): len(ages) for kind, ages in state.pending_deliveries.items()},
+    )
+    yield _gauge(
+        "backupexport_oldest_pending_delivery_age_seconds",
+        "Time since the end of the oldest export with a delivery still to be made; 0 without one.",
+        ("kind",),
+        {(kind,): max(ages, default=0.0) for kind, ages in state.pending_deliveries.items()},
+    )
+
+
+def _gauge(
+    name: str, text: str, labels: tuple[str, ...], values: Mapping[tuple[str, ...], float]
+) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for label_values, value in values.items():
+        family.add_metric(label_values, value)
+    return family

@@ -10,7 +10,7 @@ from backupexport_contract.runner_protocol import Outcome
 from backupexport_runner.delivery import kinds
 from backupexport_runner.delivery.parcel import read_parcel
 from backupexport_runner.task.interruption import Interruption
-from backupexport_runner.task.log import Log, Scrubber
+from backupexport_runner.task.log import Log
 
 
 def known_kinds() -> frozenset[str]:
@@ -19,15 +19,10 @@ def known_kinds() -> frozenset[str]:
 
 
 def deliver(
-    kind: str,
-    environment: Mapping[str, str],
-    exports: Path,
-    log: Log,
-    scrubber: Scrubber,
-    interruption: Interruption,
+    kind: str, environment: Mapping[str, str], exports: Path, log: Log, interruption: Interruption
 ) -> Outcome:
     """Makes the attempt; returns an Outcome with a sentence.  Raises Failure."""
     parcel = read_parcel(environment, exports, log, interruption)
-    scrubber.learn(parcel.hidden)
+    log.scrubber.learn(parcel.hidden)
     module = importlib.import_module(f"{kinds.__name__}.{kind}")
     return Outcome(message=module.deliver(parcel))

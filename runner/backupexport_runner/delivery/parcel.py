@@ -7,7 +7,6 @@ from typing import Any
 
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.reasons import ExitCode
-from backupexport_contract.runner_protocol import ExportEnd
 
 from backupexport_runner.task.failure import Failure, malformed_delivery
 from backupexport_runner.task.interruption import Interruption
@@ -30,7 +29,7 @@ class Parcel:
     """
 
     request: Request
-    end: ExportEnd
+    end: protocol.ExportEnd
     settings: Mapping[str, Any]
     secret: Mapping[str, str]
     exports: Path

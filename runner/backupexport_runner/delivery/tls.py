@@ -1,18 +1,11 @@
 """Whom a delivery trusts that it speaks TLS with, whatever its kind."""
 
 import ssl
-from functools import partial
 
 from backupexport_contract.reasons import ExitCode
 from backupexport_runtime.tls import TOO_STRICT
 
 from backupexport_runner.task.failure import Failure
-
-_no_certificates = partial(
-    Failure,
-    ExitCode.DELIVERY_REFUSED,
-    "caCertificates of the delivery holds no certificate in PEM: correct it.",
-)
 
 
 def tls_context(certificates: str | None) -> ssl.SSLContext:
@@ -22,12 +15,14 @@ def tls_context(certificates: str | None) -> ssl.SSLContext:
     """
     try:
         # PEM is ASCII; anything else is in the comments of a bundle.
-        ascii_alone = certificates and certificates.encode("ascii", "ignore").decode()
-        if certificates and not ascii_alone:
-            raise _no_certificates()
-        context = ssl.create_default_context(cadata=ascii_alone)
+        # An empty text would mean the system's.
+        pem = certificates and (certificates.encode("ascii", "ignore").decode() or "none")
+        context = ssl.create_default_context(cadata=pem)
     except (ssl.SSLError, ValueError):
-        raise _no_certificates() from None
+        raise Failure(
+            ExitCode.DELIVERY_REFUSED,
+            "caCertificates of the delivery holds no certificate in PEM: correct it.",
+        ) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_flags &= ~TOO_STRICT
     return context

@@ -9,22 +9,18 @@ from backupexport_contract.runner_protocol import Artifact
 
 from backupexport_runner.export.cgroup import memory_kills, thread_count
 from backupexport_runner.export.compression import compressor
-from backupexport_runner.export.progress import ProgressMeter
-from backupexport_runner.export.streaming import Streamed, stream
-from backupexport_runner.postgres import dump_failures
-from backupexport_runner.postgres.clients import Client, choose_client, installed_clients
-from backupexport_runner.postgres.connection import UriParser, read_connection
+from backupexport_runner.export.streaming import ProgressMeter, Streamed, stream
+from backupexport_runner.postgres import dump_failures, pg_dump
+from backupexport_runner.postgres.connection import read_connection
 from backupexport_runner.postgres.libpq_parameters import (
     child_environment,
     libpq_parameters,
     write_certificates,
 )
-from backupexport_runner.postgres.pg_dump import PgDump, dump_command, dump_version, running_pg_dump
 from backupexport_runner.postgres.preflight import Server, find_obstacle, look_at_server
 from backupexport_runner.task.configuration import Configuration
-from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.interruption import Interruption
-from backupexport_runner.task.log import Log, Scrubber
+from backupexport_runner.task.log import Log
 from backupexport_runner.task.request import Request, read_request
 from backupexport_runner.volume.artifact import (
     PartialFile,
@@ -38,9 +34,8 @@ from backupexport_runner.volume.manifest import manifest_name, manifest_text
 
 @dataclass(frozen=True, slots=True)
 class ServerQuestions:
-    """The calls that ask libpq and the server; tests put others in their place."""
+    """The calls that ask the server; tests put others in their place."""
 
-    parse_uri: UriParser
     look_at_server: Callable[[Mapping[str, str]], Server] = look_at_server
     find_obstacle: Callable[[Mapping[str, str]], dump_failures.Obstacle | None] = find_obstacle
 
@@ -52,7 +47,6 @@ class Exporter:
     configuration: Configuration
     questions: ServerQuestions
     log: Log
-    scrubber: Scrubber
     interruption: Interruption
 
     def run(self, environment: Mapping[str, str]) -> Artifact:
@@ -66,33 +60,17 @@ class Exporter:
         parameters = self._parameters(request, environment)
         server = self.questions.look_at_server(parameters)
         self.interruption.check()
-        clients = installed_clients(self.configuration.clients)
-        client = choose_client(clients, server.major, server.version)
-        return self._export(request, parameters, server, client, started_at)
-
-    def _parameters(self, request: Request, environment: Mapping[str, str]) -> dict[str, str]:
-        connection = read_connection(environment, self.questions.parse_uri)
-        self.scrubber.learn([connection.password or ""])
-        certificates = write_certificates(connection, self.configuration.scratch)
-        return libpq_parameters(connection, certificates, request.job_id)
-
-    def _export(
-        self,
-        request: Request,
-        parameters: Mapping[str, str],
-        server: Server,
-        client: Client,
-        started_at: str,
-    ) -> Artifact:
-        version = dump_version(client.program)
+        clients = pg_dump.installed_clients(self.configuration.clients)
+        client = pg_dump.choose_client(clients, server.major, server.version)
+        version = pg_dump.dump_version(client.program)
         mount = self.configuration.exports
         for path in remove_abandoned_partials(mount, time.time()):
             self.log.event("abandoned_partial_removed", path=path)
         with made_directory(mount, request.storage_path) as directory:
             for name in remove_stale_partials(directory, request.job_id):
                 self.log.event("stale_partial_removed", name=name)
-            file = self._partial_file(directory, request.file_name)
-            manifest = self._partial_file(directory, manifest_name(request.file_name))
+            file = PartialFile(directory, request.file_name, self.interruption)
+            manifest = PartialFile(directory, manifest_name(request.file_name), self.interruption)
             with file:
                 meter = ProgressMeter(server.estimated_bytes, time.monotonic())
                 streamed = self._dump(request, parameters, client, file, meter)
@@ -108,7 +86,7 @@ class Exporter:
                     text = manifest_text(request, artifact, started_at, completed_at)
                     manifest.write(text.encode())
                     manifest.sync()
-                    with self.interruption.changing():
+                    with self.interruption.changing:
                         self.interruption.check()
                         file.publish()
                         manifest.publish()
@@ -116,21 +94,22 @@ class Exporter:
         self.log.progress(meter.complete(streamed.uncompressed_bytes))
         return artifact
 
-    def _partial_file(self, directory: int, file_name: str) -> PartialFile:
-        file = PartialFile(directory, file_name, self.interruption.changing)
-        self.interruption.watch(file)
-        return file
+    def _parameters(self, request: Request, environment: Mapping[str, str]) -> dict[str, str]:
+        connection = read_connection(environment)
+        self.log.scrubber.learn([connection.password or ""])
+        certificates = write_certificates(connection, self.configuration.scratch)
+        return libpq_parameters(connection, certificates, request.job_id)
 
     def _dump(
         self,
         request: Request,
         parameters: Mapping[str, str],
-        client: Client,
+        client: pg_dump.Client,
         file: PartialFile,
         meter: ProgressMeter,
     ) -> Streamed:
         cgroup = self.configuration.cgroup
-        command = dump_command(client.program, request.format)
+        command = pg_dump.dump_command(client.program, request.format)
         environment = child_environment(parameters, self.configuration.scratch)
         kills_before = memory_kills(cgroup)
 
@@ -139,10 +118,11 @@ class Exporter:
             if progress is not None:
                 self.log.progress(progress)
 
-        with running_pg_dump(
+        with pg_dump.running_pg_dump(
             command, environment, lambda line: self.log.event("pg_dump", message=line)
         ) as dump:
             self.log.event("dump_started", program=str(client.program), format=request.format)
+            self.log.progress(meter.begin())
             with self.interruption.kills(dump.process):
                 return stream(
                     dump.stdout,
@@ -152,7 +132,9 @@ class Exporter:
                     at_end=lambda: self._check_end(dump, parameters, kills_before),
                 )
 
-    def _check_end(self, dump: PgDump, parameters: Mapping[str, str], kills_before: int) -> None:
+    def _check_end(
+        self, dump: pg_dump.PgDump, parameters: Mapping[str, str], kills_before: int
+    ) -> None:
         """Raises Failure unless pg_dump ended well."""
         status, lines = dump.wait()
         self.log.event("dump_finished", exit_status=status)
@@ -160,16 +142,8 @@ class Exporter:
         if status != 0:
             kills = memory_kills(self.configuration.cgroup) - kills_before
             end = dump_failures.DumpEnd(status, lines, kills)
-            raise (
-                dump_failures.dump_failure(end)
-                or self._failure_by_catalogs(parameters)
-                or dump_failures.other_dump_failure(end)
-            )
-
-    def _failure_by_catalogs(self, parameters: Mapping[str, str]) -> Failure | None:
-        """Returns the failure that the server's catalogs explain, in any language of the server."""
-        try:
-            obstacle = self.questions.find_obstacle(parameters)
-        except Failure as unreachable:
-            return unreachable
-        return dump_failures.permission_failure(obstacle) if obstacle else None
+            failure = dump_failures.dump_failure(end)
+            if failure is None and (obstacle := self.questions.find_obstacle(parameters)):
+                # The server's catalogs explain it whatever language the server speaks.
+                failure = dump_failures.permission_failure(obstacle)
+            raise failure or dump_failures.other_dump_failure(end)

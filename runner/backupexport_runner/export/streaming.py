@@ -1,8 +1,7 @@
-"""One pass over pg_dump's output: count, compress, hash, write, in constant memory.
+"""One pass over pg_dump's output: count, compress, hash, write, in constant memory; its progress.
 
-One thread does all of it: zstd compresses in threads of its own, and hashing and writing take a few
-percent of pg_dump's time (measured: a thread for reading and one for writing made it slower on two
-cores).
+One thread does all of it but zstd's compression.  Hashing and writing take a few percent of
+pg_dump's time (measured: a thread for reading and one for writing made it slower on two cores).
 """
 
 import hashlib
@@ -11,6 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from backupexport_contract.runner_protocol import Progress
+
 from backupexport_runner.export.compression import Chunk, Compressor
 
 _BUFFER_BYTES = 1024 * 1024
@@ -18,6 +19,9 @@ _BUFFER_BYTES = 1024 * 1024
 # A nap after a short read lets the pipe (1 MiB) fill.
 _SHORT_READ_BYTES = 256 * 1024
 _NAP_SECONDS = 0.001
+_SECONDS_BETWEEN_PROGRESS = 1.0
+# The estimate may be too low: 100 is for a complete file.
+_MOST_BEFORE_THE_END = 99
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +66,30 @@ def stream(
     at_end()
     put(compressor.flush())
     return Streamed(read_bytes, written_bytes, digest.hexdigest())
+
+
+class ProgressMeter:
+    """Turns byte counts into progress, at most once a second; the percentage never falls."""
+
+    def __init__(self, estimated_bytes: int, now: float) -> None:
+        self._estimated = estimated_bytes
+        self._told_at = now
+        self._percent = 0
+
+    def begin(self) -> Progress:
+        """Returns the first progress, of a dump that begins."""
+        return Progress(0, 0, self._estimated)
+
+    def update(self, dumped_bytes: int, now: float) -> Progress | None:
+        """Returns the progress at `now` (seconds of a monotonic clock); None if it is too early."""
+        if now - self._told_at < _SECONDS_BETWEEN_PROGRESS:
+            return None
+        self._told_at = now
+        if self._estimated > 0:
+            percent = min(_MOST_BEFORE_THE_END, dumped_bytes * 100 // self._estimated)
+            self._percent = max(self._percent, percent)
+        return Progress(self._percent, dumped_bytes, self._estimated)
+
+    def complete(self, dumped_bytes: int) -> Progress:
+        """Returns the last progress, of a file that is complete under its final name."""
+        return Progress(100, dumped_bytes, self._estimated)

@@ -1,35 +1,31 @@
 """The connection to the database, read from the values of the target's Secret.
 
-Each value comes from the first of these that has it: a key that `spec.keys` names, a part of the
-URI that `spec.keys` names, a well-known key, a part of the well-known URI.  So a Secret of
-CloudNativePG, which holds everything twice, needs no configuration, and a URI chosen in `spec.keys`
-wins over other keys of the Secret.
+Each value comes from the first of these that has it: the ExportTarget (`spec.sslmode` and
+`spec.sslrootcert`), a key that `spec.keys` names, a part of the URI that `spec.keys` names, a
+well-known key, a part of the well-known URI.  So a Secret of CloudNativePG, which holds everything
+twice, needs no configuration.
 
-`spec.sslmode` and `spec.sslrootcert` of the ExportTarget win over all of them.  A root
-certificate without an sslmode means `verify-full`: a certificate authority is named to be checked,
-and libpq's default (`prefer`) would fall back to no encryption at all
-(https://www.postgresql.org/docs/current/libpq-ssl.html).  `verify-full` without a root
-certificate uses the system's.
+A root certificate without an sslmode means `verify-full`: libpq's default (`prefer`) would fall
+back to no encryption at all (https://www.postgresql.org/docs/current/libpq-ssl.html).
+`verify-full` without a root certificate uses the system's.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.reasons import ExitCode
 
+from backupexport_runner.postgres.libpq import parse_uri
 from backupexport_runner.task.failure import Failure
-
-UriParser = Callable[[str], Mapping[str, str]]
-"""Reads a URI or a keyword string as libpq does.  Raises ValueError."""
 
 SYSTEM_CERTIFICATES = "system"
 
 _SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _DEFAULT_PORT = "5432"
 # CloudNativePG writes this as the database of a superuser's Secret.
-_ANY_DATABASE = "*"
+_ANY_DATABASE = ("database", "*")
 _PEM = "-----BEGIN CERTIFICATE-----"
 
 # The well-known keys are libpq's keywords, too, which are the parts of a URI
@@ -87,15 +83,15 @@ def secret_values(environment: Mapping[str, str]) -> list[str]:
     ]
 
 
-def read_connection(environment: Mapping[str, str], parse_uri: UriParser) -> Connection:
+def read_connection(environment: Mapping[str, str]) -> Connection:
     """Returns the connection.  Raises Failure(SECRET_INVALID) that names the keys."""
-    return _Reader(environment, parse_uri).connection()
+    return _Reader(environment).connection()
 
 
 class _Reader:
     """Reads one Secret; `_sources` are its values in the order in which they win."""
 
-    def __init__(self, environment: Mapping[str, str], parse_uri: UriParser) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
         self._secret = environment.get(protocol.ENV_SECRET_NAME, "")
         chosen = _values(environment, protocol.KEY_ENV_PREFIX, upper=True)
         well_known = _values(environment, protocol.SECRET_ENV_PREFIX, upper=False)
@@ -107,7 +103,7 @@ class _Reader:
         self._uri_problem: Failure | None = None
         self._sources = [target]
         for values in (chosen, well_known):
-            self._sources += [values, self._uri_parts(values.get("uri"), parse_uri)]
+            self._sources += [values, self._uri_parts(values.get("uri"))]
 
     def connection(self) -> Connection:
         needed = ("host", "username", "database", "password")
@@ -171,7 +167,7 @@ class _Reader:
             "the certificates themselves there, or into sslrootcert of the ExportTarget"
         )
 
-    def _uri_parts(self, uri: str | None, parse_uri: UriParser) -> dict[str, str]:
+    def _uri_parts(self, uri: str | None) -> dict[str, str]:
         # What is wrong with a URI is only kept for later: it may be for another kind of client, and
         # the Secret may have everything without it.
         if uri is None:
@@ -213,10 +209,8 @@ def _values(environment: Mapping[str, str], prefix: str, *, upper: bool) -> dict
 
 
 def _cleaned(values: dict[str, str]) -> dict[str, str]:
-    clean = {
-        logical: value if logical in ("username", "password", "database") else value.strip()
+    clean = (
+        (logical, value if logical in ("username", "password", "database") else value.strip())
         for logical, value in values.items()
-    }
-    if clean.get("database") == _ANY_DATABASE:
-        del clean["database"]
-    return {logical: value for logical, value in clean.items() if value}
+    )
+    return dict(each for each in clean if each[1] and each != _ANY_DATABASE)

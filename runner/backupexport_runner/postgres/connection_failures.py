@@ -29,13 +29,11 @@ class Cause:
 
 # In order: the first whose words are in the text.  A new cause is an entry.
 CAUSES = (
-    # The server wants a password and the Secret has none.
     Cause(
         ExitCode.SECRET_INVALID,
         "The server asks for a password and the target's Secret holds none: add the key password",
         r"no password supplied",
     ),
-    # The server knows neither this user nor this password, or not from this address.
     Cause(
         ExitCode.AUTHENTICATION_FAILED,
         "The server refuses the user: correct username and password in the target's Secret, and "
@@ -44,28 +42,24 @@ CAUSES = (
         r"|no pg_hba\.conf entry|role .* does not exist|role .* is not permitted to log in",
         ("28000", "28P01"),
     ),
-    # The user may log in, and the database is not there.
     Cause(
         ExitCode.DATABASE_NOT_FOUND,
         "The server has no such database: correct the database in the target's Secret or create it",
         r"no such database|database .* does not exist",
         ("3D000",),
     ),
-    # The database is there, and closed to the user.
     Cause(
         ExitCode.PERMISSION_DENIED,
         "The user may not connect to the database: grant it CONNECT on the database",
         r"permission denied for database",
         ("42501",),
     ),
-    # libpq can't read the certificate authority's file.
     Cause(
         ExitCode.SECRET_INVALID,
         "The sslrootcert of the target can't be used: put the certificate authority's certificates "
         "there in PEM",
         r"root certificate file|root\.crl|no certificate or crl found",
     ),
-    # Client and server don't agree on TLS, or the client doesn't trust the certificate.
     Cause(
         ExitCode.AUTHENTICATION_FAILED,
         "The server's encryption is not what sslmode asks for: correct sslmode and sslrootcert of "
@@ -74,14 +68,12 @@ CAUSES = (
         r"|server does not support|channel binding|wrong version number"
         r"|unsupported protocol|no protocols available|weak sslmode",
     ),
-    # DNS doesn't know the host.
     Cause(
         ExitCode.CONNECTION_FAILED,
         "The server's host name is unknown in the cluster: check the host in the target's Secret "
         "(with its namespace, <service>.<namespace>)",
         r"could not translate host name|Name or service not known",
     ),
-    # max_connections, or the limit of the role or of the database.
     Cause(
         ExitCode.CONNECTION_FAILED,
         "The server has no connection left: free some or raise max_connections (or the user's "
@@ -100,25 +92,22 @@ _UNREACHABLE = Cause(
 
 def connection_failure(sqlstates: Sequence[str], text: str) -> Failure:
     """Returns the failure; `sqlstates` has one for each host or encryption that libpq tried."""
-    cause = _cause(sqlstates, text)
+    if not sqlstates or all(sqlstate.startswith("08") for sqlstate in sqlstates):
+        cause = cause_in_text(text) or _UNREACHABLE
+    else:
+        causes = [
+            next((cause for cause in CAUSES if sqlstate in cause.sqlstates), _UNREACHABLE)
+            for sqlstate in sqlstates
+        ]
+        # A server that may get well comes before one that won't: the attempt is then repeated.
+        passing = (cause for cause in causes if cause.exit_code == ExitCode.CONNECTION_FAILED)
+        cause = next(passing, causes[0])
     return Failure(cause.exit_code, f"{cause.advice} ({aside(text)}).")
 
 
 def cause_in_text(text: str) -> Cause | None:
     """Returns the first cause whose English words are in `text`, or None."""
     return next((cause for cause in CAUSES if re.search(cause.words, text)), None)
-
-
-def _cause(sqlstates: Sequence[str], text: str) -> Cause:
-    if not sqlstates or all(sqlstate.startswith("08") for sqlstate in sqlstates):
-        return cause_in_text(text) or _UNREACHABLE
-    causes = [
-        next((cause for cause in CAUSES if sqlstate in cause.sqlstates), _UNREACHABLE)
-        for sqlstate in sqlstates
-    ]
-    # A server that may get well comes before one that won't: the attempt is then repeated.
-    passing = (cause for cause in causes if cause.exit_code == ExitCode.CONNECTION_FAILED)
-    return next(passing, causes[0])
 
 
 def aside(text: str) -> str:

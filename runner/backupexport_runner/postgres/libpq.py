@@ -1,21 +1,21 @@
 """Connects to the server through libpq, with SQLSTATEs and a time limit.
 
-`psycopg.connect` has neither: if the connection itself fails, its error has no SQLSTATE, because
-libpq then offers only text, and a name look-up or a silent server can outlast its timeout.  libpq
-puts the SQLSTATE into that text if PQsetErrorVerbosity asks for it before the server's answer is
-read ("FATAL:  28P01: password authentication failed …"), so this module calls PQconnectPoll itself,
-on psycopg's binding of libpq
+`psycopg.connect` has neither: of a failed connection libpq offers only text, and a name look-up or
+a silent server can outlast its timeout.  libpq puts the SQLSTATE into that text ("FATAL:  28P01:
+password authentication failed …") if PQsetErrorVerbosity asks for it before the server's answer is
+read, so this module calls PQconnectPoll itself, on psycopg's binding of libpq
 (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PQCONNECTSTARTPARAMS).
 """
 
+import contextlib
 import ctypes
 import os
 import re
 import select
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from psycopg import Error, conninfo, pq
 
@@ -46,50 +46,9 @@ def parse_uri(text: str) -> dict[str, str]:
     return {keyword: str(value) for keyword, value in parts.items() if value is not None}
 
 
-class Session:
-    """One open connection; the end of its context closes it."""
-
-    def __init__(self, connection: "PGconn") -> None:
-        self._connection = connection
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.finish()
-
-    @property
-    def server_version_number(self) -> int:
-        """The server's version as a number, for example 170006."""
-        return self._connection.server_version
-
-    @property
-    def server_version(self) -> str:
-        """The server's version, for example "17.6", without the packager's remark."""
-        text = self._connection.parameter_status(b"server_version") or b""
-        return text.decode(errors="replace").partition(" ")[0]
-
-    def rows(self, statements: str, seconds: float) -> list[list[str]]:
-        """Returns the statements' rows, as text.  Raises ServerError, also after `seconds`."""
-        deadline = time.monotonic() + seconds
-        connection = self._connection
-        try:
-            connection.send_query(statements.encode())
-            rows: list[list[str]] = []
-            while True:
-                while connection.is_busy():
-                    _wait(connection, select.POLLIN, deadline)
-                    connection.consume_input()
-                result = connection.get_result()
-                if result is None:
-                    return rows
-                rows += _rows(result)
-        except Error as error:
-            raise ServerError(str(error)) from None
-
-
-def connect(parameters: Mapping[str, str], seconds: float) -> Session:
-    """Returns an open session.  Raises ServerError, also after `seconds`."""
+@contextlib.contextmanager
+def connected(parameters: Mapping[str, str], seconds: float) -> Iterator["PGconn"]:
+    """Yields an open connection.  Raises ServerError, also after `seconds`."""
     deadline = time.monotonic() + seconds
     # fsencode, because a value that isn't UTF-8 comes from the environment as surrogates.
     # Non-blocking, so libpq's own connect_timeout has no say here.
@@ -97,10 +56,9 @@ def connect(parameters: Mapping[str, str], seconds: float) -> Session:
     try:
         _ask_for_sqlstate(connection)
         _finish_connecting(connection, deadline)
-    except BaseException:
+        yield connection
+    finally:
         connection.finish()
-        raise
-    return Session(connection)
 
 
 def _finish_connecting(connection: "PGconn", deadline: float) -> None:
@@ -115,6 +73,24 @@ def _finish_connecting(connection: "PGconn", deadline: float) -> None:
             break
         wanted = select.POLLIN if state == pq.PollingStatus.READING else select.POLLOUT
     raise ServerError(connection.get_error_message("utf-8"))
+
+
+def rows_of(connection: "PGconn", statements: str, seconds: float) -> list[list[str]]:
+    """Returns the statements' rows, as text.  Raises ServerError, also after `seconds`."""
+    deadline = time.monotonic() + seconds
+    try:
+        connection.send_query(statements.encode())
+        rows: list[list[str]] = []
+        while True:
+            while connection.is_busy():
+                _wait(connection, select.POLLIN, deadline)
+                connection.consume_input()
+            result = connection.get_result()
+            if result is None:
+                return rows
+            rows += _rows(result)
+    except Error as error:
+        raise ServerError(str(error)) from None
 
 
 def _rows(result: "PGresult") -> list[list[str]]:
@@ -143,5 +119,4 @@ def _ask_for_sqlstate(connection: "PGconn") -> None:
         return
     function = ctypes.CDLL(loaded[0]).PQsetErrorVerbosity
     function.argtypes = [ctypes.c_void_p, ctypes.c_int]
-    function.restype = ctypes.c_int
     function(pointer, _PQERRORS_VERBOSE)

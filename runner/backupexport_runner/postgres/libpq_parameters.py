@@ -29,23 +29,21 @@ def libpq_parameters(
     connection: Connection, certificates: str | None, job_id: str
 ) -> dict[str, str]:
     """Returns every keyword except the TCP ones; `certificates` is a file's path, or `system`."""
-    parameters = {
+    parameters: dict[str, str | None] = {
         "host": connection.host,
         "port": connection.port,
         "user": connection.username,
         "dbname": connection.database,
+        "password": connection.password,
+        "sslmode": connection.sslmode,
+        "sslrootcert": certificates,
         "application_name": f"backupexport {job_id}",
         "connect_timeout": str(CONNECT_SECONDS),
         # There is no Kerberos ticket in the pod; libpq would still look for one.
         "gssencmode": "disable",
         **connection.more,
     }
-    optional = {
-        "password": connection.password,
-        "sslmode": connection.sslmode,
-        "sslrootcert": certificates,
-    }
-    return parameters | {keyword: value for keyword, value in optional.items() if value}
+    return {keyword: value for keyword, value in parameters.items() if value is not None}
 
 
 def child_environment(parameters: Mapping[str, str], scratch: Path) -> dict[str, str]:

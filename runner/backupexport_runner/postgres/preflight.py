@@ -1,12 +1,17 @@
 """Asks the server for version and size before the dump, and what failed after it."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from backupexport_runner.postgres import libpq
 from backupexport_runner.postgres.connection_failures import connection_failure
 from backupexport_runner.postgres.dump_failures import Obstacle
 from backupexport_runner.postgres.libpq_parameters import CONNECT_SECONDS
+
+if TYPE_CHECKING:
+    from psycopg.pq.abc import PGconn
 
 _QUERY_SECONDS = 5
 # A little more than the server's own statement_timeout, for a server that stopped altogether.
@@ -56,7 +61,7 @@ SELECT CASE WHEN NOT s.usable THEN 'schema' WHEN c.relkind = 'S' THEN 'sequence'
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The server's version, and the estimated size of the dump, 0 if unknown."""
+    """The server's version (170006, "17.6"), and the dump's estimated size, 0 if unknown."""
 
     version_number: int
     version: str
@@ -70,16 +75,16 @@ class Server:
 
 def look_at_server(parameters: Mapping[str, str]) -> Server:
     """Returns version and size.  Raises Failure if it can't connect."""
-    with _connected(parameters) as session:
+    with _connected(parameters) as connection:
+        # Without the packager's remark.
+        version = (connection.parameter_status(b"server_version") or b"").partition(b" ")[0]
         try:
-            rows = session.rows(_transaction(_SIZES), _ANSWER_SECONDS)
-            sizes = [int(value) for value in rows[0]]
+            sizes = [int(value) for value in _asked(connection, _SIZES)[0]]
         except (libpq.ServerError, LookupError, ValueError):
             # Only the percentage needs it; the dump may well succeed.
             sizes = []
-        return Server(
-            session.server_version_number, session.server_version, estimated_dump_bytes(*sizes)
-        )
+        estimate = estimated_dump_bytes(*sizes)
+        return Server(connection.server_version, version.decode(errors="replace"), estimate)
 
 
 def estimated_dump_bytes(heap: int = 0, toast: int = 0, large_objects: int = 0) -> int:
@@ -95,23 +100,24 @@ def find_obstacle(parameters: Mapping[str, str]) -> Obstacle | None:
 
     Raises Failure if it can't connect any more, which then is what ended the dump.
     """
-    with _connected(parameters) as session:
+    with _connected(parameters) as connection:
         try:
-            rows = session.rows(_transaction(_OBSTACLES), _ANSWER_SECONDS)
+            rows = _asked(connection, _OBSTACLES)
         except libpq.ServerError:
             return None
     return next((Obstacle(kind, name, hidden == "t") for kind, name, hidden in rows), None)
 
 
-def _connected(parameters: Mapping[str, str]) -> libpq.Session:
+@contextlib.contextmanager
+def _connected(parameters: Mapping[str, str]) -> Iterator["PGconn"]:
     try:
-        return libpq.connect({**parameters, **_GIVE_UP}, CONNECT_SECONDS)
+        with libpq.connected({**parameters, **_GIVE_UP}, CONNECT_SECONDS) as connection:
+            yield connection
     except libpq.ServerError as error:
         raise connection_failure(error.sqlstates, error.text) from None
 
 
-def _transaction(statement: str) -> str:
+def _asked(connection: "PGconn", query: str) -> list[list[str]]:
     # LOCAL, and in a transaction, so that nothing stays in a pooler's server connection.
-    return (
-        f"BEGIN READ ONLY; SET LOCAL statement_timeout = '{_QUERY_SECONDS}s';{statement};ROLLBACK"
-    )
+    begin = f"BEGIN READ ONLY; SET LOCAL statement_timeout = '{_QUERY_SECONDS}s';"
+    return libpq.rows_of(connection, f"{begin}{query};ROLLBACK", _ANSWER_SECONDS)

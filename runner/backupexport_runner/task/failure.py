@@ -51,11 +51,7 @@ def malformed_delivery(problem: str) -> Failure:
 
 
 def one_line(text: str, longest: int) -> str:
-    """Returns `text`, which others wrote, fit for a sentence of ours.
-
-    Control characters become spaces, white space becomes single spaces, and what is longer than
-    `longest` characters is cut.
-    """
+    """Returns others' `text` fit for a sentence: printed, single spaces, at most `longest` long."""
     visible = "".join(
         " " if unicodedata.category(character) in _UNPRINTED_CATEGORIES else character
         for character in text

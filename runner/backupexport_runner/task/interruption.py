@@ -9,25 +9,11 @@ forbids it to change the volume and removes the partial files itself.
 import contextlib
 import subprocess
 import threading
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
 
 from backupexport_runner.task.failure import interrupted
 
 _SECONDS_TO_TAKE_OVER = 0.25
-
-
-class Leftover(Protocol):
-    """A file that must be removed if the attempt fails."""
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether the volume has nothing of it, also after a crash of the node."""
-        ...
-
-    def discard(self) -> None:
-        """Tries to remove it."""
-        ...
 
 
 class Interruption:
@@ -36,8 +22,9 @@ class Interruption:
     def __init__(self) -> None:
         self.requested = False
         self._children: list[subprocess.Popen[bytes]] = []
-        self._leftovers: list[Leftover] = []
-        self._volume = threading.RLock()
+        self._leftovers: list[tuple[Callable[[], None], Callable[[], bool]]] = []
+        # Held while a name on the volume changes; `abandon` takes it for good.
+        self.changing = threading.RLock()
         self._is_whole = False
 
     def request(self) -> None:
@@ -62,31 +49,29 @@ class Interruption:
         finally:
             self._children.remove(child)
 
-    def watch(self, leftover: Leftover) -> None:
-        """Registers a file that the attempt may leave; call it before the file is made."""
-        self._leftovers.append(leftover)
+    def watch(self, discard: Callable[[], None], is_gone: Callable[[], bool]) -> None:
+        """Registers a file that a failed attempt must remove; call it before the file is made.
 
-    def changing(self) -> contextlib.AbstractContextManager[object]:
-        """Returns the context of every change of a name on the volume; `abandon` closes it."""
-        return self._volume
+        `is_gone` tells whether the volume has nothing of it, also after a crash of the node.
+        """
+        self._leftovers.append((discard, is_gone))
 
     def keep(self) -> None:
         """Marks the registered files as complete: they stay from now on."""
         self._is_whole = True
 
     def abandon(self) -> None:
-        """Removes the files of a worker that doesn't answer.
+        """Removes the files of a worker that doesn't answer, and keeps the lock.
 
-        The lock is kept, because the worker may go on at any moment until the process ends, and
-        must not make again what has just been removed.  A worker that is in the middle of a change
-        holds the lock itself: then nothing is removed, since the change may still succeed.
+        For the worker may go on at any moment, and must not make again what has just been removed.
+        If it holds the lock, it is in the middle of a change, which may still succeed.
         """
-        if not self._volume.acquire(timeout=_SECONDS_TO_TAKE_OVER) or self._is_whole:
+        if not self.changing.acquire(timeout=_SECONDS_TO_TAKE_OVER) or self._is_whole:
             return
-        for leftover in reversed(self._leftovers):
-            leftover.discard()
+        for discard, _ in reversed(self._leftovers):
+            discard()
 
     @property
     def is_anything_left(self) -> bool:
         """Whether the volume has something of the attempt, or may have."""
-        return not all(leftover.is_gone for leftover in self._leftovers)
+        return not all(is_gone() for _, is_gone in self._leftovers)

@@ -45,14 +45,14 @@ class Log:
     """Writes whole lines, from any thread, with every secret hidden."""
 
     def __init__(self, scrubber: Scrubber, stream: TextIO | None = None) -> None:
-        self._scrubber = scrubber
+        self.scrubber = scrubber
         self._stream = stream or sys.stdout
         self._lock = threading.Lock()
 
     def event(self, event: str, **fields: str | float | None) -> None:
         """Writes one line with the time, `event` and `fields`."""
         clean = {
-            name: self._scrubber.clean(value) if isinstance(value, str) else value
+            name: self.scrubber.clean(value) if isinstance(value, str) else value
             for name, value in fields.items()
         }
         line = {"time": timestamps.to_text(timestamps.now()), "event": event, **clean}
@@ -60,8 +60,7 @@ class Log:
 
     def progress(self, progress: runner_protocol.Progress) -> None:
         """Writes one progress line, as the operator reads it."""
-        now = timestamps.to_text(timestamps.now())
-        self._write(runner_protocol.progress_line(progress, time=now))
+        self._write(runner_protocol.progress_line(progress, timestamps.to_text(timestamps.now())))
 
     def _write(self, line: str) -> None:
         # A log that nobody reads any more is no reason to give up a dump.

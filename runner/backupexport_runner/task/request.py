@@ -13,7 +13,6 @@ from backupexport_contract.reasons import ExitCode
 
 from backupexport_runner.task.failure import Failure, malformed_delivery
 
-_UNCOMPRESSED = "none"
 _TASKS = (protocol.TASK_EXPORT, protocol.TASK_TIDY, protocol.TASK_REMOVE)
 
 
@@ -55,7 +54,7 @@ def read_request(environment: Mapping[str, str]) -> Request:
         job_id=job_id,
         project_id=values.ruled(protocol.ENV_PROJECT_ID, rules.PROJECT_ID),
         format=values.chosen(protocol.ENV_FORMAT, rules.FORMATS),
-        compression=values.chosen(protocol.ENV_COMPRESSION, (*rules.COMPRESSIONS, _UNCOMPRESSED)),
+        compression=values.chosen(protocol.ENV_COMPRESSION, (*rules.COMPRESSIONS, "none")),
         storage_path=(
             values.ruled(protocol.ENV_STORAGE_PATH, rules.STORAGE_PATH) if has_path else None
         ),

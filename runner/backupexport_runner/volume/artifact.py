@@ -21,6 +21,7 @@ from backupexport_contract.reasons import ExitCode
 from backupexport_runtime import volume
 
 from backupexport_runner.task.failure import Failure
+from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.volume.failures import storage_failure, volume_errors
 
 _PARTIAL = re.compile(r"\.(?P<file_name>.+?)(?:\.json)?\.partial")
@@ -40,33 +41,34 @@ def partial_name(file_name: str) -> str:
 class PartialFile:
     """A file while it is written; the end of the context removes it, unless it was published.
 
-    `directory` is a descriptor that must stay open as long.  Names change only within the context
-    that `changing` returns.  Methods raise Failure if the volume fails, except `discard`: `is_gone`
-    tells whether it removed the file.
+    `directory` is a descriptor that must stay open as long.  `interruption` may discard the file,
+    and hold up changes of names.  Methods raise Failure if the volume fails, except `discard`:
+    `is_gone` tells whether it removed the file.
     """
 
     def __init__(
-        self,
-        directory: int,
-        file_name: str,
-        changing: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
+        self, directory: int, file_name: str, interruption: Interruption | None = None
     ) -> None:
         self._directory = directory
         self._file_name = file_name
-        self._changing = changing
+        interruption = interruption or Interruption()
+        interruption.watch(self.discard, lambda: self.is_gone)
+        self._changing = interruption.changing
         self._name = partial_name(file_name)
         self._file = -1
         self._written = self._flushed = 0
         self.is_gone = True
 
     def __enter__(self) -> Self:
-        with self._changing():
+        with self._changing:
             self.is_gone = False
             try:
                 self._file = volume.create_file(self._directory, self._name)
             except OSError as error:
                 # A network's file system can fail after it has made the file.
-                self.is_gone = isinstance(error, FileExistsError) or self._is_missing()
+                self.is_gone = isinstance(error, FileExistsError)
+                with contextlib.suppress(OSError):
+                    self.is_gone |= volume.look_up(self._directory, self._name) is None
                 raise storage_failure(error) from error
         return self
 
@@ -79,7 +81,7 @@ class PartialFile:
 
     def discard(self) -> None:
         """Removes the file under its hidden or final name, if that is still this file's."""
-        with self._changing(), contextlib.suppress(OSError):
+        with self._changing, contextlib.suppress(OSError):
             if self._file < 0:
                 return
             if self._owns_name():
@@ -105,30 +107,24 @@ class PartialFile:
 
     def publish(self) -> None:
         """Gives the file its final name, in place of whatever has it."""
-        with self._changing(), volume_errors():
-            try:
-                if not self._owns_name():
-                    raise _taken_over()
-                os.rename(
-                    self._name,
-                    self._file_name,
-                    src_dir_fd=self._directory,
-                    dst_dir_fd=self._directory,
+        with self._changing, volume_errors():
+            here, hidden = self._directory, self._name
+            with contextlib.suppress(FileNotFoundError):
+                if self._owns_name():
+                    os.rename(hidden, self._file_name, src_dir_fd=here, dst_dir_fd=here)
+                    self._name = self._file_name
+            if self._name == hidden:
+                raise Failure(
+                    ExitCode.INTERNAL,
+                    "Another attempt of this export, or its cleanup, took the file over: wait for "
+                    "that one.",
                 )
-            except FileNotFoundError as error:
-                raise _taken_over() from error
-            self._name = self._file_name
-            os.fsync(self._directory)
+            os.fsync(here)
 
     def _owns_name(self) -> bool:
         """Whether the name is still this file's, and not that of a later attempt's."""
         there = volume.look_up(self._directory, self._name)
         return there is not None and os.path.samestat(there, os.fstat(self._file))
-
-    def _is_missing(self) -> bool:
-        with contextlib.suppress(OSError):
-            return volume.look_up(self._directory, self._name) is None
-        return False
 
 
 def write_all(file: int, data: bytes | memoryview) -> None:
@@ -136,13 +132,6 @@ def write_all(file: int, data: bytes | memoryview) -> None:
     left = memoryview(data)
     while left:
         left = left[os.write(file, left) :]
-
-
-def _taken_over() -> Failure:
-    return Failure(
-        ExitCode.INTERNAL,
-        "Another attempt of this export, or its cleanup, took the file over: wait for that one.",
-    )
 
 
 def remove_stale_partials(directory: int, job_id: str) -> list[str]:
@@ -172,10 +161,9 @@ def remove_file(directory: int, name: str) -> bool:
 
 
 def remove_abandoned_partials(mount: Path, now: float) -> list[str]:
-    """Removes what other exports, killed without a later attempt, left anywhere in the project.
+    """Removes what killed exports left in the project and nobody wrote to for a day.
 
-    Only files that nobody has written to for a day are removed (`now` is a time.time()).  This
-    takes two seconds at most, and ignores errors.  Returns the paths.
+    `now` is a time.time().  Takes two seconds at most, ignores errors, and returns the paths.
     """
     removed = []
     end = time.monotonic() + _LONGEST_SWEEP_SECONDS
@@ -197,6 +185,5 @@ def remove_abandoned_partials(mount: Path, now: float) -> list[str]:
 def _of_partial(name: str) -> str | None:
     """Returns the artifact's name if `name` is the hidden one of it or of its manifest, or None."""
     match = _PARTIAL.fullmatch(name)
-    if match is None or not names.is_artifact_file_name(match["file_name"]):
-        return None
-    return match["file_name"]
+    file_name = match["file_name"] if match else ""
+    return file_name if names.is_artifact_file_name(file_name) else None

@@ -2,22 +2,17 @@
 
 `tidy` leaves either the complete artifact, which it returns, or nothing of the export.  A file
 under its final name without a manifest that agrees comes from an attempt that died between the two
-renames.  It may be complete, but nothing proves that any more, and nobody would ever look for it,
-so it is removed, too, and a retry makes it again.
+renames.  Nothing proves any more that it is complete, so it goes, too, and a retry makes it again.
 
-`tidy` is harmless beside an attempt that is still running.  It removes the hidden files before it
-judges the artifact: an attempt that has lost one of them can't give it its final name, and the
-artifact of one that has renamed both is found complete.  A file that an attempt puts in the place
-of one that was there before is left alone.
+`tidy` is harmless beside a running attempt.  It removes the hidden files before it judges the
+artifact: an attempt that has lost one of them can't publish it, and the artifact of one that has
+renamed both is found complete.  A file that an attempt has put in the place of another stays.
 
 `remove` removes the manifest first, and the file once that is on the disk: whatever dies on the
-way, there is no manifest without its file, and `tidy` and `remove` find the rest.
-
-Notes of deliveries stay as long as the artifact, and are removed after it.
+way, there is no manifest without its file.  Notes of deliveries are removed after the artifact.
 
 Both tasks can be repeated.  They touch names that hold the job's id, in the one directory of the
-request, and follow no link: a link of such a name is removed, what it leads to stays, and so does a
-directory of such a name.
+request.  A link of such a name is removed and not followed; a directory of such a name stays.
 """
 
 import os
@@ -48,7 +43,7 @@ def tidy(mount: Path, request: Request, log: Log) -> Artifact | None:
     with existing_directory(mount, request.storage_path) as directory, volume_errors():
         if directory is None:
             return None
-        finals = _final_names(request)
+        finals = (manifest_name(request.file_name), request.file_name)
         before = [_identity(directory, name) for name in finals]
         _remove_partials(directory, request, log)
         manifest = read_manifest(directory, request.file_name)
@@ -67,13 +62,9 @@ def remove(mount: Path, request: Request, log: Log) -> None:
         if directory is None:
             return
         _remove_partials(directory, request, log)
-        for name in _final_names(request):
+        for name in (manifest_name(request.file_name), request.file_name):
             _remove_final(directory, name, "file_removed", log)
         _remove_journals(directory, request, log)
-
-
-def _final_names(request: Request) -> tuple[str, str]:
-    return manifest_name(request.file_name), request.file_name
 
 
 def _remove_partials(directory: int, request: Request, log: Log) -> None:

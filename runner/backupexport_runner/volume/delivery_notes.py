@@ -22,16 +22,13 @@ _LARGEST_BYTES = 1024 * 1024
 
 def delivery_journal_name(file_name: str, kind: str) -> str:
     """Returns the hidden name of the notes that a kind of delivery makes about the artifact."""
-    return f"{_journal_prefix(file_name)}{kind}"
-
-
-def _journal_prefix(file_name: str) -> str:
-    return f".{file_name}.deliver-"
+    return f".{file_name}.deliver-{kind}"
 
 
 def remove_delivery_journals(directory: int, file_name: str) -> list[str]:
     """Removes the notes of every kind of delivery about the artifact; returns their names."""
-    return remove_files(directory, lambda name: name.startswith(_journal_prefix(file_name)))
+    prefix = delivery_journal_name(file_name, "")
+    return remove_files(directory, lambda name: name.startswith(prefix))
 
 
 def _notes_failure(error: OSError) -> Failure:
@@ -54,10 +51,8 @@ class NotesFile:
     name: str
 
     def read(self) -> dict[str, Any] | None:
-        """Returns the notes; None if there are none, or the file is not as `write` makes it.
-
-        A volume that fails is not taken for one without notes: good ones would be overwritten.
-        """
+        """Returns the notes; None if there are none, or the file is not as `write` makes it."""
+        # A volume that fails is not taken for one without notes: good ones would be overwritten.
         with volume_errors(_notes_failure):
             content = volume.read_file(self.directory, self.name, _LARGEST_BYTES)
         return json_object(content or b"")

@@ -13,11 +13,7 @@ from backupexport_runner.volume.failures import storage_failure, volume_errors
 
 @contextlib.contextmanager
 def made_directory(mount: Path, storage_path: str | None) -> Iterator[int]:
-    """Yields a descriptor of the directory, which is made if it is missing.
-
-    Use only this descriptor from then on, so that a link put in the way later leads nowhere either.
-    Raises Failure if the volume refuses, or something else has the name.
-    """
+    """Yields a descriptor of the directory, made if it is missing.  Raises Failure."""
     with volume_errors():
         directory = volume.open_directory(mount, storage_path, make=True)
     try:

@@ -21,13 +21,8 @@ def manifest_name(file_name: str) -> str:
 
 def manifest_text(request: Request, artifact: Artifact, started_at: str, completed_at: str) -> str:
     """Returns JSON with the artifact's fields, and with what explains it without the cluster."""
-    manifest = {
-        **asdict(artifact),
-        **_request_fields(request),
-        "started_at": started_at,
-        "completed_at": completed_at,
-    }
-    return json.dumps(manifest, indent=2) + "\n"
+    times = {"started_at": started_at, "completed_at": completed_at}
+    return json.dumps({**asdict(artifact), **_request_fields(request), **times}, indent=2) + "\n"
 
 
 def artifact_of(manifest: Mapping[str, object], request: Request) -> Artifact | None:
@@ -45,12 +40,11 @@ def _request_fields(request: Request) -> dict[str, str]:
 
 @volume_errors()
 def read_manifest(directory: int, file_name: str) -> dict[str, object] | None:
-    """Returns the manifest of a whole artifact, None if there is none.
+    """Returns the manifest of a whole artifact: a regular file of the size that it says; else None.
 
-    Whole means: both are regular files and the artifact has the size that the manifest says.
-    Its checksum is not read again: the manifest gets its name only after the artifact has its
-    own, and both only after they are on the disk.  Raises Failure if the volume can't tell: None
-    would have a good artifact removed.
+    The checksum is not read again: the manifest gets its name only after the artifact has its own,
+    and both only after they are on the disk.  Raises Failure if the volume can't tell: None would
+    have a good artifact removed.
     """
     there = volume.look_up(directory, file_name)
     content = volume.read_file(directory, manifest_name(file_name), _LARGEST_BYTES)

@@ -16,7 +16,8 @@ from backupexport_api.jobs.cached_job import CachedJob
 from backupexport_api.jobs.index import JobIndex
 from backupexport_api.jobs.listeners import JobListener, JobListeners
 from backupexport_api.jobs.query import JobQuery
-from backupexport_api.jobs.store import CacheState, StoredExport
+from backupexport_api.jobs.store import JobStore, StoredExport
+from backupexport_api.kube.informer import CacheState
 from backupexport_api.settings import ApiSettings
 from backupexport_api.telemetry.metrics import Metrics
 from backupexport_contract.backup_export import BackupExport
@@ -25,7 +26,7 @@ from backupexport_contract.reasons import Phase
 SECRET = "the-secret-of-the-tests-" + "0123456789abcdef" * 3
 
 
-class FakeStore:
+class FakeStore(JobStore):
     """A JobStore in memory; `failure` makes every call raise it."""
 
     def __init__(self) -> None:

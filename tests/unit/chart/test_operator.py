@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from backupexport_contract.deliveries import Deliveries
-from backupexport_operator.manifests.delivery_job import PublicApi
 from backupexport_operator.settings import Settings
 from rendered_chart import EVERYTHING, environment, every_combination, of_kind, render
 
@@ -54,12 +53,12 @@ def test_deliveries_reach_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     settings = settings_of(render(values), monkeypatch)
     assert settings.deliveries == Deliveries.model_validate(deliveries)
-    assert settings.public_api == PublicApi("https://exports.example.com", has_downloads=True)
+    assert (settings.public_url, settings.downloads) == ("https://exports.example.com", True)
 
 
 def test_nobody_is_told_of_downloads_that_are_off(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_of(render({"api": {"downloads": {"enabled": False}}}), monkeypatch)
-    assert settings.public_api == PublicApi(None, has_downloads=False)
+    assert (settings.public_url, settings.downloads) == (None, False)
     assert settings.deliveries == Deliveries()
 
 

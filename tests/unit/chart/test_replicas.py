@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.export_target import ExportTarget
-from backupexport_operator.manifests.export_job import job_manifest
-from backupexport_operator.manifests.pod import RunnerDefaults
+from backupexport_operator.manifests.jobs import job_manifest
+from backupexport_operator.manifests.pod import JobSettings
 from rendered_chart import (
     COMBINATIONS,
     EVERYTHING,
@@ -240,7 +240,7 @@ def test_nobody_reaches_the_runners_of_the_operator() -> None:
     target = ExportTarget.model_validate(
         {"metadata": {"name": "t"}, "spec": {"projectId": "a", "secretRef": {"name": "s"}}}
     )
-    job = job_manifest(export, target, RunnerDefaults(image="i", claim_name="c"))
+    job = job_manifest(export, target, JobSettings(namespace="n", runner_image="i", claim_name="c"))
     labels = job["spec"]["template"]["metadata"]["labels"]
     (policy,) = of_kind(render(), "NetworkPolicy", "-runner")
     assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()

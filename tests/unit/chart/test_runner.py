@@ -7,15 +7,17 @@ from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.export_target import ExportTarget
-from backupexport_operator.manifests.cleanup_job import cleanup_manifest
-from backupexport_operator.manifests.delivery_job import PublicApi, delivery_manifest
-from backupexport_operator.manifests.export_job import job_manifest
+from backupexport_operator.manifests.jobs import (
+    cleanup_manifest,
+    delivery_manifest,
+    job_manifest,
+)
 from backupexport_operator.manifests.pod import (
     OUR_CONTAINER_FIELDS,
     OUR_POD_FIELDS,
     SECURITY_FIELDS_LEFT_OPEN,
     TASK_RESOURCES,
-    RunnerDefaults,
+    JobSettings,
 )
 from backupexport_operator.observed.observation import Observation
 from backupexport_operator.settings import Settings
@@ -39,16 +41,16 @@ VALUES: Manifest = {
 }
 
 
-def defaults_of(values: Manifest, monkeypatch: pytest.MonkeyPatch) -> RunnerDefaults:
+def defaults_of(values: Manifest, monkeypatch: pytest.MonkeyPatch) -> JobSettings:
     with monkeypatch.context() as patch:
         for name, value in environment(render(values), "operator").items():
             if isinstance(value, str):
                 patch.setenv(name, value)
         patch.setenv("BACKUPEXPORT_NAMESPACE", "n")
-        return Settings().runner_defaults
+        return Settings()
 
 
-def jobs(defaults: RunnerDefaults) -> dict[str, Manifest]:
+def jobs(defaults: JobSettings) -> dict[str, Manifest]:
     """One of each kind that the operator makes."""
     metadata = {
         "name": "a",
@@ -71,25 +73,25 @@ def jobs(defaults: RunnerDefaults) -> dict[str, Manifest]:
         "cleanup of what is gone": cleanup_manifest(
             export, "remove-artifact", defaults, is_owned=False
         ),
-        "delivery": delivery_manifest(seen, "telegram", settings, defaults, PublicApi()),
+        "delivery": delivery_manifest(seen, "telegram", settings, defaults),
     }
 
 
 @pytest.fixture(name="defaults")
-def _defaults(monkeypatch: pytest.MonkeyPatch) -> RunnerDefaults:
+def _defaults(monkeypatch: pytest.MonkeyPatch) -> JobSettings:
     return defaults_of(VALUES, monkeypatch)
 
 
 @pytest.fixture(name="plain")
-def _plain(monkeypatch: pytest.MonkeyPatch) -> RunnerDefaults:
+def _plain(monkeypatch: pytest.MonkeyPatch) -> JobSettings:
     return defaults_of({}, monkeypatch)
 
 
-def pods(defaults: RunnerDefaults) -> dict[str, Any]:
+def pods(defaults: JobSettings) -> dict[str, Any]:
     return {what: job["spec"]["template"] for what, job in jobs(defaults).items()}
 
 
-def test_every_pod_has_the_labels_and_annotations(defaults: RunnerDefaults) -> None:
+def test_every_pod_has_the_labels_and_annotations(defaults: JobSettings) -> None:
     for job in jobs(defaults).values():
         V1Job.model_validate(job)
     for pod in pods(defaults).values():
@@ -102,7 +104,7 @@ def test_every_pod_has_the_labels_and_annotations(defaults: RunnerDefaults) -> N
         assert pod["metadata"]["annotations"] == {"wind": "west"}
 
 
-def test_every_pod_is_placed_as_told(defaults: RunnerDefaults) -> None:
+def test_every_pod_is_placed_as_told(defaults: JobSettings) -> None:
     for pod in pods(defaults).values():
         assert pod["spec"]["affinity"] == AFFINITY
         assert pod["spec"]["priorityClassName"] == "low"
@@ -120,13 +122,13 @@ def test_the_check_of_the_storage_is_such_a_pod() -> None:
     assert pod["spec"]["nodeSelector"] == {"disk": "ssd"}
 
 
-def test_without_values_there_is_nothing_of_it(plain: RunnerDefaults) -> None:
+def test_without_values_there_is_nothing_of_it(plain: JobSettings) -> None:
     for pod in pods(plain).values():
         assert "annotations" not in pod["metadata"]
         assert pod["spec"].keys().isdisjoint({"affinity", "priorityClassName", "nodeSelector"})
 
 
-def test_jobs_and_pods_are_found_by_their_release(plain: RunnerDefaults) -> None:
+def test_jobs_and_pods_are_found_by_their_release(plain: JobSettings) -> None:
     for what, job in jobs(plain).items():
         assert job["spec"]["template"]["metadata"]["labels"][INSTANCE] == "r"
         # Argo CD would delete an object of its own that nobody owns and no manifest has.
@@ -134,7 +136,7 @@ def test_jobs_and_pods_are_found_by_their_release(plain: RunnerDefaults) -> None
         assert job["metadata"]["labels"].get(INSTANCE) == expected
 
 
-def test_no_selector_of_the_chart_finds_a_runner_by_its_release(plain: RunnerDefaults) -> None:
+def test_no_selector_of_the_chart_finds_a_runner_by_its_release(plain: JobSettings) -> None:
     manifests = render()
     selectors = [
         (manifest["kind"], manifest["metadata"]["name"], labels)
@@ -155,8 +157,8 @@ def test_no_selector_of_the_chart_finds_a_runner_by_its_release(plain: RunnerDef
         ]
 
 
-def test_the_resources_of_small_jobs(defaults: RunnerDefaults, plain: RunnerDefaults) -> None:
-    def of(given: RunnerDefaults) -> dict[str, Any]:
+def test_the_resources_of_small_jobs(defaults: JobSettings, plain: JobSettings) -> None:
+    def of(given: JobSettings) -> dict[str, Any]:
         return {
             what: pod["spec"]["containers"][0]["resources"] for what, pod in pods(given).items()
         }

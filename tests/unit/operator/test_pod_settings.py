@@ -64,6 +64,6 @@ def test_a_part_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_template_that_is_one(monkeypatch: pytest.MonkeyPatch, template: Any) -> None:
-    defaults = settings(monkeypatch, {"all": template, "tasks": template}).runner_defaults
+    pods = settings(monkeypatch, {"all": template, "tasks": template}).runner_pods
     given = {key: value for key, value in template.items() if value is not None}
-    assert {"spec": {}} | given == defaults.pod_template == defaults.task_pod_template
+    assert {"spec": {}} | given == pods.all == pods.tasks

@@ -9,9 +9,9 @@ import pytest
 from backupexport_contract.runner_protocol import Outcome, delivery_task
 from backupexport_operator.cleanup.jobs import CleanupJobs
 from backupexport_operator.cleanup.reconciler import CleanupReconciler
+from backupexport_operator.kube.cluster import Cluster
 from backupexport_operator.kube.event_recorder import EventRecorder
-from backupexport_operator.kube.writer import ClusterWriter
-from backupexport_operator.manifests.pod import RunnerDefaults
+from backupexport_operator.manifests.pod import JobSettings
 from backupexport_operator.observed.export_cache import ExportCache
 from backupexport_operator.observed.jobs_and_pods import export_uid_of
 from backupexport_operator.telemetry.metrics import OperatorMetrics
@@ -45,14 +45,14 @@ class Running:
         # The exports whose removals were made, in order.
         self.made: list[str] = []
         kubernetes.listeners.append(self._note_made)
-        writer = ClusterWriter(api_client, NAMESPACE)
+        writer = Cluster(api_client, NAMESPACE)
         self.recorder = EventRecorder(api_client, NAMESPACE)
         self.reconciler = CleanupReconciler(
             ExportCache(live_world(kubernetes), 4, None, 2),
             writer,
-            CleanupJobs(writer, RunnerDefaults(image="i", claim_name="c")),
             self.recorder,
             OperatorMetrics(),
+            CleanupJobs(writer, JobSettings(namespace="n", runner_image="i", claim_name="c")),
         )
         self.task = asyncio.create_task(self.reconciler.watch_for_ever())
 
@@ -71,7 +71,7 @@ class Running:
         """Ask for these exports, and see all work done that can be done."""
         for uid in uids:
             self.reconciler.ask(uid)
-        await until(lambda: self.reconciler._work.length == 0)
+        await until(lambda: self.reconciler.queue.length == 0)
 
     async def watch_anew(self) -> None:
         self.task.cancel()
@@ -81,7 +81,7 @@ class Running:
     async def stop(self) -> None:
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
-        await self.reconciler.stop()
+        await self.reconciler.queue.stop()
         await self.recorder.stop()
 
     def _note_made(self, change: Change) -> None:

@@ -13,10 +13,9 @@ from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import Outcome, delivery_task
 from backupexport_operator.delivery.reconciler import DeliveryReconciler
+from backupexport_operator.kube.cluster import Cluster
 from backupexport_operator.kube.event_recorder import EventRecorder
-from backupexport_operator.kube.writer import ClusterWriter
-from backupexport_operator.manifests.delivery_job import PublicApi
-from backupexport_operator.manifests.pod import RunnerDefaults
+from backupexport_operator.manifests.pod import JobSettings
 from backupexport_operator.observed.export_cache import ExportCache, World
 from backupexport_operator.observed.jobs_and_pods import export_uid_of
 from backupexport_operator.telemetry.metrics import OperatorMetrics
@@ -135,11 +134,10 @@ class Running:
         self.recorder = EventRecorder(api_client, NAMESPACE)
         self.reconciler = DeliveryReconciler(
             ExportCache(world, 4, None, 2, chart),
-            ClusterWriter(api_client, NAMESPACE),
+            Cluster(api_client, NAMESPACE),
             self.recorder,
-            RunnerDefaults(image="i", claim_name="c"),
-            PublicApi(),
             self.metrics,
+            JobSettings(namespace="n", runner_image="i", claim_name="c"),
         )
         kubernetes.listeners.append(self._job_went)
         self.task = asyncio.create_task(self.reconciler.watch_for_ever())
@@ -155,7 +153,7 @@ class Running:
         """Ask for these exports, and see all work done that can be done."""
         for uid in uids:
             self.reconciler.ask(uid)
-        await until(lambda: self.reconciler._work.length == 0)
+        await until(lambda: self.reconciler.queue.length == 0)
 
     async def events(self) -> list[tuple[str, str, str]]:
         """Every Event that was posted, once nothing is at work any more."""
@@ -168,7 +166,7 @@ class Running:
         self._kubernetes.listeners.remove(self._job_went)
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
-        await self.reconciler.stop()
+        await self.reconciler.queue.stop()
         await self.recorder.stop()
 
     def _job_went(self, change: Change) -> None:

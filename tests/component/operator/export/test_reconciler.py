@@ -12,9 +12,9 @@ from backupexport_contract.runner_protocol import Outcome, Progress
 from backupexport_operator.cleanup.jobs import CleanupJobs
 from backupexport_operator.export.reconciler import ExportReconciler
 from backupexport_operator.export.start_queue import StartQueue
+from backupexport_operator.kube.cluster import Cluster
 from backupexport_operator.kube.event_recorder import EventRecorder
-from backupexport_operator.kube.writer import ClusterWriter
-from backupexport_operator.manifests.pod import RunnerDefaults
+from backupexport_operator.manifests.pod import JobSettings
 from backupexport_operator.observed.export_cache import ExportCache, World
 from backupexport_operator.observed.jobs_and_pods import observed_job, observed_pod
 from backupexport_operator.target.reconciler import TargetReconciler
@@ -60,9 +60,9 @@ class Watched:
             "exports": {}, "targets": {}, "jobs": {}, "pods": {},
         }  # fmt: skip
         self.followed = Followed()
-        self.writer = ClusterWriter(api_client, NAMESPACE)
+        self.writer = Cluster(api_client, NAMESPACE)
         self.recorder = EventRecorder(api_client, NAMESPACE)
-        defaults = RunnerDefaults(image="i", claim_name="c")
+        defaults = JobSettings(namespace="n", runner_image="i", claim_name="c")
         self.cache = ExportCache(World(**self.indexes), 4, None, progress_seconds=0.01)
         self.reconciler = ExportReconciler(
             self.cache,
@@ -119,7 +119,7 @@ class Watched:
         await self.settled()
 
     async def stop(self) -> None:
-        await self.reconciler.stop()
+        await self.reconciler.queue.stop()
         await self.recorder.stop()
 
 

@@ -10,8 +10,7 @@ import pytest
 from backupexport_contract import names
 from backupexport_contract.backup_export import BackupExport
 from backupexport_operator.kube.client import NotLeadingError, connect
-from backupexport_operator.kube.reader import ClusterReader
-from backupexport_operator.kube.writer import ClusterWriter
+from backupexport_operator.kube.cluster import Cluster
 from backupexport_operator.leader.decision import Timings
 from backupexport_operator.leader.election import Leadership
 from backupexport_operator.leader.lease import LeaseStore
@@ -72,7 +71,7 @@ async def test_who_does_not_lead_sends_no_write(
 
 
 async def test_who_does_not_lead_may_read(kubernetes: FakeKubernetes, connected: Connect) -> None:
-    reader = ClusterReader(await connected(not_leading), NAMESPACE)
+    reader = Cluster(await connected(not_leading), NAMESPACE)
     assert await reader.read_export(builders.NAME) is not None
     assert [str(call) for call in kubernetes.calls] == ["get backupexports"]
 
@@ -82,7 +81,7 @@ async def test_a_read_ends_in_time_by_itself(
 ) -> None:
     monkeypatch.setattr("backupexport_operator.kube.client.REQUEST_TIMEOUT", 0.05)
     kubernetes.faults.append(Fault("get backupexports", is_held=True))
-    reader = ClusterReader(await connected(not_leading), NAMESPACE)
+    reader = Cluster(await connected(not_leading), NAMESPACE)
     async with asyncio.timeout(5) as patience:
         with pytest.raises(TimeoutError):
             await reader.read_export(builders.NAME)
@@ -126,7 +125,7 @@ async def test_it_is_asked_before_each_write(
     def seconds_to_write() -> float:
         return answers.pop() if answers else not_leading()
 
-    writer = ClusterWriter(await connected(seconds_to_write), NAMESPACE)
+    writer = Cluster(await connected(seconds_to_write), NAMESPACE)
     export = BackupExport.model_validate(kubernetes.objects("backupexports")[builders.NAME])
     assert await writer.patch_export_status(export, {"phase": "Pending"}) is not None
     with pytest.raises(NotLeadingError):
@@ -145,7 +144,7 @@ async def test_a_leader_that_slept_through_its_leases_end_writes_nothing(
         Timings(lease=15, renew_deadline=10, retry=2),
         lambda: passed,
     )
-    writer = ClusterWriter(await connected(leadership.seconds_to_write), NAMESPACE)
+    writer = Cluster(await connected(leadership.seconds_to_write), NAMESPACE)
     job = builders.job_manifest(builders.export_manifest())
     assert await leadership.acquire(asyncio.Event())
     await writer.create_job(job)

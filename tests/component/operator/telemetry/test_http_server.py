@@ -5,7 +5,7 @@ import asyncio
 import aiohttp
 import pytest
 from aiohttp.test_utils import unused_port
-from backupexport_operator.telemetry.http_server import application, serving
+from backupexport_operator.telemetry.http_server import serving
 from prometheus_client import CollectorRegistry, Gauge
 
 
@@ -23,9 +23,8 @@ async def test_probes(
     path: str, alive: list[str], ready: list[str], status: int, text: str
 ) -> None:
     port = unused_port()
-    app = application(lambda: alive, lambda: ready, CollectorRegistry())
     async with (
-        serving(app, port),
+        serving(lambda: alive, lambda: ready, CollectorRegistry(), port),
         aiohttp.ClientSession() as session,
         session.get(f"http://127.0.0.1:{port}{path}") as answer,
     ):
@@ -37,7 +36,7 @@ async def test_metrics_come_from_the_given_registry_and_leave_no_task_behind() -
     Gauge("answer", "Of everything.", registry=registry).set(42)
     port = unused_port()
     async with (
-        serving(application(list, list, registry), port),
+        serving(list, list, registry, port),
         aiohttp.ClientSession() as session,
     ):
         before = asyncio.all_tasks()

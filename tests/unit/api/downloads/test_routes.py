@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 from backupexport_api.downloads import service
-from backupexport_api.jobs.store import StoreUnavailableError
+from backupexport_api.kube.errors import StoreUnavailableError
 from backupexport_contract import timestamps
 from exported_files import CONTENT, LAST_MODIFIED, Exported, another_id, export, times_open
 from hypothesis import HealthCheck, given, settings

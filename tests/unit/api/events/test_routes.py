@@ -16,10 +16,9 @@ import httpx
 import pytest
 import uvicorn
 from backupexport_api.app import create_app
-from backupexport_api.auth.authentication import token_invalid
+from backupexport_api.auth.authentication import keys_unavailable, token_invalid
 from backupexport_api.events import streams
 from backupexport_api.events.job_events import ClientState
-from backupexport_api.http import problems
 from backupexport_api.http.draining import DrainingServer
 from backupexport_api.http.transport import HttpProtocol
 from backupexport_api.jobs.cached_job import CachedJob
@@ -488,7 +487,7 @@ async def test_keys_that_can_t_be_read_for_now_end_nothing(
         await stream.statuses(1)
 
         async def fail(_: str) -> None:
-            raise problems.unavailable("for now")
+            raise keys_unavailable()
 
         monkeypatch.setattr(served.app.state.authenticator, "caller_of", fail)
         await until(lambda: stream.parser.comments >= 3)

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from backupexport_api.jobs.store import StoreRefusedError, StoreUnavailableError
+from backupexport_api.kube.errors import StoreRefusedError, StoreUnavailableError
 from backupexport_contract import names
 
 Make = Callable[..., Any]

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from backupexport_api.jobs.store import StoreUnavailableError
+from backupexport_api.kube.errors import StoreUnavailableError
 
 Make = Callable[..., Any]
 

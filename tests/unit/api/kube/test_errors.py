@@ -7,8 +7,13 @@ from unittest.mock import Mock
 import aiohttp
 import pytest
 import urllib3
-from backupexport_api.jobs.store import StoreRefusedError, StoreUnavailableError
-from backupexport_api.kube.errors import UNREACHABLE, summary, translated
+from backupexport_api.kube.errors import (
+    UNREACHABLE,
+    StoreRefusedError,
+    StoreUnavailableError,
+    summary,
+    translated,
+)
 from kubernetes import client, config
 from kubernetes.aio.client.exceptions import ApiException as AioApiException
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import limits
 import pytest
 from backupexport_api.limits.rate_limit import FixedWindow
 
@@ -177,7 +178,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
 
 
 def test_a_window_of_each_key(set_clock: SetClock) -> None:
-    window = FixedWindow(2, 60)
+    window = FixedWindow(limits.parse("2/minute"))
     assert window.hit("a") == (False, 1, 160.0)
     set_clock.now = 130.0
     assert window.hit("a") == (False, 0, 160.0)
@@ -190,7 +191,7 @@ def test_a_window_of_each_key(set_clock: SetClock) -> None:
 
 
 def test_windows_that_are_over_are_forgotten_and_others_are_not(set_clock: SetClock) -> None:
-    window = FixedWindow(1, 60)
+    window = FixedWindow(limits.parse("1/minute"))
     for number in range(900):
         window.hit(f"old {number}")
     set_clock.now += 50

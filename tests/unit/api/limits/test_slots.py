@@ -1,7 +1,7 @@
 """Places of downloads, and what links leave of them."""
 
 import pytest
-from backupexport_api.limits.slots import DownloadSlots, SlotOwner, most_by_links
+from backupexport_api.limits.slots import SlotOwner, Slots, most_by_links
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ def test_links_leave_a_caller_s_share_or_half(most: int, most_each: int, expecte
 
 
 def test_all_links_together_leave_places() -> None:
-    slots = DownloadSlots(5, 2)
+    slots = Slots(5, 2)
     links = [SlotOwner(project, is_link=True) for project in "abcde"]
     assert [slots.take(owner) for owner in links] == ["taken"] * 3 + ["full"] * 2
     # A sub may be called as a project is.
@@ -27,7 +27,7 @@ def test_all_links_together_leave_places() -> None:
 
 
 def test_a_project_s_links_have_one_share() -> None:
-    slots = DownloadSlots(10, 2)
+    slots = Slots(10, 2)
     link, other = SlotOwner("a", is_link=True), SlotOwner("b", is_link=True)
-    assert [slots.take(link) for _ in range(3)] == ["taken", "taken", "caller_full"]
+    assert [slots.take(link) for _ in range(3)] == ["taken", "taken", "owner_full"]
     assert slots.take(other) == "taken"

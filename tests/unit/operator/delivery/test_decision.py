@@ -25,9 +25,9 @@ from backupexport_operator.export import next_status
 from backupexport_operator.manifests.events import events_between
 from backupexport_operator.manifests.status import delayed_between, settled_between
 from backupexport_operator.observed.export_files import is_being_sent, unfinished_jobs
+from backupexport_operator.observed.failure import Failure
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import Observation, SideJob
-from backupexport_operator.observed.pod_failure import Failure
 
 ENDED = timestamps.from_text("2026-01-29T15:30:00Z")
 MAIL: dict[str, Any] = {"host": "mail", "from": "exports@example.com"}

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from inspect import signature
 from typing import Any
 
 import builders
@@ -13,14 +14,12 @@ from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.names import job_name
 from backupexport_contract.reasons import ExitCode, Phase, Reason
 from backupexport_contract.runner_protocol import Artifact, Outcome, Progress, outcome_text
+from backupexport_operator.export import decision
 from backupexport_operator.export.decision import (
     FOREIGN_JOB_GRACE,
     FOREIGN_JOB_PATIENCE,
     START_GRACE,
-    STEPS,
     TARGET_GRACE,
-    WITH_JOB,
-    WITHOUT_JOB,
     ExportPlan,
     decide,
     decide_departed,
@@ -47,7 +46,7 @@ TARGET = builders.target()
 TIDY = ObservedJob(name="tidy-bex-nightly", owner_uid="uid-1", task="tidy", created_at=CREATED)
 TIDIED = SideJob(
     replace(TIDY, complete=True),
-    [replace(POD, task="tidy", exit_code=0, termination_message=outcome_text(Outcome()))],
+    [replace(POD, exit_code=0, termination_message=outcome_text(Outcome()))],
 )
 
 
@@ -280,6 +279,42 @@ def test_what_may_heal_is_tried_again_and_says_why(pod: ObservedPod) -> None:
     given_up = decide(seen(RUNNING, pod, job=failed, tidy_job=TIDIED))
     assert given_up.status.phase == Phase.FAILED
     assert given_up.status.reason == plan.status.reason
+
+
+NOT_YET = {
+    ExitCode.SECRET_MISSING: Reason.SECRET_INVALID,
+    ExitCode.STORAGE_RESERVED: Reason.STORAGE_FULL,
+}
+
+
+@pytest.mark.parametrize(("code", "reason"), NOT_YET.items())
+def test_what_cannot_begin_yet_stays_pending_and_is_no_attempt(
+    code: ExitCode, reason: Reason
+) -> None:
+    plan = decide(seen(ACCEPTED, *[ended(code, "Create it.")] * 7))
+    assert outcome(plan) == (Phase.PENDING, reason)
+    assert not plan.status.attempts
+    assert plan.status.message == (
+        "Create it (another pod looks again, and the export starts by itself)."
+    )
+
+
+@pytest.mark.parametrize("code", NOT_YET)
+def test_a_pod_that_looks_again_is_pending_until_it_begins(code: ExitCode) -> None:
+    young = replace(POD, name="pod-b", created_at=LATER, started_at="2026-01-29T15:30:59Z")
+    plan = decide(seen(ACCEPTED, ended(code, "Create it."), young))
+    assert outcome(plan) == (Phase.PENDING, NOT_YET[code])
+    assert plan.follow_pod == "pod-b"
+    assert plan.recheck_after == timedelta(seconds=1)
+    begun = decide(seen(ACCEPTED, ended(code), young, progress=Progress(0, 0, 9)))
+    assert outcome(begun) == (Phase.RUNNING, None)
+    old = replace(young, started_at="2026-01-29T15:30:58Z")
+    assert outcome(decide(seen(ACCEPTED, ended(code), old))) == (Phase.RUNNING, None)
+
+
+def test_a_pod_whose_nodes_clock_is_ahead_runs() -> None:
+    ahead = replace(POD, started_at="2026-01-29T16:30:00Z")
+    assert outcome(decide(seen(ACCEPTED, ahead))) == (Phase.RUNNING, None)
 
 
 def test_out_of_memory_names_what_to_raise() -> None:
@@ -704,15 +739,19 @@ AGAIN = replace(POD, name="pod-b", created_at=LATER, started_at=LATER)
 def test_the_first_step_that_has_a_plan_decides(
     observation: Observation, first: str, second: str
 ) -> None:
-    with_job = {step.__name__: (lambda it, step=step: step(it, it.job)) for step in WITH_JOB}
-    steps: dict[str, Any] = {step.__name__: step for step in (*STEPS, *WITHOUT_JOB)} | with_job
-    assert steps[second](observation) is not None
-    assert decide(observation) == steps[first](observation) != steps[second](observation)
+    def plan(step: str) -> ExportPlan | None:
+        decides = getattr(decision, step)
+        needs_job = "job" in signature(decides).parameters
+        found: ExportPlan | None = decides(observation, *[observation.job] * needs_job)
+        return found
+
+    assert plan(second) is not None
+    assert decide(observation) == plan(first) != plan(second)
 
 
 @pytest.mark.parametrize(
     "job", [JOB, replace(JOB, suspended=True), replace(JOB, deleting=True), GIVEN_UP]
 )
 def test_the_last_step_always_has_a_plan(job: ObservedJob) -> None:
-    assert WITHOUT_JOB[-1](seen(export(), job=None)) is not None
-    assert WITH_JOB[-1](seen(RUNNING, job=job), job) is not None
+    assert decision._startable(seen(export(), job=None)) is not None
+    assert decision._not_started(seen(RUNNING, job=job), job) is not None

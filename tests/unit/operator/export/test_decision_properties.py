@@ -11,9 +11,9 @@ from backupexport_contract.reasons import FATAL_EXIT_CODES, ExitCode, Phase, Rea
 from backupexport_contract.runner_protocol import Artifact, Outcome, outcome_text
 from backupexport_operator.export.decision import ExportPlan, decide
 from backupexport_operator.observed.export_files import cleanup_result
+from backupexport_operator.observed.failure import end_artifact, end_failure
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import Observation, SideJob
-from backupexport_operator.observed.pod_failure import end_artifact, end_failure
 from hypothesis import example, given
 from hypothesis import strategies as st
 

@@ -240,7 +240,7 @@ def test_a_farewell_that_fails_does_not_keep_the_lease() -> None:
             async def failing() -> None:
                 await asyncio.sleep(3600)
 
-            process.supervisor._farewell = failing
+            process.supervisor.farewell = failing
             process.election.free.set()
             await asyncio.sleep(10)
             process.supervisor.stop()

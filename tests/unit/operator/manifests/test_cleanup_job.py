@@ -3,8 +3,8 @@
 import builders
 import pytest
 from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY
-from backupexport_operator.manifests.cleanup_job import cleanup_manifest
-from backupexport_operator.manifests.pod import RunnerDefaults
+from backupexport_operator.manifests.jobs import cleanup_manifest
+from backupexport_operator.manifests.pod import JobSettings
 
 A_WEEK = 7 * 24 * 3600
 
@@ -19,13 +19,13 @@ A_WEEK = 7 * 24 * 3600
     ],
 )
 def test_how_long_it_stays(task: str, is_owned: bool, least: int, most: int) -> None:
-    defaults = RunnerDefaults(image="i", claim_name="c")
+    defaults = JobSettings(namespace="n", runner_image="i", claim_name="c")
     spec = cleanup_manifest(builders.export(), task, defaults, is_owned=is_owned)["spec"]
     assert least < spec["ttlSecondsAfterFinished"] < most
 
 
 def test_the_job_of_an_export_that_is_gone_is_nobodys() -> None:
-    defaults = RunnerDefaults(image="i", claim_name="c", release="r")
+    defaults = JobSettings(namespace="n", runner_image="i", claim_name="c", release="r")
     instance = "app.kubernetes.io/instance"
     owned = cleanup_manifest(builders.export(), TASK_TIDY, defaults)
     left = cleanup_manifest(builders.export(), TASK_TIDY, defaults, is_owned=False)

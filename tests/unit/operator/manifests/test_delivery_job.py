@@ -10,8 +10,8 @@ from backupexport_contract import runner_protocol, timestamps
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.kubernetes_model import Condition
-from backupexport_operator.manifests.delivery_job import PublicApi, delivery_manifest
-from backupexport_operator.manifests.pod import RunnerDefaults
+from backupexport_operator.manifests.jobs import delivery_manifest
+from backupexport_operator.manifests.pod import JobSettings
 from backupexport_operator.observed.observation import Observation
 from kubernetes.client import V1Job
 from pydantic import ValidationError
@@ -28,7 +28,9 @@ EXPORT = builders.export(
     uid="u1",
     creationTimestamp="2026-01-29T15:00:00Z",
 )
-DEFAULTS = RunnerDefaults(image="i", claim_name="c", ttl_seconds_after_finished=77)
+DEFAULTS = JobSettings(
+    namespace="n", runner_image="i", claim_name="c", ttl_seconds_after_finished=77
+)
 SETTINGS = Deliveries.model_validate(
     {
         "email": {
@@ -51,8 +53,8 @@ def seen(of: BackupExport = EXPORT, since_end: float = 1, **target: Any) -> Obse
 def job(kind: str, **more: Any) -> dict[str, Any]:
     settings = SETTINGS.settings_of(kind)
     assert settings
-    api = PublicApi("https://exports.example.com", has_downloads=True)
-    return delivery_manifest(seen(**more), kind, settings, DEFAULTS, api)
+    api = {"public_url": "https://exports.example.com", "downloads": True}
+    return delivery_manifest(seen(**more), kind, settings, DEFAULTS.model_copy(update=api))
 
 
 def container(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -90,7 +92,7 @@ def test_a_mail_without_a_login_gets_no_secret() -> None:
         {"email": {"host": "mail", "from": "e@example.com"}}
     ).settings_of("email")
     assert settings
-    manifest = delivery_manifest(seen(), "email", settings, DEFAULTS, PublicApi())
+    manifest = delivery_manifest(seen(), "email", settings, DEFAULTS)
     assert "envFrom" not in container(manifest)
 
 

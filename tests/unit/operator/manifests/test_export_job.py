@@ -5,15 +5,18 @@ from typing import Any
 
 import builders
 import pytest
-from backupexport_operator.manifests.export_job import job_manifest
-from backupexport_operator.manifests.pod import RunnerDefaults
+from backupexport_operator.manifests.jobs import job_manifest
+from backupexport_operator.manifests.pod import JobSettings, RunnerPods
 from kubernetes.aio import client
 
 RESOURCES: dict[str, Any] = {"limits": {}}
-DEFAULTS = RunnerDefaults(
-    image="runner:1",
+DEFAULTS = JobSettings(
+    namespace="n",
+    runner_image="runner:1",
     claim_name="exports",
-    pod_template={"spec": {"containers": [{"name": "runner", "resources": RESOURCES}]}},
+    runner_pods=RunnerPods(
+        all={"spec": {"containers": [{"name": "runner", "resources": RESOURCES}]}}
+    ),
 )
 HOSTILE = "$(EXPORT_JOB_ID)`id`\n$HOME"
 
@@ -21,7 +24,7 @@ HOSTILE = "$(EXPORT_JOB_ID)`id`\n$HOME"
 def manifest(
     spec: dict[str, Any] | None = None,
     target: dict[str, Any] | None = None,
-    defaults: RunnerDefaults = DEFAULTS,
+    defaults: JobSettings = DEFAULTS,
 ) -> dict[str, Any]:
     export = builders.export(
         "0b7cbb51-7c4f-4f52-9b0e-3f6a2b1c9d8e", {"projectId": "--help", **(spec or {})}
@@ -124,9 +127,15 @@ def test_the_targets_resources_win() -> None:
     assert container(manifest())["resources"] == RESOURCES
 
 
-def test_fatal_exit_codes_fail_the_job_and_disruptions_do_not_count() -> None:
-    ignore, fail = manifest()["spec"]["podFailurePolicy"]["rules"]
-    assert ignore["onPodConditions"][0]["type"] == "DisruptionTarget"
+def test_fatal_exit_codes_fail_the_job_and_what_is_no_attempt_does_not_count() -> None:
+    disrupted, not_yet, fail = manifest()["spec"]["podFailurePolicy"]["rules"]
+    assert disrupted["onPodConditions"][0]["type"] == "DisruptionTarget"
+    assert (disrupted["action"], not_yet["action"], fail["action"]) == (
+        "Ignore",
+        "Ignore",
+        "FailJob",
+    )
+    assert not_yet["onExitCodes"]["values"] == [34, 35]
     values = fail["onExitCodes"]["values"]
     assert values == sorted(values)
     assert 0 not in values

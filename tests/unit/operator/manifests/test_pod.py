@@ -7,15 +7,18 @@ from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.export_target import ExportTarget
-from backupexport_operator.manifests.cleanup_job import cleanup_manifest
-from backupexport_operator.manifests.delivery_job import PublicApi, delivery_manifest
-from backupexport_operator.manifests.export_job import job_manifest
+from backupexport_operator.manifests.jobs import (
+    cleanup_manifest,
+    delivery_manifest,
+    job_manifest,
+)
 from backupexport_operator.manifests.pod import (
     OUR_CONTAINER_FIELDS,
     OUR_POD_FIELDS,
     TASK_RESOURCES,
+    JobSettings,
     PodTemplate,
-    RunnerDefaults,
+    RunnerPods,
 )
 from backupexport_operator.observed.observation import Observation
 from kubernetes.aio.client import V1Job
@@ -80,12 +83,12 @@ def jobs(
     resources: dict[str, Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """One Job of each kind, with `resources` of the target's."""
-    defaults = RunnerDefaults(
-        image="i",
+    defaults = JobSettings(
+        namespace="n",
+        runner_image="i",
         claim_name="c",
         release="r",
-        pod_template=template or {},
-        task_pod_template=tasks or {},
+        runner_pods=RunnerPods(all=template or {}, tasks=tasks or {}),
     )
     metadata = {"name": "a", "uid": "u", "creationTimestamp": "2026-01-29T15:30:00Z"}
     export = BackupExport.model_validate({"metadata": metadata, "spec": {"projectId": "a"}})
@@ -99,7 +102,7 @@ def jobs(
     made = {
         "export": job_manifest(export, target, defaults),
         "cleanup": cleanup_manifest(export, "clean-attempt", defaults),
-        "delivery": delivery_manifest(seen, "email", settings, defaults, PublicApi()),
+        "delivery": delivery_manifest(seen, "email", settings, defaults),
     }
     for job in made.values():
         V1Job.model_validate(job)

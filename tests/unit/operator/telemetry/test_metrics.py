@@ -8,11 +8,16 @@ from typing import Any
 import aiohttp
 import pytest
 from backupexport_contract.reasons import Phase, Reason
-from backupexport_operator.kube.request_count import call_of
+from backupexport_operator.kube.client import call_of
 from backupexport_operator.telemetry import metrics as module
-from backupexport_operator.telemetry.metrics import OTHER, OperatorMetrics, error_kind
-from backupexport_operator.telemetry.state import OperatorState, UnfinishedExport
-from expositions import JOBS_PATH, busy_operator, series, value
+from backupexport_operator.telemetry.metrics import (
+    OTHER,
+    OperatorMetrics,
+    OperatorState,
+    UnfinishedExport,
+    error_kind,
+)
+from expositions import JOBS_PATH, busy_operator, ended, of_project, series, value
 from kubernetes.aio.client.exceptions import ApiException
 from prometheus_client import generate_latest
 
@@ -97,8 +102,8 @@ def test_an_ended_export() -> None:
 
 def test_an_export_that_never_started_has_no_duration() -> None:
     metrics = OperatorMetrics()
-    metrics.export_finished("a", Phase.FAILED, Reason.TARGET_NOT_FOUND)
-    metrics.export_finished("a", Phase.CANCELLED, Reason.CANCELLED, duration_seconds=-2)
+    metrics.export_finished(ended("a", Phase.FAILED, Reason.TARGET_NOT_FOUND))
+    metrics.export_finished(ended("a", Phase.CANCELLED, Reason.CANCELLED, seconds=-2))
     name = "backupexport_export_duration_seconds"
     assert value(metrics.registry, f"{name}_count", phase="Failed") == 0
     assert value(metrics.registry, f"{name}_sum", phase="Cancelled") == 0
@@ -167,7 +172,7 @@ def test_requests_to_the_kubernetes_api() -> None:
 def test_a_project_id_stays_inside_its_label(project: str) -> None:
     metrics = OperatorMetrics()
     before = series(metrics.registry).keys()
-    metrics.export_finished(project, Phase.FAILED, Reason.INTERNAL)
+    metrics.export_finished(ended(project, Phase.FAILED, Reason.INTERNAL))
     added = series(metrics.registry).keys() - before
     labels = frozenset({"phase": "Failed", "reason": "Internal", "project": project}.items())
     assert {(name, found) for name, found in added if not name.endswith("_created")} == {
@@ -179,7 +184,7 @@ def test_the_first_projects_keep_their_names_and_the_rest_are_one() -> None:
     metrics = OperatorMetrics(named_projects=2)
     # A project may have the name "other".
     for project in ("a", "other", "c", "d", "a", "other", "c"):
-        metrics.export_finished(project, Phase.SUCCEEDED, None)
+        metrics.export_finished(ended(project, Phase.SUCCEEDED))
     seen = {
         project: value(
             metrics.registry, FINISHED, phase="Succeeded", reason="(none)", project=project
@@ -191,7 +196,7 @@ def test_the_first_projects_keep_their_names_and_the_rest_are_one() -> None:
 
 def test_no_project_has_a_name_where_none_may() -> None:
     metrics = OperatorMetrics(named_projects=0)
-    metrics.export_finished("secret-customer", Phase.SUCCEEDED, None)
+    metrics.export_finished(ended("secret-customer", Phase.SUCCEEDED))
     assert "secret-customer" not in generate_latest(metrics.registry).decode()
 
 
@@ -200,18 +205,21 @@ def test_a_flood_of_projects_makes_no_more_series_and_takes_no_memory() -> None:
     ends = [(Phase.SUCCEEDED, None), (Phase.CANCELLED, Reason.CANCELLED)]
     ends += [(Phase.FAILED, reason) for reason in Reason]
 
+    exports = [
+        ended("", phase, reason, seconds=8**power, size=8**power)
+        for phase, reason in ends
+        for power in range(5)
+    ]
+
     def flood(first: int, last: int) -> None:
         for number in range(first, last):
-            phase, reason = ends[number % len(ends)]
-            metrics.export_finished(
-                f"{number}\n", phase, reason, duration_seconds=number, artifact_bytes=number
-            )
+            metrics.export_finished(of_project(exports[number % len(exports)], f"{number}\n"))
             metrics.count_request(*call_of("GET", f"/api/v1/namespaces/n/{number}/{number}"), 200)
             metrics.cleanup_finished(f"{number}", succeeded=False)
 
     for number in range(5):
         for phase, reason in ends:
-            metrics.export_finished(f"{number}\n", phase, reason)
+            metrics.export_finished(ended(f"{number}\n", phase, reason))
     flood(5, 200)
     count = len(series(metrics.registry))
     gc.collect()
@@ -229,7 +237,7 @@ def test_a_flood_of_projects_makes_no_more_series_and_takes_no_memory() -> None:
 @pytest.mark.parametrize(
     ("method", "arguments"),
     [
-        ("export_finished", (["unhashable"], Phase.FAILED, Reason.INTERNAL)),
+        ("export_finished", (ended(["unhashable"], Phase.FAILED, Reason.INTERNAL),)),
         ("job_created", (None,)),
         ("reconciled", ("soon",)),
         ("count_request", ()),

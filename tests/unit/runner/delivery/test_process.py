@@ -15,7 +15,6 @@ from backupexport_contract.reasons import FATAL_DELIVERY_EXIT_CODES, ExitCode
 from backupexport_contract.runner_protocol import ENV_TASK, read_outcome
 from backupexport_runner import __main__ as runner
 from backupexport_runner.export.exporter import Exporter, ServerQuestions
-from backupexport_runner.postgres.libpq import parse_uri
 from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log, Scrubber
@@ -180,10 +179,9 @@ def test_a_bug_in_a_delivery_asks_for_no_other_export(
     bench: Bench, values: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "deliver", lambda *_: 1 // 0)
-    scrubber, output = Scrubber(), io.StringIO()
-    questions = ServerQuestions(parse_uri)
+    output = io.StringIO()
     exporter = Exporter(
-        bench.configuration, questions, Log(scrubber, output), scrubber, Interruption()
+        bench.configuration, ServerQuestions(), Log(Scrubber(), output), Interruption()
     )
     failure = runner._outcome(exporter, values)
     assert isinstance(failure, Failure)

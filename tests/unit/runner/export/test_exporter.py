@@ -67,7 +67,12 @@ def test_success(
         "completed_at": manifest["completed_at"],
     }
     assert bench.files == [f"a/b/{file.name}", f"a/b/{file.name}.json"]
-    assert [line["event"] for line in bench.log] == ["dump_started", "dump_finished", "progress"]
+    assert [line["event"] for line in bench.log] == [
+        "dump_started",
+        "progress",
+        "dump_finished",
+        "progress",
+    ]
     assert all("time" in line for line in bench.log)
     progress = read_progress_line(bench.output.getvalue().splitlines()[-1])
     assert progress is not None
@@ -135,6 +140,7 @@ def test_failures_leave_nothing(
     assert bench.files == []
     assert [line["event"] for line in bench.log if line["event"] != "pg_dump"] == [
         "dump_started",
+        "progress",
         "dump_finished",
     ]
     assert len(bench.log) < 100

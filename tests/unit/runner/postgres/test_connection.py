@@ -1,7 +1,6 @@
 import pytest
 from backupexport_contract.reasons import ExitCode
 from backupexport_runner.postgres.connection import Connection, read_connection, secret_values
-from backupexport_runner.postgres.libpq import parse_uri
 from backupexport_runner.task.failure import Failure
 
 PEM = "-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----"
@@ -27,7 +26,7 @@ CLOUDNATIVEPG = {
 
 
 def read(values: dict[str, str]) -> Connection:
-    return read_connection(values, parse_uri)
+    return read_connection(values)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,11 @@ def test_a_server_that_drops_packets_is_given_up_by_the_kernel() -> None:
     # Two retransmissions; it must be the kernel that gives up, so that libpq goes to the next host.
     parameters = {"host": "127.0.0.1", "port": str(port), "tcp_user_timeout": "1500"}
     try:
-        with pytest.raises(libpq.ServerError, match="Connection timed out"):
-            libpq.connect({**parameters, "user": "u", "dbname": "d"}, 20)
+        with (
+            pytest.raises(libpq.ServerError, match="Connection timed out"),
+            libpq.connected({**parameters, "user": "u", "dbname": "d"}, 20),
+        ):
+            pass
     finally:
         for one in held:
             one.close()
@@ -24,10 +27,16 @@ def test_a_closed_port_refuses() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = str(unused.getsockname()[1])
-        with pytest.raises(libpq.ServerError, match="Connection refused"):
-            libpq.connect({"host": "127.0.0.1", "port": port, "user": "u", "dbname": "d"}, 5)
+        with (
+            pytest.raises(libpq.ServerError, match="Connection refused"),
+            libpq.connected({"host": "127.0.0.1", "port": port, "user": "u", "dbname": "d"}, 5),
+        ):
+            pass
 
 
 def test_a_host_that_is_no_host_is_told_without_waiting() -> None:
-    with pytest.raises(libpq.ServerError, match="could not translate host name"):
-        libpq.connect({"host": "no.such.invalid", "user": "u", "dbname": "d"}, 20)
+    with (
+        pytest.raises(libpq.ServerError, match="could not translate host name"),
+        libpq.connected({"host": "no.such.invalid", "user": "u", "dbname": "d"}, 20),
+    ):
+        pass

@@ -16,7 +16,6 @@ from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import read_outcome
 from backupexport_runner import __main__ as runner
 from backupexport_runner.export.exporter import ServerQuestions
-from backupexport_runner.postgres import libpq
 from backupexport_runner.task import interruption
 from backupexport_runner.task.log import Log
 from runner_bench import Bench
@@ -71,7 +70,7 @@ def _signals() -> Iterator[None]:
 def run(
     bench: Bench, make_environment: Environment, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[], Ended]:
-    questions = ServerQuestions(libpq.parse_uri, lambda _: bench.server, lambda _: bench.obstacle)
+    questions = ServerQuestions(lambda _: bench.server, lambda _: bench.obstacle)
     message = bench.configuration.termination_message
 
     def run() -> Ended:

@@ -3,7 +3,7 @@
 from backupexport_contract.reasons import ExitCode
 
 from backupexport_runner.delivery.kinds.email.message import mail_message, wire_bytes
-from backupexport_runner.delivery.kinds.email.smtp import Login, Mail, MailServer, Patience, send
+from backupexport_runner.delivery.kinds.email.smtp import Mail, MailServer, Patience, send
 from backupexport_runner.delivery.parcel import Parcel
 from backupexport_runner.task.failure import Failure, malformed_delivery
 
@@ -39,11 +39,9 @@ def mail_server(parcel: Parcel) -> MailServer:
     if not isinstance(host, str) or not host or type(port) is not int:
         raise _bad("host, port and tls must say where the mail server is")
     # A Secret that lacks a key, or is empty, is a mistake, and doesn't mean no login.
-    login = (
-        Login(parcel.credential("username"), parcel.credential("password"))
-        if settings.get("secretRef")
-        else None
-    )
+    login = None
+    if settings.get("secretRef"):
+        login = (parcel.credential("username"), parcel.credential("password"))
     if login is not None and tls == "none":
         raise _bad("a login needs tls: starttls or tls")
     return MailServer(host, port, tls, settings.get("caCertificates"), login)

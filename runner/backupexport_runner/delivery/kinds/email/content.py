@@ -2,10 +2,9 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from backupexport_contract import timestamps
 from backupexport_contract.readable import readable_duration, readable_size
@@ -17,6 +16,12 @@ from backupexport_runner.task.failure import malformed_delivery, one_line
 from backupexport_runner.task.request import Request
 
 _LONGEST_TEXT = 2000
+# What has become of an export, and the tone of that.
+_NEWS: dict[str, tuple[str, str]] = {
+    Phase.SUCCEEDED: ("is ready", "good"),
+    Phase.FAILED: ("failed", "bad"),
+    Phase.CANCELLED: ("was cancelled", "neutral"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +47,12 @@ class Step:
 class Content:
     """Everything the mail says; each text is one line without control characters.
 
-    `tone` is what kind of news it is; the page shows it by a colour.
+    `tone` says what kind of news it is (good, bad, neutral); the page shows it by a colour.
     """
 
     subject: str
     headline: str
-    tone: Literal["good", "bad", "neutral"]
+    tone: str
     summary: str
     facts: tuple[Fact, ...]
     steps: tuple[Step, ...]
@@ -59,14 +64,29 @@ def content(request: Request, end: ExportEnd) -> Content:
     for name in ("reason", "message", "requested_by", "api_url"):
         if not isinstance(getattr(end, name), str | None):
             raise malformed_delivery(f"{name} in EXPORT_END is not a text")
-    completion_time(end)
-    if end.phase == Phase.SUCCEEDED:
-        if end.artifact is None:
-            raise malformed_delivery("artifact is missing in EXPORT_END")
-        return _succeeded(request, end, end.artifact)
-    if end.phase in (Phase.FAILED, Phase.CANCELLED):
-        return _not_succeeded(request, end, is_failure=end.phase == Phase.FAILED)
-    raise malformed_delivery("phase in EXPORT_END is not the end of an export")
+    news = _NEWS.get(end.phase)
+    if news is None:
+        raise malformed_delivery("phase in EXPORT_END is not the end of an export")
+    artifact = end.artifact if end.phase == Phase.SUCCEEDED else None
+    if end.phase == Phase.SUCCEEDED and artifact is None:
+        raise malformed_delivery("artifact is missing in EXPORT_END")
+    verb, tone = news
+    expires = _moment(end.expires_at)
+    summary = "The file has no date of removal."
+    if artifact is None:
+        summary = "There is no file of this export."
+    elif expires:
+        summary = f"The file is kept until {_time_words(expires)}; after that nobody can fetch it."
+    return Content(
+        subject=f"Export of {request.project_id} {verb}",
+        headline=f"The export {verb}",
+        tone=tone,
+        summary=summary,
+        facts=tuple(fact for fact in _facts(request, end, artifact) if fact.value),
+        steps=_steps_with_file(request, end, artifact) if artifact else _what_to_do(request, end),
+        footer=f"This mail was sent because the export of {request.project_id} names your address. "
+        "Nobody reads answers to it.",
+    )
 
 
 def completion_time(end: ExportEnd) -> datetime:
@@ -77,24 +97,51 @@ def completion_time(end: ExportEnd) -> datetime:
     return completed
 
 
-def _succeeded(request: Request, end: ExportEnd, artifact: Artifact) -> Content:
-    project, path, sha256 = request.project_id, _line(artifact.path), _line(artifact.sha256)
-    sizes = [Fact("Size", _size(artifact.size_bytes))]
-    if request.compression != "none":
-        sizes.append(Fact("Uncompressed", _size(artifact.uncompressed_bytes)))
-    file = [
-        Fact("SHA-256", sha256, is_code=True),
-        Fact("PostgreSQL server", _line(artifact.server_version)),
-        Fact("pg_dump", _line(artifact.dump_version)),
-        Fact("Path on the volume", path, is_code=True),
-    ]
-    expires = _moment(end.expires_at)
-    steps = (
+def _facts(request: Request, end: ExportEnd, artifact: Artifact | None) -> Iterator[Fact]:
+    yield Fact("Project", request.project_id, is_code=True)
+    if artifact:
+        yield Fact("Size", _size(artifact.size_bytes))
+        if request.compression != "none":
+            yield Fact("Uncompressed", _size(artifact.uncompressed_bytes))
+    else:
+        if end.phase == Phase.FAILED:
+            yield Fact("Reason", _reason_words(end.reason))
+        yield Fact("Message", _line(end.message or ""))
+    started, completed = _moment(end.started_at), completion_time(end)
+    if started:
+        yield Fact("Duration", readable_duration((completed - started).total_seconds()))
+    yield Fact("Ended", _time_words(completed))
+    yield Fact("Format", request.format)
+    yield Fact("Compression", request.compression)
+    if artifact:
+        yield Fact("SHA-256", _line(artifact.sha256), is_code=True)
+        yield Fact("PostgreSQL server", _line(artifact.server_version))
+        yield Fact("pg_dump", _line(artifact.dump_version))
+        yield Fact("Path on the volume", _line(artifact.path), is_code=True)
+    yield Fact("Job", request.job_id, is_code=True)
+    yield Fact("Requested by", _line(end.requested_by or ""))
+
+
+def _what_to_do(request: Request, end: ExportEnd) -> tuple[Step, ...]:
+    advice = (
+        "Do what the message says, or give it with the job's id to whoever runs the exports. Then"
+        if end.phase == Phase.FAILED
+        else "Nothing, if that was meant. Otherwise"
+    )
+    again = "start a new export as you started this one."
+    if end.api_url:
+        again = "start a new export, over REST or on the web page:"
+    return (Step("What to do", f"{advice} {again}", link=_page(request, end)),)
+
+
+def _steps_with_file(request: Request, end: ExportEnd, artifact: Artifact) -> tuple[Step, ...]:
+    path = _line(artifact.path)
+    return (
         _fetch(request, end, path),
         Step(
             "Check it",
             "In the directory with the file. The answer must end in OK.",
-            (restore_commands.check_command(path, sha256),),
+            (restore_commands.check_command(path, _line(artifact.sha256)),),
         ),
         Step(
             "Restore it",
@@ -103,64 +150,6 @@ def _succeeded(request: Request, end: ExportEnd, artifact: Artifact) -> Content:
             (restore_commands.restore_command(path, request.format, request.compression),),
         ),
     )
-    return Content(
-        subject=f"Export of {project} is ready",
-        headline="The export is ready",
-        tone="good",
-        summary=(
-            f"The file is kept until {_time_words(expires)}; after that nobody can fetch it."
-            if expires
-            else "The file has no date of removal."
-        ),
-        facts=_facts(request, end, sizes, file),
-        steps=steps,
-        footer=_footer(project),
-    )
-
-
-def _not_succeeded(request: Request, end: ExportEnd, *, is_failure: bool) -> Content:
-    project, message = request.project_id, _line(end.message or "")
-    causes = [Fact("Reason", _reason_words(end.reason))] if is_failure else []
-    if message:
-        causes.append(Fact("Message", message))
-    advice = (
-        "Do what the message says, or give it with the job's id to whoever runs the exports. Then"
-        if is_failure
-        else "Nothing, if that was meant. Otherwise"
-    )
-    again = (
-        "start a new export, over REST or on the web page:"
-        if end.api_url
-        else "start a new export as you started this one."
-    )
-    return Content(
-        subject=f"Export of {project} {'failed' if is_failure else 'was cancelled'}",
-        headline="The export failed" if is_failure else "The export was cancelled",
-        tone="bad" if is_failure else "neutral",
-        summary="There is no file of this export.",
-        facts=_facts(request, end, causes),
-        steps=(Step("What to do", f"{advice} {again}", link=_page(request, end)),),
-        footer=_footer(project),
-    )
-
-
-def _facts(
-    request: Request, end: ExportEnd, first: Sequence[Fact], file: Sequence[Fact] = ()
-) -> tuple[Fact, ...]:
-    started, completed = _moment(end.started_at), completion_time(end)
-    duration = readable_duration((completed - started).total_seconds()) if started else ""
-    facts = (
-        Fact("Project", request.project_id, is_code=True),
-        *first,
-        Fact("Duration", duration),
-        Fact("Ended", _time_words(completed)),
-        Fact("Format", request.format),
-        Fact("Compression", request.compression),
-        *file,
-        Fact("Job", request.job_id, is_code=True),
-        Fact("Requested by", _line(end.requested_by or "")),
-    )
-    return tuple(fact for fact in facts if fact.value)
 
 
 def _fetch(request: Request, end: ExportEnd, path: str) -> Step:
@@ -199,13 +188,6 @@ def _page(request: Request, end: ExportEnd) -> str | None:
     return f"{base}/#/jobs/{request.job_id}" if is_web else None
 
 
-def _footer(project: str) -> str:
-    return (
-        f"This mail was sent because the export of {project} names your address. "
-        "Nobody reads answers to it."
-    )
-
-
 def _size(count: int) -> str:
     size = readable_size(count)
     return size if size.endswith(" B") else f"{size} ({count:,} bytes)"
@@ -221,10 +203,8 @@ def _reason_words(reason: str | None) -> str:
 
 
 def _moment(text: str | None) -> datetime | None:
-    if not text:
-        return None
     try:
-        return timestamps.from_text(text)
+        return timestamps.from_text(text or "")
     except (TypeError, ValueError):
         return None
 

@@ -26,22 +26,14 @@ _SECONDS_FOR_GOODBYE = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
-    """The sender's account on the mail server."""
-
-    username: str
-    password: str
-
-
-@dataclass(frozen=True, slots=True)
 class MailServer:
-    """Where the mail is sent to; `tls` is starttls, tls or none."""
+    """Where the mail is sent to; `tls` is starttls, tls or none, `login` username and password."""
 
     host: str
     port: int
     tls: str
     ca_certificates: str | None = None
-    login: Login | None = None
+    login: tuple[str, str] | None = None
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -60,9 +52,8 @@ class Mail:
 class Patience:
     """Time limits in seconds: for a connection, and then as RFC 5321, 4.5.3.2 asks of clients.
 
-    Servers that call the sender back, or scan the mail, take minutes, and a client that doesn't
-    wait for the answer to a mail sends it twice.  `until_sent` is the limit for everything before
-    that answer.
+    Servers that scan the mail take minutes, and a client that doesn't wait for the answer to a mail
+    sends it twice.  `until_sent` is the limit for everything before that answer.
     """
 
     connect: float = 30
@@ -114,13 +105,16 @@ class _Conversation:
         with self._errors(None):
             smtp = self._connect(context)
         try:
-            self._greet(smtp)
+            with self._errors(None):
+                code, reply = smtp.getreply()
+            if code != 220:
+                raise self._refusal("the connection", code, reply)
             self._step("EHLO", smtp.ehlo)
             if self._server.tls == "starttls":
                 self._start_tls(smtp, context)
                 self._step("EHLO", smtp.ehlo)
             if self._server.login is not None:
-                self._log_in(smtp, self._server.login)
+                self._log_in(smtp, *self._server.login)
             check()
             self._hand_over(smtp, check)
         finally:
@@ -140,17 +134,10 @@ class _Conversation:
             raise
         # RFC 5321, 4.1.3: a client without a name that others can look up gives its address, and
         # others can't look up a pod's name.
-        smtp = smtplib.SMTP(
-            local_hostname=f"[IPv6:{address}]" if ":" in address else f"[{address}]"
-        )
+        name = f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+        smtp = smtplib.SMTP(local_hostname=name)
         smtp.sock = connected
         return smtp
-
-    def _greet(self, smtp: smtplib.SMTP) -> None:
-        with self._errors(None):
-            code, reply = smtp.getreply()
-        if code != 220:
-            raise self._refusal("the connection", code, reply)
 
     def _start_tls(self, smtp: smtplib.SMTP, context: ssl.SSLContext) -> None:
         if not smtp.has_extn("starttls"):
@@ -160,27 +147,26 @@ class _Conversation:
             )
         with self._errors("STARTTLS"):
             code, _ = smtp.docmd("STARTTLS")
-        if code != 220:
-            raise smtp_failures.not_sent(
-                f"{self._server} refuses STARTTLS with {code} and nothing was sent"
-            )
-        with self._errors("STARTTLS"):
+            if code != 220:
+                raise smtp_failures.not_sent(
+                    f"{self._server} refuses STARTTLS with {code} and nothing was sent"
+                )
             if smtp.sock is None:
                 raise smtplib.SMTPServerDisconnected
             smtp.sock = context.wrap_socket(smtp.sock, server_hostname=self._server.host)
             # smtplib's buffer may hold what someone sent in the clear after that answer.
             smtp.file = None
 
-    def _log_in(self, smtp: smtplib.SMTP, login: Login) -> None:
+    def _log_in(self, smtp: smtplib.SMTP, username: str, password: str) -> None:
         offered = smtp.esmtp_features.get("auth", "").upper().split()
         if "PLAIN" in offered:
             # RFC 4616.
-            plain = _base64(f"\0{login.username}\0{login.password}")
+            plain = _base64(f"\0{username}\0{password}")
             self._step(LOGIN, lambda: smtp.docmd("AUTH", f"PLAIN {plain}"))
         elif "LOGIN" in offered:
             self._step(LOGIN, lambda: smtp.docmd("AUTH", "LOGIN"), expected=3)
-            self._step(LOGIN, lambda: smtp.docmd(_base64(login.username)), expected=3)
-            self._step(LOGIN, lambda: smtp.docmd(_base64(login.password)))
+            self._step(LOGIN, lambda: smtp.docmd(_base64(username)), expected=3)
+            self._step(LOGIN, lambda: smtp.docmd(_base64(password)))
         else:
             raise Failure(
                 ExitCode.AUTHENTICATION_FAILED,
@@ -220,8 +206,8 @@ class _Conversation:
                 raise smtp_failures.lost_answer(error, server) from None
             raise smtp_failures.of_error(error, server, step) from None
 
-    def _refusal(self, step: str, code: int, reply: bytes | str) -> Failure:
-        text = reply.decode("ascii", "replace") if isinstance(reply, bytes) else reply
+    def _refusal(self, step: str, code: int, reply: bytes) -> Failure:
+        text = reply.decode("ascii", "replace")
         return smtp_failures.of_reply(step, code, text, str(self._server), self._mail.recipient)
 
 

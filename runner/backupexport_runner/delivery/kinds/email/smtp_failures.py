@@ -8,7 +8,6 @@ import re
 import smtplib
 import socket
 import ssl
-from collections.abc import Callable
 
 from backupexport_contract.reasons import ExitCode
 
@@ -20,100 +19,77 @@ LOGIN = "AUTH"
 _LONGEST_REPLY = 200
 _LOGIN_WANTED = (530, 534, 535, 538)
 
-# What a reply means by its step and code, in order: the first that applies.
-_CAUSES_OF_REPLY: tuple[tuple[Callable[[str, int], bool], ExitCode, str], ...] = (
-    # A mail server that refuses says so with 4xx or 5xx: this is another program.
-    (
-        lambda _, code: code < 400,
-        ExitCode.CONNECTION_FAILED,
-        "What answers at {server} doesn't speak as a mail server does: check host, port and tls of "
-        "deliveries.email.",
-    ),
-    # It may take the mail later, also after 421, with which it ends the conversation.
-    (
-        lambda _, code: code < 500,
-        ExitCode.DELIVERY_DEFERRED,
-        "The mail server {server} doesn't take the mail now and answers {step} with: {said}; it is "
-        "tried again.",
-    ),
-    # It doesn't know the user or the password.
-    (
-        lambda step, _: step == LOGIN,
-        ExitCode.AUTHENTICATION_FAILED,
-        "The mail server {server} refuses the login with: {said}; correct username and password "
-        "in the Secret of deliveries.email.",
-    ),
-    # There was no login, or none that is enough.
-    (
-        lambda _, code: code in _LOGIN_WANTED,
-        ExitCode.AUTHENTICATION_FAILED,
-        "The mail server {server} wants a login and answers {step} with: {said}; set secretRef and "
-        "tls of deliveries.email as it asks.",
-    ),
-    # It refuses the sender, the recipient or the mail itself.
-    (
-        lambda *_: True,
-        ExitCode.DELIVERY_REFUSED,
-        "The mail server {server} refuses the mail and answers {step} with: {said}; check "
-        "notifyEmail, and what the server lets deliveries.email.from send.",
-    ),
-)
-
-
-def _is(*kinds: type[BaseException]) -> Callable[[BaseException], bool]:
-    return lambda error: isinstance(error, kinds)
-
-
 # What an error of the conversation means, in order: the first that applies.
-_CAUSES_OF_ERROR: tuple[tuple[Callable[[BaseException], object], str], ...] = (
-    # The chain, the name or the dates of the certificate.
+_CAUSES_OF_ERROR: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     (
-        _is(ssl.SSLCertVerificationError),
+        ssl.SSLCertVerificationError,
         "the certificate of {server} is not trusted ({why}): deliveries.email.host must be a name "
         "in it, and caCertificates must hold its authority where the system's don't",
     ),
     # Client and server don't agree on TLS, or the server speaks none.
-    (_is(ssl.SSLError), "no TLS with {server} ({why}): check port and tls of deliveries.email"),
-    # DNS doesn't know the host.
+    (ssl.SSLError, "no TLS with {server} ({why}): check port and tls of deliveries.email"),
+    (socket.gaierror, "the name in {server} is not found: check deliveries.email.host and DNS"),
     (
-        _is(socket.gaierror),
-        "the name in {server} is not found: check deliveries.email.host and DNS",
-    ),
-    (
-        _is(ConnectionRefusedError),
+        ConnectionRefusedError,
         "nothing listens at {server}: check host and port of deliveries.email",
     ),
     # The host is silent, or packets are dropped on the way.
     (
-        _is(TimeoutError),
+        TimeoutError,
         "{server} let the time run out {when}: check host, port and tls of deliveries.email, and "
         "that no network policy is in the way",
     ),
-    # Before other errors of the system, of which ConnectionError is one.
-    (_is(smtplib.SMTPException, ConnectionError), "{server} cut the connection {when}"),
-    (lambda error: getattr(error, "strerror", None), "{server} can't be reached ({why})"),
-    (lambda _: True, "the conversation with {server} broke off {when}"),
+    ((smtplib.SMTPException, ConnectionError), "{server} cut the connection {when}"),
 )
+_OTHER_ERROR = "{server} can't be reached ({why})"
+_WORDLESS_ERROR = "the conversation with {server} broke off {when}"
 
 
 def of_reply(step: str, code: int, reply: str, server: str, address: str) -> Failure:
     """Returns the failure for a reply other than success; `step` is the command it answers."""
     # A server may repeat the login in a spelling of its own, so only silence hides that.
     said = f"{code} {_status(reply) if step == LOGIN else _public(reply, address)}".strip()
-    exit_code, message = next(
-        (exit_code, message)
-        for applies, exit_code, message in _CAUSES_OF_REPLY
-        if applies(step, code)
+    if code < 400:
+        # A mail server that refuses says so with 4xx or 5xx: this is another program.
+        return Failure(
+            ExitCode.CONNECTION_FAILED,
+            f"What answers at {server} doesn't speak as a mail server does: check host, port and "
+            "tls of deliveries.email.",
+        )
+    if code < 500:
+        # It may take the mail later, also after 421, with which it ends the conversation.
+        return Failure(
+            ExitCode.DELIVERY_DEFERRED,
+            f"The mail server {server} doesn't take the mail now and answers {step} with: {said}; "
+            "it is tried again.",
+        )
+    if step == LOGIN:
+        return Failure(
+            ExitCode.AUTHENTICATION_FAILED,
+            f"The mail server {server} refuses the login with: {said}; correct username and "
+            "password in the Secret of deliveries.email.",
+        )
+    if code in _LOGIN_WANTED:
+        return Failure(
+            ExitCode.AUTHENTICATION_FAILED,
+            f"The mail server {server} wants a login and answers {step} with: {said}; set "
+            "secretRef and tls of deliveries.email as it asks.",
+        )
+    return Failure(
+        ExitCode.DELIVERY_REFUSED,
+        f"The mail server {server} refuses the mail and answers {step} with: {said}; check "
+        "notifyEmail, and what the server lets deliveries.email.from send.",
     )
-    return Failure(exit_code, message.format(server=server, step=step, said=said))
 
 
 def of_error(error: Exception, server: str, step: str | None) -> Failure:
     """Returns the failure for an error that cut `step`, None before any."""
     cause = _cause(error)
-    problem = next(problem for applies, problem in _CAUSES_OF_ERROR if applies(cause))
     when = f"before it answered {step}" if step else "before it was ready"
-    return not_sent(problem.format(server=server, when=when, why=_why(cause)))
+    why = _why(cause)
+    found = (problem for kinds, problem in _CAUSES_OF_ERROR if isinstance(cause, kinds))
+    other = _OTHER_ERROR if why else _WORDLESS_ERROR
+    return not_sent(next(found, other).format(server=server, when=when, why=why))
 
 
 def lost_answer(error: Exception, server: str) -> Failure:
@@ -150,7 +126,7 @@ def _why(error: BaseException) -> str:
         return error.verify_message.rstrip(".")
     if isinstance(error, ssl.SSLError):
         return (error.reason or "broken off").replace("_", " ").lower()
-    return str(getattr(error, "strerror", ""))
+    return str(getattr(error, "strerror", None) or "")
 
 
 def _status(reply: str) -> str:

@@ -11,21 +11,10 @@ from dataclasses import dataclass
 from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import Artifact
 
-from backupexport_runner.delivery.kinds.telegram import texts
+from backupexport_runner.delivery.kinds.telegram import parts, texts
 from backupexport_runner.delivery.kinds.telegram.answers import InChat, Moved, Refused
 from backupexport_runner.delivery.kinds.telegram.bot_api import BotApi
 from backupexport_runner.delivery.kinds.telegram.journal import Journal, parts_in_chat, parts_plan
-from backupexport_runner.delivery.kinds.telegram.parts import (
-    MOST_PARTS,
-    FileChangedFailure,
-    checksums,
-    file_changed,
-    file_missing,
-    file_unreadable,
-    opened_artifact,
-    part_count,
-    plan_parts,
-)
 from backupexport_runner.delivery.kinds.telegram.sending import Sender
 from backupexport_runner.delivery.parcel import Parcel
 from backupexport_runner.delivery.tls import tls_context
@@ -52,28 +41,28 @@ def deliver(parcel: Parcel) -> str:
     settings = _settings(parcel)
     artifact = parcel.end.artifact
     if artifact is None:
-        raise file_missing()
-    count = part_count(artifact.size_bytes, settings.part_bytes)
-    if count > MOST_PARTS:
+        raise parts.file_missing()
+    count = parts.part_count(artifact.size_bytes, settings.part_bytes)
+    if count > parts.MOST_PARTS:
         raise Failure(
             ExitCode.DELIVERY_REFUSED,
             f"The file would go in {count} parts, and a chat is no place for more than "
-            f"{MOST_PARTS}: raise partBytes with a Bot API server of your own, or fetch the file "
-            "in another way.",
+            f"{parts.MOST_PARTS}: raise partBytes with a Bot API server of your own, or fetch the "
+            "file in another way.",
         )
     with existing_directory(
-        parcel.exports, parcel.request.storage_path, file_unreadable
+        parcel.exports, parcel.request.storage_path, parts.file_unreadable
     ) as directory:
         if directory is None:
-            raise file_missing()
+            raise parts.file_missing()
         notes = NotesFile(directory, delivery_journal_name(parcel.request.file_name, _KIND))
         try:
-            with opened_artifact(directory, parcel.request.file_name, artifact) as file:
+            with parts.opened_artifact(directory, parcel.request.file_name, artifact) as file:
                 _send(parcel, settings, artifact, notes, file)
         except Failure as failure:
             if failure.exit_code == ExitCode.FILE_MISSING:
-                is_changed = isinstance(failure, FileChangedFailure)
-                _disown_parts(parcel, settings, notes, is_changed=is_changed)
+                is_changed = isinstance(failure, parts.FileChangedFailure)
+                _disown(parcel, settings, notes, is_changed=is_changed)
             raise
     return texts.success_sentence(artifact.size_bytes, count)
 
@@ -82,39 +71,39 @@ def _send(
     parcel: Parcel, settings: _Settings, artifact: Artifact, notes: NotesFile, file: int
 ) -> None:
     request = parcel.request
-    parts = plan_parts(request.file_name, artifact.size_bytes, settings.part_bytes)
-    sha256s, whole = checksums(file, parts, parcel.check)
+    planned = parts.plan_parts(request.file_name, artifact.size_bytes, settings.part_bytes)
+    sha256s, whole = parts.checksums(file, planned, parcel.check)
     if whole != artifact.sha256:
-        raise file_changed()
-    messages = texts.closing_messages(request, parts, sha256s, whole) if len(parts) > 1 else ()
+        raise parts.file_changed()
+    messages = texts.closing_messages(request, planned, sha256s, whole) if len(planned) > 1 else ()
     plan = parts_plan(whole, settings.part_bytes, settings.chat_id)
-    journal = Journal(notes, plan, parts, sha256s, len(messages))
+    journal = Journal(notes, plan, planned, sha256s, len(messages))
     sent = journal.parts_sent
-    if sent == len(parts) and journal.messages_sent == len(messages):
+    if sent == len(planned) and journal.messages_sent == len(messages):
         return
     journal.begin()
-    parcel.log.event("sending", parts=len(parts), parts_sent=sent)
+    parcel.log.event("sending", parts=len(planned), parts_sent=sent)
     with BotApi(settings.api_url, settings.token, settings.tls) as api:
         sender = Sender(api, settings.chat_id, journal, parcel.log, parcel.check)
         sender.wait_out()
-        for part, sha256 in tuple(zip(parts, sha256s, strict=True))[sent:]:
-            caption = texts.caption(request, part, len(parts), sha256)
+        for part, sha256 in tuple(zip(planned, sha256s, strict=True))[sent:]:
+            caption = texts.caption(request, part, len(planned), sha256)
             sender.send_part(file, part, sha256, caption)
-            parcel.log.event("part_sent", part=part.number, parts=len(parts), size_bytes=part.size)
+            parcel.log.event(
+                "part_sent", part=part.number, parts=len(planned), size_bytes=part.size
+            )
         for index, message in enumerate(messages):
             if index >= journal.messages_sent:
                 sender.send_message(index, message)
 
 
-def _disown_parts(
-    parcel: Parcel, settings: _Settings, notes: NotesFile, *, is_changed: bool
-) -> None:
+def _disown(parcel: Parcel, settings: _Settings, notes: NotesFile, *, is_changed: bool) -> None:
     """Tells the chat if it has parts that nobody can use.  Raises Failure if that can't be yet."""
-    there = parts_in_chat(notes)
-    if there.sent and (is_changed or there.is_damaged):
+    sent, planned, is_damaged = parts_in_chat(notes)
+    if sent and (is_changed or is_damaged):
         text = texts.damaged_file_message(parcel.request)
-    elif 0 < there.sent < there.planned:
-        text = texts.incomplete_parts_message(parcel.request, there.sent, there.planned)
+    elif 0 < sent < planned:
+        text = texts.incomplete_parts_message(parcel.request, sent, planned)
     else:
         return
     with BotApi(settings.api_url, settings.token, settings.tls) as api:

@@ -39,9 +39,8 @@ class Moved:
 class Unclear(Failure):
     """It may be in the chat or not; the same request is sent again, a few times.
 
-    `is_lost` if the request may have succeeded and only its answer is lost.  It is False if nobody
-    was reached, or the server itself says that it failed: later attempts go on after an outage of
-    any length, but must not send the same part to the chat for hours.
+    `is_lost` if only the answer may be lost, and not if nobody was reached or the server says that
+    it failed: attempts go on after any outage, but must not send the same part for hours.
     """
 
     def __init__(self, exit_code: ExitCode, message: str, *, is_lost: bool = True) -> None:
@@ -60,7 +59,10 @@ def read_answer(status: int, body: bytes) -> Answer:
     """Returns the meaning of an HTTP response."""
     fields = json_object(body)
     if status == 429:
-        return Wait(_retry_after(fields or {}))
+        seconds = _parameters(fields or {}).get("retry_after")
+        if type(seconds) is int and seconds > 0:
+            return Wait(seconds)
+        return Wait(_SECONDS_WITHOUT_A_WORD)
     if status == 413:
         return Refused(
             ExitCode.DELIVERY_REFUSED,
@@ -108,11 +110,8 @@ def _error(status: int, fields: dict[str, Any]) -> Answer:
     if 300 <= status < 400:
         return _malformed()
     description = fields.get("description")
-    words = (
-        one_line(description, _LONGEST_DESCRIPTION)
-        if isinstance(description, str)
-        else "no description"
-    )
+    said = description if isinstance(description, str) else "no description"
+    words = one_line(said, _LONGEST_DESCRIPTION)
     return Refused(
         ExitCode.DELIVERY_REFUSED,
         f"Telegram refuses ({status}: {words}): check chat_id, and that the bot is in the chat "
@@ -125,11 +124,6 @@ def _malformed() -> Unclear:
         ExitCode.DELIVERY_DEFERRED,
         "The Bot API server's answer is not as the Bot API says: check apiUrl.",
     )
-
-
-def _retry_after(fields: dict[str, Any]) -> int:
-    seconds = _parameters(fields).get("retry_after")
-    return seconds if type(seconds) is int and seconds > 0 else _SECONDS_WITHOUT_A_WORD
 
 
 def _parameters(fields: dict[str, Any]) -> dict[str, Any]:

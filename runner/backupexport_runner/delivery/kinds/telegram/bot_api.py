@@ -92,14 +92,10 @@ class BotApi:
     ) -> answers.Answer:
         timeout = httpx.Timeout(_CONNECT_SECONDS, write=_WRITE_SECONDS, read=answer_seconds)
         try:
-            request = self._client.build_request(
+            with self._client.stream(
                 "POST", self._base + method, data=fields, files=files, timeout=timeout
-            )
-            response = self._client.send(request, stream=True)
-            try:
+            ) as response:
                 body = _read(response, time.monotonic() + answer_seconds)
-            finally:
-                response.close()
         except (httpx.InvalidURL, UnicodeError):
             return answers.Refused(
                 ExitCode.DELIVERY_REFUSED, "apiUrl is no URL of a server: correct it."

@@ -1,7 +1,8 @@
 """Notes beside the file which parts and messages Telegram has taken, so that an attempt goes on.
 
-Telegram can't be asked whether it has a document, so nothing is noted before a request, and lost
-answers are counted, or a proxy that loses each of them would fill the chat (docs/architecture.md).
+Nothing is noted before a request: Telegram can't be asked whether it has a document, so such a note
+would tell nothing.  A part is sent again if its answer was lost, or was not on the disk when the
+process died.  Lost answers are counted, or a proxy that loses each of them would fill the chat.
 
 The first note has every part already, and later ones only fill in numbers, so a volume without room
 refuses before anything is sent.  A journal of another plan is ignored.
@@ -10,7 +11,6 @@ refuses before anything is sent.  A journal of another plan is ignored.
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from backupexport_runner.delivery.kinds.telegram.parts import Part
@@ -21,16 +21,17 @@ _UNSENT = -(10**12)
 
 
 def parts_plan(artifact_sha256: str, part_bytes: int, chat_id: str) -> dict[str, str | int]:
-    """Returns what an earlier attempt must have in common, so that its parts can be gone on with.
-
-    The journal, which others may read, has the chat's hash.
-    """
+    """Returns what an earlier attempt must have in common, so that this one can go on with it."""
+    # The journal, which others may read, has only the chat's hash.
     chat_hash = hashlib.sha256(b"telegram chat " + chat_id.encode()).hexdigest()
     return {"artifact_sha256": artifact_sha256, "part_bytes": part_bytes, "chat_hash": chat_hash}
 
 
 class Sending:
-    """A part or message; every change is on the disk when its method returns."""
+    """A part or message in the journal: Telegram's answer, and how often it was lost.
+
+    Every change is on the disk when its method returns.
+    """
 
     def __init__(self, entry: dict[str, Any], write: Callable[[], None]) -> None:
         self._entry = entry
@@ -94,10 +95,8 @@ class Journal:
 
     @property
     def moved_to(self) -> str | None:
-        """The chat that replaced the configured one, when the group became a supergroup.
-
-        It is not hashed, for requests need it; without the token it opens nothing.
-        """
+        """The chat that replaced the configured one, when the group became a supergroup."""
+        # Not hashed, for requests need it; without the token it opens nothing.
         moved_to: str | None = self._notes["moved_to"]
         return moved_to
 
@@ -138,23 +137,14 @@ class Journal:
         self._file.write(self._notes)
 
 
-@dataclass(frozen=True, slots=True)
-class PartsInChat:
-    """How many parts of a file a chat has, by whatever plan."""
-
-    sent: int = 0
-    planned: int = 0
-    is_damaged: bool = False
-
-
-def parts_in_chat(file: NotesFile) -> PartsInChat:
-    """Returns what the journal in this file says."""
+def parts_in_chat(file: NotesFile) -> tuple[int, int, bool]:
+    """Returns how many parts a chat has and was to have, by any plan, and if one is damaged."""
     notes = file.read() or {}
     parts = notes.get("parts")
     if not isinstance(parts, list):
-        return PartsInChat()
+        return 0, 0, False
     sent = [part for part in parts if isinstance(part, dict) and part.get("message_id") != _UNSENT]
-    return PartsInChat(len(sent), len(parts), notes.get("damaged") is not False)
+    return len(sent), len(parts), notes.get("damaged") is not False
 
 
 def _leading(entries: Iterable[dict[str, Any]]) -> int:

@@ -1,7 +1,6 @@
 """Cuts the file into documents that a Bot API server takes, and reads them."""
 
 import contextlib
-import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -40,27 +39,20 @@ def plan_parts(file_name: str, size: int, part_bytes: int) -> tuple[Part, ...]:
         return (Part(1, file_name, 0, size),)
     count = part_count(size, part_bytes)
     return tuple(
-        Part(
-            number,
-            _part_name(file_name, f"{number:0{_width(count)}}", count),
-            offset,
-            min(part_bytes, size - offset),
-        )
+        Part(number, _part_name(file_name, number, count), offset, min(part_bytes, size - offset))
         for number, offset in enumerate(range(0, size, part_bytes), start=1)
     )
 
 
 def parts_glob(file_name: str, count: int) -> str:
     """Returns a shell's pattern for these parts, but not for those of another number of parts."""
-    return _part_name(file_name, "*", count)
+    return _part_name(file_name, None, count)
 
 
-def _part_name(file_name: str, number: str, count: int) -> str:
-    return f"{file_name}.part{number}of{count:0{_width(count)}}"
-
-
-def _width(count: int) -> int:
-    return max(_SHORTEST_NUMBER, len(str(count)))
+def _part_name(file_name: str, number: int | None, count: int) -> str:
+    width = max(_SHORTEST_NUMBER, len(str(count)))
+    which = "*" if number is None else f"{number:0{width}}"
+    return f"{file_name}.part{which}of{count:0{width}}"
 
 
 def part_count(size: int, part_bytes: int) -> int:
@@ -79,9 +71,9 @@ def opened_artifact(directory: int, file_name: str, artifact: Artifact) -> Itera
         file = volume.open_file_in(directory, file_name, artifact.size_bytes)
     except NotTheFileError:
         raise file_changed() from None
+    except FileNotFoundError:
+        raise file_missing() from None
     except OSError as error:
-        if error.errno == errno.ENOENT:
-            raise file_missing() from None
         raise (file_changed() if volume.is_missing(error) else file_unreadable(error)) from None
     try:
         yield file

@@ -47,11 +47,8 @@ class Sender:
     def wait_out(self) -> None:
         """Waits for the end of a pause that an earlier attempt was asked for.  Raises Failure."""
         left = self.journal.not_before - time.time()
-        if left > LONGEST_WAIT_SECONDS:
-            raise _too_busy(math.ceil(left))
         if left > 0:
-            self.log.event("waiting_for_telegram", seconds=math.ceil(left))
-            self._pause(left)
+            self._wait(left, left)
 
     def send_part(self, file: int, part: Part, sha256: str, caption: str) -> None:
         """Sends the part and notes it.  Raises Failure if it isn't in the chat, or is damaged."""
@@ -77,10 +74,6 @@ class Sender:
         )
         sending.note_answer(in_chat.message_id)
 
-    @property
-    def _current_chat(self) -> str:
-        return self.journal.moved_to or self.chat_id
-
     def _send(
         self, send: Callable[[str], answers.Answer], sending: Sending, never_answered: str
     ) -> answers.InChat:
@@ -90,32 +83,29 @@ class Sender:
         while True:
             self.check()
             answer = self._try(send, sending, never_answered)
-            if isinstance(answer, answers.InChat):
-                return answer
-            if isinstance(answer, answers.Refused):
-                raise answer
-            if isinstance(answer, answers.Moved):
-                self._follow(answer)
-                continue
-            if isinstance(answer, answers.Wait):
-                self.journal.note_pause(math.ceil(time.time()) + answer.seconds)
-                waited += answer.seconds
-                if waited > LONGEST_WAIT_SECONDS:
-                    raise _too_busy(answer.seconds)
-                self.log.event("waiting_for_telegram", seconds=answer.seconds)
-                self._pause(answer.seconds)
-                continue
-            pause = next(pauses, None)
-            if pause is None:
-                raise answer
-            self.log.event("sending_again", seconds=pause, message=answer.message)
-            self._pause(pause)
+            match answer:
+                case answers.InChat():
+                    return answer
+                case answers.Refused():
+                    raise answer
+                case answers.Moved():
+                    self._follow(answer)
+                case answers.Wait():
+                    self.journal.note_pause(math.ceil(time.time()) + answer.seconds)
+                    waited += answer.seconds
+                    self._wait(answer.seconds, waited)
+                case answers.Unclear():
+                    pause = next(pauses, None)
+                    if pause is None:
+                        raise answer
+                    self.log.event("sending_again", seconds=pause, message=answer.message)
+                    self._pause(pause)
 
     def _try(
         self, send: Callable[[str], answers.Answer], sending: Sending, never_answered: str
     ) -> answers.Answer:
         if sending.unanswered < MOST_UNANSWERED:
-            answer = send(self._current_chat)
+            answer = send(self.journal.moved_to or self.chat_id)
             if not (isinstance(answer, answers.Unclear) and answer.is_lost):
                 return answer
             sending.note_lost_answer()
@@ -124,7 +114,7 @@ class Sender:
         return answers.Refused(ExitCode.DELIVERY_REFUSED, never_answered)
 
     def _follow(self, moved: answers.Moved) -> None:
-        if moved.chat_id == self._current_chat or self.journal.moved_to is not None:
+        if moved.chat_id == self.chat_id or self.journal.moved_to is not None:
             # A group becomes a supergroup once.
             raise Failure(
                 ExitCode.DELIVERY_DEFERRED,
@@ -134,12 +124,17 @@ class Sender:
         self.log.event("chat_moved")
         self.journal.note_move(moved.chat_id)
 
+    def _wait(self, seconds: float, in_all: float) -> None:
+        if in_all > LONGEST_WAIT_SECONDS:
+            raise Failure(
+                ExitCode.DELIVERY_DEFERRED,
+                f"Telegram asks for a pause of {math.ceil(seconds)} seconds.",
+            )
+        self.log.event("waiting_for_telegram", seconds=math.ceil(seconds))
+        self._pause(seconds)
+
     def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self.check()
             time.sleep(min(left, _SECONDS_TO_NOTICE))
-
-
-def _too_busy(seconds: int) -> Failure:
-    return Failure(ExitCode.DELIVERY_DEFERRED, f"Telegram asks for a pause of {seconds} seconds.")

@@ -12,8 +12,6 @@ from backupexport_runner.task.request import Request
 LONGEST_CAPTION = 1024
 LONGEST_MESSAGE = 4096
 
-_LIST_END = "END"
-
 
 def caption(request: Request, part: Part, count: int, sha256: str) -> str:
     """Returns the text below a document."""
@@ -50,7 +48,10 @@ def closing_messages(
         f"{_restore(request)}"
     )
     lines = [f"{digest}  {part.name}" for part, digest in zip(parts, part_sha256s, strict=True)]
-    lists = [_list_command(chunk) for chunk in _chunks(lines, LONGEST_MESSAGE - len(head) - 64)]
+    lists = [
+        "\n".join(("sha256sum -c <<'END'", *chunk, "END"))
+        for chunk in _chunks(lines, LONGEST_MESSAGE - len(head) - 64)
+    ]
     messages = [head + lists[0], *lists[1:]]
     if len(messages[-1]) + len(tail) + 2 <= LONGEST_MESSAGE:
         messages[-1] += "\n\n" + tail
@@ -83,10 +84,6 @@ def success_sentence(size: int, count: int) -> str:
 
 def _restore(request: Request) -> str:
     return restore_command(request.file_name, request.format, request.compression)
-
-
-def _list_command(lines: Sequence[str]) -> str:
-    return "\n".join((f"sha256sum -c <<'{_LIST_END}'", *lines, _LIST_END))
 
 
 def _chunks(lines: Sequence[str], longest: int) -> list[list[str]]:

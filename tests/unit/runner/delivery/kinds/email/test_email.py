@@ -76,13 +76,11 @@ def deliver(
     interruption: Interruption | None = None,
     **values: str,
 ) -> str:
-    scrubber = Scrubber()
     outcome = attempt.deliver(
         "email",
         delivery_environment(settings, secret, **values),
         Path("/nowhere"),
-        Log(scrubber),
-        scrubber,
+        Log(Scrubber()),
         interruption or Interruption(),
     )
     assert outcome.message is not None

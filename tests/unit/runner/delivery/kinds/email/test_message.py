@@ -123,6 +123,19 @@ def test_both_parts_say_the_same(phase: str) -> None:
     assert f"<title>{said.subject}</title>" in part(message, "html")
 
 
+@pytest.mark.parametrize(
+    ("phase", "headline", "tone"),
+    [
+        ("Succeeded", "The export is ready", "good"),
+        ("Failed", "The export failed", "bad"),
+        ("Cancelled", "The export was cancelled", "neutral"),
+    ],
+)
+def test_headline_and_tone(phase: str, headline: str, tone: str) -> None:
+    said = content(request_of(), end_of(phase))
+    assert (said.headline, said.tone) == (headline, tone)
+
+
 def facts_of(said: Content) -> dict[str, str]:
     assert len({fact.label for fact in said.facts}) == len(said.facts)
     return {fact.label: fact.value for fact in said.facts}

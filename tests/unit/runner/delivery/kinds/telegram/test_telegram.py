@@ -261,6 +261,14 @@ def test_a_long_pause_is_kept_by_the_attempts_that_follow(
     assert clock.paused == [500.5]
 
 
+def test_pauses_add_up(make: Make, bot: BotApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, bench = Clock(monkeypatch), make()
+    bot.script = [{"fail": "429", "retry_after": 600}] * 2
+    failure = _failure(bench)
+    assert (failure.exit_code, clock.paused) == (ExitCode.DELIVERY_DEFERRED, [600])
+    assert "600 seconds" in failure.message
+
+
 def test_a_pause_that_a_restart_cuts_short_goes_on(
     make: Make, bot: BotApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -383,7 +391,6 @@ def test_the_chat_is_hidden_in_what_is_told(make: Make, bot: BotApiServer) -> No
         bench.environment(),
         bench.exports,
         Log(scrubber, bench.output),
-        scrubber,
         bench.interruption,
     )
     assert scrubber.clean(f"chat {CHAT} of {TOKEN}") == "chat [hidden] of [hidden]"

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import urllib3
 from backupexport_api.auth.claims import ProjectAccess
+from backupexport_api.jobs import store as store_module
 from backupexport_api.jobs.cached_job import CachedJob
 from backupexport_api.jobs.query import JobQuery
-from backupexport_api.jobs.store import StoreRefusedError, StoreUnavailableError
+from backupexport_api.jobs.store import JobStore
 from backupexport_api.kube import informer
-from backupexport_api.kube import store as store_module
-from backupexport_api.kube.store import KubernetesJobStore
+from backupexport_api.kube.errors import StoreRefusedError, StoreUnavailableError
 from backupexport_contract import names
 from backupexport_contract.reasons import Phase
 
@@ -159,12 +159,12 @@ def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
 
 
 @pytest.fixture
-def store(api: FakeApi) -> KubernetesJobStore:
-    return KubernetesJobStore(api.list_objects, api)  # type: ignore[arg-type]
+def store(api: FakeApi) -> JobStore:
+    return JobStore(api.list_objects, api)  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def started(store: KubernetesJobStore, api: FakeApi) -> Iterator[Callable[[], None]]:
+def started(store: JobStore, api: FakeApi) -> Iterator[Callable[[], None]]:
     """Start the store and wait until both caches are filled."""
 
     def start() -> None:
@@ -181,7 +181,7 @@ JOB = "0b7cf3b6-6f2b-4c55-8f6c-0f6a3f0a7f10"
 
 
 async def test_a_job_from_the_cache_costs_no_call(
-    store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]
+    store: JobStore, api: FakeApi, started: Callable[[], None]
 ) -> None:
     api.put(EXPORTS, export(JOB, phase="Running"))
     started()
@@ -193,7 +193,7 @@ async def test_a_job_from_the_cache_costs_no_call(
 
 
 async def test_events_change_the_cache(
-    store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]
+    store: JobStore, api: FakeApi, started: Callable[[], None]
 ) -> None:
     started()
     api.put(EXPORTS, export(JOB), "ADDED")
@@ -207,7 +207,7 @@ async def test_events_change_the_cache(
 
 
 async def test_a_job_of_another_replica_is_found_at_once(
-    store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]
+    store: JobStore, api: FakeApi, started: Callable[[], None]
 ) -> None:
     started()
     assert await store.find_job(JOB, EVERYTHING) is None
@@ -217,7 +217,7 @@ async def test_a_job_of_another_replica_is_found_at_once(
 
 @pytest.mark.parametrize("event", [None, "ADDED"])
 async def test_a_job_made_with_kubectl_is_found_by_its_uid(
-    store: KubernetesJobStore, api: FakeApi, started: Callable[[], None], event: str | None
+    store: JobStore, api: FakeApi, started: Callable[[], None], event: str | None
 ) -> None:
     item = export("nightly")
     if event is None:
@@ -232,7 +232,7 @@ async def test_a_job_made_with_kubectl_is_found_by_its_uid(
 
 
 async def test_a_namesake_of_a_deleted_job_is_another_job(
-    store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]
+    store: JobStore, api: FakeApi, started: Callable[[], None]
 ) -> None:
     old, new = export("nightly"), export("nightly")
     new["metadata"]["uid"] = str(uuid.uuid4())
@@ -245,7 +245,7 @@ async def test_a_namesake_of_a_deleted_job_is_another_job(
 
 
 async def test_a_uuid_name_does_not_answer_to_its_uid(
-    store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]
+    store: JobStore, api: FakeApi, started: Callable[[], None]
 ) -> None:
     item = export(JOB)
     api.put(EXPORTS, item)
@@ -254,7 +254,7 @@ async def test_a_uuid_name_does_not_answer_to_its_uid(
 
 
 async def test_a_list_is_read_page_by_page(
-    store: KubernetesJobStore,
+    store: JobStore,
     api: FakeApi,
     started: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
@@ -268,9 +268,7 @@ async def test_a_list_is_read_page_by_page(
     assert sum(call[:2] == ("list", EXPORTS) for call in api.calls) == 3
 
 
-async def test_projects(
-    store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]
-) -> None:
+async def test_projects(store: JobStore, api: FakeApi, started: Callable[[], None]) -> None:
     api.put(TARGETS, target("one", "proj-123"))
     started()
     calls = len(api.calls)
@@ -284,7 +282,7 @@ async def test_projects(
 
 
 async def test_an_object_of_a_newer_version_stops_nobody(
-    store: KubernetesJobStore,
+    store: JobStore,
     api: FakeApi,
     started: Callable[[], None],
     caplog: pytest.LogCaptureFixture,
@@ -300,7 +298,7 @@ async def test_an_object_of_a_newer_version_stops_nobody(
 
 
 async def test_a_broken_watch_is_resumed_without_stack_traces(
-    store: KubernetesJobStore,
+    store: JobStore,
     api: FakeApi,
     started: Callable[[], None],
     caplog: pytest.LogCaptureFixture,
@@ -322,7 +320,7 @@ async def test_a_broken_watch_is_resumed_without_stack_traces(
 
 
 async def test_an_event_moves_the_watch_on(
-    store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]
+    store: JobStore, api: FakeApi, started: Callable[[], None]
 ) -> None:
     started()
     first = api.watches[EXPORTS]
@@ -335,7 +333,7 @@ async def test_an_event_moves_the_watch_on(
 
 
 async def test_a_bookmark_moves_the_watch_on(
-    store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]
+    store: JobStore, api: FakeApi, started: Callable[[], None]
 ) -> None:
     started()
     first = api.watches[EXPORTS]
@@ -348,7 +346,7 @@ async def test_a_bookmark_moves_the_watch_on(
 
 
 async def test_an_expired_watch_lists_again(
-    store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]
+    store: JobStore, api: FakeApi, started: Callable[[], None]
 ) -> None:
     started()
     first = api.watches[EXPORTS]
@@ -360,7 +358,7 @@ async def test_an_expired_watch_lists_again(
     until(lambda: store._index.get(JOB))
 
 
-async def test_before_the_first_list(store: KubernetesJobStore, api: FakeApi) -> None:
+async def test_before_the_first_list(store: JobStore, api: FakeApi) -> None:
     assert len(await store.unready(with_kubernetes=True)) == 2
     with pytest.raises(StoreUnavailableError):
         await store.find_job(JOB, EVERYTHING)
@@ -369,7 +367,7 @@ async def test_before_the_first_list(store: KubernetesJobStore, api: FakeApi) ->
 
 
 async def test_ready(
-    store: KubernetesJobStore,
+    store: JobStore,
     api: FakeApi,
     started: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
@@ -384,7 +382,7 @@ async def test_ready(
 
 
 async def test_an_api_server_that_hangs(
-    store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]
+    store: JobStore, api: FakeApi, started: Callable[[], None]
 ) -> None:
     started()
     api.hangs.clear()
@@ -399,7 +397,7 @@ async def test_an_api_server_that_hangs(
 
 @pytest.mark.parametrize("in_cache", [True, False])
 async def test_a_hidden_job_costs_as_much_as_one_that_does_not_exist(
-    store: KubernetesJobStore, api: FakeApi, started: Callable[[], None], in_cache: bool
+    store: JobStore, api: FakeApi, started: Callable[[], None], in_cache: bool
 ) -> None:
     if in_cache:
         api.put(EXPORTS, export(JOB, phase="Running"))
@@ -417,7 +415,7 @@ async def test_a_hidden_job_costs_as_much_as_one_that_does_not_exist(
 
 
 async def test_an_unreadable_job_of_another_project_is_not_there(
-    store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]
+    store: JobStore, api: FakeApi, started: Callable[[], None]
 ) -> None:
     api.put(EXPORTS, export(JOB, phase="Hibernating"))
     started()
@@ -425,7 +423,7 @@ async def test_an_unreadable_job_of_another_project_is_not_there(
 
 
 async def test_a_list_comes_from_the_cache(
-    store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]
+    store: JobStore, api: FakeApi, started: Callable[[], None]
 ) -> None:
     with pytest.raises(StoreUnavailableError):
         await store.list_jobs(JobQuery(), EVERYTHING)
@@ -440,7 +438,7 @@ async def test_a_list_comes_from_the_cache(
 
 
 async def test_a_name_that_is_taken(
-    store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]
+    store: JobStore, api: FakeApi, started: Callable[[], None]
 ) -> None:
     started()
     manifest = {"metadata": {"name": JOB}, "spec": {"projectId": "proj-123"}}
@@ -451,7 +449,7 @@ async def test_a_name_that_is_taken(
     assert again.export.phase == "Running"
 
 
-async def test_cancel(store: KubernetesJobStore, api: FakeApi, started: Callable[[], None]) -> None:
+async def test_cancel(store: JobStore, api: FakeApi, started: Callable[[], None]) -> None:
     started()
     item = export(JOB, phase="Running")
     job = CachedJob.of(item)
@@ -472,7 +470,7 @@ async def test_calls_are_observed(
     api: FakeApi, started: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     observed: list[tuple[str, str]] = []
-    store = KubernetesJobStore(
+    store = JobStore(
         api.list_objects,
         api,  # type: ignore[arg-type]
         lambda verb, outcome, seconds: observed.append((verb, outcome)),
@@ -490,7 +488,7 @@ async def test_calls_are_observed(
 
 
 async def test_a_stale_cache_serves_on_while_the_kubernetes_api_is_left_out(
-    store: KubernetesJobStore,
+    store: JobStore,
     api: FakeApi,
     started: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
@@ -501,12 +499,12 @@ async def test_a_stale_cache_serves_on_while_the_kubernetes_api_is_left_out(
     assert any("has heard nothing" in line for line in await store.unready(with_kubernetes=True))
 
 
-async def test_an_unsynced_cache_is_never_ready(store: KubernetesJobStore) -> None:
+async def test_an_unsynced_cache_is_never_ready(store: JobStore) -> None:
     assert len(await store.unready(with_kubernetes=False)) == 2
 
 
 async def test_before_the_first_list_a_hidden_job_is_as_unknown_as_a_missing_one(
-    store: KubernetesJobStore, api: FakeApi
+    store: JobStore, api: FakeApi
 ) -> None:
     api.put(EXPORTS, export(JOB))
     stranger = ProjectAccess(project_ids=frozenset({"another"}))

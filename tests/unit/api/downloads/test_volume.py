@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from backupexport_api.downloads import file_threads
-from backupexport_api.downloads.file_threads import FileThreads, ThreadsBusyError
+from backupexport_api.downloads import volume
+from backupexport_api.downloads.volume import FileThreads, ThreadsBusyError
 
 ROOT = Path(__file__).parents[4]
 
@@ -69,7 +69,7 @@ async def test_what_is_given_up_is_discarded_or_never_begun() -> None:
 
 
 async def test_calls_are_refused_when_too_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_threads, "_MOST_WAITING", 3)
+    monkeypatch.setattr(volume, "_MOST_WAITING", 3)
     threads = FileThreads(1)
     entered, go_on = threading.Event(), threading.Event()
 
@@ -101,7 +101,7 @@ async def test_a_thread_survives_what_nobody_waits_for(caplog: pytest.LogCapture
 def test_a_call_that_never_returns_does_not_hold_up_the_end_of_the_process() -> None:
     code = """
 import asyncio, threading
-from backupexport_api.downloads.file_threads import FileThreads
+from backupexport_api.downloads.volume import FileThreads
 
 async def main():
     try:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from backupexport_contract.reasons import ExitCode
-from backupexport_runner.postgres.clients import Client, choose_client, installed_clients
+from backupexport_runner.postgres.pg_dump import Client, choose_client, installed_clients
 from backupexport_runner.task.failure import Failure
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with a Pod: a Reason for programs, a message for people.
+"""What is wrong with a Pod, or its Job: a Reason for programs, a message for people.
 
 The causes are two ordered lists, START_CHECKS and END_CHECKS, and the first check that finds its
 cause decides.  A new cause is a function and an entry.
@@ -8,15 +8,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from backupexport_contract.reasons import (
-    FATAL_EXIT_CODES,
-    REASON_OF_EXIT_CODE,
-    ExitCode,
-    Reason,
-)
+from backupexport_contract.backup_export import BackupExportStatus
+from backupexport_contract.readable import readable_size
+from backupexport_contract.reasons import FATAL_EXIT_CODES, REASON_OF_EXIT_CODE, ExitCode, Reason
 from backupexport_contract.runner_protocol import Artifact, read_outcome
 
-from backupexport_operator.observed.jobs_and_pods import ObservedPod
+from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
+from backupexport_operator.observed.observation import Observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +147,13 @@ def _start_detail(pod: ObservedPod) -> str:
 
 
 def _stopped_by_its_node(pod: ObservedPod) -> Failure | None:
-    said = (pod.reason or "no reason given", pod.message)
-    return _stopped(pod, *said) if pod.exit_code is None else None
+    words = (pod.reason or "no reason given", pod.message)
+    return _stopped(pod, *words) if pod.exit_code is None else None
 
 
 def _killed_pg_dump(pod: ObservedPod) -> Failure | None:
-    said = _said(pod) if pod.exit_code == ExitCode.KILLED else None
-    return Failure(Reason.OUT_OF_MEMORY, said) if said else None
+    words = said(pod) if pod.exit_code == ExitCode.KILLED else None
+    return Failure(Reason.OUT_OF_MEMORY, words) if words else None
 
 
 def _out_of_memory(pod: ObservedPod) -> Failure | None:
@@ -176,12 +174,11 @@ def _container_not_started(pod: ObservedPod) -> Failure | None:
 
 
 def _ended_by_runner(pod: ObservedPod) -> Failure | None:
-    reason = next((r for code, r in REASON_OF_EXIT_CODE.items() if code == pod.exit_code), None)
-    if reason is None:
+    if pod.exit_code not in REASON_OF_EXIT_CODE:
         return None
     return Failure(
-        reason,
-        _said(pod) or f"The runner ended with exit code {pod.exit_code}; its log says more.",
+        REASON_OF_EXIT_CODE[pod.exit_code],
+        said(pod) or f"The runner ended with exit code {pod.exit_code}; its log says more.",
         # A disruption doesn't count, whatever the runner made of it (podFailurePolicy).
         is_fatal=pod.exit_code in FATAL_EXIT_CODES and not pod.disrupted,
     )
@@ -233,6 +230,60 @@ def stuck_failure(job_name: str, pod: ObservedPod | None, warning: str | None) -
     )
 
 
+def job_deleted(seen: Observation) -> Failure:
+    """Returns the failure of an export whose Job is gone and made no artifact."""
+    by = "" if seen.lost_job else ", or cleared away while no operator ran,"
+    message = f"The export's Job was deleted{by} before it was done: start the export again."
+    # The deletion itself stopped the runner, which then ends with INTERRUPTED.
+    before = (end_failure(p) for p in seen.attempts if p.exit_code != ExitCode.INTERRUPTED)
+    last = next(filter(None, before), None)
+    return _with_history(seen, Failure(Reason.JOB_DELETED, message), last)
+
+
+def job_failure(seen: Observation, job: ObservedJob, last: Failure | None) -> Failure:
+    """Returns the failure of an export whose Job has failed; `last` is its last attempt's."""
+    if job.failure == "DeadlineExceeded":
+        message = (
+            f"The export took longer than activeDeadlineSeconds, {_done_so_far(seen)}: raise it "
+            "on the BackupExport or the ExportTarget."
+        )
+        return _with_history(seen, Failure(Reason.DEADLINE_EXCEEDED, message), last)
+    if last is not None:
+        return last
+    return Failure(
+        Reason.INTERNAL, f"The export's Job failed ({job.failure}): {job.failure_message}".strip()
+    )
+
+
+def _done_so_far(seen: Observation) -> str:
+    progress = seen.export.status.progress
+    if not any(pod.started_at for pod in seen.attempts) and seen.export.status.start_time is None:
+        return "and its pod never started"
+    if progress is None or not progress.dumped_bytes:
+        return "and had dumped nothing yet (often it waits for a lock: pg_stat_activity tells)"
+    dumped, estimated = map(readable_size, (progress.dumped_bytes, progress.estimated_bytes))
+    return f"and had dumped {dumped} of about {estimated}"
+
+
+def _with_history(seen: Observation, failure: Failure, last: Failure | None) -> Failure:
+    """Returns `failure` with what went before it, or as the status has it already."""
+    known = remembered(seen.export.status)
+    if known is not None and known.reason == failure.reason:
+        return known
+    last = last or known
+    if last is None or last.reason == failure.reason:
+        return failure
+    history = f"before that: {last.message.rstrip('.')}"
+    return Failure(failure.reason, with_aside(failure.message, history))
+
+
+def remembered(status: BackupExportStatus) -> Failure | None:
+    """Returns the failure that the status tells of."""
+    if status.reason is None:
+        return None
+    return Failure(status.reason, status.message or "")
+
+
 def with_aside(message: str, aside: str) -> str:
     """Returns the one sentence `message` with `aside` in brackets at its end."""
     return f"{message.rstrip('.')} ({aside})."
@@ -248,7 +299,8 @@ def _stopped(pod: ObservedPod, *details: str) -> Failure:
     return Failure(Reason.INTERNAL, f"{sentence}{_detail(*details)}.")
 
 
-def _said(pod: ObservedPod) -> str | None:
+def said(pod: ObservedPod) -> str | None:
+    """Returns what the pod's runner said in its termination message."""
     return read_outcome(pod.termination_message).message
 
 

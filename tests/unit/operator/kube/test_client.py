@@ -3,7 +3,7 @@
 import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
-from backupexport_operator.kube.request_count import call_of, request_trace
+from backupexport_operator.kube.client import call_of, request_trace
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 

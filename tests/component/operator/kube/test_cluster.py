@@ -8,7 +8,7 @@ import pytest
 from backupexport_contract import names
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.export_target import ExportTarget
-from backupexport_operator.kube.writer import ClusterWriter
+from backupexport_operator.kube.cluster import Cluster
 from backupexport_operator.observed.jobs_and_pods import observed_job
 from fake_kubernetes.faults import Fault
 from fake_kubernetes.server import NAMESPACE, FakeKubernetes
@@ -20,8 +20,8 @@ EXPORT, TARGET, JOB = builders.NAME, "t", names.job_name(builders.NAME)
 
 
 @pytest.fixture
-def writer(api_client: client.ApiClient) -> ClusterWriter:
-    return ClusterWriter(api_client, NAMESPACE)
+def writer(api_client: client.ApiClient) -> Cluster:
+    return Cluster(api_client, NAMESPACE)
 
 
 def seen_export(kubernetes: FakeKubernetes, **metadata: Any) -> BackupExport:
@@ -43,7 +43,7 @@ def replace(kubernetes: FakeKubernetes, plural: str, manifest: dict[str, Any]) -
 
 
 async def test_a_status_goes_to_the_version_that_was_seen(
-    kubernetes: FakeKubernetes, writer: ClusterWriter
+    kubernetes: FakeKubernetes, writer: Cluster
 ) -> None:
     export = seen_export(kubernetes)
     relabel(kubernetes, "backupexports", EXPORT)
@@ -54,7 +54,7 @@ async def test_a_status_goes_to_the_version_that_was_seen(
 
 
 async def test_a_status_does_not_go_to_another_of_the_name(
-    kubernetes: FakeKubernetes, writer: ClusterWriter
+    kubernetes: FakeKubernetes, writer: Cluster
 ) -> None:
     export = seen_export(kubernetes)
     replace(kubernetes, "backupexports", builders.export_manifest())
@@ -65,7 +65,7 @@ async def test_a_status_does_not_go_to_another_of_the_name(
 
 
 async def test_a_status_comes_back_as_it_is_stored(
-    kubernetes: FakeKubernetes, writer: ClusterWriter
+    kubernetes: FakeKubernetes, writer: Cluster
 ) -> None:
     export = seen_export(kubernetes)
     first = await writer.patch_export_status(export, {"phase": "Pending", "message": "m"})
@@ -78,7 +78,7 @@ async def test_a_status_comes_back_as_it_is_stored(
 
 
 async def test_a_targets_status_goes_to_the_version_that_was_seen(
-    kubernetes: FakeKubernetes, writer: ClusterWriter
+    kubernetes: FakeKubernetes, writer: Cluster
 ) -> None:
     (stored,) = kubernetes.seed("exporttargets", builders.target_manifest())
     relabel(kubernetes, "exporttargets", TARGET)
@@ -90,7 +90,7 @@ async def test_a_targets_status_goes_to_the_version_that_was_seen(
 
 
 async def test_finalizers_go_to_the_version_that_was_seen(
-    kubernetes: FakeKubernetes, writer: ClusterWriter
+    kubernetes: FakeKubernetes, writer: Cluster
 ) -> None:
     """Else one that somebody has added meanwhile would be gone."""
     export = seen_export(kubernetes)
@@ -103,7 +103,7 @@ async def test_finalizers_go_to_the_version_that_was_seen(
 
 
 async def test_finalizers_do_not_go_to_another_of_the_name(
-    kubernetes: FakeKubernetes, writer: ClusterWriter
+    kubernetes: FakeKubernetes, writer: Cluster
 ) -> None:
     export = seen_export(kubernetes)
     replace(kubernetes, "backupexports", builders.export_manifest())
@@ -113,7 +113,7 @@ async def test_finalizers_do_not_go_to_another_of_the_name(
 
 
 async def test_an_export_is_deleted_and_no_other_of_its_name(
-    kubernetes: FakeKubernetes, writer: ClusterWriter
+    kubernetes: FakeKubernetes, writer: Cluster
 ) -> None:
     export = seen_export(kubernetes)
     replace(kubernetes, "backupexports", builders.export_manifest())
@@ -127,7 +127,7 @@ async def test_an_export_is_deleted_and_no_other_of_its_name(
 
 
 async def test_a_job_is_deleted_with_its_pods_and_no_other_of_its_name(
-    kubernetes: FakeKubernetes, writer: ClusterWriter
+    kubernetes: FakeKubernetes, writer: Cluster
 ) -> None:
     seen_export(kubernetes)
     manifest = builders.job_manifest(builders.export_manifest())
@@ -144,7 +144,7 @@ async def test_a_job_is_deleted_with_its_pods_and_no_other_of_its_name(
     assert [call.status for call in kubernetes.calls] == [409, 200, 404]
 
 
-async def test_a_job_is_made_once(kubernetes: FakeKubernetes, writer: ClusterWriter) -> None:
+async def test_a_job_is_made_once(kubernetes: FakeKubernetes, writer: Cluster) -> None:
     seen_export(kubernetes)
     manifest = builders.job_manifest(builders.export_manifest())
     made = await writer.create_job(manifest)
@@ -154,7 +154,7 @@ async def test_a_job_is_made_once(kubernetes: FakeKubernetes, writer: ClusterWri
 
 
 async def test_a_job_whose_name_is_free_again_is_not_called_made(
-    kubernetes: FakeKubernetes, writer: ClusterWriter
+    kubernetes: FakeKubernetes, writer: Cluster
 ) -> None:
     """It was in the way, and is gone when it is looked at."""
     seen_export(kubernetes)
@@ -172,7 +172,7 @@ async def test_a_job_whose_name_is_free_again_is_not_called_made(
 
 
 async def test_what_is_gone_is_written_to_without_a_complaint(
-    kubernetes: FakeKubernetes, writer: ClusterWriter
+    kubernetes: FakeKubernetes, writer: Cluster
 ) -> None:
     export, target = seen_export(kubernetes), builders.target()
     kubernetes.remove("backupexports", EXPORT)
@@ -184,7 +184,7 @@ async def test_what_is_gone_is_written_to_without_a_complaint(
 
 @pytest.mark.parametrize("status", [403, 429, 500, 503, 504])
 async def test_every_other_refusal_is_an_error(
-    kubernetes: FakeKubernetes, writer: ClusterWriter, status: int
+    kubernetes: FakeKubernetes, writer: Cluster, status: int
 ) -> None:
     export = seen_export(kubernetes)
     kubernetes.faults.append(Fault(".*", status=status, times=9))

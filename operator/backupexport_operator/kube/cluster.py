@@ -1,4 +1,4 @@
-"""Reads from the Kubernetes API what the watches don't tell, or may have missed."""
+"""Reads from the Kubernetes API what the watches don't tell, and writes what is decided."""
 
 import json
 import logging
@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from backupexport_contract import names
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.export_target import ExportTarget
+from backupexport_contract.kubernetes_model import ObjectMeta
 from backupexport_contract.reasons import Phase
 from kubernetes.aio import client, watch
 from kubernetes.aio.client.exceptions import ApiException
@@ -37,11 +38,15 @@ OURS = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
 UNFINISHED = ",".join(f"status.phase!={phase}" for phase in Phase if phase.is_finished)
 AWAITING_CLEANUP = "status.disposalPending=true"
 AWAITING_DELIVERY = "status.deliveryPending=true"
+MERGE_PATCH = "application/merge-patch+json"
 _WATCH_SECONDS = 300
 
 
-class ClusterReader:
-    """Reads in one namespace; every method raises one of `SERVER_AWAY` if there is no answer."""
+class Cluster:
+    """One namespace; every method raises one of `SERVER_AWAY` if there is no answer.
+
+    To write to, or delete, what is gone is no error.
+    """
 
     def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
         self._namespace = namespace
@@ -80,11 +85,6 @@ class ClusterReader:
             map(observed_job, jobs),
             map(observed_pod, pods),
         )
-
-    async def read_job(self, name: str) -> ObservedJob | None:
-        """Returns the Job; None if there is none."""
-        job = await read_or_none(self._custom, *self._jobs, name)
-        return None if job is None else observed_job(job)
 
     async def newest_warning(self, kind: str, name: str) -> str:
         """Returns `Reason: note` of the newest Warning about an object; empty without one."""
@@ -138,6 +138,76 @@ class ClusterReader:
         async with opened(self._api_client, where, query) as response:
             items: list[dict[str, Any]] = json.loads(await response.read())["items"]
         return items
+
+    async def create_job(self, manifest: dict[str, Any]) -> ObservedJob:
+        """Create the batch/v1 Job.  Returns it, or the one that has its name already."""
+        try:
+            job = await self._custom.create_namespaced_custom_object(
+                *self._jobs, manifest, field_validation="Strict"
+            )
+        except ApiException as error:
+            if error.status != 409:
+                raise
+            job = await read_or_none(self._custom, *self._jobs, manifest["metadata"]["name"])
+            if job is None:
+                raise
+        return observed_job(job)
+
+    async def delete_job(self, job: ObservedJob) -> None:
+        """Delete this Job, and no other of its name; the garbage collector deletes its pods."""
+        await self._delete(self._jobs, job.name, job.uid, propagationPolicy="Background")
+
+    async def delete_export(self, export: BackupExport) -> None:
+        """Delete this BackupExport, and no other of its name."""
+        await self._delete(self._exports, export.metadata.name, export.metadata.uid)
+
+    async def patch_finalizers(
+        self, export: BackupExport, finalizers: list[str]
+    ) -> BackupExport | None:
+        """Replace the finalizers.  Returns the BackupExport as it is then; None if it is gone."""
+        answer = await self._patch(self._exports, export.metadata, finalizers=finalizers)
+        return None if answer is None else BackupExport.model_validate(answer)
+
+    async def patch_export_status(
+        self, export: BackupExport, patch: dict[str, Any]
+    ) -> BackupExport | None:
+        """Apply a merge patch to the status.  Returns the BackupExport then; None if it is gone."""
+        answer = await self._patch(self._exports, export.metadata, patch)
+        return None if answer is None else BackupExport.model_validate(answer)
+
+    async def patch_target_status(self, target: ExportTarget, patch: dict[str, Any]) -> None:
+        """Apply a merge patch to the ExportTarget's status."""
+        await self._patch(self._targets, target.metadata, patch)
+
+    async def _patch(
+        self,
+        where: tuple[str, ...],
+        seen: ObjectMeta,
+        status: dict[str, Any] | None = None,
+        **metadata: Any,
+    ) -> Any:
+        # A decision is good for the version that it was made on.  A late patch must fail (409) if
+        # the resource has changed, or is a new one of the old one's name.
+        body: dict[str, Any] = {"metadata": {"resourceVersion": seen.resource_version, **metadata}}
+        method = self._custom.patch_namespaced_custom_object
+        if status is not None:
+            body["status"] = status
+            method = self._custom.patch_namespaced_custom_object_status
+        try:
+            return await method(*where, seen.name, body, _content_type=MERGE_PATCH)
+        except ApiException as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def _delete(self, where: tuple[str, ...], name: str, uid: str, **options: str) -> None:
+        body = client.V1DeleteOptions.model_validate({"preconditions": {"uid": uid}, **options})
+        try:
+            await self._custom.delete_namespaced_custom_object(*where, name, body=body)
+        except ApiException as error:
+            # 409: it is another one of the name.
+            if error.status not in (404, 409):
+                raise
 
 
 def valid_models(model: type[Resource], items: Iterable[dict[str, Any]]) -> Iterator[Resource]:

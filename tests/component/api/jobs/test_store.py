@@ -8,10 +8,10 @@ from typing import Any
 import builders
 import pytest
 from backupexport_api.auth.claims import ProjectAccess
-from backupexport_api.jobs.store import StoreUnavailableError
+from backupexport_api.jobs.store import JobStore
 from backupexport_api.kube import informer
 from backupexport_api.kube.client import KubernetesObjects, connect_lists
-from backupexport_api.kube.store import KubernetesJobStore
+from backupexport_api.kube.errors import StoreUnavailableError
 from fake_kubernetes.faults import Fault
 from fake_kubernetes.server import CUT, END, GONE, NAMESPACE, FakeKubernetes
 from waiting import until
@@ -24,21 +24,19 @@ JOB = "0b7cf3b6-6f2b-4c55-8f6c-0f6a3f0a7f10"
 @pytest.fixture
 async def store(
     kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[KubernetesJobStore]:
+) -> AsyncIterator[JobStore]:
     """A store, not yet started, as a replica connects."""
     monkeypatch.setattr(informer, "_SHORTEST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(informer, "_LONGEST_PAUSE_SECONDS", 0.02)
     objects = await KubernetesObjects.connect(NAMESPACE)
-    made = KubernetesJobStore(connect_lists(NAMESPACE), objects)
+    made = JobStore(connect_lists(NAMESPACE), objects)
     yield made
     await asyncio.to_thread(made.stop)
     await made.close()
 
 
 @pytest.fixture
-async def started(
-    kubernetes: FakeKubernetes, store: KubernetesJobStore
-) -> AsyncIterator[KubernetesJobStore]:
+async def started(kubernetes: FakeKubernetes, store: JobStore) -> AsyncIterator[JobStore]:
     """The same with full caches."""
 
     def watches() -> bool:
@@ -55,13 +53,11 @@ def export(name: str = JOB, **metadata: Any) -> dict[str, Any]:
     return builders.export_manifest(name, uid=str(uuid.uuid4()), **metadata)
 
 
-def known(store: KubernetesJobStore, name: str = JOB) -> bool:
+def known(store: JobStore, name: str = JOB) -> bool:
     return store.known_job(name) is not None
 
 
-async def test_the_cache_follows_the_watch(
-    kubernetes: FakeKubernetes, started: KubernetesJobStore
-) -> None:
+async def test_the_cache_follows_the_watch(kubernetes: FakeKubernetes, started: JobStore) -> None:
     kubernetes.seed(EXPORTS, export())
     await until(lambda: known(started))
     kubernetes.change(EXPORTS, JOB, {"status": {"phase": "Running"}})
@@ -73,7 +69,7 @@ async def test_the_cache_follows_the_watch(
 
 @pytest.mark.parametrize("end", [END, CUT, GONE], ids=["end", "cut", "gone"])
 async def test_whatever_ends_the_watch_nothing_is_missed(
-    kubernetes: FakeKubernetes, started: KubernetesJobStore, end: bytes
+    kubernetes: FakeKubernetes, started: JobStore, end: bytes
 ) -> None:
     kubernetes.seed(EXPORTS, export())
     await until(lambda: known(started))
@@ -90,9 +86,7 @@ async def test_whatever_ends_the_watch_nothing_is_missed(
     await until(lambda: known(started, other) and not known(started))
 
 
-async def test_a_bookmark_is_a_sign_of_life(
-    kubernetes: FakeKubernetes, started: KubernetesJobStore
-) -> None:
+async def test_a_bookmark_is_a_sign_of_life(kubernetes: FakeKubernetes, started: JobStore) -> None:
     def age() -> float:
         (exports,) = [it for it in started.cache_states() if it.resource == EXPORTS]
         return exports.age_seconds
@@ -105,7 +99,7 @@ async def test_a_bookmark_is_a_sign_of_life(
 
 
 async def test_a_job_that_was_stored_though_the_answer_was_lost_is_there_at_the_next_try(
-    kubernetes: FakeKubernetes, started: KubernetesJobStore
+    kubernetes: FakeKubernetes, started: JobStore
 ) -> None:
     kubernetes.faults.append(Fault("create backupexports", status=504, is_stored=True))
     manifest = export()
@@ -118,9 +112,7 @@ async def test_a_job_that_was_stored_though_the_answer_was_lost_is_there_at_the_
     assert again.export.metadata.uid == stored["metadata"]["uid"]
 
 
-async def test_a_cancel_is_for_this_very_job(
-    kubernetes: FakeKubernetes, started: KubernetesJobStore
-) -> None:
+async def test_a_cancel_is_for_this_very_job(kubernetes: FakeKubernetes, started: JobStore) -> None:
     """Another project's has taken its name, of which the cache has not heard yet."""
     kubernetes.seed(EXPORTS, export())
     await until(lambda: known(started))
@@ -134,9 +126,7 @@ async def test_a_cancel_is_for_this_very_job(
     assert there is not None
 
 
-async def test_a_cancel_reaches_the_job(
-    kubernetes: FakeKubernetes, started: KubernetesJobStore
-) -> None:
+async def test_a_cancel_reaches_the_job(kubernetes: FakeKubernetes, started: JobStore) -> None:
     kubernetes.seed(EXPORTS, export())
     await until(lambda: known(started))
     job = started.known_job(JOB)
@@ -148,7 +138,7 @@ async def test_a_cancel_reaches_the_job(
 
 
 async def test_a_project_is_asked_for_once_the_cache_does_not_know_it(
-    kubernetes: FakeKubernetes, store: KubernetesJobStore
+    kubernetes: FakeKubernetes, store: JobStore
 ) -> None:
     kubernetes.seed(TARGETS, builders.target_manifest("p"))
     assert await store.project_exists("p")

@@ -1,6 +1,6 @@
 """How far a dump is."""
 
-from backupexport_runner.export.progress import ProgressMeter
+from backupexport_runner.export.streaming import ProgressMeter
 
 
 def test_progress() -> None:

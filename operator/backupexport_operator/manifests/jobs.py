@@ -1,0 +1,189 @@
+"""The Jobs that make an export's file, deliver it, and clean up after it; pure."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from backupexport_contract import names, reasons, runner_protocol, timestamps
+from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.deliveries import Delivery, conditions_by_kind
+from backupexport_contract.export_target import ExportTarget
+from backupexport_contract.reasons import DeliveryReason
+from backupexport_contract.runner_protocol import TASK_REMOVE, Artifact, ExportEnd
+
+from backupexport_operator.manifests.pod import (
+    IGNORE_DISRUPTIONS,
+    LABEL_INSTANCE,
+    VOLUME,
+    JobSettings,
+    literals,
+    runner_job,
+)
+from backupexport_operator.observed.observation import Observation
+
+
+def _on_exit_codes(action: str, codes: Iterable[reasons.ExitCode]) -> dict[str, Any]:
+    values = sorted(int(code) for code in codes)
+    on = {"containerName": names.RUNNER_CONTAINER, "operator": "In", "values": values}
+    return {"action": action, "onExitCodes": on}
+
+
+# https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failure-policy: the first
+# rule that matches wins, and what none matches counts against backoffLimit.
+_POD_FAILURE_POLICY = {
+    "rules": [
+        IGNORE_DISRUPTIONS,
+        _on_exit_codes("Ignore", reasons.NOT_YET_EXIT_CODES),
+        _on_exit_codes("FailJob", reasons.FATAL_EXIT_CODES),
+    ]
+}
+
+_SHORTEST_DEADLINE_SECONDS = 60
+_LEAST_TTL_SECONDS = 2 * 3600
+# Settings that only the operator acts on.
+_NOT_FOR_THE_RUNNER = {"enabled", "giveUpSeconds"}
+
+_CLEANUP_ATTEMPTS = 3
+# An export that has failed says so after its cleanup (see also export_files.CLEANUP_PAUSE).
+_CLEANUP_DEADLINE_SECONDS = 180
+_CLEANUP_TTL_SECONDS = 600
+# A complete one says that the file is gone, for as long as a mail may keep the resource.
+_REMOVAL_TTL_SECONDS = 8 * 24 * 3600
+
+
+def job_manifest(
+    export: BackupExport, target: ExportTarget, defaults: JobSettings
+) -> dict[str, Any]:
+    """Returns a batch/v1 Job, which gets the target's Secret."""
+    spool = {
+        "name": VOLUME,
+        "mountPath": runner_protocol.SPOOL_MOUNT,
+        "subPath": f"{export.spec.project_id}/{runner_protocol.SPOOL_DIRECTORY}",
+    }
+    return runner_job(
+        export,
+        runner_protocol.TASK_EXPORT,
+        defaults,
+        {
+            "backoffLimit": defaults.backoff_limit,
+            "activeDeadlineSeconds": (
+                export.spec.active_deadline_seconds
+                or target.spec.active_deadline_seconds
+                or defaults.active_deadline_seconds
+            ),
+            "ttlSecondsAfterFinished": defaults.ttl_seconds_after_finished,
+            "podFailurePolicy": _POD_FAILURE_POLICY,
+            # A pod that is being deleted still writes: another one may start when it has ended.
+            "podReplacementPolicy": "Failed",
+        },
+        target=target,
+        env=_environment(target),
+        secret_name=target.spec.secret_ref.name,
+        mounts=[spool] if export.spec.format == "tar" else [],
+    )
+
+
+def _environment(target: ExportTarget) -> list[dict[str, Any]]:
+    secret_name = target.spec.secret_ref.name
+    values = {
+        runner_protocol.ENV_SECRET_NAME: secret_name,
+        runner_protocol.ENV_SSLMODE: target.spec.sslmode,
+        runner_protocol.ENV_SSLROOTCERT: target.spec.sslrootcert,
+    }
+    renamed = target.spec.keys.to_manifest() if target.spec.keys else {}
+    return literals(values) + [
+        {
+            "name": runner_protocol.KEY_ENV_PREFIX + key.upper(),
+            "valueFrom": {"secretKeyRef": {"name": secret_name, "key": secret_key}},
+        }
+        for key, secret_key in renamed.items()
+    ]
+
+
+def delivery_manifest(
+    seen: Observation, kind: str, settings: Delivery, defaults: JobSettings
+) -> dict[str, Any]:
+    """Returns a batch/v1 Job, which gets the delivery's Secret and not the target's."""
+    end = _export_end(seen.export, settings, defaults)
+    manifest = settings.to_manifest()
+    for_runner = {key: manifest[key] for key in manifest if key not in _NOT_FOR_THE_RUNNER}
+    return runner_job(
+        seen.export,
+        runner_protocol.delivery_task(kind),
+        defaults,
+        {
+            # The operator makes the next attempt, with a Job of its own.
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": _deadline_seconds(seen, kind, settings),
+            # The operator must see how it ended, and when it failed, to time the next attempt.
+            "ttlSecondsAfterFinished": max(defaults.ttl_seconds_after_finished, _LEAST_TTL_SECONDS),
+            "podFailurePolicy": {"rules": [IGNORE_DISRUPTIONS]},
+            # Two pods of one delivery would send everything twice.
+            "podReplacementPolicy": "Failed",
+        },
+        target=seen.target,
+        env=literals(
+            {
+                runner_protocol.ENV_EXPORT_END: runner_protocol.export_end_text(end),
+                runner_protocol.ENV_DELIVERY_SETTINGS: json.dumps(for_runner),
+            }
+        ),
+        secret_name=settings.secret_ref.name if settings.secret_ref else None,
+        has_volume=settings.reads_file,
+    )
+
+
+def _deadline_seconds(seen: Observation, kind: str, settings: Delivery) -> int:
+    """Returns the seconds until it is given up: at least 60, at most an attempt's own."""
+    known = conditions_by_kind(seen.export.status).get(kind)
+    if known is not None and known.reason == DeliveryReason.PENDING:
+        # The first attempt has all its time, however late an outage of the operator makes it.
+        left = settings.give_up_seconds
+    else:
+        ended = timestamps.from_text(seen.export.status.completion_time or seen.export.created_at)
+        left = settings.give_up_seconds - int((seen.now - ended).total_seconds())
+    left = max(left, _SHORTEST_DEADLINE_SECONDS)
+    return min(left, settings.attempt_seconds or left)
+
+
+def _export_end(export: BackupExport, settings: Delivery, defaults: JobSettings) -> ExportEnd:
+    status = export.status
+    requested_by = export.metadata.annotations.get(names.ANNOTATION_REQUESTED_BY)
+    # Only a mail may tell who asked, and at which address.
+    is_asked_for = settings.is_asked_for(export.spec)
+    return ExportEnd(
+        phase=export.phase,
+        reason=status.reason,
+        message=status.message,
+        started_at=status.start_time,
+        completed_at=status.completion_time,
+        expires_at=status.expiration_time,
+        requested_by=requested_by if is_asked_for else None,
+        notify_email=export.spec.notify_email if is_asked_for else None,
+        api_url=defaults.public_url,
+        has_downloads=defaults.downloads,
+        artifact=Artifact(**status.artifact.model_dump(exclude={"display_size"}))
+        if status.artifact
+        else None,
+    )
+
+
+def cleanup_manifest(
+    export: BackupExport, task: str, defaults: JobSettings, *, is_owned: bool = True
+) -> dict[str, Any]:
+    """Returns a batch/v1 Job for `task`; it gets no Secret.
+
+    `is_owned` is false if the export is gone already; the Job is then deleted by its TTL alone.
+    """
+    is_kept = is_owned and task == TASK_REMOVE
+    spec = {
+        "backoffLimit": _CLEANUP_ATTEMPTS - 1,
+        "activeDeadlineSeconds": _CLEANUP_DEADLINE_SECONDS,
+        "ttlSecondsAfterFinished": _REMOVAL_TTL_SECONDS if is_kept else _CLEANUP_TTL_SECONDS,
+    }
+    job = runner_job(export, task, defaults, spec)
+    if not is_owned:
+        del job["metadata"]["ownerReferences"]
+        # Argo CD may delete what has this label and no owner.
+        job["metadata"]["labels"].pop(LABEL_INSTANCE, None)
+    return job
