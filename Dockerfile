@@ -2,12 +2,23 @@
 # Builds alike with docker and with buildah; what only the build needs (pip, an index's address,
 # a machine's own certificate authorities) stays out of both images.
 
-ARG BASE_IMAGE=docker.io/library/debian:trixie-slim
+ARG BASE_IMAGE=docker.io/library/debian:trixie-slim@sha256:a29215f6a35e51e22adffa17f89e9d2ef06214e64a2bad10d765c46aea49f11f
+
+
+FROM ${BASE_IMAGE} AS debian
+# A moment such as 20261127T000000Z: all packages are then what the archive had at that time. A
+# release names one; without it they are today's.
+ARG DEBIAN_SNAPSHOT
+RUN [ -z "$DEBIAN_SNAPSHOT" ] || { \
+        sed -i -E "s#deb\.debian\.org/(debian(-security)?)#snapshot.debian.org/archive/\1/$DEBIAN_SNAPSHOT#" \
+            /etc/apt/sources.list.d/debian.sources; \
+        echo 'Acquire::Check-Valid-Until "false";' > /etc/apt/apt.conf.d/80snapshot; \
+    }
 
 
 # Unpacked, not installed: ca-certificates can't be where a machine mounts its own bundle, and
 # pip would bring it along.
-FROM ${BASE_IMAGE} AS unpacked
+FROM debian AS unpacked
 RUN apt-get update \
     && cd /tmp \
     && apt-get download ca-certificates python3-pip-whl \
@@ -15,7 +26,7 @@ RUN apt-get update \
     && cat /unpacked/usr/share/ca-certificates/mozilla/*.crt > /ca-certificates.crt
 
 
-FROM ${BASE_IMAGE} AS python
+FROM debian AS python
 RUN export DEBIAN_FRONTEND=noninteractive \
     && apt-get update \
     && apt-get install --yes --no-install-recommends python3 \

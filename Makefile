@@ -11,7 +11,7 @@ export CLUSTER REGISTRY
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-unit test-cluster test-chaos browser promtool lint \
 	cluster-up cluster-down cluster-status images \
-	bench-dump bench-api bench-operator bench-download crds docs lock schemathesis
+	bench-dump bench-api bench-operator bench-download crds docs lock audit lint-workflows schemathesis
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -90,6 +90,13 @@ docs: $(VENV)/ready ## write docs/reference.md from the code
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command 'make lock' pyproject.toml
+
+AUDITED := requirements/dev.txt requirements/api-operator.txt requirements/runner.txt requirements/build.txt
+audit: $(VENV)/ready ## known vulnerabilities of what the lock files pin, by pip-audit
+	$(BIN)/uvx --quiet pip-audit@2.10.1 --strict --disable-pip --require-hashes $(AUDITED:%=-r %)
+
+lint-workflows: ## the workflows of GitHub Actions, by actionlint
+	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 # The others are parts of the first: what two of them have, they have in one version.
 lock: $(VENV)/ready ## bring the lock files up to date

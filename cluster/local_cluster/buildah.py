@@ -81,6 +81,8 @@ class Buildah:
             *("--tag", reference),
             *("--file", dockerfile),
             *(("--target", target) if target else ()),
+            # The stand-in has another digest than Docker Hub's, which a Dockerfile may name.
+            *("--build-arg", f"BASE_IMAGE={BASE}"),
             *machine_words(os.environ, authorities(os.environ)),
         ]
         short = reference.rpartition("/")[2]

@@ -102,7 +102,7 @@ def _images_as_values() -> dict[str, Any]:
 
 def _image(reference: str) -> dict[str, str]:
     repository, _, tag = reference.rpartition(":")
-    return {"repository": repository, "tag": tag}
+    return {"repository": repository, "tag": tag, "digest": ""}
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
