@@ -4,6 +4,7 @@ from typing import Any
 
 import odd_servers
 import pytest
+import shared_server
 from backupexport_contract import timestamps
 from failing_exports import (
     Attempted,
@@ -50,12 +51,11 @@ def attempted(installation: Installation, connection: dict[str, str]) -> dict[st
     server.psql("CREATE DATABASE hidden")
     server.psql(_HIDDEN_ROWS, "hidden")
     odd = {**connection, "host": f"{odd_servers.NAME}.{namespace}.svc"}
-    address = kubectl("-n", namespace, "get", "pod", server.pod, "-o", "jsonpath={.status.podIP}")
     connections = {
         "newer": {**odd, "port": str(odd_servers.NEWER_PORT)},
         "silent": {**odd, "port": str(odd_servers.SILENT_PORT)},
         "dropping": {**odd, "port": str(odd_servers.DROPPING_PORT)},
-        "refusing": {**connection, "host": address, "port": "1"},
+        "refusing": {**connection, "host": shared_server.address(server), "port": "1"},
         "unknown-host": {**connection, "host": f"nobody.{namespace}.svc"},
         "bad-password": {**connection, "password": "not-the-right-one"},
         "no-such-database": {**connection, "database": "not_there"},
