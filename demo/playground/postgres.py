@@ -19,7 +19,6 @@ CONTAINER_SECURITY: dict[str, Any] = {
 # Durability is of no use to a server whose data go with its pod, and a volume needs none to
 # outlive the killed processes of a machine that runs on.
 _FAST = ("fsync=off", "full_page_writes=off", "max_wal_size=8GB", "shared_buffers=512MB")
-_IS_READY: dict[str, Any] = {"command": ["pg_isready", "-q", "-h", "127.0.0.1"]}
 _DATA = "/var/lib/postgresql/data"
 _CLAIM: dict[str, Any] = {
     "metadata": {"name": "data"},
@@ -144,9 +143,13 @@ class Postgres:
                 {"name": "PGUSER", "value": "postgres"},
             ],
             "ports": [{"containerPort": 5432}],
-            # Seldom once it has answered: each look is a process of its own in the container.
-            "startupProbe": {"exec": _IS_READY, "periodSeconds": 1, "failureThreshold": 120},
-            "readinessProbe": {"exec": _IS_READY, "periodSeconds": 5},
+            "startupProbe": {
+                "exec": {"command": ["pg_isready", "-q", "-h", "127.0.0.1"]},
+                "periodSeconds": 1,
+                "failureThreshold": 120,
+            },
+            # No process in the container for each look, once it has answered.
+            "readinessProbe": {"tcpSocket": {"port": 5432}, "periodSeconds": 1},
             "securityContext": CONTAINER_SECURITY,
             "volumeMounts": [
                 {"name": "data", "mountPath": _DATA},
