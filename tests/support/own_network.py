@@ -64,7 +64,7 @@ def own_network(url: str) -> Iterator[OwnNetwork]:
             listener = stack.enter_context(socket.create_server(address))
         finally:
             _change(_LIBC.setns(outside, _CLONE_NEWNET))
-        serving = Thread(target=_serve, args=(listener, address))
+        serving = Thread(target=_serve, args=(listener, address), daemon=True)
         serving.start()
         try:
             yield OwnNetwork(inside, outside)

@@ -47,8 +47,8 @@ def filled_server() -> tuple[Postgres, dict[str, str]]:
         make_namespace(namespace)
         if not kubectl("-n", namespace, "get", "secret", _EXPORTER, "--ignore-not-found"):
             server.start()
-            # Everything that is odd about it, at a fifth of its size: the demo has all of it.
-            demo_database.load(server, "large", share=0.2)
+            # Everything that is odd about it, at a tenth of its size: the demo has all of it.
+            demo_database.load(server, "large", share=0.1)
             server.psql("CREATE DATABASE small")
             server.psql(_SMALL_DATABASE, "small")
             _keep(namespace, demo_database.exporter_connection(server, "large"))
