@@ -38,7 +38,7 @@ lint: $(VENV)/ready ## style, types, import rules
 	PYTHONPATH=api:crds:operator:runner $(BIN)/lint-imports
 
 test-unit: $(VENV)/ready promtool ## what needs no cluster, in a minute
-	$(BIN)/pytest -q -n 2 tests/unit tests/component
+	$(BIN)/pytest -q -n 3 tests/unit tests/component
 
 # Kills the API server, of which the others need one.
 CHAOS_SHORT := tests/cluster/test_chaos_short.py
