@@ -21,7 +21,7 @@ from playground.restore import ExportsVolume
 from playground.targets import make_target
 from playground.tools import kubectl, make_namespace
 
-_SLOW = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "300m", "memory": "1Gi"}}
+_SLOW = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "250m", "memory": "1Gi"}}
 _VALUES = {
     "storage": {"size": "5Gi", "keep": False},
     "auth": {"jwt": {"tokensWithoutProjects": "all"}},
