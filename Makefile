@@ -9,7 +9,7 @@ SHELL := /bin/bash
 export CLUSTER REGISTRY
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-cluster test-chaos browser promtool lint \
+.PHONY: help demo test test-unit test-cluster test-cluster-together test-chaos-short test-chaos browser promtool lint \
 	cluster-up cluster-down cluster-status images \
 	bench-dump bench-api bench-operator bench-download crds docs lock audit lint-workflows schemathesis
 
@@ -20,8 +20,16 @@ demo: ## everything in one go: cluster, PostgreSQL, chart, exports, restores
 	@$(PLAIN_PYTHON) -m local_cluster images --demo
 	@$(PLAIN_PYTHON) demo/run_demo.py
 
-# The images first: the chart is tested with the helm that comes with the cluster.
-test: lint images test-unit test-cluster ## all checks and tests
+# What is begun side by side is told when it is over.
+SIDE_BY_SIDE := $(MAKE) --no-print-directory --jobs=2 --output-sync=target
+
+# The chart is tested with the helm that comes with the cluster.  The unit tests run while the short
+# chaos waits; all that needs an API server which nobody kills comes after them.
+test: $(VENV)/ready ## all checks and tests
+	@$(SIDE_BY_SIDE) lint images
+	@$(MAKE) --no-print-directory promtool browser
+	@$(SIDE_BY_SIDE) -o images -o promtool test-unit test-chaos-short
+	@$(MAKE) --no-print-directory -o images -o browser test-cluster-together
 
 lint: $(VENV)/ready ## style, types, import rules
 	$(BIN)/ruff check .
@@ -30,14 +38,19 @@ lint: $(VENV)/ready ## style, types, import rules
 	PYTHONPATH=api:crds:operator:runner $(BIN)/lint-imports
 
 test-unit: $(VENV)/ready promtool ## what needs no cluster, in a minute
-	$(BIN)/pytest -q -n 4 tests/unit tests/component
+	$(BIN)/pytest -q -n 3 tests/unit tests/component
 
-# The first kills the API server, of which the others need one; Chromium in the second takes pods
-# that come and go for a change of networks, and cuts what is under way.
-ALONE := tests/cluster/test_chaos_short.py tests/cluster/test_web_page.py
-test-cluster: $(VENV)/ready images browser ## on a real cluster, with real PostgreSQL and real pods
-	$(BIN)/pytest -n 2 --dist loadfile --durations=25 tests/cluster $(ALONE:%=--ignore=%)
-	$(BIN)/pytest $(ALONE)
+# Kills the API server, of which the others need one.
+CHAOS_SHORT := tests/cluster/test_chaos_short.py
+test-cluster: test-cluster-together ## on a real cluster, with real PostgreSQL and real pods
+	@$(MAKE) --no-print-directory -o images test-chaos-short
+
+test-cluster-together: $(VENV)/ready images browser
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --durations=25 tests/cluster \
+		--ignore=$(CHAOS_SHORT)
+
+test-chaos-short: $(VENV)/ready images
+	$(BIN)/pytest $(CHAOS_SHORT)
 
 SEED ?= 1
 test-chaos: $(VENV)/ready images ## exports while everything is killed; SEED=n, CHAOS_FAULTS=all|pods

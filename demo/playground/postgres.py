@@ -143,10 +143,13 @@ class Postgres:
                 {"name": "PGUSER", "value": "postgres"},
             ],
             "ports": [{"containerPort": 5432}],
-            "readinessProbe": {
+            "startupProbe": {
                 "exec": {"command": ["pg_isready", "-q", "-h", "127.0.0.1"]},
                 "periodSeconds": 1,
+                "failureThreshold": 120,
             },
+            # No process in the container for each look, once it has answered.
+            "readinessProbe": {"tcpSocket": {"port": 5432}, "periodSeconds": 1},
             "securityContext": CONTAINER_SECURITY,
             "volumeMounts": [
                 {"name": "data", "mountPath": _DATA},

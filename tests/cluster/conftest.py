@@ -1,53 +1,66 @@
-"""One installation for all cluster tests of a process, of which there are two.
+"""One installation for all cluster tests of a process, of which there are some side by side.
 
-It has the chart, a PostgreSQL with the demo database, and a token.  Everything lives in a
-namespace of its own that is removed afterwards, so that a demo can be on the same cluster.  Set
-KEEP_NAMESPACE=1 to look at it when the tests are over.
+It has the chart and a token, in a namespace of its own that is removed afterwards, so that a demo
+can be on the same cluster.  The PostgreSQL server with the demo database is one for all processes.
+Set KEEP_NAMESPACE=1 to look at it all when the tests are over.
 """
 
 import os
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import shared_server
 from failing_exports import small_connection
 from installation import LARGE, SMALL, Installation
-from playground import demo_database
 from playground.forward import forwarded
-from playground.postgres import Postgres
 from playground.release import Release
 from playground.rest import Api
 from playground.restore import ExportsVolume
 from playground.targets import make_target
 from playground.tools import kubectl, make_namespace
 
-_SLOW = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "500m", "memory": "1Gi"}}
-_SMALL_DATABASE = """
-CREATE TABLE items (id int PRIMARY KEY, name text);
-INSERT INTO items SELECT i, 'item ' || i FROM generate_series(1, 1000) AS i;
-"""
+_SLOW = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "250m", "memory": "1Gi"}}
+_VALUES = {
+    "storage": {"size": "5Gi", "keep": False},
+    "auth": {"jwt": {"tokensWithoutProjects": "all"}},
+    "runner": {"backoffLimit": 1},
+}
+_IS_FIRST = pytest.StashKey[bool]()
+# The files that take longest, so that none of them is begun when the others are nearly done.
+_LONGEST = (
+    "main_job", "deliveries", "web_page", "retries", "hostile_values", "benchmarks", "life_cycle",
+    "failures", "start_failures", "replicas", "mail_server", "operator_takeover", "chart",
+    "download", "schemathesis", "storage_failures",
+)  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_IS_FIRST] = shared_server.choose_namespace()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.config.stash[_IS_FIRST] and os.environ.get("KEEP_NAMESPACE") != "1":
+        shared_server.remove()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {f"test_{name}": place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 @pytest.fixture(scope="session")
 def installation() -> Iterator[Installation]:
     namespace = f"backupexport-test-{secrets.token_hex(3)}"
     make_namespace(namespace)
+    release = Release(namespace)
     try:
-        server = Postgres(namespace)
-        server.start()
-        # Everything that is odd about it, at a third of its size: the demo has all of it.
-        demo_database.load(server, "large", share=0.2)
-        server.psql("CREATE DATABASE small")
-        server.psql(_SMALL_DATABASE, "small")
-        release = Release(namespace)
-        release.install(
-            {
-                "storage": {"size": "5Gi", "keep": False},
-                "auth": {"jwt": {"tokensWithoutProjects": "all"}},
-                "runner": {"backoffLimit": 1},
-            }
-        )
-        connection = demo_database.exporter_connection(server, "large")
+        with ThreadPoolExecutor() as beside:
+            installed = beside.submit(release.install, _VALUES)
+            server, connection = shared_server.filled_server()
+            installed.result()
+        shared_server.lend_superuser(server, namespace)
         # Slowed down: an export is to last long enough to be seen at work, on any machine.
         make_target(namespace, LARGE, connection, maxConcurrent=20, resources=_SLOW)
         make_target(namespace, SMALL, {**connection, "database": "small"}, maxConcurrent=20)

@@ -4,15 +4,17 @@ from typing import Any
 
 import odd_servers
 import pytest
+import shared_server
 from backupexport_contract import timestamps
 from failing_exports import (
+    MODEST,
     Attempted,
     assert_failed_at_once,
     assert_tried_again_and_failed,
     begin,
     files_of,
 )
-from installation import Installation
+from installation import LARGE, Installation
 from playground import demo_database
 from playground.postgres import CONTAINER_SECURITY, Postgres
 from playground.rest import Api
@@ -50,12 +52,11 @@ def attempted(installation: Installation, connection: dict[str, str]) -> dict[st
     server.psql("CREATE DATABASE hidden")
     server.psql(_HIDDEN_ROWS, "hidden")
     odd = {**connection, "host": f"{odd_servers.NAME}.{namespace}.svc"}
-    address = kubectl("-n", namespace, "get", "pod", server.pod, "-o", "jsonpath={.status.podIP}")
     connections = {
         "newer": {**odd, "port": str(odd_servers.NEWER_PORT)},
         "silent": {**odd, "port": str(odd_servers.SILENT_PORT)},
         "dropping": {**odd, "port": str(odd_servers.DROPPING_PORT)},
-        "refusing": {**connection, "host": address, "port": "1"},
+        "refusing": {**connection, "host": shared_server.address(server), "port": "1"},
         "unknown-host": {**connection, "host": f"nobody.{namespace}.svc"},
         "bad-password": {**connection, "password": "not-the-right-one"},
         "no-such-database": {**connection, "database": "not_there"},
@@ -223,8 +224,14 @@ def test_a_suspended_target_holds_exports_back(
     assert api.finished(job_id)["status"] == "completed"
 
 
-def test_a_job_deleted_by_hand_is_a_failure(installation: Installation, api: Api) -> None:
-    job_id = api.export(project_id="large").body["data"]["job_id"]
+def test_a_job_deleted_by_hand_is_a_failure(
+    installation: Installation, api: Api, connection: dict[str, str]
+) -> None:
+    # Little processor time, so that it is still at work when its Job is deleted.
+    slow = {**MODEST, "limits": {"cpu": "150m", "memory": "256Mi"}}
+    large = {**connection, "database": LARGE}
+    make_target(installation.namespace, "deleted-by-hand", large, resources=slow)
+    job_id = api.export(project_id="deleted-by-hand").body["data"]["job_id"]
     wait_for(lambda: api.job(job_id)["status"] == "running", "the start", 60, every=0.05)
     kubectl("-n", installation.namespace, "delete", "job", f"bex-{job_id}")
     job = api.finished(job_id)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import shared_server
 from backupexport_contract import timestamps
 from failing_exports import (
     MODEST,
@@ -123,14 +124,14 @@ def test_a_server_that_comes_late_is_found_by_a_later_attempt(
 ) -> None:
     assert held
     namespace = installation.namespace
-    apply(_service(namespace, "late", "nobody"))
+    apply(_service(namespace, "late"))
     late = begin(namespace, "late", {**connection, "host": f"late.{namespace}.svc"})
     status = late.told("ConnectionFailed")
     assert_explained(late, status, "attempt 1 of 2 failed, trying again")
     # An attempt that fails this fast may never have been seen running.
     assert status["phase"] in ("Pending", "Running")
     assert status["attempts"] == 1
-    apply(_service(namespace, "late", "postgres"))
+    apply(_endpoint(namespace, "late", shared_server.address(installation.server)))
     status = late.ended()
     assert (status["phase"], status["attempts"]) == ("Succeeded", 2), status
     assert "reason" not in status
@@ -235,10 +236,26 @@ def evict(namespace: str, pod: str) -> None:
     )  # fmt: skip
 
 
-def _service(namespace: str, name: str, server: str) -> dict[str, Any]:
+def _service(namespace: str, name: str) -> dict[str, Any]:
+    """Of no pods: who asks it for its endpoints finds those that are made by hand."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": name, "namespace": namespace},
-        "spec": {"selector": {"app.kubernetes.io/name": server}, "ports": [{"port": 5432}]},
+        "spec": {"ports": [{"port": 5432}]},
+    }
+
+
+def _endpoint(namespace: str, service: str, address: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": service,
+            "namespace": namespace,
+            "labels": {"kubernetes.io/service-name": service},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [address]}],
+        "ports": [{"port": 5432}],
     }

@@ -78,8 +78,8 @@ UNNAMED_OR_TINY = """() => [...document.querySelectorAll("a, button, input, sele
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
+def browser(installation: Installation) -> Iterator[Browser]:
+    with chromium(installation.url) as browser:
         yield browser
 
 
@@ -97,8 +97,6 @@ def open_page(browser: Browser, installation: Installation) -> Iterator[OpenPage
         opened.append((opening, watched))
         watched.page.goto(path)
         if path == "/" and options.get("java_script_enabled", True):
-            # Pods come and go on this machine, Chromium takes that for a change of networks and
-            # cuts what is under way, and the page loads itself once more.
             # As long as the page itself tries.
             sign_in = watched.page.get_by_role("button", name="Sign in")
             expect(sign_in).to_be_enabled(timeout=20_000)

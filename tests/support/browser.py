@@ -4,11 +4,12 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+import own_network
 from local_cluster import packages
 from local_cluster.errors import ClusterError
 from local_cluster.layout import cache_directory
@@ -38,16 +39,20 @@ def install() -> None:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """A headless Chromium."""
-    with sync_playwright() as playwright:
+def chromium(url: str) -> Iterator[Browser]:
+    """A headless Chromium that reaches `url`, of 127.0.0.1."""
+    with ExitStack() as stack:
+        starting = ExitStack()
+        if own_network.is_possible():
+            network = stack.enter_context(own_network.own_network(url))
+            starting.enter_context(network.entered())
+        with starting:
+            playwright = stack.enter_context(sync_playwright())
         # Root has no user namespace to build Chromium's sandbox in.
         options = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=executable(), args=options)
-        try:
-            yield browser
-        finally:
-            browser.close()
+        stack.callback(browser.close)
+        yield browser
 
 
 @dataclass
