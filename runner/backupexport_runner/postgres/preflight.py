@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backupexport_runner.postgres import libpq
+from backupexport_runner.postgres import libpq, statements
 from backupexport_runner.postgres.connection_failures import connection_failure
 from backupexport_runner.postgres.dump_failures import Obstacle
 from backupexport_runner.postgres.libpq_parameters import CONNECT_SECONDS
@@ -13,9 +13,8 @@ from backupexport_runner.postgres.libpq_parameters import CONNECT_SECONDS
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn
 
-_QUERY_SECONDS = 5
 # A little more than the server's own statement_timeout, for a server that stopped altogether.
-_ANSWER_SECONDS = _QUERY_SECONDS + 2
+_ANSWER_SECONDS = statements.QUERY_SECONDS + 2
 
 # The kernel gives up an address that swallows packets after 4 seconds, and libpq tries the next.
 _GIVE_UP = {"tcp_user_timeout": "4000"}
@@ -27,36 +26,6 @@ _OF_HEAP = 0.85
 _OF_TOAST = 2.0
 _OF_LARGE_OBJECTS = 2.0
 _LEAST_ESTIMATE = 64 * 1024
-
-_SIZES = """
-SELECT coalesce(sum(pg_catalog.pg_relation_size(c.oid)), 0)::bigint,
-       coalesce(sum(pg_catalog.pg_relation_size(nullif(c.reltoastrelid, 0))), 0)::bigint,
-       pg_catalog.pg_relation_size('pg_catalog.pg_largeobject')
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-   AND c.relkind = 'r' AND c.relpersistence <> 't'
-"""
-
-# What pg_dump locks and reads: tables, and the state of sequences.  Members of an extension
-# are only created again by it, and not read.
-_OBSTACLES = """
-SELECT CASE WHEN NOT s.usable THEN 'schema' WHEN c.relkind = 'S' THEN 'sequence'
-            ELSE 'table' END,
-       CASE WHEN NOT s.usable THEN pg_catalog.quote_ident(n.nspname)
-            ELSE pg_catalog.format('%I.%I', n.nspname, c.relname) END,
-       s.usable AND s.readable
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- CROSS JOIN LATERAL (
-       SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') AS usable,
-              pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable) s
- WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-   AND c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'
-   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                    WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                      AND d.objid = c.oid AND d.deptype = 'e')
-   AND NOT (s.usable AND s.readable AND NOT pg_catalog.row_security_active(c.oid))
- ORDER BY c.oid LIMIT 1
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +48,7 @@ def look_at_server(parameters: Mapping[str, str]) -> Server:
         # Without the packager's remark.
         version = (connection.parameter_status(b"server_version") or b"").partition(b" ")[0]
         try:
-            sizes = [int(value) for value in _asked(connection, _SIZES)[0]]
+            sizes = [int(value) for value in _asked(connection, statements.SIZES)[0]]
         except (libpq.ServerError, LookupError, ValueError):
             # Only the percentage needs it; the dump may well succeed.
             sizes = []
@@ -102,7 +71,7 @@ def find_obstacle(parameters: Mapping[str, str]) -> Obstacle | None:
     """
     with _connected(parameters) as connection:
         try:
-            rows = _asked(connection, _OBSTACLES)
+            rows = _asked(connection, statements.OBSTACLES)
         except libpq.ServerError:
             return None
     return next((Obstacle(kind, name, hidden == "t") for kind, name, hidden in rows), None)
@@ -118,6 +87,4 @@ def _connected(parameters: Mapping[str, str]) -> Iterator["PGconn"]:
 
 
 def _asked(connection: "PGconn", query: str) -> list[list[str]]:
-    # LOCAL, and in a transaction, so that nothing stays in a pooler's server connection.
-    begin = f"BEGIN READ ONLY; SET LOCAL statement_timeout = '{_QUERY_SECONDS}s';"
-    return libpq.rows_of(connection, f"{begin}{query};ROLLBACK", _ANSWER_SECONDS)
+    return libpq.rows_of(connection, statements.message(query), _ANSWER_SECONDS)
