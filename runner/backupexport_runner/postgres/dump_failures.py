@@ -129,7 +129,7 @@ def other_dump_failure(end: DumpEnd) -> Failure:
 
 def permission_failure(obstacle: Obstacle) -> Failure:
     """Returns PERMISSION_DENIED, with the grant that is missing."""
-    what = f"{obstacle.kind} {obstacle.name}"
+    what = aside(f"{obstacle.kind} {obstacle.name}")
     advice = f"The user may not read {what}: grant the user pg_read_all_data or SELECT on it."
     if obstacle.is_row_security:
         advice = (

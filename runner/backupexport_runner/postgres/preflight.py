@@ -9,6 +9,7 @@ from backupexport_runner.postgres import libpq, statements
 from backupexport_runner.postgres.connection_failures import connection_failure
 from backupexport_runner.postgres.dump_failures import Obstacle
 from backupexport_runner.postgres.libpq_parameters import CONNECT_SECONDS
+from backupexport_runner.task.failure import one_line
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn
@@ -16,8 +17,14 @@ if TYPE_CHECKING:
 # A little more than the server's own statement_timeout, for a server that stopped altogether.
 _ANSWER_SECONDS = statements.QUERY_SECONDS + 2
 
-# The kernel gives up an address that swallows packets after 4 seconds, and libpq tries the next.
-_GIVE_UP = {"tcp_user_timeout": "4000"}
+_OURS = {
+    # The kernel gives up an address that swallows packets after 4 s, and libpq tries the next.
+    "tcp_user_timeout": "4000",
+    # The database's settings may ask for another one, and names are read as UTF-8.
+    "client_encoding": "UTF8",
+}
+_LONGEST_VERSION = 40
+_LARGEST_SIZE = 2**63 - 1
 
 # Bytes of a plain dump for each byte on the server's disk.  A row loses its header and padding
 # and gains in digits (measured: 0.98 for wide rows with uuids and JSON, 0.35 for two integers);
@@ -47,13 +54,11 @@ def look_at_server(parameters: Mapping[str, str]) -> Server:
     with _connected(parameters) as connection:
         # Without the packager's remark.
         version = (connection.parameter_status(b"server_version") or b"").partition(b" ")[0]
-        try:
-            sizes = [int(value) for value in _asked(connection, statements.SIZES)[0]]
-        except (libpq.ServerError, LookupError, ValueError):
-            # Only the percentage needs it; the dump may well succeed.
-            sizes = []
-        estimate = estimated_dump_bytes(*sizes)
-        return Server(connection.server_version, version.decode(errors="replace"), estimate)
+        return Server(
+            connection.server_version,
+            one_line(version.decode(errors="replace"), _LONGEST_VERSION),
+            estimated_dump_bytes(*_sizes(connection)),
+        )
 
 
 def estimated_dump_bytes(heap: int = 0, toast: int = 0, large_objects: int = 0) -> int:
@@ -71,19 +76,29 @@ def find_obstacle(parameters: Mapping[str, str]) -> Obstacle | None:
     """
     with _connected(parameters) as connection:
         try:
-            rows = _asked(connection, statements.OBSTACLES)
-        except libpq.ServerError:
+            [(kind, name, hidden)] = _asked(connection, statements.OBSTACLES)
+        except (libpq.ServerError, ValueError):
             return None
-    return next((Obstacle(kind, name, hidden == "t") for kind, name, hidden in rows), None)
+    return Obstacle(kind, name, hidden == "t")
 
 
 @contextlib.contextmanager
 def _connected(parameters: Mapping[str, str]) -> Iterator["PGconn"]:
     try:
-        with libpq.connected({**parameters, **_GIVE_UP}, CONNECT_SECONDS) as connection:
+        with libpq.connected({**parameters, **_OURS}, CONNECT_SECONDS) as connection:
             yield connection
     except libpq.ServerError as error:
         raise connection_failure(error.sqlstates, error.text) from None
+
+
+def _sizes(connection: "PGconn") -> tuple[int, int, int]:
+    # Only the percentage needs them; the dump may well succeed.
+    try:
+        [(heap, toast, large_objects)] = _asked(connection, statements.SIZES)
+        sizes = int(heap), int(toast), int(large_objects)
+    except (libpq.ServerError, ValueError):
+        return 0, 0, 0
+    return sizes if all(0 <= size <= _LARGEST_SIZE for size in sizes) else (0, 0, 0)
 
 
 def _asked(connection: "PGconn", query: str) -> list[list[str]]:
