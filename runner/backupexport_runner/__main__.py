@@ -18,6 +18,7 @@ from backupexport_contract.reasons import ExitCode
 
 from backupexport_runner.delivery.attempt import deliver, known_kinds
 from backupexport_runner.export.exporter import Exporter, ServerQuestions
+from backupexport_runner.postgres.confined import ConfinedQuestions
 from backupexport_runner.postgres.connection import secret_values
 from backupexport_runner.postgres.libpq_parameters import SYSTEM_CERTIFICATES_VARIABLE
 from backupexport_runner.task.configuration import Configuration
@@ -44,7 +45,13 @@ def main() -> None:
     os.environ.clear()
     os.environ.update({"PATH": _PATH, **SYSTEM_CERTIFICATES_VARIABLE})
     os.umask(_UMASK)
-    _exit(run(environment, Configuration(), ServerQuestions()))
+    _exit(run(environment, Configuration(), confined_questions()))
+
+
+def confined_questions() -> ServerQuestions:
+    """Returns the calls that ask the server; the process must not have a second thread yet."""
+    asking = ConfinedQuestions()
+    return ServerQuestions(asking.look_at_server, asking.find_obstacle, asking.kill)
 
 
 def run(
@@ -65,6 +72,7 @@ def run(
     outcome = _first(happened)
     if outcome is None:
         interruption.request()
+        questions.kill()
         outcome = _outcome_after_signal(happened)
     if outcome is None:
         interruption.abandon()

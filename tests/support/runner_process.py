@@ -10,12 +10,14 @@ from typing import Any
 from runner_bench import Bench
 
 # TEST_KILL_AT=n: SIGKILL instead of the n-th call that changes the volume.
+# TEST_SECONDS=n: a real server is asked, within that limit.
 # TEST_REFUSED=call: it fails as on a read-only volume.  TEST_HANGS_AT=call: it never returns.
 PROGRAM = """
 import errno, os, signal, sys, time
 from pathlib import Path
 from backupexport_runner import __main__ as runner
 from backupexport_runner.task.configuration import Configuration
+from backupexport_runner.postgres import confined, preflight
 from backupexport_runner.postgres.preflight import Server
 
 def look(parameters):
@@ -55,6 +57,10 @@ configuration = Configuration(
     root / "exports", root / "scratch", root / "termination", root / "clients", root / "cgroup"
 )
 questions = runner.ServerQuestions(look, lambda parameters: None)
+if "TEST_SECONDS" in os.environ:
+    confined._SECONDS = float(os.environ["TEST_SECONDS"])
+    preflight._ANSWER_SECONDS = 1
+    questions = runner.confined_questions()
 runner._exit(runner.run(dict(os.environ), configuration, questions))
 """
 

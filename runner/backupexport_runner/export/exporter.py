@@ -17,7 +17,7 @@ from backupexport_runner.postgres.libpq_parameters import (
     libpq_parameters,
     write_certificates,
 )
-from backupexport_runner.postgres.preflight import Server, find_obstacle, look_at_server
+from backupexport_runner.postgres.preflight import Server
 from backupexport_runner.task.configuration import Configuration
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log
@@ -34,10 +34,11 @@ from backupexport_runner.volume.manifest import manifest_name, manifest_text
 
 @dataclass(frozen=True, slots=True)
 class ServerQuestions:
-    """The calls that ask the server; tests put others in their place."""
+    """The calls that ask the server, and what ends one at once; tests put others in their place."""
 
-    look_at_server: Callable[[Mapping[str, str]], Server] = look_at_server
-    find_obstacle: Callable[[Mapping[str, str]], dump_failures.Obstacle | None] = find_obstacle
+    look_at_server: Callable[[Mapping[str, str]], Server]
+    find_obstacle: Callable[[Mapping[str, str]], dump_failures.Obstacle | None]
+    kill: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)

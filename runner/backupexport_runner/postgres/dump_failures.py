@@ -111,7 +111,7 @@ def permission_failure(obstacle: Obstacle) -> Failure:
 
 
 def _permission_advice(obstacle: Obstacle) -> str:
-    what = f"{obstacle.kind} {obstacle.name}"
+    what = aside(f"{obstacle.kind} {obstacle.name}")
     if obstacle.is_row_security:
         return (
             f"Row-level security hides rows of {what} from the user, and an export must be "

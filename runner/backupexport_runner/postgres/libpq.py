@@ -14,6 +14,7 @@ import re
 import select
 import time
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 _PQERRORS_VERBOSE = 2
 # Two spaces after the severity, in whatever language that is.
 _SQLSTATE = re.compile(r": {2}([0-9A-Z]{5}): ")
+_ANSWERS = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.SINGLE_TUPLE)
+# Of an error's text; libpq takes a gigabyte.
+_LONGEST_TEXT = 8 * 1024
+# Each statement of ours asks for one row.
+_MOST_ROWS = 10
+_MOST_CHARACTERS = 16 * 1024
 _LOCATION = re.compile(r"^[^\n]*: +\w+, \w+\.c:\d+$", re.MULTILINE)
 
 
@@ -32,6 +39,7 @@ class ServerError(Exception):
     """The server or libpq refuses; `sqlstates` has one for each attempt that got an answer."""
 
     def __init__(self, text: str) -> None:
+        text = text[:_LONGEST_TEXT]
         self.sqlstates = _SQLSTATE.findall(text)
         self.text = _LOCATION.sub("", _SQLSTATE.sub(": ", text)).strip()
         super().__init__(self.text)
@@ -76,10 +84,15 @@ def _finish_connecting(connection: "PGconn", deadline: float) -> None:
 
 
 def rows_of(connection: "PGconn", statements: str, seconds: float) -> list[list[str]]:
-    """Returns the statements' rows, as text.  Raises ServerError, also after `seconds`."""
+    """Returns the statements' rows, as text, with what can't be decoded replaced.
+
+    Raises ServerError, also after `seconds` and for more than a few rows.
+    """
     deadline = time.monotonic() + seconds
     try:
         connection.send_query(statements.encode())
+        # Or libpq would store all of them first.
+        connection.set_single_row_mode()
         rows: list[list[str]] = []
         while True:
             while connection.is_busy():
@@ -89,15 +102,25 @@ def rows_of(connection: "PGconn", statements: str, seconds: float) -> list[list[
             if result is None:
                 return rows
             rows += _rows(result)
+            if len(rows) > _MOST_ROWS or sum(map(len, chain(*rows))) > _MOST_CHARACTERS:
+                raise ServerError("the server's answer is too large")
     except Error as error:
         raise ServerError(str(error)) from None
+    except MemoryError:
+        raise ServerError("the server's answer is too large") from None
 
 
 def _rows(result: "PGresult") -> list[list[str]]:
     if result.status == pq.ExecStatus.FATAL_ERROR:
         raise ServerError(result.get_error_message("utf-8"))
+    # A COPY, above all, which would be told again and again until it is carried out.
+    if result.status not in _ANSWERS:
+        raise ServerError("the server's answer is none to the question")
     return [
-        [(result.get_value(row, column) or b"").decode() for column in range(result.nfields)]
+        [
+            (result.get_value(row, column) or b"").decode(errors="replace")
+            for column in range(result.nfields)
+        ]
         for row in range(result.ntuples)
     ]
 

@@ -5,20 +5,26 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backupexport_runner.postgres import libpq
+from backupexport_runner.postgres import libpq, statements
 from backupexport_runner.postgres.connection_failures import connection_failure
 from backupexport_runner.postgres.dump_failures import Obstacle
 from backupexport_runner.postgres.libpq_parameters import CONNECT_SECONDS
+from backupexport_runner.task.failure import one_line
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn
 
-_QUERY_SECONDS = 5
 # A little more than the server's own statement_timeout, for a server that stopped altogether.
-_ANSWER_SECONDS = _QUERY_SECONDS + 2
+_ANSWER_SECONDS = statements.QUERY_SECONDS + 2
 
-# The kernel gives up an address that swallows packets after 4 seconds, and libpq tries the next.
-_GIVE_UP = {"tcp_user_timeout": "4000"}
+_OURS = {
+    # The kernel gives up an address that swallows packets after 4 s, and libpq tries the next.
+    "tcp_user_timeout": "4000",
+    # The database's settings may ask for another one, and names are read as UTF-8.
+    "client_encoding": "UTF8",
+}
+_LONGEST_VERSION = 40
+_LARGEST_SIZE = 2**63 - 1
 
 # Bytes of a plain dump for each byte on the server's disk.  A row loses its header and padding
 # and gains in digits (measured: 0.98 for wide rows with uuids and JSON, 0.35 for two integers);
@@ -27,36 +33,6 @@ _OF_HEAP = 0.85
 _OF_TOAST = 2.0
 _OF_LARGE_OBJECTS = 2.0
 _LEAST_ESTIMATE = 64 * 1024
-
-_SIZES = """
-SELECT coalesce(sum(pg_catalog.pg_relation_size(c.oid)), 0)::bigint,
-       coalesce(sum(pg_catalog.pg_relation_size(nullif(c.reltoastrelid, 0))), 0)::bigint,
-       pg_catalog.pg_relation_size('pg_catalog.pg_largeobject')
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-   AND c.relkind = 'r' AND c.relpersistence <> 't'
-"""
-
-# What pg_dump locks and reads: tables, and the state of sequences.  Members of an extension
-# are only created again by it, and not read.
-_OBSTACLES = """
-SELECT CASE WHEN NOT s.usable THEN 'schema' WHEN c.relkind = 'S' THEN 'sequence'
-            ELSE 'table' END,
-       CASE WHEN NOT s.usable THEN pg_catalog.quote_ident(n.nspname)
-            ELSE pg_catalog.format('%I.%I', n.nspname, c.relname) END,
-       s.usable AND s.readable
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- CROSS JOIN LATERAL (
-       SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') AS usable,
-              pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable) s
- WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-   AND c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'
-   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                    WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                      AND d.objid = c.oid AND d.deptype = 'e')
-   AND NOT (s.usable AND s.readable AND NOT pg_catalog.row_security_active(c.oid))
- ORDER BY c.oid LIMIT 1
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +54,11 @@ def look_at_server(parameters: Mapping[str, str]) -> Server:
     with _connected(parameters) as connection:
         # Without the packager's remark.
         version = (connection.parameter_status(b"server_version") or b"").partition(b" ")[0]
-        try:
-            sizes = [int(value) for value in _asked(connection, _SIZES)[0]]
-        except (libpq.ServerError, LookupError, ValueError):
-            # Only the percentage needs it; the dump may well succeed.
-            sizes = []
-        estimate = estimated_dump_bytes(*sizes)
-        return Server(connection.server_version, version.decode(errors="replace"), estimate)
+        return Server(
+            connection.server_version,
+            one_line(version.decode(errors="replace"), _LONGEST_VERSION),
+            estimated_dump_bytes(*_sizes(connection)),
+        )
 
 
 def estimated_dump_bytes(heap: int = 0, toast: int = 0, large_objects: int = 0) -> int:
@@ -102,22 +76,30 @@ def find_obstacle(parameters: Mapping[str, str]) -> Obstacle | None:
     """
     with _connected(parameters) as connection:
         try:
-            rows = _asked(connection, _OBSTACLES)
-        except libpq.ServerError:
+            [(kind, name, hidden)] = _asked(connection, statements.OBSTACLES)
+        except (libpq.ServerError, ValueError):
             return None
-    return next((Obstacle(kind, name, hidden == "t") for kind, name, hidden in rows), None)
+    return Obstacle(kind, name, hidden == "t")
 
 
 @contextlib.contextmanager
 def _connected(parameters: Mapping[str, str]) -> Iterator["PGconn"]:
     try:
-        with libpq.connected({**parameters, **_GIVE_UP}, CONNECT_SECONDS) as connection:
+        with libpq.connected({**parameters, **_OURS}, CONNECT_SECONDS) as connection:
             yield connection
     except libpq.ServerError as error:
         raise connection_failure(error.sqlstates, error.text) from None
 
 
+def _sizes(connection: "PGconn") -> tuple[int, int, int]:
+    # Only the percentage needs them; the dump may well succeed.
+    try:
+        [(heap, toast, large_objects)] = _asked(connection, statements.SIZES)
+        sizes = int(heap), int(toast), int(large_objects)
+    except (libpq.ServerError, ValueError):
+        return 0, 0, 0
+    return sizes if all(0 <= size <= _LARGEST_SIZE for size in sizes) else (0, 0, 0)
+
+
 def _asked(connection: "PGconn", query: str) -> list[list[str]]:
-    # LOCAL, and in a transaction, so that nothing stays in a pooler's server connection.
-    begin = f"BEGIN READ ONLY; SET LOCAL statement_timeout = '{_QUERY_SECONDS}s';"
-    return libpq.rows_of(connection, f"{begin}{query};ROLLBACK", _ANSWER_SECONDS)
+    return libpq.rows_of(connection, statements.message(query), _ANSWER_SECONDS)
