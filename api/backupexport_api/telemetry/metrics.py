@@ -5,10 +5,12 @@ from functools import partial
 from typing import Literal, get_args
 
 import prometheus_client as prometheus
+from anyio import to_thread
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from backupexport_api.jobs.store import JobStore
+from backupexport_api.limits.shared_answer import SharedAnswer
 
 CONTENT_TYPE = prometheus.CONTENT_TYPE_LATEST
 
@@ -17,6 +19,8 @@ DownloadOutcome = Literal["complete", "vanished", "stalled", "failed", "interrup
 little for too long; `failed`: the volume did; `interrupted`: this process ended."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# How long one exposition serves all scrapes, in seconds: nobody needs a token for it.
+_EXPOSITION_SECONDS = 0.1
 # Seconds: from a job that is in memory to a call that is given up.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -62,6 +66,9 @@ class Metrics:
             self._downloads.labels(outcome)
         for limit in ("export", "read", "link"):
             self._refusals.labels(limit)
+        # In a thread: it reads all of /proc/self, and a scrape must not hold requests up.
+        in_thread = partial(to_thread.run_sync, self.exposition)
+        self.shared_exposition = SharedAnswer(in_thread, _EXPOSITION_SECONDS)
 
     def watch(self, store: JobStore) -> None:
         """Show `store`'s jobs and caches, too."""
