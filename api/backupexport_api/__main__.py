@@ -11,9 +11,9 @@ from backupexport_runtime.settings_errors import ENV_PREFIX, SETTINGS_ERRORS, co
 from limits.errors import ConfigurationError
 
 from backupexport_api.app import create_app
+from backupexport_api.http.connections import Connections
 from backupexport_api.http.draining import DrainingServer
 from backupexport_api.http.request_context import request_id
-from backupexport_api.http.transport import HttpProtocol
 from backupexport_api.jobs.store import JobStore
 from backupexport_api.kube.client import KubernetesObjects, connect_lists
 from backupexport_api.kube.errors import CONFIGURATION_ERRORS
@@ -45,12 +45,14 @@ def main() -> int:
         app = create_app(settings, store, metrics)
     except ConfigurationError as error:
         return _refuse(f"{ENV_PREFIX}RATE_LIMIT_STORAGE_URL: {error}")
+    connections = Connections(settings, metrics.observe_request, metrics.count_cut)
     server = DrainingServer(
         uvicorn.Config(
             app,
             host=settings.host,
             port=settings.port,
-            http=HttpProtocol,
+            http=connections.protocol(),
+            ws="none",
             log_config=None,
             access_log=False,
             server_header=False,

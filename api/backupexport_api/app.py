@@ -44,7 +44,11 @@ def create_app(settings: ApiSettings, store: JobStore, measured: Metrics) -> Fas
     app.state.event_streams = EventStreams(settings, measured.event_streams)
     app.state.downloads = Downloads(settings, store, measured)
     app.state.rate_limits = RateLimits(settings, measured.count_refusal)
-    app.add_middleware(RequestContextMiddleware, observe=measured.observe_request)
+    app.add_middleware(
+        RequestContextMiddleware,
+        observe=measured.observe_request,
+        body_seconds=settings.request_body_seconds,
+    )
     # Not include_router: it makes one router more for each module, and requests pass all of them.
     for module in (job_routes, event_routes, download_routes, telemetry_routes, page_routes):
         app.router.routes.extend(module.router.routes)

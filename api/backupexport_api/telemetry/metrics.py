@@ -9,6 +9,7 @@ from anyio import to_thread
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from backupexport_api.http.connections import CutReason
 from backupexport_api.jobs.store import JobStore
 from backupexport_api.limits.shared_answer import SharedAnswer
 
@@ -49,6 +50,11 @@ class Metrics:
         self._refusals = counter(
             "backupexport_rate_limit_refusals_total", "Requests that were answered 429.", ("limit",)
         )
+        self._cuts = counter(
+            "backupexport_connections_cut_total",
+            "Connections that were cut before a request was whole.",
+            ("reason",),
+        )
         self.event_streams = gauge(
             "backupexport_event_streams", "Streams of a job's events that are open."
         )
@@ -66,6 +72,8 @@ class Metrics:
             self._downloads.labels(outcome)
         for limit in ("export", "read", "link"):
             self._refusals.labels(limit)
+        for reason in get_args(CutReason):
+            self._cuts.labels(reason)
         # In a thread: it reads all of /proc/self, and a scrape must not hold requests up.
         in_thread = partial(to_thread.run_sync, self.exposition)
         self.shared_exposition = SharedAnswer(in_thread, _EXPOSITION_SECONDS)
@@ -86,6 +94,10 @@ class Metrics:
     def count_refusal(self, limit: str) -> None:
         """Count one 429."""
         self._refusals.labels(limit).inc()
+
+    def count_cut(self, reason: CutReason) -> None:
+        """Count a connection that was cut."""
+        self._cuts.labels(reason).inc()
 
     def count_download_end(self, outcome: DownloadOutcome) -> None:
         """Count a download that was under way and has ended."""
