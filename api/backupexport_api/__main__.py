@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 import signal
 import sys
 
@@ -19,6 +20,11 @@ from backupexport_api.kube.client import KubernetesObjects, connect_lists
 from backupexport_api.kube.errors import CONFIGURATION_ERRORS
 from backupexport_api.settings import ApiSettings
 from backupexport_api.telemetry.metrics import Metrics
+
+# Downloads, calls to the Kubernetes API, watches, probes.
+_OTHER_FILES = 300
+
+_log = logging.getLogger(__name__)
 
 
 def main() -> int:
@@ -39,13 +45,16 @@ def main() -> int:
         objects = asyncio.run(KubernetesObjects.connect(settings.namespace))
     except CONFIGURATION_ERRORS as error:
         return _refuse(f"no Kubernetes cluster: {error}")
+    _allow_open_files(settings.most_connections)
     metrics = Metrics()
     store = JobStore(list_objects, objects, metrics.observe_call)
     try:
         app = create_app(settings, store, metrics)
     except ConfigurationError as error:
         return _refuse(f"{ENV_PREFIX}RATE_LIMIT_STORAGE_URL: {error}")
-    connections = Connections(settings, metrics.observe_request, metrics.count_cut)
+    connections = Connections(
+        settings, metrics.observe_request, metrics.count_cut, metrics.connections.set
+    )
     server = DrainingServer(
         uvicorn.Config(
             app,
@@ -66,17 +75,31 @@ def main() -> int:
     )
     # Until the server listens, and for what it raises again when it has ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    logging.getLogger(__name__).info("serving namespace %s", settings.namespace)
+    _log.info("serving namespace %s", settings.namespace)
     app.state.authenticator.start()
     store.start()
     try:
         server.run()
     except KeyboardInterrupt:
-        logging.getLogger(__name__).info("interrupted")
+        _log.info("interrupted")
     finally:
         store.stop()
         app.state.authenticator.stop()
     return 0 if server.started else 1
+
+
+def _allow_open_files(most_connections: int) -> None:
+    """Raise the limit of open files as far as needed: without one to spare nothing is accepted."""
+    wanted = most_connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        if allowed < wanted:
+            _log.warning(
+                "at most %d files may be open: BACKUPEXPORT_MOST_CONNECTIONS should be %d",
+                *(allowed, max(1, allowed - _OTHER_FILES)),
+            )
 
 
 def _refuse(*lines: str) -> int:

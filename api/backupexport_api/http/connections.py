@@ -1,4 +1,4 @@
-"""The connections that are open: a request's head must come in time."""
+"""The connections that are open: how many there may be, and how long each may be waited for."""
 
 import asyncio
 import logging
@@ -12,18 +12,30 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backupexport_api.http import request_context
 from backupexport_api.http.problems import ProblemError, problem
-from backupexport_api.http.transport import HttpProtocol
+from backupexport_api.http.transport import HttpProtocol, is_taken_over
 
 _log = logging.getLogger(__name__)
 
-CutReason = Literal["late_head"]
-"""Why a connection was cut by us.  `late_head`: its request's head didn't come in time."""
+CutReason = Literal["late_head", "stalled", "displaced", "refused"]
+"""Why a connection was cut.  `late_head`: its request's head didn't come in time; `stalled`: next
+to nothing of an answer was taken; `displaced`: a new one needed its place; `refused`: all others
+were serving requests."""
+
+# What a client must take of a plain answer, and in which time: else each would hold memory for as
+# long as it likes.  Streams and downloads have limits of their own.
+_STALL_BYTES, _STALL_SECONDS = 16 * 1024, 30.0
 
 _late_head = problem(
     408, "request_timeout", "Send the request's head without pauses.", Connection="close"
 )
 _unreadable = problem(
     400, "invalid_http", "Send a request that is valid HTTP/1.1.", Connection="close"
+)
+_full = problem(
+    503,
+    "too_many_connections",
+    "Too many requests are being served. Try again in a moment.",
+    Connection="close",
 )
 
 
@@ -32,6 +44,9 @@ class ConnectionSettings(BaseSettings):
 
     model_config = SettingsConfigDict(use_attribute_docstrings=True)
 
+    most_connections: int = Field(default=2000, ge=1, le=100_000)
+    """How many connections one replica has at once, event streams and downloads among them. Those
+    that wait for a request make room for new ones."""
     request_head_seconds: float = Field(default=10, ge=0.05, le=300)
     """How long a request's head may take: from its connection's start, or from its first byte where
     the connection has served before."""
@@ -47,31 +62,77 @@ class Connections:
         settings: ConnectionSettings,
         observe_request: Callable[[str, str, int, float], None] = lambda *_: None,
         on_cut: Callable[[CutReason], None] = lambda _: None,
+        on_count: Callable[[int], object] = lambda _: None,
     ) -> None:
-        """`observe_request` is called with what no app sees, as by RequestContextMiddleware."""
+        """`observe_request` is called with what no app sees, as by RequestContextMiddleware.
+
+        `on_count` is called with the number of open connections.
+        """
         self.observe_request = observe_request
         self._on_cut = on_cut
+        self._on_count = on_count
+        self._most = settings.most_connections
         self._head_seconds = settings.request_head_seconds
-        # When each began, in that order.
+        # Each with what its client had not taken at the last look.
+        self._open: dict[GuardedProtocol, int] = {}
+        # In the order in which they began to wait; of those that owe a head, when.
+        self._idle: dict[GuardedProtocol, None] = {}
         self._awaited_heads: dict[GuardedProtocol, float] = {}
+        # One timer for all of each: most heads come, and most answers go, long before.
         self._sweep: asyncio.TimerHandle | None = None
+        self._look: asyncio.TimerHandle | None = None
 
     def protocol(self) -> type["GuardedProtocol"]:
         """Return the class of protocols whose connections are these, for uvicorn."""
         return type("Protocol", (GuardedProtocol,), {"guard": self})
 
+    def add(self, connection: "GuardedProtocol") -> None:
+        """Count a new connection, at the cost of one that waits where there are enough."""
+        if len(self._open) >= self._most:
+            waiting = next(iter(self._idle), None) or next(iter(self._awaited_heads), None)
+            self._cut(waiting or connection, "displaced" if waiting else "refused")
+            if waiting is None:
+                connection.refuse(_full())
+                return
+            waiting.transport.abort()
+        self._open[connection] = 0
+        self._on_count(len(self._open))
+        self.await_head(connection)
+        if self._look is None:
+            self._look = asyncio.get_running_loop().call_later(_STALL_SECONDS, self._cut_stalled)
+
+    def discard(self, connection: "GuardedProtocol") -> None:
+        """Forget a connection that is over."""
+        self._idle.pop(connection, None)
+        self._awaited_heads.pop(connection, None)
+        self._open.pop(connection, None)
+        self._on_count(len(self._open))
+
     def await_head(self, connection: "GuardedProtocol") -> None:
         """Give a head its time, unless it has that already."""
-        if connection not in self._awaited_heads:
-            loop = asyncio.get_running_loop()
-            self._awaited_heads[connection] = loop.time()
-            # One timer for all: most heads are there long before it is due.
-            if self._sweep is None:
-                self._sweep = loop.call_later(self._head_seconds, self._cut_late)
+        if connection in self._awaited_heads or connection not in self._open:
+            return
+        self._idle.pop(connection, None)
+        loop = asyncio.get_running_loop()
+        self._awaited_heads[connection] = loop.time()
+        if self._sweep is None:
+            self._sweep = loop.call_later(self._head_seconds, self._cut_late)
 
-    def await_nothing(self, connection: "GuardedProtocol") -> None:
-        """Let a connection be: a request is being served, or none has begun, or it is over."""
+    def serve(self, connection: "GuardedProtocol") -> None:
+        """Let a connection be: a request is being served."""
+        self._idle.pop(connection, None)
         self._awaited_heads.pop(connection, None)
+
+    def rest(self, connection: "GuardedProtocol") -> None:
+        """Let a connection be until its next request, or until its place is needed."""
+        self._awaited_heads.pop(connection, None)
+        if connection in self._open:
+            self._idle[connection] = None
+
+    def _cut(self, connection: "GuardedProtocol", reason: CutReason) -> None:
+        self._on_cut(reason)
+        # At once: asyncio tells of its end later.
+        self.discard(connection)
 
     def _cut_late(self) -> None:
         self._sweep = None
@@ -81,9 +142,20 @@ class Connections:
             if due > loop.time():
                 self._sweep = loop.call_at(due, self._cut_late)
                 return
-            self._on_cut("late_head")
-            self.await_nothing(connection)
+            self._cut(connection, "late_head")
             connection.end_late()
+
+    def _cut_stalled(self) -> None:
+        self._look = None
+        for connection, before in list(self._open.items()):
+            untaken = connection.untaken_bytes()
+            if untaken and 0 <= before - untaken < _STALL_BYTES:
+                self._cut(connection, "stalled")
+                connection.transport.abort()
+            else:
+                self._open[connection] = untaken
+        if self._open:
+            self._look = asyncio.get_running_loop().call_later(_STALL_SECONDS, self._cut_stalled)
 
 
 class GuardedProtocol(HttpProtocol):
@@ -94,12 +166,12 @@ class GuardedProtocol(HttpProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection; called by asyncio."""
         super().connection_made(transport)
-        self.guard.await_head(self)
+        self.guard.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection; called by asyncio."""
         super().connection_lost(exc)
-        self.guard.await_nothing(self)
+        self.guard.discard(self)
 
     def data_received(self, data: bytes) -> None:
         """Take what has come; called by asyncio."""
@@ -114,28 +186,17 @@ class GuardedProtocol(HttpProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP; called by uvicorn."""
         del msg
-        self._refuse(_unreadable())
+        self.refuse(_unreadable())
 
     def end_late(self) -> None:
         """Close the connection whose head didn't come in time."""
         if self.conn.trailing_data[0]:
-            self._refuse(_late_head())
+            self.refuse(_late_head())
         else:
             # A client that has sent nothing yet may take an answer for that of its next request.
             self.transport.abort()
 
-    @property
-    def _is_serving(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
-
-    def _note(self) -> None:
-        # Without a byte of a next request it is uvicorn that ends the connection in the end.
-        if self._is_serving or not self.conn.trailing_data[0] or self.transport.is_closing():
-            self.guard.await_nothing(self)
-        else:
-            self.guard.await_head(self)
-
-    def _refuse(self, error: ProblemError) -> None:
+    def refuse(self, error: ProblemError) -> None:
         """Answer in the app's place, where an answer has not begun; close the connection."""
         state: dict[str, Any] = self.scope["state"] if self._is_serving else {}
         if self._is_serving:
@@ -164,3 +225,21 @@ class GuardedProtocol(HttpProtocol):
         ]
         self.transport.write(b"\r\n".join([*head, b"", bytes(response.body)]))
         self.transport.close()
+
+    def untaken_bytes(self) -> int:
+        """Return how much of a plain answer waits for the client."""
+        watched = self._is_serving and is_taken_over(self.scope["state"])
+        return 0 if watched else self.transport.get_write_buffer_size()
+
+    @property
+    def _is_serving(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _note(self) -> None:
+        if self._is_serving or self.transport.is_closing():
+            self.guard.serve(self)
+        elif self.conn.trailing_data[0]:
+            self.guard.await_head(self)
+        else:
+            # In the end uvicorn closes it.
+            self.guard.rest(self)

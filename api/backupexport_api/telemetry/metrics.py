@@ -52,8 +52,11 @@ class Metrics:
         )
         self._cuts = counter(
             "backupexport_connections_cut_total",
-            "Connections that were cut before a request was whole.",
+            "Connections that were cut without an end of their own, and why.",
             ("reason",),
+        )
+        self.connections = gauge(
+            "backupexport_connections", "Connections that are open, those of the probes aside."
         )
         self.event_streams = gauge(
             "backupexport_event_streams", "Streams of a job's events that are open."

@@ -11,19 +11,22 @@ import httpx
 import pytest
 import uvicorn
 from backupexport_api.app import create_app
+from backupexport_api.http import connections as connections_module
 from backupexport_api.http.connections import Connections
 from backupexport_api.http.draining import DrainingServer
 from backupexport_api.telemetry.metrics import Metrics
 
 Make = Callable[..., Any]
+GET = b"GET /healthz HTTP/1.1\r\nHost: api\r\n\r\n"
 HEAD = b"POST /api/backup/export HTTP/1.1\r\nHost: api\r\n"
 
 
 class Served:
     """The API on loopback."""
 
-    def __init__(self, port: int, metrics: Metrics, headers: dict[str, str]) -> None:
-        self.port = port
+    def __init__(self, server: DrainingServer, metrics: Metrics, headers: dict[str, str]) -> None:
+        self.port = server.servers[0].sockets[0].getsockname()[1]
+        self.connections = server.server_state.connections
         self._metrics = metrics
         self._headers = headers
         self._writers: list[asyncio.StreamWriter] = []
@@ -122,7 +125,9 @@ def serve(store: Any, make_settings: Make, bearer: Make) -> Make:
         seconds = {"REQUEST_HEAD_SECONDS": "0.4", "REQUEST_BODY_SECONDS": "0.4"}
         settings = make_settings(**{**seconds, **environment})
         metrics = Metrics()
-        connections = Connections(settings, metrics.observe_request, metrics.count_cut)
+        connections = Connections(
+            settings, metrics.observe_request, metrics.count_cut, metrics.connections.set
+        )
         config = uvicorn.Config(
             create_app(settings, store, metrics),
             host="127.0.0.1",
@@ -138,8 +143,7 @@ def serve(store: Any, make_settings: Make, bearer: Make) -> Make:
         async with asyncio.timeout(5):
             while not server.started:
                 await asyncio.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        it = Served(port, metrics, bearer())
+        it = Served(server, metrics, bearer())
         try:
             yield it
         finally:
@@ -309,3 +313,110 @@ async def test_a_thousand_half_open_connections_harm_nobody(serve: Make) -> None
         clients = await asyncio.gather(*(api.connect(HEAD[: n % 60]) for n in range(1000)))
         with clients[0].sending(b"x", 0.01):
             assert await api.post_seconds() < 1
+
+
+async def cuts(api: Served, reason: str, expected: int) -> None:
+    """Wait until as many connections were cut for this reason."""
+    series = f'backupexport_connections_cut_total{{reason="{reason}"}}'
+    async with asyncio.timeout(5):
+        while api.metric(series) != expected:
+            await asyncio.sleep(0.01)
+
+
+async def idle(api: Served) -> Client:
+    """A client that has been served, and keeps its connection."""
+    client = await api.connect(GET)
+    assert (await client.answer())[0] == 200
+    return client
+
+
+async def test_where_all_places_are_taken_those_that_wait_go(serve: Make) -> None:
+    async with serve(MOST_CONNECTIONS="4", REQUEST_HEAD_SECONDS="60") as api:
+        half_open = [await api.connect(HEAD) for _ in range(2)]
+        resting = [await idle(api) for _ in range(2)]
+        # Kept-alive connections go first, the one that has rested longest before the other.
+        newer = [await idle(api)]
+        await cuts(api, "displaced", 1)
+        assert await resting[0].rest() == b""
+        resting[1].writer.write(GET)
+        assert (await resting[1].answer())[0] == 200
+        newer += [await api.connect(HEAD), await api.connect(HEAD), await api.connect(HEAD)]
+        await cuts(api, "displaced", 4)
+        assert await newer[0].rest() == await resting[1].rest() == await half_open[0].rest() == b""
+        assert await api.post_seconds() < 1
+        assert api.metric("backupexport_connections") <= 4
+
+
+async def test_what_is_served_is_never_displaced(serve: Make, store: Any) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: str) -> bool:
+        asked.set()
+        await go_on.wait()
+        return True
+
+    store.project_exists = slow
+    async with serve(MOST_CONNECTIONS="1") as api:
+        body = b'{"project_id": "proj-123"}'
+        framing = b"Content-Type: application/json\r\nContent-Length: 26\r\n\r\n"
+        served = await api.connect(HEAD + api.token + framing + body)
+        await asked.wait()
+        refused = await api.connect(GET)
+        headers = await refused.problem(503, "too_many_connections")
+        assert int(headers["retry-after"]) > 0
+        await cuts(api, "refused", 1)
+        go_on.set()
+        assert (await served.answer())[0] == 202
+
+
+async def test_thousands_of_half_open_connections_leave_room(serve: Make) -> None:
+    async with serve(MOST_CONNECTIONS="200", REQUEST_HEAD_SECONDS="60") as api:
+        attacking = True
+
+        async def attack() -> None:
+            while attacking:
+                client = await api.connect(HEAD)
+                await asyncio.sleep(0)
+                assert client
+
+        attackers = [asyncio.create_task(attack()) for _ in range(4)]
+        for _ in range(10):
+            assert await api.post_seconds() < 1
+        attacking = False
+        await asyncio.gather(*attackers)
+        assert api.metric("backupexport_connections") <= 200
+
+
+async def test_an_answer_that_nobody_takes_is_dropped(
+    serve: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections_module, "_STALL_SECONDS", 0.3)
+    async with serve() as api:
+        # More than the system's buffers take; the second one waits for the first.
+        asked = b"GET /assets/swagger-ui/swagger-ui-bundle.js HTTP/1.1\r\nHost: api\r\n\r\n"
+        client = await api.connect()
+        client.writer.transport.pause_reading()
+        client.writer.write(asked * 20)
+        await asyncio.sleep(0.2)
+        held = [c.transport.get_write_buffer_size() for c in api.connections]
+        assert max(held) < 256 * 1024
+        await cuts(api, "stalled", 1)
+        assert await api.post_seconds() < 1
+
+
+async def test_pipelined_requests_are_served_one_by_one(serve: Make) -> None:
+    async with serve() as api:
+        client = await api.connect(GET * 2000)
+        assert await api.post_seconds() < 1
+        for _ in range(2000):
+            assert (await client.answer())[0] == 200
+
+
+async def test_a_flood_of_probes_harms_nobody(serve: Make) -> None:
+    async with serve() as api:
+        clients = [
+            await api.connect(b"GET /readyz HTTP/1.1\r\nHost: api\r\n\r\n" * 50) for _ in range(20)
+        ]
+        assert await api.post_seconds() < 1
+        for client in clients:
+            assert (await client.answer())[0] == 200
