@@ -11,7 +11,7 @@ from backupexport_runtime import logs
 from backupexport_runtime.settings_errors import ENV_PREFIX, SETTINGS_ERRORS, complaints
 from limits.errors import ConfigurationError
 
-from backupexport_api.app import create_app
+from backupexport_api.app import create_app, create_health_app
 from backupexport_api.http.connections import Connections
 from backupexport_api.http.draining import DrainingServer
 from backupexport_api.http.request_context import request_id
@@ -21,6 +21,8 @@ from backupexport_api.kube.errors import CONFIGURATION_ERRORS
 from backupexport_api.settings import ApiSettings
 from backupexport_api.telemetry.metrics import Metrics
 
+# The kubelet has one at a time, Prometheus keeps one.
+_MOST_HEALTH_CONNECTIONS = 100
 # Downloads, calls to the Kubernetes API, watches, probes.
 _OTHER_FILES = 300
 
@@ -55,6 +57,8 @@ def main() -> int:
     connections = Connections(
         settings, metrics.observe_request, metrics.count_cut, metrics.connections.set
     )
+    few = settings.model_copy(update={"most_connections": _MOST_HEALTH_CONNECTIONS})
+    health = Connections(few, metrics.observe_request, metrics.count_cut)
     server = DrainingServer(
         uvicorn.Config(
             app,
@@ -72,6 +76,9 @@ def main() -> int:
         ),
         settings.drain_seconds,
         app.state.event_streams.end_all,
+        (settings.health_port, health.protocol(create_health_app(app)))
+        if settings.health_port
+        else None,
     )
     # Until the server listens, and for what it raises again when it has ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

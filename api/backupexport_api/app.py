@@ -56,6 +56,19 @@ def create_app(settings: ApiSettings, store: JobStore, measured: Metrics) -> Fas
     return app
 
 
+def create_health_app(api: FastAPI) -> FastAPI:
+    """Return the ASGI app of the second port: the probes and the metrics of `api`."""
+    app = FastAPI(
+        exception_handlers=problems.HANDLERS,
+        redirect_slashes=False,
+        openapi_url=None,
+    )
+    app.state = api.state
+    app.user_middleware = api.user_middleware
+    app.router.routes = list(telemetry_routes.router.routes)
+    return app
+
+
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield

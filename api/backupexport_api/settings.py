@@ -27,6 +27,9 @@ class ApiSettings(DownloadSettings, EventSettings, LimitSettings, ConnectionSett
     """The address to listen on."""
     port: int = Field(default=8080, ge=1, le=65535)
     """The port to listen on."""
+    health_port: int = Field(default=0, ge=0, le=65535)
+    """A second port, for GET /healthz, /readyz and /metrics alone, so that these are answered
+    whatever happens on the other; 0 for none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe messages that are logged."""
     log_format: Literal["json", "text"] = Field(

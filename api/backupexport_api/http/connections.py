@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from starlette.types import ASGIApp
 
 from backupexport_api.http import request_context
 from backupexport_api.http.problems import ProblemError, problem
@@ -82,9 +83,9 @@ class Connections:
         self._sweep: asyncio.TimerHandle | None = None
         self._look: asyncio.TimerHandle | None = None
 
-    def protocol(self) -> type["GuardedProtocol"]:
-        """Return the class of protocols whose connections are these, for uvicorn."""
-        return type("Protocol", (GuardedProtocol,), {"guard": self})
+    def protocol(self, app: ASGIApp | None = None) -> type["GuardedProtocol"]:
+        """Return the class of protocols whose connections are these; they serve `app` if given."""
+        return type("Protocol", (GuardedProtocol,), {"guard": self, "own_app": app})
 
     def add(self, connection: "GuardedProtocol") -> None:
         """Count a new connection, at the cost of one that waits where there are enough."""
@@ -162,6 +163,15 @@ class GuardedProtocol(HttpProtocol):
     """uvicorn's protocol, which tells `guard` what its client owes."""
 
     guard: Connections
+    own_app: ASGIApp | None
+    """Served in place of the app that uvicorn was given."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Of the class: a function would be bound.
+        app = type(self).own_app
+        if app is not None:
+            self.app = app
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection; called by asyncio."""

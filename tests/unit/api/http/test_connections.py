@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from backupexport_api.app import create_app
+from backupexport_api.app import create_app, create_health_app
 from backupexport_api.http import connections as connections_module
 from backupexport_api.http.connections import Connections
 from backupexport_api.http.draining import DrainingServer
@@ -26,6 +26,7 @@ class Served:
 
     def __init__(self, server: DrainingServer, metrics: Metrics, headers: dict[str, str]) -> None:
         self.port = server.servers[0].sockets[0].getsockname()[1]
+        self.health_port = server.servers[1].sockets[0].getsockname()[1]
         self.connections = server.server_state.connections
         self._metrics = metrics
         self._headers = headers
@@ -128,8 +129,9 @@ def serve(store: Any, make_settings: Make, bearer: Make) -> Make:
         connections = Connections(
             settings, metrics.observe_request, metrics.count_cut, metrics.connections.set
         )
+        app = create_app(settings, store, metrics)
         config = uvicorn.Config(
-            create_app(settings, store, metrics),
+            app,
             host="127.0.0.1",
             port=0,
             http=connections.protocol(),
@@ -138,7 +140,9 @@ def serve(store: Any, make_settings: Make, bearer: Make) -> Make:
             access_log=False,
             timeout_graceful_shutdown=5,
         )
-        server = DrainingServer(config, 0)
+        health = Connections(settings, metrics.observe_request, metrics.count_cut)
+        second = (0, health.protocol(create_health_app(app)))
+        server = DrainingServer(config, 0, second_port=second)
         serving = asyncio.create_task(server.serve())
         async with asyncio.timeout(5):
             while not server.started:
@@ -420,3 +424,36 @@ async def test_a_flood_of_probes_harms_nobody(serve: Make) -> None:
         assert await api.post_seconds() < 1
         for client in clients:
             assert (await client.answer())[0] == 200
+
+
+async def probe(api: Served, path: str) -> httpx.Response:
+    """The answer of the second port."""
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{api.health_port}") as client:
+        return await client.get(path)
+
+
+async def test_a_full_api_answers_its_probes(serve: Make, store: Any) -> None:
+    asked = asyncio.Event()
+
+    async def for_ever(_: str) -> bool:
+        asked.set()
+        return await asyncio.Event().wait()
+
+    store.project_exists = for_ever
+    async with serve(MOST_CONNECTIONS="1") as api:
+        framing = b"Content-Type: application/json\r\nContent-Length: 26\r\n\r\n"
+        await api.connect(HEAD + api.token + framing + b'{"project_id": "proj-123"}')
+        await asked.wait()
+        await (await api.connect(GET)).problem(503, "too_many_connections")
+        for path in ("/healthz", "/readyz?exclude=kubernetes-api", "/metrics"):
+            assert (await probe(api, path)).status_code == 200
+        store.not_ready = ["everything"]
+        assert (await probe(api, "/readyz")).json()["code"] == "not_ready"
+
+
+@pytest.mark.parametrize("path", ["/", "/api/jobs", "/docs", "/openapi.json", "/nowhere"])
+async def test_the_second_port_has_nothing_else(serve: Make, path: str) -> None:
+    async with serve() as api:
+        answer = await probe(api, path)
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+        assert answer.headers["X-Request-ID"] == answer.json()["request_id"]
