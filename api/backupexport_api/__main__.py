@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 import signal
 import sys
 
@@ -10,15 +11,22 @@ from backupexport_runtime import logs
 from backupexport_runtime.settings_errors import ENV_PREFIX, SETTINGS_ERRORS, complaints
 from limits.errors import ConfigurationError
 
-from backupexport_api.app import create_app
+from backupexport_api.app import create_app, create_health_app
+from backupexport_api.http.connections import Connections
 from backupexport_api.http.draining import DrainingServer
 from backupexport_api.http.request_context import request_id
-from backupexport_api.http.transport import HttpProtocol
 from backupexport_api.jobs.store import JobStore
 from backupexport_api.kube.client import KubernetesObjects, connect_lists
 from backupexport_api.kube.errors import CONFIGURATION_ERRORS
 from backupexport_api.settings import ApiSettings
 from backupexport_api.telemetry.metrics import Metrics
+
+# The kubelet has one at a time, Prometheus keeps one.
+_MOST_HEALTH_CONNECTIONS = 100
+# Downloads, calls to the Kubernetes API, watches, probes.
+_OTHER_FILES = 300
+
+_log = logging.getLogger(__name__)
 
 
 def main() -> int:
@@ -39,18 +47,25 @@ def main() -> int:
         objects = asyncio.run(KubernetesObjects.connect(settings.namespace))
     except CONFIGURATION_ERRORS as error:
         return _refuse(f"no Kubernetes cluster: {error}")
+    _allow_open_files(settings.most_connections)
     metrics = Metrics()
     store = JobStore(list_objects, objects, metrics.observe_call)
     try:
         app = create_app(settings, store, metrics)
     except ConfigurationError as error:
         return _refuse(f"{ENV_PREFIX}RATE_LIMIT_STORAGE_URL: {error}")
+    connections = Connections(
+        settings, metrics.observe_request, metrics.count_cut, metrics.connections.set
+    )
+    few = settings.model_copy(update={"most_connections": _MOST_HEALTH_CONNECTIONS})
+    health = Connections(few, metrics.observe_request, metrics.count_cut)
     server = DrainingServer(
         uvicorn.Config(
             app,
             host=settings.host,
             port=settings.port,
-            http=HttpProtocol,
+            http=connections.protocol(),
+            ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
@@ -61,20 +76,37 @@ def main() -> int:
         ),
         settings.drain_seconds,
         app.state.event_streams.end_all,
+        (settings.health_port, health.protocol(create_health_app(app)))
+        if settings.health_port
+        else None,
     )
     # Until the server listens, and for what it raises again when it has ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    logging.getLogger(__name__).info("serving namespace %s", settings.namespace)
+    _log.info("serving namespace %s", settings.namespace)
     app.state.authenticator.start()
     store.start()
     try:
         server.run()
     except KeyboardInterrupt:
-        logging.getLogger(__name__).info("interrupted")
+        _log.info("interrupted")
     finally:
         store.stop()
         app.state.authenticator.stop()
     return 0 if server.started else 1
+
+
+def _allow_open_files(most_connections: int) -> None:
+    """Raise the limit of open files as far as needed: without one to spare nothing is accepted."""
+    wanted = most_connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        if allowed < wanted:
+            _log.warning(
+                "at most %d files may be open: BACKUPEXPORT_MOST_CONNECTIONS should be %d",
+                *(allowed, max(1, allowed - _OTHER_FILES)),
+            )
 
 
 def _refuse(*lines: str) -> int:

@@ -44,11 +44,28 @@ def create_app(settings: ApiSettings, store: JobStore, measured: Metrics) -> Fas
     app.state.event_streams = EventStreams(settings, measured.event_streams)
     app.state.downloads = Downloads(settings, store, measured)
     app.state.rate_limits = RateLimits(settings, measured.count_refusal)
-    app.add_middleware(RequestContextMiddleware, observe=measured.observe_request)
+    app.add_middleware(
+        RequestContextMiddleware,
+        observe=measured.observe_request,
+        body_seconds=settings.request_body_seconds,
+    )
     # Not include_router: it makes one router more for each module, and requests pass all of them.
     for module in (job_routes, event_routes, download_routes, telemetry_routes, page_routes):
         app.router.routes.extend(module.router.routes)
     openapi.install(app)
+    return app
+
+
+def create_health_app(api: FastAPI) -> FastAPI:
+    """Return the ASGI app of the second port: the probes and the metrics of `api`."""
+    app = FastAPI(
+        exception_handlers=problems.HANDLERS,
+        redirect_slashes=False,
+        openapi_url=None,
+    )
+    app.state = api.state
+    app.user_middleware = api.user_middleware
+    app.router.routes = list(telemetry_routes.router.routes)
     return app
 
 

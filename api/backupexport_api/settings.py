@@ -9,13 +9,14 @@ from pydantic import Field, field_validator
 from backupexport_api.auth.settings import JwtSettings
 from backupexport_api.downloads.settings import DownloadSettings
 from backupexport_api.events.streams import EventSettings
+from backupexport_api.http.connections import ConnectionSettings
 from backupexport_api.limits.settings import LimitSettings
 
 SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 # The keys of tokens come first, because the secret of links must be another one.
-class ApiSettings(DownloadSettings, EventSettings, LimitSettings, JwtSettings):
+class ApiSettings(DownloadSettings, EventSettings, LimitSettings, ConnectionSettings, JwtSettings):
     """The API's settings; the packages have those of their own."""
 
     namespace: str = Field(default="", validate_default=True)
@@ -26,6 +27,9 @@ class ApiSettings(DownloadSettings, EventSettings, LimitSettings, JwtSettings):
     """The address to listen on."""
     port: int = Field(default=8080, ge=1, le=65535)
     """The port to listen on."""
+    health_port: int = Field(default=0, ge=0, le=65535)
+    """A second port, for GET /healthz, /readyz and /metrics alone, so that these are answered
+    whatever happens on the other; 0 for none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe messages that are logged."""
     log_format: Literal["json", "text"] = Field(

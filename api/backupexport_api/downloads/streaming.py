@@ -46,7 +46,7 @@ class DownloadResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer; called by Starlette."""
         del receive
-        self._transport = transport.transport_of(scope)
+        self._transport = transport.take_over(scope)
         # Where `_send` is cancelled: the process is ending.
         outcome: DownloadOutcome = "interrupted"
         try:

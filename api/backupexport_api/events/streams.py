@@ -120,7 +120,7 @@ class EventStream(Response):
         """Serve the client; raises ProblemError (429, 503) before the answer has begun."""
         with self._listening, self._streams.slot(self._subject, self._end):
             request_context.mark_as_stream(scope)
-            client = transport.transport_of(scope)
+            client = transport.take_over(scope)
             if client is not None:
                 transport.hold_little(client)
             leaving = asyncio.create_task(_call_when_gone(receive, self._events.end))

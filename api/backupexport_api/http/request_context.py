@@ -7,13 +7,15 @@ import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backupexport_api.http import problems
+from backupexport_api.http.unread_body import RequestBody, has_body
 
 HEADER = "X-Request-ID"
+NO_ROUTE = "(none)"
+"""The route of requests that have none, in logs and metrics."""
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
@@ -21,17 +23,22 @@ _log = logging.getLogger(__name__)
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # Asked every few seconds, and of interest only when the answer is bad.
 _ROUTINE = ("/healthz", "/readyz", "/metrics")
-_NO_ROUTE = "(none)"
 _IS_STREAM = "is_stream"
 
 
 class RequestContextMiddleware:
     """Our outermost middleware; sets `request_id` and `response_headers` in the request's state."""
 
-    def __init__(self, app: ASGIApp, observe: Callable[[str, str, int, float], None]) -> None:
-        """`observe` is called with each request's method, route, status and duration in seconds."""
+    def __init__(
+        self, app: ASGIApp, observe: Callable[[str, str, int, float], None], body_seconds: float
+    ) -> None:
+        """`observe` is called with each request's method, route, status and duration in seconds.
+
+        A request's body may take `body_seconds`.
+        """
         self._app = app
         self._observe = observe
+        self._body_seconds = body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -39,12 +46,17 @@ class RequestContextMiddleware:
             await self._app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
-        given = Headers(scope=scope).get(HEADER, "")
+        # Of several with one name the first.
+        names = dict(reversed(scope["headers"]))
+        given = names.get(b"x-request-id", b"").decode("latin-1")
         state["request_id"] = given if _SANE.fullmatch(given) else str(uuid.uuid4())
         headers: dict[str, str] = {HEADER: state["request_id"]}
         state["response_headers"] = headers
         status: int | None = None
         answered = 0.0
+        if has_body(names):
+            body = RequestBody(scope, receive, send, self._body_seconds)
+            receive, send = body.receive, body.send
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status, answered
@@ -58,9 +70,8 @@ class RequestContextMiddleware:
         token = request_id.set(state["request_id"])
         started = time.monotonic()
         try:
-            names = {name for name, _ in scope["headers"]}
             # A proxy may see another end of the request (RFC 9112, 6.3).
-            if {b"content-length", b"transfer-encoding"} <= names:
+            if b"content-length" in names and b"transfer-encoding" in names:
                 response = problems.ambiguous_length().response(state["request_id"])
                 await response(scope, receive, send_with_headers)
             else:
@@ -74,7 +85,7 @@ class RequestContextMiddleware:
         finally:
             seconds = time.monotonic() - started
             # The template: the path is the client's text.
-            route = getattr(scope.get("route"), "path", _NO_ROUTE)
+            route = getattr(scope.get("route"), "path", NO_ROUTE)
             taken = answered - started if state.get(_IS_STREAM) and answered else seconds
             # Without a status the client had gone before there was one.
             self._observe(scope["method"], route, status or 0, taken)

@@ -5,13 +5,16 @@ import fcntl
 import socket
 import sys
 import termios
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Message, Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _TRANSPORT = "transport"
+_IS_TAKEN_OVER = "transport_is_taken_over"
 # How much of a stream the operating system buffers for its client; Linux doubles the value.
 _SEND_BUFFER_BYTES = 8192
 
@@ -31,6 +34,17 @@ def transport_of(scope: Scope) -> asyncio.Transport | None:
     """Return the transport; None on a server other than HttpProtocol's, as in tests."""
     found: asyncio.Transport | None = scope.get("state", {}).get(_TRANSPORT)
     return found
+
+
+def take_over(scope: Scope) -> asyncio.Transport | None:
+    """Return the transport, for an answer that watches by itself how its client takes it."""
+    scope.setdefault("state", {})[_IS_TAKEN_OVER] = True
+    return transport_of(scope)
+
+
+def is_taken_over(state: Mapping[str, Any]) -> bool:
+    """Return whether the answer to the request of this state watches its client by itself."""
+    return _IS_TAKEN_OVER in state
 
 
 def untaken_bytes(transport: asyncio.Transport) -> int:

@@ -21,6 +21,7 @@ from backupexport_api.kube import errors
 from backupexport_api.kube.client import KubernetesObjects, ListObjects
 from backupexport_api.kube.errors import StoreRefusedError, StoreUnavailableError
 from backupexport_api.kube.informer import CacheState, InformerSource
+from backupexport_api.limits.shared_answer import SharedAnswer
 
 T = TypeVar("T")
 
@@ -30,6 +31,9 @@ _LOOK_UP_SECONDS = 1.0
 _CALL_SECONDS = 2.5
 # Three bookmarks missed.
 _STALE_SECONDS = 200.0
+# How long one question, whether the Kubernetes API answers, serves all who ask: nobody needs a
+# token for it.
+_ANSWERS_SECONDS = 1.0
 
 _UNKNOWN_OUTCOME = (
     "The Kubernetes API did not answer in time, so it is not known whether the export was "
@@ -71,6 +75,7 @@ class JobStore:
             list_objects, names.EXPORT_PLURAL, CachedJob.of, self._index.put, self._index.discard
         )
         self._targets = InformerSource(list_objects, names.TARGET_PLURAL, CachedTarget.of)
+        self._kubernetes_answers = SharedAnswer(self._ask_kubernetes, _ANSWERS_SECONDS)
 
     def start(self) -> None:
         """Start to fill the caches."""
@@ -164,12 +169,8 @@ class JobStore:
             elif with_kubernetes and cache.age_seconds > _STALE_SECONDS:
                 silence = f"has heard nothing for {cache.age_seconds:.0f} s"
                 missing.append(f"the cache of {cache.resource} {silence}")
-        if with_kubernetes:
-            try:
-                asked = self._objects.are_there(names.TARGET_PLURAL)
-                await self._call("list", _LOOK_UP_SECONDS, asked)
-            except (StoreUnavailableError, StoreRefusedError):
-                missing.append("the Kubernetes API does not answer")
+        if with_kubernetes and not await self._kubernetes_answers.get():
+            missing.append("the Kubernetes API does not answer")
         return missing
 
     def cache_states(self) -> list[CacheState]:
@@ -179,6 +180,14 @@ class JobStore:
     def count_by_phase(self) -> dict[Phase, int]:
         """Return how many jobs there are in each phase."""
         return self._index.count_by_phase()
+
+    async def _ask_kubernetes(self) -> bool:
+        try:
+            asked = self._objects.are_there(names.TARGET_PLURAL)
+            await self._call("list", _LOOK_UP_SECONDS, asked)
+        except (StoreUnavailableError, StoreRefusedError):
+            return False
+        return True
 
     def _require_sync(self) -> None:
         if not self._exports.is_synced:

@@ -5,10 +5,13 @@ from functools import partial
 from typing import Literal, get_args
 
 import prometheus_client as prometheus
+from anyio import to_thread
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from backupexport_api.http.connections import CutReason
 from backupexport_api.jobs.store import JobStore
+from backupexport_api.limits.shared_answer import SharedAnswer
 
 CONTENT_TYPE = prometheus.CONTENT_TYPE_LATEST
 
@@ -17,6 +20,8 @@ DownloadOutcome = Literal["complete", "vanished", "stalled", "failed", "interrup
 little for too long; `failed`: the volume did; `interrupted`: this process ended."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# How long one exposition serves all scrapes, in seconds: nobody needs a token for it.
+_EXPOSITION_SECONDS = 0.1
 # Seconds: from a job that is in memory to a call that is given up.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -45,6 +50,14 @@ class Metrics:
         self._refusals = counter(
             "backupexport_rate_limit_refusals_total", "Requests that were answered 429.", ("limit",)
         )
+        self._cuts = counter(
+            "backupexport_connections_cut_total",
+            "Connections that were cut without an end of their own, and why.",
+            ("reason",),
+        )
+        self.connections = gauge(
+            "backupexport_connections", "Connections that are open, those of the probes aside."
+        )
         self.event_streams = gauge(
             "backupexport_event_streams", "Streams of a job's events that are open."
         )
@@ -62,6 +75,11 @@ class Metrics:
             self._downloads.labels(outcome)
         for limit in ("export", "read", "link"):
             self._refusals.labels(limit)
+        for reason in get_args(CutReason):
+            self._cuts.labels(reason)
+        # In a thread: it reads all of /proc/self, and a scrape must not hold requests up.
+        in_thread = partial(to_thread.run_sync, self.exposition)
+        self.shared_exposition = SharedAnswer(in_thread, _EXPOSITION_SECONDS)
 
     def watch(self, store: JobStore) -> None:
         """Show `store`'s jobs and caches, too."""
@@ -79,6 +97,10 @@ class Metrics:
     def count_refusal(self, limit: str) -> None:
         """Count one 429."""
         self._refusals.labels(limit).inc()
+
+    def count_cut(self, reason: CutReason) -> None:
+        """Count a connection that was cut."""
+        self._cuts.labels(reason).inc()
 
     def count_download_end(self, outcome: DownloadOutcome) -> None:
         """Count a download that was under way and has ended."""

@@ -43,9 +43,8 @@ async def readyz(
     return Envelope(data=Health(status="ready"))
 
 
-# Not async: it reads all of /proc/self, and a scrape must not hold requests up.
 @router.get("/metrics", include_in_schema=False)
-def metrics(request: Request) -> Response:
+async def metrics(request: Request) -> Response:
     """Return the metrics in Prometheus' text format."""
     measured: Metrics = request.app.state.metrics
-    return Response(measured.exposition(), media_type=CONTENT_TYPE)
+    return Response(await measured.shared_exposition.get(), media_type=CONTENT_TYPE)

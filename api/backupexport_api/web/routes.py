@@ -9,12 +9,14 @@ from functools import cache
 from pathlib import Path
 
 from fastapi import APIRouter, HTTPException, Request, Response
+from starlette.types import Receive, Scope, Send
 
-from backupexport_api.http import security_headers
+from backupexport_api.http import security_headers, transport
 
 router = APIRouter(include_in_schema=False)
 
 _METHODS = ["GET", "HEAD"]
+_PIECE_BYTES = 64 * 1024
 _FOLDER = Path(__file__).parent
 _MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -107,7 +109,21 @@ def _respond(request: Request, asset: _Asset, headers: dict[str, str]) -> Respon
         headers["Content-Encoding"] = "gzip"
     # uvicorn leaves the body of an answer to HEAD away by itself.
     body = asset.gzipped if gzipped else asset.plain
-    return Response(body, headers=headers, media_type=asset.media_type)
+    return _Pieces(body, headers=headers, media_type=asset.media_type)
+
+
+class _Pieces(Response):
+    """A body of which little is in memory for a client that doesn't read."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer; called by Starlette."""
+        del scope, receive
+        await send(transport.start_message(self))
+        # Each waits until the client has taken most of the one before.
+        for start in range(0, len(self.body), _PIECE_BYTES):
+            piece = bytes(self.body[start : start + _PIECE_BYTES])
+            await send(transport.body_message(piece, more=True))
+        await send(transport.body_message(b"", more=False))
 
 
 def _accepts_gzip(accept_encoding: str) -> bool:

@@ -184,10 +184,9 @@ def test_nothing_of_it_is_there_unless_asked_for() -> None:
     assert not kinds & {"ServiceMonitor", "PrometheusRule", "ConfigMap"}
 
 
-@pytest.mark.parametrize(
-    ("component", "port", "target"), [("api", "http", "http"), ("operator", "metrics", "health")]
-)
-def test_prometheus_finds_each_pod(component: str, port: str, target: str) -> None:
+@pytest.mark.parametrize(("component", "name"), [("api", "api-metrics"), ("operator", "operator")])
+def test_prometheus_finds_each_pod(component: str, name: str) -> None:
+    port, target = "metrics", "health"
     manifests = installed()
     (monitor,) = of_kind(manifests, "ServiceMonitor", f"-{component}")
     chosen = [
@@ -197,7 +196,7 @@ def test_prometheus_finds_each_pod(component: str, port: str, target: str) -> No
         <= service["metadata"]["labels"].items()
     ]
     (service,) = chosen
-    assert service["metadata"]["name"] == f"r-backupexport-{component}"
+    assert service["metadata"]["name"] == f"r-backupexport-{name}"
     (endpoint,) = monitor["spec"]["endpoints"]
     assert endpoint == {"port": port, "path": "/metrics", "interval": "30s"}
     (exposed_port,) = [p for p in service["spec"]["ports"] if p["name"] == port]

@@ -187,8 +187,8 @@ def test_prometheus_finds_the_metrics_where_asked() -> None:
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
     assert monitor["metadata"]["labels"]["team"] == "data"
     (endpoint,) = monitor["spec"]["endpoints"]
-    assert (endpoint["port"], endpoint["path"]) == ("http", "/metrics")
-    (service,) = of_kind(manifests, "Service", "-api")
+    assert (endpoint["port"], endpoint["path"]) == ("metrics", "/metrics")
+    (service,) = of_kind(manifests, "Service", "-api-metrics")
     selected = monitor["spec"]["selector"]["matchLabels"]
     assert selected.items() <= service["metadata"]["labels"].items()
     assert not of_kind(render(), "ServiceMonitor")
@@ -213,7 +213,7 @@ def test_who_may_reach_which_pod() -> None:
     for component in ("api", "operator", "valkey"):
         assert chosen_by(policies[component], manifests) == [component]
     specs = {component: policy["spec"] for component, policy in policies.items()}
-    assert specs["api"]["ingress"] == [{"ports": [{"port": "http"}]}]
+    assert specs["api"]["ingress"] == [{"ports": [{"port": "http"}, {"port": "health"}]}]
     assert specs["operator"]["ingress"] == [{"ports": [{"port": "health"}]}]
     assert "ingress" not in specs["runner"]
     (rule,) = specs["valkey"]["ingress"]
@@ -254,6 +254,31 @@ def test_the_api_can_be_kept_to_some_and_the_chart_s_own_test() -> None:
     assert given == {"namespaceSelector": {}}
     (pod,) = of_kind(manifests, "Pod")
     assert own["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+
+
+def test_the_api_s_metrics_can_be_kept_to_others() -> None:
+    prometheus = {"podSelector": {"matchLabels": {"app": "prometheus"}}}
+    manifests = render({"networkPolicy": {"api": {"metricsFrom": [prometheus]}}})
+    (policy,) = of_kind(manifests, "NetworkPolicy", "-api")
+    assert policy["spec"]["ingress"] == [
+        {"ports": [{"port": "http"}]},
+        {"ports": [{"port": "health"}], "from": [prometheus]},
+    ]
+
+
+@every_combination
+def test_probes_and_users_have_ports_of_their_own(values: dict[str, Any]) -> None:
+    manifests = render(values)
+    (container,) = pod_template(manifests, "api")["spec"]["containers"]
+    ports = {port["name"]: str(port["containerPort"]) for port in container["ports"]}
+    given = environment(manifests, "api")
+    assert ports == {
+        "http": given["BACKUPEXPORT_PORT"], "health": given["BACKUPEXPORT_HEALTH_PORT"]
+    }  # fmt: skip
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"]["port"] == "health"
+    for service in of_kind(manifests, "Service", "-api"):
+        assert [port["targetPort"] for port in service["spec"]["ports"]] == ["http"]
 
 
 def test_policies_can_be_left_out() -> None:

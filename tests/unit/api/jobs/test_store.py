@@ -375,10 +375,26 @@ async def test_ready(
     started()
     assert await store.unready(with_kubernetes=True) == []
     api.failure = OSError("down")
+    # An answer serves everybody for a second.
+    await asyncio.sleep(1)
     assert await store.unready(with_kubernetes=True) == ["the Kubernetes API does not answer"]
     api.failure = None
+    await asyncio.sleep(1)
     monkeypatch.setattr(store_module, "_STALE_SECONDS", -1.0)
     assert all("has heard nothing" in line for line in await store.unready(with_kubernetes=True))
+
+
+@pytest.mark.parametrize("is_down", [False, True])
+async def test_a_flood_of_probes_asks_the_kubernetes_api_once(
+    store: JobStore, api: FakeApi, started: Callable[[], None], is_down: bool
+) -> None:
+    started()
+    api.failure = OSError("down") if is_down else None
+    before = len(api.calls)
+    asked = [store.unready(with_kubernetes=True) for _ in range(200)]
+    answers = [*await asyncio.gather(*asked), await store.unready(with_kubernetes=True)]
+    assert all(bool(answer) == is_down for answer in answers)
+    assert len(api.calls) - before == 1
 
 
 async def test_an_api_server_that_hangs(

@@ -1,10 +1,13 @@
 """GET /metrics."""
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
+from backupexport_api.telemetry.metrics import Metrics
 
 Make = Callable[..., Any]
 
@@ -66,3 +69,20 @@ async def test_refusals(make_client: Make, bearer: Make) -> None:
         seen = await scrape(client)
     assert seen['backupexport_rate_limit_refusals_total{limit="read"}'] == 2
     assert seen['backupexport_rate_limit_refusals_total{limit="export"}'] == 1
+
+
+async def test_a_flood_of_scrapes_is_few(
+    make_client: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = 0
+    exposition = Metrics.exposition
+
+    def counted(metrics: Metrics) -> bytes:
+        nonlocal made
+        made += 1
+        return exposition(metrics)
+
+    monkeypatch.setattr(Metrics, "exposition", counted)
+    async with make_client() as client:
+        await asyncio.gather(*(scrape(client) for _ in range(50)))
+    assert made < 10
