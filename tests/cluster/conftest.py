@@ -43,7 +43,6 @@ def installation() -> Iterator[Installation]:
         release.install(
             {
                 "storage": {"size": "5Gi", "keep": False},
-                "auth": {"jwt": {"tokensWithoutProjects": "all"}},
                 "runner": {"backoffLimit": 1},
             }
         )
@@ -54,7 +53,7 @@ def installation() -> Iterator[Installation]:
         volume = ExportsVolume(namespace, f"{release.name}-exports", server)
         volume.open()
         with forwarded(namespace, f"{release.name}-api") as url:
-            everything = Api(url, release.token("tests"))
+            everything = Api(url, release.token("tests", "--all-projects"))
             yield Installation(namespace, server, release, volume, url, everything)
     finally:
         if os.environ.get("KEEP_NAMESPACE") != "1":

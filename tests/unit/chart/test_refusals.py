@@ -174,9 +174,7 @@ def test_a_release_whose_name_no_service_may_have() -> None:
 
 ACCEPTED: dict[str, dict[str, Any]] = {
     "public keys for any audience": {
-        "auth": {
-            "jwt": {"algorithms": ["RS256"], "publicKey": PUBLIC_KEY, "anyAudience": True}
-        }
+        "auth": {"jwt": {"algorithms": ["RS256"], "publicKey": PUBLIC_KEY, "anyAudience": True}}
     },
     "a type": {"auth": {"jwt": {"type": "application/at+jwt", "leewaySeconds": 0}}},
     "rates in other words": {

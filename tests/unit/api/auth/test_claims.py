@@ -76,9 +76,7 @@ async def test_a_token_without_the_claim(
         assert (len(seen), one.status_code) == ((0, 404) if status == 403 else (2, 200))
 
 
-async def test_the_claim_s_name_is_a_setting(
-    make_client: Make, bearer: Make
-) -> None:
+async def test_the_claim_s_name_is_a_setting(make_client: Make, bearer: Make) -> None:
     async with make_client(JWT_PROJECTS_CLAIM="https://example.com/projects") as client:
 
         async def status(**claims: Any) -> Any:
