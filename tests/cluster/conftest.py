@@ -24,7 +24,6 @@ from playground.tools import kubectl, make_namespace
 _SLOW = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "250m", "memory": "1Gi"}}
 _VALUES = {
     "storage": {"size": "5Gi", "keep": False},
-    "auth": {"jwt": {"tokensWithoutProjects": "all"}},
     "runner": {"backoffLimit": 1},
 }
 _IS_FIRST = pytest.StashKey[bool]()
@@ -67,7 +66,7 @@ def installation() -> Iterator[Installation]:
         volume = ExportsVolume(namespace, f"{release.name}-exports", server)
         volume.open()
         with forwarded(namespace, f"{release.name}-api") as url:
-            everything = Api(url, release.token("tests"))
+            everything = Api(url, release.token("tests", "--all-projects"))
             yield Installation(namespace, server, release, volume, url, everything)
     finally:
         if os.environ.get("KEEP_NAMESPACE") != "1":

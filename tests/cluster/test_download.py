@@ -99,12 +99,7 @@ def finished(installation: Installation) -> Finished:
     job_id = api.export(project_id=LARGE).body["data"]["job_id"]
     job = api.finished(job_id)
     assert job["status"] == "completed"
-    return Finished(installation.url, _token(installation, LARGE), job)
-
-
-def _token(installation: Installation, *projects: str) -> str:
-    claims = [option for project in projects for option in ("--project", project)]
-    return installation.release.token(f"test-{secrets.token_hex(4)}", *claims)
+    return Finished(installation.url, installation.token(LARGE), job)
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +217,7 @@ def _told(got: Got) -> tuple[Any, ...]:
 
 
 def test_another_project_s_file_is_no_file(installation: Installation, finished: Finished) -> None:
-    token = _token(installation, SMALL)
+    token = installation.token(SMALL)
     hidden = fetch(finished.url, finished.path, token)
     unknown = fetch(finished.url, "/api/jobs/0b7cbb51-7c4f-4f52-9b0e-3f6a2b1c9d8e/download", token)
     assert hidden.status == unknown.status == 404
@@ -247,7 +242,7 @@ def test_when_its_retention_is_over_it_is_gone(installation: Installation) -> No
     uid = kubectl(
         "-n", installation.namespace, "get", "bex", name, "-o", "jsonpath={.metadata.uid}"
     )
-    token = _token(installation)
+    token = installation.token()
 
     def status() -> int:
         return fetch(installation.url, f"/api/jobs/{uid}/download", token).status
@@ -269,7 +264,7 @@ def test_nothing_but_the_file_itself_is_sent(installation: Installation) -> None
     api = installation.caller()
     job_id = api.export(project_id=SMALL).body["data"]["job_id"]
     path = api.finished(job_id)["artifact"]["path"]
-    token = _token(installation)
+    token = installation.token()
 
     def status() -> int:
         return fetch(installation.url, f"/api/jobs/{job_id}/download", token).status

@@ -182,7 +182,7 @@ def test_a_rolling_restart_leaves_none_hanging(
     server.psql("CREATE DATABASE live")
     server.psql("CREATE TABLE held AS SELECT 1 AS id", "live")
     make_target(namespace, project, {**connection, "database": "live"})
-    tokens = [installation.release.token(f"{project}-{number}") for number in range(10)]
+    tokens = [installation.token() for _ in range(10)]
     with ExitStack() as lock:
         lock.enter_context(locked(server, "live", "held"))
         job_id = installation.everything.export(project_id=project).body["data"]["job_id"]

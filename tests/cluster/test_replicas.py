@@ -26,7 +26,7 @@ class Pods:
         self._urls = urls
 
     def caller(self) -> list[Api]:
-        token = self._release.token(f"test-{secrets.token_hex(4)}")
+        token = self._release.token(f"test-{secrets.token_hex(4)}", "--all-projects")
         return [Api(url, token) for url in self._urls]
 
 

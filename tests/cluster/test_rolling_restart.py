@@ -25,7 +25,7 @@ def test_no_request_is_lost(
     job_id = api.export(project_id=SMALL).body["data"]["job_id"]
     api.finished(job_id)
     old = set(api_pods.names(namespace))
-    tokens = [installation.release.token(f"load-{worker}") for worker in range(WORKERS)]
+    tokens = [installation.token() for _ in range(WORKERS)]
     arguments = (f"{installation.release.name}-api", "80", f"/api/jobs/{job_id}", str(PAUSE))
     with in_pod(namespace, steady_load, *arguments, *tokens) as load:
         kubectl("-n", namespace, "rollout", "restart", deployment)

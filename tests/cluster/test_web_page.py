@@ -117,7 +117,7 @@ def page(open_page: OpenPage) -> Page:
 @pytest.fixture
 def token(installation: Installation) -> str:
     """A token for every project, of a subject with rate limits of its own."""
-    return installation.release.token(f"page-{secrets.token_hex(4)}")
+    return installation.release.token(f"page-{secrets.token_hex(4)}", "--all-projects")
 
 
 def sign_in(page: Page, token: str) -> None:
@@ -165,7 +165,7 @@ def test_a_token_that_is_not_good_is_refused_in_the_servers_words(
         expect(page.get_by_role("alert")).to_have_text(sentence)
         expect(page.get_by_label("Token")).to_be_focused()
     expect(signed_in(page)).to_be_hidden()
-    sign_in(page, installation.release.token("page-late"))
+    sign_in(page, installation.release.token("page-late", "--all-projects"))
 
 
 def test_the_main_story_with_nothing_but_a_keyboard(
@@ -390,7 +390,7 @@ def test_the_claim_that_lists_the_projects_is_a_setting(page: Page) -> None:
 
 def test_text_is_never_taken_for_markup(page: Page, installation: Installation) -> None:
     hostile = "<img src=x onerror=alert(1)><b>bold</b>"
-    token = installation.release.token(hostile)
+    token = installation.release.token(hostile, "--all-projects")
     job_id = Api(installation.url, token).export(project_id=SMALL).body["data"]["job_id"]
     sign_in(page, token)
     expect(signed_in(page)).to_contain_text(f"Signed in as {hostile}")

@@ -151,7 +151,6 @@ def _set_up(plan: Plan, story: Story, namespace: str, stack: ExitStack) -> Stage
     release.install(
         {
             "storage": {"size": "5Gi", "keep": False},
-            "auth": {"jwt": {"tokensWithoutProjects": "all"}},
             # The limit is not what is tested here.
             "api": {"rateLimit": {"exports": "1000/minute"}},
             "runner": {"backoffLimit": BACKOFF_LIMIT},
@@ -163,7 +162,8 @@ def _set_up(plan: Plan, story: Story, namespace: str, stack: ExitStack) -> Stage
     probe = Probe(server)
     probe.start()
     url = stack.enter_context(forwarded(namespace, f"{release.name}-api"))
-    apis = [Api(url, release.token(f"caller-{number}")) for number in range(plan.callers)]
+    callers = [f"caller-{number}" for number in range(plan.callers)]
+    apis = [Api(url, release.token(caller, "--all-projects")) for caller in callers]
     story.say(f"installed in {namespace}")
     return Stage(namespace, server, volume, probe, apis, contents)
 

@@ -13,7 +13,7 @@ LARGE, SMALL = "large", "small"
 
 @dataclass(frozen=True)
 class Installation:
-    """What the tests talk to; `everything` is a caller whose token has no projects claim."""
+    """What the tests talk to; `everything` is a caller with a token for all projects."""
 
     namespace: str
     server: Postgres
@@ -23,7 +23,11 @@ class Installation:
     everything: Api
 
     def caller(self, *projects: str) -> Api:
-        """A caller of its own, so with a rate limit of its own."""
-        claims = [option for project in projects for option in ("--project", project)]
+        """A caller of its own, so with a rate limit of its own; for all projects unless named."""
+        return Api(self.url, self.token(*projects))
+
+    def token(self, *projects: str) -> str:
+        """A token of a subject of its own, for all projects unless some are named."""
+        named = [option for project in projects for option in ("--project", project)]
         subject = f"test-{secrets.token_hex(4)}"
-        return Api(self.url, self.release.token(subject, *claims))
+        return self.release.token(subject, *(named or ["--all-projects"]))

@@ -105,12 +105,22 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
         "networkPolicy": {"enabled": False},
     },
     "public keys": {
-        "auth": {"jwt": {"algorithms": ["RS256", "EdDSA"], "publicKey": PUBLIC_KEY}},
+        "auth": {
+            "jwt": {
+                "algorithms": ["RS256", "EdDSA"],
+                "publicKey": PUBLIC_KEY,
+                "audience": "exports",
+            }
+        },
         "valkey": {"existingSecret": "mine"},
     },
     "published keys": {
         "auth": {
-            "jwt": {"algorithms": ["HS512", "ES256"], "jwksUrl": "https://issuer.example/jwks"}
+            "jwt": {
+                "algorithms": ["HS512", "ES256"],
+                "jwksUrl": "https://issuer.example/jwks",
+                "anyAudience": True,
+            }
         },
         "valkey": {"enabled": False},
     },

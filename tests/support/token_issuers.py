@@ -33,6 +33,7 @@ class Issuer:
             "exp": int(time.time()) + 600,
             "iss": ISSUER,
             "aud": AUDIENCE,
+            "projects": ["*"],
             **changes,
         }
         return {name: value for name, value in good.items() if value is not None}

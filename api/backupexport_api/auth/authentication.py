@@ -22,13 +22,7 @@ from backupexport_api.http.problems import ProblemError, problem
 
 _log = logging.getLogger(__name__)
 
-# Clocks of two machines that both run NTP differ by less.
-_LEEWAY_SECONDS = 5
-
 LONGEST_TOKEN = 8192
-
-# Keys that a token brings along prove nothing, and no extension of JWS is understood here.
-_REFUSED_HEADERS = frozenset({"crit", "jku", "jwk", "x5c", "x5u"})
 
 # Enough for the callers of some minutes, and a few MiB at most.
 _MOST_REMEMBERED = 512
@@ -162,7 +156,7 @@ class Authenticator:
         return known.caller
 
     async def _checked(self, token: str) -> _CheckedToken:
-        algorithm, key_id = _header_of(token)
+        algorithm, key_id = _header_of(token, self._settings.jwt_type)
         source = self._sources.get(algorithm)
         if source is None:
             raise token_invalid("its algorithm is not accepted")
@@ -179,7 +173,7 @@ class Authenticator:
             access = ProjectAccess.of(
                 claims, settings.jwt_projects_claim, settings.tokens_without_projects
             )
-            caller = Caller(subject, access, expiry_of(claims) + _LEEWAY_SECONDS)
+            caller = Caller(subject, access, expiry_of(claims) + settings.jwt_leeway_seconds)
         except BadClaimsError as error:
             raise token_invalid(str(error)) from None
         return _CheckedToken(caller, source, keys)
@@ -196,7 +190,7 @@ class Authenticator:
                     options=self._options,  # type: ignore[arg-type]
                     issuer=self._settings.jwt_issuer,
                     audience=self._settings.jwt_audience,
-                    leeway=_LEEWAY_SECONDS,
+                    leeway=self._settings.jwt_leeway_seconds,
                 )
             except jwt.InvalidSignatureError as error:
                 refusal = error
@@ -233,18 +227,34 @@ def token_invalid(why: str) -> ProblemError:
     return ProblemError(401, "token_invalid", f"The token was refused: {why}.", headers=headers)
 
 
-def _header_of(token: str) -> tuple[str, str | None]:
-    """Return the algorithm and the key id in the token's header, which are not checked yet."""
+def _header_of(token: str, wanted_type: str | None) -> tuple[str, str | None]:
+    """Return the algorithm and the key id in the token's header, which are not checked yet.
+
+    Keys that a token brings along or leads to (jku, jwk, x5c, x5u) prove nothing: many issuers send
+    them, and nobody here looks at them.
+    """
     try:
         header = jwt.get_unverified_header(token)
     except _DECODE_ERRORS as error:
         raise token_invalid(_reason_of(error)) from None
-    if not _REFUSED_HEADERS.isdisjoint(header):
-        raise token_invalid("its header holds crit, jku, jwk, x5c or x5u")
+    # RFC 7515, 4.1.11: no extension of JWS is understood here.
+    if "crit" in header:
+        raise token_invalid("its header holds crit")
+    if wanted_type is not None and not _is_type(header.get("typ"), wanted_type):
+        raise token_invalid("its header says another type than is asked for")
     algorithm = header.get("alg")
     if not isinstance(algorithm, str):
         raise token_invalid("its algorithm is not accepted")
     return algorithm, header.get("kid")
+
+
+def _is_type(given: Any, wanted: str) -> bool:
+    return isinstance(given, str) and _full_type(given) == _full_type(wanted)
+
+
+def _full_type(media_type: str) -> str:
+    """Return it as RFC 7515, 4.1.9 compares it: without case, `application/` before a bare one."""
+    return (media_type if "/" in media_type else f"application/{media_type}").lower()
 
 
 def _reason_of(error: Exception | None) -> str:

@@ -1,5 +1,6 @@
 """The settings of tokens: the keys that check them, and the claims that are asked for."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from backupexport_api.auth.keys import Algorithm, by_kind_of_key, keys_of_pem, keys_of_secret
 
 _ALGORITHMS = f"{ENV_PREFIX}JWT_ALGORITHMS"
+_ANY_AUDIENCE = f"{ENV_PREFIX}JWT_ANY_AUDIENCE"
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
+# RFC 6838, 4.2; in front of a type without a slash `application/` is understood.
+_MEDIA_TYPE = re.compile(f"({_NAME}/)?{_NAME}")
 
 
 class JwtSettings(BaseSettings):
@@ -48,11 +54,19 @@ class JwtSettings(BaseSettings):
     """How long the keys stay good while the JWK set can't be read."""
     jwt_issuer: str | None = None
     """What the claim iss must be; not checked unless given."""
-    jwt_audience: str | None = None
-    """What the claim aud must hold; not checked unless given."""
+    jwt_any_audience: bool = False
+    """Whether, with public keys, tokens that their issuer has made for other services are good
+    here, too. Then aud is not checked."""
+    jwt_audience: str | None = Field(default=None, validate_default=True)
+    """What the claim aud must hold. Required with public keys, unless any audience will do; with a
+    secret alone it is not checked unless given."""
+    jwt_type: str | None = None
+    """What the header typ must be, such as at+jwt (RFC 9068); not checked unless given."""
+    jwt_leeway_seconds: int = Field(default=5, ge=0, le=300)
+    """How far the issuer's clock may be off, in seconds, where exp, nbf and iat are checked."""
     jwt_projects_claim: str = "projects"
     """The claim that lists the project ids a token is good for; * stands for all."""
-    tokens_without_projects: Literal["all", "none"] = "all"
+    tokens_without_projects: Literal["all", "none"] = "none"
     """What a token without the projects claim may use: all projects, or none."""
 
     @field_validator("jwt_algorithms", mode="before")
@@ -104,6 +118,30 @@ class JwtSettings(BaseSettings):
             raise ValueError(
                 f"is required for {algorithms[0]}: set it, or BACKUPEXPORT_JWT_PUBLIC_KEY_FILE"
             )
+        return value
+
+    @field_validator("jwt_audience")
+    @classmethod
+    def _whose_tokens_are_ours(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if not {"jwt_algorithms", "jwt_any_audience"} <= info.data.keys():
+            return value
+        any_will_do = info.data["jwt_any_audience"]
+        if value is not None and any_will_do:
+            raise ValueError(f"can't be given together with {_ANY_AUDIENCE}")
+        _, algorithms = by_kind_of_key(info.data["jwt_algorithms"])
+        # Who has a shared secret signs for us alone; an issuer signs for all who trust it.
+        if value is None and algorithms and not any_will_do:
+            raise ValueError(
+                f"is required with {algorithms[0]}, or tokens for the issuer's other services "
+                f"would be good here: set it, or {_ANY_AUDIENCE}=true if they are to be"
+            )
+        return value
+
+    @field_validator("jwt_type")
+    @classmethod
+    def _media_type(cls, value: str | None) -> str | None:
+        if value is not None and not _MEDIA_TYPE.fullmatch(value):
+            raise ValueError("must be a media type such as at+jwt, without parameters")
         return value
 
     @field_validator("jwt_jwks_max_age_seconds")

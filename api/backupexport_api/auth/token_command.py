@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import jwt
-from backupexport_contract import timestamps
+from backupexport_contract import rules, timestamps
 from backupexport_runtime.settings_errors import ENV_PREFIX, SETTINGS_ERRORS, complaints
 
 from backupexport_api.auth.claims import EVERY_PROJECT
@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"backupexport-token: {_NO_HS256}\n")
         return 2
     secret = settings.jwt_secret.get_secret_value()
-    token = jwt.encode(_claims(options, settings), secret, algorithm="HS256")
+    header = {"typ": settings.jwt_type} if settings.jwt_type else None
+    token = jwt.encode(_claims(options, settings), secret, algorithm="HS256", headers=header)
     sys.stdout.write(f"{token}\n")
     return 0
 
@@ -42,10 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _claims(options: argparse.Namespace, settings: JwtSettings) -> dict[str, Any]:
     now = timestamps.now()
     claims: dict[str, Any] = {"sub": options.subject, "iat": now, "exp": now + options.ttl}
-    if options.all_projects:
-        claims[settings.jwt_projects_claim] = [EVERY_PROJECT]
-    elif options.project:
-        claims[settings.jwt_projects_claim] = options.project
+    claims[settings.jwt_projects_claim] = options.project or [EVERY_PROJECT]
     if issuer := options.issuer or settings.jwt_issuer:
         claims["iss"] = issuer
     if audience := options.audience or settings.jwt_audience:
@@ -59,10 +57,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Make an HS256 token from BACKUPEXPORT_JWT_SECRET(_FILE).",
     )
     parser.add_argument("--subject", required=True, help="the claim sub: who the token is for")
-    projects = parser.add_mutually_exclusive_group()
+    # What a token without them may use is a setting of the api, which may change.
+    projects = parser.add_mutually_exclusive_group(required=True)
     projects.add_argument(
         "--project",
         action="append",
+        type=_project_id,
         metavar="ID",
         help="a project the token is good for; may be repeated",
     )
@@ -72,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--issuer", help="the claim iss; BACKUPEXPORT_JWT_ISSUER unless given")
     parser.add_argument("--audience", help="the claim aud; BACKUPEXPORT_JWT_AUDIENCE unless given")
     return parser
+
+
+def _project_id(text: str) -> str:
+    if broken := rules.first_broken(rules.PROJECT_ID, text):
+        raise argparse.ArgumentTypeError(f"{broken.message} (--all-projects is for all of them)")
+    return text
 
 
 def _duration(text: str) -> timedelta:

@@ -14,6 +14,12 @@
 {{- if and (or $jwt.publicKey $jwt.jwksUrl) (not $public) }}
 {{- fail "auth.jwt: publicKey and jwksUrl need an algorithm such as RS256 in algorithms" }}
 {{- end }}
+{{- if and $jwt.audience $jwt.anyAudience }}
+{{- fail "auth.jwt: give audience or anyAudience, not both" }}
+{{- end }}
+{{- if and $public (not (or $jwt.audience $jwt.anyAudience)) }}
+{{- fail (printf "auth.jwt.audience: is required with %s, or tokens for the issuer's other services would be good here: set it, or auth.jwt.anyAudience to true if they are to be" $public) }}
+{{- end }}
 {{- with .Values.api.links }}
 {{- if and .secret .existingSecret }}
 {{- fail "api.links: give secret or existingSecret, not both" }}

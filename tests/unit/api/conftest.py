@@ -159,10 +159,10 @@ async def client(
 
 @pytest.fixture
 def token() -> Callable[..., str]:
-    """A maker of tokens; a claim given as None is left out."""
+    """A maker of tokens, good for all projects; a claim given as None is left out."""
 
     def make(*, key: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
-        claims = {"sub": "alice", "exp": int(time.time()) + 600, **claims}
+        claims = {"sub": "alice", "exp": int(time.time()) + 600, "projects": ["*"], **claims}
         claims = {name: value for name, value in claims.items() if value is not None}
         return jwt.encode(claims, key, algorithm=algorithm)
 

@@ -18,8 +18,9 @@ from token_issuers import Issuer
 Make = Callable[..., Any]
 
 RSA, EC = Issuer.of("RS256"), Issuer.of("ES256")
-RS256 = {"JWT_ALGORITHMS": "RS256", "JWT_SECRET": ""}
+RS256 = {"JWT_ALGORITHMS": "RS256", "JWT_SECRET": "", "JWT_AUDIENCE": "exports"}
 JWKS = {**RS256, "JWT_JWKS_URL": "https://issuer.example/keys"}
+NO_AUDIENCE = "BACKUPEXPORT_JWT_AUDIENCE: is required with"
 USELESS = "is of no use: BACKUPEXPORT_JWT_ALGORITHMS names n"
 
 
@@ -27,7 +28,10 @@ def test_defaults(make_settings: Make) -> None:
     settings = make_settings()
     assert settings.jwt_algorithms == ("HS256",)
     assert settings.jwt_projects_claim == "projects"
-    assert settings.tokens_without_projects == "all"
+    # Who forgets a setting has given nothing away.
+    assert settings.tokens_without_projects == "none"
+    assert (settings.jwt_audience, settings.jwt_any_audience) == (None, False)
+    assert (settings.jwt_type, settings.jwt_leeway_seconds) == (None, 5)
     assert (settings.export_rate_limit, settings.read_rate_limit) == ("10/minute", "600/minute")
     assert (settings.host, settings.port, settings.log_level) == ("0.0.0.0", 8080, "info")
 
@@ -43,7 +47,10 @@ def test_the_file_of_public_keys_wins(make_settings: Make, tmp_path: Path) -> No
     file = tmp_path / "keys.pem"
     file.write_text(RSA.pem() + EC.pem())
     settings = make_settings(
-        JWT_ALGORITHMS=" RS256, ES256,RS256", JWT_SECRET="", JWT_PUBLIC_KEY_FILE=str(file)
+        JWT_ALGORITHMS=" RS256, ES256,RS256",
+        JWT_SECRET="",
+        JWT_PUBLIC_KEY_FILE=str(file),
+        JWT_AUDIENCE="exports",
     )
     assert settings.jwt_algorithms == ("RS256", "ES256")
     assert settings.jwt_public_key.strip() == file.read_text().strip()
@@ -53,6 +60,15 @@ def test_keys_from_a_url(make_settings: Make) -> None:
     settings = make_settings(**JWKS)
     assert settings.jwt_jwks_url == "https://issuer.example/keys"
     assert (settings.jwt_jwks_refresh_seconds, settings.jwt_jwks_max_age_seconds) == (60, 3600)
+
+
+def test_any_audience_will_do_where_that_is_said(make_settings: Make) -> None:
+    settings = make_settings(**JWKS | {"JWT_AUDIENCE": "", "JWT_ANY_AUDIENCE": "true"})
+    assert settings.jwt_audience is None
+
+
+def test_a_shared_secret_is_for_nobody_else(make_settings: Make) -> None:
+    assert make_settings().jwt_audience is None
 
 
 def test_an_empty_variable_is_an_unset_one(make_settings: Make) -> None:
@@ -89,7 +105,7 @@ def test_an_empty_variable_is_an_unset_one(make_settings: Make) -> None:
         ({**RS256, "JWT_PUBLIC_KEY": EC.pem()}, "BACKUPEXPORT_JWT_PUBLIC_KEY: key 1 (EC, "),
         (RS256, "BACKUPEXPORT_JWT_JWKS_URL: is required for RS256"),
         (
-            {"JWT_ALGORITHMS": "HS256,ES256"},
+            {"JWT_ALGORITHMS": "HS256,ES256", "JWT_AUDIENCE": "exports"},
             "BACKUPEXPORT_JWT_JWKS_URL: is required for ES256",
         ),
         ({"JWT_JWKS_URL": JWKS["JWT_JWKS_URL"]}, f"BACKUPEXPORT_JWT_JWKS_URL: {USELESS}"),
@@ -110,6 +126,21 @@ def test_an_empty_variable_is_an_unset_one(make_settings: Make) -> None:
             {**JWKS, "JWT_JWKS_MAX_AGE_SECONDS": "60"},
             "BACKUPEXPORT_JWT_JWKS_MAX_AGE_SECONDS: must be more than",
         ),
+        ({**JWKS, "JWT_AUDIENCE": ""}, f"{NO_AUDIENCE} RS256"),
+        ({**RS256, "JWT_PUBLIC_KEY": RSA.pem(), "JWT_AUDIENCE": ""}, f"{NO_AUDIENCE} RS256"),
+        (
+            {"JWT_ALGORITHMS": "HS256,EdDSA", "JWT_JWKS_URL": "https://issuer.example/keys"},
+            f"{NO_AUDIENCE} EdDSA",
+        ),
+        ({**JWKS, "JWT_AUDIENCE": "", "JWT_ANY_AUDIENCE": "false"}, f"{NO_AUDIENCE} RS256"),
+        (
+            {**JWKS, "JWT_ANY_AUDIENCE": "true"},
+            "BACKUPEXPORT_JWT_AUDIENCE: can't be given together with BACKUPEXPORT_JWT_ANY_AUDIENCE",
+        ),
+        ({"JWT_TYPE": "at+jwt; x=1"}, "BACKUPEXPORT_JWT_TYPE: must be a media type"),
+        ({"JWT_TYPE": "a/b/c"}, "BACKUPEXPORT_JWT_TYPE: must be a media type"),
+        ({"JWT_LEEWAY_SECONDS": "-1"}, "BACKUPEXPORT_JWT_LEEWAY_SECONDS: "),
+        ({"JWT_LEEWAY_SECONDS": "301"}, "BACKUPEXPORT_JWT_LEEWAY_SECONDS: "),
         ({"NAMESPACE": ""}, "BACKUPEXPORT_NAMESPACE: is required"),
         ({"EXPORT_RATE_LIMIT": "often"}, "BACKUPEXPORT_EXPORT_RATE_LIMIT: must be a rate"),
         ({"READ_RATE_LIMIT": "0/minute"}, "BACKUPEXPORT_READ_RATE_LIMIT: must allow"),

@@ -37,6 +37,23 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "publicKey or jwksUrl, not both",
     ),
     "no keys": ({"auth": {"jwt": {"algorithms": ["HS256", "RS256"]}}}, "RS256 needs publicKey"),
+    "public keys without an audience": (
+        {"auth": {"jwt": {"algorithms": ["RS256"], "publicKey": PUBLIC_KEY}}},
+        "auth.jwt.audience: is required with RS256",
+    ),
+    "published keys without an audience": (
+        {"auth": {"jwt": {"algorithms": ["HS256", "ES256"], "jwksUrl": "https://i"}}},
+        "auth.jwt.audience: is required with ES256",
+    ),
+    "an audience that any is": (
+        {"auth": {"jwt": {"audience": "exports", "anyAudience": True}}},
+        "auth.jwt: give audience or anyAudience, not both",
+    ),
+    "a type that is none": ({"auth": {"jwt": {"type": "at jwt"}}}, "at '/auth/jwt/type'"),
+    "clocks too far apart": (
+        {"auth": {"jwt": {"leewaySeconds": 301}}},
+        "at '/auth/jwt/leewaySeconds'",
+    ),
     "keys for nothing": ({"auth": {"jwt": {"publicKey": PUBLIC_KEY}}}, "need an algorithm such as"),
     "a private key": (
         {"auth": {"jwt": {"publicKey": "-----BEGIN PRIVATE KEY-----"}}},
@@ -156,6 +173,10 @@ def test_a_release_whose_name_no_service_may_have() -> None:
 
 
 ACCEPTED: dict[str, dict[str, Any]] = {
+    "public keys for any audience": {
+        "auth": {"jwt": {"algorithms": ["RS256"], "publicKey": PUBLIC_KEY, "anyAudience": True}}
+    },
+    "a type": {"auth": {"jwt": {"type": "application/at+jwt", "leewaySeconds": 0}}},
     "rates in other words": {
         "api": {"rateLimit": {"exports": "10 per hour", "reads": "9/5minutes"}}
     },

@@ -109,8 +109,9 @@ def test_the_keys_of_tokens_reach_the_api() -> None:
     ]
     file = env["BACKUPEXPORT_JWT_PUBLIC_KEY_FILE"].removeprefix(f"{mount['mountPath']}/")
     assert keys["data"][file].strip() == PUBLIC_KEY.strip()
-    other = {"auth": {"jwt": {"algorithms": ["RS256"], "publicKey": PUBLIC_KEY + "#"}}}
-    assert annotations(render(other), "api") != annotations(manifests, "api")
+    assert env["BACKUPEXPORT_JWT_AUDIENCE"] == "exports"
+    other = {"algorithms": ["RS256"], "publicKey": PUBLIC_KEY + "#", "audience": "exports"}
+    assert annotations(render({"auth": {"jwt": other}}), "api") != annotations(manifests, "api")
 
 
 def test_a_key_set_and_a_secret_can_stand_side_by_side() -> None:
@@ -118,7 +119,23 @@ def test_a_key_set_and_a_secret_can_stand_side_by_side() -> None:
     env = environment(manifests, "api")
     assert env["BACKUPEXPORT_JWT_JWKS_URL"] == "https://issuer.example/jwks"
     assert "BACKUPEXPORT_JWT_SECRET_FILE" in env
+    assert env["BACKUPEXPORT_JWT_ANY_AUDIENCE"] == "true"
     assert of_kind(manifests, "Secret", "-jwt")
+
+
+def test_what_is_asked_of_tokens_reaches_the_api() -> None:
+    env = environment(render(), "api")
+    assert env["BACKUPEXPORT_TOKENS_WITHOUT_PROJECTS"] == "none"
+    assert (env["BACKUPEXPORT_JWT_LEEWAY_SECONDS"], env["BACKUPEXPORT_JWT_ANY_AUDIENCE"]) == (
+        "5",
+        "false",
+    )
+    assert "BACKUPEXPORT_JWT_TYPE" not in env
+    jwt = {"tokensWithoutProjects": "all", "type": "at+jwt", "leewaySeconds": 60}
+    env = environment(render({"auth": {"jwt": jwt}}), "api")
+    assert env["BACKUPEXPORT_TOKENS_WITHOUT_PROJECTS"] == "all"
+    assert env["BACKUPEXPORT_JWT_TYPE"] == "at+jwt"
+    assert env["BACKUPEXPORT_JWT_LEEWAY_SECONDS"] == "60"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import jwt
 import pytest
 from backupexport_api.auth import authentication
 from backupexport_api.http.problems import ProblemError
-from token_issuers import Issuer
+from token_issuers import AUDIENCE, Issuer
 
 Make = Callable[..., Any]
 
@@ -180,8 +180,9 @@ async def test_the_longest_subject(
 
 async def test_two_algorithms_each_with_its_own_keys(make_client: Make, token: Make) -> None:
     issuer = Issuer.of("ES256")
-    async with make_client(JWT_ALGORITHMS="HS256,ES256", JWT_PUBLIC_KEY=issuer.pem()) as client:
-        assert await status_with(client, f"Bearer {token()}") == 404
+    environment = {"JWT_ALGORITHMS": "HS256,ES256", "JWT_PUBLIC_KEY": issuer.pem()}
+    async with make_client(**environment, JWT_AUDIENCE=AUDIENCE) as client:
+        assert await status_with(client, f"Bearer {token(aud=AUDIENCE)}") == 404
         assert await status_with(client, f"Bearer {issuer.token()}") == 404
         forged = Issuer("HS256", issuer.pem().encode()).token()
         assert await status_with(client, f"Bearer {forged}") == 401
@@ -189,7 +190,54 @@ async def test_two_algorithms_each_with_its_own_keys(make_client: Make, token: M
 
 async def test_a_rotation_of_pem_keys(make_client: Make) -> None:
     old, new, stranger = (Issuer.of("EdDSA", key_id) for key_id in ("old", "new", "stranger"))
-    pem = old.pem() + new.pem()
-    async with make_client(JWT_ALGORITHMS="EdDSA", JWT_SECRET="", JWT_PUBLIC_KEY=pem) as client:
+    environment = {"JWT_ALGORITHMS": "EdDSA", "JWT_SECRET": "", "JWT_AUDIENCE": AUDIENCE}
+    async with make_client(**environment, JWT_PUBLIC_KEY=old.pem() + new.pem()) as client:
         for issuer, status in ((old, 404), (new, 404), (stranger, 401)):
             assert await status_with(client, f"Bearer {issuer.token()}") == status
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given", "status"),
+    [
+        # RFC 7515, 4.1.9: compared without case, and `application/` may be left out.
+        ("at+jwt", "at+jwt", 404),
+        ("at+jwt", "AT+JWT", 404),
+        ("at+jwt", "application/at+jwt", 404),
+        ("application/AT+jwt", "at+jwt", 404),
+        ("example/at+jwt", "example/at+jwt", 404),
+        ("at+jwt", "JWT", 401),
+        ("at+jwt", None, 401),
+        ("at+jwt", "", 401),
+        ("at+jwt", "logout+jwt", 401),
+        ("at+jwt", "example/at+jwt", 401),
+        ("at+jwt", " at+jwt", 401),
+        ("at+jwt", 7, 401),
+        ("at+jwt", ["at+jwt"], 401),
+        # Not required unless configured.
+        ("", None, 404),
+        ("", 7, 404),
+        ("", "logout+jwt", 404),
+    ],
+)
+async def test_the_type_that_is_asked_for(
+    make_client: Make, secret: str, wanted: str, given: Any, status: int
+) -> None:
+    header = {"alg": "HS256"} if given is None else {"alg": "HS256", "typ": given}
+    token = Issuer("HS256", secret.encode()).token(header)
+    async with make_client(JWT_TYPE=wanted) as client:
+        assert await status_with(client, f"Bearer {token}") == status
+
+
+@pytest.mark.parametrize("leeway", [0, 5, 300])
+@pytest.mark.parametrize(
+    ("claim", "direction"),
+    # `iat` is of no use to a check but this: a token of the future is a mistake.
+    [("exp", -1), ("nbf", 1), ("iat", 1)],
+)
+async def test_how_far_clocks_may_differ(
+    make_client: Make, token: Make, leeway: int, claim: str, direction: int
+) -> None:
+    async with make_client(JWT_LEEWAY_SECONDS=str(leeway)) as client:
+        for seconds, status in ((leeway - 2, 404), (leeway + 4, 401)):
+            made = token(**{claim: int(time.time()) + direction * seconds})
+            assert await status_with(client, f"Bearer {made}") == status, seconds

@@ -59,12 +59,25 @@ async def test_another_project_s_job_is_not_there(
     assert (await client.get(location, headers=bearer(projects=["proj-123"]))).status_code == 200
 
 
-async def test_the_claim_s_name_and_the_default_are_settings(
-    make_client: Make, bearer: Make
+@pytest.mark.parametrize(
+    ("environment", "status"), [({}, 403), ({"TOKENS_WITHOUT_PROJECTS": "all"}, 202)]
+)
+async def test_a_token_without_the_claim(
+    make_client: Make, bearer: Make, environment: dict[str, str], status: int
 ) -> None:
-    async with make_client(
-        JWT_PROJECTS_CLAIM="https://example.com/projects", TOKENS_WITHOUT_PROJECTS="none"
-    ) as client:
+    async with make_client(**environment) as client:
+        body = {"project_id": "proj-123"}
+        headers = bearer(projects=None)
+        made = await client.post("/api/backup/export", json=body, headers=headers)
+        assert made.status_code == status
+        others = await client.post("/api/backup/export", json=body, headers=bearer())
+        seen = (await client.get("/api/jobs", headers=headers)).json()["data"]
+        one = await client.get(others.headers["Location"], headers=headers)
+        assert (len(seen), one.status_code) == ((0, 404) if status == 403 else (2, 200))
+
+
+async def test_the_claim_s_name_is_a_setting(make_client: Make, bearer: Make) -> None:
+    async with make_client(JWT_PROJECTS_CLAIM="https://example.com/projects") as client:
 
         async def status(**claims: Any) -> Any:
             response = await client.post(
@@ -72,6 +85,6 @@ async def test_the_claim_s_name_and_the_default_are_settings(
             )
             return response.status_code
 
-        assert await status() == 403
+        assert await status(projects=None) == 403
         assert await status(projects=["*"]) == 403
         assert await status(**{"https://example.com/projects": ["proj-123"]}) == 202

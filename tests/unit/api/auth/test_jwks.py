@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwks_server import JwksServer, eventually
-from token_issuers import Issuer, jwks
+from token_issuers import AUDIENCE, Issuer, jwks
 
 Make = Callable[..., Any]
 
@@ -42,7 +42,11 @@ def started(make_client: Make, server: JwksServer) -> Iterator[Make]:
 
     def start(*, is_ready: bool = True, **environment: str) -> Any:
         client = make_client(
-            JWT_ALGORITHMS="ES256", JWT_SECRET="", JWT_JWKS_URL=server.url, **environment
+            JWT_ALGORITHMS="ES256",
+            JWT_SECRET="",
+            JWT_JWKS_URL=server.url,
+            JWT_AUDIENCE=AUDIENCE,
+            **environment,
         )
         authenticator = client._transport.app.state.authenticator
         authenticators.append(authenticator)
@@ -139,8 +143,9 @@ async def test_the_secret_s_tokens_need_no_server(
     make_client: Make, bearer: Make, server: JwksServer
 ) -> None:
     server.close()
-    async with make_client(JWT_ALGORITHMS="HS256,ES256", JWT_JWKS_URL=server.url) as client:
-        assert (await client.get(URL, headers=bearer())).status_code == 404
+    environment = {"JWT_ALGORITHMS": "HS256,ES256", "JWT_AUDIENCE": AUDIENCE}
+    async with make_client(**environment, JWT_JWKS_URL=server.url) as client:
+        assert (await client.get(URL, headers=bearer(aud=AUDIENCE))).status_code == 404
         assert (await answer(client, OLD)).status_code == 503
 
 

@@ -40,6 +40,16 @@ HOSTILE_KEY_IDS = {
     "prototype": "__proto__",
 }
 
+# Headers that lead to a key.  Some issuers send them; whoever follows them trusts anybody.
+KEYS_OF_ITS_OWN: dict[str, Callable[["Target"], dict[str, Any]]] = {
+    "jku": lambda t: {"jku": t.lure.url},
+    "x5u": lambda t: {"x5u": t.lure.url},
+    "x5c": lambda _: {"x5c": ["MIIB"], "x5t": "AAAA", "x5t#S256": "AAAA"},
+    "jwk": lambda t: {"jwk": _jwk_of(t.attacker)},
+    "all-at-once": lambda t: {"jku": t.lure.url, "x5u": t.lure.url, "jwk": _jwk_of(t.attacker)},
+    "jku-of-another-type": lambda t: {"jku": [t.lure.url], "x5u": 7, "jwk": "{", "x5c": None},
+}
+
 
 class UntouchableStore:
     """Notes every call, and fails it."""
@@ -63,6 +73,8 @@ class Target:
     issuer: Issuer
     attacker: Issuer
     store: UntouchableStore
+    lure: JwksServer
+    """Where a header may lead: nobody is to go there."""
 
     def operations(self) -> list[tuple[str, str]]:
         """Every method and path that a client needs a token for."""
@@ -98,6 +110,11 @@ def _target(way: str, at_the_end: contextlib.ExitStack) -> Target:
         "EXPORTS_DIRECTORY": "/nowhere",
         "LINK_SECRET": "l" * 32,
     }
+    attacker = issuer.by(
+        key=b"k" * 64 if issuer.algorithm == "HS256" else new_key(issuer.algorithm)
+    )
+    lure = JwksServer(_jwk_of(attacker))
+    at_the_end.callback(lure.close)
     if way in WITH_KEY_IDS:
         server = JwksServer(issuer.jwk())
         at_the_end.callback(server.close)
@@ -115,10 +132,13 @@ def _target(way: str, at_the_end: contextlib.ExitStack) -> Target:
     app.state.authenticator.start()
     at_the_end.callback(app.state.authenticator.stop)
     eventually(lambda: not app.state.authenticator.unready())
-    attacker = issuer.by(
-        key=b"k" * 64 if issuer.algorithm == "HS256" else new_key(issuer.algorithm)
-    )
-    return Target(app, issuer, attacker, store)
+    return Target(app, issuer, attacker, store, lure)
+
+
+def _jwk_of(issuer: Issuer) -> dict[str, Any]:
+    if issuer.algorithm == "HS256":
+        return {"kty": "oct", "k": segment(issuer.key), "alg": "HS256"}
+    return issuer.jwk()
 
 
 @pytest.fixture
@@ -352,18 +372,12 @@ def _add_headers() -> None:
     )
     for number, value in enumerate((7, None, ["key-1"], {"a": 1})):
         header(f"kid-no-text-{number}", kid=value)
-    header("jku", jku="https://attacker.example/jwks.json")
-    header("x5u", x5u="https://attacker.example/chain.pem")
-    header("x5c", x5c=["MIIB"])
-    header("jwk", jwk={"kty": "oct", "k": "c2VjcmV0"})
-    add(
-        "jwk-of-the-attacker",
-        lambda t: (
-            None
-            if t.issuer.algorithm == "HS256"
-            else t.attacker.token(t.issuer.header(jwk=t.attacker.jwk()))
-        ),
-    )
+    for name, make in KEYS_OF_ITS_OWN.items():
+        add(f"{name}-forged", lambda t, m=make: t.attacker.token(t.issuer.header(**m(t))))  # type: ignore[misc]
+        add(
+            f"{name}-forged-without-kid",
+            lambda t, m=make: t.attacker.token(t.attacker.by(key_id=None).header(**m(t))),  # type: ignore[misc]
+        )
     header("crit", crit=["exp"])
     header("crit-understood-by-pyjwt", crit=["b64"], b64=True)
     header("crit-empty", crit=[])
@@ -410,6 +424,7 @@ async def test_an_attack(
             assert challenge.startswith('Bearer realm="backupexport", error="invalid_token", ')
         answers += response.text + str(response.headers)
     assert target.store.touched == []
+    assert target.lure.fetches == 0
     if not query:
         told = caplog.text + str([vars(record) for record in caplog.records]) + answers
         for _, value in headers:
@@ -429,6 +444,17 @@ async def test_a_good_token_gets_through(
         is_export = path == "/api/backup/export"
         await client.request(method, path, headers=headers, json=body if is_export else None)
         assert target.store.touched, f"{method} {path}"
+
+
+@pytest.mark.parametrize("name", KEYS_OF_ITS_OWN)
+async def test_a_key_that_a_good_token_brings_along_is_ignored(
+    target: Target, client: httpx.AsyncClient, name: str
+) -> None:
+    header = target.issuer.header(**KEYS_OF_ITS_OWN[name](target))
+    headers = {"Authorization": f"Bearer {target.issuer.token(header)}"}
+    await client.get("/api/jobs", headers=headers)
+    assert target.store.touched
+    assert target.lure.fetches == 0
 
 
 def test_all_routes_are_attacked(target: Target) -> None:
