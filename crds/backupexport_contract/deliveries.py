@@ -79,6 +79,8 @@ class Delivery(KubernetesModel):
     """Whether what it sends has links to the api, whose address the chart then asks for."""
     condition_type: ClassVar[str]
     """The BackupExport's condition that tells of such deliveries."""
+    secret_keys: ClassVar[tuple[str, ...]]
+    """The keys of its Secret; the delivery's pod gets no other."""
     reads_file: ClassVar[bool] = False
     """Whether the Job needs the project's directory of the volume."""
     attempt_seconds: ClassVar[int | None] = None
@@ -132,6 +134,7 @@ class EmailDelivery(Delivery):
     is_notification: ClassVar[bool] = True
     links_to_api: ClassVar[bool] = True
     condition_type: ClassVar[str] = "Notified"
+    secret_keys: ClassVar = ("username", "password")
     # The runner waits as RFC 5321, 4.5.3.2 wants, half an hour at most; the rest is for its start.
     attempt_seconds: ClassVar[int | None] = 2400
 
@@ -169,6 +172,7 @@ class TelegramDelivery(Delivery):
         ),
     )
     condition_type: ClassVar[str] = "Delivered"
+    secret_keys: ClassVar = ("token", "chat_id")
     reads_file: ClassVar[bool] = True
 
     secret_ref: SecretReference | None = None

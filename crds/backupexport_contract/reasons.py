@@ -146,6 +146,7 @@ DELIVERY_REASON_OF_EXIT_CODE: dict[int, DeliveryReason] = {
     if code.name in DeliveryReason.__members__
 } | {
     ExitCode.BAD_REQUEST: DeliveryReason.INTERNAL,
+    ExitCode.SECRET_MISSING: DeliveryReason.SECRET_INVALID,
     ExitCode.STORAGE_FULL: DeliveryReason.DEFERRED,
     ExitCode.STORAGE_UNWRITABLE: DeliveryReason.DEFERRED,
     ExitCode.DELIVERY_REFUSED: DeliveryReason.REFUSED,

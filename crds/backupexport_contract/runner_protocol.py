@@ -1,8 +1,8 @@
 """What the operator hands to the runner's container, and what it gets back.
 
-In: environment values only, so that nothing from a request is ever an option or part of a
-command line.  Out: JSON lines on stdout (progress), the exit code (`reasons.ExitCode`) and a
-termination message of at most 4096 bytes
+In: environment values, so that nothing from a request is ever an option or part of a command line,
+and a Secret's keys as files, so that none is in an environment.  Out: JSON lines on stdout
+(progress), the exit code (`reasons.ExitCode`) and a termination message of at most 4096 bytes
 (https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/).
 """
 
@@ -36,10 +36,11 @@ TASK_REMOVE = "remove"
 # Bring what became of the export to its owner, in the way whose name follows.
 _TASK_DELIVER = "deliver-"
 
-# The whole Secret arrives under one prefix (envFrom, which also makes the kubelet wait, and
-# say so, while the Secret is missing); keys that `spec.keys` renames arrive under the other.
-SECRET_ENV_PREFIX = "SECRET_"
-KEY_ENV_PREFIX = "KEY_"
+# The keys of the Secret that the task needs, as files: each well-known key under its own name where
+# the Secret has it, and in a directory the keys that `spec.keys` names, each under its part's name
+# (the kubelet waits, and says so, while the Secret has no such key).
+SECRET_MOUNT = "/secret"
+CHOSEN_KEYS = "chosen"
 
 # Logical name -> the keys looked for, first match wins: Service Binding
 # (https://servicebinding.io/spec/core/1.1.0/#well-known-secret-entries), then CloudNativePG

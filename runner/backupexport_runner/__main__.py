@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.reasons import ExitCode
@@ -19,7 +20,6 @@ from backupexport_contract.reasons import ExitCode
 from backupexport_runner.delivery.attempt import deliver, known_kinds
 from backupexport_runner.export.exporter import Exporter, ServerQuestions
 from backupexport_runner.postgres.confined import ConfinedQuestions
-from backupexport_runner.postgres.connection import secret_values
 from backupexport_runner.postgres.libpq_parameters import SYSTEM_CERTIFICATES_VARIABLE
 from backupexport_runner.task.configuration import Configuration
 from backupexport_runner.task.failure import Failure, interrupted, unforeseen
@@ -58,7 +58,7 @@ def run(
     environment: Mapping[str, str], configuration: Configuration, questions: ServerQuestions
 ) -> int:
     """Runs one task, reports its outcome, and returns the exit code."""
-    log, interruption = Log(Scrubber(secret_values(environment))), Interruption()
+    log, interruption = Log(Scrubber()), Interruption()
     exporter = Exporter(configuration, questions, log, interruption)
     # A SimpleQueue, unlike an Event, may be filled by a signal's handler.
     happened: _Happened = queue.SimpleQueue()
@@ -84,15 +84,15 @@ def run(
 
 def _outcome(exporter: Exporter, environment: Mapping[str, str]) -> protocol.Outcome | Failure:
     log, interruption = exporter.log, exporter.interruption
-    exports = exporter.configuration.exports
+    configuration = exporter.configuration
     try:
         task = read_task(environment, known_kinds())
         if task == protocol.TASK_EXPORT:
             return protocol.Outcome(exporter.run(environment))
         kind = protocol.delivery_kind(task)
         if kind is not None:
-            return deliver(kind, environment, exports, log, interruption)
-        return clean_up(task, exports, read_request(environment), log)
+            return deliver(kind, environment, configuration, log, interruption)
+        return clean_up(task, configuration.exports, read_request(environment), log)
     except Failure as failure:
         return interrupted(_named_task(environment)) if interruption.requested else failure
     except Exception:  # noqa: BLE001 - whatever it is, the task must end with a report
@@ -127,6 +127,7 @@ def _report_success(outcome: protocol.Outcome, exporter: Exporter) -> int:
     if artifact is not None:
         log.event("completed", path=artifact.path, size_bytes=artifact.size_bytes)
     elif outcome.message is not None:
+        outcome = replace(outcome, message=log.scrubber.clean(outcome.message))
         log.event("delivered", message=outcome.message)
     else:
         log.event("nothing_left")

@@ -487,9 +487,9 @@ def test_only_a_deliverys_own_pod_sees_its_secret(
     )  # fmt: skip
     seen = {
         job["metadata"]["labels"]["backupexport.dev/task"]: [
-            source["secretRef"]["name"]
-            for container in job["spec"]["template"]["spec"]["containers"]
-            for source in container["envFrom"]
+            source["secret"]["name"]
+            for volume in job["spec"]["template"]["spec"]["volumes"]
+            for source in volume.get("projected", {"sources": []})["sources"]
         ]
         for job in jobs
     }

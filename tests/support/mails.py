@@ -45,7 +45,7 @@ def delivery_environment(
     settings: dict[str, Any], secret: dict[str, str] | None = None, **values: str
 ) -> dict[str, str]:
     """What the operator gives the container of such a Job."""
-    base = {name: value for name, value in environment().items() if "SECRET" not in name}
+    base = {name: value for name, value in environment().items() if "SECRET" not in name.upper()}
     given = {
         protocol.ENV_TASK: protocol.delivery_task("email"),
         protocol.ENV_EXPORT_END: protocol.export_end_text(end_of()),
@@ -53,5 +53,5 @@ def delivery_environment(
             settings if secret is None else settings | {"secretRef": {"name": "smtp-login"}}
         ),
     }
-    from_secret = {protocol.SECRET_ENV_PREFIX + key: value for key, value in (secret or {}).items()}
+    from_secret = {f"secret:{key}": value for key, value in (secret or {}).items()}
     return base | given | from_secret | values

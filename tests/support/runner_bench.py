@@ -10,12 +10,12 @@ from typing import Any
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.runner_protocol import Artifact
 from backupexport_runner.export.exporter import Exporter, ServerQuestions
-from backupexport_runner.postgres.connection import secret_values
 from backupexport_runner.postgres.dump_failures import Obstacle
 from backupexport_runner.postgres.preflight import Server
 from backupexport_runner.task.configuration import Configuration
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log, Scrubber
+from secret_files import mount
 
 JOB_ID = "0b7c1111-2222-4333-8444-555566667777"
 PASSWORD = "canary-p@ss'w\\ord"
@@ -36,11 +36,11 @@ def environment(dump_format: str = "sql", compression: str = "zstd", **more: str
         protocol.ENV_FILE_NAME: f"20260129T153000Z-{JOB_ID}.{dump_format}{SUFFIX[compression]}",
         protocol.ENV_CREATED_AT: "2026-01-29T15:30:00.000Z",
         protocol.ENV_SECRET_NAME: "orders-db",
-        "SECRET_host": "db.example",
-        "SECRET_port": "5433",
-        "SECRET_username": "app",
-        "SECRET_password": PASSWORD,
-        "SECRET_database": "orders",
+        "secret:host": "db.example",
+        "secret:port": "5433",
+        "secret:username": "app",
+        "secret:password": PASSWORD,
+        "secret:database": "orders",
     } | more
 
 
@@ -62,6 +62,7 @@ class Bench:
             termination_message=self.root / "termination",
             clients=self.root / "clients",
             cgroup=self.root / "cgroup",
+            secret=self.root / "secret",
         )
         for directory in ("exports", "scratch", "cgroup"):
             (self.root / directory).mkdir()
@@ -73,9 +74,10 @@ class Bench:
         program.chmod(0o755)
 
     def run(self, values: Mapping[str, str]) -> Artifact:
-        log = Log(Scrubber(secret_values(values)), self.output)
+        log = Log(Scrubber(), self.output)
+        environment = mount(values, self.configuration.secret)
         questions = ServerQuestions(lambda _: self.server, lambda _: self.obstacle)
-        return Exporter(self.configuration, questions, log, self.interruption).run(values)
+        return Exporter(self.configuration, questions, log, self.interruption).run(environment)
 
     @property
     def log(self) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runner_bench import Bench
+from secret_files import mount
 
 # TEST_KILL_AT=n: SIGKILL instead of the n-th call that changes the volume.
 # TEST_SECONDS=n: a real server is asked, within that limit.
@@ -54,7 +55,8 @@ for variable, replacement in (("TEST_REFUSED", refuse), ("TEST_HANGS_AT", hang))
         setattr(os, os.environ[variable], replacement)
 
 configuration = Configuration(
-    root / "exports", root / "scratch", root / "termination", root / "clients", root / "cgroup"
+    root / "exports", root / "scratch", root / "termination", root / "clients", root / "cgroup",
+    root / "secret",
 )
 questions = runner.ServerQuestions(look, lambda parameters: None)
 if "TEST_SECONDS" in os.environ:
@@ -66,9 +68,10 @@ runner._exit(runner.run(dict(os.environ), configuration, questions))
 
 
 def start(bench: Bench, values: dict[str, str], **options: Any) -> "subprocess.Popen[str]":
+    environment = mount(values, bench.configuration.secret)
     process: subprocess.Popen[str] = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(bench.root)],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(sys.path), **values},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(sys.path), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

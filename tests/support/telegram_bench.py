@@ -11,15 +11,18 @@ from typing import Any
 
 import runner_bench
 from backupexport_contract import runner_protocol as protocol
-from backupexport_contract.runner_protocol import Artifact, ExportEnd
+from backupexport_contract.runner_protocol import Artifact, ExportEnd, Outcome
 from backupexport_runner.delivery.attempt import deliver
+from backupexport_runner.task.configuration import Configuration
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log, Scrubber
 from backupexport_runner.volume.delivery_notes import delivery_journal_name
+from secret_files import mount
 
 TOKEN = "123456789:AAcanary-Token_of_the_bot"
 CHAT = "-100987654321"
 PART_BYTES = 1024
+_SECRET_REF = {"secretRef": {"name": "telegram-bot"}}
 
 
 def write_random(path: Path, size: int) -> str:
@@ -62,7 +65,12 @@ class TelegramBench:
     def environment(self) -> dict[str, str]:
         """What the operator gives the container."""
         artifact = Artifact(self.file_name, self.size, self.size, self.sha256, "17.6", "17.6")
-        settings = {"apiUrl": self.api_url, "partBytes": self.part_bytes, **self.more}
+        settings = {
+            "apiUrl": self.api_url,
+            "partBytes": self.part_bytes,
+            **_SECRET_REF,
+            **self.more,
+        }
         request = {key: self.request[key] for key in self.request if key.startswith("EXPORT_")}
         if self.storage_path:
             request[protocol.ENV_STORAGE_PATH] = self.storage_path
@@ -72,17 +80,22 @@ class TelegramBench:
             protocol.ENV_EXPORT_END: protocol.export_end_text(
                 ExportEnd("Succeeded", artifact=artifact)
             ),
-            protocol.ENV_DELIVERY_SETTINGS: json.dumps(settings),
-            "SECRET_token": self.token,
-            "SECRET_chat_id": self.chat_id,
+            protocol.ENV_DELIVERY_SETTINGS: json.dumps(settings | self.more),
+            "secret:token": self.token,
+            "secret:chat_id": self.chat_id,
         }
 
     def deliver(self) -> str:
         """One attempt in this process; its sentence."""
-        log = Log(Scrubber(), self.output)
-        outcome = deliver("telegram", self.environment(), self.exports, log, self.interruption)
+        outcome = self.attempt(Log(Scrubber(), self.output))
         assert outcome.message is not None
         return outcome.message
+
+    def attempt(self, log: Log) -> Outcome:
+        """One attempt in this process."""
+        configuration = Configuration(exports=self.exports, secret=self.root / "secret")
+        environment = mount(self.environment(), configuration.secret)
+        return deliver("telegram", environment, configuration, log, self.interruption)
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The log's lines of this event."""

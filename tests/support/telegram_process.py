@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any, Self
 
+from secret_files import mount
+
 PROGRAM = """
 import json, os, signal, ssl, sys
 from pathlib import Path
@@ -42,7 +44,8 @@ def attempt(root, values, kill_at):
         setattr(network.SyncStream, name, dangerous(getattr(network.SyncStream, name)))
     network.SyncBackend.connect_tcp = dangerous(network.SyncBackend.connect_tcp)
     configuration = Configuration(
-        root / "exports", root / "scratch", root / "termination", root / "clients", root / "cgroup"
+        root / "exports", root / "scratch", root / "termination", root / "clients", root / "cgroup",
+        root / "secret",
     )
     questions = runner.ServerQuestions()
     runner._exit(runner.run(values, configuration, questions))
@@ -92,7 +95,7 @@ class Attempts:
         """Start an attempt; `pid` is its process."""
         order: dict[str, Any] = {
             "root": str(self.root),
-            "values": values,
+            "values": mount(values, self.root / "secret"),
             "kill_at": kill_at,
             "output": str(self.output),
         }

@@ -18,6 +18,7 @@ from backupexport_operator.manifests.pod import (
     JobSettings,
     literals,
     runner_job,
+    secret_volume,
 )
 from backupexport_operator.observed.observation import Observation
 
@@ -78,26 +79,32 @@ def job_manifest(
         },
         target=target,
         env=_environment(target),
-        secret_name=target.spec.secret_ref.name,
+        secret=_target_secret(target),
         mounts=[spool] if export.spec.format == "tar" else [],
     )
 
 
 def _environment(target: ExportTarget) -> list[dict[str, Any]]:
-    secret_name = target.spec.secret_ref.name
-    values = {
-        runner_protocol.ENV_SECRET_NAME: secret_name,
-        runner_protocol.ENV_SSLMODE: target.spec.sslmode,
-        runner_protocol.ENV_SSLROOTCERT: target.spec.sslrootcert,
-    }
-    renamed = target.spec.keys.to_manifest() if target.spec.keys else {}
-    return literals(values) + [
+    return literals(
         {
-            "name": runner_protocol.KEY_ENV_PREFIX + key.upper(),
-            "valueFrom": {"secretKeyRef": {"name": secret_name, "key": secret_key}},
+            runner_protocol.ENV_SECRET_NAME: target.spec.secret_ref.name,
+            runner_protocol.ENV_SSLMODE: target.spec.sslmode,
+            runner_protocol.ENV_SSLROOTCERT: target.spec.sslrootcert,
         }
-        for key, secret_key in renamed.items()
-    ]
+    )
+
+
+def _target_secret(target: ExportTarget) -> dict[str, Any]:
+    """Returns the volume with what the target doesn't say itself, under whatever keys."""
+    spec = target.spec
+    said = {name for name in ("sslmode", "sslrootcert") if getattr(spec, name)}
+    chosen = spec.keys.to_manifest() if spec.keys else {}
+    parts = (part for part in runner_protocol.SECRET_KEYS if part not in said | chosen.keys())
+    return secret_volume(
+        spec.secret_ref.name,
+        [key for part in parts for key in runner_protocol.SECRET_KEYS[part]],
+        {part: key for part, key in chosen.items() if part not in said},
+    )
 
 
 def delivery_manifest(
@@ -128,7 +135,11 @@ def delivery_manifest(
                 runner_protocol.ENV_DELIVERY_SETTINGS: json.dumps(for_runner),
             }
         ),
-        secret_name=settings.secret_ref.name if settings.secret_ref else None,
+        secret=(
+            secret_volume(settings.secret_ref.name, settings.secret_keys)
+            if settings.secret_ref
+            else None
+        ),
         has_volume=settings.reads_file,
     )
 

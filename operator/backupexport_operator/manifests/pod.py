@@ -5,7 +5,7 @@ chart's, the ExportTarget's or the small Jobs', then what makes a pod safe and t
 """
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from backupexport_contract import names, runner_protocol, timestamps
@@ -24,6 +24,11 @@ _UID = 65532
 VOLUME = "exports"
 _SCRATCH_VOLUME = {"name": "scratch", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}
 _SCRATCH_MOUNT = {"name": "scratch", "mountPath": runner_protocol.SCRATCH_MOUNT}
+_SECRET_MOUNT = {
+    "name": names.SECRET_VOLUME,
+    "mountPath": runner_protocol.SECRET_MOUNT,
+    "readOnly": True,
+}
 # A pod that is evicted, or whose node goes, failed by nobody's fault.
 IGNORE_DISRUPTIONS = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
 # A small Job lists a directory, or passes a file on, or a mail; it needs less than a dump.
@@ -117,13 +122,14 @@ def runner_job(
     *,
     target: ExportTarget | None = None,
     env: Iterable[dict[str, Any]] = (),
-    secret_name: str | None = None,
+    secret: dict[str, Any] | None = None,
     has_volume: bool = True,
     mounts: Iterable[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """Returns the batch/v1 Job that does `task` for the export; `spec` is its own part of JobSpec.
 
-    `env` and `mounts` are core/v1 EnvVars and VolumeMounts beside those that every runner gets.
+    `env` and `mounts` are core/v1 EnvVars and VolumeMounts beside those that every runner gets,
+    `secret` is a `secret_volume`.
     """
     name, labels = export.metadata.name, _labels(export, task, defaults)
     queue_name = (target and target.spec.queue_name) or defaults.kueue_queue_name
@@ -136,11 +142,15 @@ def runner_job(
     container = _container(
         defaults.runner_image,
         [*_request_environment(export, task), *env],
-        secret_name,
-        [*([exports] if has_volume else []), _SCRATCH_MOUNT, *mounts],
+        [
+            *([exports] if has_volume else []),
+            _SCRATCH_MOUNT,
+            *([_SECRET_MOUNT] if secret else []),
+            *mounts,
+        ],
     )
     claim = {"name": VOLUME, "persistentVolumeClaim": {"claimName": defaults.claim_name}}
-    volumes = [*([claim] if has_volume else []), _SCRATCH_VOLUME]
+    volumes = [*([claim] if has_volume else []), _SCRATCH_VOLUME, *([secret] if secret else [])]
     template = _given_template(task, target, defaults)
     return {
         "apiVersion": "batch/v1",
@@ -264,15 +274,34 @@ def with_text_quantities(node: Any, name: str = "") -> Any:
     return node
 
 
-def _container(
-    image: str, env: list[dict[str, Any]], secret_name: str | None, mounts: list[dict[str, Any]]
+def secret_volume(
+    name: str, keys: Iterable[str], chosen: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    secret = {"prefix": runner_protocol.SECRET_ENV_PREFIX, "secretRef": {"name": secret_name}}
+    """Returns a core/v1 Volume with these keys of the Secret, and nothing else of it.
+
+    `keys` may be missing, and so may the Secret: the runner then says what it needs.  The kubelet
+    waits for those of `chosen`, which has their names under those of their files.
+    """
+    optional = [{"key": key, "path": key} for key in keys]
+    needed = [
+        {"key": key, "path": f"{runner_protocol.CHOSEN_KEYS}/{part}"}
+        for part, key in (chosen or {}).items()
+    ]
+    # A source without items would be the whole Secret.
+    sources = [
+        *([{"secret": {"name": name, "items": optional, "optional": True}}] if optional else []),
+        *([{"secret": {"name": name, "items": needed}}] if needed else []),
+    ]
+    return {"name": names.SECRET_VOLUME, "projected": {"defaultMode": 0o440, "sources": sources}}
+
+
+def _container(
+    image: str, env: list[dict[str, Any]], mounts: list[dict[str, Any]]
+) -> dict[str, Any]:
     return {
         "name": names.RUNNER_CONTAINER,
         "image": image,
         "env": env,
-        **({"envFrom": [secret]} if secret_name else {}),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,

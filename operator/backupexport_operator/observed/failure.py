@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from backupexport_contract import names
 from backupexport_contract.backup_export import BackupExportStatus
 from backupexport_contract.readable import readable_size
 from backupexport_contract.reasons import FATAL_EXIT_CODES, REASON_OF_EXIT_CODE, ExitCode, Reason
@@ -41,6 +42,13 @@ _NODE_CANNOT_START = "The node can't start the runner: ask the cluster's adminis
 # What the scheduler's volume plugins say:
 # https://github.com/kubernetes/kubernetes/tree/master/pkg/scheduler/framework/plugins/volumebinding
 _ABOUT_A_VOLUME = r"persistentvolumeclaim|PersistentVolumeClaim|persistent volume|volume node"
+# In the kubelet's words about a volume that it can't mount.
+_ABOUT_THE_SECRET = rf'volume "{names.SECRET_VOLUME}"|volumes=\[{names.SECRET_VOLUME}\]'
+# What a busy kubelet says of a Secret that is good; it tries again itself.
+_SECRET_DELAYED = "failed to sync secret cache"
+_SECRET_UNUSABLE = (
+    "The target's Secret can't be used: create or correct it, and the export starts by itself"
+)
 _IMAGE_REASONS = {
     "ErrImagePull",
     "ImagePullBackOff",
@@ -86,8 +94,7 @@ def _directory_unmountable(pod: ObservedPod) -> bool:
 
 
 def _secret_invalid(pod: ObservedPod) -> bool:
-    # A busy kubelet says that it failed to sync of a Secret that is good, and tries again itself.
-    is_delayed = "failed to sync secret cache" in pod.waiting_message
+    is_delayed = _SECRET_DELAYED in pod.waiting_message
     return pod.waiting == "CreateContainerConfigError" and not is_delayed
 
 
@@ -123,7 +130,7 @@ START_CHECKS: tuple[tuple[Callable[[ObservedPod], bool], Reason, str], ...] = (
     (
         _secret_invalid,
         Reason.SECRET_INVALID,
-        "The target's Secret can't be used: create or correct it, and the export starts by itself",
+        _SECRET_UNUSABLE,
     ),
     (_container_not_made, Reason.INTERNAL, _NODE_CANNOT_START),
 )
@@ -218,7 +225,9 @@ def stuck_failure(job_name: str, pod: ObservedPod | None, warning: str | None) -
         )
     if "OOM-killed" in detail:
         return _OUT_OF_MEMORY
-    if "Mount" in detail or "Attach" in detail:
+    if re.search(_ABOUT_THE_SECRET, detail) and _SECRET_DELAYED not in detail:
+        return Failure(Reason.SECRET_INVALID, f"{_SECRET_UNUSABLE}{detail}.")
+    if ("Mount" in detail or "Attach" in detail) and _SECRET_DELAYED not in detail:
         return Failure(
             Reason.STORAGE_UNWRITABLE,
             f"The exports' volume can't be mounted for the export's pod: check it{detail}.",

@@ -3,12 +3,12 @@
 import importlib
 import pkgutil
 from collections.abc import Mapping
-from pathlib import Path
 
 from backupexport_contract.runner_protocol import Outcome
 
 from backupexport_runner.delivery import kinds
 from backupexport_runner.delivery.parcel import read_parcel
+from backupexport_runner.task.configuration import Configuration
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log
 
@@ -19,10 +19,13 @@ def known_kinds() -> frozenset[str]:
 
 
 def deliver(
-    kind: str, environment: Mapping[str, str], exports: Path, log: Log, interruption: Interruption
+    kind: str,
+    environment: Mapping[str, str],
+    configuration: Configuration,
+    log: Log,
+    interruption: Interruption,
 ) -> Outcome:
     """Makes the attempt; returns an Outcome with a sentence.  Raises Failure."""
-    parcel = read_parcel(environment, exports, log, interruption)
-    log.scrubber.learn(parcel.hidden)
+    parcel = read_parcel(environment, configuration, log, interruption)
     module = importlib.import_module(f"{kinds.__name__}.{kind}")
     return Outcome(message=module.deliver(parcel))

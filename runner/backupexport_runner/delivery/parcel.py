@@ -8,15 +8,16 @@ from typing import Any
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.reasons import ExitCode
 
+from backupexport_runner.task.configuration import Configuration
 from backupexport_runner.task.failure import Failure, malformed_delivery
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log
 from backupexport_runner.task.request import Request, read_request
+from backupexport_runner.task.secret import read_secret
 
-# Shorter values are not hidden: they are in every other word.
-_SHORTEST_HIDDEN = 4
-# Not hidden: an ordinary word as often as not, without which no sentence can be read.
+# Hidden as a whole word only: an ordinary one as often as not.
 _USERNAME = "username"
+_WHOSE = "The delivery's Secret"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,41 +43,42 @@ class Parcel:
         if not value:
             raise Failure(
                 ExitCode.SECRET_INVALID,
-                f"The delivery's Secret has no {key}: add the key for the next export.",
+                f"{_WHOSE} has no {key}: add the key for the next export.",
             )
         return value
 
-    @property
-    def hidden(self) -> list[str]:
-        """The values that the log must hide: those of the Secret, and the mail's address."""
-        values = [value for key, value in self.secret.items() if key != _USERNAME]
-        # `credential` strips them.
-        values += [value.strip() for value in values]
-        hidden = [value for value in values if len(value) >= _SHORTEST_HIDDEN]
-        return [*hidden, self.end.notify_email or ""]
-
 
 def read_parcel(
-    environment: Mapping[str, str], exports: Path, log: Log, interruption: Interruption
+    environment: Mapping[str, str],
+    configuration: Configuration,
+    log: Log,
+    interruption: Interruption,
 ) -> Parcel:
-    """Returns what the operator has put into the environment.  Raises Failure(BAD_REQUEST)."""
+    """Returns what the operator has handed over; the log hides what is private of it.
+
+    Raises Failure(BAD_REQUEST), or SECRET_… where the delivery's Secret can't be used.
+    """
     end = protocol.read_export_end(environment.get(protocol.ENV_EXPORT_END, ""))
     if end is None:
         raise malformed_delivery(f"{protocol.ENV_EXPORT_END} can't be read")
+    log.scrubber.learn([end.notify_email or ""])
     settings = protocol.json_object(environment.get(protocol.ENV_DELIVERY_SETTINGS, ""))
     if settings is None:
         raise malformed_delivery(f"{protocol.ENV_DELIVERY_SETTINGS} can't be read")
-    prefix = protocol.SECRET_ENV_PREFIX
+    secret: Mapping[str, str] = {}
+    if settings.get("secretRef"):
+        name = settings["secretRef"].get("name", "")
+        secret = read_secret(configuration.secret, f'{_WHOSE} "{name}"').well_known
+        log.scrubber.learn(
+            [value for key, value in secret.items() if key != _USERNAME],
+            [secret.get(_USERNAME, "").strip()],
+        )
     return Parcel(
         request=read_request(environment),
         end=end,
         settings=settings,
-        secret={
-            name.removeprefix(prefix): value
-            for name, value in environment.items()
-            if name.startswith(prefix)
-        },
-        exports=exports,
+        secret=secret,
+        exports=configuration.exports,
         log=log,
         check=interruption.check,
     )

@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 from backupexport_contract import timestamps
-from backupexport_contract.runner_protocol import Artifact
+from backupexport_contract.runner_protocol import ENV_SECRET_NAME, Artifact
 
 from backupexport_runner.export.cgroup import memory_kills, thread_count
 from backupexport_runner.export.compression import compressor
 from backupexport_runner.export.streaming import ProgressMeter, Streamed, stream
 from backupexport_runner.postgres import dump_failures, pg_dump
-from backupexport_runner.postgres.connection import read_connection
+from backupexport_runner.postgres.connection import hidden_values, read_connection, whose
 from backupexport_runner.postgres.libpq_parameters import (
     child_environment,
     libpq_parameters,
@@ -22,6 +22,7 @@ from backupexport_runner.task.configuration import Configuration
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log
 from backupexport_runner.task.request import Request, read_request
+from backupexport_runner.task.secret import read_secret
 from backupexport_runner.volume.artifact import (
     PartialFile,
     remove_abandoned_partials,
@@ -78,7 +79,8 @@ class Exporter:
                 file.sync()
                 artifact = Artifact(
                     path=request.artifact_path,
-                    server_version=server.version,
+                    # The server's own words.
+                    server_version=self.log.scrubber.clean(server.version),
                     dump_version=version,
                     **asdict(streamed),
                 )
@@ -96,8 +98,10 @@ class Exporter:
         return artifact
 
     def _parameters(self, request: Request, environment: Mapping[str, str]) -> dict[str, str]:
-        connection = read_connection(environment)
-        self.log.scrubber.learn([connection.password or ""])
+        secret = read_secret(self.configuration.secret, whose(environment))
+        clear = (request.project_id, request.job_id, environment.get(ENV_SECRET_NAME, ""))
+        self.log.scrubber.learn(*hidden_values(secret, clear))
+        connection = read_connection(environment, secret)
         certificates = write_certificates(connection, self.configuration.scratch)
         return libpq_parameters(connection, certificates, request.job_id)
 

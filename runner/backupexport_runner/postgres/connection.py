@@ -11,14 +11,16 @@ back to no encryption at all (https://www.postgresql.org/docs/current/libpq-ssl.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.reasons import ExitCode
 
 from backupexport_runner.postgres.libpq import parse_uri
 from backupexport_runner.task.failure import Failure
+from backupexport_runner.task.secret import Secret
 
 SYSTEM_CERTIFICATES = "system"
 
@@ -27,6 +29,10 @@ _DEFAULT_PORT = "5432"
 # CloudNativePG writes this as the database of a superuser's Secret.
 _ANY_DATABASE = ("database", "*")
 _PEM = "-----BEGIN CERTIFICATE-----"
+_NAMES = ("host", "port", "username", "database", "sslmode")
+_LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST_NAME = rf"{_LABEL}(?:\.{_LABEL})*\.?"
+_LONGEST_HOST = 254
 
 # The well-known keys are libpq's keywords, too, which are the parts of a URI
 # (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS).
@@ -73,28 +79,55 @@ class Connection:
     more: Mapping[str, str] = field(default_factory=dict)
 
 
-def secret_values(environment: Mapping[str, str]) -> list[str]:
-    """Returns every value that must be hidden: passwords, and URIs, which hold them."""
-    return [
-        value.rstrip("\r\n")
-        for name, value in environment.items()
-        if name.startswith((protocol.SECRET_ENV_PREFIX, protocol.KEY_ENV_PREFIX))
-        and re.search(r"pass|uri|url|token|secret_key|private", name, re.IGNORECASE)
-    ]
+def hidden_values(secret: Secret, clear: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Returns every value of the Secret: those to hide anywhere, and names and numbers.
+
+    What is `clear`, because it stands in a resource, is no secret.
+    """
+    secrets: list[str] = []
+    names: list[str] = []
+    for part, value in _values_by_part(secret):
+        if part == "uri":
+            secrets.append(value.strip())
+            try:
+                parts = parse_uri(value.strip())
+            except ValueError:
+                names += re.split("[^A-Za-z0-9_.-]+", value)
+            else:
+                for keyword, text in parts.items():
+                    (secrets if "pass" in keyword else names).append(text)
+        elif part in _NAMES:
+            names += [value.strip(), *value.strip().split(",")]
+        else:
+            secrets.append(value.rstrip("\r\n"))
+    known = {*clear, *_SSLMODES}
+    return secrets, [name for name in names if name not in known]
 
 
-def read_connection(environment: Mapping[str, str]) -> Connection:
+def read_connection(environment: Mapping[str, str], secret: Secret) -> Connection:
     """Returns the connection.  Raises Failure(SECRET_INVALID) that names the keys."""
-    return _Reader(environment).connection()
+    return _Reader(environment, secret).connection()
+
+
+def _values_by_part(secret: Secret) -> Iterable[tuple[str, str]]:
+    part_of = {key: part for part, keys in protocol.SECRET_KEYS.items() for key in keys}
+    yield from secret.chosen.items()
+    for key, value in secret.well_known.items():
+        yield part_of.get(key, key), value
 
 
 class _Reader:
     """Reads one Secret; `_sources` are its values in the order in which they win."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._secret = environment.get(protocol.ENV_SECRET_NAME, "")
-        chosen = _values(environment, protocol.KEY_ENV_PREFIX, upper=True)
-        well_known = _values(environment, protocol.SECRET_ENV_PREFIX, upper=False)
+    def __init__(self, environment: Mapping[str, str], secret: Secret) -> None:
+        self._whose = whose(environment)
+        chosen = _values({part: [secret.chosen.get(part, "")] for part in protocol.SECRET_KEYS})
+        well_known = _values(
+            {
+                part: [secret.well_known.get(key, "") for key in keys]
+                for part, keys in protocol.SECRET_KEYS.items()
+            }
+        )
         target = {
             "sslmode": environment.get(protocol.ENV_SSLMODE, "").strip(),
             "sslrootcert": environment.get(protocol.ENV_SSLROOTCERT, "").strip(),
@@ -119,7 +152,7 @@ class _Reader:
                 "authority's certificates in PEM to it or to the ExportTarget"
             )
         return Connection(
-            host=self._required("host"),
+            host=self._host(),
             port=self._port(),
             username=self._required("username"),
             database=self._required("database"),
@@ -143,6 +176,16 @@ class _Reader:
         if not value.isprintable():
             raise self._invalid(f"has a control character in its {logical}: write it again")
         return value
+
+    def _host(self) -> str:
+        # Before it is looked up: what is no name may be a secret from another key.
+        host = self._required("host")
+        if not all(map(_is_host, host.split(","))):
+            raise self._invalid(
+                "has a host that is neither a host name nor an IP address (nor several, with "
+                "commas between): correct it"
+            )
+        return host
 
     def _port(self) -> str:
         port = self._find("port") or _DEFAULT_PORT
@@ -194,18 +237,32 @@ class _Reader:
         return _cleaned({_LOGICAL_OF_KEYWORD[keyword]: parts[keyword] for keyword in known})
 
     def _invalid(self, problem: str) -> Failure:
-        name = f'Secret "{self._secret}"' if self._secret else "Secret"
-        return Failure(ExitCode.SECRET_INVALID, f"The target's {name} {problem}.")
+        return Failure(ExitCode.SECRET_INVALID, f"{self._whose} {problem}.")
 
 
-def _values(environment: Mapping[str, str], prefix: str, *, upper: bool) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for logical, keys in protocol.SECRET_KEYS.items():
-        names = [logical.upper()] if upper else keys
-        values = (environment.get(prefix + name, "").rstrip("\r\n") for name in names)
-        # `echo value | base64` leaves a newline at the end, which is never meant.
-        found[logical] = next(filter(None, values), "")
-    return _cleaned(found)
+def whose(environment: Mapping[str, str]) -> str:
+    """Returns what sentences about the target's Secret begin with."""
+    name = environment.get(protocol.ENV_SECRET_NAME)
+    return f'The target\'s Secret "{name}"' if name else "The target's Secret"
+
+
+def _is_host(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        # RFC 1123, and underscores, which some networks' names have.
+        return len(text) <= _LONGEST_HOST and re.fullmatch(_HOST_NAME, text) is not None
+    return True
+
+
+def _values(given: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    # `echo value | base64` leaves a newline at the end, which is never meant.
+    return _cleaned(
+        {
+            part: next(filter(None, (value.rstrip("\r\n") for value in values)), "")
+            for part, values in given.items()
+        }
+    )
 
 
 def _cleaned(values: dict[str, str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from backupexport_contract import runner_protocol
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Paths; never taken from the environment, to which a Secret adds whatever keys it has."""
+    """Paths; none is taken from the environment."""
 
     exports: Path = Path(runner_protocol.EXPORTS_MOUNT)
     scratch: Path = Path(runner_protocol.SCRATCH_MOUNT)
@@ -16,3 +16,4 @@ class Configuration:
     # Debian and PGDG: <root>/<major>/bin/pg_dump.
     clients: Path = Path("/usr/lib/postgresql")
     cgroup: Path = Path("/sys/fs/cgroup")
+    secret: Path = Path(runner_protocol.SECRET_MOUNT)

@@ -342,10 +342,9 @@ async def test_what_cannot_be_taken_back_rests_on_what_is_read_afresh(
     start()
     exports.settings("p", telegram={"secretRef": {"name": "own-bot"}})
     await until(lambda: len(exports.made) == 1)
-    (container,) = kubernetes.objects("jobs")["deliver-telegram-bex-e1"]["spec"]["template"][
-        "spec"
-    ]["containers"]
-    assert container["envFrom"][0]["secretRef"]["name"] == "own-bot"
+    pod = kubernetes.objects("jobs")["deliver-telegram-bex-e1"]["spec"]["template"]["spec"]
+    (secret,) = [volume for volume in pod["volumes"] if "projected" in volume]
+    assert secret["projected"]["sources"][0]["secret"]["name"] == "own-bot"
 
 
 async def test_settings_of_a_target_alone_are_found_too(

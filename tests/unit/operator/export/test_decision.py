@@ -133,6 +133,15 @@ def test_what_cannot_start_says_so_while_pending(pod: ObservedPod, reason: Reaso
 
 
 MOUNT = "FailedMount: MountVolume.SetUp failed for volume."
+NO_KEY = (
+    'FailedMount: MountVolume.SetUp failed for volume "secret" : '
+    "references non-existent secret key: pg-password."
+)
+NO_SECRET = 'FailedMount: MountVolume.SetUp failed for volume "secret" : secret "db" not found.'
+SECRET_DELAYED = (
+    'FailedMount: MountVolume.SetUp failed for volume "secret" : '
+    "failed to sync secret cache: timed out waiting for the condition."
+)
 SANDBOX = "FailedCreatePodSandBox: container init was OOM-killed (memory limit too low?)"
 QUOTA = "FailedCreate: pods is forbidden: exceeded quota."
 
@@ -141,6 +150,9 @@ QUOTA = "FailedCreate: pods is forbidden: exceeded quota."
     ("pods", "warning", "reason"),
     [
         ((POD,), MOUNT, Reason.STORAGE_UNWRITABLE),
+        ((POD,), NO_KEY, Reason.SECRET_INVALID),
+        ((POD,), NO_SECRET, Reason.SECRET_INVALID),
+        ((POD,), SECRET_DELAYED, Reason.INTERNAL),
         ((POD,), SANDBOX, Reason.OUT_OF_MEMORY),
         ((POD,), "", Reason.INTERNAL),
         ((), QUOTA, Reason.UNSCHEDULABLE),

@@ -84,7 +84,15 @@ def test_it_is_a_job_of_the_export(kind: str) -> None:
 
 @pytest.mark.parametrize(("kind", "secret"), [("email", "login"), ("telegram", "bot")])
 def test_it_gets_its_own_secret_and_no_other(kind: str, secret: str) -> None:
-    assert container(job(kind))["envFrom"] == [{"prefix": "SECRET_", "secretRef": {"name": secret}}]
+    manifest = job(kind)
+    (volume,) = [v for v in manifest["spec"]["template"]["spec"]["volumes"] if "projected" in v]
+    keys = {"email": ["username", "password"], "telegram": ["token", "chat_id"]}[kind]
+    items = [{"key": key, "path": key} for key in keys]
+    source = {"secret": {"name": secret, "items": items, "optional": True}}
+    assert volume["projected"] == {"defaultMode": 0o440, "sources": [source]}
+    assert {"name": "secret", "mountPath": "/secret", "readOnly": True} in container(manifest)[
+        "volumeMounts"
+    ]
 
 
 def test_a_mail_without_a_login_gets_no_secret() -> None:
@@ -94,6 +102,8 @@ def test_a_mail_without_a_login_gets_no_secret() -> None:
     assert settings
     manifest = delivery_manifest(seen(), "email", settings, DEFAULTS)
     assert "envFrom" not in container(manifest)
+    volumes = manifest["spec"]["template"]["spec"]["volumes"]
+    assert [volume["name"] for volume in volumes] == ["scratch"]
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("email", False), ("telegram", True)])

@@ -5,6 +5,7 @@ from typing import Any
 
 import builders
 import pytest
+from backupexport_contract.runner_protocol import SECRET_KEYS
 from backupexport_operator.manifests.jobs import job_manifest
 from backupexport_operator.manifests.pod import JobSettings, RunnerPods
 from kubernetes.aio import client
@@ -92,12 +93,49 @@ def test_the_kubelet_expands_nothing_in_a_value() -> None:
     assert environment(job)["EXPORT_SSLROOTCERT"] == "$$(EXPORT_JOB_ID)`id`\n$$HOME"
 
 
-def test_the_secret_comes_whole_and_renamed_keys_by_name() -> None:
-    job = manifest(target={"keys": {"password": "pg-password"}})
-    assert container(job)["envFrom"] == [{"prefix": "SECRET_", "secretRef": {"name": "db"}}]
-    assert environment(job)["KEY_PASSWORD"] == {
-        "secretKeyRef": {"name": "db", "key": "pg-password"}
-    }
+def secret_files(job: dict[str, Any]) -> dict[str, str]:
+    """The Secret's keys under the names of their files; `?` follows those that may be missing."""
+    files: dict[str, str] = {}
+    for volume in job["spec"]["template"]["spec"]["volumes"]:
+        for source in volume.get("projected", {"sources": []})["sources"]:
+            secret = source["secret"]
+            assert secret["name"] == "db"
+            # Else it were the whole Secret.
+            assert secret["items"]
+            end = "?" if secret.get("optional") else ""
+            files |= {item["path"]: item["key"] + end for item in secret["items"]}
+    return files
+
+
+def test_only_the_keys_that_are_needed_come_and_as_files() -> None:
+    job = manifest()
+    keys = {key for keys in SECRET_KEYS.values() for key in keys}
+    assert secret_files(job) == {key: f"{key}?" for key in keys}
+    assert "envFrom" not in container(job)
+    assert not any("valueFrom" in entry for entry in container(job)["env"])
+    mounts = {m["name"]: m for m in container(job)["volumeMounts"]}
+    assert (mounts["secret"]["mountPath"], mounts["secret"]["readOnly"]) == ("/secret", True)
+
+
+def test_a_key_that_the_target_names_comes_in_place_of_the_well_known_one() -> None:
+    job = manifest(target={"keys": {"password": "pg-password", "host": "HOST"}})
+    files = secret_files(job)
+    assert (files["chosen/password"], files["chosen/host"]) == ("pg-password", "HOST")
+    assert not {"password", "host"} & files.keys()
+    assert files["username"] == "username?"
+
+
+def test_what_the_target_says_itself_is_not_looked_for_in_the_secret() -> None:
+    files = secret_files(
+        manifest(target={"sslmode": "require", "sslrootcert": "x", "keys": {"sslmode": "mode"}})
+    )
+    assert not {"sslmode", "sslrootcert", "chosen/sslmode"} & files.keys()
+
+
+def test_a_secret_whose_keys_all_have_other_names_comes_without_the_well_known_ones() -> None:
+    keys = {part: f"my-{part}" for part in SECRET_KEYS}
+    files = secret_files(manifest(target={"keys": keys}))
+    assert files == {f"chosen/{part}": key for part, key in keys.items()}
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def test_a_failure_is_told(
 def test_a_username_that_is_a_word_leaves_the_sentence_readable(
     bench: Bench, server: SmtpServer, values: dict[str, str]
 ) -> None:
-    secret = {"SECRET_username": "mail", "SECRET_password": "canary-wrong"}
+    secret = {"secret:username": "mail", "secret:password": "canary-wrong"}
     exit_code, message = finish(bench, start(bench, values | secret))
     assert exit_code == ExitCode.AUTHENTICATION_FAILED
     assert str(message).startswith("The mail server ")

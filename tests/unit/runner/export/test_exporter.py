@@ -184,7 +184,7 @@ def test_pg_dump_sees_nothing_but_its_own(
         "HOME", "LC_ALL", "PATH", "PGAPPNAME", "PGCONNECT_TIMEOUT", "PGDATABASE",
         "PGGSSENCMODE", "PGHOST", "PGPASSWORD", "PGPORT", "PGUSER", "SSL_CERT_FILE",
     }  # fmt: skip
-    assert values["SECRET_password"] not in seen.splitlines()[-1]
+    assert values["secret:password"] not in seen.splitlines()[-1]
     assert "--help" not in seen.splitlines()[-1]
 
 

@@ -1,32 +1,44 @@
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 from backupexport_contract.reasons import ExitCode
-from backupexport_runner.postgres.connection import Connection, read_connection, secret_values
+from backupexport_runner.postgres.connection import Connection, hidden_values, read_connection
 from backupexport_runner.task.failure import Failure
+from secret_files import secret_of
+
+Read = Callable[[dict[str, str]], Connection]
 
 PEM = "-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----"
 PLAIN = {
     "EXPORT_SECRET_NAME": "orders-db",
-    "SECRET_host": "db",
-    "SECRET_username": "app",
-    "SECRET_password": "secret",
-    "SECRET_database": "orders",
+    "secret:host": "db",
+    "secret:username": "app",
+    "secret:password": "secret",
+    "secret:database": "orders",
 }
 CLOUDNATIVEPG = {
     "EXPORT_SECRET_NAME": "cluster-app",
-    "SECRET_dbname": "app",
-    "SECRET_host": "cluster-rw",
-    "SECRET_jdbc-uri": "jdbc:postgresql://cluster-rw.ns:5432/app?password=x&user=app",
-    "SECRET_password": "secret",
-    "SECRET_pgpass": "cluster-rw:5432:app:app:secret\n",
-    "SECRET_port": "5432",
-    "SECRET_uri": "postgresql://app:secret@cluster-rw.ns:5432/app",
-    "SECRET_user": "app",
-    "SECRET_username": "app",
+    "secret:dbname": "app",
+    "secret:host": "cluster-rw",
+    "secret:jdbc-uri": "jdbc:postgresql://cluster-rw.ns:5432/app?password=x&user=app",
+    "secret:password": "secret",
+    "secret:pgpass": "cluster-rw:5432:app:app:secret\n",
+    "secret:port": "5432",
+    "secret:uri": "postgresql://app:secret@cluster-rw.ns:5432/app",
+    "secret:user": "app",
+    "secret:username": "app",
 }
 
 
-def read(values: dict[str, str]) -> Connection:
-    return read_connection(values)
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    """What the runner makes of an environment and of a Secret's files."""
+
+    def read(values: dict[str, str]) -> Connection:
+        return read_connection(values, secret_of(values, tmp_path / "secret"))
+
+    return read
 
 
 @pytest.mark.parametrize(
@@ -35,79 +47,85 @@ def read(values: dict[str, str]) -> Connection:
         (PLAIN, Connection("db", "5432", "app", "orders")),
         (CLOUDNATIVEPG, Connection("cluster-rw", "5432", "app", "app")),
         (
-            {"SECRET_uri": "postgres://a%20b:s@[::1]:99/d%2Fb?sslmode=require"},
+            {"secret:uri": "postgres://a%20b:s@[::1]:99/d%2Fb?sslmode=require"},
             Connection("::1", "99", "a b", "d/b", sslmode="require"),
         ),
         (
-            {"SECRET_uri": "host=h user=u dbname='d b' password=s"},
+            {"secret:uri": "host=h user=u dbname='d b' password=s"},
             Connection("h", "5432", "u", "d b"),
         ),
         (
-            {"SECRET_uri": "postgres://u:s@a:1,b:2/d?target_session_attrs=primary"},
+            {"secret:uri": "postgres://u:s@a:1,b:2/d?target_session_attrs=primary"},
             Connection("a,b", "1,2", "u", "d", more={"target_session_attrs": "primary"}),
         ),
         (
             # The URI fills what no key says.
-            {"SECRET_uri": "postgres://u:s@h:99/d", "SECRET_host": "elsewhere"},
+            {"secret:uri": "postgres://u:s@h:99/d", "secret:host": "elsewhere"},
             Connection("elsewhere", "99", "u", "d"),
         ),
         (
             # A renamed URI beats keys that lie beside it.
-            PLAIN | {"KEY_URI": "postgres://u:s@pooler:99/d"},
+            PLAIN | {"secret:chosen/uri": "postgres://u:s@pooler:99/d"},
             Connection("pooler", "99", "u", "d"),
         ),
         (
-            PLAIN | {"KEY_URI": "postgres://u:s@pooler:99/d", "KEY_DATABASE": "chosen"},
+            PLAIN
+            | {
+                "secret:chosen/uri": "postgres://u:s@pooler:99/d",
+                "secret:chosen/database": "chosen",
+            },
             Connection("pooler", "99", "u", "chosen"),
         ),
-        (PLAIN | {"SECRET_host": "db\n"}, Connection("db", "5432", "app", "orders")),
-        (PLAIN | {"SECRET_port": " 99\n"}, Connection("db", "99", "app", "orders")),
-        (PLAIN | {"SECRET_password": ""}, Connection("db", "5432", "app", "orders")),
+        (PLAIN | {"secret:host": "db\n"}, Connection("db", "5432", "app", "orders")),
+        (PLAIN | {"secret:port": " 99\n"}, Connection("db", "99", "app", "orders")),
+        (PLAIN | {"secret:password": ""}, Connection("db", "5432", "app", "orders")),
         (
             # For another kind of client, and not needed.
-            PLAIN | {"SECRET_uri": "jdbc:postgresql://db/orders"},
+            PLAIN | {"secret:uri": "jdbc:postgresql://db/orders"},
             Connection("db", "5432", "app", "orders"),
         ),
         (
-            PLAIN | {"SECRET_uri": "postgres://h/d?application_name=x&client_encoding=latin1"},
+            PLAIN | {"secret:uri": "postgres://h/d?application_name=x&client_encoding=latin1"},
             Connection("db", "5432", "app", "orders"),
         ),
     ],
 )
-def test_where_values_come_from(values: dict[str, str], expected: Connection) -> None:
+def test_where_values_come_from(read: Read, values: dict[str, str], expected: Connection) -> None:
     found = read(values)
     for name in ("host", "port", "username", "database", "sslmode", "more"):
         assert getattr(found, name) == getattr(expected, name)
 
 
-def test_passwords() -> None:
+def test_passwords(read: Read) -> None:
     assert read(CLOUDNATIVEPG).password == "secret"
-    assert read(PLAIN | {"SECRET_password": "$(X) 'p\n"}).password == "$(X) 'p"
-    assert read(PLAIN | {"KEY_PASSWORD": "other"}).password == "other"
-    assert read({"SECRET_uri": "postgres://u:a%40b@h/d"}).password == "a@b"
-    assert read(PLAIN | {"SECRET_password": ""}).password is None
+    assert read(PLAIN | {"secret:password": "$(X) 'p\n"}).password == "$(X) 'p"
+    assert read(PLAIN | {"secret:chosen/password": "other"}).password == "other"
+    assert read({"secret:uri": "postgres://u:a%40b@h/d"}).password == "a@b"
+    assert read(PLAIN | {"secret:password": ""}).password is None
 
 
 @pytest.mark.parametrize(
     ("values", "sslmode", "sslrootcert"),
     [
         ({}, None, None),
-        ({"SECRET_sslmode": "require"}, "require", None),
-        ({"SECRET_sslmode": "require", "EXPORT_SSLMODE": "disable"}, "disable", None),
-        ({"SECRET_sslrootcert": PEM}, "verify-full", PEM),
-        ({"SECRET_sslrootcert": PEM, "EXPORT_SSLROOTCERT": PEM + PEM}, "verify-full", PEM + PEM),
-        ({"SECRET_sslrootcert": PEM, "SECRET_sslmode": "require"}, "require", PEM),
+        ({"secret:sslmode": "require"}, "require", None),
+        ({"secret:sslmode": "require", "EXPORT_SSLMODE": "disable"}, "disable", None),
+        ({"secret:sslrootcert": PEM}, "verify-full", PEM),
+        ({"secret:sslrootcert": PEM, "EXPORT_SSLROOTCERT": PEM + PEM}, "verify-full", PEM + PEM),
+        ({"secret:sslrootcert": PEM, "secret:sslmode": "require"}, "require", PEM),
         ({"EXPORT_SSLMODE": "verify-full"}, "verify-full", "system"),
-        ({"SECRET_uri": "postgres://h/d?sslmode=verify-full"}, "verify-full", "system"),
-        ({"SECRET_uri": "postgres://h/d?sslrootcert=system"}, "verify-full", "system"),
+        ({"secret:uri": "postgres://h/d?sslmode=verify-full"}, "verify-full", "system"),
+        ({"secret:uri": "postgres://h/d?sslrootcert=system"}, "verify-full", "system"),
         (
-            {"SECRET_uri": "postgres://h/d?sslrootcert=/x", "EXPORT_SSLROOTCERT": PEM},
+            {"secret:uri": "postgres://h/d?sslrootcert=/x", "EXPORT_SSLROOTCERT": PEM},
             "verify-full",
             PEM,
         ),
     ],
 )
-def test_encryption(values: dict[str, str], sslmode: str | None, sslrootcert: str | None) -> None:
+def test_encryption(
+    read: Read, values: dict[str, str], sslmode: str | None, sslrootcert: str | None
+) -> None:
     found = read(PLAIN | values)
     assert (found.sslmode, found.sslrootcert) == (sslmode, sslrootcert)
 
@@ -115,44 +133,52 @@ def test_encryption(values: dict[str, str], sslmode: str | None, sslrootcert: st
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"SECRET_host": ""}, "names no host .looked for the keys host, uri."),
-        ({"SECRET_username": ""}, "names no username .looked for the keys username, user, uri."),
-        ({"SECRET_database": ""}, "names no database .looked for the keys database, dbname, uri."),
-        ({"SECRET_database": "*"}, "names no database"),
-        ({"SECRET_port": "0"}, "a port that is no number"),
-        ({"SECRET_port": "65536"}, "a port that is no number"),
-        ({"SECRET_port": "CANARY"}, "a port that is no number"),
-        ({"SECRET_port": "5432,CANARY"}, "a port that is no number"),
-        ({"SECRET_host": "CANARY\x00"}, "a control character in its host"),
-        ({"SECRET_database": "CANARY\nx"}, "a control character in its database"),
-        ({"SECRET_sslmode": "CANARY"}, "an unknown sslmode"),
-        ({"SECRET_sslrootcert": "/CANARY.pem"}, "an sslrootcert that is not PEM"),
-        ({"SECRET_sslmode": "verify-ca"}, "holds no sslrootcert"),
-        ({"SECRET_host": "", "SECRET_uri": "postgres://u:CAN%zzARY@h/d"}, "libpq can't read"),
-        ({"SECRET_host": "", "SECRET_uri": "mysql://u:CANARY@h/d"}, "libpq can't read"),
+        ({"secret:host": ""}, "names no host .looked for the keys host, uri."),
+        ({"secret:username": ""}, "names no username .looked for the keys username, user, uri."),
+        ({"secret:database": ""}, "names no database .looked for the keys database, dbname, uri."),
+        ({"secret:database": "*"}, "names no database"),
+        ({"secret:port": "0"}, "a port that is no number"),
+        ({"secret:port": "65536"}, "a port that is no number"),
+        ({"secret:port": "CANARY"}, "a port that is no number"),
+        ({"secret:port": "5432,CANARY"}, "a port that is no number"),
+        ({"secret:host": "CANARY\x01"}, "a control character in its host"),
+        ({"secret:host": "CANARY=" * 9}, "a host that is neither a host name nor an IP address"),
+        ({"secret:host": "canary" * 11}, "a host that is neither"),
+        ({"secret:host": "db,CANARY/x"}, "a host that is neither"),
+        ({"secret:host": "/var/run/CANARY"}, "a host that is neither"),
+        ({"secret:host": "@CANARY"}, "a host that is neither"),
+        ({"secret:host": "db,"}, "a host that is neither"),
+        ({"secret:chosen/host": "CANARY db"}, "a host that is neither"),
+        ({"secret:host": "", "secret:uri": "postgres://%2Ftmp%2FCANARY/d"}, "a host that is neith"),
+        ({"secret:database": "CANARY\nx"}, "a control character in its database"),
+        ({"secret:sslmode": "CANARY"}, "an unknown sslmode"),
+        ({"secret:sslrootcert": "/CANARY.pem"}, "an sslrootcert that is not PEM"),
+        ({"secret:sslmode": "verify-ca"}, "holds no sslrootcert"),
+        ({"secret:host": "", "secret:uri": "postgres://u:CAN%zzARY@h/d"}, "libpq can't read"),
+        ({"secret:host": "", "secret:uri": "mysql://u:CANARY@h/d"}, "libpq can't read"),
         (
-            {"SECRET_host": "", "SECRET_uri": "postgres://u:CANARY@h/d?pool=CANARY"},
+            {"secret:host": "", "secret:uri": "postgres://u:CANARY@h/d?pool=CANARY"},
             "libpq can't read",
         ),
         (
-            {"SECRET_host": "", "SECRET_uri": "postgres://h/d?options=CANARY"},
+            {"secret:host": "", "secret:uri": "postgres://h/d?options=CANARY"},
             "the parameter options",
         ),
         (
-            {"SECRET_host": "", "SECRET_uri": "postgres://h/d?service=CANARY"},
+            {"secret:host": "", "secret:uri": "postgres://h/d?service=CANARY"},
             "the parameter service",
         ),
         (
-            {"SECRET_host": "", "SECRET_uri": "postgres://h/d?passfile=CANARY"},
+            {"secret:host": "", "secret:uri": "postgres://h/d?passfile=CANARY"},
             "the parameter passfile",
         ),
         (
-            {"SECRET_host": "", "SECRET_uri": "postgres://h/d?hostaddr=10.0.0.1"},
+            {"secret:host": "", "secret:uri": "postgres://h/d?hostaddr=10.0.0.1"},
             "the parameter hostaddr",
         ),
     ],
 )
-def test_what_is_wrong_with_a_secret(values: dict[str, str], words: str) -> None:
+def test_what_is_wrong_with_a_secret(read: Read, values: dict[str, str], words: str) -> None:
     with pytest.raises(Failure, match=words) as failure:
         read(PLAIN | values)
     assert failure.value.exit_code == ExitCode.SECRET_INVALID
@@ -160,11 +186,38 @@ def test_what_is_wrong_with_a_secret(values: dict[str, str], words: str) -> None
     assert "CANARY" not in failure.value.message
 
 
-def test_secrets_to_hide() -> None:
-    values = CLOUDNATIVEPG | {"KEY_PASSWORD": "renamed"}
-    hidden = secret_values(values)
-    assert "secret" in hidden
-    assert "renamed" in hidden
-    assert values["SECRET_uri"] in hidden
-    assert "cluster-rw" not in hidden
+@pytest.mark.parametrize(
+    "host",
+    [
+        "db",
+        "db.example.",
+        "a_b-c.svc",
+        "a,b.c,10.0.0.1",
+        "::1",
+        "fe80::1%eth0",
+        "10.0.0.1",
+        "x" * 63,
+    ],
+)
+def test_hosts(read: Read, host: str) -> None:
+    assert read(PLAIN | {"secret:host": host}).host == host
+
+
+def test_every_value_is_hidden_but_what_stands_in_the_clear(tmp_path: Path, read: Read) -> None:
+    values = CLOUDNATIVEPG | {
+        "secret:chosen/password": "renamed",
+        "secret:chosen/host": "signing-secret",
+        "secret:sslmode": "require",
+    }
+    secrets, names = hidden_values(secret_of(values, tmp_path / "hidden"), {"app"})
+    assert {"secret", "renamed", values["secret:uri"]} <= set(secrets)
+    assert {"signing-secret", "cluster-rw", "cluster-rw.ns", "5432"} <= set(names)
+    assert not {"app", "require"} & set(names)
     assert "secret" not in repr(read(CLOUDNATIVEPG))
+
+
+@pytest.mark.parametrize("uri", ["postgres://u:CAN%zzARY@h/d", "mysql://u:CANARY@h/d?x=y"])
+def test_the_parts_of_a_uri_that_cannot_be_read_are_hidden(tmp_path: Path, uri: str) -> None:
+    secrets, names = hidden_values(secret_of({"secret:uri": uri}, tmp_path / "hidden"), ())
+    assert secrets == [uri]
+    assert any("ARY" in name for name in names)

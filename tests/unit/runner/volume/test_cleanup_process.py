@@ -20,7 +20,7 @@ Environment = Callable[..., dict[str, str]]
 def make_cleanup(make_environment: Environment) -> Environment:
     def make(task: str) -> dict[str, str]:
         values = make_environment(**{ENV_TASK: task})
-        return {name: value for name, value in values.items() if "SECRET" not in name}
+        return {name: value for name, value in values.items() if "SECRET" not in name.upper()}
 
     return make
 

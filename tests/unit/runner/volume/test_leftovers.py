@@ -19,6 +19,7 @@ from backupexport_runner.export.exporter import ServerQuestions
 from backupexport_runner.task import interruption
 from backupexport_runner.task.log import Log
 from runner_bench import Bench
+from secret_files import mount
 
 Environment = Callable[..., dict[str, str]]
 
@@ -78,7 +79,8 @@ def run(
             (bench.exports / name).unlink()
         message.unlink(missing_ok=True)
         capsys.readouterr()
-        exit_code = runner.run(make_environment(), bench.configuration, questions)
+        environment = mount(make_environment(), bench.configuration.secret)
+        exit_code = runner.run(environment, bench.configuration, questions)
         has_message = message.exists()
         if has_message and exit_code != 0:
             assert read_outcome(message.read_text()).message

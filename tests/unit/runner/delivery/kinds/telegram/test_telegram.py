@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 from backupexport_contract.reasons import ExitCode
-from backupexport_runner.delivery.attempt import deliver
 from backupexport_runner.delivery.kinds.telegram import bot_api, sending
 from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.interruption import Interruption
@@ -386,13 +385,7 @@ def test_a_secret_of_a_wrong_shape_is_told_without_its_value(
 def test_the_chat_is_hidden_in_what_is_told(make: Make, bot: BotApiServer) -> None:
     scrubber = Scrubber()
     bench = make()
-    deliver(
-        "telegram",
-        bench.environment(),
-        bench.exports,
-        Log(scrubber, bench.output),
-        bench.interruption,
-    )
+    bench.attempt(Log(scrubber, bench.output))
     assert scrubber.clean(f"chat {CHAT} of {TOKEN}") == "chat [hidden] of [hidden]"
 
 
