@@ -122,6 +122,7 @@ def _mail_settings(mail: MailServer) -> dict[str, Any]:
         "port": mail.starttls_port,
         "tls": "starttls",
         "from": SENDER,
+        "allowedDomains": [OWNER.partition("@")[2]],
         "caCertificates": mail.authority,
         "secretRef": {"name": mail.login_secret},
     }

@@ -21,6 +21,12 @@ _HOST = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$|^[0-9A-Fa-f:]*:[0-9A-Fa-f:]*
 _URL = r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~!$&'()*+,;=:%/-]*)?$"
 _SECRET_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 
+# As in an address (rules.EMAIL): names, with a dot at least.
+_DOMAIN = (
+    r"^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$"
+)
+
+DomainName = Annotated[str, Field(min_length=1, max_length=253, pattern=_DOMAIN)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -105,6 +111,22 @@ class Delivery(KubernetesModel):
         """Whether there is one for an export that ended in `phase`."""
         return phase is Phase.SUCCEEDED
 
+    def within(self, chart: Self) -> Self:  # noqa: ARG002
+        """These settings of a target, with the limits that the chart's set for all targets."""
+        return self
+
+    def refusal(self, spec: BackupExportSpec) -> str | None:  # noqa: ARG002
+        """Why the settings forbid it, in a sentence; None if they don't."""
+        return None
+
+    def may_quote_servers(self, spec: BackupExportSpec) -> bool:  # noqa: ARG002
+        """Whether its receiver may read what database servers said."""
+        return True
+
+    def quota(self, spec: BackupExportSpec) -> tuple[str, int] | None:  # noqa: ARG002
+        """The receiver, and how many an hour it may get at most; None for no limit."""
+        return None
+
     @model_validator(mode="after")
     def _keeps_its_rules(self) -> Self:
         settings = self.to_manifest()
@@ -148,6 +170,10 @@ class EmailDelivery(Delivery):
     """starttls: TLS after the greeting, or no mail at all; tls: from the first byte; none."""
     sender: EmailAddress | None = Field(default=None, alias="from")
     """The address that mails come from."""
+    allowed_domains: list[DomainName] | None = Field(default=None, max_length=100)
+    """The only domains that mails go to; unless given all, but without what servers said."""
+    max_per_hour: int = Field(default=60, ge=1, le=10_000)
+    """How many mails an hour an address may get; the others wait."""
 
     @classmethod
     def is_asked_for(cls, spec: BackupExportSpec) -> bool:
@@ -158,6 +184,34 @@ class EmailDelivery(Delivery):
     def concerns(cls, spec: BackupExportSpec, phase: Phase) -> bool:
         """Whether there is an address, however the export ended."""
         return phase.is_finished and cls.is_asked_for(spec)
+
+    def within(self, chart: Self) -> Self:
+        """With the domains and the rate that both allow."""
+        own, of_chart = self.allowed_domains, chart.allowed_domains
+        allowed = of_chart if own is None else own
+        if own is not None and of_chart is not None:
+            among = set(map(str.lower, of_chart))
+            allowed = [domain for domain in own if domain.lower() in among]
+        most = min(self.max_per_hour, chart.max_per_hour)
+        return self.model_copy(update={"allowed_domains": allowed, "max_per_hour": most})
+
+    def refusal(self, spec: BackupExportSpec) -> str | None:
+        """Whether the address is of another domain."""
+        if self.allowed_domains is None or self.may_quote_servers(spec):
+            return None
+        return (
+            "No mail may go to this domain: name another address, or ask the cluster's "
+            "administrators for it in deliveries.email.allowedDomains."
+        )
+
+    def may_quote_servers(self, spec: BackupExportSpec) -> bool:
+        """Whether the address is of a domain that is named."""
+        domain = (spec.notify_email or "").rpartition("@")[2].lower()
+        return domain in map(str.lower, self.allowed_domains or ())
+
+    def quota(self, spec: BackupExportSpec) -> tuple[str, int] | None:
+        """The address, in lower case."""
+        return (spec.notify_email or "").lower(), self.max_per_hour
 
 
 class TelegramDelivery(Delivery):

@@ -6,7 +6,7 @@ from pydantic import Field
 from pydantic.config import JsonDict
 
 from backupexport_contract.deliveries import Deliveries, SecretReference
-from backupexport_contract.fields import ProjectId, Seconds
+from backupexport_contract.fields import Bytes, ProjectId, Seconds
 from backupexport_contract.kubernetes_model import Condition, KubernetesModel, ObjectMeta
 
 _DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -79,6 +79,10 @@ class ExportTargetSpec(KubernetesModel):
     """How long an export of this project may take, in seconds, unless the export says."""
     retention_seconds: Seconds | None = None
     """How long this project's finished exports are kept, in seconds, unless the export says."""
+    max_bytes: Bytes | None = None
+    """The largest file that an export of this project may make, in bytes; else the chart's."""
+    max_stored_bytes: Bytes | None = None
+    """How much the files of all this project's exports may take, in bytes; else the chart's."""
     resources: ResourceRequirements | None = None
     """Resources of this project's runner containers; the chart's unless given."""
     deliveries: Deliveries | None = None

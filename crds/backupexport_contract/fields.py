@@ -61,3 +61,5 @@ EmailAddress = Annotated[str, Follows(rules.EMAIL, rules.EMAIL_LENGTH, rules.EMA
 Format = Literal["sql", "tar"]
 Compression = Literal["zstd", "gzip"]
 Seconds = Annotated[int, Field(ge=1, le=2**31 - 1)]
+# What JSON's readers take for whole numbers without loss.
+Bytes = Annotated[int, Field(ge=1, le=2**53 - 1)]

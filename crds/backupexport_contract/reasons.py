@@ -43,7 +43,7 @@ class Reason(StrEnum):
     DUMP_FAILED = "DumpFailed"
     """Tried again, then fails: pg_dump's words in the message; locks; a server that went away."""
     STORAGE_FULL = "StorageFull"
-    """Fails at once: enlarge the claim, remove old files, set a retention."""
+    """`Pending` below the reserve or at `maxStoredBytes`, else fails at once: claim, old files."""
     STORAGE_UNWRITABLE = "StorageUnwritable"
     """`Pending` until it is mounted, else fails at once: the claim, access modes, permissions."""
     OUT_OF_MEMORY = "OutOfMemory"

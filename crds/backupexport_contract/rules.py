@@ -98,6 +98,10 @@ EMAIL = (
 EMAIL_PATTERN = f"(?=[^@]{{1,{EMAIL_LOCAL_LENGTH}}}@){_EMAIL_SHAPE}"
 
 
+# Of a volume's room: bytes, or a percentage of all of it.
+RESERVE = "[0-9]{1,18}|(?:100|[0-9]{1,2})%"
+
+
 def first_broken(rules: tuple[Rule, ...], value: str) -> Rule | None:
     """The first rule that `value` breaks, or None."""
     return next((rule for rule in rules if not rule.allows(value)), None)

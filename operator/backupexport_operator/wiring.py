@@ -70,6 +70,7 @@ class RunningOperator:
             settings.retention_seconds,
             settings.progress_seconds,
             settings.deliveries,
+            settings.max_stored_bytes,
         )
         self._queue = StartQueue(settings.max_concurrent)
         self.exports = ExportReconciler(

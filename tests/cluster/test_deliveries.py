@@ -48,6 +48,7 @@ def by_mail(server: MailServer, **more: Any) -> dict[str, Any]:
             "host": server.host,
             "port": server.starttls_port,
             "from": "exports@example.com",
+            "allowedDomains": ["example.org"],
             "caCertificates": server.authority,
             "secretRef": {"name": server.login_secret},
             **more,

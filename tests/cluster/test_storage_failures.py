@@ -1,5 +1,7 @@
 """A volume that is full, read-only or not the runner's to write to."""
 
+import json
+import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from failing_exports import (
 from installation import Installation
 from node_volume import SmallVolume, node_of_this_machine, small_volume
 from playground.release import Release
-from playground.tools import kubectl, make_namespace
+from playground.tools import get, kubectl, make_namespace
 
 pytestmark = pytest.mark.cluster
 
@@ -73,6 +75,55 @@ def test_a_full_volume_fails_at_once_and_keeps_nothing(cramped: Cramped) -> None
 def test_a_volume_that_was_full_takes_the_next_export(cramped: Cramped) -> None:
     export = begin(cramped.namespace, "full-no-more", cramped.small)
     assert export.ended()["phase"] == "Succeeded"
+
+
+def test_a_file_beyond_the_projects_limit_fails_at_once_and_is_gone(cramped: Cramped) -> None:
+    target = {"maxBytes": 200_000}
+    export = begin(cramped.namespace, "too-large", cramped.noise, target)
+    assert_failed_at_once(export, "StorageFull", "maxBytes, 195.3 KiB", "administrator raise it")
+    assert [file for file in cramped.volume.files() if file.startswith("too-large/")] == []
+
+
+def test_a_project_without_room_waits_until_old_exports_are_gone(cramped: Cramped) -> None:
+    first = begin(cramped.namespace, "stores", cramped.small, artifactPolicy="Delete")
+    size = first.ended()["artifact"]["sizeBytes"]
+    kubectl(
+        "-n", cramped.namespace, "patch", "ext", "--type=merge", _target_of(cramped, "stores"),
+        "-p", json.dumps({"spec": {"maxStoredBytes": size}}),
+    )  # fmt: skip
+    second = begin_again(cramped.namespace, "stores", cramped.small)
+    # Nobody else waits behind it.
+    assert begin(cramped.namespace, "stores-not", cramped.small).ended()["phase"] == "Succeeded"
+    status = second.told("StorageFull")
+    assert status["phase"] == "Pending"
+    assert_explained(second, status, "of maxStoredBytes", "remove old exports", "starts by itself")
+    assert second.pods() == []
+    kubectl("-n", cramped.namespace, "delete", "bex", first.name, "--timeout=60s")
+    assert second.ended()["phase"] == "Succeeded"
+
+
+def test_nothing_begins_while_the_volume_has_no_more_than_its_reserve(cramped: Cramped) -> None:
+    filler = cramped.volume.root / "filler"
+    found = os.statvfs(cramped.volume.root)
+    filler.write_bytes(bytes(found.f_bavail * found.f_frsize - 4 * found.f_frsize))
+    try:
+        export = begin(cramped.namespace, "reserved", cramped.small)
+        status = export.told("StorageFull")
+        assert status["phase"] == "Pending"
+        assert_explained(export, status, r"reserved \(storage.reserve\)", "starts by itself")
+        assert "attempts" not in status or status["attempts"] == 0
+    finally:
+        filler.unlink()
+    assert export.ended()["phase"] == "Succeeded"
+
+
+def _target_of(cramped: Cramped, project: str) -> str:
+    targets = get("-n", cramped.namespace, "ext")["items"]
+    return next(
+        str(target["metadata"]["name"])
+        for target in targets
+        if target["spec"]["projectId"] == project
+    )
 
 
 def test_a_directory_that_the_runner_may_not_write_to_fails_at_once(cramped: Cramped) -> None:

@@ -21,12 +21,16 @@ TARGET_IS_AWAY = (
 def settings_for(kind: str, target: ExportTarget | None, of_chart: Deliveries) -> Delivery | None:
     """Returns the target's settings of `kind`, else the chart's; None if it is not to be made.
 
+    The target's keeps the limits of the chart's, even of one that is not enabled.
     Without a target no file is sent: the target may have forbidden it, or named another receiver.
     """
     if awaits_target(kind, target):
         return None
     of_target = target.spec.deliveries if target is not None else None
-    settings = (of_target.settings_of(kind) if of_target else None) or of_chart.settings_of(kind)
+    limits = of_chart.settings_of(kind)
+    settings = (of_target.settings_of(kind) if of_target else None) or limits
+    if settings is not None and limits is not None:
+        settings = settings.within(limits)
     return settings if settings is not None and settings.enabled else None
 
 

@@ -72,6 +72,11 @@ def refused_delivery(seen: Observation, kind: str, why: str) -> DeliveryPlan:
     return _Decision(seen, kind).retry(refusal, seen.now)
 
 
+def rationed_delivery(seen: Observation, kind: str, left: timedelta) -> DeliveryPlan:
+    """Returns what to do if its receiver has had enough of the kind for an hour; `left` of it."""
+    return _Decision(seen, kind).rationed(left)
+
+
 class _Decision:
     """Decides on one kind of delivery of one export."""
 
@@ -91,6 +96,8 @@ class _Decision:
     def _without_job(self) -> DeliveryPlan:
         if self._settings is None:
             return self._not_configured()
+        if (why := self._settings.refusal(self._seen.export.spec)) is not None:
+            return self._plan("False", DeliveryReason.REFUSED, why)
         # Only after an attempt has failed: after an outage of the operator the first one is late.
         if self._has_failed and self._is_over(self._seen.now):
             return self._given_up(Attempt(AttemptState.FAILED, self._before(), self._known.reason))
@@ -167,6 +174,11 @@ class _Decision:
         again = with_aside(message, f"{_AGAIN}{retry_at:%H:%M:%S} UTC")
         left = retry_at - self._seen.now
         return self._plan("Unknown", attempt.reason, again, recheck_after=left, pause=left)
+
+    def rationed(self, left: timedelta) -> DeliveryPlan:
+        """Returns a plan that waits until the receiver may get another one."""
+        message = "The receiver has got maxPerHour of these within an hour: it is made later."
+        return self._plan("Unknown", DeliveryReason.DEFERRED, message, recheck_after=left)
 
     def _stop(self, attempt: Attempt) -> DeliveryPlan:
         """Returns a plan that deletes a Job which doesn't end, and has another one made later."""

@@ -19,8 +19,10 @@ from backupexport_operator.delivery.decision import (
     DeliveryPlan,
     DeliveryStep,
     decide_delivery,
+    rationed_delivery,
     refused_delivery,
 )
+from backupexport_operator.delivery.ration import Ration
 from backupexport_operator.delivery.slots import DeliverySlots
 from backupexport_operator.kube.client import brief
 from backupexport_operator.kube.cluster import AWAITING_DELIVERY
@@ -53,6 +55,8 @@ class DeliveryReconciler(FinishedExportReconciler):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._slots = {kind: DeliverySlots(_MOST_DELIVERIES) for kind in Deliveries.kinds()}
+        # Of this process: after a restart or a takeover an hour begins anew.
+        self._rations = {kind: Ration() for kind in Deliveries.kinds()}
         # By (kind, uid), on this process's clock; a restart forgets them, which costs a try each.
         self._paused_until: dict[tuple[str, str], float] = {}
         self._is_filled = False
@@ -122,7 +126,11 @@ class DeliveryReconciler(FinishedExportReconciler):
             seen = await self.cluster.observe_afresh(seen)
             plan = decide_delivery(seen, kind)
         if plan.step is DeliveryStep.CREATE:
-            return self._held_back(seen, kind, plan) or await self._create(seen, kind, plan)
+            return (
+                self._held_back(seen, kind, plan)
+                or self._rationed(seen, kind)
+                or await self._create(seen, kind, plan)
+            )
         job = seen.delivery_jobs[kind].job
         if is_pending(plan.condition) and plan.step is DeliveryStep.WAIT and _takes_a_slot(job):
             self._slots[kind].hold(uid, seen.export.spec.project_id)
@@ -145,6 +153,19 @@ class DeliveryReconciler(FinishedExportReconciler):
             return None
         # `_leave` asks for the next export; the recheck is for the case that it never does.
         return DeliveryPlan(plan.condition, recheck_after=plan.recheck_after)
+
+    def _rationed(self, seen: Observation, kind: str) -> DeliveryPlan | None:
+        """Returns the plan for a delivery whose receiver has had enough for now, else None."""
+        settings = settings_for(kind, seen.target, seen.deliveries)
+        quota = settings.quota(seen.export.spec) if settings is not None else None
+        if quota is None:
+            return None
+        uid, (receiver, most) = seen.export.metadata.uid, quota
+        left = self._rations[kind].take(receiver, most, uid, time.monotonic())
+        if left <= 0:
+            return None
+        self._leave(kind, uid)
+        return rationed_delivery(seen, kind, timedelta(seconds=left))
 
     async def _create(self, seen: Observation, kind: str, plan: DeliveryPlan) -> DeliveryPlan:
         settings = settings_for(kind, seen.target, seen.deliveries)

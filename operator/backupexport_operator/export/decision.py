@@ -9,6 +9,7 @@ from datetime import timedelta
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExportStatus
 from backupexport_contract.names import FINALIZER
+from backupexport_contract.readable import readable_size
 from backupexport_contract.reasons import NOT_YET_EXIT_CODES, Phase, Reason
 from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY
 
@@ -201,6 +202,18 @@ def _target_suspended(seen: Observation) -> ExportPlan | None:
     return ExportPlan(next_status.waiting(seen, _SUSPENDED)) if is_suspended else None
 
 
+def _room_used_up(seen: Observation) -> ExportPlan | None:
+    stored, limit = seen.stored_bytes, seen.stored_limit
+    if seen.room_bytes != 0 or stored is None or limit is None:
+        return None
+    message = (
+        f"The project's files take {readable_size(stored)} of maxStoredBytes, "
+        f"{readable_size(limit)}: remove old exports with their files, or have an administrator "
+        "raise it on the ExportTarget or in the chart, and the export starts by itself."
+    )
+    return ExportPlan(next_status.waiting(seen, Failure(Reason.STORAGE_FULL, message)))
+
+
 def _in_queue(seen: Observation) -> ExportPlan | None:
     place = seen.place_in_queue
     return ExportPlan(next_status.queued(seen, place)) if place is not None else None
@@ -288,6 +301,7 @@ def _without_job(seen: Observation) -> ExportPlan:
         _job_gone(seen)
         or _without_target(seen)
         or _target_suspended(seen)
+        or _room_used_up(seen)
         or _in_queue(seen)
         or _startable(seen)
     )

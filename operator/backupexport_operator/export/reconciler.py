@@ -13,6 +13,7 @@ from backupexport_operator.cleanup.jobs import CleanupJobs, CleanupRefusedError
 from backupexport_operator.export import next_status
 from backupexport_operator.export.decision import ExportPlan, decide, decide_departed
 from backupexport_operator.export.start_queue import QueueSync, StartQueue
+from backupexport_operator.export.stored_bytes import StoredBytes
 from backupexport_operator.kube.client import brief
 from backupexport_operator.kube.cluster import Cluster
 from backupexport_operator.kube.event_recorder import EventRecorder
@@ -53,6 +54,7 @@ class ExportReconciler:
         measure, is_new = self.metrics.reconciled, self.cache.is_new
         self.queue = WorkQueue(self._reconcile, PARALLEL_RECONCILES, measure, is_new)
         self._queue_sync = QueueSync(self.cache, self.start_queue, self.queue.ask)
+        self._stored = StoredBytes(self.cluster)
 
     def resync(self, snapshot: World) -> None:
         """Work on all unfinished exports, and read those afresh that a watch may have missed."""
@@ -81,7 +83,8 @@ class ExportReconciler:
         if departed is not None or export is None:
             self._forget(uid)
             return
-        seen = self._queue_sync.with_place(self.cache.observe(export))
+        seen = await self._with_stored_bytes(self.cache.observe(export))
+        seen = self._queue_sync.with_place(seen)
         plan = decide(seen)
         # Each kind has a watch of its own, so a Job's end may be seen before its pod's.  A failure
         # is decided on what the API server has now; a success needs no second look, because only a
@@ -105,6 +108,13 @@ class ExportReconciler:
             seen = replace(seen, warning=await self.cluster.newest_warning(*about))
             plan = decide(seen)
         await self._apply(seen, plan)
+
+    async def _with_stored_bytes(self, seen: Observation) -> Observation:
+        export = seen.export
+        may_start = seen.job is None and not export.status.job_name and not export.spec.cancel
+        if seen.stored_limit is None or not may_start:
+            return seen
+        return replace(seen, stored_bytes=await self._stored.of(export.spec.project_id))
 
     async def _look_again(self, seen: Observation) -> Observation | None:
         export = await self.cluster.read_export(seen.export.metadata.name)
@@ -179,7 +189,7 @@ class ExportReconciler:
     async def _create_job(self, seen: Observation) -> ObservedJob:
         if seen.target is None:
             raise AssertionError("a Job is planned only for an export with a target")
-        manifest = job_manifest(seen.export, seen.target, self.defaults)
+        manifest = job_manifest(seen.export, seen.target, self.defaults, seen.room_bytes)
         try:
             return await self.cluster.create_job(manifest)
         except ApiException as error:
@@ -206,6 +216,7 @@ class ExportReconciler:
             whose = export.job_id, export.spec.project_id
             _logger.info("export %s of project %s: %s%s", *whose, status.phase, why)
         if updated.phase.is_finished:
+            self._stored.forget(export.spec.project_id)
             self._queue_sync.leave(export.metadata.uid)
             if not old.phase or not old.phase.is_finished:
                 self.metrics.export_finished(updated)

@@ -210,7 +210,9 @@ class QueueSync:
         if has_job and not is_over:
             self.queue.start(uid, project_id)
             return True
-        if is_over or target is None or target.spec.suspend or export.spec.cancel:
+        # A project without room must not hold places that others could have.
+        is_full = seen.room_bytes == 0
+        if is_over or target is None or target.spec.suspend or is_full or export.spec.cancel:
             self.leave(uid)
             return True
         arrival = (export.metadata.creation_timestamp, export.created_at, uid)

@@ -109,6 +109,16 @@ class Cluster:
             version = page["metadata"]["resourceVersion"]
         return exports, version
 
+    async def stored_bytes(self, project_id: str) -> int:
+        """Returns how much the files of the project's finished exports take."""
+        selector = f"spec.projectId={project_id},status.phase={Phase.SUCCEEDED}"
+        artifacts = [
+            export["status"].get("artifact") or {}
+            async for page in list_pages(self._custom, *self._exports, field_selector=selector)
+            for export in page["items"]
+        ]
+        return sum(int(artifact.get("sizeBytes", 0)) for artifact in artifacts)
+
     async def watch_finished(
         self, awaiting: str, version: str
     ) -> AsyncIterator[tuple[str, BackupExport]]:

@@ -8,7 +8,7 @@ from backupexport_contract import names, reasons, runner_protocol, timestamps
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.deliveries import Delivery, conditions_by_kind
 from backupexport_contract.export_target import ExportTarget
-from backupexport_contract.reasons import DeliveryReason
+from backupexport_contract.reasons import DeliveryReason, Reason
 from backupexport_contract.runner_protocol import TASK_REMOVE, Artifact, ExportEnd
 
 from backupexport_operator.manifests.pod import (
@@ -42,7 +42,14 @@ _POD_FAILURE_POLICY = {
 _SHORTEST_DEADLINE_SECONDS = 60
 _LEAST_TTL_SECONDS = 2 * 3600
 # Settings that only the operator acts on.
-_NOT_FOR_THE_RUNNER = {"enabled", "giveUpSeconds"}
+_NOT_FOR_THE_RUNNER = {"enabled", "giveUpSeconds", "allowedDomains", "maxPerHour"}
+
+# Whose messages are ours alone; any other may repeat what a server, or its owner, said.
+_NEVER_QUOTING = (None, Reason.CANCELLED, Reason.TARGET_NOT_FOUND)
+_WITHHELD = (
+    "Whoever may see this job finds the cause there, over REST or on the web page: mails to "
+    "addresses of this domain don't repeat what servers say."
+)
 
 _CLEANUP_ATTEMPTS = 3
 # An export that has failed says so after its cleanup (see also export_files.CLEANUP_PAUSE).
@@ -53,9 +60,15 @@ _REMOVAL_TTL_SECONDS = 8 * 24 * 3600
 
 
 def job_manifest(
-    export: BackupExport, target: ExportTarget, defaults: JobSettings
+    export: BackupExport,
+    target: ExportTarget,
+    defaults: JobSettings,
+    room_bytes: int | None = None,
 ) -> dict[str, Any]:
-    """Returns a batch/v1 Job, which gets the target's Secret."""
+    """Returns a batch/v1 Job, which gets the target's Secret.
+
+    `room_bytes` is how much the project's files may still take; None for no limit.
+    """
     spool = {
         "name": VOLUME,
         "mountPath": runner_protocol.SPOOL_MOUNT,
@@ -78,7 +91,7 @@ def job_manifest(
             "podReplacementPolicy": "Failed",
         },
         target=target,
-        env=_environment(target),
+        env=[*_environment(target), *_limits(target, defaults, room_bytes)],
         secret=_target_secret(target),
         mounts=[spool] if export.spec.format == "tar" else [],
     )
@@ -104,6 +117,19 @@ def _target_secret(target: ExportTarget) -> dict[str, Any]:
         spec.secret_ref.name,
         [key for part in parts for key in runner_protocol.SECRET_KEYS[part]],
         {part: key for part, key in chosen.items() if part not in said},
+    )
+
+
+def _limits(
+    target: ExportTarget, defaults: JobSettings, room_bytes: int | None
+) -> list[dict[str, Any]]:
+    most = target.spec.max_bytes or defaults.max_bytes
+    return literals(
+        {
+            runner_protocol.ENV_MAX_BYTES: None if most is None else str(most),
+            runner_protocol.ENV_ROOM_BYTES: None if room_bytes is None else str(room_bytes),
+            runner_protocol.ENV_RESERVE: defaults.storage_reserve,
+        }
     )
 
 
@@ -162,10 +188,11 @@ def _export_end(export: BackupExport, settings: Delivery, defaults: JobSettings)
     requested_by = export.metadata.annotations.get(names.ANNOTATION_REQUESTED_BY)
     # Only a mail may tell who asked, and at which address.
     is_asked_for = settings.is_asked_for(export.spec)
+    may_quote = status.reason in _NEVER_QUOTING or settings.may_quote_servers(export.spec)
     return ExportEnd(
         phase=export.phase,
         reason=status.reason,
-        message=status.message,
+        message=status.message if may_quote else _WITHHELD,
         started_at=status.start_time,
         completed_at=status.completion_time,
         expires_at=status.expiration_time,

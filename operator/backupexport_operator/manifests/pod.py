@@ -8,11 +8,11 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from backupexport_contract import names, runner_protocol, timestamps
+from backupexport_contract import names, rules, runner_protocol, timestamps
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.export_target import ExportTarget
-from backupexport_contract.fields import Seconds
+from backupexport_contract.fields import Bytes, Seconds
 from backupexport_contract.kubernetes_model import FrozenModel
 from backupexport_contract.runner_protocol import TASK_EXPORT
 from pydantic import ConfigDict, Field
@@ -104,6 +104,12 @@ class JobSettings(FrozenModel):
     """How many exports may run at once, of all projects together; 0 for no limit."""
     retention_seconds: Seconds | None = None
     """How long finished exports are kept, in seconds, unless they or their target say."""
+    max_bytes: Bytes | None = None
+    """The largest file that an export may make, in bytes, unless its target says."""
+    max_stored_bytes: Bytes | None = None
+    """How much the files of a project may take, in bytes, unless its target says."""
+    storage_reserve: str = Field(default="", pattern=f"^(?:{rules.RESERVE})?$")
+    """What has to be free on the volume for an export to begin: bytes, or a percentage of it."""
     kueue_queue_name: str | None = None
     """Kueue's LocalQueue for the Jobs, unless the ExportTarget names one."""
     deliveries: Deliveries = Deliveries()

@@ -28,7 +28,9 @@ class Observation:
     `lost_job` and `lost_pods` are gone; they are as they were seen last by this process.
     `tidy_job` removes partial files, `remove_job` the file; `delivery_jobs` are by kind.
     `place_in_queue` tells in words which exports come first; None if none does.
-    `retention_seconds` (None to keep exports for good) and `deliveries` are the chart's.
+    `retention_seconds` (None to keep exports for good), `deliveries` and `max_stored_bytes` (None
+    for no limit) are the chart's.
+    `stored_bytes` is what the project's files take; None if nobody looked.
     `warning` is `Reason: note` of the newest Event of type Warning about the newest pod, or about
     the Job if it has no pod; empty if there is none, None if nobody looked.
     `progress` is the newest that the runner's log told.
@@ -48,6 +50,8 @@ class Observation:
     delivery_jobs: Mapping[str, SideJob] = field(default_factory=dict)
     deliveries: Deliveries = field(default_factory=Deliveries)
     retention_seconds: int | None = None
+    max_stored_bytes: int | None = None
+    stored_bytes: int | None = None
     warning: str | None = None
     progress: Progress | None = None
 
@@ -56,6 +60,18 @@ class Observation:
         """The export's pods, those that are gone too, the oldest first."""
         known = {pod.name: pod for pod in (*self.lost_pods, *self.pods)}
         return sorted(known.values(), key=lambda pod: (pod.created_at, pod.name))
+
+    @property
+    def stored_limit(self) -> int | None:
+        """How much the files of the project may take, in bytes; None for no limit."""
+        own = self.target.spec.max_stored_bytes if self.target else None
+        return own or self.max_stored_bytes
+
+    @property
+    def room_bytes(self) -> int | None:
+        """How much of that is left, at least 0; None for no limit, or if nobody looked."""
+        limit, stored = self.stored_limit, self.stored_bytes
+        return None if limit is None or stored is None else max(0, limit - stored)
 
     @property
     def job_name(self) -> str:

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from backupexport_contract import timestamps
 from backupexport_contract.runner_protocol import ENV_SECRET_NAME, Artifact
 
 from backupexport_runner.export.cgroup import memory_kills, thread_count
-from backupexport_runner.export.compression import compressor
+from backupexport_runner.export.compression import Chunk, compressor
 from backupexport_runner.export.streaming import ProgressMeter, Streamed, stream
 from backupexport_runner.postgres import dump_failures, pg_dump
 from backupexport_runner.postgres.connection import hidden_values, read_connection, whose
@@ -31,6 +32,7 @@ from backupexport_runner.volume.artifact import (
 from backupexport_runner.volume.cleanup import tidy
 from backupexport_runner.volume.directories import made_directory
 from backupexport_runner.volume.manifest import manifest_name, manifest_text
+from backupexport_runner.volume.room import Room
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +61,19 @@ class Exporter:
         if (whole := tidy(self.configuration.exports, request, self.log)) is not None:
             self.log.event("already_complete", path=whole.path)
             return whole
+        mount = self.configuration.exports
+        room = Room.of(environment)
+        if room.lacks(mount) is not None:
+            self._sweep(mount)
+            if (lack := room.lacks(mount)) is not None:
+                raise lack
         parameters = self._parameters(request, environment)
         server = self.questions.look_at_server(parameters)
         self.interruption.check()
         clients = pg_dump.installed_clients(self.configuration.clients)
         client = pg_dump.choose_client(clients, server.major, server.version)
         version = pg_dump.dump_version(client.program)
-        mount = self.configuration.exports
-        for path in remove_abandoned_partials(mount, time.time()):
-            self.log.event("abandoned_partial_removed", path=path)
+        self._sweep(mount)
         with made_directory(mount, request.storage_path) as directory:
             for name in remove_stale_partials(directory, request.job_id):
                 self.log.event("stale_partial_removed", name=name)
@@ -75,7 +81,8 @@ class Exporter:
             manifest = PartialFile(directory, manifest_name(request.file_name), self.interruption)
             with file:
                 meter = ProgressMeter(server.estimated_bytes, time.monotonic())
-                streamed = self._dump(request, parameters, client, file, meter)
+                write = room.limited(file.write)
+                streamed = self._dump(request, parameters, client, write, meter)
                 file.sync()
                 artifact = Artifact(
                     path=request.artifact_path,
@@ -97,6 +104,10 @@ class Exporter:
         self.log.progress(meter.complete(streamed.uncompressed_bytes))
         return artifact
 
+    def _sweep(self, mount: Path) -> None:
+        for path in remove_abandoned_partials(mount, time.time()):
+            self.log.event("abandoned_partial_removed", path=path)
+
     def _parameters(self, request: Request, environment: Mapping[str, str]) -> dict[str, str]:
         secret = read_secret(self.configuration.secret, whose(environment))
         clear = (request.project_id, request.job_id, environment.get(ENV_SECRET_NAME, ""))
@@ -110,7 +121,7 @@ class Exporter:
         request: Request,
         parameters: Mapping[str, str],
         client: pg_dump.Client,
-        file: PartialFile,
+        write: Callable[[Chunk], None],
         meter: ProgressMeter,
     ) -> Streamed:
         cgroup = self.configuration.cgroup
@@ -132,7 +143,7 @@ class Exporter:
                 return stream(
                     dump.stdout,
                     compressor(request.compression, thread_count(cgroup)),
-                    file.write,
+                    write,
                     count=count,
                     at_end=lambda: self._check_end(dump, parameters, kills_before),
                 )

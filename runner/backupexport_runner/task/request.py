@@ -102,8 +102,13 @@ class _Values:
         # The value is not repeated: it may be long, or a secret in the wrong place.
         if protocol.delivery_kind(self.environment.get(protocol.ENV_TASK, "")) is not None:
             return malformed_delivery(f"{name} {problem}")
-        return Failure(
-            ExitCode.BAD_REQUEST,
-            f"The export's Job is not as the operator makes it: {name} {problem}; "
-            "start the export again, and report a bug if it repeats.",
-        )
+        return bad_value(name, problem)
+
+
+def bad_value(name: str, problem: str) -> Failure:
+    """Returns the failure of an export whose Job the operator can't have made."""
+    return Failure(
+        ExitCode.BAD_REQUEST,
+        f"The export's Job is not as the operator makes it: {name} {problem}; "
+        "start the export again, and report a bug if it repeats.",
+    )

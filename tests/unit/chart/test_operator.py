@@ -1,11 +1,19 @@
 """What the chart brings so that the operator can have several pods, and can be taken away."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from backupexport_contract.deliveries import Deliveries
 from backupexport_operator.settings import Settings
-from rendered_chart import EVERYTHING, environment, every_combination, of_kind, render
+from rendered_chart import (
+    EVERYTHING,
+    environment,
+    every_combination,
+    of_kind,
+    render,
+    rendered_notes,
+)
 
 
 def spec_of(manifests: list[dict[str, Any]], kind: str, end: str) -> Any:
@@ -115,3 +123,39 @@ def test_an_uninstall_leaves_no_finalizer(values: dict[str, Any]) -> None:
     env = {item["name"]: item.get("value") for item in container["env"]}
     lease = environment(manifests, "operator")["BACKUPEXPORT_LEASE_NAME"]
     assert env["BACKUPEXPORT_LEASE_NAME"] == lease
+
+
+@pytest.mark.parametrize(
+    ("storage", "limits"),
+    [
+        ({}, (30 * 24 * 3600, None, None, "2%")),
+        ({"retentionSeconds": 0, "reserve": ""}, (None, None, None, "")),
+        ({"retentionSeconds": None, "reserve": 0}, (None, None, None, "0")),
+        (
+            {"maxBytes": 10**12, "maxStoredBytes": 10**13, "reserve": 10**10},
+            (30 * 24 * 3600, 10**12, 10**13, "10000000000"),
+        ),
+    ],
+)
+def test_limits_of_room_reach_the_operator(
+    storage: dict[str, Any],
+    limits: tuple[int | None, int | None, int | None, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = settings_of(render({"storage": storage}), monkeypatch)
+    assert limits == (
+        settings.retention_seconds,
+        settings.max_bytes,
+        settings.max_stored_bytes,
+        settings.storage_reserve,
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, ""), (0, ""), (3600, "3600 seconds after"), (2592000, "30 days after")],
+)
+def test_the_notes_say_when_files_go(seconds: int | None, words: str, tmp_path: Path) -> None:
+    notes = rendered_notes({"storage": {"retentionSeconds": seconds}}, tmp_path)
+    assert ("are removed" in notes) == bool(words)
+    assert words in notes

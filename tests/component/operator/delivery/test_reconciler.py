@@ -456,3 +456,28 @@ async def test_the_operators_death_at_any_write(
     assert len(exports.made) == 2
     assert exports.deleted.count("deliver-email-bex-e1") in (1, 2)
     assert death.met == 1
+
+
+async def test_an_address_gets_no_more_than_its_mails_an_hour(
+    exports_of: Fill, start: Start
+) -> None:
+    numbers = range(1, 6)
+    exports = exports_of(*(finished(number, f"p{number}") for number in numbers))
+    running = start(
+        Deliveries.model_validate(
+            {"email": {"host": "mail", "from": "exports@example.com", "maxPerHour": 2}}
+        )
+    )
+
+    def waiting() -> list[int]:
+        return [n for n in numbers if exports.told(n) == {"Notified": ("Unknown", "Deferred")}]
+
+    await until(lambda: len(waiting()) == 3)
+    await running.ask(*(f"uid-{number}" for number in numbers))
+    assert len(exports.made) == 2
+    assert len(waiting()) == 3
+    for name in exports.made:
+        exports.end(int(name[-1]), "email", 0, "The mail server took it.")
+    await running.ask(*(f"uid-{number}" for number in numbers))
+    # Those that were taken count, too.
+    assert len(exports.made) == 2

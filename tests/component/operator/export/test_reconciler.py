@@ -542,3 +542,69 @@ async def test_a_job_whose_coming_and_going_no_watch_told_of_is_missed(watched: 
     lose_job(operator)
     await operator.resync()
     assert operator.export().status.reason == Reason.JOB_DELETED
+
+
+FULL = {"sizeBytes": 600} | {
+    key: value for key, value in builders.ARTIFACT_STATUS.items() if key != "sizeBytes"
+}
+
+
+def store(kubernetes: FakeKubernetes, name: str, project_id: str = "p", **status: Any) -> None:
+    """An export that has ended with a file of 600 bytes."""
+    told = {"phase": "Succeeded", "artifact": FULL} | status
+    export = builders.export_manifest(name, {"projectId": project_id}, told, uid=name)
+    kubernetes.seed("backupexports", export)
+
+
+@pytest.mark.parametrize("limit", ["the target's", "the chart's"])
+async def test_a_project_without_room_waits_and_starts_by_itself_when_there_is_some(
+    watched: Make, kubernetes: FakeKubernetes, limit: str
+) -> None:
+    operator = watched()
+    store(kubernetes, "old")
+    store(kubernetes, "older")
+    store(kubernetes, "without-a-file", phase="Failed", artifact=None)
+    store(kubernetes, "another-project's", "q")
+    if limit == "the chart's":
+        operator.cache.max_stored_bytes = 1000
+    else:
+        operator.cache.max_stored_bytes = 10_000
+        kubernetes.change("exporttargets", "t", {"spec": {"maxStoredBytes": 1000}})
+    operator.look()
+    export = await operator.reconcile()
+    assert (export.phase, export.status.reason) == (Phase.PENDING, Reason.STORAGE_FULL)
+    assert "1.2 KiB of maxStoredBytes, 1000 B" in (export.status.message or "")
+    # It holds no place in the queue, which others could have.
+    assert operator.reconciler.start_queue.waiting == 0
+    lists = operator.requests().count("list backupexports")
+    await operator.reconcile()
+    assert operator.requests().count("list backupexports") == lists
+    assert operator.jobs() == []
+    kubernetes.remove("backupexports", "older")
+    operator.reconciler._stored.forget("p")
+    assert (await operator.reconcile()).status.job_name == JOB
+    (job,) = kubernetes.objects("jobs").values()
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert {"name": "EXPORT_ROOM_BYTES", "value": "400"} in container["env"]
+
+
+async def test_the_file_of_an_export_that_has_just_ended_counts(
+    watched: Make, kubernetes: FakeKubernetes
+) -> None:
+    operator = watched(**ON_THE_WAY, job={}, pod=DONE)
+    kubernetes.change("exporttargets", "t", {"spec": {"maxStoredBytes": 1}})
+    following = builders.export_manifest("following", uid="uid-2")
+    kubernetes.seed("backupexports", following)
+    operator.look()
+    assert await operator.reconciler._stored.of("p") == 0
+    await operator.reconcile()
+    assert await operator.reconciler._stored.of("p") == builders.ARTIFACT.size_bytes
+    await operator.reconciler._reconcile("uid-2")
+    status = kubernetes.objects("backupexports")["following"]["status"]
+    assert (status["phase"], status["reason"]) == ("Pending", "StorageFull")
+
+
+async def test_nobody_counts_files_where_there_is_no_limit(watched: Make) -> None:
+    operator = watched()
+    await operator.reconcile()
+    assert "list backupexports" not in operator.requests()

@@ -537,3 +537,52 @@ def test_a_suspended_job_is_waited_for_longer_than_one_that_does_not_start() -> 
     late = (START_PATIENCE + timedelta(minutes=1)).total_seconds()
     plan = decide_delivery(seen(job=replace(JOB, suspended=True), now=late), "email")
     assert (plan.step, said(plan)) == (DeliveryStep.WAIT, ("Unknown", "InProgress"))
+
+
+def limited(**more: Any) -> Deliveries:
+    return Deliveries.model_validate({"email": MAIL | more})
+
+
+def allowed(chart: Deliveries, own: dict[str, Any] | None = None) -> Any:
+    settings = settings_for("email", target(email=own) if own else TARGET, chart)
+    assert settings
+    return settings.to_manifest().get("allowedDomains")
+
+
+def test_a_target_narrows_where_mails_may_go_and_never_widens_it() -> None:
+    chart = limited(allowedDomains=["a.example", "B.example"])
+    assert allowed(chart) == ["a.example", "B.example"]
+    assert allowed(chart, MAIL) == ["a.example", "B.example"]
+    assert allowed(chart, MAIL | {"allowedDomains": ["b.example", "c.example"]}) == ["b.example"]
+    assert allowed(chart, MAIL | {"allowedDomains": ["c.example"]}) == []
+    # Though the chart's mails are off, its limits hold.
+    assert allowed(limited(allowedDomains=["a.example"], enabled=False), MAIL) == ["a.example"]
+    assert allowed(CHART, MAIL | {"allowedDomains": ["c.example"]}) == ["c.example"]
+
+
+@pytest.mark.parametrize(("own", "most"), [(None, 5), (3, 3), (9, 5)])
+def test_a_target_lowers_how_many_mails_an_address_gets(own: int | None, most: int) -> None:
+    of_target = MAIL | ({"maxPerHour": own} if own else {})
+    settings = settings_for("email", target(email=of_target), limited(maxPerHour=5))
+    assert settings
+    assert settings.to_manifest()["maxPerHour"] == most
+
+
+@pytest.mark.parametrize(
+    ("domains", "is_refused"),
+    [
+        (None, False), (["EXAMPLE.com"], False), ([], True), (["other.example"], True),
+        (["ample.com"], True), (["com"], True), (["sub.example.com"], True),
+    ],
+)  # fmt: skip
+def test_no_mail_goes_to_a_domain_that_is_not_allowed(
+    domains: list[str] | None, is_refused: bool
+) -> None:
+    email = CHART.email
+    assert email
+    chart = Deliveries(email=email.model_copy(update={"allowed_domains": domains}))
+    plan = decide_delivery(seen(chart=chart), "email")
+    assert (plan.step is DeliveryStep.CREATE) != is_refused
+    if is_refused:
+        assert (plan.condition.status, plan.condition.reason) == ("False", "Refused")
+        assert "deliveries.email.allowedDomains" in plan.condition.message

@@ -38,6 +38,7 @@ SETTINGS = Deliveries.model_validate(
             "from": "exports@example.com",
             "secretRef": {"name": "login"},
             "giveUpSeconds": 9999,
+            "allowedDomains": ["b.example"],
         },
         "telegram": {"secretRef": {"name": "bot"}, "giveUpSeconds": 9999},
     }
@@ -214,3 +215,21 @@ def test_an_enabled_kind_is_whole(wrong: dict[str, Any]) -> None:
 def test_a_kind_that_is_turned_off_needs_nothing() -> None:
     off = {"enabled": False}
     assert Deliveries.model_validate({"email": off, "telegram": off})
+
+
+@pytest.mark.parametrize("allowed", [None, ["other.example"]])
+def test_what_servers_said_goes_to_named_domains_alone(allowed: list[str] | None) -> None:
+    settings = SETTINGS.settings_of("email")
+    assert settings
+    settings = settings.model_copy(update={"allowed_domains": allowed})
+    said = {"reason": "DumpFailed", "message": "pg_dump failed (ERROR: buy at evil.example)."}
+    for reason, is_told in (("DumpFailed", False), ("TargetNotFound", True), ("Cancelled", True)):
+        status = EXPORT.status.model_copy(update=said | {"reason": reason})
+        export = EXPORT.model_copy(update={"status": status})
+        manifest = delivery_manifest(seen(export), "email", settings, DEFAULTS)
+        text = environment(manifest)[runner_protocol.ENV_EXPORT_END]
+        assert ("evil.example" in text) == is_told
+        end = runner_protocol.read_export_end(text)
+        assert end
+        assert end.reason == reason
+        assert end.message

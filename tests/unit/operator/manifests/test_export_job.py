@@ -181,3 +181,15 @@ def test_fatal_exit_codes_fail_the_job_and_what_is_no_attempt_does_not_count() -
 
 def test_the_same_input_makes_the_same_job() -> None:
     assert json.dumps(manifest()) == json.dumps(manifest())
+
+
+@pytest.mark.parametrize(
+    ("target", "most"), [({}, "500"), ({"maxBytes": 7}, "7"), ({"maxBytes": 9999}, "9999")]
+)
+def test_the_runner_gets_the_limits_of_its_room(target: dict[str, Any], most: str) -> None:
+    limits = {"max_bytes": 500, "storage_reserve": "5%"}
+    given = environment(manifest(target=target, defaults=DEFAULTS.model_copy(update=limits)))
+    assert given["EXPORT_MAX_BYTES"] == most
+    assert given["EXPORT_RESERVE"] == "5%"
+    assert "EXPORT_ROOM_BYTES" not in given
+    assert not {"EXPORT_MAX_BYTES", "EXPORT_RESERVE"} & environment(manifest()).keys()

@@ -1,0 +1,96 @@
+"""How much room an export may take on the volume, and how much has to stay free there."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from backupexport_contract import rules
+from backupexport_contract import runner_protocol as protocol
+from backupexport_contract.readable import readable_size
+from backupexport_contract.reasons import ExitCode
+
+from backupexport_runner.task.failure import Failure
+from backupexport_runner.task.request import bad_value
+from backupexport_runner.volume.failures import volume_errors
+
+_Piece = bytes | memoryview
+
+_OF_ONE_FILE = (
+    "The file grew beyond maxBytes, {size}: export less, or have an administrator raise it on the "
+    "ExportTarget or in the chart, then start the export again."
+)
+_OF_ALL_FILES = (
+    "The project's files grew beyond maxStoredBytes, which had left {size}: remove old exports, or "
+    "have an administrator raise it on the ExportTarget or in the chart, then start the export "
+    "again."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Limits of an export, in bytes; `reserve` is as rules.RESERVE has it, empty for none."""
+
+    most: int | None
+    sentence: str
+    reserve: str
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> "Room":
+        """Returns what the environment says.  Raises Failure(BAD_REQUEST)."""
+        limits = [
+            (most, sentence)
+            for name, sentence in (
+                (protocol.ENV_MAX_BYTES, _OF_ONE_FILE),
+                (protocol.ENV_ROOM_BYTES, _OF_ALL_FILES),
+            )
+            if (most := _number(environment, name)) is not None
+        ]
+        reserve = environment.get(protocol.ENV_RESERVE, "")
+        if reserve and not re.fullmatch(rules.RESERVE, reserve):
+            raise bad_value(protocol.ENV_RESERVE, "must be bytes, or a percentage such as 5%")
+        most, sentence = min(limits, default=(None, ""))
+        return cls(most, sentence, reserve)
+
+    def lacks(self, mount: Path) -> Failure | None:
+        """Returns why no export may begin on this volume now; None if it may.  Raises Failure.
+
+        A file system that doesn't tell its size (statvfs) has no reserve.
+        """
+        with volume_errors():
+            found = os.statvfs(mount)
+        size, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+        number = int(self.reserve.removesuffix("%") or 0)
+        reserve = size * number // 100 if self.reserve.endswith("%") else number
+        if not size or free >= reserve:
+            return None
+        return Failure(
+            ExitCode.STORAGE_RESERVED,
+            f"The export volume has {readable_size(free)} free, and {readable_size(reserve)} are "
+            "reserved (storage.reserve): remove old exports or make the volume larger.",
+        )
+
+    def limited(self, write: Callable[[_Piece], None]) -> Callable[[_Piece], None]:
+        """Returns `write` for a new file: it raises Failure in place of the byte too many."""
+        written = 0
+
+        def within(piece: _Piece) -> None:
+            nonlocal written
+            written += len(piece)
+            if self.most is not None and written > self.most:
+                raise Failure(
+                    ExitCode.STORAGE_FULL, self.sentence.format(size=readable_size(self.most))
+                )
+            write(piece)
+
+        return within
+
+
+def _number(environment: Mapping[str, str], name: str) -> int | None:
+    value = environment.get(name)
+    if not value:
+        return None
+    if not re.fullmatch("[0-9]{1,18}", value):
+        raise bad_value(name, "must be a number of bytes")
+    return int(value)
