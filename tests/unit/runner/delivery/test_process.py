@@ -15,6 +15,7 @@ from backupexport_contract.reasons import FATAL_DELIVERY_EXIT_CODES, ExitCode
 from backupexport_contract.runner_protocol import ENV_TASK, read_outcome
 from backupexport_runner import __main__ as runner
 from backupexport_runner.export.exporter import Exporter, ServerQuestions
+from backupexport_runner.postgres import preflight
 from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log, Scrubber
@@ -180,9 +181,8 @@ def test_a_bug_in_a_delivery_asks_for_no_other_export(
 ) -> None:
     monkeypatch.setattr(runner, "deliver", lambda *_: 1 // 0)
     output = io.StringIO()
-    exporter = Exporter(
-        bench.configuration, ServerQuestions(), Log(Scrubber(), output), Interruption()
-    )
+    questions = ServerQuestions(preflight.look_at_server, preflight.find_obstacle)
+    exporter = Exporter(bench.configuration, questions, Log(Scrubber(), output), Interruption())
     failure = runner._outcome(exporter, values)
     assert isinstance(failure, Failure)
     assert failure.exit_code == ExitCode.INTERNAL
