@@ -44,7 +44,7 @@ def attempt(root, values, kill_at):
     configuration = Configuration(
         root / "exports", root / "scratch", root / "termination", root / "clients", root / "cgroup"
     )
-    questions = runner.ServerQuestions()
+    questions = runner.confined_questions()
     runner._exit(runner.run(values, configuration, questions))
 
 for line in sys.stdin:

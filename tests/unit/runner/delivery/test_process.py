@@ -180,9 +180,8 @@ def test_a_bug_in_a_delivery_asks_for_no_other_export(
 ) -> None:
     monkeypatch.setattr(runner, "deliver", lambda *_: 1 // 0)
     output = io.StringIO()
-    exporter = Exporter(
-        bench.configuration, ServerQuestions(), Log(Scrubber(), output), Interruption()
-    )
+    questions = ServerQuestions(lambda _: bench.server, lambda _: bench.obstacle)
+    exporter = Exporter(bench.configuration, questions, Log(Scrubber(), output), Interruption())
     failure = runner._outcome(exporter, values)
     assert isinstance(failure, Failure)
     assert failure.exit_code == ExitCode.INTERNAL
