@@ -10,7 +10,7 @@ from backupexport_contract.runner_protocol import Artifact
 from backupexport_runner.export.cgroup import memory_kills, thread_count
 from backupexport_runner.export.compression import compressor
 from backupexport_runner.export.streaming import ProgressMeter, Streamed, stream
-from backupexport_runner.postgres import dump_failures, pg_dump
+from backupexport_runner.postgres import clients, dump_failures, pg_dump
 from backupexport_runner.postgres.connection import read_connection
 from backupexport_runner.postgres.libpq_parameters import (
     child_environment,
@@ -61,9 +61,9 @@ class Exporter:
         parameters = self._parameters(request, environment)
         server = self.questions.look_at_server(parameters)
         self.interruption.check()
-        clients = pg_dump.installed_clients(self.configuration.clients)
-        client = pg_dump.choose_client(clients, server.major, server.version)
-        version = pg_dump.dump_version(client.program)
+        installed = clients.installed_clients(self.configuration.clients)
+        client = clients.choose_client(installed, server.major, server.version)
+        version = clients.dump_version(client.program)
         mount = self.configuration.exports
         for path in remove_abandoned_partials(mount, time.time()):
             self.log.event("abandoned_partial_removed", path=path)
@@ -105,7 +105,7 @@ class Exporter:
         self,
         request: Request,
         parameters: Mapping[str, str],
-        client: pg_dump.Client,
+        client: clients.Client,
         file: PartialFile,
         meter: ProgressMeter,
     ) -> Streamed:
