@@ -167,5 +167,7 @@ LABEL org.opencontainers.image.title="backupexport-runner" \
     org.opencontainers.image.version="${VERSION}"
 USER 65532:65532
 RUN ["python3", "-c", "import backupexport_runner.__main__"]
+# Fails the build where a pg_dump lacks the fixes of CVE-2025-8714 and CVE-2025-8715.
+RUN ["python3", "-m", "backupexport_runner.postgres.clients"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["backupexport-runner"]

@@ -238,8 +238,8 @@ def _prove(
         seconds = _timed(lambda: volume.restore(path, database))
     else:
         seconds = _timed(lambda: volume.restore_copy(downloaded, database))
-    tool = "psql -v ON_ERROR_STOP=1" if dump_format == "sql" else "pg_restore --exit-on-error"
-    print(f"restored with {tool} in {seconds:.0f} s")
+    tool = "psql" if dump_format == "sql" else "pg_restore"
+    print(f"restored with {tool} --single-transaction in {seconds:.0f} s")
     compared = subprocess.run(demo_database.comparison(server, "demo", database), check=False)
     _must(compared.returncode == 0, "schema and content are equal")
     server.psql(f'DROP DATABASE "{database}"')

@@ -10,7 +10,8 @@ from playground.tools import STATE, ToolError, apply, environment, images, kubec
 _RUNNERS_USER = 65532
 _MOUNT = "/exports"
 
-# What the README tells a person to type, as one pipeline that fails where any part of it does.
+# What the README tells a person to type, as one pipeline that fails where any part of it does, but
+# for the first look at the file's end, for which standard input can't be read twice.
 # It reads standard input; its arguments are the file's name and the database.
 _UNPACK = """
 case "$1" in
@@ -20,12 +21,13 @@ case "$1" in
 esac
 """
 _RESTORE_SQL = (
-    f'set -e -o pipefail; ({_UNPACK}) | psql -X -q -o /dev/null -v ON_ERROR_STOP=1 -d "$2"'
+    f"set -e -o pipefail; ({_UNPACK}) | psql -X -q -o /dev/null --single-transaction "
+    '-v ON_ERROR_STOP=1 -d "$2"'
 )
 # pg_restore wants to seek in a tar archive.
 _RESTORE_TAR = (
     f"set -e -o pipefail; trap 'rm -f /scratch/archive' EXIT; ({_UNPACK}) > /scratch/archive; "
-    'pg_restore --exit-on-error -d "$2" /scratch/archive'
+    'pg_restore --single-transaction -d "$2" /scratch/archive'
 )
 _FROM_THE_VOLUME = 'exec < "$1"; '
 

@@ -21,7 +21,7 @@ from playground.rest import Api
 from playground.targets import export_manifest, make_target
 from playground.tools import apply, kubectl, wait_for
 from playwright.sync_api import Browser, Locator, Page, Route, ViewportSize, expect
-from printed_commands import RESTORED, SHA256
+from printed_commands import CAUTION, RESTORED, SHA256
 from table_locks import locked
 
 pytestmark = pytest.mark.cluster
@@ -199,7 +199,8 @@ def test_the_main_story_with_nothing_but_a_keyboard(
         expect(row).to_contain_text(artifact[fact])
     assert artifact["path"].startswith(f"{SMALL}/by/hand/")
     file = artifact["path"].rpartition("/")[2]
-    expect(row).to_contain_text(f"zstd -dc {file} | psql -X -v ON_ERROR_STOP=1 -d DATABASE")
+    expect(row).to_contain_text(restore_command(file, "sql", "zstd"))
+    expect(row).to_contain_text(CAUTION)
     expect(row.locator("time").first).to_have_attribute("title", job["created_at"])
 
     # Looked at once more, it has been left as it was.

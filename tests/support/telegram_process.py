@@ -47,7 +47,7 @@ def attempt(root, values, kill_at):
         root / "exports", root / "scratch", root / "termination", root / "clients", root / "cgroup",
         root / "secret",
     )
-    questions = runner.ServerQuestions()
+    questions = runner.confined_questions()
     runner._exit(runner.run(values, configuration, questions))
 
 for line in sys.stdin:

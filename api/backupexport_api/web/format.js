@@ -128,10 +128,12 @@ export function restoreCommands(job) {
     if (job.format === "tar") {
       const plain = decompress ? quoted(name.replace(/\.\w+$/, "")) : file;
       const unpack = decompress ? `${decompress} > ${plain} && ` : "";
-      return `${unpack}pg_restore --exit-on-error -d DATABASE ${plain}`;
+      return `${unpack}pg_restore --single-transaction -d DATABASE ${plain}`;
     }
-    const psql = "psql -X -v ON_ERROR_STOP=1 -d DATABASE";
-    return decompress ? `${decompress} | ${psql}` : `${psql} -f ${file}`;
+    const psql = "psql -X --single-transaction -v ON_ERROR_STOP=1 -d DATABASE";
+    return decompress
+      ? `(set -o pipefail; ${job.compression} -tq ${file} && ${decompress} | ${psql})`
+      : `tail -n 9 ${file} | grep 'database dump complete' && ${psql} -f ${file}`;
   }
 }
 

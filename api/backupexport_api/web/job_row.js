@@ -101,7 +101,9 @@ export class JobRow {
       element(
         "p",
         { class: "hint" },
-        "In the folder of the file, into an empty database; the README has more.",
+        "In the folder of the file, by bash, into an empty database; the README has more. " +
+          "A restore runs what the database's authors have written, so use a scratch instance " +
+          "and a role that is no superuser.",
       ),
       element("pre", { tabindex: "0", "aria-label": "Commands" }, parts.commands),
       copyButton("Copy", "commands", () => parts.commands.textContent),

@@ -11,7 +11,7 @@ from backupexport_contract.runner_protocol import ENV_SECRET_NAME, Artifact
 from backupexport_runner.export.cgroup import memory_kills, thread_count
 from backupexport_runner.export.compression import Chunk, compressor
 from backupexport_runner.export.streaming import ProgressMeter, Streamed, stream
-from backupexport_runner.postgres import dump_failures, pg_dump
+from backupexport_runner.postgres import clients, dump_failures, pg_dump
 from backupexport_runner.postgres.connection import hidden_values, read_connection, whose
 from backupexport_runner.postgres.libpq_parameters import (
     child_environment,
@@ -70,9 +70,9 @@ class Exporter:
         parameters = self._parameters(request, environment)
         server = self.questions.look_at_server(parameters)
         self.interruption.check()
-        clients = pg_dump.installed_clients(self.configuration.clients)
-        client = pg_dump.choose_client(clients, server.major, server.version)
-        version = pg_dump.dump_version(client.program)
+        installed = clients.installed_clients(self.configuration.clients)
+        client = clients.choose_client(installed, server.major, server.version)
+        version = clients.dump_version(client.program)
         self._sweep(mount)
         with made_directory(mount, request.storage_path) as directory:
             for name in remove_stale_partials(directory, request.job_id):
@@ -120,7 +120,7 @@ class Exporter:
         self,
         request: Request,
         parameters: Mapping[str, str],
-        client: pg_dump.Client,
+        client: clients.Client,
         write: Callable[[Chunk], None],
         meter: ProgressMeter,
     ) -> Streamed:

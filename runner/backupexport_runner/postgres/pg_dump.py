@@ -1,19 +1,15 @@
-"""pg_dump as a program: which of the installed ones fits, its command line and its process."""
+"""pg_dump as a program: its command line and its process."""
 
 import contextlib
 import fcntl
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from backupexport_contract.reasons import ExitCode
-
 from backupexport_runner.postgres.libpq_parameters import TCP_PARAMETERS
-from backupexport_runner.task.failure import Failure
 
 # Waiting for a lock also makes everybody behind it wait.
 _LOCK_WAIT_MILLISECONDS = 120_000
@@ -24,47 +20,6 @@ _FORMAT = {"sql": "plain", "tar": "tar"}
 _PIPE_BYTES = 1024 * 1024
 _KEPT_LINES = 40
 _LONGEST_LINE = 2000
-_VERSION_SECONDS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """A pg_dump program and its major version."""
-
-    major: int
-    program: Path
-
-
-def installed_clients(root: Path) -> list[Client]:
-    """Returns the programs at `<root>/<major>/bin/pg_dump`, where Debian and PGDG install them."""
-    return [
-        Client(int(program.parts[-3]), program)
-        for program in root.glob("*/bin/pg_dump")
-        # Before 10 a major version had two numbers (9.6); nothing that old is wanted here.
-        if program.parts[-3].isdecimal()
-    ]
-
-
-def choose_client(clients: Iterable[Client], server_major: int, server_version: str) -> Client:
-    """Returns the client of the server's own major version, else the lowest newer one.
-
-    pg_dump refuses a server newer than itself, and what a newer pg_dump writes may not load
-    into an older server (https://www.postgresql.org/docs/current/app-pgdump.html, Notes).
-    Raises Failure(SERVER_VERSION_UNSUPPORTED) if every client is older.
-    """
-    by_age = sorted(clients, key=lambda client: client.major)
-    if not by_age:
-        raise Failure(
-            ExitCode.INTERNAL, "The runner's image holds no pg_dump: use another runner.image."
-        )
-    for client in by_age:
-        if client.major >= server_major:
-            return client
-    raise Failure(
-        ExitCode.SERVER_VERSION_UNSUPPORTED,
-        f"The server is PostgreSQL {server_version}, the newest pg_dump of the runner is "
-        f"{by_age[-1].major}: use a runner.image that holds pg_dump {server_major}.",
-    )
 
 
 def dump_command(program: Path, dump_format: str) -> list[str]:
@@ -143,23 +98,3 @@ def running_pg_dump(
             yield dump
         finally:
             process.kill()
-
-
-def dump_version(program: Path) -> str:
-    """Returns for example "17.6", from `pg_dump (PostgreSQL) 17.6 (Debian 17.6-1)`."""
-    try:
-        said = subprocess.run(
-            [program, "--version"],
-            env={"LC_ALL": "C.UTF-8"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=True,
-            timeout=_VERSION_SECONDS,
-        ).stdout.decode(errors="replace")
-        return said.split()[2]
-    except (OSError, subprocess.SubprocessError, IndexError) as error:
-        raise Failure(
-            ExitCode.INTERNAL,
-            f"The runner's {program} doesn't run ({type(error).__name__}): use another "
-            "runner.image.",
-        ) from error

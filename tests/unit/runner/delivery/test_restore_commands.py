@@ -1,11 +1,32 @@
+import gzip
+import os
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
-from backupexport_runner.delivery.restore_commands import check_command, restore_command
+import zstandard
+from backupexport_runner.delivery.restore_commands import (
+    CAUTION,
+    check_command,
+    restore_command,
+)
+from printed_commands import CAUTION as PRINTED_CAUTION
 from printed_commands import RESTORED, SHA256
 
 ROOT = Path(__file__).parents[4]
+DUMP = (
+    b"--\n-- PostgreSQL database dump\n--\n\n\\restrict aBc\n\n"
+    + b"".join(b"INSERT INTO t VALUES (%d, '%x');\n" % (n, n**9) for n in range(20_000))
+    + b"--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict aBc\n\n"
+)
+PACKED = {
+    "none": DUMP,
+    "gzip": gzip.compress(DUMP),
+    "zstd": zstandard.ZstdCompressor(write_checksum=True).compress(DUMP),
+}
+ENDINGS = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 
 
 @pytest.mark.parametrize(("file", "command"), RESTORED.items())
@@ -21,3 +42,52 @@ def test_how_a_file_is_checked() -> None:
 def test_the_readme_prints_the_same(name: str) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert restore_command(name, name.split(".")[1], "zstd") in readme.splitlines()
+
+
+def test_the_word_of_caution_is_the_pages_too() -> None:
+    assert CAUTION == PRINTED_CAUTION
+
+
+class Restore:
+    """The printed command in a directory of its own, with programs that only tell of their run."""
+
+    def __init__(self, directory: Path, dump_format: str, compression: str) -> None:
+        self._directory = directory
+        self._file = directory / f"a b.{dump_format}{ENDINGS[compression]}"
+        self._command = restore_command(str(self._file), dump_format, compression)
+        for name in ("psql", "pg_restore"):
+            (directory / name).write_text("#!/bin/sh\ncat > /dev/null\ntouch restored\n")
+            (directory / name).chmod(0o755)
+
+    def run(self, content: bytes) -> int:
+        self._file.write_bytes(content)
+        return subprocess.run(
+            ["bash", "-c", self._command],
+            cwd=self._directory,
+            env={"PATH": f"{self._directory}:{os.environ['PATH']}"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        ).returncode
+
+    @property
+    def is_done(self) -> bool:
+        return (self._directory / "restored").exists()
+
+
+# A tar that isn't compressed is left to pg_restore, which finds its end.
+@pytest.mark.parametrize(
+    ("dump_format", "compression"),
+    [("sql", "none"), ("sql", "gzip"), ("sql", "zstd"), ("tar", "gzip"), ("tar", "zstd")],
+)
+def test_a_cut_file_is_not_restored(tmp_path: Path, dump_format: str, compression: str) -> None:
+    if compression == "zstd" and shutil.which("zstd") is None:
+        pytest.skip("there is no zstd here")
+    restore, content = Restore(tmp_path, dump_format, compression), PACKED[compression]
+    # Between two statements, too, which psql would take for the end.
+    between = content.rindex(b"\nINSERT") + 1 if compression == "none" else len(content) - 5
+    for length in (len(content) // 2, len(content) // 10, between, 0):
+        assert restore.run(content[:length]) != 0, length
+        assert not restore.is_done
+    assert restore.run(content) == 0
+    assert restore.is_done

@@ -145,8 +145,8 @@ def _steps_with_file(request: Request, end: ExportEnd, artifact: Artifact) -> tu
         ),
         Step(
             "Restore it",
-            "Into an empty database in place of DATABASE, as a superuser, where the roles exist "
-            "that own things or hold grants.",
+            "Into an empty database in place of DATABASE, where the roles exist that own things or "
+            f"hold grants. {restore_commands.CAUTION}",
             (restore_commands.restore_command(path, request.format, request.compression),),
         ),
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from backupexport_contract.readable import readable_size
 
 from backupexport_runner.delivery.kinds.telegram.parts import Part, parts_glob
-from backupexport_runner.delivery.restore_commands import check_command, restore_command
+from backupexport_runner.delivery.restore_commands import CAUTION, check_command, restore_command
 from backupexport_runner.task.request import Request
 
 # https://core.telegram.org/bots/api#senddocument and #sendmessage
@@ -24,7 +24,7 @@ def caption(request: Request, part: Part, count: int, sha256: str) -> str:
         f"Job: {request.job_id}",
     ]
     if count == 1:
-        lines.append(f"Restore: {_restore(request)}")
+        lines += [f"Restore: {_restore(request)}", CAUTION]
     return "\n".join(lines)
 
 
@@ -45,7 +45,8 @@ def closing_messages(
         f"Join the {count} parts, check the whole file and restore it:\n"
         f"cat {parts_glob(name, count)} > {name}\n"
         f"{check_command(name, sha256)}\n"
-        f"{_restore(request)}"
+        f"{_restore(request)}\n"
+        f"{CAUTION}"
     )
     lines = [f"{digest}  {part.name}" for part, digest in zip(parts, part_sha256s, strict=True)]
     lists = [

@@ -17,6 +17,7 @@ from backupexport_runner.delivery.kinds.email.message import (
     rendered,
     wire_bytes,
 )
+from backupexport_runner.delivery.restore_commands import CAUTION
 from backupexport_runner.task.failure import Failure
 from hypothesis import given
 from hypothesis import strategies as st
@@ -232,14 +233,18 @@ def test_how_to_fetch(
 @pytest.mark.parametrize(
     ("dump_format", "compression", "command"),
     [
-        ("sql", "zstd", f"zstd -dc {FILE}.sql.zst | psql -X -v ON_ERROR_STOP=1 -d DATABASE"),
-        ("sql", "gzip", f"gzip -dc {FILE}.sql.gz | psql -X -v ON_ERROR_STOP=1 -d DATABASE"),
-        ("sql", "none", f"psql -X -v ON_ERROR_STOP=1 -d DATABASE -f {FILE}.sql"),
+        ("sql", "zstd", f"(set -o pipefail; zstd -tq {FILE}.sql.zst && zstd -dc {FILE}.sql.zst | "
+                        "psql -X --single-transaction -v ON_ERROR_STOP=1 -d DATABASE)"),
+        ("sql", "gzip", f"(set -o pipefail; gzip -tq {FILE}.sql.gz && gzip -dc {FILE}.sql.gz | "
+                        "psql -X --single-transaction -v ON_ERROR_STOP=1 -d DATABASE)"),
+        ("sql", "none", f"tail -n 9 {FILE}.sql | grep 'database dump complete' && "
+                        "psql -X --single-transaction -v ON_ERROR_STOP=1 -d DATABASE "
+                        f"-f {FILE}.sql"),
         ("tar", "zstd", f"zstd -dc {FILE}.tar.zst > {FILE}.tar && "
-                        f"pg_restore --exit-on-error -d DATABASE {FILE}.tar"),
+                        f"pg_restore --single-transaction -d DATABASE {FILE}.tar"),
         ("tar", "gzip", f"gzip -dc {FILE}.tar.gz > {FILE}.tar && "
-                        f"pg_restore --exit-on-error -d DATABASE {FILE}.tar"),
-        ("tar", "none", f"pg_restore --exit-on-error -d DATABASE {FILE}.tar"),
+                        f"pg_restore --single-transaction -d DATABASE {FILE}.tar"),
+        ("tar", "none", f"pg_restore --single-transaction -d DATABASE {FILE}.tar"),
     ],
 )  # fmt: skip
 def test_how_to_check_and_restore(dump_format: str, compression: str, command: str) -> None:
@@ -247,6 +252,7 @@ def test_how_to_check_and_restore(dump_format: str, compression: str, command: s
     said = content(request, end_of(artifact=artifact_of(request)))
     check, restore = said.steps[1:]
     assert restore.commands == (command,)
+    assert CAUTION in restore.text
     name = request.file_name
     assert check.commands == (f"echo '{'0a' * 32}  {name}' | sha256sum --check",)
     assert ("Uncompressed" in facts_of(said)) == (compression != "none")

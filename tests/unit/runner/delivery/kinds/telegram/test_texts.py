@@ -9,6 +9,7 @@ import pytest
 import runner_bench
 from backupexport_runner.delivery.kinds.telegram import texts
 from backupexport_runner.delivery.kinds.telegram.parts import plan_parts
+from backupexport_runner.delivery.restore_commands import CAUTION, restore_command
 from backupexport_runner.task.request import Request, read_request
 
 NAME = "20260129T153000Z-0b7c1111-2222-4333-8444-555566667777.sql.zst"
@@ -42,7 +43,7 @@ def test_closing_messages_fit_and_tell_every_part(request_of: Request, count: in
         assert lines.count(f"{digest}  {part.name}") == 1
     assert f"cat {NAME}.part*of{count:03} > {NAME}" in messages[-1]
     assert f"{'f' * 64}  {NAME}" in messages[-1]
-    assert messages[-1].endswith(f"zstd -dc {NAME} | psql -X -v ON_ERROR_STOP=1 -d DATABASE")
+    assert messages[-1].endswith(f"{restore_command(NAME, 'sql', 'zstd')}\n{CAUTION}")
 
 
 @pytest.mark.parametrize("count", [2, 60])
@@ -63,7 +64,7 @@ def test_the_commands_of_the_closing_messages_work(
     whole = hashlib.sha256(content).hexdigest()
     messages = texts.closing_messages(request_of, parts, digests, whole)
     lines = [line for text in messages for line in text.splitlines() if not line.endswith(":")]
-    script = "\n".join(["set -e", *lines[:-1]])
+    script = "\n".join(["set -e", *lines[:-2]])
     done = subprocess.run(
         ["/bin/sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
     )
