@@ -12,6 +12,7 @@ from backupexport_runtime.settings_errors import ENV_PREFIX, SETTINGS_ERRORS, co
 from limits.errors import ConfigurationError
 
 from backupexport_api.app import create_app, create_health_app
+from backupexport_api.audit import trail
 from backupexport_api.http.connections import Connections
 from backupexport_api.http.draining import DrainingServer
 from backupexport_api.http.request_context import request_id
@@ -42,6 +43,7 @@ def main() -> int:
         quiet=[("urllib3", logging.ERROR)],
         context=lambda: {"request_id": request_id.get()},
     )
+    trail.configure()
     try:
         list_objects = connect_lists(settings.namespace)
         objects = asyncio.run(KubernetesObjects.connect(settings.namespace))

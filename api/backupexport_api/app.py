@@ -5,13 +5,16 @@ from contextlib import asynccontextmanager
 from importlib import metadata
 
 from fastapi import FastAPI
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from backupexport_api.audit import trail
 from backupexport_api.auth.authentication import Authenticator
 from backupexport_api.downloads import routes as download_routes
 from backupexport_api.downloads.service import Downloads
 from backupexport_api.events import routes as event_routes
 from backupexport_api.events.streams import EventStreams
 from backupexport_api.http import openapi, problems
+from backupexport_api.http.problems import ProblemError
 from backupexport_api.http.request_context import RequestContextMiddleware
 from backupexport_api.jobs import routes as job_routes
 from backupexport_api.jobs.store import JobStore
@@ -29,7 +32,7 @@ def create_app(settings: ApiSettings, store: JobStore, measured: Metrics) -> Fas
         description="Self-service exports of PostgreSQL databases on Kubernetes.",
         version=_version(),
         lifespan=_lifespan,
-        exception_handlers=problems.HANDLERS,
+        exception_handlers={**problems.HANDLERS, ProblemError: trail.answer_problem},
         # A redirect would make a client send its token and its body twice.
         redirect_slashes=False,
         # FastAPI's own pages load their scripts from another host.
@@ -49,6 +52,8 @@ def create_app(settings: ApiSettings, store: JobStore, measured: Metrics) -> Fas
         observe=measured.observe_request,
         body_seconds=settings.request_body_seconds,
     )
+    if settings.trusted_proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     # Not include_router: it makes one router more for each module, and requests pass all of them.
     for module in (job_routes, event_routes, download_routes, telemetry_routes, page_routes):
         app.router.routes.extend(module.router.routes)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from backupexport_api.audit.settings import AuditSettings
 from backupexport_api.auth.settings import JwtSettings
 from backupexport_api.downloads.settings import DownloadSettings
 from backupexport_api.events.streams import EventSettings
@@ -16,7 +17,9 @@ SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/
 
 
 # The keys of tokens come first, because the secret of links must be another one.
-class ApiSettings(DownloadSettings, EventSettings, LimitSettings, ConnectionSettings, JwtSettings):
+class ApiSettings(
+    DownloadSettings, EventSettings, LimitSettings, ConnectionSettings, AuditSettings, JwtSettings
+):
     """The API's settings; the packages have those of their own."""
 
     namespace: str = Field(default="", validate_default=True)

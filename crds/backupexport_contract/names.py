@@ -20,6 +20,10 @@ LABEL_PROJECT_HASH = f"{GROUP}/project-hash"
 LABEL_TASK = f"{GROUP}/task"
 ANNOTATION_REQUESTED_BY = f"{GROUP}/requested-by"
 ANNOTATION_CREATED_AT = f"{GROUP}/created-at"
+# Which links to its file are good: those of this generation, without those with an annotation of
+# their own, whose name ends with the link's id.
+ANNOTATION_LINKS_GENERATION = f"{GROUP}/links-generation"
+ANNOTATION_LINK_TAKEN_BACK = f"{GROUP}/link-taken-back."
 
 # On a BackupExport whose file must go before it does (artifactPolicy: Delete).
 FINALIZER = f"{GROUP}/artifact"

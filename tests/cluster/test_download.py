@@ -8,14 +8,14 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import Message
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import api_pods
 import pytest
-from backupexport_api.downloads.links import EXPIRES, link_query
+from backupexport_api.downloads.links import EXPIRES, LINK, MAKER, Link, LinkedJob, link_query
 from installation import LARGE, SMALL, Installation
 from playground.postgres import CONTAINER_SECURITY, POD_SECURITY
 from playground.targets import export_manifest
@@ -185,8 +185,10 @@ def test_a_link_of_one_replica_opens_the_file_at_the_other(
     answers = {name: _told(fetch(replicas[0], url)) for name, url in refused.items()}
     foreign = installation.caller(SMALL).call("POST", f"/api/jobs/{job_id}/link")
     assert (foreign.status, foreign.body["code"]) == (404, "job_not_found")
-    assert _link_until(installation, job_id, _expiry(link)) == link, "signed as the api signs"
-    expired = _link_until(installation, job_id, int(time.time()) - 1)
+    said = _said(link)
+    assert _signed(installation, job_id, said) == link, "signed as the api signs"
+    past = replace(said, expires_s=int(time.time()) - 1)
+    expired = _signed(installation, job_id, past)
     answers["expired"] = _told(fetch(replicas[0], expired))
     assert set(answers.values()) == {answers["expired"]}
     assert answers["expired"][0] == 403
@@ -194,18 +196,19 @@ def test_a_link_of_one_replica_opens_the_file_at_the_other(
     assert link.rpartition("=")[2] not in kubectl("-n", installation.namespace, "logs", *pods)
 
 
-def _expiry(link: str) -> int:
-    return int(parse_qs(urlsplit(link).query)[EXPIRES][0])
+def _said(url: str) -> Link:
+    query = parse_qs(urlsplit(url).query)
+    return Link(query[LINK][0], query[MAKER][0], int(query[EXPIRES][0]))
 
 
-def _link_until(installation: Installation, job_id: str, expires_s: int) -> str:
-    """The link that the api made, or will have made, for this end of its time."""
+def _signed(installation: Installation, job_id: str, link: Link) -> str:
+    """What the api makes, or would have made, of a link to the file of a job with no other."""
     namespace, name = installation.namespace, installation.release.name
     secret = kubectl(
         "-n", namespace, "get", "secret", f"{name}-links", "-o", "jsonpath={.data.*}"
     )  # fmt: skip
     uid = kubectl("-n", namespace, "get", "bex", job_id, "-o", "jsonpath={.metadata.uid}")
-    query = link_query(base64.b64decode(secret).decode(), job_id, uid, expires_s)
+    query = link_query(base64.b64decode(secret).decode(), LinkedJob(job_id, uid, ""), link)
     return f"/api/jobs/{job_id}/download?{query}"
 
 

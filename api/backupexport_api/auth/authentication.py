@@ -14,7 +14,13 @@ from fastapi.security.base import SecurityBase
 from jwt.exceptions import InvalidSubjectError
 
 from backupexport_api.auth import keys as signing_keys
-from backupexport_api.auth.claims import BadClaimsError, ProjectAccess, expiry_of, subject_of
+from backupexport_api.auth.claims import (
+    BadClaimsError,
+    ProjectAccess,
+    expiry_of,
+    subject_of,
+    text_of,
+)
 from backupexport_api.auth.jwks import JwksFetch, JwksSource
 from backupexport_api.auth.keys import KeySet, KeysUnavailableError, SigningKey
 from backupexport_api.auth.settings import JwtSettings
@@ -46,12 +52,14 @@ KeySource = KeySet | JwksSource
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is calling, and for which projects."""
+    """Who is calling, for which projects, and by which token."""
 
     subject: str
     access: ProjectAccess
     expires_at: float
     """When the token stops being good, in seconds since 1970."""
+    issuer: str | None = None
+    token_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,7 @@ class BearerToken(SecurityBase):
             raise token_missing()
         caller: Caller = await request.app.state.authenticator.caller_of(token)
         request.state.subject = caller.subject
+        request.state.caller = caller
         return caller
 
 
@@ -173,7 +182,13 @@ class Authenticator:
             access = ProjectAccess.of(
                 claims, settings.jwt_projects_claim, settings.tokens_without_projects
             )
-            caller = Caller(subject, access, expiry_of(claims) + settings.jwt_leeway_seconds)
+            caller = Caller(
+                subject,
+                access,
+                expiry_of(claims) + settings.jwt_leeway_seconds,
+                text_of(claims, "iss"),
+                text_of(claims, "jti"),
+            )
         except BadClaimsError as error:
             raise token_invalid(str(error)) from None
         return _CheckedToken(caller, source, keys)

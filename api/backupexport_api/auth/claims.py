@@ -33,6 +33,12 @@ def subject_of(claims: Mapping[str, Any]) -> str:
     return subject
 
 
+def text_of(claims: Mapping[str, Any], name: str) -> str | None:
+    """Return a claim that nothing depends on; None where it is no text."""
+    value = claims.get(name)
+    return value if isinstance(value, str) else None
+
+
 def expiry_of(claims: Mapping[str, Any]) -> float:
     """Return when the token expires, in seconds since 1970; raises BadClaimsError."""
     # The other times are checked, too: PyJWT takes whatever int() does, of any size.

@@ -43,6 +43,7 @@ link_refused = problem(
     "link_refused",
     "This link is not good, or not any more. Ask for a new one, or download with a token.",
 )
+link_not_found = problem(404, "link_not_found", "No link has such an id.")
 precondition_failed = problem(
     412,
     "precondition_failed",

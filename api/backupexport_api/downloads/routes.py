@@ -1,10 +1,13 @@
 """The routes of downloads and links, and what the OpenAPI document says of them."""
 
+import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 
+from backupexport_api.audit import trail
 from backupexport_api.auth.authentication import Caller
+from backupexport_api.downloads import problems
 from backupexport_api.downloads.links import LinkRequest, LinkView, is_link
 from backupexport_api.downloads.service import Downloads
 from backupexport_api.http import security_headers
@@ -12,8 +15,12 @@ from backupexport_api.http.body import read_json
 from backupexport_api.http.openapi import header, problem_responses
 from backupexport_api.http.request_context import add_response_headers
 from backupexport_api.http.routing import Envelope, called_by, data_response
-from backupexport_api.jobs.dependencies import JobId, found_job
+from backupexport_api.jobs.cached_job import CachedJob
+from backupexport_api.jobs.dependencies import JobId, Store, found_job
 from backupexport_api.jobs.finished_file import MEDIA_TYPES
+from backupexport_api.jobs.link_state import LINK_ID
+from backupexport_api.jobs.problems import job_not_found
+from backupexport_api.jobs.store import JobStore
 from backupexport_api.limits.callers import ReadingCaller, reading_caller
 from backupexport_api.limits.slots import SlotOwner
 
@@ -67,6 +74,8 @@ DOWNLOAD: dict[str, Any] = {
     # With a token, or, by a link, with nothing.
     "security": [{"bearer": []}, {}],
     "parameters": [
+        _parameter("link", "query", "Of a link: its id."),
+        _parameter("maker", "query", "Of a link: a hash of who made it."),
         _parameter("expires", "query", "Of a link: until when it is good."),
         _parameter("signature", "query", "Of a link."),
         _parameter("Range", "header", "RFC 9110, 14: one range of bytes, or several."),
@@ -94,6 +103,7 @@ async def download_job(job_id: JobId, request: Request, caller: FetchingCaller) 
     else:
         job = await found_job(job_id, caller, request.app.state.store)
         owner = SlotOwner(caller.subject)
+    trail.about(request, project=job.project_id, job=job.job_id)
     file = await downloads.fetchable(job)
     return await downloads.respond(request, file, owner)
 
@@ -134,7 +144,15 @@ async def link_job(
     downloads: Downloads = request.app.state.downloads
     job = await found_job(job_id, caller, request.app.state.store)
     await downloads.check(await downloads.fetchable(job))
-    made = downloads.link(job, body)
+    link, made = downloads.link(job, body, caller)
+    trail.about(
+        request,
+        project=job.project_id,
+        job=job.job_id,
+        link=link.link_id,
+        link_maker=link.maker,
+    )
+    trail.note(request, "link", "made")
     return data_response(made.model_dump_json().encode(), 201, {"Cache-Control": "no-store"})
 
 
@@ -158,3 +176,49 @@ router.add_api_route(
     responses=problem_responses(400, 401, 404, 409, 410, 413, 415, 429, 501, 503),
     openapi_extra={"requestBody": {"required": False}},
 )
+
+
+# For the document alone, as a job's.
+LinkId = Annotated[str, Path(json_schema_extra={"pattern": f"^{LINK_ID}$"})]
+_TAKE_BACK: dict[str, Any] = {
+    "status_code": 204,
+    "response_class": Response,
+    "response_description": "They open nothing any more",
+    "responses": problem_responses(401, 404, 429, 503),
+}
+
+
+@router.delete("/{job_id}/links", summary="Take back all links to a job's file", **_TAKE_BACK)
+async def take_back_links(
+    job_id: JobId, request: Request, caller: ReadingCaller, store: Store
+) -> Response:
+    """End every link to the job's file that was made until now. Repeating it is harmless.
+
+    Downloads that are under way go on. Other replicas know of it within a second.
+    """
+    return await _take_back(request, await found_job(job_id, caller, store), None)
+
+
+@router.delete("/{job_id}/links/{link_id}", summary="Take back a link", **_TAKE_BACK)
+async def take_back_link(
+    job_id: JobId, link_id: LinkId, request: Request, caller: ReadingCaller, store: Store
+) -> Response:
+    """End one link to the job's file. Repeating it is harmless.
+
+    After a hundred links of a job that were taken back singly, one more takes back all.
+    """
+    job = await found_job(job_id, caller, store)
+    if not re.fullmatch(LINK_ID, link_id):
+        raise problems.link_not_found()
+    return await _take_back(request, job, link_id)
+
+
+async def _take_back(request: Request, job: CachedJob, link_id: str | None) -> Response:
+    store: JobStore = request.app.state.store
+    trail.about(request, project=job.project_id, job=job.job_id, link=link_id)
+    with trail.unanswered_noted(request, "take_back_links"):
+        is_done = await store.take_back_links(job, link_id)
+    if not is_done:
+        raise job_not_found()
+    trail.note(request, "take_back_links", "done")
+    return Response(status_code=204)

@@ -3,14 +3,15 @@
 import secrets
 import time
 from datetime import timedelta
-from functools import partial
 
 from backupexport_contract import names, timestamps
 from backupexport_contract.backup_export import BackupExport
 from fastapi import Request, Response
 
+from backupexport_api.audit import trail
+from backupexport_api.auth.authentication import Caller
 from backupexport_api.downloads import answer, links, problems
-from backupexport_api.downloads.links import LinkRequest, LinkView
+from backupexport_api.downloads.links import Link, LinkedJob, LinkRequest, LinkView
 from backupexport_api.downloads.settings import DownloadSettings
 from backupexport_api.downloads.streaming import DownloadResponse
 from backupexport_api.downloads.volume import ExportFile, ExportVolume, VolumeUnavailableError
@@ -24,7 +25,8 @@ from backupexport_api.limits.slots import SlotOwner, Slots
 from backupexport_api.telemetry.metrics import DownloadOutcome, Metrics
 
 # What a link's signature is compared with where there is no such job, at the same cost.
-_NOBODY = "00000000-0000-0000-0000-000000000000"
+_NO_ID = "00000000-0000-0000-0000-000000000000"
+_NOBODY = LinkedJob(_NO_ID, _NO_ID, "")
 # Clients that wait for a file ask as often as they like: that must not reach the Kubernetes API.
 _ASK_AGAIN_SECONDS = 1.0
 
@@ -54,29 +56,37 @@ class Downloads:
 
     async def linked_job(self, job_id: str, request: Request) -> CachedJob:
         """Return the job that a link opens.  Raises ProblemError: 403, alike for any wrong; 429."""
-        link = links.read_link(request.query_params.multi_items())
+        signed = links.read_link(request.query_params.multi_items())
+        if signed is not None:
+            trail.about(request, link=signed.link.link_id)
         # From memory alone: without a good link no request reaches the Kubernetes API.
         job = self._store.known_job(job_id) if names.is_uuid(job_id) else None
-        whose = (job.job_id, job.uid) if job else (_NOBODY, _NOBODY)
+        linked = _linked(job) if job else _NOBODY
         now_s = timestamps.now().timestamp()
-        is_good = links.is_good(link or links.NO_LINK, self._link_secret, *whose, now_s)
-        if job is None or link is None or not is_good:
+        is_good = links.is_good(signed or links.NO_LINK, self._link_secret, linked, now_s)
+        if job is None or signed is None or not is_good:
+            raise problems.link_refused()
+        trail.about(request, project=job.project_id, link_maker=signed.link.maker)
+        if signed.link.link_id in job.links.taken_back:
             raise problems.link_refused()
         if not await self._store.project_exists(job.project_id):
             raise problems.link_refused()
         limits: RateLimits = request.app.state.rate_limits
-        limits.check_link(request, f"{job.job_id} {link.expires_s}")
+        limits.check_link(request, f"{job.job_id} {signed.link.link_id}")
         return job
 
-    def link(self, job: CachedJob, asked: LinkRequest) -> LinkView:
+    def link(self, job: CachedJob, asked: LinkRequest, caller: Caller) -> tuple[Link, LinkView]:
         """Make a link to the job's file; raises ProblemError (400)."""
         lifetime_seconds = asked.seconds(self._link_max_seconds)
         if lifetime_seconds > self._link_max_seconds:
             raise problems.link_too_long(self._link_max_seconds)
         expires = timestamps.now().replace(microsecond=0) + timedelta(seconds=lifetime_seconds)
-        query = links.link_query(self._link_secret, job.job_id, job.uid, int(expires.timestamp()))
+        maker = links.maker_of(self._link_secret, caller.issuer, caller.subject)
+        link = Link(secrets.token_hex(8), maker, int(expires.timestamp()))
+        query = links.link_query(self._link_secret, _linked(job), link)
         url = f"{self._public_url}/api/jobs/{job.job_id}/download?{query}"
-        return LinkView(url=url, expires_at=timestamps.to_text(expires))
+        expires_at = timestamps.to_text(expires)
+        return link, LinkView(link_id=link.link_id, url=url, expires_at=expires_at)
 
     async def fetchable(self, job: CachedJob) -> FinishedFile:
         """Return the file that a job should have left; raises ProblemError (409, 410)."""
@@ -125,7 +135,20 @@ class Downloads:
             raise
         request_context.mark_as_stream(request.scope)
         self._metrics.downloads_under_way.inc()
-        on_sent, on_end = self._metrics.sent_bytes.inc, partial(self._end, owner)
+        trail.note(
+            request, "download_start", "started", size=int(described.headers["Content-Length"])
+        )
+        sent_bytes = 0
+
+        def on_sent(size: int) -> None:
+            nonlocal sent_bytes
+            sent_bytes += size
+            self._metrics.sent_bytes.inc(size)
+
+        def on_end(outcome: DownloadOutcome) -> None:
+            self._end(owner, outcome)
+            trail.note(request, "download_end", outcome, size=sent_bytes)
+
         return DownloadResponse(
             described, opened, self._stall_seconds, on_sent=on_sent, on_end=on_end
         )
@@ -147,6 +170,10 @@ class Downloads:
     def _end(self, owner: SlotOwner, outcome: DownloadOutcome) -> None:
         self._slots.release(owner)
         self._metrics.count_download_end(outcome)
+
+
+def _linked(job: CachedJob) -> LinkedJob:
+    return LinkedJob(job.job_id, job.uid, job.links.generation)
 
 
 class RecentKeys:

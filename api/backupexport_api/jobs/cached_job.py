@@ -9,6 +9,7 @@ from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.reasons import Phase
 
 from backupexport_api.jobs.finished_file import FinishedFile
+from backupexport_api.jobs.link_state import LinkState
 from backupexport_api.jobs.query import Position
 from backupexport_api.jobs.view import job_view
 from backupexport_api.kube.informer import CachedResource
@@ -29,6 +30,8 @@ class CachedJob(CachedResource):
     """Since 1970, in milliseconds."""
     file: FinishedFile | None
     """Its file, once it is completed."""
+    links: LinkState
+    """Which links to its file are good."""
     json: bytes
     """The JobView, encoded: a poll costs neither parsing nor rendering."""
 
@@ -51,6 +54,7 @@ class CachedJob(CachedResource):
             is_settled=export.phase.is_finished and not export.status.delivery_pending,
             created_ms=created_ms,
             file=FinishedFile.of(export),
+            links=LinkState.of(export.metadata.annotations),
             json=view.model_dump_json().encode(),
         )
 

@@ -28,13 +28,33 @@ class JobIndex:
         self._lock = threading.Lock()
         self._jobs: dict[str, CachedJob] = {}
         self._ids_of_names: dict[str, str] = {}
+        # Until the watch has brought them, or newer ones.
+        self._written: dict[str, CachedJob] = {}
         self._order: list[Position] = []
         self._order_of_project: defaultdict[str, list[Position]] = defaultdict(list)
         self._phases: Counter[Phase] = Counter()
 
     def put(self, job: CachedJob) -> None:
-        """Add a job or replace it by its new version."""
+        """Add a job, or replace it by its new version, as a watch brings it."""
         with self._lock:
+            written = self._written.get(job.name)
+            if written and written.uid == job.uid and _number(job) < _number(written):
+                return
+            self._written.pop(job.name, None)
+            changed = {self._remove(job.name), job.job_id}
+            self._add(job)
+        self._tell(changed)
+
+    def put_written(self, job: CachedJob) -> None:
+        """Replace a job by what a write of ours has made of it: the watch may be behind that."""
+        with self._lock:
+            known = self._jobs.get(self._ids_of_names.get(job.name, ""))
+            if known and known.uid == job.uid and _number(known) >= _number(job):
+                return
+            self._written[job.name] = job
+            if known is None:
+                # It may be deleted already, which nobody would tell of again.
+                return
             changed = {self._remove(job.name), job.job_id}
             self._add(job)
         self._tell(changed)
@@ -42,6 +62,7 @@ class JobIndex:
     def discard(self, name: str) -> None:
         """Remove the job of the resource with this name."""
         with self._lock:
+            self._written.pop(name, None)
             changed = {self._remove(name)}
         self._tell(changed)
 
@@ -107,6 +128,12 @@ class JobIndex:
         if not self._order_of_project[job.project_id]:
             del self._order_of_project[job.project_id]
         return job_id
+
+
+def _number(job: CachedJob) -> int:
+    """Return the resourceVersion, which grows with each write (KEP-5504); 0 for no number."""
+    version = job.resource_version
+    return int(version) if version.isdecimal() else 0
 
 
 def _from(order: list[Position], after: Position | None) -> Iterator[Position]:

@@ -9,6 +9,7 @@ from backupexport_contract.reasons import Phase
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel
 
+from backupexport_api.audit import trail
 from backupexport_api.http.body import read_json
 from backupexport_api.http.openapi import job_links, problem_responses
 from backupexport_api.http.routing import Envelope, called_by, data_response, json_response
@@ -86,17 +87,24 @@ router.add_api_route(
     response_model=Envelope[JobView],
     responses=problem_responses(401, 404, 409, 429, 503) | job_links(202, _JOB_ID, "show_job"),
 )
-async def cancel_job(job_id: JobId, caller: ReadingCaller, store: Store) -> Response:
+async def cancel_job(
+    job_id: JobId, request: Request, caller: ReadingCaller, store: Store
+) -> Response:
     """Stop a job and remove its partial file. Repeating it is harmless."""
     job = await found_job(job_id, caller, store)
+    trail.about(request, project=job.project_id, job=job.job_id)
+    outcome = "repeated"
     if not job.cancel_requested and not job.phase.is_finished:
-        cancelled = await store.cancel_job(job)
+        with trail.unanswered_noted(request, "cancel"):
+            cancelled = await store.cancel_job(job)
         if cancelled is None:
             raise problems.job_not_found()
-        job = cancelled
+        job, outcome = cancelled, "accepted"
     # Checked after the write: it may have ended meanwhile.
     if job.phase in (Phase.SUCCEEDED, Phase.FAILED):
+        trail.note(request, "cancel", "too_late")
         raise problems.job_finished()
+    trail.note(request, "cancel", outcome)
     return data_response(job.json, 202)
 
 
@@ -114,16 +122,23 @@ IdempotencyKey = Annotated[
 
 
 async def request_export(
-    caller: ExportingCaller, store: Store, body: ExportRequest, key: IdempotencyKey = None
+    request: Request,
+    caller: ExportingCaller,
+    store: Store,
+    body: ExportRequest,
+    key: IdempotencyKey = None,
 ) -> Response:
     """Export a project's database. An accepted request is never lost."""
+    trail.about(request, project=body.project_id)
     if not caller.access.allows(body.project_id):
         raise problems.project_forbidden()
     job_id = idempotency.job_id_of(caller.subject, key) if key else str(uuid.uuid4())
     if await store.project_exists(body.project_id):
-        stored = await store.create_job(
-            export_manifest(body, job_id=job_id, subject=caller.subject, created=timestamps.now())
-        )
+        trail.about(request, job=job_id)
+        created = timestamps.now()
+        manifest = export_manifest(body, job_id=job_id, subject=caller.subject, created=created)
+        with trail.unanswered_noted(request, "create"):
+            stored = await store.create_job(manifest)
     else:
         # A repeated request gets its job even when the project has gone since.
         earlier = await store.find_export(job_id) if key else None
@@ -135,6 +150,8 @@ async def request_export(
         if not idempotency.is_repeated(stored.export, body, caller.subject):
             raise problems.idempotency_key_reused()
         headers["Idempotency-Replayed"] = "true"
+    trail.about(request, job=stored.export.job_id)
+    trail.note(request, "create", "accepted" if stored.is_new else "replayed")
     return data_response(accepted_view(stored.export).model_dump_json().encode(), 202, headers)
 
 
@@ -143,7 +160,7 @@ async def _call_request_export(request: Request) -> Response:
     caller = await callers.exporting_caller(request)
     key = idempotency.key_of(request.headers.getlist(idempotency.HEADER))
     body = await read_json(request, ExportRequest)
-    return await request_export(caller, request.app.state.store, body, key)
+    return await request_export(request, caller, request.app.state.store, body, key)
 
 
 router.add_api_route(

@@ -1,6 +1,7 @@
 """The store of jobs: writes go to the Kubernetes API, reads come from watch caches."""
 
 import asyncio
+import secrets
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -43,6 +44,10 @@ _UNKNOWN_OUTCOME = (
 _UNKNOWN_CANCEL = (
     "The Kubernetes API did not answer in time, so it is not known whether the job will be "
     "cancelled. Trying again does no harm."
+)
+_UNKNOWN_TAKE_BACK = (
+    "The Kubernetes API did not answer in time, so it is not known whether the links are taken "
+    "back. Trying again does no harm."
 )
 _NOT_SYNCED = "The list of jobs has not been read yet. Try again in a moment."
 _VANISHED = "The job of this Idempotency-Key is just being deleted. Try again in a moment."
@@ -158,6 +163,20 @@ class JobStore:
         asked = self._objects.patch(names.EXPORT_PLURAL, job.name, patch)
         patched = await self._call("patch", _CALL_SECONDS, asked, when_late=_UNKNOWN_CANCEL)
         return None if patched is None else _readable(patched)
+
+    async def take_back_links(self, job: CachedJob, link_id: str | None) -> bool:
+        """End one link to the job's file, or all that there are; False where it was deleted."""
+        if link_id in job.links.taken_back:
+            return True
+        changes = job.links.without(link_id, secrets.token_hex(8))
+        patch = {"metadata": {"uid": job.uid, "annotations": changes}}
+        asked = self._objects.patch(names.EXPORT_PLURAL, job.name, patch)
+        patched = await self._call("patch", _CALL_SECONDS, asked, when_late=_UNKNOWN_TAKE_BACK)
+        if patched is None:
+            return False
+        # Here they end at once, whenever the watch tells of it.
+        self._index.put_written(_readable(patched))
+        return True
 
     async def unready(self, *, with_kubernetes: bool) -> list[str]:
         """Return what keeps the store, and `with_kubernetes` that API, from serving, in phrases."""

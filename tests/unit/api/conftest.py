@@ -103,6 +103,18 @@ class FakeStore(JobStore):
         found = {**found, "spec": {**found["spec"], "cancel": True}}
         return self.put(found, **found["status"])
 
+    async def take_back_links(self, job: CachedJob, link_id: str | None) -> bool:
+        self._answer()
+        found = self.resources.get(job.name)
+        if found is None:
+            return False
+        changes = job.links.without(link_id, str(next(self._versions)))
+        annotations = {**found["metadata"].get("annotations", {}), **changes}
+        kept = {name: text for name, text in annotations.items() if text is not None}
+        metadata = {**found["metadata"], "annotations": kept}
+        self.put({**found, "metadata": metadata}, **found["status"])
+        return True
+
     async def unready(self, *, with_kubernetes: bool) -> list[str]:
         return self.not_ready if with_kubernetes else []
 

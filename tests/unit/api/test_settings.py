@@ -8,6 +8,7 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 from backupexport_api import __main__ as program
+from backupexport_api.audit import trail
 from backupexport_api.kube.client import KubernetesObjects
 from backupexport_api.settings import ApiSettings
 from backupexport_runtime import logs
@@ -165,6 +166,7 @@ def test_a_mistake_stops_the_program(
     monkeypatch.setattr(program, "connect_lists", Mock())
     monkeypatch.setattr(KubernetesObjects, "connect", AsyncMock())
     monkeypatch.setattr(logs, "configure", lambda *_, **__: None)
+    monkeypatch.setattr(trail, "configure", lambda: None)
     assert program.main() == 2
     shown = capsys.readouterr().err
     assert shown.startswith(f"backupexport-api: {words}")

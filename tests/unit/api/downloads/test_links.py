@@ -6,6 +6,7 @@ import logging
 import string
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from backupexport_api.downloads.links import is_good, link_query, read_link
+from backupexport_api.downloads.links import (
+    Link,
+    LinkedJob,
+    is_good,
+    link_query,
+    maker_of,
+    read_link,
+)
 from backupexport_contract import timestamps
 from exported_files import CONTENT, JOB_ID, Exported, another_id, export, times_open
 from pydantic import ValidationError
@@ -22,6 +30,8 @@ Client = httpx.AsyncClient
 SECRET = "the-secret-of-links-" + "x" * 32
 UID = "11111111-2222-3333-4444-555555555555"
 NOW = 1_800_000_000
+JOB = LinkedJob(JOB_ID, UID, "")
+LINK = Link("0123456789abcdef", "fedcba9876543210", NOW + 60)
 
 
 @pytest.fixture
@@ -66,7 +76,7 @@ async def test_a_link_needs_no_token(
     assert made.status_code == 201
     assert made.headers["cache-control"] == "no-store"
     data = made.json()["data"]
-    assert data.keys() == {"url", "expires_at"}
+    assert data.keys() == {"link_id", "url", "expires_at"}
     assert data["url"].startswith(f"{exported.url}?")
     expected = datetime.now(UTC) + timedelta(seconds=900)
     assert abs((timestamps.from_text(data["expires_at"]) - expected).total_seconds()) < 3
@@ -134,16 +144,21 @@ async def test_every_refusal_is_the_same(
     store.put(another.manifest, **another.status)
     unfinished = export(tmp_path, job_id=another_id())
     store.put(unfinished.manifest, phase="Running")
-    expires, signature = query.split("&")
+    *names, expires, signature = query.split("&")
+    path += "?" + "&".join(names)
     urls = {
         "another job": f"{another.url}?{query}",
         "an unfinished job": f"{unfinished.url}?{query}",
         "no job": f"/api/jobs/{another_id()}/download?{query}",
         "no id": f"/api/jobs/x/download?{query}",
-        "upper case": f"{path.replace(JOB_ID, JOB_ID.upper())}?{query}",
-        "no signature": f"{path}?{expires}",
-        "no expiry": f"{path}?{signature}",
-        "an empty signature": f"{path}?{expires}&signature=",
+        "upper case": good.replace(JOB_ID, JOB_ID.upper()),
+        "no signature": f"{path}&{expires}",
+        "no expiry": f"{path}&{signature}",
+        "no id of its own": good.replace(names[0], "link="),
+        "no maker": good.replace(f"{names[1]}&", ""),
+        "another id": good.replace(names[0], "link=0123456789abcdef"),
+        "another maker": good.replace(names[1], "maker=0123456789abcdef"),
+        "an empty signature": f"{path}&{expires}&signature=",
         "padding": f"{good}=",
         "one more": f"{good}&expires=99999999999",
         "twice": f"{good}&{signature}",
@@ -151,11 +166,11 @@ async def test_every_refusal_is_the_same(
         "a zero in front": good.replace("expires=", "expires=0"),
         "a sign": good.replace("expires=", "expires=%2B"),
         "a space": good.replace("expires=", "expires=%20"),
-        "no number": f"{path}?expires=soon&{signature}",
-        "a long number": f"{path}?expires={'9' * 5000}&{signature}",
-        "other digits": f"{path}?expires=%D9%A1&{signature}",
-        "later": f"{path}?expires={int(expires.split('=')[1]) + 1}&{signature}",
-        "bytes": f"{path}?{expires}&signature=%ff%00",
+        "no number": f"{path}&expires=soon&{signature}",
+        "a long number": f"{path}&expires={'9' * 5000}&{signature}",
+        "other digits": f"{path}&expires=%D9%A1&{signature}",
+        "later": f"{path}&expires={int(expires.split('=')[1]) + 1}&{signature}",
+        "bytes": f"{path}&{expires}&signature=%ff%00",
     }
     answers = {name: told(await client.get(url)) for name, url in urls.items()}
     # Nor does a token help who comes by a bad link.
@@ -198,35 +213,62 @@ async def test_each_changed_byte_is_refused(
 
 def test_the_last_character_has_bits_that_decode_to_nothing() -> None:
     """Base64's own ambiguity: four spellings of one signature, of which one is good."""
-    query = link_query(SECRET, JOB_ID, UID, NOW + 60)
+    query = link_query(SECRET, JOB, LINK)
     spellings = 0
     for last in string.ascii_letters + string.digits + "-_":
         link = read_link([tuple(part.split("=")) for part in (query[:-1] + last).split("&")])  # type: ignore[misc]
         assert link is not None
-        spellings += is_good(link, SECRET, JOB_ID, UID, NOW)
+        spellings += is_good(link, SECRET, JOB, NOW)
     assert spellings == 1
 
 
 def test_a_link_is_bound_to_all_it_says() -> None:
-    query = link_query(SECRET, JOB_ID, UID, NOW + 60)
+    query = link_query(SECRET, JOB, LINK)
     link = read_link([tuple(part.split("=")) for part in query.split("&")])  # type: ignore[misc]
     assert link is not None
-    assert is_good(link, SECRET, JOB_ID, UID, NOW)
-    assert is_good(link, SECRET, JOB_ID, UID, NOW + 59.9)
-    assert not is_good(link, SECRET, JOB_ID, UID, NOW + 60)
-    for secret, job_id, uid in (
-        (SECRET + "x", JOB_ID, UID),
-        (SECRET, UID, UID),
-        (SECRET, JOB_ID, JOB_ID),
-        (SECRET, JOB_ID + UID[0], UID[1:]),
+    assert link.link == LINK
+    assert is_good(link, SECRET, JOB, NOW)
+    assert is_good(link, SECRET, JOB, NOW + 59.9)
+    assert not is_good(link, SECRET, JOB, NOW + 60)
+    for secret, job in (
+        (SECRET + "x", JOB),
+        (SECRET, LinkedJob(UID, UID, "")),
+        (SECRET, LinkedJob(JOB_ID, JOB_ID, "")),
+        (SECRET, LinkedJob(JOB_ID + UID[0], UID[1:], "")),
+        (SECRET, LinkedJob(JOB_ID, UID, "1")),
+        (SECRET, LinkedJob(JOB_ID, UID, "\0")),
     ):
-        assert not is_good(link, secret, job_id, uid, NOW)
+        assert not is_good(link, secret, job, NOW)
+    for changes in ({"link_id": "f" * 16}, {"maker": "f" * 16}, {"expires_s": NOW + 61}):
+        changed = replace(link, link=replace(LINK, **changes))  # type: ignore[arg-type]
+        assert not is_good(changed, SECRET, JOB, NOW)
+
+
+def test_a_generation_is_any_text() -> None:
+    """Whoever may write BackupExports may write any annotation."""
+    queries = {
+        link_query(SECRET, LinkedJob(JOB_ID, UID, text), LINK)
+        for text in ("", "\0", "\0x", "0", "\xe4", "x" * 5000)
+    }
+    assert len(queries) == 6
+
+
+def test_a_maker_is_a_hash_of_issuer_and_subject() -> None:
+    makers = {
+        maker_of(secret, issuer, subject)
+        for secret in (SECRET, SECRET + "x")
+        for issuer, subject in ((None, "alice"), ("", "alice"), ("a", "lice"), ("al", "ice"))
+    }
+    assert len(makers) == 8
+    assert all(len(maker) == 16 for maker in makers)
+    assert maker_of(SECRET, "us", "alice") == maker_of(SECRET, "us", "alice")
 
 
 async def test_nobody_without_a_good_link_reaches_the_kubernetes_api(
     client: Client, store: Any, exported: Exported
 ) -> None:
-    query = link_query("y" * 32, JOB_ID, UID, int(time.time()) + 60)
+    link = replace(LINK, expires_s=int(time.time()) + 60)
+    query = link_query("y" * 32, JOB, link)
     for job_id in (JOB_ID, another_id()):
         assert (await client.get(f"/api/jobs/{job_id}/download?{query}")).status_code == 403
     assert store.looked_up == []
@@ -406,5 +448,6 @@ async def test_neither_signature_nor_secret_is_told_anywhere(
 
 
 def test_another_expiry_is_another_signature() -> None:
-    queries = {link_query(SECRET, JOB_ID, UID, NOW + shift) for shift in range(100)}
+    links = [replace(LINK, expires_s=NOW + shift) for shift in range(100)]
+    queries = {link_query(SECRET, JOB, link) for link in links}
     assert len({query.rpartition("=")[2] for query in queries}) == 100
