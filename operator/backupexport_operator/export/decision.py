@@ -37,6 +37,7 @@ from backupexport_operator.observed.failure import (
 )
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import Observation
+from backupexport_operator.observed.own_secrets import own_secret_problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +202,11 @@ def _target_suspended(seen: Observation) -> ExportPlan | None:
     return ExportPlan(next_status.waiting(seen, _SUSPENDED)) if is_suspended else None
 
 
+def _secret_refused(seen: Observation) -> ExportPlan | None:
+    problem = own_secret_problem(seen.target, seen.own_secrets)
+    return _fail(seen, Failure(Reason.SECRET_INVALID, problem)) if problem else None
+
+
 def _in_queue(seen: Observation) -> ExportPlan | None:
     place = seen.place_in_queue
     return ExportPlan(next_status.queued(seen, place)) if place is not None else None
@@ -287,6 +293,7 @@ def _without_job(seen: Observation) -> ExportPlan:
         # It was made: another one would write the file once more.
         _job_gone(seen)
         or _without_target(seen)
+        or _secret_refused(seen)
         or _target_suspended(seen)
         or _in_queue(seen)
         or _startable(seen)

@@ -108,6 +108,8 @@ class JobSettings(FrozenModel):
     """Kueue's LocalQueue for the Jobs, unless the ExportTarget names one."""
     deliveries: Deliveries = Deliveries()
     """How exports reach their owners, as in an ExportTarget's spec.deliveries, which wins."""
+    own_secrets: frozenset[str] = frozenset()
+    """The installation's own Secrets, which no ExportTarget may name."""
     public_url: str | None = None
     """Where people reach the api, for the mails; they say it in words unless given."""
     downloads: bool = False

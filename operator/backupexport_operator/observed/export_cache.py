@@ -60,6 +60,7 @@ class ExportCache:
     retention_seconds: int | None
     progress_seconds: float
     deliveries: Deliveries = field(default_factory=Deliveries)
+    own_secrets: Collection[str] = ()
     _memories: dict[str, _Memory] = field(default_factory=dict, init=False)
     # kopf's watch doesn't tell of an export that goes while it lists anew.
     _gone: set[str] = field(default_factory=set, init=False)
@@ -103,6 +104,7 @@ class ExportCache:
             lost_pods=tuple(memory.lost_pods.values()),
             deliveries=self.deliveries,
             retention_seconds=self.retention_seconds,
+            own_secrets=self.own_secrets,
             progress=self._progress_to_show(memory),
         )
         jobs = list(values(self.world.jobs, uid))
