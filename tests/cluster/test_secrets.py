@@ -58,7 +58,7 @@ def test_a_missing_secret_is_told_and_the_export_goes_on_when_it_comes(
 def test_no_value_of_a_secret_is_told_whatever_its_key(
     installation: Installation, connection: dict[str, str]
 ) -> None:
-    """The keys of a target can name any other one: what is no host, user or database is a secret."""
+    """`spec.keys` can name any key: what is no host, user or database is a secret."""
     namespace = installation.namespace
     # As long as the chart's own: longer than the server's names, which it cuts at 63 bytes.
     signing = secrets.token_hex(32)

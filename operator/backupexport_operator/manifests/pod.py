@@ -22,7 +22,8 @@ _KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 LABEL_INSTANCE = "app.kubernetes.io/instance"
 _UID = 65532
 VOLUME = "exports"
-_SCRATCH_VOLUME = {"name": "scratch", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}
+# Room for what a Secret holds at most, 1 MiB, a second time.
+_SCRATCH_VOLUME = {"name": "scratch", "emptyDir": {"medium": "Memory", "sizeLimit": "3Mi"}}
 _SCRATCH_MOUNT = {"name": "scratch", "mountPath": runner_protocol.SCRATCH_MOUNT}
 _SECRET_MOUNT = {
     "name": names.SECRET_VOLUME,
