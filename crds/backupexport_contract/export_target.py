@@ -2,35 +2,69 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
-from backupexport_contract.deliveries import Deliveries, SecretReference
-from backupexport_contract.fields import Bytes, ProjectId, Seconds
+from backupexport_contract.deliveries import Deliveries, Port, SecretReference
+from backupexport_contract.fields import CEL_KEY, Bytes, ProjectId, Seconds
 from backupexport_contract.kubernetes_model import Condition, KubernetesModel, ObjectMeta
 
+# https://kubernetes.io/docs/concepts/configuration/secret/#restriction-names-data
+_SECRET_KEY = r"^[-._a-zA-Z0-9]+$"
+_HOSTS = r"^[A-Za-z0-9_:]([A-Za-z0-9_:.%,-]*[A-Za-z0-9_:.])?$"
 _DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+
+
+SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+
+
+_ONE_SSLMODE: JsonDict = {
+    "rule": "!has(self.sslmode) || !has(self.connection) || !has(self.connection.sslmode)"
+    " || self.sslmode == self.connection.sslmode",
+    "message": "sslmode and connection.sslmode differ: say it once",
+}
 
 
 class SecretKeys(KubernetesModel):
     """Names of the Secret's keys, where they differ from Service Binding and CloudNativePG."""
 
-    uri: str | None = Field(default=None, max_length=253)
+    uri: str | None = Field(default=None, max_length=253, pattern=_SECRET_KEY)
     """The key that holds a whole connection URI."""
-    host: str | None = Field(default=None, max_length=253)
+    host: str | None = Field(default=None, max_length=253, pattern=_SECRET_KEY)
     """The key that holds the host."""
-    port: str | None = Field(default=None, max_length=253)
+    port: str | None = Field(default=None, max_length=253, pattern=_SECRET_KEY)
     """The key that holds the port."""
-    username: str | None = Field(default=None, max_length=253)
+    username: str | None = Field(default=None, max_length=253, pattern=_SECRET_KEY)
     """The key that holds the user's name."""
-    password: str | None = Field(default=None, max_length=253)
+    password: str | None = Field(default=None, max_length=253, pattern=_SECRET_KEY)
     """The key that holds the password."""
-    database: str | None = Field(default=None, max_length=253)
+    database: str | None = Field(default=None, max_length=253, pattern=_SECRET_KEY)
     """The key that holds the database's name."""
-    sslmode: str | None = Field(default=None, max_length=253)
+    sslmode: str | None = Field(default=None, max_length=253, pattern=_SECRET_KEY)
     """The key that holds libpq's sslmode."""
-    sslrootcert: str | None = Field(default=None, max_length=253)
+    sslrootcert: str | None = Field(default=None, max_length=253, pattern=_SECRET_KEY)
     """The key that holds the certificate authority's certificates in PEM."""
+    sslcert: str | None = Field(default=None, max_length=253, pattern=_SECRET_KEY)
+    """The key that holds the client's certificate in PEM."""
+    sslkey: str | None = Field(default=None, max_length=253, pattern=_SECRET_KEY)
+    """The key that holds the private key of the client's certificate in PEM."""
+
+
+class TargetConnection(KubernetesModel):
+    """Parts of the connection that are no secret; each wins over the Secret's."""
+
+    host: str | None = Field(default=None, min_length=1, max_length=1024, pattern=_HOSTS)
+    """The host's name or address; several with commas between."""
+    port: Port | None = None
+    """The port."""
+    database: str | None = Field(default=None, min_length=1, max_length=63)
+    """The database's name."""
+    sslmode: SslMode | None = None
+    """libpq's sslmode."""
+    target_session_attrs: (
+        Literal["any", "read-write", "read-only", "primary", "standby", "prefer-standby"] | None
+    ) = None
+    """Which of several hosts is taken: libpq's target_session_attrs."""
 
 
 _QUANTITY: JsonDict = {
@@ -57,17 +91,19 @@ class ResourceRequirements(KubernetesModel):
 class ExportTargetSpec(KubernetesModel):
     """A project, and where its database is."""
 
+    model_config = ConfigDict(json_schema_extra={CEL_KEY: [_ONE_SSLMODE]})
+
     project_id: ProjectId
     """The project that this target serves."""
     secret_ref: SecretReference
     """A Secret with the keys of a Service Binding or of CloudNativePG."""
     keys: SecretKeys | None = None
     """Other names for the Secret's keys."""
-    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = (
-        None
-    )
-    """libpq's sslmode; wins over the Secret's."""
-    sslrootcert: str | None = Field(default=None, max_length=65536)
+    connection: TargetConnection | None = None
+    """Parts of the connection that are no secret, in the clear."""
+    sslmode: SslMode | None = None
+    """The same as connection.sslmode."""
+    sslrootcert: str | None = Field(default=None, max_length=262144)
     """Certificates in PEM that the server's certificate must descend from."""
     suspend: bool = False
     """Whether new exports of this project are held back."""

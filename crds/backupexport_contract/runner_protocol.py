@@ -7,6 +7,7 @@ and a Secret's keys as files, so that none is in an environment.  Out: JSON line
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -24,8 +25,18 @@ ENV_ROOM_BYTES = "EXPORT_ROOM_BYTES"
 # What stays free on the volume, as `rules.RESERVE` has it.
 ENV_RESERVE = "EXPORT_RESERVE"
 ENV_SECRET_NAME = "EXPORT_SECRET_NAME"
-ENV_SSLMODE = "EXPORT_SSLMODE"
-ENV_SSLROOTCERT = "EXPORT_SSLROOTCERT"
+# What the target itself says of the connection, under the parts' names in SECRET_KEYS.
+ENV_CONNECTION = {
+    "host": "EXPORT_HOST",
+    "port": "EXPORT_PORT",
+    "database": "EXPORT_DATABASE",
+    "sslmode": "EXPORT_SSLMODE",
+    "sslrootcert": "EXPORT_SSLROOTCERT",
+}
+ENV_TARGET_SESSION_ATTRS = "EXPORT_TARGET_SESSION_ATTRS"
+
+# Characters of up to four bytes each: https://man7.org/linux/man-pages/man2/execve.2.html.
+_PIECE = 30_000
 
 # A delivery's: an `ExportEnd`, and the kind's settings, both as JSON.
 ENV_EXPORT_END = "EXPORT_END"
@@ -49,7 +60,8 @@ CHOSEN_KEYS = "chosen"
 
 # Logical name -> the keys looked for, first match wins: Service Binding
 # (https://servicebinding.io/spec/core/1.1.0/#well-known-secret-entries), then CloudNativePG
-# (https://cloudnative-pg.io/documentation/current/applications/#secrets).
+# (https://cloudnative-pg.io/documentation/current/applications/#secrets), then cert-manager
+# (https://cert-manager.io/docs/concepts/certificate/).
 SECRET_KEYS: dict[str, tuple[str, ...]] = {
     "uri": ("uri",),
     "host": ("host",),
@@ -58,7 +70,9 @@ SECRET_KEYS: dict[str, tuple[str, ...]] = {
     "password": ("password",),
     "database": ("database", "dbname"),
     "sslmode": ("sslmode",),
-    "sslrootcert": ("sslrootcert",),
+    "sslrootcert": ("sslrootcert", "ca.crt"),
+    "sslcert": ("sslcert", "tls.crt"),
+    "sslkey": ("sslkey", "tls.key"),
 }
 
 # The project's own directory of the volume; nothing above it is mounted.
@@ -123,6 +137,20 @@ class ExportEnd:
     api_url: str | None = None
     has_downloads: bool = False
     artifact: Artifact | None = None
+
+
+def in_pieces(name: str, text: str) -> dict[str, str]:
+    """Environment values that `from_pieces` makes `text` of; one may have 128 KiB at most."""
+    pieces = [text[at : at + _PIECE] for at in range(0, len(text), _PIECE)]
+    return {f"{name}_{number}" if number else name: piece for number, piece in enumerate(pieces)}
+
+
+def from_pieces(name: str, environment: Mapping[str, str]) -> str:
+    """The text that `in_pieces` has made pieces of; empty if there is none."""
+    pieces = [environment.get(name, "")]
+    while piece := environment.get(f"{name}_{len(pieces)}"):
+        pieces.append(piece)
+    return "".join(pieces)
 
 
 def delivery_task(kind: str) -> str:

@@ -52,6 +52,8 @@ def exporter_connection(server: Postgres, database: str = "demo") -> dict[str, s
         "username": EXPORTER,
         "password": password,
         "database": database,
+        # The server has no certificate.
+        "sslmode": "disable",
     }
 
 

@@ -7,15 +7,15 @@ from playground.tools import apply, get
 API_VERSION = "backupexport.dev/v1alpha1"
 
 
-def make_target(namespace: str, project_id: str, connection: dict[str, str], **spec: Any) -> None:
-    """A Secret with `connection` in it and an ExportTarget for `project_id` that names it."""
+def make_target(namespace: str, project_id: str, secret: dict[str, str], **spec: Any) -> None:
+    """A Secret with `secret` in it and an ExportTarget for `project_id` that names it."""
     name = "target-" + "".join(c for c in project_id.lower() if c.isalnum())
     apply(
         {
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"name": name, "namespace": namespace},
-            "stringData": connection,
+            "stringData": secret,
         },
         {
             "apiVersion": API_VERSION,

@@ -59,7 +59,6 @@ def attempted(installation: Installation, connection: dict[str, str]) -> dict[st
         "refusing": {**connection, "host": shared_server.address(server), "port": "1"},
         "unknown-host": {**connection, "host": f"nobody.{namespace}.svc"},
         "bad-password": {**connection, "password": "not-the-right-one"},
-        "no-such-database": {**connection, "database": "not_there"},
         "no-permission-at-all": {
             **connection, "username": "nobody_at_all", "password": "nobody-at-all",
         },
@@ -68,7 +67,10 @@ def attempted(installation: Installation, connection: dict[str, str]) -> dict[st
             **connection, "database": "hidden", "username": "half_blind", "password": "half-blind",
         },
     }  # fmt: skip
-    return {name: begin(namespace, name, with_) for name, with_ in connections.items()}
+    not_there = {"connection": {"database": "not_there"}}
+    return {name: begin(namespace, name, with_) for name, with_ in connections.items()} | {
+        "no-such-database": begin(namespace, "no-such-database", connection, not_there)
+    }
 
 
 def test_what_cannot_heal_is_tried_once(attempted: dict[str, Attempted]) -> None:
@@ -142,7 +144,9 @@ def test_a_wrong_password_fails_at_once(
 def test_a_missing_database_fails_at_once(
     installation: Installation, api: Api, connection: dict[str, str]
 ) -> None:
-    make_target(installation.namespace, "no-database", {**connection, "database": "not_there"})
+    # The name of a database is told where it stands in the clear, and hidden out of a Secret.
+    named = {"database": "not_there"}
+    make_target(installation.namespace, "no-database", connection, connection=named)
     error = failed(api, "no-database", 45)
     assert error["reason"] == "DatabaseNotFound"
     assert "not_there" in error["message"]

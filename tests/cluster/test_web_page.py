@@ -254,9 +254,11 @@ def test_a_failure_says_why_in_words(page: Page, installation: Installation, tok
         "port": "5432",
         "username": "page_nobody",
         "password": "page-nobody",
-        "database": "nowhere_to_be_found",
     }
-    make_target(installation.namespace, "page-no-database", connection)
+    make_target(
+        installation.namespace, "page-no-database", connection,
+        connection={"database": "nowhere_to_be_found", "sslmode": "disable"},
+    )  # fmt: skip
     sign_in(page, token)
     start_export(page, "page-no-database")
     row = row_of(page, accepted_job(page))

@@ -222,6 +222,16 @@ topologySpreadConstraints:
 {{- include "backupexport.json" $pods -}}
 {{- end -}}
 
+{{/* The Secrets of the release's own, which no ExportTarget may name, as JSON. */}}
+{{- define "backupexport.ownSecrets" -}}
+{{- $names := list (include "backupexport.jwtSecretName" .) (include "backupexport.linksSecretName" .) (include "backupexport.valkeySecretName" .) -}}
+{{- $names = append $names .Values.api.rateLimit.storageUrlSecret.name -}}
+{{- range .Values.imagePullSecrets }}{{ $names = append $names .name }}{{ end -}}
+{{- range .Values.ingress.tls }}{{ $names = append $names .secretName }}{{ end -}}
+{{- range .Values.deliveries }}{{ $names = append $names (dig "secretRef" "name" "" (default dict .)) }}{{ end -}}
+{{- compact $names | uniq | sortAlpha | toJson -}}
+{{- end -}}
+
 {{- define "backupexport.targetName" -}}
 {{- default (printf "target-%s" (sha256sum .projectId | trunc 16)) .name -}}
 {{- end -}}

@@ -25,6 +25,7 @@ from backupexport_operator.manifests.status import ConditionStatus, condition_no
 from backupexport_operator.observed.failure import with_aside
 from backupexport_operator.observed.jobs_and_pods import ObservedJob
 from backupexport_operator.observed.observation import Observation
+from backupexport_operator.observed.own_secrets import own_secret_problem
 
 SHORTEST_PAUSE = timedelta(seconds=10)
 LONGEST_PAUSE = timedelta(minutes=15)
@@ -94,6 +95,12 @@ class _Decision:
         return self._with_job(side_job.job, attempt)
 
     def _without_job(self) -> DeliveryPlan:
+        target = self._seen.target
+        of_target = target.spec.deliveries if target else None
+        if self._settings and of_target and self._settings is of_target.settings_of(self._kind):
+            problem = own_secret_problem(target, self._seen.own_secrets)
+            if problem is not None:
+                return self._plan("False", DeliveryReason.SECRET_INVALID, problem)
         if self._settings is None:
             return self._not_configured()
         if (why := self._settings.refusal(self._seen.export.spec)) is not None:

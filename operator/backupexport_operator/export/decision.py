@@ -38,6 +38,7 @@ from backupexport_operator.observed.failure import (
 )
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import Observation
+from backupexport_operator.observed.own_secrets import own_secret_problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +215,11 @@ def _room_used_up(seen: Observation) -> ExportPlan | None:
     return ExportPlan(next_status.waiting(seen, Failure(Reason.STORAGE_FULL, message)))
 
 
+def _secret_refused(seen: Observation) -> ExportPlan | None:
+    problem = own_secret_problem(seen.target, seen.own_secrets)
+    return _fail(seen, Failure(Reason.SECRET_INVALID, problem)) if problem else None
+
+
 def _in_queue(seen: Observation) -> ExportPlan | None:
     place = seen.place_in_queue
     return ExportPlan(next_status.queued(seen, place)) if place is not None else None
@@ -300,6 +306,7 @@ def _without_job(seen: Observation) -> ExportPlan:
         # It was made: another one would write the file once more.
         _job_gone(seen)
         or _without_target(seen)
+        or _secret_refused(seen)
         or _target_suspended(seen)
         or _room_used_up(seen)
         or _in_queue(seen)

@@ -1,6 +1,8 @@
 """The Jobs that make an export's file, deliver it, and clean up after it; pure."""
 
+import functools
 import json
+import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -98,23 +100,34 @@ def job_manifest(
 
 
 def _environment(target: ExportTarget) -> list[dict[str, Any]]:
-    return literals(
-        {
-            runner_protocol.ENV_SECRET_NAME: target.spec.secret_ref.name,
-            runner_protocol.ENV_SSLMODE: target.spec.sslmode,
-            runner_protocol.ENV_SSLROOTCERT: target.spec.sslrootcert,
-        }
-    )
+    said, connection = _said(target), target.spec.connection
+    texts = [
+        runner_protocol.in_pieces(runner_protocol.ENV_CONNECTION[part], text)
+        for part, text in said.items()
+    ]
+    attributes = connection.target_session_attrs if connection else None
+    names_and_attributes = {
+        runner_protocol.ENV_SECRET_NAME: target.spec.secret_ref.name,
+        runner_protocol.ENV_TARGET_SESSION_ATTRS: attributes,
+    }
+    return literals(functools.reduce(operator.or_, texts, names_and_attributes))
+
+
+def _said(target: ExportTarget) -> dict[str, str]:
+    """Returns the parts of the connection that the target says itself."""
+    given = target.spec.connection.to_manifest() if target.spec.connection else {}
+    of_spec = {"sslmode": target.spec.sslmode, "sslrootcert": target.spec.sslrootcert}
+    parts = of_spec | given
+    return {part: str(parts[part]) for part in runner_protocol.ENV_CONNECTION if parts.get(part)}
 
 
 def _target_secret(target: ExportTarget) -> dict[str, Any]:
     """Returns the volume with what the target doesn't say itself, under whatever keys."""
-    spec = target.spec
-    said = {name for name in ("sslmode", "sslrootcert") if getattr(spec, name)}
-    chosen = spec.keys.to_manifest() if spec.keys else {}
-    parts = (part for part in runner_protocol.SECRET_KEYS if part not in said | chosen.keys())
+    said = _said(target)
+    chosen = target.spec.keys.to_manifest() if target.spec.keys else {}
+    parts = [part for part in runner_protocol.SECRET_KEYS if part not in said | chosen]
     return secret_volume(
-        spec.secret_ref.name,
+        target.spec.secret_ref.name,
         [key for part in parts for key in runner_protocol.SECRET_KEYS[part]],
         {part: key for part, key in chosen.items() if part not in said},
     )
@@ -158,7 +171,9 @@ def delivery_manifest(
         env=literals(
             {
                 runner_protocol.ENV_EXPORT_END: runner_protocol.export_end_text(end),
-                runner_protocol.ENV_DELIVERY_SETTINGS: json.dumps(for_runner),
+                **runner_protocol.in_pieces(
+                    runner_protocol.ENV_DELIVERY_SETTINGS, json.dumps(for_runner)
+                ),
             }
         ),
         secret=(

@@ -22,7 +22,8 @@ _KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 LABEL_INSTANCE = "app.kubernetes.io/instance"
 _UID = 65532
 VOLUME = "exports"
-_SCRATCH_VOLUME = {"name": "scratch", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}
+# Room for what a Secret holds at most, 1 MiB, a second time.
+_SCRATCH_VOLUME = {"name": "scratch", "emptyDir": {"medium": "Memory", "sizeLimit": "3Mi"}}
 _SCRATCH_MOUNT = {"name": "scratch", "mountPath": runner_protocol.SCRATCH_MOUNT}
 _SECRET_MOUNT = {
     "name": names.SECRET_VOLUME,
@@ -114,6 +115,8 @@ class JobSettings(FrozenModel):
     """Kueue's LocalQueue for the Jobs, unless the ExportTarget names one."""
     deliveries: Deliveries = Deliveries()
     """How exports reach their owners, as in an ExportTarget's spec.deliveries, which wins."""
+    own_secrets: frozenset[str] = frozenset()
+    """The installation's own Secrets, which no ExportTarget may name."""
     public_url: str | None = None
     """Where people reach the api, for the mails; they say it in words unless given."""
     downloads: bool = False

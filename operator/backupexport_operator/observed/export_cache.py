@@ -61,6 +61,7 @@ class ExportCache:
     progress_seconds: float
     deliveries: Deliveries = field(default_factory=Deliveries)
     max_stored_bytes: int | None = None
+    own_secrets: Collection[str] = ()
     _memories: dict[str, _Memory] = field(default_factory=dict, init=False)
     # kopf's watch doesn't tell of an export that goes while it lists anew.
     _gone: set[str] = field(default_factory=set, init=False)
@@ -105,6 +106,7 @@ class ExportCache:
             deliveries=self.deliveries,
             retention_seconds=self.retention_seconds,
             max_stored_bytes=self.max_stored_bytes,
+            own_secrets=self.own_secrets,
             progress=self._progress_to_show(memory),
         )
         jobs = list(values(self.world.jobs, uid))

@@ -1,6 +1,6 @@
 """What was seen of one BackupExport at one time."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -28,8 +28,8 @@ class Observation:
     `lost_job` and `lost_pods` are gone; they are as they were seen last by this process.
     `tidy_job` removes partial files, `remove_job` the file; `delivery_jobs` are by kind.
     `place_in_queue` tells in words which exports come first; None if none does.
-    `retention_seconds` (None to keep exports for good), `deliveries` and `max_stored_bytes` (None
-    for no limit) are the chart's.
+    `retention_seconds` (None to keep exports for good), `deliveries`, `max_stored_bytes` (None for
+    no limit) and `own_secrets`, which no target may name, are the chart's.
     `stored_bytes` is what the project's files take; None if nobody looked.
     `warning` is `Reason: note` of the newest Event of type Warning about the newest pod, or about
     the Job if it has no pod; empty if there is none, None if nobody looked.
@@ -52,6 +52,7 @@ class Observation:
     retention_seconds: int | None = None
     max_stored_bytes: int | None = None
     stored_bytes: int | None = None
+    own_secrets: Collection[str] = ()
     warning: str | None = None
     progress: Progress | None = None
 

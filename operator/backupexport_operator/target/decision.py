@@ -1,17 +1,24 @@
 """What the Ready condition of an ExportTarget says; pure."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from backupexport_contract import timestamps
 from backupexport_contract.export_target import ExportTarget, ExportTargetStatus
 from backupexport_contract.kubernetes_model import Condition
+from backupexport_contract.reasons import Reason
 
 from backupexport_operator.manifests.status import with_condition
 from backupexport_operator.observed.observation import serving_target
+from backupexport_operator.observed.own_secrets import own_secret_problem
 
 
-def readiness(target: ExportTarget, rivals: Iterable[ExportTarget]) -> tuple[bool, str, str]:
-    """Returns whether `target` is ready, a reason, a message.  `rivals` may include `target`."""
+def readiness(
+    target: ExportTarget, rivals: Iterable[ExportTarget], own_secrets: Collection[str] = ()
+) -> tuple[bool, str, str]:
+    """Returns whether `target` is ready, a reason, a message.
+
+    `rivals` may include `target`; `own_secrets` are those that no target may name.
+    """
     older = serving_target([target, *rivals])
     if older is not None and older.metadata.uid != target.metadata.uid:
         return (
@@ -20,14 +27,18 @@ def readiness(target: ExportTarget, rivals: Iterable[ExportTarget]) -> tuple[boo
             f"ExportTarget {older.metadata.name} is older and serves project "
             f"{target.spec.project_id}: delete one of the two.",
         )
+    if (problem := own_secret_problem(target, own_secrets)) is not None:
+        return False, Reason.SECRET_INVALID, problem
     if target.spec.suspend:
         return False, "Suspended", "New exports wait until spec.suspend is false."
     return True, "Serving", f"Exports of project {target.spec.project_id} use this target."
 
 
-def wanted_status(target: ExportTarget, rivals: list[ExportTarget]) -> ExportTargetStatus:
+def wanted_status(
+    target: ExportTarget, rivals: list[ExportTarget], own_secrets: Collection[str] = ()
+) -> ExportTargetStatus:
     """Returns the target's status with the Ready condition as it should be now."""
-    ready, reason, message = readiness(target, rivals)
+    ready, reason, message = readiness(target, rivals, own_secrets)
     condition = Condition(
         type="Ready",
         status="True" if ready else "False",

@@ -1,5 +1,7 @@
 """Writes the Ready condition of ExportTargets."""
 
+from collections.abc import Collection
+
 from backupexport_contract.export_target import ExportTarget
 
 from backupexport_operator.kube.cluster import Cluster
@@ -16,8 +18,13 @@ class TargetReconciler:
     """Works on one project at a time, because the targets of a project are rivals."""
 
     def __init__(
-        self, targets: Index[ExportTarget], writer: Cluster, metrics: OperatorMetrics
+        self,
+        targets: Index[ExportTarget],
+        writer: Cluster,
+        metrics: OperatorMetrics,
+        own_secrets: Collection[str] = (),
     ) -> None:
+        self._own_secrets = own_secrets
         self._targets = targets
         self._writer = writer
         self.queue = WorkQueue(self._reconcile, _PARALLEL, metrics.reconciled)
@@ -30,6 +37,6 @@ class TargetReconciler:
     async def _reconcile(self, project_id: str) -> None:
         rivals = list(values(self._targets, project_id))
         for target in rivals:
-            patch = merge_patch(target.status, wanted_status(target, rivals))
+            patch = merge_patch(target.status, wanted_status(target, rivals, self._own_secrets))
             if patch:
                 await self._writer.patch_target_status(target, patch)

@@ -62,7 +62,9 @@ def read_parcel(
     if end is None:
         raise malformed_delivery(f"{protocol.ENV_EXPORT_END} can't be read")
     log.scrubber.learn([end.notify_email or ""])
-    settings = protocol.json_object(environment.get(protocol.ENV_DELIVERY_SETTINGS, ""))
+    settings = protocol.json_object(
+        protocol.from_pieces(protocol.ENV_DELIVERY_SETTINGS, environment)
+    )
     if settings is None:
         raise malformed_delivery(f"{protocol.ENV_DELIVERY_SETTINGS} can't be read")
     secret: Mapping[str, str] = {}

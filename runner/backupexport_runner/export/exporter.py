@@ -6,13 +6,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from backupexport_contract import timestamps
-from backupexport_contract.runner_protocol import ENV_SECRET_NAME, Artifact
+from backupexport_contract.runner_protocol import Artifact
 
 from backupexport_runner.export.cgroup import memory_kills, thread_count
 from backupexport_runner.export.compression import Chunk, compressor
 from backupexport_runner.export.streaming import ProgressMeter, Streamed, stream
 from backupexport_runner.postgres import clients, dump_failures, pg_dump
-from backupexport_runner.postgres.connection import hidden_values, read_connection, whose
+from backupexport_runner.postgres.connection import (
+    hidden_values,
+    in_the_clear,
+    read_connection,
+    whose,
+)
 from backupexport_runner.postgres.libpq_parameters import (
     child_environment,
     libpq_parameters,
@@ -110,7 +115,7 @@ class Exporter:
 
     def _parameters(self, request: Request, environment: Mapping[str, str]) -> dict[str, str]:
         secret = read_secret(self.configuration.secret, whose(environment))
-        clear = (request.project_id, request.job_id, environment.get(ENV_SECRET_NAME, ""))
+        clear = (request.project_id, request.job_id, *in_the_clear(environment))
         self.log.scrubber.learn(*hidden_values(secret, clear))
         connection = read_connection(environment, secret)
         certificates = write_certificates(connection, self.configuration.scratch)

@@ -1,13 +1,15 @@
 """The connection to the database, read from the values of the target's Secret.
 
-Each value comes from the first of these that has it: the ExportTarget (`spec.sslmode` and
-`spec.sslrootcert`), a key that `spec.keys` names, a part of the URI that `spec.keys` names, a
-well-known key, a part of the well-known URI.  So a Secret of CloudNativePG, which holds everything
-twice, needs no configuration.
+Each value comes from the first of these that has it: the ExportTarget itself (`spec.connection`,
+`spec.sslmode`, `spec.sslrootcert`), a key that `spec.keys` names, a part of the URI that it
+names, a well-known key, a part of the well-known URI.  So a Secret of CloudNativePG, which holds
+everything twice, needs no configuration.
 
-A root certificate without an sslmode means `verify-full`: libpq's default (`prefer`) would fall
-back to no encryption at all (https://www.postgresql.org/docs/current/libpq-ssl.html).
-`verify-full` without a root certificate uses the system's.
+TLS is never dropped in silence: of several `sslmode` in the Secret the strictest holds, and only
+the ExportTarget itself may ask for less.  Where nothing is said it is `require`, and `verify-full`
+with a root certificate: libpq's own default (`prefer`) falls back to no encryption
+(https://www.postgresql.org/docs/current/libpq-ssl.html).  `verify-full` without a root certificate
+uses the system's.  A URI's parameters are obeyed or refused by name.
 """
 
 import re
@@ -24,11 +26,13 @@ from backupexport_runner.task.secret import Secret
 
 SYSTEM_CERTIFICATES = "system"
 
+# The strictest last.
 _SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _DEFAULT_PORT = "5432"
 # CloudNativePG writes this as the database of a superuser's Secret.
 _ANY_DATABASE = ("database", "*")
-_PEM = "-----BEGIN CERTIFICATE-----"
+_CERTIFICATE = r"-----BEGIN (?:TRUSTED )?CERTIFICATE-----"
+_PRIVATE_KEY = r"-----BEGIN (?:\w+ )*PRIVATE KEY-----"
 _NAMES = ("host", "port", "username", "database", "sslmode")
 _LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST_NAME = rf"{_LABEL}(?:\.{_LABEL})*\.?"
@@ -42,6 +46,7 @@ _LOGICAL_OF_KEYWORD = {
 _TAKEN = {
     "target_session_attrs",
     "load_balance_hosts",
+    "sslcertmode",
     "channel_binding",
     "require_auth",
     "ssl_min_protocol_version",
@@ -49,7 +54,8 @@ _TAKEN = {
     "sslnegotiation",
     "sslsni",
 }
-# The runner has its own values for these, and none changes where or how safely it connects.
+# The runner has its own values for these, and none changes where or how safely it connects
+# (gssencmode=require would, and is refused).
 _IGNORED = {
     "application_name",
     "fallback_application_name",
@@ -67,15 +73,21 @@ _IGNORED = {
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A login to one database; `sslrootcert` is PEM or `system`, `more` other keywords of libpq."""
+    """A login to one database.
+
+    `sslrootcert` is PEM or `system`, `sslcert` and `sslkey` are PEM; `more` are other keywords of
+    libpq.
+    """
 
     host: str
     port: str
     username: str
     database: str
     password: str | None = field(default=None, repr=False)
-    sslmode: str | None = None
+    sslmode: str = "require"
     sslrootcert: str | None = None
+    sslcert: str | None = None
+    sslkey: str | None = field(default=None, repr=False)
     more: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -104,6 +116,12 @@ def hidden_values(secret: Secret, clear: Iterable[str]) -> tuple[list[str], list
     return secrets, [name for name in names if name not in known]
 
 
+def in_the_clear(environment: Mapping[str, str]) -> list[str]:
+    """Returns what the target itself says, and so is no secret."""
+    said = [environment.get(name, "") for name in protocol.ENV_CONNECTION.values()]
+    return [environment.get(protocol.ENV_SECRET_NAME, ""), *filter(None, said)]
+
+
 def read_connection(environment: Mapping[str, str], secret: Secret) -> Connection:
     """Returns the connection.  Raises Failure(SECRET_INVALID) that names the keys."""
     return _Reader(environment, secret).connection()
@@ -128,13 +146,14 @@ class _Reader:
                 for part, keys in protocol.SECRET_KEYS.items()
             }
         )
-        target = {
-            "sslmode": environment.get(protocol.ENV_SSLMODE, "").strip(),
-            "sslrootcert": environment.get(protocol.ENV_SSLROOTCERT, "").strip(),
+        self._target = {
+            part: protocol.from_pieces(name, environment).strip()
+            for part, name in protocol.ENV_CONNECTION.items()
         }
-        self._more: dict[str, str] = {}
+        attributes = environment.get(protocol.ENV_TARGET_SESSION_ATTRS)
+        self._more = {"target_session_attrs": attributes} if attributes else {}
         self._uri_problem: Failure | None = None
-        self._sources = [target]
+        self._sources = [self._target]
         for values in (chosen, well_known):
             self._sources += [values, self._uri_parts(values.get("uri"))]
 
@@ -143,7 +162,8 @@ class _Reader:
         if self._uri_problem and not all(map(self._find, needed)):
             raise self._uri_problem
         sslrootcert = self._sslrootcert()
-        sslmode = self._sslmode() or ("verify-full" if sslrootcert else None)
+        sslmode = self._sslmode() or ("verify-full" if sslrootcert else "require")
+        sslcert, sslkey = self._client_certificate()
         if sslrootcert is None and sslmode == "verify-full":
             sslrootcert = SYSTEM_CERTIFICATES
         if sslrootcert is None and sslmode == "verify-ca":
@@ -159,6 +179,8 @@ class _Reader:
             password=self._find("password"),
             sslmode=sslmode,
             sslrootcert=sslrootcert,
+            sslcert=sslcert,
+            sslkey=sslkey,
             more=self._more,
         )
 
@@ -196,28 +218,56 @@ class _Reader:
         return port
 
     def _sslmode(self) -> str | None:
-        sslmode = self._find("sslmode")
-        if sslmode is not None and sslmode not in _SSLMODES:
+        asked = [source["sslmode"] for source in self._sources if source.get("sslmode")]
+        if not set(asked) <= set(_SSLMODES):
             raise self._invalid(f"has an unknown sslmode: use one of {', '.join(_SSLMODES)}")
-        return sslmode
+        return self._target["sslmode"] or max(asked, key=_SSLMODES.index, default=None)
 
     def _sslrootcert(self) -> str | None:
         certificates = self._find("sslrootcert")
-        if certificates is None or certificates == SYSTEM_CERTIFICATES or _PEM in certificates:
+        if (
+            certificates is None
+            or certificates == SYSTEM_CERTIFICATES
+            or (re.search(_CERTIFICATE, certificates))
+        ):
             return certificates
         raise self._invalid(
             "has an sslrootcert that is not PEM text (the runner has no files of yours): put "
             "the certificates themselves there, or into sslrootcert of the ExportTarget"
         )
 
+    def _client_certificate(self) -> tuple[str | None, str | None]:
+        certificate, key = self._find("sslcert"), self._find("sslkey")
+        for part, value, pattern in (
+            ("sslcert", certificate, _CERTIFICATE),
+            ("sslkey", key, _PRIVATE_KEY),
+        ):
+            if value is None and (certificate or key):
+                raise self._invalid(
+                    f"holds a client certificate without its {part}: sslcert and sslkey go together"
+                )
+            if value is not None and not re.search(pattern, value):
+                raise self._invalid(
+                    f"has an {part} that is not PEM text (the runner has no files of yours): put "
+                    "the PEM text itself there"
+                )
+        if key is not None and "ENCRYPTED" in key:
+            raise self._invalid("has an sslkey with a passphrase: put it there without one")
+        return certificate, key
+
     def _uri_parts(self, uri: str | None) -> dict[str, str]:
-        # What is wrong with a URI is only kept for later: it may be for another kind of client, and
-        # the Secret may have everything without it.
         if uri is None:
             return {}
         try:
             parts = parse_uri(uri)
         except ValueError:
+            # It may be for another kind of client, and the Secret may have everything without it;
+            # but what it says of TLS must not get lost.
+            if re.search(r"[?&;\s](?:ssl|tls)\w*\s*=", uri, re.IGNORECASE):
+                raise self._invalid(
+                    "has a uri that libpq can't read, and that says something about TLS: write it "
+                    "as libpq takes it, or say with spec.keys.uri which key holds another one"
+                ) from None
             # libpq's own message can repeat a piece of the password.
             self._uri_problem = self._invalid(
                 "has a uri that libpq can't read: check its parameters, and percent-encode "
@@ -225,12 +275,13 @@ class _Reader:
             )
             return {}
         unknown = sorted(set(parts) - _LOGICAL_OF_KEYWORD.keys() - _TAKEN - _IGNORED)
+        if parts.get("gssencmode") == "require":
+            unknown.append("gssencmode")
         if unknown:
-            self._uri_problem = self._invalid(
+            raise self._invalid(
                 f"has a uri with the parameter {unknown[0]}, which exports don't support: "
                 "remove it there"
             )
-            return {}
         for keyword in sorted(_TAKEN & set(parts)):
             self._more.setdefault(keyword, parts[keyword])
         known = _LOGICAL_OF_KEYWORD.keys() & parts.keys()

@@ -30,6 +30,13 @@ class Cause:
 # In order: the first whose words are in the text.  A new cause is an entry.
 CAUSES = (
     Cause(
+        ExitCode.AUTHENTICATION_FAILED,
+        "The server asks for the password in the clear, which is refused: have it ask by SCRAM, "
+        "or, where it can't (LDAP, PAM), give the target's Secret a uri with the parameter "
+        "require_auth=password",
+        r"requested a cleartext password",
+    ),
+    Cause(
         ExitCode.SECRET_INVALID,
         "The server asks for a password and the target's Secret holds none: add the key password",
         r"no password supplied",
@@ -61,9 +68,23 @@ CAUSES = (
         r"root certificate file|root\.crl|no certificate or crl found",
     ),
     Cause(
+        ExitCode.SECRET_INVALID,
+        "The client certificate of the target can't be used: put a certificate and its own private "
+        "key in PEM into sslcert and sslkey",
+        r"private key file|could not read certificate file|could not load certificate",
+    ),
+    Cause(
         ExitCode.AUTHENTICATION_FAILED,
-        "The server's encryption is not what sslmode asks for: correct sslmode and sslrootcert of "
-        "the ExportTarget (or in the Secret), or the server's certificate",
+        "The server refuses the client certificate: correct sslcert and sslkey in the target's "
+        "Secret, or the authority that the server trusts",
+        r"alert (?:unknown ca|bad certificate|certificate \w+|handshake failure)"
+        r"|requires a valid client certificate",
+    ),
+    Cause(
+        ExitCode.AUTHENTICATION_FAILED,
+        "The server's encryption is not what sslmode asks for (require unless said): correct "
+        "sslmode and sslrootcert of the ExportTarget (or in the Secret), or the server's "
+        "certificate",
         r"certificate verify failed|server certificate for|does not support SSL"
         r"|server does not support|channel binding|wrong version number"
         r"|unsupported protocol|no protocols available|weak sslmode",

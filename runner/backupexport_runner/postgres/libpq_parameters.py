@@ -26,9 +26,9 @@ TCP_PARAMETERS = {
 
 
 def libpq_parameters(
-    connection: Connection, certificates: str | None, job_id: str
+    connection: Connection, certificates: Mapping[str, str], job_id: str
 ) -> dict[str, str]:
-    """Returns every keyword except the TCP ones; `certificates` is a file's path, or `system`."""
+    """Returns every keyword except the TCP ones; `certificates` are `write_certificates`'."""
     parameters: dict[str, str | None] = {
         "host": connection.host,
         "port": connection.port,
@@ -36,11 +36,13 @@ def libpq_parameters(
         "dbname": connection.database,
         "password": connection.password,
         "sslmode": connection.sslmode,
-        "sslrootcert": certificates,
+        **certificates,
         "application_name": f"backupexport {job_id}",
         "connect_timeout": str(CONNECT_SECONDS),
         # There is no Kerberos ticket in the pod; libpq would still look for one.
         "gssencmode": "disable",
+        # Nobody who listens, and no server that isn't the right one, gets a password in the clear.
+        "require_auth": "!password",
         **connection.more,
     }
     return {keyword: value for keyword, value in parameters.items() if value is not None}
@@ -63,13 +65,18 @@ def child_environment(parameters: Mapping[str, str], scratch: Path) -> dict[str,
     }
 
 
-def write_certificates(connection: Connection, scratch: Path) -> str | None:
-    """Returns sslrootcert for libpq: the path of a new file (mode 0600), or `system`."""
-    if connection.sslrootcert in (None, SYSTEM_CERTIFICATES):
-        return connection.sslrootcert
-    path = scratch / "sslrootcert.pem"
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(connection.sslrootcert + "\n")
-    return str(path)
+def write_certificates(connection: Connection, scratch: Path) -> dict[str, str]:
+    """Returns libpq's keywords for certificates: paths of new files (mode 0600), or `system`."""
+    written: dict[str, str] = {}
+    for keyword in ("sslrootcert", "sslcert", "sslkey"):
+        pem: str | None = getattr(connection, keyword)
+        if pem == SYSTEM_CERTIFICATES:
+            written[keyword] = pem
+        elif pem is not None:
+            path = scratch / f"{keyword}.pem"
+            path.unlink(missing_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+                file.write(pem + "\n")
+            written[keyword] = str(path)
+    return written

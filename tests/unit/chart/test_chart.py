@@ -237,6 +237,34 @@ def test_lists_and_objects_reach_the_operator_as_json() -> None:
     assert env["BACKUPEXPORT_ACTIVE_DEADLINE_SECONDS"] == "2592000"
 
 
+def test_the_operator_knows_the_secrets_of_the_releases_own() -> None:
+    given = {
+        "imagePullSecrets": [{"name": "registry"}],
+        "ingress": {"enabled": True, "hosts": ["a.b"], "tls": [{"secretName": "ingress-tls"}]},
+        "deliveries": {"telegram": {"secretRef": {"name": "bot"}}},
+        "auth": {"jwt": {"existingSecret": "jwt-of-ours"}},
+        "api": {"replicas": 2},
+    }
+    manifests = render(given)
+    own = set(json.loads(environment(manifests, "operator")["BACKUPEXPORT_OWN_SECRETS"]))
+    assert {"registry", "ingress-tls", "bot", "jwt-of-ours"} <= own
+    made = {m["metadata"]["name"] for m in manifests if m["kind"] == "Secret"}
+    assert made
+    assert made <= own
+    assert made | _secrets_of_pods(manifests) <= own
+
+
+def _secrets_of_pods(node: Any) -> set[str]:
+    """Every Secret that a pod of the chart gets."""
+    if isinstance(node, list):
+        return set().union(*map(_secrets_of_pods, node))
+    if not isinstance(node, dict):
+        return set()
+    found = {node["secretName"]} if "secretName" in node else set()
+    found |= {node["secretKeyRef"]["name"]} if "secretKeyRef" in node else set()
+    return found.union(*map(_secrets_of_pods, node.values()))
+
+
 def test_the_kubelet_finds_no_dollar_sign_in_json() -> None:
     annotations = {"script": "$(HOME) $$ ${x}"}
     deliveries = {"telegram": {"secretRef": {"name": "bot"}, "apiUrl": "http://bot/$(HOME)"}}

@@ -6,12 +6,16 @@ from backupexport_contract.runner_protocol import (
     Artifact,
     Outcome,
     Progress,
+    from_pieces,
+    in_pieces,
     outcome_text,
     progress_line,
     read_outcome,
     read_progress_line,
 )
 
+# https://man7.org/linux/man-pages/man2/execve.2.html: MAX_ARG_STRLEN.
+LONGEST_VARIABLE = 131072
 ARTIFACT = Artifact("p/f", 1, 2, "ab", "17.5", "17.6")
 
 
@@ -48,3 +52,14 @@ def test_progress_survives_a_log_line() -> None:
 )  # fmt: skip
 def test_other_lines_tell_no_progress(line: str) -> None:
     assert read_progress_line(line) is None
+
+
+@pytest.mark.parametrize("length", [0, 1, 29_999, 30_000, 30_001, 262_144])
+@pytest.mark.parametrize("letter", ["x", "\U0001f600", "$"])
+def test_a_text_of_any_length_reaches_the_runner_in_its_environment(
+    length: int, letter: str
+) -> None:
+    text = letter * length
+    pieces = in_pieces("NAME", text)
+    assert from_pieces("NAME", {"OTHER": "y", **pieces}) == text
+    assert all(len(f"{name}={p}".encode()) < LONGEST_VARIABLE for name, p in pieces.items())

@@ -110,6 +110,18 @@ def test_without_a_job_one_is_made() -> None:
     assert (plan.step, said(plan)) == (DeliveryStep.CREATE, ("Unknown", "Pending"))
 
 
+def test_a_target_does_not_get_the_installations_own_secrets() -> None:
+    own = target(telegram={"secretRef": {"name": "release-jwt"}})
+    plan = decide_delivery(
+        replace(seen(kind="telegram", served_by=own), own_secrets=("release-jwt",)), "telegram"
+    )
+    assert (plan.step, said(plan)) == (DeliveryStep.WAIT, ("False", "SecretInvalid"))
+    assert "release-jwt" in plan.condition.message
+    # The chart's own settings may.
+    plan = decide_delivery(replace(seen(served_by=own), own_secrets=("release-jwt",)), "email")
+    assert plan.step is DeliveryStep.CREATE
+
+
 def test_an_attempt_that_works_is_waited_for() -> None:
     plan = decide_delivery(seen(AT_WORK, job=JOB), "email")
     assert (plan.step, said(plan)) == (DeliveryStep.WAIT, ("Unknown", "InProgress"))

@@ -93,6 +93,26 @@ def test_a_suspended_target_holds_the_export_back_and_says_so() -> None:
     assert outcome(plan) == (Phase.PENDING, Reason.TARGET_SUSPENDED)
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"secretRef": {"name": "release-jwt"}},
+        {"deliveries": {"telegram": {"secretRef": {"name": "release-jwt"}}}},
+        {"deliveries": {"email": {"enabled": False, "secretRef": {"name": "release-jwt"}}}},
+    ],
+)
+def test_a_target_that_names_a_secret_of_the_installations_own_fails_its_exports(
+    spec: dict[str, Any],
+) -> None:
+    own = ("other", "release-jwt")
+    plan = decide(seen(export(), job=None, target=builders.target(**spec), own_secrets=own))
+    assert outcome(plan) == (Phase.FAILED, Reason.SECRET_INVALID)
+    assert not plan.create_job
+    assert "release-jwt" in str(plan.status.message)
+    plan = decide(seen(export(), job=None, target=builders.target(**spec), own_secrets=("other",)))
+    assert plan.create_job
+
+
 def test_a_missing_target_is_waited_for_a_moment_and_then_fails() -> None:
     young = decide(seen(export(), job=None, target=None, now=NOW - timedelta(seconds=58)))
     assert outcome(young) == (Phase.PENDING, None)

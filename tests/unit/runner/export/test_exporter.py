@@ -182,7 +182,8 @@ def test_pg_dump_sees_nothing_but_its_own(
     variables = {line.partition("=")[0] for line in seen.splitlines()[:-1]} - {"PWD", "_", "SHLVL"}
     assert variables == {
         "HOME", "LC_ALL", "PATH", "PGAPPNAME", "PGCONNECT_TIMEOUT", "PGDATABASE",
-        "PGGSSENCMODE", "PGHOST", "PGPASSWORD", "PGPORT", "PGUSER", "SSL_CERT_FILE",
+        "PGGSSENCMODE", "PGHOST", "PGPASSWORD", "PGPORT", "PGREQUIREAUTH", "PGSSLMODE", "PGUSER",
+        "SSL_CERT_FILE",
     }  # fmt: skip
     assert values["secret:password"] not in seen.splitlines()[-1]
     assert "--help" not in seen.splitlines()[-1]

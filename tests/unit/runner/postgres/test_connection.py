@@ -3,8 +3,16 @@ from pathlib import Path
 
 import pytest
 from backupexport_contract.reasons import ExitCode
-from backupexport_runner.postgres.connection import Connection, hidden_values, read_connection
+from backupexport_runner.postgres.connection import (
+    Connection,
+    hidden_values,
+    in_the_clear,
+    read_connection,
+)
 from backupexport_runner.task.failure import Failure
+from backupexport_runner.task.secret import Secret
+from hypothesis import given
+from hypothesis import strategies as st
 from secret_files import secret_of
 
 Read = Callable[[dict[str, str]], Connection]
@@ -107,8 +115,11 @@ def test_passwords(read: Read) -> None:
 @pytest.mark.parametrize(
     ("values", "sslmode", "sslrootcert"),
     [
-        ({}, None, None),
+        ({}, "require", None),
         ({"secret:sslmode": "require"}, "require", None),
+        ({"secret:sslmode": "disable"}, "disable", None),
+        ({"secret:sslmode": "prefer"}, "prefer", None),
+        ({"secret:ca.crt": PEM}, "verify-full", PEM),
         ({"secret:sslmode": "require", "EXPORT_SSLMODE": "disable"}, "disable", None),
         ({"secret:sslrootcert": PEM}, "verify-full", PEM),
         ({"secret:sslrootcert": PEM, "EXPORT_SSLROOTCERT": PEM + PEM}, "verify-full", PEM + PEM),
@@ -128,6 +139,69 @@ def test_encryption(
 ) -> None:
     found = read(PLAIN | values)
     assert (found.sslmode, found.sslrootcert) == (sslmode, sslrootcert)
+
+
+MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+said = st.none() | st.sampled_from(MODES)
+
+
+@given(
+    spec=said, key=said, uri=said, chosen=said, root=st.booleans(), of_spec=st.booleans(),
+    beside=st.booleans(),
+)  # fmt: skip
+def test_tls_is_never_weaker_than_any_source_asks_for_unless_the_target_says_so(
+    spec: str | None,
+    key: str | None,
+    uri: str | None,
+    chosen: str | None,
+    *,
+    root: bool,
+    of_spec: bool,
+    beside: bool,
+) -> None:
+    well_known = {"username": "u", "password": "p", "database": "d"} | (
+        {"host": "h"} if beside else {}
+    )
+    well_known["uri"] = "postgres://u:p@h/d" + (f"?sslmode={uri}" if uri else "")
+    well_known |= {"sslmode": key} if key else {}
+    well_known |= {"sslrootcert": PEM} if root and not of_spec else {}
+    environment = {"EXPORT_SSLMODE": spec} if spec else {}
+    environment |= {"EXPORT_SSLROOTCERT": PEM} if root and of_spec else {}
+    secret = Secret(well_known, {"sslmode": chosen} if chosen else {})
+    asked = [mode for mode in (key, uri, chosen) if mode]
+    expected = spec or max(asked, key=MODES.index, default="verify-full" if root else "require")
+    if (expected, root) == ("verify-ca", False):
+        with pytest.raises(Failure, match="verify-ca needs"):
+            read_connection(environment, secret)
+        return
+    found = read_connection(environment, secret)
+    assert found.sslmode == expected
+    assert found.sslrootcert == (PEM if root else "system" if expected == "verify-full" else None)
+
+
+def test_what_the_target_says_itself_wins(read: Read) -> None:
+    values = PLAIN | {
+        "secret:uri": "postgres://u:s@pooler:99/d?target_session_attrs=primary",
+        "EXPORT_HOST": "in-the-clear",
+        "EXPORT_PORT": "1",
+        "EXPORT_DATABASE": "its-own",
+        "EXPORT_TARGET_SESSION_ATTRS": "standby",
+    }
+    found = read(values)
+    assert (found.host, found.port, found.database) == ("in-the-clear", "1", "its-own")
+    assert found.more == {"target_session_attrs": "standby"}
+    assert {"in-the-clear", "1", "its-own"} <= set(in_the_clear(values))
+
+
+ENCRYPTED = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMII=\n-----END ENCRYPTED PRIVATE KEY-----"
+KEY = "-----BEGIN EC PRIVATE KEY-----\nMII=\n-----END EC PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize(("certificate", "key"), [("sslcert", "sslkey"), ("tls.crt", "tls.key")])
+def test_client_certificates(read: Read, certificate: str, key: str) -> None:
+    found = read(PLAIN | {f"secret:{certificate}": PEM, f"secret:{key}": KEY})
+    assert (found.sslcert, found.sslkey) == (PEM, KEY)
+    assert "MII=" not in repr(found).replace(repr(PEM), "")
 
 
 @pytest.mark.parametrize(
@@ -154,6 +228,20 @@ def test_encryption(
         ({"secret:sslmode": "CANARY"}, "an unknown sslmode"),
         ({"secret:sslrootcert": "/CANARY.pem"}, "an sslrootcert that is not PEM"),
         ({"secret:sslmode": "verify-ca"}, "holds no sslrootcert"),
+        ({"secret:sslcert": PEM}, "without its sslkey"),
+        ({"secret:tls.key": KEY}, "without its sslcert"),
+        ({"secret:sslcert": PEM, "secret:sslkey": "/CANARY.key"}, "an sslkey that is not PEM"),
+        ({"secret:sslcert": "CANARY", "secret:sslkey": KEY}, "an sslcert that is not PEM"),
+        ({"secret:sslcert": PEM, "secret:sslkey": ENCRYPTED}, "an sslkey with a passphrase"),
+        # Beside keys that need no URI, too.
+        ({"secret:uri": "postgres://h/d?options=CANARY"}, "the parameter options"),
+        ({"secret:uri": "postgres://h/d?hostaddr=10.0.0.1"}, "the parameter hostaddr"),
+        ({"secret:uri": "postgres://h/d?sslcrl=CANARY"}, "the parameter sslcrl"),
+        ({"secret:uri": "postgres://h/d?sslpassword=CANARY"}, "the parameter sslpassword"),
+        ({"secret:uri": "postgres://h/d?gssencmode=require"}, "the parameter gssencmode"),
+        ({"secret:uri": "postgres://h/d?sslcert=CANARY&sslkey=CANARY"}, "an sslcert that is not"),
+        ({"secret:uri": "postgres://h/d?sslmode=verify-full&pool=CANARY"}, "says something about"),
+        ({"secret:uri": "jdbc:postgresql://h/CANARY?ssl=true"}, "says something about TLS"),
         ({"secret:host": "", "secret:uri": "postgres://u:CAN%zzARY@h/d"}, "libpq can't read"),
         ({"secret:host": "", "secret:uri": "mysql://u:CANARY@h/d"}, "libpq can't read"),
         (

@@ -56,6 +56,18 @@ from backupexport_runner.postgres.libpq import ServerError
             ExitCode.CONNECTION_FAILED,
             "host name is unknown",
         ),
+        (
+            'authentication method requirement "!password" failed: server requested a cleartext '
+            "password",
+            ExitCode.AUTHENTICATION_FAILED,
+            "require_auth=password",
+        ),
+        (
+            'could not load private key file "/x": key values mismatch',
+            ExitCode.SECRET_INVALID,
+            "sslcert and sslkey",
+        ),
+        ("SSL error: tlsv1 alert unknown ca", ExitCode.AUTHENTICATION_FAILED, "client certificate"),
         # The first in the list, wherever it is in the text.
         (
             "no such database\nfe_sendauth: no password supplied",

@@ -1,4 +1,5 @@
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ CONNECTION = Connection(
 
 
 def test_the_child_gets_libpq_variables_and_nothing_else(tmp_path: Path) -> None:
-    parameters = libpq_parameters(CONNECTION, "/tmp/ca", "the-job")
+    parameters = libpq_parameters(CONNECTION, {"sslrootcert": "/tmp/ca"}, "the-job")
     assert child_environment(parameters, tmp_path) == {
         "PATH": "/usr/bin:/bin",
         "LC_ALL": "C.UTF-8",
@@ -30,7 +31,9 @@ def test_the_child_gets_libpq_variables_and_nothing_else(tmp_path: Path) -> None
         "PGAPPNAME": "backupexport the-job",
         "PGCONNECT_TIMEOUT": "10",
         "PGGSSENCMODE": "disable",
+        "PGSSLMODE": "require",
         "PGSSLROOTCERT": "/tmp/ca",
+        "PGREQUIREAUTH": "!password",
         "PGCHANNELBINDING": "require",
     }
 
@@ -50,15 +53,20 @@ def test_the_command_line_holds_constants_only(dump_format: str, option: str) ->
 def test_certificates_lie_in_a_private_file(tmp_path: Path) -> None:
     target = tmp_path / "elsewhere"
     (tmp_path / "sslrootcert.pem").symlink_to(target)
-    connection = Connection("h", "1", "u", "d", sslrootcert="PEM")
-    path = write_certificates(connection, tmp_path)
-    assert path == str(tmp_path / "sslrootcert.pem")
-    assert Path(path).read_text() == "PEM\n"
-    assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
+    pem = {"sslrootcert": "CA", "sslcert": "CERTIFICATE", "sslkey": "KEY"}
+    connection = replace(
+        CONNECTION, sslrootcert=pem["sslrootcert"], sslcert=pem["sslcert"], sslkey=pem["sslkey"]
+    )
+    paths = write_certificates(connection, tmp_path)
+    assert paths == {keyword: str(tmp_path / f"{keyword}.pem") for keyword in pem}
+    for keyword, path in paths.items():
+        assert Path(path).read_text() == pem[keyword] + "\n"
+        assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
     assert not target.exists()
 
 
 @pytest.mark.parametrize("value", [None, "system"])
 def test_without_certificates_there_is_no_file(tmp_path: Path, value: str | None) -> None:
-    assert write_certificates(Connection("h", "1", "u", "d", sslrootcert=value), tmp_path) == value
+    written = write_certificates(Connection("h", "1", "u", "d", sslrootcert=value), tmp_path)
+    assert written == ({"sslrootcert": value} if value else {})
     assert list(tmp_path.iterdir()) == []

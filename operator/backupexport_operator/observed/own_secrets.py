@@ -1,0 +1,28 @@
+"""Which ExportTargets name a Secret of the installation's own, which no export may get."""
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from backupexport_contract.export_target import ExportTarget
+
+
+def own_secret_problem(target: ExportTarget | None, own: Collection[str]) -> str | None:
+    """Returns a sentence if the target names one of `own`, wherever it does; else None."""
+    if target is None:
+        return None
+    named = next((name for name in _secrets_of(target.spec.to_manifest()) if name in own), None)
+    if named is None:
+        return None
+    return (
+        f"ExportTarget {target.metadata.name} names Secret {named}, which is of the "
+        "installation's own and not for exports: name another one."
+    )
+
+
+def _secrets_of(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        for field, value in node.items():
+            if field == "secretRef":
+                yield value["name"]
+            else:
+                yield from _secrets_of(value)
