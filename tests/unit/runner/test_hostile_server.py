@@ -95,7 +95,7 @@ def values(environment: Environment, port: int) -> dict[str, str]:
         SECRET_host="127.0.0.1",
         SECRET_port=str(port),
         TEST_SECONDS=str(SECONDS),
-        **{protocol.ENV_SSLMODE: "disable"},
+        **{protocol.ENV_CONNECTION["sslmode"]: "disable"},
     )
 
 
