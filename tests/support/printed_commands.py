@@ -22,7 +22,7 @@ RESTORED = {
     ),
     ("a/b.tar.zst", "tar", "zstd"): f"zstd -dc b.tar.zst > b.tar && {_RESTORE} b.tar",
     ("a/b.tar.gz", "tar", "gzip"): f"gzip -dc b.tar.gz > b.tar && {_RESTORE} b.tar",
-    ("a/b.tar", "tar", "none"): f"{_RESTORE} b.tar",
-    ("a/b c.tar", "tar", "none"): f"{_RESTORE} 'b c.tar'",
+    ("a/b.tar", "tar", "none"): f"tar -tf b.tar > /dev/null && {_RESTORE} b.tar",
+    ("a/b c.tar", "tar", "none"): (f"tar -tf 'b c.tar' > /dev/null && {_RESTORE} 'b c.tar'"),
     ("a/b'c.sql.zst", "sql", "zstd"): _piped("zstd", r"'b'\''c.sql.zst'"),
 }

@@ -127,8 +127,8 @@ export function restoreCommands(job) {
   function restore() {
     if (job.format === "tar") {
       const plain = decompress ? quoted(name.replace(/\.\w+$/, "")) : file;
-      const unpack = decompress ? `${decompress} > ${plain} && ` : "";
-      return `${unpack}pg_restore --single-transaction -d DATABASE ${plain}`;
+      const whole = decompress ? `${decompress} > ${plain}` : `tar -tf ${file} > /dev/null`;
+      return `${whole} && pg_restore --single-transaction -d DATABASE ${plain}`;
     }
     const psql = "psql -X --single-transaction -v ON_ERROR_STOP=1 -d DATABASE";
     return decompress

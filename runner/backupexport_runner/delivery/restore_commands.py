@@ -1,7 +1,7 @@
 """Shell commands that check a finished file and restore it, as the web page prints them.
 
 A file that was cut restores nothing: it is read to its end first, because psql takes the end of its
-input for the end of the dump, and commits.
+input for the end of the dump, and commits, and pg_restore can look for the end of a tar for ever.
 """
 
 import re
@@ -30,8 +30,8 @@ def restore_command(path: str, dump_format: str, compression: str) -> str:
     if dump_format == "tar":
         # pg_restore seeks in a tar, so it can't read one from a pipe.
         plain = shlex.quote(re.sub(r"\.\w+$", "", file_name(path))) if decompress else file
-        unpack = f"{decompress} > {plain} && " if decompress else ""
-        return f"{unpack}pg_restore --single-transaction -d DATABASE {plain}"
+        whole = f"{decompress} > {plain}" if decompress else f"tar -tf {file} > /dev/null"
+        return f"{whole} && pg_restore --single-transaction -d DATABASE {plain}"
     psql = "psql -X --single-transaction -v ON_ERROR_STOP=1 -d DATABASE"
     if decompress:
         return f"(set -o pipefail; {compression} -tq {file} && {decompress} | {psql})"

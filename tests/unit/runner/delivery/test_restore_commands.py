@@ -1,8 +1,10 @@
 import gzip
+import io
 import os
 import shlex
 import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,11 @@ PACKED = {
     "gzip": gzip.compress(DUMP),
     "zstd": zstandard.ZstdCompressor(write_checksum=True).compress(DUMP),
 }
+TAR = io.BytesIO()
+with tarfile.open(fileobj=TAR, mode="w") as archive:
+    member = tarfile.TarInfo("toc.dat")
+    member.size = len(DUMP)
+    archive.addfile(member, io.BytesIO(DUMP))
 ENDINGS = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 
 
@@ -75,15 +82,14 @@ class Restore:
         return (self._directory / "restored").exists()
 
 
-# A tar that isn't compressed is left to pg_restore, which finds its end.
-@pytest.mark.parametrize(
-    ("dump_format", "compression"),
-    [("sql", "none"), ("sql", "gzip"), ("sql", "zstd"), ("tar", "gzip"), ("tar", "zstd")],
-)
+@pytest.mark.parametrize("dump_format", ["sql", "tar"])
+@pytest.mark.parametrize("compression", list(PACKED))
 def test_a_cut_file_is_not_restored(tmp_path: Path, dump_format: str, compression: str) -> None:
     if compression == "zstd" and shutil.which("zstd") is None:
         pytest.skip("there is no zstd here")
     restore, content = Restore(tmp_path, dump_format, compression), PACKED[compression]
+    if (dump_format, compression) == ("tar", "none"):
+        content = TAR.getvalue()
     # Between two statements, too, which psql would take for the end.
     between = content.rindex(b"\nINSERT") + 1 if compression == "none" else len(content) - 5
     for length in (len(content) // 2, len(content) // 10, between, 0):

@@ -244,7 +244,8 @@ def test_how_to_fetch(
                         f"pg_restore --single-transaction -d DATABASE {FILE}.tar"),
         ("tar", "gzip", f"gzip -dc {FILE}.tar.gz > {FILE}.tar && "
                         f"pg_restore --single-transaction -d DATABASE {FILE}.tar"),
-        ("tar", "none", f"pg_restore --single-transaction -d DATABASE {FILE}.tar"),
+        ("tar", "none", f"tar -tf {FILE}.tar > /dev/null && "
+                        f"pg_restore --single-transaction -d DATABASE {FILE}.tar"),
     ],
 )  # fmt: skip
 def test_how_to_check_and_restore(dump_format: str, compression: str, command: str) -> None:
