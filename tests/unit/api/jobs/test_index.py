@@ -219,11 +219,13 @@ def test_what_was_written_here_before_the_watch_tells_of_the_job() -> None:
     assert version_of(index) == "11"
 
 
-def test_what_was_written_here_is_no_news_after_the_watch() -> None:
+@pytest.mark.parametrize(("uid", "version"), [(UID, "12"), ("", "12"), ("", "10")])
+def test_what_was_written_here_is_no_news_after_the_watch(uid: str, version: str) -> None:
+    """A newer version is there, or another resource of this name."""
     index = JobIndex()
-    index.put(job(1, uid=UID, version="12"))
+    index.put(job(1, uid=uid, version=version))
     index.put_written(job(1, uid=UID, version="11"))
-    assert version_of(index) == "12"
+    assert version_of(index) == version
 
 
 @pytest.mark.parametrize("other", ["a namesake", "a deletion", "no number"])
