@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from backupexport_api.audit.record import AuditRecord
 from backupexport_api.settings import ApiSettings
 from backupexport_contract.crd_manifests import manifests
 from backupexport_contract.reasons import (
@@ -56,6 +57,10 @@ def _lines() -> Iterator[str]:
     yield from ("| code | what it means |", "| --- | --- |")
     explained = _attribute_docstrings(ExitCode)
     yield from (f"| {int(code)} | {_exit(code, explained)} |" for code in ExitCode)
+    yield from ("", "## Fields of the audit trail", "")
+    yield from ("| field | type | what it is |", "| --- | --- | --- |")
+    properties = AuditRecord.model_json_schema()["properties"]
+    yield from (f"| `{name}` | {_types(of)} | {_cell(of)} |" for name, of in properties.items())
     for name, settings in (("api", ApiSettings), ("operator", OperatorSettings)):
         yield from ("", f"## Environment of the {name}", "")
         yield from ("| name | default | what it is |", "| --- | --- | --- |")
@@ -104,6 +109,11 @@ def _type(field: dict[str, Any]) -> str:
     if field["type"] == "array":
         return f"list of {field['items']['type']}"
     return str(field["type"])
+
+
+def _types(field: dict[str, Any]) -> str:
+    """The types of a field that may be null."""
+    return " or ".join(_type(choice) for choice in field.get("anyOf", [field]))
 
 
 def _cell(field: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import http.client
+import json
 import random
 import secrets
 import time
@@ -18,6 +19,7 @@ import pytest
 from backupexport_api.downloads.links import EXPIRES, LINK, MAKER, Link, LinkedJob, link_query
 from installation import LARGE, SMALL, Installation
 from playground.postgres import CONTAINER_SECURITY, POD_SECURITY
+from playground.rest import Api
 from playground.targets import export_manifest
 from playground.tools import apply, images, kubectl, wait_for
 
@@ -217,6 +219,63 @@ def _told(got: Got) -> tuple[Any, ...]:
     own = got.headers["X-Request-ID"].encode()
     headers = {k: v for k, v in got.headers.items() if k.lower() not in ("date", "x-request-id")}
     return got.status, frozenset(headers.items()), got.start.replace(own, b"")
+
+
+def test_links_that_are_taken_back_end_on_every_replica(
+    installation: Installation, replicas: list[str]
+) -> None:
+    token = installation.token(SMALL)
+    here, there = (Api(url, token) for url in replicas[:2])
+    job_id = here.export(project_id=SMALL).body["data"]["job_id"]
+    size = here.finished(job_id)["artifact"]["size_bytes"]
+    path = f"/api/jobs/{job_id}"
+    made = [here.call("POST", f"{path}/link").body["data"] for _ in range(3)]
+    one, another, last = (link["url"] for link in made)
+    assert {fetch(url, link).size for url in replicas for link in (one, another)} == {size}
+
+    assert here.call("DELETE", f"{path}/links/{made[0]['link_id']}").status == 204
+    assert fetch(replicas[0], one).status == 403
+    wait_for(lambda: fetch(replicas[1], one).status == 403, "the other replica to know", 5)
+    assert [fetch(url, another).status for url in replicas] == [200, 200]
+
+    assert there.call("DELETE", f"{path}/links").status == 204
+    assert [fetch(replicas[1], link).status for link in (another, last)] == [403, 403]
+    wait_for(lambda: fetch(replicas[0], last).status == 403, "the other replica to know", 5)
+    anew = there.call("POST", f"{path}/link").body["data"]["url"]
+    assert fetch(replicas[1], anew).status == 200
+
+    # Whatever the log's level, every step is in the trail, of both replicas.
+    def trail() -> list[dict[str, Any]]:
+        return [line for line in _trail(installation) if line["job"] == job_id]
+
+    def downloads(action: str) -> int:
+        return len([line for line in trail() if line["action"] == f"download_{action}"])
+
+    wait_for(lambda: downloads("start") == downloads("end"), "all downloads to be over", 10)
+    told = trail()
+    made_by = {line["subject"] for line in told if line["action"] in ("create", "link")}
+    assert len(made_by) == 1
+    assert [line["outcome"] for line in told if line["action"] == "create"] == ["accepted"]
+    assert [line["link"] for line in told if line["action"] == "take_back_links"] == [
+        made[0]["link_id"],
+        None,
+    ]
+    refused = {line["outcome"] for line in told if line["action"] == "refusal"}
+    assert refused == {"link_refused"}
+    ends = [line for line in told if line["action"] == "download_end"]
+    assert {(line["outcome"], line["bytes"]) for line in ends} == {("complete", size)}
+    assert len({line["link_maker"] for line in ends}) == 1
+    text = json.dumps(told)
+    for secret in (token.rpartition(".")[2], *(link.rpartition("=")[2] for link in (one, anew))):
+        assert secret not in text
+
+
+def _trail(installation: Installation) -> list[dict[str, Any]]:
+    """The audit trail of all replicas, in order."""
+    pods = ("-l", "app.kubernetes.io/component=api", "--tail=-1")
+    lines = kubectl("-n", installation.namespace, "logs", *pods).splitlines()
+    told = [json.loads(line) for line in lines if '"backupexport.audit"' in line]
+    return sorted(told, key=lambda line: str(line["time"]))
 
 
 def test_another_project_s_file_is_no_file(installation: Installation, finished: Finished) -> None:

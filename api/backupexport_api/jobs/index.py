@@ -49,7 +49,7 @@ class JobIndex:
         """Replace a job by what a write of ours has made of it: the watch may be behind that."""
         with self._lock:
             known = self._jobs.get(self._ids_of_names.get(job.name, ""))
-            if known and known.uid == job.uid and _number(known) >= _number(job):
+            if known and (known.uid != job.uid or _number(known) >= _number(job)):
                 return
             self._written[job.name] = job
             if known is None:

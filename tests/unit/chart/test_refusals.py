@@ -49,6 +49,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"auth": {"jwt": {"audience": "exports", "anyAudience": True}}},
         "auth.jwt: give audience or anyAudience, not both",
     ),
+    "a proxy that is no network": (
+        {"api": {"trustedProxies": ["*"]}},
+        "at '/api/trustedProxies/0'",
+    ),
     "a type that is none": ({"auth": {"jwt": {"type": "at jwt"}}}, "at '/auth/jwt/type'"),
     "clocks too far apart": (
         {"auth": {"jwt": {"leewaySeconds": 301}}},

@@ -123,6 +123,13 @@ def test_a_key_set_and_a_secret_can_stand_side_by_side() -> None:
     assert of_kind(manifests, "Secret", "-jwt")
 
 
+def test_the_proxies_that_are_trusted_reach_the_api() -> None:
+    assert "BACKUPEXPORT_TRUSTED_PROXIES" not in environment(render(), "api")
+    values = {"api": {"trustedProxies": ["10.0.0.0/8", "2001:db8::/32"]}}
+    env = environment(render(values), "api")
+    assert env["BACKUPEXPORT_TRUSTED_PROXIES"] == "10.0.0.0/8,2001:db8::/32"
+
+
 def test_what_is_asked_of_tokens_reaches_the_api() -> None:
     env = environment(render(), "api")
     assert env["BACKUPEXPORT_TOKENS_WITHOUT_PROJECTS"] == "none"

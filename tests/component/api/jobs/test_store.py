@@ -8,6 +8,7 @@ from typing import Any
 import builders
 import pytest
 from backupexport_api.auth.claims import ProjectAccess
+from backupexport_api.jobs.link_state import LinkState
 from backupexport_api.jobs.store import JobStore
 from backupexport_api.kube import informer
 from backupexport_api.kube.client import KubernetesObjects, connect_lists
@@ -145,3 +146,71 @@ async def test_a_project_is_asked_for_once_the_cache_does_not_know_it(
     assert not await store.project_exists("q")
     asked = [call.query["fieldSelector"] for call in kubernetes.calls]
     assert asked == ["spec.projectId=p", "spec.projectId=q"]
+
+
+def links_of(store: JobStore) -> LinkState:
+    job = store.known_job(JOB)
+    assert job is not None
+    return job.links
+
+
+async def test_links_end_at_once_on_the_replica_that_takes_them_back(
+    kubernetes: FakeKubernetes, started: JobStore
+) -> None:
+    kubernetes.seed(EXPORTS, export())
+    await until(lambda: known(started))
+    held = Fault("(list|watch) backupexports", is_held=True)
+    kubernetes.faults.append(held)
+    kubernetes.tell_watches(EXPORTS, END)
+    await until(lambda: held.met == 1)
+    # From now on no watch tells of anything.
+    for link in ("0" * 16, "1" * 16):
+        job = started.known_job(JOB)
+        assert job is not None
+        assert await started.take_back_links(job, link)
+        assert link in links_of(started).taken_back
+    assert links_of(started).generation == ""
+    job = started.known_job(JOB)
+    assert job is not None
+    assert await started.take_back_links(job, None)
+    first = links_of(started)
+    assert first.generation
+    assert not first.taken_back
+    assert await started.take_back_links(job, None)
+    assert links_of(started).generation not in ("", first.generation)
+    last = links_of(started)
+    held.release()
+    await until(lambda: kubernetes.watching(EXPORTS) == 1)
+    assert links_of(started) == last
+    kubernetes.change(EXPORTS, JOB, {"status": {"phase": "Running"}})
+    await until(lambda: (it := started.known_job(JOB)) is not None and it.phase == "Running")
+    assert links_of(started) == last
+
+
+async def test_replicas_take_back_links_at_the_same_time(
+    kubernetes: FakeKubernetes, started: JobStore
+) -> None:
+    """None undoes what the other has done, however old what it knows is."""
+    kubernetes.seed(EXPORTS, export())
+    await until(lambda: known(started))
+    stale = started.known_job(JOB)
+    assert stale is not None
+    links = [f"{number:016x}" for number in range(5)]
+    await asyncio.gather(*(started.take_back_links(stale, link) for link in links))
+    await until(lambda: links_of(started).taken_back == frozenset(links))
+    await started.take_back_links(stale, None)
+    await started.take_back_links(stale, links[0])
+    annotations = kubernetes.objects(EXPORTS)[JOB]["metadata"]["annotations"]
+    assert LinkState.of(annotations).generation
+
+
+async def test_links_of_a_job_that_is_gone(kubernetes: FakeKubernetes, started: JobStore) -> None:
+    kubernetes.seed(EXPORTS, export())
+    await until(lambda: known(started))
+    job = started.known_job(JOB)
+    assert job is not None
+    kubernetes.remove(EXPORTS, JOB)
+    kubernetes.seed(EXPORTS, export())
+    assert not await started.take_back_links(job, None)
+    annotations = kubernetes.objects(EXPORTS)[JOB]["metadata"].get("annotations", {})
+    assert LinkState.of(annotations) == LinkState()

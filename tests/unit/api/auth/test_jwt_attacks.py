@@ -19,6 +19,7 @@ from jwks_server import JwksServer, eventually
 from token_issuers import AUDIENCE, ISSUER, Issuer, new_key, segment
 
 JOB_ID = "0b7cf3b6-6f2b-4c55-8f6c-0f6a3f0a7f10"
+LINK_ID = "0123456789abcdef"
 WAYS = {
     "HS256": "HS256",
     "RS256-PEM": "RS256",
@@ -79,7 +80,7 @@ class Target:
     def operations(self) -> list[tuple[str, str]]:
         """Every method and path that a client needs a token for."""
         return [
-            (method.upper(), path.format(job_id=JOB_ID))
+            (method.upper(), path.format(job_id=JOB_ID, link_id=LINK_ID))
             for path, operations in self.app.openapi()["paths"].items()
             for method in operations
             if path.startswith("/api/")
@@ -465,6 +466,8 @@ def test_all_routes_are_attacked(target: Target) -> None:
         ("POST", f"/api/jobs/{JOB_ID}/cancel"),
         ("GET", f"/api/jobs/{JOB_ID}/download"),
         ("POST", f"/api/jobs/{JOB_ID}/link"),
+        ("DELETE", f"/api/jobs/{JOB_ID}/links"),
+        ("DELETE", f"/api/jobs/{JOB_ID}/links/{LINK_ID}"),
     } <= set(target.operations())
 
 

@@ -18,7 +18,13 @@ EVERYTHING = ProjectAccess(every_project=True)
 
 
 def job(
-    number: int, project_id: str = "p", *, name: str = "", uid: str = "", phase: str = ""
+    number: int,
+    project_id: str = "p",
+    *,
+    name: str = "",
+    uid: str = "",
+    phase: str = "",
+    version: str = "",
 ) -> CachedJob:
     """The higher `number`, the younger the job; its id is made of the number, too."""
     return CachedJob.of(
@@ -26,6 +32,7 @@ def job(
             "metadata": {
                 "name": name or str(uuid.UUID(int=number, version=4)),
                 "uid": uid or str(uuid.uuid4()),
+                "resourceVersion": version,
                 "creationTimestamp": "2026-01-29T15:30:00Z",
                 "annotations": {
                     names.ANNOTATION_CREATED_AT: f"2026-01-29T15:30:{number // 10:02}.000Z"
@@ -176,3 +183,58 @@ def test_a_resource_named_after_another_s_uid_hides_nothing(first: str) -> None:
 def test_a_cursor_says_where_the_list_goes_on(moment: int) -> None:
     position = (moment, str(uuid.UUID(int=2**100 + 5)))
     assert JobQuery(cursor=cursor_after(position)).after == position
+
+
+UID = str(uuid.uuid4())
+
+
+def version_of(index: JobIndex) -> str:
+    found = index.get(job(1).job_id)
+    return found.resource_version if found else "none"
+
+
+def test_what_was_written_here_is_not_undone_by_a_watch_that_is_behind() -> None:
+    index = JobIndex()
+    index.put(job(1, uid=UID, version="9"))
+    index.put_written(job(1, uid=UID, version="11"))
+    assert version_of(index) == "11"
+    for older in ("9", "10"):
+        index.put(job(1, uid=UID, version=older))
+        assert version_of(index) == "11"
+    for newer in ("11", "100"):
+        index.put(job(1, uid=UID, version=newer))
+        assert version_of(index) == newer
+    # From then on the watch alone counts: what it lists anew may have been restored.
+    index.put(job(1, uid=UID, version="5"))
+    assert version_of(index) == "5"
+
+
+def test_what_was_written_here_before_the_watch_tells_of_the_job() -> None:
+    index = JobIndex()
+    index.put_written(job(1, uid=UID, version="11"))
+    assert version_of(index) == "none"
+    index.put(job(1, uid=UID, version="10"))
+    assert version_of(index) == "none"
+    index.put(job(1, uid=UID, version="11"))
+    assert version_of(index) == "11"
+
+
+@pytest.mark.parametrize(("uid", "version"), [(UID, "12"), ("", "12"), ("", "10")])
+def test_what_was_written_here_is_no_news_after_the_watch(uid: str, version: str) -> None:
+    """A newer version is there, or another resource of this name."""
+    index = JobIndex()
+    index.put(job(1, uid=uid, version=version))
+    index.put_written(job(1, uid=UID, version="11"))
+    assert version_of(index) == version
+
+
+@pytest.mark.parametrize("other", ["a namesake", "a deletion", "no number"])
+def test_what_was_written_here_holds_up_nobody_else(other: str) -> None:
+    index = JobIndex()
+    index.put(job(1, uid=UID, version="9"))
+    index.put_written(job(1, uid=UID, version="x" if other == "no number" else "11"))
+    if other == "a deletion":
+        index.discard(job(1).name)
+        assert version_of(index) == "none"
+    index.put(job(1, uid=UID if other != "a namesake" else "", version="10"))
+    assert version_of(index) == "10"
