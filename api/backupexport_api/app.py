@@ -13,7 +13,7 @@ from backupexport_api.downloads import routes as download_routes
 from backupexport_api.downloads.service import Downloads
 from backupexport_api.events import routes as event_routes
 from backupexport_api.events.streams import EventStreams
-from backupexport_api.http import openapi, problems
+from backupexport_api.http import openapi, problems, routing, security_headers
 from backupexport_api.http.problems import ProblemError
 from backupexport_api.http.request_context import RequestContextMiddleware
 from backupexport_api.jobs import routes as job_routes
@@ -51,12 +51,14 @@ def create_app(settings: ApiSettings, store: JobStore, measured: Metrics) -> Fas
         RequestContextMiddleware,
         observe=measured.observe_request,
         body_seconds=settings.request_body_seconds,
+        headers=security_headers.for_answers(settings.public_url),
     )
     if settings.trusted_proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     # Not include_router: it makes one router more for each module, and requests pass all of them.
     for module in (job_routes, event_routes, download_routes, telemetry_routes, page_routes):
         app.router.routes.extend(module.router.routes)
+    routing.answer_head(app.routes)
     openapi.install(app)
     return app
 

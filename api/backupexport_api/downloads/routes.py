@@ -115,20 +115,10 @@ async def _call_download(request: Request) -> Response:
     return await download_job(request.path_params["job_id"], request, caller)
 
 
-_DownloadRoute = called_by(_call_download)
-# Serves both methods, so that a 405 names both; in the document each would need an id of its own.
 router.add_api_route(
     "/{job_id}/download",
     download_job,
-    methods=["GET", "HEAD"],
-    route_class_override=_DownloadRoute,
-    include_in_schema=False,
-)
-# Never called: it is for the document alone.
-router.add_api_route(
-    "/{job_id}/download",
-    download_job,
-    route_class_override=_DownloadRoute,
+    route_class_override=called_by(_call_download),
     summary="Fetch a job's file",
     response_class=Response,
     response_description="The file",

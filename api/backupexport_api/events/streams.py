@@ -118,6 +118,11 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the client; raises ProblemError (429, 503) before the answer has begun."""
+        if scope["method"] == "HEAD":
+            self._listening.close()
+            await send(transport.start_message(self))
+            await send(body_message(b"", more=False))
+            return
         with self._listening, self._streams.slot(self._subject, self._end):
             request_context.mark_as_stream(scope)
             client = transport.take_over(scope)

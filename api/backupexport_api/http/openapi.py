@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
 from backupexport_api.http.problems import MEDIA_TYPE, Problem, title_of
+from backupexport_api.http.routing import without_head
 
 _SCHEMA = "#/components/schemas/{}"
 _HEADER = "#/components/headers/{}"
@@ -73,8 +74,10 @@ def _document(app: FastAPI) -> dict[str, Any]:
     for route in app.routes:
         if isinstance(route, APIRoute):
             route.operation_id = route.name
+    # HEAD goes without saying, and its operations would need ids of their own.
+    routes = without_head(app.routes)
     document = get_openapi(
-        title=app.title, version=app.version, description=app.description, routes=app.routes
+        title=app.title, version=app.version, description=app.description, routes=routes
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     # No route returns one, so FastAPI knows nothing of it.

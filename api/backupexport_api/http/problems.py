@@ -13,6 +13,8 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from backupexport_api.http.security_headers import FOR_ANSWER
+
 MEDIA_TYPE = "application/problem+json"
 
 # Seconds: an API server restarts its watch cache in that time, and a person waits so long.
@@ -98,7 +100,7 @@ class ProblemError(Exception):
     def __post_init__(self) -> None:
         super().__init__(self.why or f"{self.status} {self.code}")
         # Caches may keep 404, 410 and 501 unless they are told (RFC 9110, 15.1).
-        self.headers = {"Cache-Control": "no-store"} | _HEADERS.get(self.status, {}) | self.headers
+        self.headers = FOR_ANSWER | _HEADERS.get(self.status, {}) | self.headers
 
     def response(self, request_id: str) -> Response:
         """Make the answer to the request of this id."""

@@ -4,7 +4,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 
 from starlette.requests import Request
@@ -30,15 +30,20 @@ class RequestContextMiddleware:
     """Our outermost middleware; sets `request_id` and `response_headers` in the request's state."""
 
     def __init__(
-        self, app: ASGIApp, observe: Callable[[str, str, int, float], None], body_seconds: float
+        self,
+        app: ASGIApp,
+        observe: Callable[[str, str, int, float], None],
+        body_seconds: float,
+        headers: Mapping[str, str],
     ) -> None:
         """`observe` is called with each request's method, route, status and duration in seconds.
 
-        A request's body may take `body_seconds`.
+        A request's body may take `body_seconds`; answers without one of `headers` get it.
         """
         self._app = app
         self._observe = observe
         self._body_seconds = body_seconds
+        self._headers = _encoded(headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -47,14 +52,14 @@ class RequestContextMiddleware:
             return
         state = scope.setdefault("state", {})
         # Of several with one name the first.
-        names = dict(reversed(scope["headers"]))
-        given = names.get(b"x-request-id", b"").decode("latin-1")
-        state["request_id"] = given if _SANE.fullmatch(given) else str(uuid.uuid4())
+        asked = dict(reversed(scope["headers"]))
+        own_id = asked.get(b"x-request-id", b"").decode("latin-1")
+        state["request_id"] = own_id if _SANE.fullmatch(own_id) else str(uuid.uuid4())
         headers: dict[str, str] = {HEADER: state["request_id"]}
         state["response_headers"] = headers
         status: int | None = None
         answered = 0.0
-        if has_body(names):
+        if has_body(asked):
             body = RequestBody(scope, receive, send, self._body_seconds)
             receive, send = body.receive, body.send
 
@@ -63,15 +68,17 @@ class RequestContextMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 answered = time.monotonic()
-                added = [(name.encode(), value.encode()) for name, value in headers.items()]
-                message["headers"] = [*message["headers"], *added]
+                given = {name for name, _ in message["headers"]}
+                added = dict([*self._headers, *_encoded(headers)])
+                missing = (field for field in added.items() if field[0] not in given)
+                message["headers"] = [*message["headers"], *missing]
             await send(message)
 
         token = request_id.set(state["request_id"])
         started = time.monotonic()
         try:
             # A proxy may see another end of the request (RFC 9112, 6.3).
-            if b"content-length" in names and b"transfer-encoding" in names:
+            if b"content-length" in asked and b"transfer-encoding" in asked:
                 response = problems.ambiguous_length().response(state["request_id"])
                 await response(scope, receive, send_with_headers)
             else:
@@ -91,6 +98,10 @@ class RequestContextMiddleware:
             self._observe(scope["method"], route, status or 0, taken)
             _log_request(scope, route, status, seconds)
             request_id.reset(token)
+
+
+def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
 
 def add_response_headers(request: Request, headers: dict[str, str]) -> None:

@@ -1,11 +1,13 @@
 """Routes whose functions get their arguments from us, and how answers are wrapped."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
+from copy import copy
 from typing import Any, Generic, TypeVar
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.routing import BaseRoute
 
 T = TypeVar("T")
 
@@ -19,6 +21,25 @@ def called_by(handle: Callable[[Request], Coroutine[Any, Any, Response]]) -> typ
             return handle
 
     return DirectRoute
+
+
+def answer_head(routes: Iterable[BaseRoute]) -> None:
+    """Make routes that answer GET answer HEAD (RFC 9110, 9.3.2), as Starlette's own do.
+
+    They answer it in the same way: uvicorn sends no body then.
+    """
+    for route in routes:
+        if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
+            route.methods = route.methods | {"HEAD"}
+
+
+def without_head(routes: Iterable[BaseRoute]) -> list[BaseRoute]:
+    """Return the routes as they are without `answer_head`."""
+    shown = [copy(route) for route in routes]
+    for route in shown:
+        if isinstance(route, APIRoute) and route.methods:
+            route.methods = route.methods - {"HEAD"}
+    return shown
 
 
 class Envelope(BaseModel, Generic[T]):

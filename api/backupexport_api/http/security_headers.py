@@ -22,6 +22,17 @@ _COMMON = {
 }
 
 
+# Of every answer that says nothing else: an answer is for its caller, and what its type says.
+FOR_ANSWER = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+
+
+def for_answers(public_url: str) -> dict[str, str]:
+    """Return FOR_ANSWER, and for users who come by https that they keep to it (RFC 6797)."""
+    if public_url.startswith("https://"):
+        return {**FOR_ANSWER, "Strict-Transport-Security": "max-age=31536000"}
+    return FOR_ANSWER
+
+
 def _with_policy(policy: dict[str, str]) -> dict[str, str]:
     joined = "; ".join(f"{name} {value}".strip() for name, value in policy.items())
     return {"Content-Security-Policy": joined, **_COMMON}

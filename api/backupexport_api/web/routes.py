@@ -15,7 +15,6 @@ from backupexport_api.http import security_headers, transport
 
 router = APIRouter(include_in_schema=False)
 
-_METHODS = ["GET", "HEAD"]
 _PIECE_BYTES = 64 * 1024
 _FOLDER = Path(__file__).parent
 _MEDIA_TYPES = {
@@ -27,20 +26,20 @@ _MEDIA_TYPES = {
 _SWAGGER_UI_FILES = ("swagger-ui-bundle.js", "swagger-ui.css")
 
 
-@router.api_route("/", methods=_METHODS)
+@router.get("/")
 async def show_page(request: Request) -> Response:
     """Return the web page, which uses the public API alone."""
     page = _page("index", request.app.state.projects_claim)
     return _respond(request, page, security_headers.FOR_PAGE)
 
 
-@router.api_route("/docs", methods=_METHODS)
+@router.get("/docs")
 async def show_docs(request: Request) -> Response:
     """Return Swagger UI from the API's own files: FastAPI's own page asks another host for it."""
     return _respond(request, _page("docs"), security_headers.FOR_SWAGGER_UI)
 
 
-@router.api_route("/assets/{path:path}", methods=_METHODS)
+@router.get("/assets/{path:path}")
 async def show_asset(request: Request, path: str) -> Response:
     """Return one of the files that the pages load; raises HTTPException (404)."""
     file = _files().get(path)
