@@ -131,7 +131,7 @@ class ExportTargetStatus(KubernetesModel):
     observed_generation: int | None = None
     """The metadata.generation that this status was computed from."""
     conditions: list[Condition] = Field(default_factory=list)
-    """Ready."""
+    """Ready, and ServerVerified, which the newest export tells."""
 
 
 class ExportTarget(KubernetesModel):

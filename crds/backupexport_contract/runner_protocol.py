@@ -34,6 +34,8 @@ ENV_CONNECTION = {
     "sslrootcert": "EXPORT_SSLROOTCERT",
 }
 ENV_TARGET_SESSION_ATTRS = "EXPORT_TARGET_SESSION_ATTRS"
+# Not empty if a server that isn't verified is refused.
+ENV_REQUIRE_VERIFIED_TLS = "EXPORT_REQUIRE_VERIFIED_TLS"
 
 # Characters of up to four bytes each: https://man7.org/linux/man-pages/man2/execve.2.html.
 _PIECE = 30_000
@@ -113,10 +115,15 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The termination message: an artifact, or a sentence on what to do or what was delivered."""
+    """The termination message: an artifact, or a sentence on what to do or what was delivered.
+
+    `server_verified` tells, with an artifact, whether its server has shown a certificate that is to
+    be trusted; None if nobody knows.
+    """
 
     artifact: Artifact | None = None
     message: str | None = None
+    server_verified: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +220,12 @@ def read_outcome(text: str) -> Outcome:
     fields = json_object(text) or {}
     message = fields.get("message")
     artifact = read_artifact(fields.get("artifact"))
-    return Outcome(artifact, message if isinstance(message, str) else None)
+    verified = fields.get("server_verified")
+    return Outcome(
+        artifact,
+        message if isinstance(message, str) else None,
+        verified if isinstance(verified, bool) else None,
+    )
 
 
 def read_artifact(fields: Any) -> Artifact | None:

@@ -88,7 +88,7 @@ def _outcome(exporter: Exporter, environment: Mapping[str, str]) -> protocol.Out
     try:
         task = read_task(environment, known_kinds())
         if task == protocol.TASK_EXPORT:
-            return protocol.Outcome(exporter.run(environment))
+            return exporter.run(environment)
         kind = protocol.delivery_kind(task)
         if kind is not None:
             return deliver(kind, environment, configuration, log, interruption)

@@ -77,7 +77,10 @@ class Bench:
         log = Log(Scrubber(), self.output)
         environment = mount(values, self.configuration.secret)
         questions = ServerQuestions(lambda _: self.server, lambda _: self.obstacle)
-        return Exporter(self.configuration, questions, log, self.interruption).run(environment)
+        exporter = Exporter(self.configuration, questions, log, self.interruption)
+        artifact = exporter.run(environment).artifact
+        assert artifact is not None
+        return artifact
 
     @property
     def log(self) -> list[dict[str, Any]]:

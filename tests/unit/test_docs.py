@@ -22,7 +22,19 @@ MOST_LINES_OF_README = 150
 
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _DOTTED = re.compile(r"[a-z][A-Za-z0-9]*(?:\.[A-Za-z0-9]+)+")
-_FILE_ENDINGS = (".md", ".py", ".yaml", ".toml", ".sql", ".env", ".txt", ".js", ".com")
+_FILE_ENDINGS = (
+    ".md",
+    ".py",
+    ".yaml",
+    ".toml",
+    ".sql",
+    ".env",
+    ".txt",
+    ".js",
+    ".com",
+    ".crt",
+    ".key",
+)
 
 
 def each(pages: list[Path]) -> pytest.MarkDecorator:

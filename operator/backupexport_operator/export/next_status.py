@@ -8,10 +8,16 @@ from backupexport_contract.backup_export import ArtifactStatus, BackupExportStat
 from backupexport_contract.deliveries import is_pending
 from backupexport_contract.kubernetes_model import Condition
 from backupexport_contract.reasons import Phase, Reason
-from backupexport_contract.runner_protocol import Artifact, Progress
+from backupexport_contract.runner_protocol import Artifact, Progress, read_outcome
 
 from backupexport_operator.delivery.choice import first_conditions
-from backupexport_operator.manifests.status import condition_now, with_condition
+from backupexport_operator.manifests.status import (
+    SERVER_VERIFIED,
+    SERVER_VERIFIED_WORDS,
+    ConditionStatus,
+    condition_now,
+    with_condition,
+)
 from backupexport_operator.observed.failure import Failure, end_artifact
 from backupexport_operator.observed.jobs_and_pods import ObservedPod
 from backupexport_operator.observed.observation import Observation
@@ -70,7 +76,7 @@ def succeeded(seen: Observation, artifact: Artifact) -> BackupExportStatus:
     return _finished(
         seen,
         Phase.SUCCEEDED,
-        complete,
+        [complete, *_server_verified(seen, pod)],
         started_at=pod.started_at if pod else None,
         completed_at=pod.finished_at if pod else None,
         progress=ProgressStatus.of(Progress(100, size, size)),
@@ -82,13 +88,22 @@ def ended(seen: Observation, phase: Phase, failure: Failure) -> BackupExportStat
     """Returns the status of an export that has failed or is cancelled."""
     started = min((pod.started_at for pod in seen.attempts if pod.started_at), default=None)
     failed = condition_now(seen, "Failed", "True", failure.reason, failure.message)
-    return _finished(seen, phase, failed, failure, started_at=started)
+    return _finished(seen, phase, [failed], failure, started_at=started)
+
+
+def _server_verified(seen: Observation, pod: ObservedPod | None) -> list[Condition]:
+    verified = read_outcome(pod.termination_message).server_verified if pod else None
+    if verified is None:
+        return []
+    status: ConditionStatus = "True" if verified else "False"
+    reason, message = SERVER_VERIFIED_WORDS[status]
+    return [condition_now(seen, SERVER_VERIFIED, status, reason, message)]
 
 
 def _finished(
     seen: Observation,
     phase: Phase,
-    ending: Condition,
+    endings: list[Condition],
     failure: Failure | None = None,
     *,
     started_at: str | None,
@@ -116,7 +131,7 @@ def _finished(
         expiration_time=expires,
         disposal_pending=(expires is not None or goes_with_it) or None,
         delivery_pending=any(map(is_pending, deliveries)) or None,
-        conditions=functools.reduce(with_condition, (ending, *deliveries), status.conditions),
+        conditions=functools.reduce(with_condition, (*endings, *deliveries), status.conditions),
         **changes,
     )
 

@@ -22,7 +22,12 @@ from backupexport_operator.kube.work_queue import WorkQueue
 from backupexport_operator.manifests.events import events_between
 from backupexport_operator.manifests.jobs import job_manifest
 from backupexport_operator.manifests.pod import JobSettings
-from backupexport_operator.manifests.status import merge_patch, settled_between
+from backupexport_operator.manifests.status import (
+    merge_patch,
+    server_verified,
+    settled_between,
+    with_condition,
+)
 from backupexport_operator.observed.export_cache import ExportCache, World
 from backupexport_operator.observed.jobs_and_pods import ObservedJob
 from backupexport_operator.observed.observation import Observation, SideJob
@@ -132,6 +137,7 @@ class ExportReconciler:
             export = await self.cleanup_jobs.release_finalizer(seen.export)
         if export is not None:
             await self._write_status(export, old, plan.status)
+            await self._tell_target(seen, plan.status)
         if plan.delete_job and seen.job is not None:
             await self.cluster.delete_job(seen.job)
         if plan.follow_pod is not None:
@@ -224,6 +230,23 @@ class ExportReconciler:
                     self.metrics.delivery_finished(kind, condition.reason)
         for event in events_between(old, status):
             self.recorder.record(export, event)
+
+    async def _tell_target(self, seen: Observation, status: BackupExportStatus) -> None:
+        """Write on the target whether its newest export's server was verified."""
+        told, target = server_verified(status.conditions), seen.target
+        if told is None or target is None:
+            return
+        known = server_verified(target.status.conditions)
+        if known is not None and known.status == told.status:
+            return
+        about = told.model_copy(update={"observed_generation": target.metadata.generation})
+        conditions = with_condition(target.status.conditions, about)
+        patch = merge_patch(
+            target.status, target.status.model_copy(update={"conditions": conditions})
+        )
+        # The next export tells it, too.
+        with contextlib.suppress(ApiException):
+            await self.cluster.patch_target_status(target, patch)
 
     async def _after_departure(self, export: BackupExport) -> None:
         """Clean up after an export that is gone before its end."""

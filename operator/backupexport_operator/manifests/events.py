@@ -8,7 +8,11 @@ from backupexport_contract import names, timestamps
 from backupexport_contract.backup_export import BackupExport, BackupExportStatus
 from backupexport_contract.reasons import Phase
 
-from backupexport_operator.manifests.status import delayed_between, settled_between
+from backupexport_operator.manifests.status import (
+    delayed_between,
+    server_verified,
+    settled_between,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,9 @@ def events_between(old: BackupExportStatus, new: BackupExportStatus) -> list[Exp
     if new.phase == Phase.SUCCEEDED and old.phase != Phase.SUCCEEDED and new.artifact:
         size, path = new.artifact.display_size, new.artifact.path
         events.append(ExportEvent("Normal", "Completed", f"Wrote {path} ({size})."))
+    server = server_verified(new.conditions)
+    if server and server.status == "False" and not server_verified(old.conditions):
+        events.append(ExportEvent("Warning", "ServerNotVerified", server.message))
     if new.phase == Phase.CANCELLED and old.phase != Phase.CANCELLED:
         events.append(ExportEvent("Normal", "Cancelled", new.message or "Cancelled."))
     elif new.reason and (new.reason, new.message, new.phase) != before:

@@ -93,13 +93,13 @@ def job_manifest(
             "podReplacementPolicy": "Failed",
         },
         target=target,
-        env=[*_environment(target), *_limits(target, defaults, room_bytes)],
+        env=[*_environment(target, defaults), *_limits(target, defaults, room_bytes)],
         secret=_target_secret(target),
         mounts=[spool] if export.spec.format == "tar" else [],
     )
 
 
-def _environment(target: ExportTarget) -> list[dict[str, Any]]:
+def _environment(target: ExportTarget, defaults: JobSettings) -> list[dict[str, Any]]:
     said, connection = _said(target), target.spec.connection
     texts = [
         runner_protocol.in_pieces(runner_protocol.ENV_CONNECTION[part], text)
@@ -109,6 +109,7 @@ def _environment(target: ExportTarget) -> list[dict[str, Any]]:
     names_and_attributes = {
         runner_protocol.ENV_SECRET_NAME: target.spec.secret_ref.name,
         runner_protocol.ENV_TARGET_SESSION_ATTRS: attributes,
+        runner_protocol.ENV_REQUIRE_VERIFIED_TLS: "1" if defaults.require_verified_tls else None,
     }
     return literals(functools.reduce(operator.or_, texts, names_and_attributes))
 

@@ -115,6 +115,8 @@ class JobSettings(FrozenModel):
     """Kueue's LocalQueue for the Jobs, unless the ExportTarget names one."""
     deliveries: Deliveries = Deliveries()
     """How exports reach their owners, as in an ExportTarget's spec.deliveries, which wins."""
+    require_verified_tls: bool = False
+    """Whether exports from servers are refused whose certificate is not verified."""
     own_secrets: frozenset[str] = frozenset()
     """The installation's own Secrets, which no ExportTarget may name."""
     public_url: str | None = None

@@ -65,6 +65,21 @@ def with_condition(conditions: list[Condition], wanted: Condition) -> list[Condi
 
 
 ConditionStatus = Literal["True", "False", "Unknown"]
+# A condition of exports, and of their targets, whose newest export tells.
+SERVER_VERIFIED = "ServerVerified"
+SERVER_VERIFIED_WORDS: dict[ConditionStatus, tuple[str, str]] = {
+    "True": ("Verified", "The database server's certificate was verified."),
+    "False": (
+        "NotVerified",
+        "Nobody verified that the database server is the right one: give the target the "
+        "authority's certificates (sslrootcert), or sslmode verify-full.",
+    ),
+}
+
+
+def server_verified(conditions: list[Condition]) -> Condition | None:
+    """Returns the condition that tells of the server, None if there is none."""
+    return next((c for c in conditions if c.type == SERVER_VERIFIED), None)
 
 
 def condition_now(

@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from backupexport_contract import timestamps
-from backupexport_contract.runner_protocol import Artifact
+from backupexport_contract.runner_protocol import Artifact, Outcome
 
 from backupexport_runner.export.cgroup import memory_kills, thread_count
 from backupexport_runner.export.compression import Chunk, compressor
 from backupexport_runner.export.streaming import ProgressMeter, Streamed, stream
 from backupexport_runner.postgres import clients, dump_failures, pg_dump
 from backupexport_runner.postgres.connection import (
+    Connection,
     hidden_values,
     in_the_clear,
     read_connection,
@@ -58,21 +59,23 @@ class Exporter:
     log: Log
     interruption: Interruption
 
-    def run(self, environment: Mapping[str, str]) -> Artifact:
-        """Returns the artifact, complete under its final name.  Raises Failure."""
+    def run(self, environment: Mapping[str, str]) -> Outcome:
+        """Returns an Outcome with the artifact, complete under its final name.  Raises Failure."""
         started_at = timestamps.to_text(timestamps.now())
         request = read_request(environment)
         # First of all, so that an attempt that fails at once leaves nothing of earlier ones either.
         if (whole := tidy(self.configuration.exports, request, self.log)) is not None:
             self.log.event("already_complete", path=whole.path)
-            return whole
+            return Outcome(whole)
         mount = self.configuration.exports
         room = Room.of(environment)
         if room.lacks(mount) is not None:
             self._sweep(mount)
             if (lack := room.lacks(mount)) is not None:
                 raise lack
-        parameters = self._parameters(request, environment)
+        connection = self._connection(request, environment)
+        certificates = write_certificates(connection, self.configuration.scratch)
+        parameters = libpq_parameters(connection, certificates, request.job_id)
         server = self.questions.look_at_server(parameters)
         self.interruption.check()
         installed = clients.installed_clients(self.configuration.clients)
@@ -107,19 +110,17 @@ class Exporter:
                         manifest.publish()
                         self.interruption.keep()
         self.log.progress(meter.complete(streamed.uncompressed_bytes))
-        return artifact
+        return Outcome(artifact, server_verified=connection.verifies_server)
 
     def _sweep(self, mount: Path) -> None:
         for path in remove_abandoned_partials(mount, time.time()):
             self.log.event("abandoned_partial_removed", path=path)
 
-    def _parameters(self, request: Request, environment: Mapping[str, str]) -> dict[str, str]:
+    def _connection(self, request: Request, environment: Mapping[str, str]) -> Connection:
         secret = read_secret(self.configuration.secret, whose(environment))
         clear = (request.project_id, request.job_id, *in_the_clear(environment))
         self.log.scrubber.learn(*hidden_values(secret, clear))
-        connection = read_connection(environment, secret)
-        certificates = write_certificates(connection, self.configuration.scratch)
-        return libpq_parameters(connection, certificates, request.job_id)
+        return read_connection(environment, secret)
 
     def _dump(
         self,

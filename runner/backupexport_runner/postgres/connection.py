@@ -90,6 +90,17 @@ class Connection:
     sslkey: str | None = field(default=None, repr=False)
     more: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def verifies_server(self) -> bool:
+        """Whether the server needs a certificate that is to be trusted.
+
+        With a root certificate `require` is `verify-ca`
+        (https://www.postgresql.org/docs/current/libpq-ssl.html#LIBQ-SSL-CERTIFICATES).
+        """
+        return self.sslmode.startswith("verify-") or (
+            self.sslmode == "require" and self.sslrootcert is not None
+        )
+
 
 def hidden_values(secret: Secret, clear: Iterable[str]) -> tuple[list[str], list[str]]:
     """Returns every value of the Secret: those to hide anywhere, and names and numbers.
@@ -152,6 +163,7 @@ class _Reader:
         }
         attributes = environment.get(protocol.ENV_TARGET_SESSION_ATTRS)
         self._more = {"target_session_attrs": attributes} if attributes else {}
+        self._must_verify = bool(environment.get(protocol.ENV_REQUIRE_VERIFIED_TLS))
         self._uri_problem: Failure | None = None
         self._sources = [self._target]
         for values in (chosen, well_known):
@@ -171,7 +183,7 @@ class _Reader:
                 "holds no sslrootcert, which sslmode verify-ca needs: add the certificate "
                 "authority's certificates in PEM to it or to the ExportTarget"
             )
-        return Connection(
+        connection = Connection(
             host=self._host(),
             port=self._port(),
             username=self._required("username"),
@@ -183,6 +195,13 @@ class _Reader:
             sslkey=sslkey,
             more=self._more,
         )
+        if self._must_verify and not connection.verifies_server:
+            raise self._invalid(
+                f"leads to a server that is not verified (sslmode {sslmode}), which this "
+                "installation refuses: add the authority's certificates as sslrootcert, or say "
+                "sslmode verify-full"
+            )
+        return connection
 
     def _find(self, logical: str) -> str | None:
         return next((source[logical] for source in self._sources if source.get(logical)), None)

@@ -20,7 +20,13 @@ ARTIFACT = Artifact("p/f", 1, 2, "ab", "17.5", "17.6")
 
 
 @pytest.mark.parametrize(
-    "outcome", [Outcome(ARTIFACT), Outcome(message="No space left."), Outcome()]
+    "outcome",
+    [
+        Outcome(ARTIFACT),
+        Outcome(ARTIFACT, server_verified=False),
+        Outcome(message="No space left."),
+        Outcome(),
+    ],
 )
 def test_an_outcome_survives_the_termination_message(outcome: Outcome) -> None:
     assert read_outcome(outcome_text(outcome)) == outcome

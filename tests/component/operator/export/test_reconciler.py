@@ -1,6 +1,7 @@
 """Observe, decide, apply together, over a Kubernetes API that refuses what the real one refuses."""
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import builders
@@ -178,6 +179,30 @@ async def test_from_creation_to_success_in_few_requests(watched: Make) -> None:
     assert operator.requests() == ["create jobs", *["patch backupexports/status"] * 3]
     events = await operator.events()
     assert [event["reason"] for event in events] == ["Accepted", "Started", "Completed"]
+
+
+async def test_a_server_that_nobody_verified_is_told_on_the_export_and_on_its_target(
+    watched: Make,
+) -> None:
+    operator = watched(job={}, pod=builders.running(), **ON_THE_WAY)
+    targets = TargetReconciler(operator.cache.world.targets, operator.writer, OperatorMetrics())
+    await targets._reconcile("p")
+    operator.look()
+    end_pod(operator, builders.ended(0, replace(SUCCESS, server_verified=False)))
+    operator.look()
+    export = await operator.reconcile()
+    assert export.phase == Phase.SUCCEEDED
+    told = {condition.type: condition.status for condition in export.status.conditions}
+    assert (told["Complete"], told["ServerVerified"]) == ("True", "False")
+    events = [event for event in await operator.events() if event["type"] == "Warning"]
+    assert [event["reason"] for event in events] == ["ServerNotVerified"]
+    operator.look("targets")
+    await targets._reconcile("p")
+    conditions = operator.kubernetes.objects("exporttargets")["t"]["status"]["conditions"]
+    assert {c["type"]: c["status"] for c in conditions} == {
+        "Ready": "True",
+        "ServerVerified": "False",
+    }
 
 
 async def test_reconciling_twice_changes_nothing(watched: Make) -> None:

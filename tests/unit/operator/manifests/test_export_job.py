@@ -5,7 +5,7 @@ from typing import Any
 
 import builders
 import pytest
-from backupexport_contract.runner_protocol import SECRET_KEYS
+from backupexport_contract.runner_protocol import SECRET_KEYS, from_pieces
 from backupexport_operator.manifests.jobs import job_manifest
 from backupexport_operator.manifests.pod import JobSettings, RunnerPods
 from kubernetes.aio import client
@@ -86,6 +86,28 @@ def test_the_pod_is_restricted() -> None:
 def test_the_owner_is_the_export() -> None:
     (owner,) = manifest()["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["uid"], owner["controller"]) == ("BackupExport", "uid-1", True)
+
+
+def test_what_the_target_says_of_the_connection_comes_in_the_clear() -> None:
+    connection = {"host": "db", "port": 1, "database": "d", "sslmode": "require"}
+    target = {"connection": connection | {"targetSessionAttrs": "primary"}, "keys": {"host": "h"}}
+    given = environment(manifest(target=target))
+    assert {name: given[f"EXPORT_{name}"] for name in ("HOST", "PORT", "DATABASE", "SSLMODE")} == {
+        "HOST": "db", "PORT": "1", "DATABASE": "d", "SSLMODE": "require",
+    }  # fmt: skip
+    assert given["EXPORT_TARGET_SESSION_ATTRS"] == "primary"
+    assert "EXPORT_REQUIRE_VERIFIED_TLS" not in given
+    files = secret_files(manifest(target=target))
+    assert not {"host", "chosen/host", "port", "database", "dbname", "sslmode"} & files.keys()
+    refusing = DEFAULTS.model_copy(update={"require_verified_tls": True})
+    assert environment(manifest(defaults=refusing))["EXPORT_REQUIRE_VERIFIED_TLS"]
+
+
+def test_a_clouds_whole_bundle_fits_into_the_environment() -> None:
+    bundle = "é" * 170_000
+    given = environment(manifest(target={"sslrootcert": bundle}))
+    assert from_pieces("EXPORT_SSLROOTCERT", given) == bundle
+    assert all(len(value.encode()) < 131_000 for value in given.values())
 
 
 def test_the_kubelet_expands_nothing_in_a_value() -> None:

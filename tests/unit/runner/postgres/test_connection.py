@@ -194,6 +194,33 @@ def test_what_the_target_says_itself_wins(read: Read) -> None:
 
 
 ENCRYPTED = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMII=\n-----END ENCRYPTED PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize(
+    ("values", "verified"),
+    [
+        ({}, False),
+        ({"secret:sslmode": "disable"}, False),
+        ({"secret:sslmode": "prefer", "secret:sslrootcert": PEM}, False),
+        ({"secret:sslmode": "require", "secret:sslrootcert": PEM}, True),
+        ({"secret:sslrootcert": PEM}, True),
+        ({"EXPORT_SSLMODE": "verify-full"}, True),
+        ({"EXPORT_SSLMODE": "verify-ca", "EXPORT_SSLROOTCERT": PEM}, True),
+    ],
+)
+def test_an_installation_may_refuse_servers_that_are_not_verified(
+    read: Read, values: dict[str, str], *, verified: bool
+) -> None:
+    assert read(PLAIN | values).verifies_server is verified
+    refusing = PLAIN | values | {"EXPORT_REQUIRE_VERIFIED_TLS": "1"}
+    if verified:
+        assert read(refusing).verifies_server
+        return
+    with pytest.raises(Failure, match="not verified") as failure:
+        read(refusing)
+    assert failure.value.exit_code == ExitCode.SECRET_INVALID
+
+
 KEY = "-----BEGIN EC PRIVATE KEY-----\nMII=\n-----END EC PRIVATE KEY-----"
 
 
