@@ -12,24 +12,28 @@ from backupexport_contract.kubernetes_model import Condition, KubernetesModel, O
 _DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 
+# https://kubernetes.io/docs/concepts/configuration/secret/#restriction-names-data
+SecretKey = Annotated[str, Field(max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+
+
 class SecretKeys(KubernetesModel):
     """Names of the Secret's keys, where they differ from Service Binding and CloudNativePG."""
 
-    uri: str | None = Field(default=None, max_length=253)
+    uri: SecretKey | None = None
     """The key that holds a whole connection URI."""
-    host: str | None = Field(default=None, max_length=253)
+    host: SecretKey | None = None
     """The key that holds the host."""
-    port: str | None = Field(default=None, max_length=253)
+    port: SecretKey | None = None
     """The key that holds the port."""
-    username: str | None = Field(default=None, max_length=253)
+    username: SecretKey | None = None
     """The key that holds the user's name."""
-    password: str | None = Field(default=None, max_length=253)
+    password: SecretKey | None = None
     """The key that holds the password."""
-    database: str | None = Field(default=None, max_length=253)
+    database: SecretKey | None = None
     """The key that holds the database's name."""
-    sslmode: str | None = Field(default=None, max_length=253)
+    sslmode: SecretKey | None = None
     """The key that holds libpq's sslmode."""
-    sslrootcert: str | None = Field(default=None, max_length=253)
+    sslrootcert: SecretKey | None = None
     """The key that holds the certificate authority's certificates in PEM."""
 
 

@@ -11,7 +11,7 @@ from fastapi import Request, Response
 
 from backupexport_api.downloads import answer, links, problems
 from backupexport_api.downloads.links import LinkRequest, LinkView
-from backupexport_api.downloads.settings import DownloadSettings
+from backupexport_api.downloads.settings import DownloadSettings, link_secrets
 from backupexport_api.downloads.streaming import DownloadResponse
 from backupexport_api.downloads.volume import ExportFile, ExportVolume, VolumeUnavailableError
 from backupexport_api.http import request_context
@@ -35,7 +35,7 @@ class Downloads:
     def __init__(self, settings: DownloadSettings, store: JobStore, metrics: Metrics) -> None:
         directory = settings.exports_directory
         self._volume = None if directory is None else ExportVolume(directory)
-        self._link_secret = settings.link_secret.get_secret_value()
+        self._link_secrets = link_secrets(settings)
         self._link_max_seconds = settings.link_max_seconds
         self._public_url = settings.public_url
         self._stall_seconds = settings.download_stall_seconds
@@ -48,7 +48,7 @@ class Downloads:
         """Return the volume; raises ProblemError (501): there is none, or no secret for `links`."""
         if self._volume is None:
             raise problems.downloads_disabled()
-        if links and not self._link_secret:
+        if links and not self._link_secrets():
             raise problems.links_disabled()
         return self._volume
 
@@ -59,8 +59,10 @@ class Downloads:
         job = self._store.known_job(job_id) if names.is_uuid(job_id) else None
         whose = (job.job_id, job.uid) if job else (_NOBODY, _NOBODY)
         now_s = timestamps.now().timestamp()
-        is_good = links.is_good(link or links.NO_LINK, self._link_secret, *whose, now_s)
-        if job is None or link is None or not is_good:
+        # Each is tried, so that the time tells nothing.
+        checked = link or links.NO_LINK
+        good = [links.is_good(checked, secret, *whose, now_s) for secret in self._link_secrets()]
+        if job is None or link is None or not any(good):
             raise problems.link_refused()
         if not await self._store.project_exists(job.project_id):
             raise problems.link_refused()
@@ -74,7 +76,9 @@ class Downloads:
         if lifetime_seconds > self._link_max_seconds:
             raise problems.link_too_long(self._link_max_seconds)
         expires = timestamps.now().replace(microsecond=0) + timedelta(seconds=lifetime_seconds)
-        query = links.link_query(self._link_secret, job.job_id, job.uid, int(expires.timestamp()))
+        query = links.link_query(
+            self._link_secrets()[0], job.job_id, job.uid, int(expires.timestamp())
+        )
         url = f"{self._public_url}/api/jobs/{job.job_id}/download?{query}"
         return LinkView(url=url, expires_at=timestamps.to_text(expires))
 
