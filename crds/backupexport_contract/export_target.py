@@ -9,8 +9,6 @@ from backupexport_contract.deliveries import Deliveries, Port, SecretReference
 from backupexport_contract.fields import CEL_KEY, Bytes, ProjectId, Seconds
 from backupexport_contract.kubernetes_model import Condition, KubernetesModel, ObjectMeta
 
-# https://kubernetes.io/docs/concepts/configuration/secret/#restriction-names-data
-_SECRET_KEY = r"^[-._a-zA-Z0-9]+$"
 _HOSTS = r"^[A-Za-z0-9_:]([A-Za-z0-9_:.%,-]*[A-Za-z0-9_:.])?$"
 _DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
@@ -23,30 +21,32 @@ _ONE_SSLMODE: JsonDict = {
     " || self.sslmode == self.connection.sslmode",
     "message": "sslmode and connection.sslmode differ: say it once",
 }
+# https://kubernetes.io/docs/concepts/configuration/secret/#restriction-names-data
+SecretKey = Annotated[str, Field(max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
 
 
 class SecretKeys(KubernetesModel):
     """Names of the Secret's keys, where they differ from Service Binding and CloudNativePG."""
 
-    uri: str | None = Field(default=None, max_length=253, pattern=_SECRET_KEY)
+    uri: SecretKey | None = None
     """The key that holds a whole connection URI."""
-    host: str | None = Field(default=None, max_length=253, pattern=_SECRET_KEY)
+    host: SecretKey | None = None
     """The key that holds the host."""
-    port: str | None = Field(default=None, max_length=253, pattern=_SECRET_KEY)
+    port: SecretKey | None = None
     """The key that holds the port."""
-    username: str | None = Field(default=None, max_length=253, pattern=_SECRET_KEY)
+    username: SecretKey | None = None
     """The key that holds the user's name."""
-    password: str | None = Field(default=None, max_length=253, pattern=_SECRET_KEY)
+    password: SecretKey | None = None
     """The key that holds the password."""
-    database: str | None = Field(default=None, max_length=253, pattern=_SECRET_KEY)
+    database: SecretKey | None = None
     """The key that holds the database's name."""
-    sslmode: str | None = Field(default=None, max_length=253, pattern=_SECRET_KEY)
+    sslmode: SecretKey | None = None
     """The key that holds libpq's sslmode."""
-    sslrootcert: str | None = Field(default=None, max_length=253, pattern=_SECRET_KEY)
+    sslrootcert: SecretKey | None = None
     """The key that holds the certificate authority's certificates in PEM."""
-    sslcert: str | None = Field(default=None, max_length=253, pattern=_SECRET_KEY)
+    sslcert: SecretKey | None = None
     """The key that holds the client's certificate in PEM."""
-    sslkey: str | None = Field(default=None, max_length=253, pattern=_SECRET_KEY)
+    sslkey: SecretKey | None = None
     """The key that holds the private key of the client's certificate in PEM."""
 
 

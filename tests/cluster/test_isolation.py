@@ -1,6 +1,8 @@
 """Who may do what: in the cluster, between projects, and with the credentials."""
 
 import json
+import secrets
+from typing import Any
 
 import pytest
 from installation import LARGE, SMALL, Installation
@@ -49,6 +51,70 @@ def test_everyone_may_do_their_own_work_only(
     installation: Installation, account: str, verb: str, resource: str, allowed: bool
 ) -> None:
     assert can_i(installation, account, verb, resource) is allowed
+
+
+def test_the_operators_account_may_create_no_job_but_the_runners(
+    installation: Installation, api: Api
+) -> None:
+    """Whoever gets hold of its token: each attempt is refused by a sentence that names it."""
+    namespace, account = installation.namespace, f"{installation.release.name}-operator"
+    job_id = api.export(project_id=SMALL).body["data"]["job_id"]
+    assert api.finished(job_id)["status"] == "completed"
+    good = get("-n", namespace, "job", f"bex-{job_id}")
+    template = good["spec"]["template"]
+    template["metadata"].pop("labels")
+    template["metadata"].pop("creationTimestamp", None)
+    policy = good["spec"].get("podFailurePolicy")
+
+    def refusal(**changes: Any) -> str:
+        spec = template["spec"] | changes.pop("pod", {})
+        container = spec["containers"][0] | changes.pop("container", {})
+        spec = spec | {"containers": [container, *changes.pop("more_containers", [])]}
+        job = {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": f"try-{secrets.token_hex(3)}", "namespace": namespace},
+            "spec": {"suspend": True, "podFailurePolicy": policy, "template": {"spec": spec}},
+        }
+        try:
+            kubectl(
+                "create", "--dry-run=server", "-f", "-",
+                "--as", f"system:serviceaccount:{namespace}:{account}", stdin=json.dumps(job),
+            )  # fmt: skip
+        except ToolError as error:
+            return str(error)
+        return ""
+
+    assert refusal() == ""
+    host = {"name": "x", "hostPath": {"path": "/"}}
+    token = {"serviceAccountToken": {"path": "t"}}
+    volumes = template["spec"]["volumes"]
+    other = {"name": "x", "persistentVolumeClaim": {"claimName": "another"}}
+    safe = template["spec"]["containers"][0]["securityContext"]
+    for changes, words in (
+        ({"container": {"image": "evil.example/shell"}}, "runner's image"),
+        ({"container": {"command": ["sh"]}}, "without command"),
+        ({"container": {"args": ["x"]}}, "without command"),
+        ({"pod": {"initContainers": [{"name": "b", "image": "b"}]}}, "one container alone"),
+        ({"more_containers": [{"name": "b", "image": "b"}]}, "one container alone"),
+        ({"pod": {"serviceAccountName": account, "serviceAccount": account}}, "ServiceAccount"),
+        ({"pod": {"automountServiceAccountToken": True}}, "without its token"),
+        ({"pod": {"volumes": [*volumes, host]}}, "mount the exports"),
+        ({"pod": {"volumes": [*volumes, other]}}, "mount the exports"),
+        (
+            {"pod": {"volumes": [*volumes, {"name": "x", "projected": {"sources": [token]}}]}},
+            "mount the exports",
+        ),
+        ({"pod": {"hostNetwork": True}}, "node's namespaces"),
+        ({"pod": {"hostPID": True}}, "node's namespaces"),
+        (
+            {"container": {"securityContext": safe | {"allowPrivilegeEscalation": True}}},
+            "more rights",
+        ),
+    ):
+        told = refusal(**changes)
+        assert "ValidatingAdmissionPolicy" in told, (changes, told)
+        assert words in told, (changes, told)
 
 
 def test_the_jobs_pod_is_restricted_and_sees_one_project(

@@ -1,11 +1,13 @@
 """The chart, rendered by helm without a cluster."""
 
+import atexit
 import base64
 import functools
 import json
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -146,10 +148,30 @@ def run_helm(values: dict[str, Any], *arguments: str) -> subprocess.CompletedPro
     )
 
 
+@functools.cache
+def _installed_chart() -> Path:
+    """The chart as `helm install` has it, which sees a cluster that has nothing of it yet.
+
+    Of two templates of one name Helm takes that of the file whose name sorts first.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="backupexport-chart-")
+    atexit.register(folder.cleanup)
+    return seeing(Path(folder.name) / "backupexport")
+
+
+def seeing(chart: Path) -> Path:
+    """Make a copy of the chart that takes `helm template` for a `helm install`."""
+    shutil.copytree(CHART, chart)
+    (chart / "templates" / "_a.tpl").write_text(
+        '{{- define "backupexport.seesCluster" -}}yes{{- end -}}\n', encoding="utf-8"
+    )
+    return chart
+
+
 def template(
     values: dict[str, Any], release: str = "r", namespace: str = "n"
 ) -> subprocess.CompletedProcess[str]:
-    return run_helm(values, "template", release, str(CHART), "--namespace", namespace)
+    return run_helm(values, "template", release, str(_installed_chart()), "--namespace", namespace)
 
 
 @functools.cache
@@ -166,8 +188,7 @@ def render(values: dict[str, Any] | None = None, release: str = "r") -> list[Man
 
 def evaluated(expression: str, folder: Path) -> str:
     """What an expression of Helm's makes, with the chart's named templates at hand."""
-    chart = folder / "backupexport"
-    shutil.copytree(CHART, chart)
+    chart = seeing(folder / "backupexport")
     (chart / "templates" / "evaluated.yaml").write_text(
         f"kind: ConfigMap\ndata: {{text: {{{{ {expression} | toJson }}}}}}\n", encoding="utf-8"
     )
@@ -179,8 +200,7 @@ def evaluated(expression: str, folder: Path) -> str:
 
 def rendered_notes(values: dict[str, Any], folder: Path) -> str:
     """Helm shows notes only where it installs: here they are rendered into a ConfigMap."""
-    chart = folder / "backupexport"
-    shutil.copytree(CHART, chart)
+    chart = seeing(folder / "backupexport")
     (chart / "templates" / "NOTES.txt").rename(chart / "files" / "notes")
     (chart / "templates" / "notes.yaml").write_text(
         "kind: ConfigMap\nmetadata: {name: notes}\n"
@@ -221,6 +241,23 @@ def data_of(manifests: list[Manifest], end: str) -> dict[str, str]:
 def kept(manifest: Manifest) -> bool:
     annotations = manifest["metadata"].get("annotations", {})
     return bool(annotations.get("helm.sh/resource-policy") == "keep")
+
+
+def secret_file(manifests: list[Manifest], setting: str) -> Manifest:
+    """The Secret and key (`name`, `key`, `optional`) whose file a setting of the api names."""
+    file = environment(manifests, "api")[f"BACKUPEXPORT_{setting}"]
+    (deployment,) = of_kind(manifests, "Deployment", "-api")
+    spec = deployment["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    for mount in container["volumeMounts"]:
+        for source in volumes[mount["name"]].get("projected", {"sources": []})["sources"]:
+            secret = source["secret"]
+            for item in secret["items"]:
+                if file == f"{mount['mountPath']}/{item['path']}":
+                    optional = {"optional": True} if secret.get("optional") else {}
+                    return {"name": secret["name"], "key": item["key"], **optional}
+    raise AssertionError(f"no Secret has the file {file}")
 
 
 every_combination = pytest.mark.parametrize("values", COMBINATIONS.values(), ids=COMBINATIONS)

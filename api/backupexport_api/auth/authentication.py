@@ -23,7 +23,8 @@ from backupexport_api.auth.claims import (
 )
 from backupexport_api.auth.jwks import JwksFetch, JwksSource
 from backupexport_api.auth.keys import KeySet, KeysUnavailableError, SigningKey
-from backupexport_api.auth.settings import JwtSettings
+from backupexport_api.auth.secret_files import FileKeys
+from backupexport_api.auth.settings import JwtSettings, keys_in_files
 from backupexport_api.http.problems import ProblemError, problem
 
 _log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ _REASONS: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
 _DECODE_ERRORS = (jwt.PyJWTError, ValueError, OverflowError, RecursionError)
 
 
-KeySource = KeySet | JwksSource
+KeySource = KeySet | JwksSource | FileKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,7 @@ class Authenticator:
             configured += signing_keys.keys_of_pem(settings.jwt_public_key, with_public_key)
         configured_keys = KeySet(configured)
         self._sources |= {key.algorithm: configured_keys for key in configured}
+        self._sources |= keys_in_files(settings)
 
     def start(self) -> None:
         """Start the thread that reads the JWK set, where one is configured."""

@@ -1,6 +1,8 @@
 """The settings of tokens: the keys that check them, and the claims that are asked for."""
 
 import re
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,7 +11,14 @@ from backupexport_runtime.settings_errors import ENV_PREFIX
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from backupexport_api.auth.keys import Algorithm, by_kind_of_key, keys_of_pem, keys_of_secret
+from backupexport_api.auth.keys import (
+    Algorithm,
+    SigningKey,
+    by_kind_of_key,
+    keys_of_pem,
+    keys_of_secret,
+)
+from backupexport_api.auth.secret_files import FileKeys, read_previous, read_secret
 
 _ALGORITHMS = f"{ENV_PREFIX}JWT_ALGORITHMS"
 _ANY_AUDIENCE = f"{ENV_PREFIX}JWT_ANY_AUDIENCE"
@@ -37,12 +46,17 @@ class JwtSettings(BaseSettings):
     """Signature algorithms that are accepted, separated by commas: HS256, RS256, ES256, EdDSA, and
     the longer HS, RS and ES and the PS ones."""
     jwt_secret_file: Path | None = None
-    """A file that holds the shared secret; wins over BACKUPEXPORT_JWT_SECRET."""
+    """A file that holds the shared secret; wins over BACKUPEXPORT_JWT_SECRET. Read again when it
+    changes."""
     jwt_secret: SecretStr = Field(default=SecretStr(""), validate_default=True)
     """The shared secret of the HS algorithms, required with them and only with them; at least 32
     bytes for HS256."""
+    jwt_secret_previous_file: Path | None = None
+    """A file that holds the shared secret from before, while its tokens are still about; it may be
+    missing. Read again when it changes."""
     jwt_public_key_file: Path | None = None
-    """A file that holds public keys; wins over BACKUPEXPORT_JWT_PUBLIC_KEY."""
+    """A file that holds public keys; wins over BACKUPEXPORT_JWT_PUBLIC_KEY. Read again when it
+    changes."""
     jwt_public_key: str = Field(default="", validate_default=True)
     """The public keys of the other algorithms in PEM, one or more: a new key stands beside the old
     one until no token of the old one is left."""
@@ -89,6 +103,14 @@ class JwtSettings(BaseSettings):
                 raise ValueError(f"is of no use: {_ALGORITHMS} names no HS algorithm")
             keys_of_secret(secret, algorithms)
         return SecretStr(secret)
+
+    @field_validator("jwt_secret_previous_file")
+    @classmethod
+    def _usable_previous_secret(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        algorithms, _ = by_kind_of_key(info.data.get("jwt_algorithms", ()))
+        if secret := read_previous(value):
+            keys_of_secret(secret, algorithms)
+        return value
 
     @field_validator("jwt_public_key")
     @classmethod
@@ -152,11 +174,36 @@ class JwtSettings(BaseSettings):
         return value
 
 
+def keys_in_files(settings: JwtSettings) -> dict[str, FileKeys]:
+    """Return a source of keys for each algorithm whose keys come from files, good at the start."""
+    with_secret, with_public_key = by_kind_of_key(settings.jwt_algorithms)
+    file, previous = settings.jwt_secret_file, settings.jwt_secret_previous_file
+    pem = settings.jwt_public_key_file
+    sources: dict[str, FileKeys] = {}
+    if file is not None and with_secret:
+
+        def of_secrets() -> list[SigningKey]:
+            before = read_previous(previous)
+            keys = keys_of_secret(read_secret(file), with_secret)
+            return keys + (keys_of_secret(before, with_secret) if before else [])
+
+        paths = [file] if previous is None else [file, previous]
+        sources |= dict.fromkeys(with_secret, FileKeys(paths, of_secrets))
+    if pem is not None and with_public_key and settings.jwt_jwks_url is None:
+        of_pem = partial(_keys_in_pem, pem, with_public_key)
+        sources |= dict.fromkeys(with_public_key, FileKeys([pem], of_pem))
+    return sources
+
+
+def _keys_in_pem(file: Path, algorithms: Sequence[str]) -> list[SigningKey]:
+    return keys_of_pem(read_secret(file), algorithms)
+
+
 def _effective(value: str, file: Path | None) -> str:
     if file is None:
         return value
     try:
-        return file.read_text(encoding="utf-8").rstrip("\r\n")
+        return read_secret(file)
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"can't read {file}: {type(error).__name__}") from None
 

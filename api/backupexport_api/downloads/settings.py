@@ -1,11 +1,13 @@
 """The settings of downloads and links."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from backupexport_api.auth.secret_files import SecretFiles, read_previous, read_secret
 from backupexport_api.downloads.links import LEAST_SECONDS, MOST_SECONDS, SHORTEST_SECRET
 
 
@@ -24,9 +26,15 @@ class DownloadSettings(BaseSettings):
     leave so many places, or half of all, to those with a token."""
     download_stall_seconds: float = Field(default=120, ge=1, le=3600)
     """How long a client may take less than 128 KiB of its download before it is cut off."""
-    link_secret: SecretStr = SecretStr("")
+    link_secret_file: Path | None = None
+    """A file that holds what links are signed with; wins over BACKUPEXPORT_LINK_SECRET. Read again
+    when it changes."""
+    link_secret: SecretStr = Field(default=SecretStr(""), validate_default=True)
     """What links to downloads are signed with, at least 32 characters; never the secret of the
     tokens. There are no links unless given."""
+    link_secret_previous_file: Path | None = None
+    """A file that holds what they were signed with before; it may be missing. Read again when it
+    changes."""
     link_max_seconds: int = Field(default=MOST_SECONDS, ge=LEAST_SECONDS, le=MOST_SECONDS)
     """How long a link may be good at most."""
     public_url: str = ""
@@ -38,12 +46,22 @@ class DownloadSettings(BaseSettings):
     def _secret_of_its_own(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
         # It may come from a file that ends with a newline.
         secret = value.get_secret_value().rstrip("\r\n")
-        if 0 < len(secret) < SHORTEST_SECRET:
-            raise ValueError(f"must be at least {SHORTEST_SECRET} characters long")
+        if (file := info.data.get("link_secret_file")) is not None:
+            try:
+                secret = read_secret(file)
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"can't read {file}: {type(error).__name__}") from None
+        _check_length(secret)
         tokens: SecretStr | None = info.data.get("jwt_secret")
         if secret and tokens and secret == tokens.get_secret_value():
             raise ValueError("must not be BACKUPEXPORT_JWT_SECRET(_FILE): make one of its own")
         return SecretStr(secret)
+
+    @field_validator("link_secret_previous_file")
+    @classmethod
+    def _usable_previous_link_secret(cls, value: Path | None) -> Path | None:
+        _check_length(read_previous(value))
+        return value
 
     @field_validator("public_url")
     @classmethod
@@ -59,3 +77,22 @@ class DownloadSettings(BaseSettings):
         if url.username or url.password or url.query or url.fragment:
             raise ValueError("must not hold a user name, a query or a fragment")
         return value.rstrip("/")
+
+
+def link_secrets(settings: DownloadSettings) -> Callable[[], Sequence[str]]:
+    """Return what tells the secrets of links now: the first signs, a link by any is good."""
+    file, previous = settings.link_secret_file, settings.link_secret_previous_file
+    secret = settings.link_secret.get_secret_value()
+
+    def read() -> list[str]:
+        found = [secret if file is None else read_secret(file), read_previous(previous)]
+        for one in found:
+            _check_length(one)
+        return [one for one in found if one]
+
+    return SecretFiles([path for path in (file, previous) if path], read).current
+
+
+def _check_length(secret: str) -> None:
+    if 0 < len(secret) < SHORTEST_SECRET:
+        raise ValueError(f"must be at least {SHORTEST_SECRET} characters long")

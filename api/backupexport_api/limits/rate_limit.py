@@ -32,6 +32,7 @@ class RateLimits:
         """`on_refused` is called with the limit's name at every refusal."""
         self.on_refused = on_refused
         url = settings.rate_limit_storage_url.get_secret_value()
+        shared = {"shared_url": url, "shared_url_file": settings.rate_limit_storage_url_file}
         self.counting_exports_blocks = url != "memory://"
         storage = SharedExportStorage if self.counting_exports_blocks else ExportMemory
         self._export_limit = limits.parse(settings.export_rate_limit)
@@ -39,7 +40,7 @@ class RateLimits:
             key_func=_key_of,
             strategy="moving-window",
             storage_uri=storage.URI,
-            storage_options={"shared_url": url} if self.counting_exports_blocks else {},
+            storage_options=shared if self.counting_exports_blocks else {},
         ).limiter
         self._read_limit = limits.parse(settings.read_rate_limit)
         # Reads cost next to nothing: each replica counts its own, by a number, not a list of times.

@@ -7,12 +7,17 @@ and up to a minute passes before it looks for the storage again.
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 from backupexport_runtime.tls import TOO_STRICT
 from limits.errors import ConfigurationError
 from limits.storage import MemoryStorage, RedisStorage, storage_from_string
+
+from backupexport_api.auth.secret_files import SecretFiles, read_secret
 
 _log = logging.getLogger(__name__)
 
@@ -57,9 +62,14 @@ class SharedExportStorage(ExportMemory):
     STORAGE_SCHEME = ["shared+exports"]  # noqa: RUF012 - as limits declares it
     URI = f"{STORAGE_SCHEME[0]}://"
 
-    def __init__(self, uri: str, *, shared_url: str) -> None:
+    def __init__(self, uri: str, *, shared_url: str, shared_url_file: Path | None = None) -> None:
+        """`shared_url` is what the file, if there is one, holds now."""
         super().__init__(uri)
-        self._shared = _connect(shared_url)
+        connected = _connect(shared_url)
+        self._shared: Callable[[], RedisStorage] = lambda: connected
+        if shared_url_file is not None:
+            connect = partial(_connect_anew, shared_url_file)
+            self._shared = SecretFiles([shared_url_file], connect).current
         self._lock = threading.Lock()
         self._look_again_at: float | None = None
 
@@ -68,7 +78,7 @@ class SharedExportStorage(ExportMemory):
         acquired = None
         if self._may_ask():
             try:
-                acquired = self._shared.acquire_entry(key, limit, expiry, amount)
+                acquired = self._shared().acquire_entry(key, limit, expiry, amount)
             except Exception as error:  # noqa: BLE001 - each storage has exceptions of its own
                 self._note_failure(error)
             else:
@@ -83,7 +93,7 @@ class SharedExportStorage(ExportMemory):
         """Return when the oldest request came (seconds since 1970), and how many there are."""
         if self._look_again_at is None:
             try:
-                return self._shared.get_moving_window(key, limit, expiry)
+                return self._shared().get_moving_window(key, limit, expiry)
             except Exception as error:  # noqa: BLE001
                 self._note_failure(error)
         return super().get_moving_window(key, limit, expiry)
@@ -116,6 +126,14 @@ class SharedExportStorage(ExportMemory):
             self._look_again_at = None
         if was_away:
             _log.warning("the rate limit's storage is back: all replicas count together")
+
+
+def _connect_anew(file: Path) -> RedisStorage:
+    """Make the client for the URL in the file; raises OSError, ValueError."""
+    try:
+        return _connect(read_secret(file))
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
 
 
 def _connect(url: str) -> RedisStorage:

@@ -36,3 +36,15 @@
 {{- end -}}
 {{- toYaml $sums -}}
 {{- end -}}
+
+{{/* A source of a projected volume: one key of one Secret as a file; of (list secret key path optional). */}}
+{{- define "backupexport.secretFile" -}}
+- secret:
+    name: {{ index . 0 }}
+    {{- if index . 3 }}
+    optional: true
+    {{- end }}
+    items:
+      - key: {{ index . 1 }}
+        path: {{ index . 2 }}
+{{- end -}}

@@ -22,14 +22,30 @@
 {{- end -}}
 
 {{/*
-What (list . name values) has at values.key of the Secret of that name: what values.secret gives,
-or what is there, or a new one. Long enough for HS512.
+What (list . name values path) has at values.key of the Secret of that name: what values.secret gives,
+or what is there, or a new one. Long enough for HS512. `path` is where the values have it.
 */}}
 {{- define "backupexport.signingSecret" -}}
 {{- $ := index . 0 -}}
 {{- $values := index . 2 -}}
 {{- $kept := dig "data" $values.key "" (lookup "v1" "Secret" $.Release.Namespace (index . 1)) -}}
+{{- if not (or $values.secret $kept) }}{{ include "backupexport.checkMayMake" (list $ (index . 3) "secret" $values.key) }}{{ end -}}
 {{- with $values.secret }}{{ b64enc . }}{{ else }}{{ default (randAlphaNum 64 | b64enc) $kept }}{{ end -}}
+{{- end -}}
+
+{{/* Whether Helm sees the cluster that it renders for: in a namespace, or in one that is still to be
+     made. Every cluster has these two. */}}
+{{- define "backupexport.seesCluster" -}}
+{{- if or (lookup "v1" "ServiceAccount" .Release.Namespace "default") (lookup "v1" "Namespace" "" "default") -}}yes{{- end -}}
+{{- end -}}
+
+{{/* Fails where a secret that is made now could not be kept; of (list . path field key), which say how
+     to give it. */}}
+{{- define "backupexport.checkMayMake" -}}
+{{- if not (include "backupexport.seesCluster" (index . 0)) }}
+{{- $path := index . 1 }}
+{{- fail (printf "%s: Helm sees no cluster here (helm template, GitOps), so each rendering would make another secret: give %s.existingSecret, a Secret with the key %s, or %s.%s" $path $path (index . 3) $path (index . 2)) }}
+{{- end }}
 {{- end -}}
 
 {{/* Of (list . component). */}}

@@ -17,6 +17,7 @@
 {{- if not (hasKey .Values.valkey "effectivePassword") -}}
 {{- $there := lookup "v1" "Secret" .Release.Namespace (include "backupexport.valkeySecretName" .) -}}
 {{- $kept := dig "data" "password" "" $there | b64dec -}}
+{{- if not (or .Values.valkey.password $kept) }}{{ include "backupexport.checkMayMake" (list . "valkey" "password" "url and users.acl") }}{{ end -}}
 {{- $_ := set .Values.valkey "effectivePassword" (coalesce .Values.valkey.password $kept (randAlphaNum 48)) -}}
 {{- end -}}
 {{- .Values.valkey.effectivePassword -}}

@@ -32,12 +32,14 @@ from backupexport_runner.task.request import Request, read_request
 from backupexport_runner.task.secret import read_secret
 from backupexport_runner.volume.artifact import (
     PartialFile,
+    partial_name,
     remove_abandoned_partials,
     remove_stale_partials,
 )
 from backupexport_runner.volume.cleanup import tidy
 from backupexport_runner.volume.directories import made_directory
 from backupexport_runner.volume.manifest import manifest_name, manifest_text
+from backupexport_runner.volume.project_directory import require_own_directory
 from backupexport_runner.volume.room import Room
 
 
@@ -88,6 +90,8 @@ class Exporter:
             file = PartialFile(directory, request.file_name, self.interruption)
             manifest = PartialFile(directory, manifest_name(request.file_name), self.interruption)
             with file:
+                hidden = partial_name(request.file_name)
+                require_own_directory(mount, request.project_id, directory, hidden)
                 meter = ProgressMeter(server.estimated_bytes, time.monotonic())
                 write = room.limited(file.write)
                 streamed = self._dump(request, parameters, client, write, meter)

@@ -193,7 +193,13 @@ def test_an_existing_secret_is_mounted_and_none_is_made() -> None:
 
 @pytest.mark.parametrize("project", ["proj-1", "--help", "_", "true", "1e3", "x" * 100])
 def test_any_project_id_can_be_a_target(project: str) -> None:
-    target = {"projectId": project, "secretRef": {"name": "s"}, "retentionSeconds": 31536000}
+    target = {
+        "projectId": project,
+        "secretRef": {"name": "s"},
+        "retentionSeconds": 31536000,
+        "maxBytes": 10**12,
+        "maxStoredBytes": 10**13,
+    }
     (rendered,) = of_kind(render({"exportTargets": [target]}), "ExportTarget")
     assert rendered["spec"] == target
     name = rendered["metadata"]["name"]

@@ -12,6 +12,7 @@ from rendered_chart import (
     of_kind,
     render,
     rendered_notes,
+    secret_file,
     template,
 )
 
@@ -66,7 +67,7 @@ def test_whether_there_are_any(values: dict[str, Any], on: bool) -> None:
         assert found[claim] == {"name": "exports", "mountPath": "/exports", "readOnly": True}
     told = environment(manifests, "api")
     assert told.get("BACKUPEXPORT_EXPORTS_DIRECTORY") == ("/exports" if on else None)
-    assert ("BACKUPEXPORT_LINK_SECRET" in told) is on
+    assert ("BACKUPEXPORT_LINK_SECRET_FILE" in told) is on
     assert bool(of_kind(manifests, "Secret", "-links")) is on
 
 
@@ -87,7 +88,7 @@ def test_the_notes_say_so(values: dict[str, Any], tmp_path: Path) -> None:
 
 
 def secret_of_links(manifests: list[Manifest]) -> Any:
-    return environment(manifests, "api")["BACKUPEXPORT_LINK_SECRET"]["secretKeyRef"]
+    return secret_file(manifests, "LINK_SECRET_FILE")
 
 
 def test_a_secret_of_links_is_made() -> None:

@@ -1,5 +1,6 @@
 """The CRD files are what the models say."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,12 @@ def test_every_spec_field_but_cancel_is_immutable() -> None:
         if "is immutable" in rule["message"]
     }
     assert guarded == set(spec["properties"]) - {"cancel"}
+
+
+def test_names_of_a_secrets_keys_are_such_as_a_secret_may_have() -> None:
+    crd = crd_manifests.manifests()["exporttargets.yaml"]
+    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    keys = spec["properties"]["keys"]["properties"]
+    in_chart = json.loads((ROOT / values_schema.FILE).read_text(encoding="utf-8"))
+    pattern = in_chart["definitions"]["secretKey"]["pattern"]
+    assert {name: key.get("pattern") for name, key in keys.items()} == dict.fromkeys(keys, pattern)

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from backupexport_api.auth import secret_files
 from backupexport_api.downloads.links import (
     Link,
     LinkedJob,
@@ -451,3 +452,37 @@ def test_another_expiry_is_another_signature() -> None:
     links = [replace(LINK, expires_s=NOW + shift) for shift in range(100)]
     queries = {link_query(SECRET, JOB, link) for link in links}
     assert len({query.rpartition("=")[2] for query in queries}) == 100
+
+
+async def test_links_by_the_secret_from_before_are_good_while_it_is_there(
+    exported: Exported,
+    make_client: Callable[..., Any],
+    asker: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(secret_files, "LOOK_AGAIN_SECONDS", 0)
+    file, previous = tmp_path / "link", tmp_path / "previous"
+    file.write_text(SECRET + "\n")
+    settings = {
+        "EXPORTS_DIRECTORY": str(tmp_path),
+        "LINK_SECRET_FILE": str(file),
+        "LINK_SECRET_PREVIOUS_FILE": str(previous),
+    }
+    async with make_client(**settings) as client:
+
+        async def link() -> str:
+            made = await client.post(exported.link_url, headers=asker)
+            return str(made.json()["data"]["url"])
+
+        async def status(url: str) -> int:
+            return int((await client.get(url)).status_code)
+
+        old = await link()
+        assert await status(old) == 200
+        previous.write_text(SECRET)
+        file.write_text("another-secret-" + "0123456789abcdef" * 2)
+        new = await link()
+        assert (await status(old), await status(new)) == (200, 200)
+        previous.unlink()
+        assert (await status(old), await status(new)) == (403, 200)

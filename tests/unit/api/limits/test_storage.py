@@ -4,9 +4,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from backupexport_api.auth import secret_files
 from backupexport_api.limits import storage as storage_module
 from backupexport_api.limits.storage import ExportMemory, SharedExportStorage
 from limits.errors import ConfigurationError
@@ -208,3 +210,26 @@ def test_a_busy_key_keeps_no_more_than_counts(monkeypatch: pytest.MonkeyPatch) -
         assert memory.acquire_entry("key", 2, 60)
     assert len(memory.events["key"]) == 2
     assert not memory.acquire_entry("key", 2, 60)
+
+
+def test_a_storage_whose_password_has_changed_is_found_by_its_new_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secret_files, "LOOK_AGAIN_SECONDS", 0)
+    before, now = RedisStandIn(), RedisStandIn()
+    file = tmp_path / "url"
+    file.write_text(before.url + "\n")
+    storage = SharedExportStorage(
+        SharedExportStorage.URI, shared_url=before.url, shared_url_file=file
+    )
+    with before.listening() as server:
+        server.counted = 5
+        assert left(storage, 10) == 5
+    file.write_text(now.url)
+    with now.listening() as server:
+        server.counted = 7
+        assert count(storage, 10)
+        assert left(storage, 10) == 2
+    file.write_text("no url at all")
+    with now.listening():
+        assert count(storage, 10)
