@@ -240,7 +240,7 @@ def test_a_link_is_bound_to_all_it_says() -> None:
     ):
         assert not is_good(link, secret, job, NOW)
     for changes in ({"link_id": "f" * 16}, {"maker": "f" * 16}, {"expires_s": NOW + 61}):
-        changed = replace(link, link=replace(LINK, **changes))  # type: ignore[arg-type]
+        changed = replace(link, link=replace(LINK, **changes))
         assert not is_good(changed, SECRET, JOB, NOW)
 
 
