@@ -185,7 +185,7 @@ def test_a_cursor_says_where_the_list_goes_on(moment: int) -> None:
     assert JobQuery(cursor=cursor_after(position)).after == position
 
 
-UID = str(uuid.uuid4())
+UID = "7d4a3f0e-52b1-4c8e-9f0a-6b1c2d3e4f50"
 
 
 def version_of(index: JobIndex) -> str:
