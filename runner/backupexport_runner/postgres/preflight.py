@@ -17,12 +17,8 @@ if TYPE_CHECKING:
 # A little more than the server's own statement_timeout, for a server that stopped altogether.
 _ANSWER_SECONDS = statements.QUERY_SECONDS + 2
 
-_OURS = {
-    # The kernel gives up an address that swallows packets after 4 s, and libpq tries the next.
-    "tcp_user_timeout": "4000",
-    # The database's settings may ask for another one, and names are read as UTF-8.
-    "client_encoding": "UTF8",
-}
+# The kernel gives up an address that swallows packets after 4 seconds, and libpq tries the next.
+_GIVE_UP = {"tcp_user_timeout": "4000"}
 _LONGEST_VERSION = 40
 _LARGEST_SIZE = 2**63 - 1
 
@@ -85,7 +81,7 @@ def find_obstacle(parameters: Mapping[str, str]) -> Obstacle | None:
 @contextlib.contextmanager
 def _connected(parameters: Mapping[str, str]) -> Iterator["PGconn"]:
     try:
-        with libpq.connected({**parameters, **_OURS}, CONNECT_SECONDS) as connection:
+        with libpq.connected({**parameters, **_GIVE_UP}, CONNECT_SECONDS) as connection:
             yield connection
     except libpq.ServerError as error:
         raise connection_failure(error.sqlstates, error.text) from None
