@@ -48,7 +48,7 @@ EVERYTHING: dict[str, Any] = {
         "className": "nginx",
         "annotations": {"a": "b"},
         "hosts": ["exports.example.com", "*.example.org"],
-        "tls": [{"secretName": "tls", "hosts": ["exports.example.com"]}],
+        "tls": [{"secretName": "tls", "hosts": ["exports.example.com", "*.example.org"]}],
     },
     "valkey": {"password": LONG_SECRET, "podLabels": {"color": "red"}, "nodeSelector": {"a": "b"}},
     "networkPolicy": {

@@ -76,6 +76,28 @@
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) }}
 {{- fail "ingress.hosts: name at least one host" }}
 {{- end }}
+{{- if and .Values.ingress.enabled (not .Values.ingress.allowHttp) }}
+{{- with include "backupexport.hostsWithoutTls" . }}
+{{- fail (printf "ingress.tls: has nothing for %s, so tokens would travel in the clear: name a Secret with a certificate, or set ingress.allowHttp=true where TLS ends elsewhere" .) }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The hosts of the Ingress that no entry of its tls covers. An entry without hosts is for all, and a
+     wildcard for one label. */}}
+{{- define "backupexport.hostsWithoutTls" -}}
+{{- $all := false -}}
+{{- $covered := list -}}
+{{- range .Values.ingress.tls -}}
+{{- if not .hosts }}{{ $all = true }}{{ end -}}
+{{- $covered = concat $covered (default list .hosts) -}}
+{{- end -}}
+{{- $bare := list -}}
+{{- range .Values.ingress.hosts -}}
+{{- $wildcard := regexReplaceAll "^[^.]+" . "*" -}}
+{{- if not (or $all (has . $covered) (has $wildcard $covered)) }}{{ $bare = append $bare . }}{{ end -}}
+{{- end -}}
+{{- join ", " $bare -}}
 {{- end -}}
 
 {{/* The CRD's rules of several fields, which the API server and the operator would refuse too; of

@@ -130,6 +130,7 @@ def test_the_settings_reach_the_api() -> None:
 
 
 _TLS = [{"secretName": "tls", "hosts": ["e.example.com"]}]
+_HTTP = {"allowHttp": True}
 
 
 @pytest.mark.parametrize(
@@ -138,19 +139,25 @@ _TLS = [{"secretName": "tls", "hosts": ["e.example.com"]}]
         ({}, None),
         ({"publicUrl": "https://x.example/exports/"}, "https://x.example/exports"),
         ({"publicUrl": "https://x.example/a//"}, "https://x.example/a"),
-        ({"ingress": {"enabled": True, "hosts": ["e.example.com"]}}, "http://e.example.com"),
         (
-            {"ingress": {"enabled": True, "hosts": ["e.example.com", "f"], "tls": _TLS}},
+            {"ingress": {"enabled": True, "hosts": ["e.example.com"], **_HTTP}},
+            "http://e.example.com",
+        ),
+        (
+            {"ingress": {"enabled": True, "hosts": ["e.example.com", "f"], "tls": _TLS, **_HTTP}},
             "https://e.example.com",
         ),
         # A wildcard is nobody's address.
-        ({"ingress": {"enabled": True, "hosts": ["*.a", "e.example.com"]}}, "http://e.example.com"),
-        ({"ingress": {"enabled": True, "hosts": ["*.a"]}}, None),
-        ({"ingress": {"enabled": False, "hosts": ["e.example.com"]}}, None),
+        (
+            {"ingress": {"enabled": True, "hosts": ["*.a", "e.example.com"], **_HTTP}},
+            "http://e.example.com",
+        ),
+        ({"ingress": {"enabled": True, "hosts": ["*.a"], **_HTTP}}, None),
+        ({"ingress": {"enabled": False, "hosts": ["e.example.com"], **_HTTP}}, None),
         (
             {
                 "publicUrl": "https://x.example",
-                "ingress": {"enabled": True, "hosts": ["e.example.com"]},
+                "ingress": {"enabled": True, "hosts": ["e.example.com"], **_HTTP},
             },
             "https://x.example",
         ),

@@ -63,10 +63,16 @@ def test_the_notes_ask_for_nothing_that_a_claim_forbids(values: Manifest, tmp_pa
         ({}, []),
         ({"publicUrl": "https://q/w/"}, ["https://q/w"]),
         (
-            {"publicUrl": "https://q/w", "ingress": {"enabled": True, "hosts": ["a.b"]}},
+            {
+                "publicUrl": "https://q/w",
+                "ingress": {"enabled": True, "hosts": ["a.b"], "allowHttp": True},
+            },
             ["https://q/w"],
         ),
-        ({"ingress": {"enabled": True, "hosts": ["a.b", "*.c"]}}, ["http://a.b", "http://*.c"]),
+        (
+            {"ingress": {"enabled": True, "hosts": ["a.b", "*.c"], "allowHttp": True}},
+            ["http://a.b", "http://*.c"],
+        ),
     ],
     ids=str,
 )

@@ -89,6 +89,22 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "needs api.service.enabled",
     ),
     "an Ingress for nobody": ({"ingress": {"enabled": True}}, "name at least one host"),
+    "an Ingress in the clear": (
+        {"ingress": {"enabled": True, "hosts": ["h"]}},
+        "ingress.tls: has nothing for h, so tokens would travel in the clear",
+    ),
+    "an Ingress with TLS for another host": (
+        {"ingress": {"enabled": True, "hosts": ["a.h", "b.h"], "tls": [{"hosts": ["a.h", "h"]}]}},
+        "ingress.tls: has nothing for b.h",
+    ),
+    "an Ingress with a wildcard that TLS knows in part": (
+        {"ingress": {"enabled": True, "hosts": ["*.h"], "tls": [{"hosts": ["a.h"]}]}},
+        "ingress.tls: has nothing for *.h",
+    ),
+    "an Ingress for more names than a wildcard has": (
+        {"ingress": {"enabled": True, "hosts": ["a.b.h"], "tls": [{"hosts": ["*.h"]}]}},
+        "ingress.tls: has nothing for a.b.h",
+    ),
     "a host with a path": (
         {"ingress": {"enabled": True, "hosts": ["h/x"]}},
         "does not match pattern",

@@ -206,6 +206,21 @@ def test_the_ingress_shows_what_users_need() -> None:
     assert not of_kind(render(), "Ingress")
 
 
+@pytest.mark.parametrize(
+    "ingress",
+    [
+        {"hosts": ["a.h", "*.h"], "tls": [{"secretName": "t"}]},
+        {"hosts": ["a.h", "*.h"], "tls": [{"hosts": ["*.h"]}]},
+        {"hosts": ["a.h", "h"], "tls": [{"hosts": ["a.h"]}, {"hosts": ["h"]}]},
+        {"hosts": ["a.h"], "allowHttp": True},
+    ],
+    ids=str,
+)
+def test_an_ingress_with_tls_for_all_or_where_asked_for(ingress: dict[str, Any]) -> None:
+    (made,) = of_kind(render({"ingress": {"enabled": True, **ingress}}), "Ingress")
+    assert made["spec"].get("tls", []) == ingress.get("tls", [])
+
+
 def test_prometheus_finds_the_metrics_where_asked() -> None:
     manifests = render(EVERYTHING)
     (monitor,) = of_kind(manifests, "ServiceMonitor", "-api")
