@@ -3,6 +3,7 @@
 import base64
 import json
 import secrets
+from typing import Any
 
 import pytest
 from certificate_authority import Authority
@@ -16,7 +17,7 @@ from failing_exports import (
 )
 from installation import Installation
 from playground.targets import API_VERSION, make_target, read_export
-from playground.tools import apply, get, kubectl, wait_for
+from playground.tools import ToolError, apply, get, kubectl, wait_for
 
 pytestmark = pytest.mark.cluster
 
@@ -119,3 +120,64 @@ def test_a_clouds_whole_bundle_of_authorities_is_taken(
     values = connection | {"sslrootcert": bundle}
     export = begin(installation.namespace, "bundle", values, {"sslmode": "prefer"})
     assert export.ended()["phase"] == "Succeeded", export.status()
+
+
+def test_who_may_not_read_a_secret_cannot_name_it_in_a_target(
+    installation: Installation, connection: dict[str, str]
+) -> None:
+    namespace = installation.namespace
+    make_target(namespace, "guarded", connection, resources=MODEST)
+    account = f"system:serviceaccount:{namespace}:target-writer"
+    apply(
+        {"apiVersion": "v1", "kind": "ServiceAccount",
+         "metadata": {"name": "target-writer", "namespace": namespace}},
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+         "metadata": {"name": "target-writer", "namespace": namespace},
+         "rules": [
+             {"apiGroups": ["backupexport.dev"], "resources": ["exporttargets"],
+              "verbs": ["get", "create", "patch", "update"]},
+             {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["its-own"],
+              "verbs": ["get"]},
+         ]},
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+         "metadata": {"name": "target-writer", "namespace": namespace},
+         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role",
+                     "name": "target-writer"},
+         "subjects": [{"kind": "ServiceAccount", "name": "target-writer",
+                       "namespace": namespace}]},
+    )  # fmt: skip
+
+    def write(secret: str, **spec: Any) -> str:
+        """What kubectl says when that account makes a target."""
+        target = {
+            "apiVersion": API_VERSION,
+            "kind": "ExportTarget",
+            "metadata": {"generateName": "written-", "namespace": namespace},
+            "spec": {"projectId": "written", "secretRef": {"name": secret}, **spec},
+        }
+        try:
+            return kubectl(
+                "-n", namespace, "--as", account, "create", "-f", "-", stdin=json.dumps(target)
+            )
+        except ToolError as error:
+            return str(error)
+
+    def change(**spec: Any) -> str:
+        patch = json.dumps({"spec": spec})
+        try:
+            return kubectl(
+                "-n", namespace, "--as", account, "patch", "ext", "target-guarded",
+                "--type=merge", "-p", patch,
+            )  # fmt: skip
+        except ToolError as error:
+            return str(error)
+
+    refusal = "has to be allowed to get that Secret"
+    assert "created" in write("its-own")
+    assert refusal in write("target-guarded")
+    bot = {"telegram": {"secretRef": {"name": "target-guarded"}}}
+    assert refusal in write("its-own", deliveries=bot)
+    assert "patched" in change(suspend=True)
+    assert refusal in change(connection={"host": "elsewhere.example"})
+    assert refusal in change(secretRef={"name": "another"})
+    assert "patched" in change(secretRef={"name": "its-own"})
