@@ -25,6 +25,7 @@ class Release:
         """Install or upgrade, and wait until all deployments are ready."""
         # Of two that find no CRDs, only one may bring them.
         with _alone():
+            _remove_policies_of_gone_namespaces()
             owners = _crd_owners()
             if not owners:
                 self._install({}, values or {})
@@ -81,6 +82,16 @@ def _crd_owners() -> set[str | None]:
     found = get("crds", "-l", "app.kubernetes.io/name=backupexport")["items"]
     owner = "meta.helm.sh/release-namespace"
     return {crd["metadata"].get("annotations", {}).get(owner) for crd in found}
+
+
+def _remove_policies_of_gone_namespaces() -> None:
+    """They are the whole cluster's, so those of a release that nobody uninstalled stay."""
+    there = {namespace["metadata"]["name"] for namespace in get("namespaces")["items"]}
+    kinds = "validatingadmissionpolicies,validatingadmissionpolicybindings"
+    for policy in get(kinds, "-l", "backupexport.dev/namespace")["items"]:
+        metadata = policy["metadata"]
+        if metadata["labels"]["backupexport.dev/namespace"] not in there:
+            kubectl("delete", policy["kind"], metadata["name"], "--ignore-not-found")
 
 
 def _update_crds() -> None:

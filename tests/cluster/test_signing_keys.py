@@ -1,16 +1,19 @@
 """The whole program with keys from a JWKS: rotation, and a server that dies."""
 
+import base64
+import json
 import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import jwt
 import pytest
 from installation import SMALL, Installation
 from jwks_server import JwksServer
 from local_api import LocalApi, local_api
 from playground.rest import Api
-from playground.tools import wait_for
+from playground.tools import get, kubectl, wait_for
 from token_issuers import AUDIENCE, ISSUER, Issuer
 
 pytestmark = pytest.mark.cluster
@@ -60,3 +63,40 @@ def test_keys_come_and_go_and_their_server_dies(local: LocalApi, server: JwksSer
     log = local.log.read_text()
     wait_for(lambda: "can't be read" in local.log.read_text(), "a line about the dead server", 20)
     assert server.url not in log
+
+
+def test_the_shared_secret_changes_while_the_pods_go_on(
+    installation: Installation, api: Api
+) -> None:
+    """The kubelet brings the Secret's change within a minute or two; tokens of both are good."""
+    namespace, name = installation.namespace, f"{installation.release.name}-jwt"
+    data = get("-n", namespace, "secret", name)["data"]
+    new = secrets.token_urlsafe(48)
+    claims = {"sub": "rotated", "exp": int(time.time()) + 3600, "projects": [SMALL]}
+    caller = Api(api.url, jwt.encode(claims, new, "HS256"))
+
+    def put(**keys: str | None) -> None:
+        patch = json.dumps({"data": keys})
+        kubectl("-n", namespace, "patch", "secret", name, "--type=merge", "-p", patch)
+
+    def pods() -> set[tuple[str, int]]:
+        selector = "app.kubernetes.io/component=api"
+        return {
+            (pod["metadata"]["uid"], pod["status"]["containerStatuses"][0]["restartCount"])
+            for pod in get("-n", namespace, "pods", "-l", selector)["items"]
+        }
+
+    before = pods()
+    assert caller.call("GET", "/api/jobs").status == 401
+    new_data = base64.b64encode(new.encode()).decode()
+    try:
+        put(**{"jwt-secret": new_data, "jwt-secret-previous": data["jwt-secret"]})
+        wait_for(
+            lambda: caller.call("GET", "/api/jobs").status == 200, "the new secret's tokens", 180
+        )
+        assert api.call("GET", "/api/jobs").status == 200
+    finally:
+        put(**{"jwt-secret": data["jwt-secret"], "jwt-secret-previous": None})
+    wait_for(lambda: caller.call("GET", "/api/jobs").status == 401, "the end of its tokens", 180)
+    assert api.call("GET", "/api/jobs").status == 200
+    assert pods() == before
