@@ -141,7 +141,7 @@ def test_exports_that_are_refused(
         "no-uri": (base | {"uri": _uri(secured, "sslmode=verify-full")}, "certificate verify"),
         "no-stranger": (base | {"ca.crt": secured.stranger}, "certificate verify failed"),
         "no-tls": (unsaid, "does not support SSL"),
-        "no-clear-password": (clear, "require_auth=password"),
+        "no-cleartext": (clear, "require_auth=password"),
     }
     begun = {name: begin(namespace, name, values) for name, (values, _) in exports.items()}
     for name, export in begun.items():
