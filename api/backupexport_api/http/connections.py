@@ -90,7 +90,11 @@ class Connections:
     def add(self, connection: "GuardedProtocol") -> None:
         """Count a new connection, at the cost of one that waits where there are enough."""
         if len(self._open) >= self._most:
-            waiting = next(iter(self._idle), None) or next(iter(self._awaited_heads), None)
+            waiting = (
+                next(iter(self._idle), None)
+                or next(iter(self._awaited_heads), None)
+                or next((other for other in self._open if other.untaken_bytes()), None)
+            )
             self._cut(waiting or connection, "displaced" if waiting else "refused")
             if waiting is None:
                 connection.refuse(_full())
@@ -172,6 +176,7 @@ class GuardedProtocol(HttpProtocol):
         app = type(self).own_app
         if app is not None:
             self.app = app
+        self._lingers = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection; called by asyncio."""
@@ -192,6 +197,11 @@ class GuardedProtocol(HttpProtocol):
         """Go on with what was sent meanwhile; called by uvicorn."""
         super().on_response_complete()
         self._note()
+
+    def linger(self) -> None:
+        """Give up the place of an answered request whose body still comes, where it is needed."""
+        self._lingers = True
+        self.guard.rest(self)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP; called by uvicorn."""
@@ -234,7 +244,11 @@ class GuardedProtocol(HttpProtocol):
             ),
         ]
         self.transport.write(b"\r\n".join([*head, b"", bytes(response.body)]))
-        self.transport.close()
+        if self.transport.get_write_buffer_size():
+            # Closing would wait for a client that takes nothing.
+            self.transport.abort()
+        else:
+            self.transport.close()
 
     def untaken_bytes(self) -> int:
         """Return how much of a plain answer waits for the client."""
@@ -246,6 +260,8 @@ class GuardedProtocol(HttpProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _note(self) -> None:
+        if self._lingers:
+            return
         if self._is_serving or self.transport.is_closing():
             self.guard.serve(self)
         elif self.conn.trailing_data[0]:

@@ -14,6 +14,7 @@ from starlette.types import Message, Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _TRANSPORT = "transport"
+_LINGER = "linger"
 _IS_TAKEN_OVER = "transport_is_taken_over"
 # How much of a stream the operating system buffers for its client; Linux doubles the value.
 _SEND_BUFFER_BYTES = 8192
@@ -45,6 +46,13 @@ def take_over(scope: Scope) -> asyncio.Transport | None:
 def is_taken_over(state: Mapping[str, Any]) -> bool:
     """Return whether the answer to the request of this state watches its client by itself."""
     return _IS_TAKEN_OVER in state
+
+
+def linger(scope: Scope) -> None:
+    """Tell the server that a request is answered, and that only what still comes is waited for."""
+    tell = scope.get("state", {}).get(_LINGER)
+    if tell is not None:
+        tell()
 
 
 def untaken_bytes(transport: asyncio.Transport) -> int:
@@ -82,4 +90,7 @@ class HttpProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection; called by asyncio."""
         super().connection_made(transport)
-        self.app_state = {**self.app_state, _TRANSPORT: transport}
+        self.app_state = {**self.app_state, _TRANSPORT: transport, _LINGER: self.linger}
+
+    def linger(self) -> None:
+        """Take note that the connection only waits for its client's end."""

@@ -5,7 +5,7 @@ import asyncio
 from starlette.types import Message, Receive, Scope, Send
 
 from backupexport_api.http.problems import problem
-from backupexport_api.http.transport import body_message, transport_of
+from backupexport_api.http.transport import body_message, linger, transport_of
 
 # What is read, and for how long, to keep a connection: a client may send its body a moment after
 # the head, when the answer is there already.
@@ -26,6 +26,7 @@ class RequestBody:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, seconds: float) -> None:
         """`seconds` is how long the body may take."""
+        self._scope = scope
         self._receive = receive
         self._send = send
         self._due = asyncio.get_running_loop().time() + seconds
@@ -57,6 +58,7 @@ class RequestBody:
                     message = {**message, "headers": [*message["headers"], _CLOSE]}
         elif self._lingers and not (self._is_whole or message.get("more_body")):
             await self._send({**message, "more_body": True})
+            linger(self._scope)
             await self._read_on(_LINGER_BYTES, _LINGER_SECONDS)
             message = body_message(b"", more=False)
         await self._send(message)

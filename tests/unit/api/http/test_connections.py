@@ -478,3 +478,36 @@ async def test_head_has_no_body(serve: Make) -> None:
             # What follows the head is the next answer.
             for expected in (404 if path == b"/nowhere" else 200, 200):
                 assert (await client.head())[0] == expected
+
+
+@pytest.mark.parametrize("kind", ["endless body", "unread answer"])
+async def test_what_is_answered_gives_way(serve: Make, kind: str) -> None:
+    async with serve(MOST_CONNECTIONS="20", REQUEST_HEAD_SECONDS="60") as api:
+        for _ in range(20):
+            client = await api.connect()
+            if kind == "unread answer":
+                client.writer.transport.pause_reading()
+                asset = b"GET /assets/swagger-ui/swagger-ui-bundle.js HTTP/1.1\r\nHost: api\r\n\r\n"
+                client.writer.write(asset * 20)
+            else:
+                client.writer.write(HEAD + b"Content-Length: 99999\r\n\r\n")
+                await client.problem(401, "token_missing")
+        await asyncio.sleep(0.3)
+        started = time.monotonic()
+        assert (await (await api.connect(GET)).answer())[0] == 200
+        assert time.monotonic() - started < 1
+        await cuts(api, "displaced", 1)
+
+
+async def test_a_refused_client_that_reads_nothing_is_let_go(serve: Make) -> None:
+    async with serve() as api:
+        client = await api.connect()
+        client.writer.transport.pause_reading()
+        asset = b"GET /assets/swagger-ui/swagger-ui-bundle.js HTTP/1.1\r\nHost: api\r\n\r\n"
+        # What is no HTTP comes while the answers before it wait.
+        client.writer.write(asset * 5 + b"no http at all\r\n\r\n")
+        client.writer.transport.resume_reading()
+        assert await client.rest()
+        async with asyncio.timeout(20):
+            while api.connections:
+                await asyncio.sleep(0.01)
