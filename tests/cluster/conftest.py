@@ -71,6 +71,11 @@ def installation() -> Iterator[Installation]:
     finally:
         if os.environ.get("KEEP_NAMESPACE") != "1":
             kubectl("delete", "namespace", namespace, "--wait=false")
+            # It is of the whole cluster, and doesn't go with the namespace.
+            kubectl(
+                "delete", "validatingadmissionpolicy,validatingadmissionpolicybinding",
+                f"{namespace}-backupexport-target-secrets", "--ignore-not-found",
+            )  # fmt: skip
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from certificate_authority import Authority
 from failing_exports import Attempted, assert_failed_at_once, begin
 from installation import Installation
 from playground.postgres import Postgres
-from playground.tools import get, kubectl, wait_for
+from playground.tools import ToolError, get, kubectl, wait_for
 
 pytestmark = pytest.mark.cluster
 
@@ -68,12 +68,24 @@ def secured(installation: Installation, tmp_path_factory: pytest.TempPathFactory
         )  # fmt: skip
     server.psql(_ROLES)
     server.psql(_SETTINGS)
+    # Its Service leads to it a moment later.
+    wait_for(lambda: _is_reached(server), "the server behind its Service", 60)
     connection = {
         "host": server.host, "username": "scrambled", "password": "scrambled-password",
         "database": "postgres",
     }  # fmt: skip
     client = {"username": "certified", "tls.crt": client_certificate, "tls.key": client_key}
     return Secured(connection, authority.pem, stranger.pem, client)
+
+
+def _is_reached(server: Postgres) -> bool:
+    try:
+        kubectl(
+            "-n", server.namespace, "exec", server.pod, "--", "pg_isready", "-q", "-h", server.host
+        )
+    except ToolError:
+        return False
+    return True
 
 
 def _uri(secured: Secured, parameters: str) -> str:

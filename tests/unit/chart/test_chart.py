@@ -330,7 +330,10 @@ def test_names_follow_the_release(release: str, fullname: str) -> None:
     manifests = render(release=release)
     assert of_kind(manifests, "Deployment", f"{fullname}-api")
     for manifest in manifests:
-        if manifest["kind"] != "CustomResourceDefinition":
+        if manifest["kind"].startswith("ValidatingAdmissionPolicy"):
+            # The whole cluster's: releases of one name in several namespaces each have their own.
+            assert manifest["metadata"]["name"].startswith(f"n-{fullname}-")
+        elif manifest["kind"] != "CustomResourceDefinition":
             assert manifest["metadata"]["name"].startswith(fullname)
             assert len(manifest["metadata"]["name"]) <= 63
             if not manifest["kind"].startswith("ValidatingAdmissionPolicy"):
