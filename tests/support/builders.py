@@ -162,7 +162,7 @@ def pod_status(state: Manifest) -> Manifest:
 
 def running(since: str = "") -> Manifest:
     """The state of a container that runs."""
-    return {"running": {"startedAt": since or ago(3)}}
+    return {"running": {"startedAt": since or ago(6)}}
 
 
 def ended(code: int, outcome: Outcome | None = None, reason: str = "") -> Manifest:

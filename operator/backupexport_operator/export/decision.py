@@ -73,7 +73,7 @@ FOREIGN_JOB_PATIENCE = timedelta(minutes=10)
 START_GRACE = timedelta(seconds=120)
 # A runner that can't begin yet ends at once, and its export is still Pending then: it runs from its
 # first progress on, or when its pod is this old.
-BEGIN_GRACE = timedelta(seconds=2)
+BEGIN_GRACE = timedelta(seconds=5)
 # If a pod tells nothing, its Events may: they are read this late, and this often.
 WARNING_PAUSE = timedelta(seconds=15)
 

@@ -337,10 +337,10 @@ def test_a_pod_that_looks_again_is_pending_until_it_begins(code: ExitCode) -> No
     plan = decide(seen(ACCEPTED, ended(code, "Create it."), young))
     assert outcome(plan) == (Phase.PENDING, NOT_YET[code])
     assert plan.follow_pod == "pod-b"
-    assert plan.recheck_after == timedelta(seconds=1)
+    assert plan.recheck_after == timedelta(seconds=4)
     begun = decide(seen(ACCEPTED, ended(code), young, progress=Progress(0, 0, 9)))
     assert outcome(begun) == (Phase.RUNNING, None)
-    old = replace(young, started_at="2026-01-29T15:30:58Z")
+    old = replace(young, started_at="2026-01-29T15:30:55Z")
     assert outcome(decide(seen(ACCEPTED, ended(code), old))) == (Phase.RUNNING, None)
 
 
