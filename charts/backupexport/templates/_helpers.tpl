@@ -252,6 +252,12 @@ topologySpreadConstraints:
 {{- default (printf "target-%s" (sha256sum .projectId | trunc 16)) .name -}}
 {{- end -}}
 
+{{/* The name of a policy, which is the whole cluster's: each release has its own; of (list . what). */}}
+{{- define "backupexport.policyName" -}}
+{{- $ := index . 0 -}}
+{{- printf "%s.%s.%s" $.Release.Namespace (include "backupexport.fullname" $) (index . 1) -}}
+{{- end -}}
+
 {{/* Whether a CustomResourceDefinition of this name is this release's own business; of (list . name). */}}
 {{- define "backupexport.ownsCrd" -}}
 {{- $ := index . 0 -}}

@@ -332,12 +332,11 @@ def test_names_follow_the_release(release: str, fullname: str) -> None:
     for manifest in manifests:
         if manifest["kind"].startswith("ValidatingAdmissionPolicy"):
             # The whole cluster's: releases of one name in several namespaces each have their own.
-            assert manifest["metadata"]["name"].startswith(f"n-{fullname}-")
+            assert manifest["metadata"]["name"].startswith(f"n.{fullname}.")
         elif manifest["kind"] != "CustomResourceDefinition":
             assert manifest["metadata"]["name"].startswith(fullname)
             assert len(manifest["metadata"]["name"]) <= 63
-            if not manifest["kind"].startswith("ValidatingAdmissionPolicy"):
-                assert manifest["metadata"]["namespace"] == "n"
+            assert manifest["metadata"]["namespace"] == "n"
 
 
 def test_labels_and_annotations_of_the_user() -> None:

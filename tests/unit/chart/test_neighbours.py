@@ -116,10 +116,10 @@ def test_people_get_roles_only_where_asked_for() -> None:
 def test_the_policy_about_targets_is_the_releases_own_and_can_be_turned_off() -> None:
     kinds = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
     manifests = render()
-    policy, binding = (of_kind(manifests, kind, "-target-secrets")[0] for kind in kinds)
+    policy, binding = (of_kind(manifests, kind, ".target-secrets")[0] for kind in kinds)
     assert policy["metadata"]["name"] == binding["spec"]["policyName"]
-    assert policy["metadata"]["name"].startswith("n-")
+    assert policy["metadata"]["name"].startswith("n.")
     namespaces = binding["spec"]["matchResources"]["namespaceSelector"]["matchLabels"]
     assert namespaces == {"kubernetes.io/metadata.name": "n"}
     off = render({"admissionPolicies": {"targetSecrets": False}})
-    assert not any(of_kind(off, kind, "-target-secrets") for kind in kinds)
+    assert not any(of_kind(off, kind, ".target-secrets") for kind in kinds)

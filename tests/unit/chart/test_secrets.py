@@ -52,7 +52,9 @@ def test_without_a_cluster_a_missing_secret_is_no_random_one(
     [
         {"api": {"replicas": 1}, "auth": {"jwt": {"secret": LONG_SECRET}}},
         {
-            "auth": {"jwt": {"algorithms": ["RS256"], "publicKey": PUBLIC_KEY}},
+            "auth": {
+                "jwt": {"algorithms": ["RS256"], "publicKey": PUBLIC_KEY, "audience": "exports"}
+            },
             "valkey": {"password": LONG_SECRET},
         },
     ],

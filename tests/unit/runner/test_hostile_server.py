@@ -92,10 +92,12 @@ def run(bench: Bench, environment: Environment, trick: type[Hostile]) -> Ended:
 
 def values(environment: Environment, port: int) -> dict[str, str]:
     return environment(
-        SECRET_host="127.0.0.1",
-        SECRET_port=str(port),
         TEST_SECONDS=str(SECONDS),
-        **{protocol.ENV_CONNECTION["sslmode"]: "disable"},
+        **{
+            "secret:host": "127.0.0.1",
+            "secret:port": str(port),
+            protocol.ENV_CONNECTION["sslmode"]: "disable",
+        },
     )
 
 

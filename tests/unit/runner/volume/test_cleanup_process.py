@@ -32,7 +32,7 @@ def run(bench: Bench, values: dict[str, str]) -> tuple[int, Outcome, list[str]]:
     assert errors == ""
     events = [json.loads(line)["event"] for line in output.splitlines()]
     message = bench.configuration.termination_message.read_text()
-    assert set(json.loads(message)) == {"artifact", "message"}
+    assert set(json.loads(message)) == {"artifact", "message", "server_verified"}
     return process.returncode, read_outcome(message), events
 
 
