@@ -271,14 +271,16 @@ def _tried_again(seen: Observation, job: ObservedJob) -> ExportPlan | None:
     failures, newest = _attempt_failures(seen), _newest_pod(seen)
     if not failures or job.suspended:
         return None
+    last = failures[-1]
     if newest is not None and newest.exit_code in NOT_YET_EXIT_CODES:
         again = "another pod looks again, and the export starts by itself"
-    elif newest is not None and newest.disrupted:
+        failure = Failure(last.reason, with_aside(last.message, again))
+        return ExportPlan(next_status.not_begun(seen, failure))
+    if newest is not None and newest.disrupted:
         again = "a disruption, which doesn't count: another pod takes over"
     else:
         used, allowed = next_status.attempts(seen), seen.backoff_limit + 1
         again = f"attempt {used} of {allowed} failed, trying again"
-    last = failures[-1]
     failure = Failure(last.reason, with_aside(last.message, again))
     return ExportPlan(next_status.waiting(seen, failure))
 

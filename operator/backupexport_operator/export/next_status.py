@@ -28,6 +28,16 @@ def waiting(seen: Observation, failure: Failure | None) -> BackupExportStatus:
     return _next(seen, seen.export.phase, failure, attempts=attempts(seen))
 
 
+def not_begun(seen: Observation, failure: Failure) -> BackupExportStatus:
+    """Returns the status of an export whose attempts ended before they began.
+
+    It is Pending again, though it was taken for Running while a slow pod looked.
+    """
+    if _begun(seen):
+        return waiting(seen, failure)
+    return _next(seen, Phase.PENDING, failure, start_time=None, attempts=0)
+
+
 def queued(seen: Observation, place: str) -> BackupExportStatus:
     """Returns the status in our queue or Kueue's: no reason, because nothing is wrong."""
     return _next(seen, seen.export.phase, message=place)
@@ -153,9 +163,12 @@ def attempts(seen: Observation) -> int:
 
     The number never falls, though pods may be gone.
     """
+    return max(seen.export.status.attempts or 0, _begun(seen))
+
+
+def _begun(seen: Observation) -> int:
     started = sum(1 for pod in seen.attempts if pod.started_at and pod.counts)
-    failed = seen.job.failed_pods if seen.job else 0
-    return max(seen.export.status.attempts or 0, started, failed)
+    return max(started, seen.job.failed_pods if seen.job else 0)
 
 
 def _text(moment: str | None) -> str | None:

@@ -332,6 +332,16 @@ def test_what_cannot_begin_yet_stays_pending_and_is_no_attempt(
 
 
 @pytest.mark.parametrize("code", NOT_YET)
+def test_what_was_taken_for_running_and_could_not_begin_is_pending_again(code: ExitCode) -> None:
+    plan = decide(seen(RUNNING, ended(code, "Create it.")))
+    assert outcome(plan) == (Phase.PENDING, NOT_YET[code])
+    assert (plan.status.attempts, plan.status.start_time) == (0, None)
+    begun = ended(ExitCode.CONNECTION_FAILED, "No.")
+    plan = decide(seen(RUNNING, begun, replace(ended(code, "Create it."), name="pod-b")))
+    assert outcome(plan) == (Phase.RUNNING, NOT_YET[code])
+
+
+@pytest.mark.parametrize("code", NOT_YET)
 def test_a_pod_that_looks_again_is_pending_until_it_begins(code: ExitCode) -> None:
     young = replace(POD, name="pod-b", created_at=LATER, started_at="2026-01-29T15:30:59Z")
     plan = decide(seen(ACCEPTED, ended(code, "Create it."), young))
