@@ -32,6 +32,7 @@ class Hostile:
             "username": hostile.READER,
             "password": password,
             "database": DATABASE,
+            "sslmode": "disable",
         }
 
     def ask(self, sql: str) -> None:

@@ -53,6 +53,7 @@ class Parts:
             "username": READER,
             "password": self._password,
             "database": "parts",
+            "sslmode": "disable",
         }
 
     def empty_target(self) -> None:
