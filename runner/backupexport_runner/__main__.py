@@ -19,6 +19,7 @@ from backupexport_contract.reasons import ExitCode
 
 from backupexport_runner.delivery.attempt import deliver, known_kinds
 from backupexport_runner.export.exporter import Exporter, ServerQuestions
+from backupexport_runner.postgres import preflight
 from backupexport_runner.postgres.confined import ConfinedQuestions
 from backupexport_runner.postgres.libpq_parameters import SYSTEM_CERTIFICATES_VARIABLE
 from backupexport_runner.task.configuration import Configuration
@@ -45,7 +46,14 @@ def main() -> None:
     os.environ.clear()
     os.environ.update({"PATH": _PATH, **SYSTEM_CERTIFICATES_VARIABLE})
     os.umask(_UMASK)
-    _exit(run(environment, Configuration(), confined_questions()))
+    # No other task asks a server, so none else gets the child that does.
+    is_export = _named_task(environment) == protocol.TASK_EXPORT
+    questions = (
+        confined_questions()
+        if is_export
+        else ServerQuestions(preflight.look_at_server, preflight.find_obstacle)
+    )
+    _exit(run(environment, Configuration(), questions))
 
 
 def confined_questions() -> ServerQuestions:

@@ -71,10 +71,10 @@ def installation() -> Iterator[Installation]:
     finally:
         if os.environ.get("KEEP_NAMESPACE") != "1":
             kubectl("delete", "namespace", namespace, "--wait=false")
-            # It is of the whole cluster, and doesn't go with the namespace.
+            # They are of the whole cluster, and don't go with the namespace.
             kubectl(
-                "delete", "validatingadmissionpolicy,validatingadmissionpolicybinding",
-                f"{namespace}-backupexport-target-secrets", "--ignore-not-found",
+                "delete", "validatingadmissionpolicies,validatingadmissionpolicybindings",
+                "-l", f"backupexport.dev/namespace={namespace}",
             )  # fmt: skip
 
 

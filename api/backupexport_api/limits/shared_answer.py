@@ -14,7 +14,7 @@ class SharedAnswer(Generic[Answer]):
         """An answer is good for `seconds` from when it was asked for, or for as long as it took."""
         self._ask = ask
         self._seconds = seconds
-        self._asked: asyncio.Task[Answer] | None = None
+        self._asked: asyncio.Future[Answer] | None = None
         self._good_until = 0.0
 
     async def get(self) -> Answer:
@@ -22,9 +22,6 @@ class SharedAnswer(Generic[Answer]):
         now = asyncio.get_running_loop().time()
         if self._asked is None or (self._asked.done() and now >= self._good_until):
             self._good_until = now + self._seconds
-            self._asked = asyncio.create_task(self._answer())
+            self._asked = asyncio.ensure_future(self._ask())
         # Shielded: one who goes away must not take it from the others.
         return await asyncio.shield(self._asked)
-
-    async def _answer(self) -> Answer:
-        return await self._ask()

@@ -3,6 +3,7 @@
 The first step that returns a plan decides, and the last one always does.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -271,18 +272,18 @@ def _tried_again(seen: Observation, job: ObservedJob) -> ExportPlan | None:
     failures, newest = _attempt_failures(seen), _newest_pod(seen)
     if not failures or job.suspended:
         return None
-    last = failures[-1]
+    status_with: Callable[[Observation, Failure], BackupExportStatus] = next_status.waiting
     if newest is not None and newest.exit_code in NOT_YET_EXIT_CODES:
         again = "another pod looks again, and the export starts by itself"
-        failure = Failure(last.reason, with_aside(last.message, again))
-        return ExportPlan(next_status.not_begun(seen, failure))
-    if newest is not None and newest.disrupted:
+        status_with = next_status.not_begun
+    elif newest is not None and newest.disrupted:
         again = "a disruption, which doesn't count: another pod takes over"
     else:
         used, allowed = next_status.attempts(seen), seen.backoff_limit + 1
         again = f"attempt {used} of {allowed} failed, trying again"
+    last = failures[-1]
     failure = Failure(last.reason, with_aside(last.message, again))
-    return ExportPlan(next_status.waiting(seen, failure))
+    return ExportPlan(status_with(seen, failure))
 
 
 def _job_suspended(seen: Observation, job: ObservedJob) -> ExportPlan | None:

@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,6 +23,7 @@ from backupexport_api.settings import ApiSettings
 from backupexport_api.telemetry.metrics import Metrics
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.reasons import Phase
+from exported_files import Exported, export
 
 SECRET = "the-secret-of-the-tests-" + "0123456789abcdef" * 3
 
@@ -200,3 +202,11 @@ def post(client: httpx.AsyncClient, bearer: Callable[..., dict[str, str]]) -> Ca
         )
 
     return send
+
+
+@pytest.fixture
+def exported(tmp_path: Path, store: Any) -> Exported:
+    """A finished export, known to the store."""
+    made = export(tmp_path)
+    store.put(made.manifest, **made.status)
+    return made

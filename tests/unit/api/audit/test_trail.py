@@ -14,7 +14,7 @@ from backupexport_api.audit.record import LONGEST_TEXT, AuditRecord
 from backupexport_api.downloads.volume import ExportFile, VolumeUnavailableError
 from backupexport_api.kube.errors import StoreUnavailableError
 from backupexport_runtime import logs
-from exported_files import CONTENT, JOB_ID, Exported, another_id, export
+from exported_files import CONTENT, JOB_ID, Exported, another_id
 from token_issuers import Issuer
 
 Make = Callable[..., Any]
@@ -49,13 +49,6 @@ def lines() -> Iterator[Lines]:
     logger.addHandler(lines)
     yield lines
     logger.removeHandler(lines)
-
-
-@pytest.fixture
-def exported(tmp_path: Path, store: Any) -> Exported:
-    made = export(tmp_path)
-    store.put(made.manifest, **made.status)
-    return made
 
 
 @pytest.fixture

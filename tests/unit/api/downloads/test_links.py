@@ -36,14 +36,6 @@ LINK = Link("0123456789abcdef", "fedcba9876543210", NOW + 60)
 
 
 @pytest.fixture
-def exported(tmp_path: Path, store: Any) -> Exported:
-    """A finished export, known to the store."""
-    made = export(tmp_path)
-    store.put(made.manifest, **made.status)
-    return made
-
-
-@pytest.fixture
 def make_linking(make_client: Callable[..., Client], tmp_path: Path) -> Callable[..., Client]:
     def make(**environment: str) -> Client:
         return make_client(EXPORTS_DIRECTORY=str(tmp_path), LINK_SECRET=SECRET, **environment)

@@ -27,14 +27,6 @@ Client = httpx.AsyncClient
 
 
 @pytest.fixture
-def exported(tmp_path: Path, store: Any) -> Exported:
-    """A finished export, known to the store."""
-    made = export(tmp_path)
-    store.put(made.manifest, **made.status)
-    return made
-
-
-@pytest.fixture
 async def client(
     make_client: Callable[..., Client], bearer: Callable[..., dict[str, str]], tmp_path: Path
 ) -> AsyncIterator[Client]:

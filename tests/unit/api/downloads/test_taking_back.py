@@ -7,17 +7,10 @@ from typing import Any
 import httpx
 import pytest
 from backupexport_api.jobs.link_state import MOST_TAKEN_BACK
-from exported_files import JOB_ID, Exported, another_id, export
+from exported_files import JOB_ID, Exported, another_id
 
 Client = httpx.AsyncClient
 ALL = f"/api/jobs/{JOB_ID}/links"
-
-
-@pytest.fixture
-def exported(tmp_path: Path, store: Any) -> Exported:
-    made = export(tmp_path)
-    store.put(made.manifest, **made.status)
-    return made
 
 
 @pytest.fixture
