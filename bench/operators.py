@@ -89,7 +89,14 @@ class Installation:
 
     def __init__(self, namespace: str, folder: Path) -> None:
         self._namespace, self._folder = namespace, folder
-        values = {"crds": {"install": False}, "runner": {"nodeSelector": NO_NODE}}
+        values = {
+            "crds": {"install": False},
+            "runner": {"nodeSelector": NO_NODE},
+            # The API's part is rendered and not used.
+            "api": {"replicas": 1},
+            "auth": {"jwt": {"existingSecret": "unused"}},
+            "downloads": {"enabled": False},
+        }
         text = run(
             "helm", "template", _RELEASE, str(ROOT / "charts" / "backupexport"),
             "--namespace", namespace, "--values", "-",

@@ -33,7 +33,9 @@ class Servers:
         self._secret = secrets.token_urlsafe(48)
         self.api_port, self.raw_port, self.bare_port = free_port(), free_port(), free_port()
         self.api = self._serve("api", self.api_port, "/readyz", watched, "-m", "backupexport_api")
-        self._direct = self._start("direct", str(BENCH / "direct_create.py"), unwatched)
+        self._direct = self._start(
+            "direct", str(BENCH / "direct_create.py"), unwatched, is_asked=True
+        )
         self._start("raw", str(BENCH / "raw_server.py"), str(self.raw_port))
         self._serve_bare(empty)
 
@@ -113,8 +115,10 @@ class Servers:
             wait_until_served(process, f"http://127.0.0.1:{port}{ready}", self._logs / name)
         return process
 
-    def _start(self, name: str, *command: str, **settings: str) -> Popen[str]:
+    def _start(
+        self, name: str, *command: str, is_asked: bool = False, **settings: str
+    ) -> Popen[str]:
         with pinned(self._processor):
             return self._stack.enter_context(
-                running(*command, settings=settings, log=self._logs / name)
+                running(*command, settings=settings, log=self._logs / name, is_asked=is_asked)
             )

@@ -15,10 +15,14 @@ _PYTHONPATH = os.pathsep.join(str(ROOT / folder) for folder in ("api", "crds", "
 
 
 @contextmanager
-def running(*command: str, settings: dict[str, str], log: Path) -> Iterator[subprocess.Popen[str]]:
-    """A Python program until the end of the context; its standard error goes to `log`.
+def running(
+    *command: str, settings: dict[str, str], log: Path, is_asked: bool = False
+) -> Iterator[subprocess.Popen[str]]:
+    """A Python program until the end of the context; what it writes goes to `log`.
 
-    It runs with the interpreter of whoever starts it.
+    One that `is_asked` has its standard input and output as pipes; nobody else reads them, and a
+    program that writes into a full pipe stands still.  It runs with the interpreter of whoever
+    starts it.
     """
     inherited = {
         name: value
@@ -36,8 +40,8 @@ def running(*command: str, settings: dict[str, str], log: Path) -> Iterator[subp
                 "BACKUPEXPORT_DRAIN_SECONDS": "0",
                 **settings,
             },
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdin=subprocess.PIPE if is_asked else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if is_asked else file,
             stderr=file,
             text=True,
         )

@@ -131,7 +131,7 @@ def test_the_jobs_pod_is_restricted_and_sees_one_project(
     assert spec["automountServiceAccountToken"] is False
     (container,) = spec["containers"]
     mounts = {mount["mountPath"]: mount.get("subPath") for mount in container["volumeMounts"]}
-    assert mounts == {"/exports": SMALL, "/run/backupexport": None}
+    assert mounts == {"/exports": SMALL, "/run/backupexport": None, "/secret": None}
 
 
 def test_the_password_is_told_nowhere(installation: Installation, api: Api) -> None:

@@ -61,6 +61,8 @@ def test_reading_goes_on_and_writing_says_try_again(api: Api, api_server: Gate, 
         _answers_503(api, "GET", "/api/jobs/0b7cf3b6-6f2b-4c55-8f6c-0f6a3f0a7f10")
         assert api.call("GET", f"/api/jobs/{job_id}").status == 200
         assert _listed(api, job_id)
+        # The last answer holds for a second, for all who ask.
+        wait_for(lambda: api.call("GET", "/readyz").status == 503, "the end of readiness", 10)
         ready = api.call("GET", "/readyz")
         assert (ready.status, ready.body["code"]) == (503, "not_ready")
         assert "the Kubernetes API does not answer" in ready.body["detail"]
