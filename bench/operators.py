@@ -95,7 +95,6 @@ class Installation:
             # The API's part is rendered and not used.
             "api": {"replicas": 1},
             "auth": {"jwt": {"existingSecret": "unused"}},
-            "downloads": {"enabled": False},
         }
         text = run(
             "helm", "template", _RELEASE, str(ROOT / "charts" / "backupexport"),
