@@ -85,7 +85,10 @@ def test_a_file_beyond_the_projects_limit_fails_at_once_and_is_gone(cramped: Cra
 
 
 def test_a_project_without_room_waits_until_old_exports_are_gone(cramped: Cramped) -> None:
-    first = begin(cramped.namespace, "stores", cramped.small, artifactPolicy="Delete")
+    # Larger than the second, which finds room for itself when this one is gone.
+    first = begin(
+        cramped.namespace, "stores", cramped.small, artifactPolicy="Delete", compress=False
+    )
     size = first.ended()["artifact"]["sizeBytes"]
     kubectl(
         "-n", cramped.namespace, "patch", "ext", "--type=merge", _target_of(cramped, "stores"),
