@@ -34,9 +34,9 @@ class Servers:
         self.api_port, self.raw_port, self.bare_port = free_port(), free_port(), free_port()
         self.api = self._serve("api", self.api_port, "/readyz", watched, "-m", "backupexport_api")
         self._direct = self._start(
-            "direct", str(BENCH / "direct_create.py"), unwatched, is_asked=True
+            "direct", {}, str(BENCH / "direct_create.py"), unwatched, is_asked=True
         )
-        self._start("raw", str(BENCH / "raw_server.py"), str(self.raw_port))
+        self._start("raw", {}, str(BENCH / "raw_server.py"), str(self.raw_port))
         self._serve_bare(empty)
 
     def callers(self, count: int) -> Callers:
@@ -100,23 +100,21 @@ class Servers:
     def _serve(
         self, name: str, port: int, ready: str, namespace: str, *command: str, **settings: str
     ) -> Popen[str]:
-        process = self._start(
-            name,
-            *command,
-            BACKUPEXPORT_NAMESPACE=namespace,
-            BACKUPEXPORT_JWT_SECRET=self._secret,
-            BACKUPEXPORT_HOST="127.0.0.1",
-            BACKUPEXPORT_PORT=str(port),
+        settings |= {
+            "BACKUPEXPORT_NAMESPACE": namespace,
+            "BACKUPEXPORT_JWT_SECRET": self._secret,
+            "BACKUPEXPORT_HOST": "127.0.0.1",
+            "BACKUPEXPORT_PORT": str(port),
             # As in the cluster: the log is a part of the price.
-            BACKUPEXPORT_LOG_FORMAT="json",
-            **settings,
-        )
+            "BACKUPEXPORT_LOG_FORMAT": "json",
+        }
+        process = self._start(name, settings, *command)
         with blamed_on(name):
             wait_until_served(process, f"http://127.0.0.1:{port}{ready}", self._logs / name)
         return process
 
     def _start(
-        self, name: str, *command: str, is_asked: bool = False, **settings: str
+        self, name: str, settings: dict[str, str], *command: str, is_asked: bool = False
     ) -> Popen[str]:
         with pinned(self._processor):
             return self._stack.enter_context(
