@@ -32,7 +32,9 @@ class Servers:
         self._stack, self._logs, self._processor = stack, logs, processor
         self._secret = secrets.token_urlsafe(48)
         self.api_port, self.raw_port, self.bare_port = free_port(), free_port(), free_port()
-        self.api = self._serve("api", self.api_port, "/readyz", watched, "-m", "backupexport_api")
+        self.api = self._serve(
+            "api", self.api_port, "/readyz", watched, {}, "-m", "backupexport_api"
+        )
         self._direct = self._start(
             "direct", {}, str(BENCH / "direct_create.py"), unwatched, is_asked=True
         )
@@ -80,8 +82,8 @@ class Servers:
             self.bare_port,
             "/plain/api/jobs",
             empty,
+            {bare_app.ANSWERS: str(file)},
             str(BENCH / "bare_app.py"),
-            **{bare_app.ANSWERS: str(file)},
         )
         for variant in bare_app.VARIANTS:
             for kind, path in paths.items():
@@ -98,9 +100,15 @@ class Servers:
         return text
 
     def _serve(
-        self, name: str, port: int, ready: str, namespace: str, *command: str, **settings: str
+        self,
+        name: str,
+        port: int,
+        ready: str,
+        namespace: str,
+        settings: dict[str, str],
+        *command: str,
     ) -> Popen[str]:
-        settings |= {
+        base = {
             "BACKUPEXPORT_NAMESPACE": namespace,
             "BACKUPEXPORT_JWT_SECRET": self._secret,
             "BACKUPEXPORT_HOST": "127.0.0.1",
@@ -108,7 +116,7 @@ class Servers:
             # As in the cluster: the log is a part of the price.
             "BACKUPEXPORT_LOG_FORMAT": "json",
         }
-        process = self._start(name, settings, *command)
+        process = self._start(name, base | settings, *command)
         with blamed_on(name):
             wait_until_served(process, f"http://127.0.0.1:{port}{ready}", self._logs / name)
         return process

@@ -28,10 +28,8 @@ _BULK = """
 CREATE TABLE bulk AS
 SELECT i AS id, repeat(md5(i::text), 30) AS text FROM generate_series(1, 200000) AS i;
 """
-_KILL_IN_THE_MIDDLE = """
-copies="SELECT FROM pg_stat_activity WHERE query LIKE 'COPY public.bulk %' AND state = 'active'"
-until psql -X -A -t -d postgres -c "SELECT EXISTS ($copies)" | grep -q t; do sleep 0.1; done
-kill -QUIT 1
+_COPIES = """
+SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY public.bulk %' AND state = 'active'
 """
 _BULK_SUM = "SELECT count(*), sum(hashtext(text)) FROM bulk"
 HELD = ("too-slow", "deleted", "forced", "evicted", "orphaned")
@@ -112,11 +110,9 @@ def crashed(installation: Installation) -> Attempted:
     # Little processor time, so that there is a middle.
     slow = {**MODEST, "limits": {"cpu": "150m", "memory": "256Mi"}}
     export = begin(installation.namespace, "crashed", connection, {"resources": slow})
-    # Seen and killed in the pod: a status tells of a dump that may have ended meanwhile.
-    kubectl(
-        "-n", server.namespace, "exec", server.pod, "--",
-        "timeout", "120", "sh", "-c", _KILL_IN_THE_MIDDLE,
-    )  # fmt: skip
+    # The server tells: a status may be of a dump that has ended meanwhile.
+    wait_for(lambda: server.psql(_COPIES) != "0", "the dump at work", 120)
+    kubectl("-n", server.namespace, "exec", server.pod, "--", "sh", "-c", "kill -QUIT 1")
     return export
 
 
