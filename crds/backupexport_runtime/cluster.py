@@ -6,11 +6,11 @@ has its own) where there is no cluster to be found.
 """
 
 import os
-import ssl
 
 from kubernetes import aio, client, config
-from urllib3 import Retry
-from urllib3.util.ssl_ import create_urllib3_context
+from urllib3 import HTTPSConnectionPool, Retry
+from urllib3.connection import HTTPSConnection
+from urllib3.util.ssl_ import create_urllib3_context, resolve_cert_reqs
 
 from backupexport_runtime.tls import TOO_STRICT
 
@@ -37,7 +37,7 @@ async def async_configuration(most_connections: int) -> aio.client.Configuration
 
 
 def blocking_client() -> client.ApiClient:
-    """Return a client whose calls block."""
+    """Return a client whose calls block; any number of threads may share it."""
     configuration = client.Configuration()
     if _is_in_cluster():
         config.load_incluster_config(client_configuration=configuration)
@@ -46,13 +46,30 @@ def blocking_client() -> client.ApiClient:
     configuration.retries = _RETRIES
     configuration.keep_alive = True
     api_client = client.ApiClient(configuration)
-    # urllib3 puts the cluster's certificates into it.
-    context = create_urllib3_context(
-        cert_reqs=ssl.CERT_REQUIRED if configuration.verify_ssl else ssl.CERT_NONE
-    )
-    context.verify_flags &= ~TOO_STRICT
-    api_client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = context
+    pool_manager = api_client.rest_client.pool_manager
+    pool_manager.pool_classes_by_scheme = {**pool_manager.pool_classes_by_scheme, "https": _Pool}
     return api_client
+
+
+class _Connection(HTTPSConnection):
+    """A connection with a TLS context of its own.
+
+    urllib3 sets a context up anew for each connection, which frees what another thread's handshake
+    may be reading: with a shared one the process dies of a segmentation fault
+    (https://github.com/python/cpython/issues/141012).
+    """
+
+    def connect(self) -> None:
+        self.ssl_context = create_urllib3_context(cert_reqs=resolve_cert_reqs(self.cert_reqs))
+        self.ssl_context.verify_flags &= ~TOO_STRICT
+        # The cluster's own certificates, where there are any, are put into it by urllib3.
+        if not (self.ca_certs or self.ca_cert_data):
+            self.ssl_context.load_default_certs()
+        super().connect()
+
+
+class _Pool(HTTPSConnectionPool):
+    ConnectionCls = _Connection
 
 
 def _is_in_cluster() -> bool:

@@ -36,6 +36,8 @@ def running(
             env={
                 **inherited,
                 "PYTHONPATH": _PYTHONPATH,
+                # A crash of native code says where.
+                "PYTHONFAULTHANDLER": "1",
                 # There is no other replica that a client could go to.
                 "BACKUPEXPORT_DRAIN_SECONDS": "0",
                 **settings,
@@ -61,7 +63,8 @@ def wait_until_served(process: subprocess.Popen[str], url: str, log: Path) -> No
 
     def look() -> bool:
         if process.poll() is not None:
-            raise ToolError(f"{process.args!r} has ended:\n{log.read_text()[-2000:]}")
+            end = f"has ended with status {process.returncode}"
+            raise ToolError(f"{process.args!r} {end}:\n{log.read_text()[-4000:]}")
         try:
             with urllib.request.urlopen(url, timeout=5):
                 return True

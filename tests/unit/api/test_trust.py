@@ -11,6 +11,7 @@ from backupexport_api.auth.jwks import JwksFetch
 from backupexport_api.kube.client import KubernetesObjects, connect_lists
 from backupexport_api.limits.storage import _connect
 from kubeconfigs import KUBECONFIG
+from urllib3.connection import HTTPSConnection
 from urllib3.util.ssl_ import create_urllib3_context
 
 
@@ -53,12 +54,24 @@ def test_the_kubernetes_api_by_the_lists_unverified(tmp_path: Path) -> None:
         connect_lists("n")(plural="backupexports")
 
 
-def test_the_kubernetes_api_by_the_lists() -> None:
-    list_objects: Any = connect_lists("n")
-    api = list_objects.func.__self__
-    options = api.api_client.rest_client.pool_manager.connection_pool_kw
-    assert not options["ssl_context"].verify_flags & ssl.VERIFY_X509_STRICT
-    assert options["cert_reqs"] is ssl.CERT_REQUIRED
+def test_the_kubernetes_api_by_the_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each connection with a context of its own: the informers' threads connect at one time."""
+    contexts: list[ssl.SSLContext] = []
+
+    def connect(connection: HTTPSConnection) -> None:
+        assert connection.ssl_context is not None
+        contexts.append(connection.ssl_context)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(HTTPSConnection, "connect", connect)
+    list_objects = connect_lists("n")
+    for plural in ("backupexports", "exporttargets"):
+        with pytest.raises(urllib3.exceptions.MaxRetryError):
+            list_objects(plural=plural)
+    assert len({id(context) for context in contexts}) == len(contexts) >= 2
+    for context in contexts:
+        assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+        assert context.verify_mode is ssl.CERT_REQUIRED
 
 
 async def test_the_kubernetes_api_by_the_single_calls() -> None:
