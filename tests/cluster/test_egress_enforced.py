@@ -86,6 +86,12 @@ def pods() -> Iterator[Pods]:
         yield Pods(name, stand_ins.start(name, wanted))
 
 
+def kubernetes_api() -> Address:
+    """Where the Service `kubernetes` leads to."""
+    (found,) = get("endpointslices", "-l", "kubernetes.io/service-name=kubernetes")["items"]
+    return found["endpoints"][0]["addresses"][0], found["ports"][0]["port"]
+
+
 def _of_chart(manifests: list[Manifest], component: str) -> Any:
     (deployment,) = of_kind(manifests, "Deployment", f"-{component}")
     template = deployment["spec"]["template"]
@@ -129,9 +135,7 @@ def test_an_installation_s_own_pods_reach_no_metadata(
     installation: Installation, pods: Pods, component: str
 ) -> None:
     workload = f"deploy/{installation.release.name}-{component}"
-    (kubernetes,) = get("endpointslices", "-l", "kubernetes.io/service-name=kubernetes")["items"]
-    server = (kubernetes["endpoints"][0]["addresses"][0], kubernetes["ports"][0]["port"])
-    tried = {METADATA, server, pods.at("stranger", HTTP)}
+    tried = {METADATA, kubernetes_api(), pods.at("stranger", HTTP)}
     assert reached(installation.namespace, workload, tried) == tried - {METADATA}
     assert METADATA in reached(pods.namespace, "stranger", [METADATA])
 
@@ -147,6 +151,19 @@ def test_a_value_opens_the_metadata_for_one(pods: Pods, component: str) -> None:
     pods.become(component, {*elsewhere, METADATA}, set())
     for name in components - {component}:
         pods.become(name, elsewhere, {METADATA})
+
+
+def test_the_kubernetes_api_is_allowed_by_its_endpoints(pods: Pods) -> None:
+    """As docs/configuration.md says; its name is looked up on the way."""
+    host, port = kubernetes_api()
+    dns = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
+    server = {"ports": [{"port": port}], "to": [{"ipBlock": {"cidr": f"{host}/32"}}]}
+    by_name = ("kubernetes.default.svc", 443)
+    closed = {pods.at("stranger", HTTP), METADATA}
+    pods.under({"operator": {"egress": [dns]}})
+    pods.become("operator", set(), {by_name, *closed})
+    pods.under({"operator": {"egress": [dns, server]}})
+    pods.become("operator", {by_name, (host, port)}, closed)
 
 
 @pytest.mark.parametrize("component", ["api", "operator", "runner"])
