@@ -4,6 +4,7 @@ go 1.24.0
 
 require (
 	github.com/cloudnativelabs/kube-router/v2 v2.1.0
+	k8s.io/api v0.34.4
 	k8s.io/client-go v0.34.4
 )
 
@@ -64,7 +65,6 @@ require (
 	gopkg.in/evanphx/json-patch.v4 v4.13.0 // indirect
 	gopkg.in/inf.v0 v0.9.1 // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect
-	k8s.io/api v0.34.4 // indirect
 	k8s.io/apimachinery v0.34.4 // indirect
 	k8s.io/klog/v2 v2.130.1 // indirect
 	k8s.io/kube-openapi v0.0.0-20250902184714-7fc278399c7f // indirect

@@ -4,19 +4,26 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/cloudnativelabs/kube-router/v2/pkg/controllers/netpol"
 	"github.com/cloudnativelabs/kube-router/v2/pkg/healthcheck"
 	"github.com/cloudnativelabs/kube-router/v2/pkg/options"
+	"github.com/cloudnativelabs/kube-router/v2/pkg/utils"
+	core "k8s.io/api/core/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
 )
+
+const setsInUse = 10 * time.Second
 
 func main() {
 	if len(os.Args) != 4 {
@@ -39,8 +46,30 @@ func enforce(kubeconfig, node, serviceRange string) error {
 		return err
 	}
 	factory := informers.NewSharedInformerFactory(client, 0)
-	controller, err := newController(client, factory, node, serviceRange)
+	config := options.NewKubeRouterConfig()
+	config.EnableIPv4 = true
+	config.HostnameOverride = node
+	config.ClusterIPCIDRs = []string{serviceRange}
+	tables, sets, err := netpol.NewIPTablesHandlers(config)
 	if err != nil {
+		return err
+	}
+	newController := func() (*netpol.NetworkPolicyController, error) {
+		return netpol.NewNetworkPolicyController(
+			client, config, factory.Core().V1().Pods().Informer(),
+			factory.Networking().V1().NetworkPolicies().Informer(),
+			factory.Core().V1().Namespaces().Informer(), &sync.Mutex{}, tables, sets)
+	}
+	controller, err := newController()
+	if err != nil {
+		return err
+	}
+	// One that has worked remembers the table as it was, and would add what is there to that.
+	cleaner, err := newController()
+	if err != nil {
+		return err
+	}
+	if err := follow(factory, controller); err != nil {
 		return err
 	}
 	stop := make(chan struct{})
@@ -63,37 +92,40 @@ func enforce(kubeconfig, node, serviceRange string) error {
 	_, err = io.Copy(io.Discard, os.Stdin)
 	close(stop)
 	running.Wait()
-	controller.Cleanup()
-	return err
+	cleaner.Cleanup()
+	return errors.Join(err, destroySets(sets[core.IPv4Protocol]))
 }
 
-func newController(
-	client kubernetes.Interface, factory informers.SharedInformerFactory, node, serviceRange string,
-) (*netpol.NetworkPolicyController, error) {
-	config := options.NewKubeRouterConfig()
-	config.EnableIPv4 = true
-	config.HostnameOverride = node
-	config.ClusterIPCIDRs = []string{serviceRange}
-	tables, sets, err := netpol.NewIPTablesHandlers(config)
-	if err != nil {
-		return nil, err
-	}
-	pods := factory.Core().V1().Pods().Informer()
-	namespaces := factory.Core().V1().Namespaces().Informer()
-	policies := factory.Networking().V1().NetworkPolicies().Informer()
-	controller, err := netpol.NewNetworkPolicyController(
-		client, config, pods, policies, namespaces, &sync.Mutex{}, tables, sets)
-	if err != nil {
-		return nil, err
-	}
+func follow(factory informers.SharedInformerFactory, c *netpol.NetworkPolicyController) error {
 	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{
-		pods:       controller.PodEventHandler,
-		namespaces: controller.NamespaceEventHandler,
-		policies:   controller.NetworkPolicyEventHandler,
+		factory.Core().V1().Pods().Informer():                  c.PodEventHandler,
+		factory.Core().V1().Namespaces().Informer():            c.NamespaceEventHandler,
+		factory.Networking().V1().NetworkPolicies().Informer(): c.NetworkPolicyEventHandler,
 	} {
 		if _, err := informer.AddEventHandler(handler); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return controller, nil
+	return nil
+}
+
+// destroySets destroys what Cleanup leaves: the kernel lets go of a set some time after the rule
+// that named it, and Cleanup gives up at the first that is still in use.
+func destroySets(sets utils.IPSetHandler) error {
+	deadline := time.Now().Add(setsInUse)
+	for {
+		if err := sets.Save(); err != nil {
+			return err
+		}
+		var failure error
+		for _, set := range sets.Sets() {
+			if strings.HasPrefix(set.Name, "KUBE-SRC-") || strings.HasPrefix(set.Name, "KUBE-DST-") {
+				failure = errors.Join(failure, set.Destroy())
+			}
+		}
+		if failure == nil || time.Now().After(deadline) {
+			return failure
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
 }
