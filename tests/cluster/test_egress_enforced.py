@@ -29,6 +29,8 @@ METADATA = (ADDRESS, PORT)
 HTTP, HEALTH, VALKEY, DATABASE = 8080, 8081, 6379, 5432
 # Of a Job's pod, as far as the policies know it; that it has them is tested with a real one.
 RUNNERS = {"app.kubernetes.io/name": "backupexport", "app.kubernetes.io/component": "runner"}
+# An engine learns of a pod when that runs; Python's start then takes longer than the engine.
+SLOW = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "100m", "memory": "512Mi"}}
 # The engine has a new policy within a second; more is a busy machine's.
 _PATIENCE = 30
 
@@ -37,7 +39,8 @@ _PATIENCE = 30
 def enforced() -> Iterator[None]:
     if not is_possible():
         pytest.skip("the policy engine is for the native cluster's node, which is this machine")
-    with metadata_service(), enforced_policies():
+    # First what waits for its turn on the machine: of the metadata service there is one, too.
+    with enforced_policies(), metadata_service():
         yield
 
 
@@ -100,9 +103,10 @@ def _of_chart(manifests: list[Manifest], component: str) -> Any:
 
 
 def test_an_export_goes_its_whole_way(
-    installation: Installation, api: Api, connection: dict[str, str]
+    installation: Installation, api: Api, connection: dict[str, str], pods: Pods
 ) -> None:
     """With the policies that the chart has by default: database, volume, mail, download."""
+    pods.under()
     mail = MailServer(installation.namespace, "policed-mail")
     mail.start()
     project = f"policed-{secrets.token_hex(3)}"
@@ -114,8 +118,13 @@ def test_an_export_goes_its_whole_way(
         "caCertificates": mail.authority,
         "secretRef": {"name": mail.login_secret},
     }
-    make_target(installation.namespace, project, connection, deliveries={"email": by_mail})
+    make_target(
+        installation.namespace, project, connection, deliveries={"email": by_mail}, resources=SLOW
+    )
     try:
+        # A delivery is over too soon for the engine to have been in its way for sure.
+        database = (connection["host"], int(connection["port"]))
+        pods.become("runner", {database, (mail.host, mail.starttls_port)}, {METADATA})
         answer = api.export(project_id=project, notify_email="owner@example.org")
         job_id = answer.body["data"]["job_id"]
         job = api.finished(job_id)
