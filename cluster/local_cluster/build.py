@@ -8,7 +8,8 @@ import re
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from .decide import GoVersion, garbage_collection, parse_go_version
@@ -18,6 +19,7 @@ from .packages import find_go
 from .progress import run
 
 SOURCES = CLONE / "cluster" / "node"
+POLICY_ENGINE = CLONE / "cluster" / "policy"
 # Debug information is a seventh of the compiler's work; the linker would leave it out anyway.
 # Inlining is a quarter of what is left. Go's own libraries keep it: every program's hot loops call
 # them.
@@ -63,25 +65,48 @@ def is_built(cache: Path) -> bool:
 def build(cache: Path, logs: Path) -> Path:
     """The folder with local-cluster-node, helm, pause and pause.tar."""
     target = directory(cache)
-    if target.is_dir():
-        return target
-    cache.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix="node-draft-", dir=cache))
+    if not target.is_dir():
+        with _draft(target) as draft:
+            _compile(
+                "building the cluster's programs (Go; kept for later starts)",
+                SOURCES,
+                (".", "./pause", "helm.sh/helm/v3/cmd/helm"),
+                _linker_flags(),
+                draft,
+                logs / "go-build.log",
+            )
+            write_image(draft / "pause.tar", PAUSE_IMAGE, draft / "pause")
+    return target
+
+
+def build_policy_engine(cache: Path, logs: Path) -> Path:
+    """The program that enforces NetworkPolicies: not the cluster's own, for tests of them."""
+    sources = content_hash(POLICY_ENGINE, [POLICY_ENGINE], *COMPILER_FLAGS)
+    target = cache / f"policy-engine-{sources}"
+    if not target.is_dir():
+        with _draft(target) as draft:
+            _compile(
+                "building the policy engine (Go; kept for later runs)",
+                POLICY_ENGINE,
+                (".",),
+                "-s -w",
+                draft,
+                logs / "go-build-policy-engine.log",
+            )
+    return target / "local-cluster-policy"
+
+
+@contextmanager
+def _draft(target: Path) -> Iterator[Path]:
+    """A folder that becomes `target` once it is filled, so that no half of it is ever there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f"{target.name}-draft-", dir=target.parent))
     try:
-        _compile(
-            "building the cluster's programs (Go; kept for later starts)",
-            SOURCES,
-            (".", "./pause", "helm.sh/helm/v3/cmd/helm"),
-            _linker_flags(),
-            draft,
-            logs / "go-build.log",
-        )
-        write_image(draft / "pause.tar", PAUSE_IMAGE, draft / "pause")
+        yield draft
         draft.chmod(0o755)
         draft.rename(target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return target
 
 
 def build_image(name: str, package: str, sources: Path, archive: Path, logs: Path) -> None:

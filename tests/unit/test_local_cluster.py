@@ -311,6 +311,28 @@ def test_what_the_node_has_of_the_tests_images_stays_published(
     assert published == [references, {**references, "POSTGRES_15_IMAGE": tests_own}]
 
 
+def test_the_policy_engine_is_built_once_and_never_by_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drafts: list[Path] = []
+
+    def compile_nothing(*arguments: Path) -> None:
+        drafts.append(arguments[4])
+        if len(drafts) == 1:
+            raise KeyboardInterrupt
+        (arguments[4] / "local-cluster-policy").touch()
+
+    monkeypatch.setattr(build, "_compile", compile_nothing)
+    cache = tmp_path / "cache"
+    with pytest.raises(KeyboardInterrupt):
+        build.build_policy_engine(cache, tmp_path)
+    assert not list(cache.iterdir())
+    built = build.build_policy_engine(cache, tmp_path)
+    assert build.build_policy_engine(cache, tmp_path) == built
+    assert len(drafts) == 2
+    assert built.is_file()
+
+
 def test_a_program_becomes_an_image_that_runs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
