@@ -188,9 +188,9 @@ def make_namespace(name: str) -> None:
 
 @contextmanager
 def namespace(name: str) -> Iterator[str]:
-    """A namespace that is gone afterwards, with all that is in it."""
+    """A namespace that Kubernetes is told to delete afterwards, with all that is in it."""
     make_namespace(name)
     try:
         yield name
     finally:
-        kubectl("delete", "namespace", name, "--wait=true", timeout=180)
+        kubectl("delete", "namespace", name, "--wait=false")

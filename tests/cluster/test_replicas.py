@@ -66,6 +66,7 @@ def test_waiting_as_long_as_it_says_is_enough() -> None:
         release.install(
             {
                 "api": {"rateLimit": {"exports": "3/10 seconds"}, "drainSeconds": 0},
+                "operator": {"replicas": 1},
                 "storage": {"size": "1Gi", "keep": False},
             }
         )
