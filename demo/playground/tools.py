@@ -1,7 +1,6 @@
 """kubectl and helm as `make cluster-up` left them, called as a person would call them.
 
-What is asked often, `get` and `apply`, goes by HTTP: each kubectl is a tenth of a second of
-processor time.
+What is asked often, `get`, `get_raw` and `apply`, goes by HTTP, which costs less.
 """
 
 import argparse
