@@ -21,6 +21,8 @@ ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
     "LANG": "C.UTF-8",
+    # By default the API server spends up to 30 % of its processor time on collecting garbage.
+    "GOGC": "300",
 }
 OUR_PROGRAMS = ("local-cluster-node", "containerd", "containerd-shim-runc-v2")
 

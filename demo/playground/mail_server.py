@@ -12,7 +12,7 @@ from typing import Any
 
 from playground.certificates import server_certificate
 from playground.postgres import CONTAINER_SECURITY, POD_SECURITY
-from playground.tools import apply, get, images, kubectl
+from playground.tools import apply, get, get_raw, images, kubectl
 
 STARTTLS_PORT = 587
 TLS_PORT = 465
@@ -138,7 +138,7 @@ class MailServer:
 
     def _get(self, kind: str, path: str) -> str:
         service = f"/api/v1/namespaces/{self.namespace}/services/http:{self.name}:http-{kind}"
-        return kubectl("get", "--raw", f"{service}/proxy/api/v1/{path}")
+        return get_raw(f"{service}/proxy/api/v1/{path}")
 
     def _wait_until_gone(self) -> None:
         kubectl(

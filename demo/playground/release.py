@@ -87,11 +87,11 @@ def _crd_owners() -> set[str | None]:
 def _remove_policies_of_gone_namespaces() -> None:
     """They are the whole cluster's, so those of a release that nobody uninstalled stay."""
     there = {namespace["metadata"]["name"] for namespace in get("namespaces")["items"]}
-    kinds = "validatingadmissionpolicies,validatingadmissionpolicybindings"
-    for policy in get(kinds, "-l", "backupexport.dev/namespace")["items"]:
-        metadata = policy["metadata"]
-        if metadata["labels"]["backupexport.dev/namespace"] not in there:
-            kubectl("delete", policy["kind"], metadata["name"], "--ignore-not-found")
+    for kind in ("validatingadmissionpolicies", "validatingadmissionpolicybindings"):
+        for policy in get(kind, "-l", "backupexport.dev/namespace")["items"]:
+            metadata = policy["metadata"]
+            if metadata["labels"]["backupexport.dev/namespace"] not in there:
+                kubectl("delete", kind, metadata["name"], "--ignore-not-found")
 
 
 def _update_crds() -> None:

@@ -29,9 +29,10 @@ _VALUES = {
 _IS_FIRST = pytest.StashKey[bool]()
 # The files that take longest, so that none of them is begun when the others are nearly done.
 _LONGEST = (
-    "main_job", "deliveries", "web_page", "retries", "hostile_values", "benchmarks", "life_cycle",
-    "failures", "start_failures", "replicas", "mail_server", "operator_takeover", "chart",
-    "download", "schemathesis", "storage_failures",
+    "main_job", "deliveries", "retries", "benchmarks", "web_page", "failures", "storage_failures",
+    "operator_takeover", "hostile_values", "start_failures", "life_cycle", "restores", "chart",
+    "schemathesis", "replicas", "delivery_ends", "download", "mail_server", "live_events",
+    "operator_outage", "hostile_owner", "kubernetes_outage", "older_server", "rolling_restart",
 )  # fmt: skip
 
 

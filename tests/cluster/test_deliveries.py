@@ -14,7 +14,7 @@ from installation import LARGE, SMALL, Installation
 from playground.mail_server import Heading, MailServer, Message
 from playground.rest import Api
 from playground.targets import export_manifest, make_target, read_export
-from playground.tools import NeverHappenedError, apply, get, kubectl, wait_for
+from playground.tools import NeverHappenedError, apply, get, get_raw, kubectl, wait_for
 
 pytestmark = pytest.mark.cluster
 
@@ -252,7 +252,7 @@ def operator_metrics(installation: Installation) -> str | None:
     ).split()  # fmt: skip
     for pod in pods:
         path = f"/api/v1/namespaces/{installation.namespace}/pods/{pod.removeprefix('pod/')}:8081"
-        text = kubectl("get", "--raw", f"{path}/proxy/metrics")
+        text = get_raw(f"{path}/proxy/metrics")
         if "backupexport_operator_leader 1.0" in text:
             return text
     return None

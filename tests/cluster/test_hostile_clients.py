@@ -8,7 +8,7 @@ import hostile_clients
 import pytest
 from installation import SMALL, Installation
 from playground.rest import Api
-from playground.tools import get, kubectl, wait_for
+from playground.tools import get, get_raw, kubectl, wait_for
 from pod_program import in_pod, output_of
 
 pytestmark = pytest.mark.cluster
@@ -31,9 +31,7 @@ def cut(installation: Installation, reason: str) -> float:
     """How many connections all pods have cut for this reason, as the port of the metrics tells."""
     series = f'backupexport_connections_cut_total{{reason="{reason}"}} '
     path = f"/api/v1/namespaces/{installation.namespace}/pods"
-    told = [
-        kubectl("get", "--raw", f"{path}/{pod}:8081/proxy/metrics") for pod in pods(installation)
-    ]
+    told = [get_raw(f"{path}/{pod}:8081/proxy/metrics") for pod in pods(installation)]
     return sum(
         float(line.removeprefix(series))
         for text in told

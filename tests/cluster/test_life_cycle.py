@@ -9,7 +9,7 @@ from failing_exports import MODEST
 from installation import LARGE, SMALL, Installation
 from playground.rest import Api
 from playground.targets import export_manifest, make_target, read_export
-from playground.tools import apply, get, kubectl, wait_for
+from playground.tools import apply, get, get_raw, kubectl, wait_for
 
 pytestmark = pytest.mark.cluster
 
@@ -172,7 +172,7 @@ def test_a_whole_file_is_a_success_though_nobody_saw_the_job_end(
 
 def metrics_of(installation: Installation, pod: str) -> str:
     path = f"/api/v1/namespaces/{installation.namespace}/pods/{pod}:8081/proxy/metrics"
-    return kubectl("get", "--raw", path)
+    return get_raw(path)
 
 
 def test_one_operator_leads_and_counts(installation: Installation, api: Api) -> None:

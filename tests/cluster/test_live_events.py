@@ -25,7 +25,7 @@ from installation import Installation
 from local_api import LocalApi, local_api
 from playground.rest import Api
 from playground.targets import export_manifest, make_target
-from playground.tools import ToolError, environment, get, kubectl, make_namespace, wait_for
+from playground.tools import ToolError, environment, get, get_raw, kubectl, make_namespace, wait_for
 from pod_program import in_pod, output_of
 from table_locks import locked, wait_until_blocked
 
@@ -237,7 +237,7 @@ def _streams_of(namespace: str, pod: str) -> int:
     """Zero where the pod doesn't answer, because it has just begun or ended."""
     try:
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}:8080/proxy/metrics"
-        text = kubectl("get", "--raw", path)
+        text = get_raw(path)
     except ToolError:
         return 0
     values = re.findall(r"^backupexport_event_streams (\S+)$", text, re.MULTILINE)

@@ -101,7 +101,13 @@ def small_release(installation: object) -> Iterator[Release]:
     """A release of its own with an export that can't be removed without an operator's help."""
     release = Release(f"backupexport-away-{secrets.token_hex(3)}")
     make_namespace(release.namespace)
-    release.install({"api": {"replicas": 1}, "storage": {"size": "1Gi", "keep": False}})
+    release.install(
+        {
+            "api": {"replicas": 1},
+            "operator": {"replicas": 1},
+            "storage": {"size": "1Gi", "keep": False},
+        }
+    )
     apply(
         export_manifest(release.namespace, "kept", projectId="nobody", artifactPolicy="Delete"),
         export_manifest(release.namespace, "other", projectId="nobody"),

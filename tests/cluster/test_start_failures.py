@@ -176,6 +176,7 @@ def crippled() -> Iterator[Release]:
             {
                 # It could not start without the volume either.
                 "api": {"replicas": 1, "downloads": {"enabled": False}},
+                "operator": {"replicas": 1},
                 # Nothing listens there, and no name has to be looked up.
                 "runner": {"image": {"repository": "127.0.0.1:9/nobody/runner", "tag": "none"}},
                 "storage": {"existingClaim": "not-yet"},

@@ -53,7 +53,11 @@ def cramped(installation: Installation) -> Iterator[Cramped]:
     try:
         with small_volume(namespace, node, "2m") as volume:
             Release(namespace).install(
-                {"api": {"replicas": 1}, "storage": {"existingClaim": volume.claim}}
+                {
+                    "api": {"replicas": 1},
+                    "operator": {"replicas": 1},
+                    "storage": {"existingClaim": volume.claim},
+                }
             )
             yield Cramped(namespace, volume, {**small, "database": "noise"}, small)
             # No runner may be left to hold the volume.

@@ -96,11 +96,10 @@ def _uri(secured: Secured, parameters: str) -> str:
 def _server_verified(export: Attempted) -> list[str]:
     """What the export and its target say of the server, the target within 30 s."""
 
-    def look(kind: str, name: str) -> str:
+    def look(kind: str, name: str) -> str | None:
         status = get("-n", export.namespace, kind, name).get("status", {})
         conditions = {c["type"]: c["status"] for c in status.get("conditions", [])}
-        found: str = conditions.get("ServerVerified", "")
-        return found
+        return conditions.get("ServerVerified")
 
     target = "target-" + "".join(c for c in export.project_id if c.isalnum())
     return [

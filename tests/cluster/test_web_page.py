@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import secrets
 import shlex
 import uuid
 from collections.abc import Callable, Iterator
@@ -117,7 +116,7 @@ def page(open_page: OpenPage) -> Page:
 @pytest.fixture
 def token(installation: Installation) -> str:
     """A token for every project, of a subject with rate limits of its own."""
-    return installation.release.token(f"page-{secrets.token_hex(4)}", "--all-projects")
+    return installation.token()
 
 
 def sign_in(page: Page, token: str) -> None:
@@ -165,7 +164,7 @@ def test_a_token_that_is_not_good_is_refused_in_the_servers_words(
         expect(page.get_by_role("alert")).to_have_text(sentence)
         expect(page.get_by_label("Token")).to_be_focused()
     expect(signed_in(page)).to_be_hidden()
-    sign_in(page, installation.release.token("page-late", "--all-projects"))
+    sign_in(page, installation.token())
 
 
 def test_the_main_story_with_nothing_but_a_keyboard(
@@ -363,8 +362,7 @@ def test_too_many_requests_are_waited_for(page: Page, token: str) -> None:
 
 def test_a_token_for_another_project_sees_nothing(page: Page, installation: Installation) -> None:
     job_id = installation.caller().export(project_id=SMALL).body["data"]["job_id"]
-    stranger = f"page-{secrets.token_hex(4)}"
-    sign_in(page, installation.release.token(stranger, "--project", "theirs", "--project", "mine"))
+    sign_in(page, installation.token("theirs", "mine"))
     expect(page.get_by_text("No exports yet.")).to_be_visible()
     project = form_of(page).get_by_label("Project")
     assert project.locator("option").all_text_contents() == ["mine", "theirs"]
@@ -393,7 +391,7 @@ def test_the_claim_that_lists_the_projects_is_a_setting(page: Page) -> None:
 
 def test_text_is_never_taken_for_markup(page: Page, installation: Installation) -> None:
     hostile = "<img src=x onerror=alert(1)><b>bold</b>"
-    token = installation.release.token(hostile, "--all-projects")
+    token = installation.token(subject=hostile)
     job_id = Api(installation.url, token).export(project_id=SMALL).body["data"]["job_id"]
     sign_in(page, token)
     expect(signed_in(page)).to_contain_text(f"Signed in as {hostile}")
@@ -719,7 +717,7 @@ def test_older_jobs_come_on_request_and_filters_narrow_the_list(
     names = [f"page-{number:02}" for number in range(30)]
     # Without a target they fail at once: cheap jobs to list.
     apply(*(export_manifest(installation.namespace, name, projectId="paging") for name in names))
-    token = installation.release.token(f"page-{secrets.token_hex(4)}", "--project", "paging")
+    token = installation.token("paging")
     sign_in(page, token)
     rows = page.locator("tbody")
     expect(rows).to_have_count(25)

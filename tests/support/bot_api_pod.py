@@ -6,7 +6,7 @@ from typing import Any
 
 import bot_api_server
 from playground.postgres import CONTAINER_SECURITY, POD_SECURITY
-from playground.tools import apply, images, kubectl
+from playground.tools import apply, get_raw, images, kubectl
 
 TOKEN = "123456789:of-the-tests_0000000000000000000000"
 CHAT = "-1001234567890"
@@ -54,7 +54,7 @@ class BotApiPod:
 
     def received(self) -> list[dict[str, Any]]:
         """Documents and messages in the order in which they came."""
-        text = kubectl("get", "--raw", f"{self._proxy}/control/received")
+        text = get_raw(f"{self._proxy}/control/received")
         found: list[dict[str, Any]] = json.loads(text)
         return found
 

@@ -21,8 +21,6 @@ MODEST = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "25
 _LONGEST_MESSAGE = 1000
 # Only a failing test waits for so long.
 _PATIENCE = 180
-# Each look is a kubectl, a tenth of a second of processor time.
-_EVERY_SECONDS = 0.5
 
 
 def small_connection(installation: Installation) -> dict[str, str]:
@@ -69,7 +67,7 @@ class Attempted:
                 raise AssertionError(f"{self.name} has ended without {reason}: {status}")
             return None
 
-        return wait_for(look, f"{reason} of {self.name}", seconds, _EVERY_SECONDS)
+        return wait_for(look, f"{reason} of {self.name}", seconds)
 
     def ended(self, seconds: float = _PATIENCE) -> dict[str, Any]:
         """Its status once it has ended, well or not."""
@@ -78,7 +76,7 @@ class Attempted:
             status = self.status()
             return status if status.get("phase") in FINISHED else None
 
-        return wait_for(look, f"the end of {self.name}", seconds, _EVERY_SECONDS)
+        return wait_for(look, f"the end of {self.name}", seconds)
 
     def pods(self) -> list[dict[str, Any]]:
         """The pods of its Job that are still there."""
@@ -108,7 +106,7 @@ class Attempted:
             )
 
         what = f"a {kind} event {reason} of {self.name}"
-        return wait_for(look, what, 30, _EVERY_SECONDS)
+        return wait_for(look, what, 30)
 
 
 def begin(

@@ -1,8 +1,8 @@
 """What the cluster tests talk to."""
 
-import secrets
 from dataclasses import dataclass
 
+from caller_tokens import caller_token, signing_key
 from playground.postgres import Postgres
 from playground.release import Release
 from playground.rest import Api
@@ -26,8 +26,6 @@ class Installation:
         """A caller of its own, so with a rate limit of its own; for all projects unless named."""
         return Api(self.url, self.token(*projects))
 
-    def token(self, *projects: str) -> str:
-        """A token of a subject of its own, for all projects unless some are named."""
-        named = [option for project in projects for option in ("--project", project)]
-        subject = f"test-{secrets.token_hex(4)}"
-        return self.release.token(subject, *(named or ["--all-projects"]))
+    def token(self, *projects: str, subject: str | None = None) -> str:
+        """A token for all projects unless some are named, of a subject of its own unless named."""
+        return caller_token(signing_key(self.release), *(projects or ["*"]), subject=subject)

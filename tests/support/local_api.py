@@ -1,13 +1,12 @@
 """The API as a process of this machine, on loopback, before the cluster's API server."""
 
 import secrets
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import jwt
+from caller_tokens import caller_token
 from playground.forward import free_port
 from playground.processes import running, wait_until_served
 from playground.rest import Api
@@ -26,12 +25,7 @@ class LocalApi:
 
     def token(self, *projects: str) -> str:
         """A token of a caller of its own, for `projects` alone."""
-        claims = {
-            "sub": f"test-{secrets.token_hex(4)}",
-            "exp": int(time.time()) + 24 * 3600,
-            "projects": list(projects),
-        }
-        return jwt.encode(claims, self.secret, "HS256")
+        return caller_token(self.secret, *projects)
 
     def caller(self, *projects: str) -> Api:
         """A caller of its own, for `projects` alone."""
