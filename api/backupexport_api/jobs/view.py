@@ -1,10 +1,18 @@
 """The models of what REST shows of a BackupExport, and the functions that make them."""
 
+from dataclasses import asdict
 from typing import Any, Literal
 
 from backupexport_contract import names, timestamps
-from backupexport_contract.backup_export import ArtifactFields, BackupExport, ProgressFields
+from backupexport_contract.backup_export import (
+    ArtifactFields,
+    BackupExport,
+    ProgressFields,
+    RemarkFields,
+    selection_of,
+)
 from backupexport_contract.deliveries import Deliveries, conditions_by_kind
+from backupexport_contract.fields import Compression, Content, Format
 from backupexport_contract.kubernetes_model import Condition, FrozenModel
 from backupexport_contract.reasons import REST_STATUS
 
@@ -32,6 +40,10 @@ class ProgressView(ProgressFields):
 
 class ArtifactView(ArtifactFields):
     """The finished file."""
+
+
+class RemarkView(RemarkFields):
+    """What whoever restores the file should know."""
 
 
 class ErrorView(FrozenModel):
@@ -68,11 +80,27 @@ class JobView(AcceptedView):
 
     job_id: str
     """A UUID."""
-    format: Literal["sql", "tar"]
-    """sql is plain SQL for psql; tar is pg_dump's tar archive for pg_restore."""
+    format: Format
+    """sql is plain SQL for psql; tar and custom are pg_dump's archives for pg_restore."""
+    content: Content
+    """schema leaves out the rows, data leaves out the definitions."""
+    include_schemas: list[str]
+    """Only these schemas, unless it is empty."""
+    exclude_schemas: list[str]
+    """Not these schemas; what the project's target leaves out is among them."""
+    include_tables: list[str]
+    """Only these tables, unless it is empty."""
+    exclude_tables: list[str]
+    """Not these tables; what the project's target leaves out is among them."""
+    exclude_table_data: list[str]
+    """Not the rows of these tables; what the project's target leaves out is among them."""
+    owner: bool
+    """Whether a restore gives the objects to the owners that they had."""
+    privileges: bool
+    """Whether a restore grants what was granted."""
     compress: bool
     """Whether the file is compressed."""
-    compression: Literal["zstd", "gzip"] | None
+    compression: Compression | None
     """How the file is compressed; null when it is not."""
     storage_path: str | None
     """The directory below the project's own."""
@@ -86,6 +114,10 @@ class JobView(AcceptedView):
     """How far the dump has come."""
     artifact: ArtifactView | None
     """The finished file."""
+    warnings: list[RemarkView]
+    """What a complete export left out, and what pg_dump warned of."""
+    restore_hints: list[RemarkView]
+    """What a restore of the file needs."""
     error: ErrorView | None
     """Why the job has failed, or can't go on for now."""
     notification: NotificationView | None
@@ -113,6 +145,7 @@ def job_view(export: BackupExport) -> JobView:
     return JobView(
         **accepted_view(export).model_dump(),
         format=spec.format,
+        **asdict(selection_of(spec, status.target_excludes)),
         compress=spec.compress,
         compression=(spec.compression or "zstd") if spec.compress else None,
         storage_path=spec.storage_path,
@@ -121,6 +154,8 @@ def job_view(export: BackupExport) -> JobView:
         completed_at=_normalised(status.completion_time),
         progress=progress and ProgressView.model_validate(progress, from_attributes=True),
         artifact=artifact and ArtifactView.model_validate(artifact, from_attributes=True),
+        warnings=[RemarkView(**asdict(each.remark)) for each in status.warnings],
+        restore_hints=[RemarkView(**asdict(each.remark)) for each in status.restore_hints],
         error=status.reason and ErrorView(reason=status.reason, message=status.message or ""),
         notification=next(
             (NotificationView(**_outcome(told[kind])) for kind in notifications & told.keys()), None

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from backupexport_contract import names, reasons, runner_protocol, timestamps
-from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.backup_export import BackupExport, selection_of
 from backupexport_contract.deliveries import Delivery, conditions_by_kind
 from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.reasons import DeliveryReason, Reason
-from backupexport_contract.runner_protocol import TASK_REMOVE, Artifact, ExportEnd
+from backupexport_contract.runner_protocol import TASK_REMOVE, ExportEnd, Selection
 
 from backupexport_operator.manifests.pod import (
     IGNORE_DISRUPTIONS,
@@ -93,10 +93,22 @@ def job_manifest(
             "podReplacementPolicy": "Failed",
         },
         target=target,
-        env=[*_environment(target, defaults), *_limits(target, defaults, room_bytes)],
+        env=[
+            *_selection(export, target),
+            *_environment(target, defaults),
+            *_limits(target, defaults, room_bytes),
+        ],
         secret=_target_secret(target),
         mounts=[spool] if export.spec.format == "tar" else [],
     )
+
+
+def _selection(export: BackupExport, target: ExportTarget) -> list[dict[str, Any]]:
+    selection = selection_of(export.spec, target.spec)
+    if selection == Selection():
+        return []
+    text = runner_protocol.selection_text(selection)
+    return literals(runner_protocol.in_pieces(runner_protocol.ENV_SELECTION, text))
 
 
 def _environment(target: ExportTarget, defaults: JobSettings) -> list[dict[str, Any]]:
@@ -216,9 +228,7 @@ def _export_end(export: BackupExport, settings: Delivery, defaults: JobSettings)
         notify_email=export.spec.notify_email if is_asked_for else None,
         api_url=defaults.public_url,
         has_downloads=defaults.downloads,
-        artifact=Artifact(**status.artifact.model_dump(exclude={"display_size"}))
-        if status.artifact
-        else None,
+        artifact=status.recorded_artifact,
     )
 
 

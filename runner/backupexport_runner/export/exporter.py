@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from backupexport_contract import timestamps
-from backupexport_contract.runner_protocol import Artifact, Outcome
+from backupexport_contract.runner_protocol import Artifact, Outcome, Selection
 
 from backupexport_runner.export.cgroup import memory_kills, thread_count
 from backupexport_runner.export.compression import Chunk, compressor
@@ -28,7 +28,7 @@ from backupexport_runner.postgres.preflight import Server
 from backupexport_runner.task.configuration import Configuration
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log
-from backupexport_runner.task.request import Request, read_request
+from backupexport_runner.task.request import Request, read_request, read_selection
 from backupexport_runner.task.secret import read_secret
 from backupexport_runner.volume.artifact import (
     PartialFile,
@@ -64,7 +64,7 @@ class Exporter:
     def run(self, environment: Mapping[str, str]) -> Outcome:
         """Returns an Outcome with the artifact, complete under its final name.  Raises Failure."""
         started_at = timestamps.to_text(timestamps.now())
-        request = read_request(environment)
+        request, selection = read_request(environment), read_selection(environment)
         # First of all, so that an attempt that fails at once leaves nothing of earlier ones either.
         if (whole := tidy(self.configuration.exports, request, self.log)) is not None:
             self.log.event("already_complete", path=whole.path)
@@ -94,7 +94,7 @@ class Exporter:
                 require_own_directory(mount, request.project_id, directory, hidden)
                 meter = ProgressMeter(server.estimated_bytes, time.monotonic())
                 write = room.limited(file.write)
-                streamed = self._dump(request, parameters, client, write, meter)
+                streamed = self._dump(request, selection, parameters, client, write, meter)
                 file.sync()
                 artifact = Artifact(
                     path=request.artifact_path,
@@ -105,7 +105,7 @@ class Exporter:
                 )
                 completed_at = timestamps.to_text(timestamps.now())
                 with manifest:
-                    text = manifest_text(request, artifact, started_at, completed_at)
+                    text = manifest_text(request, selection, artifact, started_at, completed_at)
                     manifest.write(text.encode())
                     manifest.sync()
                     with self.interruption.changing:
@@ -129,13 +129,14 @@ class Exporter:
     def _dump(
         self,
         request: Request,
+        selection: Selection,
         parameters: Mapping[str, str],
         client: clients.Client,
         write: Callable[[Chunk], None],
         meter: ProgressMeter,
     ) -> Streamed:
         cgroup = self.configuration.cgroup
-        command = pg_dump.dump_command(client.program, request.format)
+        command = pg_dump.dump_command(client, request.format, request.compression, selection)
         environment = child_environment(parameters, self.configuration.scratch)
         kills_before = memory_kills(cgroup)
 
@@ -152,7 +153,11 @@ class Exporter:
             with self.interruption.kills(dump.process):
                 return stream(
                     dump.stdout,
-                    compressor(request.compression, thread_count(cgroup)),
+                    # A custom archive has it inside.
+                    compressor(
+                        "none" if request.format == "custom" else request.compression,
+                        thread_count(cgroup),
+                    ),
                     write,
                     count=count,
                     at_end=lambda: self._check_end(dump, parameters, kills_before),

@@ -5,6 +5,7 @@ pg_dump's time (measured: a thread for reading and one for writing made it slowe
 """
 
 import hashlib
+import math
 import os
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ _BUFFER_BYTES = 1024 * 1024
 _SHORT_READ_BYTES = 256 * 1024
 _NAP_SECONDS = 0.001
 _SECONDS_BETWEEN_PROGRESS = 1.0
+_SECONDS_BEFORE_GUESSING = 5.0
 # The estimate may be too low: 100 is for a complete file.
 _MOST_BEFORE_THE_END = 99
 
@@ -69,11 +71,14 @@ def stream(
 
 
 class ProgressMeter:
-    """Turns byte counts into progress, at most once a second; the percentage never falls."""
+    """Turns byte counts into progress, at most once a second; the percentage never falls.
+
+    What is left is guessed from the mean speed so far, which changes little, so that it falls.
+    """
 
     def __init__(self, estimated_bytes: int, now: float) -> None:
         self._estimated = estimated_bytes
-        self._told_at = now
+        self._began_at = self._told_at = now
         self._percent = 0
 
     def begin(self) -> Progress:
@@ -88,8 +93,15 @@ class ProgressMeter:
         if self._estimated > 0:
             percent = min(_MOST_BEFORE_THE_END, dumped_bytes * 100 // self._estimated)
             self._percent = max(self._percent, percent)
-        return Progress(self._percent, dumped_bytes, self._estimated)
+        left = self._seconds_left(dumped_bytes, now - self._began_at)
+        return Progress(self._percent, dumped_bytes, self._estimated, left)
 
     def complete(self, dumped_bytes: int) -> Progress:
         """Returns the last progress, of a file that is complete under its final name."""
-        return Progress(100, dumped_bytes, self._estimated)
+        return Progress(100, dumped_bytes, self._estimated, 0)
+
+    def _seconds_left(self, dumped_bytes: int, seconds: float) -> int | None:
+        # Nobody knows at the start, nor where there is more than was guessed.
+        if seconds < _SECONDS_BEFORE_GUESSING or not 0 < dumped_bytes < self._estimated:
+            return None
+        return math.ceil((self._estimated - dumped_bytes) * seconds / dumped_bytes)
