@@ -33,6 +33,7 @@ from backupexport_contract.kubernetes_model import (
 )
 from backupexport_contract.readable import readable_duration, readable_size
 from backupexport_contract.reasons import Phase, Reason
+from backupexport_contract.restore_commands import DumpFile
 
 _PHASE_IS_FINAL: JsonDict = {
     "rule": "!(oldSelf in ['Succeeded', 'Failed', 'Cancelled']) || self == oldSelf",
@@ -81,7 +82,7 @@ class ExportOptions(FrozenModel):
     compress: bool = True
     """Whether the file is compressed."""
     compression: Compression | None = None
-    """How it is compressed, zstd unless given; only with compress: true; inside of a custom file."""
+    """How it is compressed, zstd unless given; only with compress: true."""
     storage_path: StoragePath | None = None
     """A directory below the project's own, relative, in which the file is placed."""
     notify_email: EmailAddress | None = None
@@ -177,7 +178,7 @@ class TargetExcludesStatus(TargetExcludes, KubernetesModel):
 
 
 class RemarkFields(FrozenModel):
-    """What whoever restores the file should know, alike over REST and in a BackupExport's status."""
+    """What whoever restores the file should know, alike over REST and in the status."""
 
     code: str
     """One word, for programs."""
@@ -267,7 +268,7 @@ class BackupExportStatus(KubernetesModel):
 def selection_of(
     options: ExportOptions, target: TargetExcludes | None
 ) -> runner_protocol.Selection:
-    """What of the database goes into the file: what was asked for, without the target's excludes."""
+    """What of the database goes into the file; what the target leaves out is never in it."""
     lists = {name: tuple(getattr(options, name) or ()) for name in _PATTERN_FIELDS}
     for name in TargetExcludes.model_fields if target else ():
         lists[name] = tuple(dict.fromkeys((*lists[name], *(getattr(target, name) or ()))))
@@ -298,6 +299,22 @@ class BackupExport(KubernetesModel):
         """RFC 3339; finer than creationTimestamp's seconds where the api noted it."""
         return self.metadata.annotations.get(
             names.ANNOTATION_CREATED_AT, self.metadata.creation_timestamp
+        )
+
+    @property
+    def dump_file(self) -> DumpFile | None:
+        """What says how the finished file is restored; None before there is one."""
+        artifact, spec = self.status.artifact, self.spec
+        if artifact is None:
+            return None
+        return DumpFile(
+            artifact.path,
+            spec.format,
+            spec.effective_compression,
+            artifact.server_version,
+            artifact.dump_version,
+            spec.owner,
+            spec.privileges,
         )
 
     @property

@@ -80,7 +80,7 @@ def project_hash(project_id: str) -> str:
 
 
 def artifact_file_name(created: datetime, job_id: str, dump_format: str, compression: str) -> str:
-    """`<UTC time>-<job id>.<sql|tar>[.zst|.gz]`, or `….dump` of format custom, whose compression is inside.
+    """`<UTC time>-<job id>.<sql|tar>[.zst|.gz]`, or `.dump` at the end for format custom.
 
     The time is the export's creation, not the attempt's start: a retry then replaces its own
     file and never leaves a second one.

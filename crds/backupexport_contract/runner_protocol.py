@@ -169,7 +169,8 @@ class Outcome:
 class ExportEnd:
     """How an export ended, for whoever is told; times are RFC 3339 text.
 
-    `api_url` is where people reach the api, `has_downloads` whether they get files from it.
+    `api_url` is where people reach the api, `has_downloads` whether they get files from it,
+    `restore_command` what restores the artifact.
     """
 
     phase: str
@@ -183,6 +184,7 @@ class ExportEnd:
     api_url: str | None = None
     has_downloads: bool = False
     artifact: Artifact | None = None
+    restore_command: str = ""
 
 
 def in_pieces(name: str, text: str) -> dict[str, str]:
@@ -237,11 +239,13 @@ def read_progress_line(line: str) -> Progress | None:
     fields = json_object(line)
     if fields is None or fields.get("event") != "progress":
         return None
-    left = fields.get("seconds_left")
     values = [fields.get(name) for name in ("percent", "dumped_bytes", "estimated_bytes")]
-    if not all(isinstance(value, int) and value >= 0 for value in [*values, left or 0]):
+    left = fields.get("seconds_left")
+    amounts = [value for value in (*values, left or 0) if isinstance(value, int) and value >= 0]
+    if len(amounts) != len(values) + 1:
         return None
-    return Progress(*values, left)  # type: ignore[arg-type]
+    percent, dumped_bytes, estimated_bytes, _ = amounts
+    return Progress(percent, dumped_bytes, estimated_bytes, left)
 
 
 def outcome_text(outcome: Outcome) -> str:

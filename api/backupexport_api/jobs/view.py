@@ -15,6 +15,7 @@ from backupexport_contract.deliveries import Deliveries, conditions_by_kind
 from backupexport_contract.fields import Compression, Content, Format
 from backupexport_contract.kubernetes_model import Condition, FrozenModel
 from backupexport_contract.reasons import REST_STATUS
+from backupexport_contract.restore_commands import check_command, restore_command
 
 _DELIVERY_STATUS = {"True": "sent", "False": "failed", "Unknown": "pending"}
 
@@ -40,6 +41,11 @@ class ProgressView(ProgressFields):
 
 class ArtifactView(ArtifactFields):
     """The finished file."""
+
+    check_command: str
+    """A shell command that compares the file in the current directory with its checksum."""
+    restore_command: str
+    """A command for bash that restores the file in the current directory into DATABASE."""
 
 
 class RemarkView(RemarkFields):
@@ -139,7 +145,7 @@ def accepted_view(export: BackupExport) -> AcceptedView:
 def job_view(export: BackupExport) -> JobView:
     """Return what REST shows of a job; raises ValueError where a time is malformed."""
     spec, status = export.spec, export.status
-    progress, artifact = status.progress, status.artifact
+    progress = status.progress
     told = conditions_by_kind(status)
     notifications = {kind for kind, form in Deliveries.kinds().items() if form.is_notification}
     return JobView(
@@ -153,7 +159,7 @@ def job_view(export: BackupExport) -> JobView:
         started_at=_normalised(status.start_time),
         completed_at=_normalised(status.completion_time),
         progress=progress and ProgressView.model_validate(progress, from_attributes=True),
-        artifact=artifact and ArtifactView.model_validate(artifact, from_attributes=True),
+        artifact=_artifact_view(export),
         warnings=[RemarkView(**asdict(each.remark)) for each in status.warnings],
         restore_hints=[RemarkView(**asdict(each.remark)) for each in status.restore_hints],
         error=status.reason and ErrorView(reason=status.reason, message=status.message or ""),
@@ -165,6 +171,17 @@ def job_view(export: BackupExport) -> JobView:
             for kind, condition in told.items()
             if kind not in notifications
         ],
+    )
+
+
+def _artifact_view(export: BackupExport) -> ArtifactView | None:
+    artifact, dump = export.status.artifact, export.dump_file
+    if artifact is None or dump is None:
+        return None
+    return ArtifactView(
+        **artifact.model_dump(include=set(ArtifactFields.model_fields)),
+        check_command=check_command(artifact.path, artifact.sha256),
+        restore_command=restore_command(dump),
     )
 
 

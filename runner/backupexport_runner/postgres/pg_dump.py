@@ -6,7 +6,6 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import IO
 
 from backupexport_contract.runner_protocol import Selection

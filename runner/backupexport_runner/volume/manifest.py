@@ -5,6 +5,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from backupexport_contract.restore_commands import DumpFile, check_command, restore_command
 from backupexport_contract.runner_protocol import Artifact, Selection, json_object, read_artifact
 from backupexport_runtime import volume
 
@@ -24,8 +25,19 @@ def manifest_text(
     request: Request, selection: Selection, artifact: Artifact, started_at: str, completed_at: str
 ) -> str:
     """Returns JSON with the artifact's fields, and with what explains it without the cluster."""
+    dump = DumpFile(
+        artifact.path,
+        request.format,
+        request.compression,
+        artifact.server_version,
+        artifact.dump_version,
+        selection.owner,
+        selection.privileges,
+    )
     explained = {
         **asdict(artifact),
+        "check_command": check_command(artifact.path, artifact.sha256),
+        "restore_command": restore_command(dump),
         **_request_fields(request),
         **asdict(selection),
         "started_at": started_at,
