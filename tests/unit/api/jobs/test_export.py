@@ -1,5 +1,6 @@
 """POST /api/backup/export: what is stored and what is answered."""
 
+import json
 import re
 import uuid
 from collections.abc import Callable
@@ -63,7 +64,8 @@ async def test_accepted(post: Make, store: Any) -> None:
     ],
 )
 async def test_spec(post: Make, store: Any, fields: dict[str, Any], spec: Any) -> None:
-    assert (await post(**fields)).status_code == 202
+    response = await post(content=json.dumps({"project_id": "proj-123", **fields}).encode())
+    assert response.status_code == 202, response.text
     usual = {"projectId": "proj-123", "content": "all", "owner": True, "privileges": True}
     assert store.manifests[0]["spec"] == usual | spec
 

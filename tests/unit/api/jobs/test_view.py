@@ -197,6 +197,9 @@ def test_a_finished_job() -> None:
         "server_version": "17.5",
         "dump_version": "17.6",
         "restore_with": "psql of PostgreSQL 17",
+        "check_command": "echo 'ab  x.sql.zst' | sha256sum --check",
+        "restore_command": "(set -o pipefail; zstd -tq x.sql.zst && zstd -dc x.sql.zst | "
+        "psql -X --single-transaction -v ON_ERROR_STOP=1 -d DATABASE)",
     }
 
 

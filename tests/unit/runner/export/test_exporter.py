@@ -11,6 +11,7 @@ import pytest
 import zstandard
 from backupexport_contract import names
 from backupexport_contract.reasons import ExitCode
+from backupexport_contract.restore_commands import DumpFile, check_command, restore_command
 from backupexport_contract.runner_protocol import read_progress_line
 from backupexport_runner.postgres.dump_failures import Obstacle
 from backupexport_runner.postgres.preflight import Server
@@ -59,6 +60,8 @@ def test_success(
         "server_version": "17.6",
         "dump_version": "17.6",
         "restore_with": artifact.restore_with,
+        "check_command": check_command(artifact.path, artifact.sha256),
+        "restore_command": restore_command(DumpFile(artifact.path, dump_format, compression)),
         "warnings": [],
         "restore_hints": [],
         "content": "all",

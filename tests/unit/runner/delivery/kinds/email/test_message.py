@@ -286,7 +286,12 @@ def test_hostile_values(phase: str) -> None:
         if tag == "a":
             assert str(attributes["href"]).startswith(f"{API}/")
     assert "url(" not in part(message, "html")
-    harmless = content(request, end_of(phase))
+    usual_end = end_of(phase)
+    if usual_end.artifact:
+        remarks = (Remark("a", "b"),)
+        known = replace(usual_end.artifact, warnings=remarks, restore_hints=remarks)
+        usual_end = replace(usual_end, artifact=known)
+    harmless = content(request, usual_end)
     for step, usual in zip(content(request, end).steps, harmless.steps, strict=True):
         assert list(map(operators, step.commands)) == list(map(operators, usual.commands))
 
