@@ -85,7 +85,7 @@ export function age(milliseconds) {
 export function progressWords(job) {
   if (job.artifact) {
     const { size_bytes: size, uncompressed_bytes: dumped } = job.artifact;
-    return job.compress ? `${bytes(size)} from ${bytes(dumped)}` : bytes(size);
+    return dumped !== size ? `${bytes(size)} from ${bytes(dumped)}` : bytes(size);
   }
   if (job.progress) {
     const { percent, dumped_bytes: dumped, estimated_bytes: estimated } = job.progress;

@@ -22,6 +22,8 @@ _SHORT_READ_BYTES = 256 * 1024
 _NAP_SECONDS = 0.001
 _SECONDS_BETWEEN_PROGRESS = 1.0
 _SECONDS_BEFORE_GUESSING = 5.0
+# pg_dump's first settings are within.
+HEAD_BYTES = 4096
 # The estimate may be too low: 100 is for a complete file.
 _MOST_BEFORE_THE_END = 99
 
@@ -40,16 +42,18 @@ def stream(
     compressor: Compressor,
     write: Callable[[Chunk], None],
     *,
+    clean_head: Callable[[bytes], bytes],
     count: Callable[[int], None],
     at_end: Callable[[], None],
 ) -> Streamed:
     """Moves everything from the descriptor `source` through `compressor` to `write`.
 
-    `count` gets the number of bytes read so far, after each read.  `at_end` is called between the
-    end of `source` and the end of the file: if it raises, the file stays without its end.
+    What `clean_head` returns of the first `HEAD_BYTES` or more takes their place.  `count` gets the
+    number of bytes read so far, after each read.  `at_end` is called between the end of `source`
+    and the end of the file: if it raises, the file stays without its end.
     """
     digest = hashlib.sha256()
-    read_bytes = written_bytes = 0
+    written_bytes = 0
     buffer = memoryview(bytearray(_BUFFER_BYTES))
 
     def put(piece: Chunk) -> None:
@@ -58,6 +62,14 @@ def stream(
         write(piece)
         written_bytes += len(piece)
 
+    head = bytearray()
+    while len(head) < HEAD_BYTES and (length := os.readv(source, [buffer])):
+        head += buffer[:length]
+    cleaned = clean_head(bytes(head))
+    if piece := compressor.compress(cleaned):
+        put(piece)
+    read_bytes = len(cleaned)
+    count(read_bytes)
     while length := os.readv(source, [buffer]):
         if piece := compressor.compress(buffer[:length]):
             put(piece)

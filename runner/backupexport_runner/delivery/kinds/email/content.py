@@ -101,7 +101,7 @@ def _facts(request: Request, end: ExportEnd, artifact: Artifact | None) -> Itera
     yield Fact("Project", request.project_id, is_code=True)
     if artifact:
         yield Fact("Size", _size(artifact.size_bytes))
-        if request.compression != "none":
+        if artifact.uncompressed_bytes != artifact.size_bytes:
             yield Fact("Uncompressed", _size(artifact.uncompressed_bytes))
     else:
         if end.phase == Phase.FAILED:
