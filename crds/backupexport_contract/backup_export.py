@@ -16,8 +16,10 @@ from backupexport_contract import names, runner_protocol, timestamps
 from backupexport_contract.fields import (
     CEL_KEY,
     Compression,
+    Content,
     EmailAddress,
     Format,
+    Patterns,
     ProjectId,
     Seconds,
     StoragePath,
@@ -29,8 +31,9 @@ from backupexport_contract.kubernetes_model import (
     ObjectMeta,
     Timestamp,
 )
-from backupexport_contract.readable import readable_size
+from backupexport_contract.readable import readable_duration, readable_size
 from backupexport_contract.reasons import Phase, Reason
+from backupexport_contract.restore_commands import DumpFile
 
 _PHASE_IS_FINAL: JsonDict = {
     "rule": "!(oldSelf in ['Succeeded', 'Failed', 'Cancelled']) || self == oldSelf",
@@ -46,6 +49,10 @@ _CANCEL_IS_FINAL: JsonDict = {
 }
 
 
+_PATTERN_FIELDS = (
+    "include_schemas", "exclude_schemas", "include_tables", "exclude_tables", "exclude_table_data",
+)  # fmt: skip
+
 ArtifactPolicy = Literal["Retain", "Delete"]
 
 
@@ -55,11 +62,27 @@ class ExportOptions(FrozenModel):
     project_id: ProjectId
     """The project whose database is exported; an ExportTarget with this projectId must exist."""
     format: Format = "sql"
-    """sql is plain SQL for psql; tar is pg_dump's tar archive for pg_restore."""
+    """sql is plain SQL for psql; tar and custom are pg_dump's archives for pg_restore."""
+    content: Content = "all"
+    """schema leaves out the rows, data leaves out the definitions."""
+    include_schemas: Patterns | None = None
+    """Only these schemas; patterns as pg_dump takes them, each of which must match something."""
+    exclude_schemas: Patterns | None = None
+    """Not these schemas; patterns as pg_dump takes them."""
+    include_tables: Patterns | None = None
+    """Only these tables; patterns as pg_dump takes them, each of which must match something."""
+    exclude_tables: Patterns | None = None
+    """Not these tables; patterns as pg_dump takes them."""
+    exclude_table_data: Patterns | None = None
+    """Not the rows of these tables; patterns as pg_dump takes them."""
+    owner: bool = True
+    """Whether a restore gives the objects to the owners that they had."""
+    privileges: bool = True
+    """Whether a restore grants what was granted."""
     compress: bool = True
     """Whether the file is compressed."""
     compression: Compression | None = None
-    """How the file is compressed, zstd unless given; only with compress: true."""
+    """How it is compressed, zstd unless given; only with compress: true."""
     storage_path: StoragePath | None = None
     """A directory below the project's own, relative, in which the file is placed."""
     notify_email: EmailAddress | None = None
@@ -97,6 +120,8 @@ class ProgressFields(FrozenModel):
     """Bytes that pg_dump has written so far, before compression."""
     estimated_bytes: int = Field(ge=0)
     """What pg_dump is expected to write in all, guessed from the size of the tables."""
+    seconds_left: int | None = Field(default=None, ge=0)
+    """How long the rest of the dump is expected to take; absent until that can be guessed."""
 
 
 class ProgressStatus(ProgressFields, KubernetesModel):
@@ -104,11 +129,18 @@ class ProgressStatus(ProgressFields, KubernetesModel):
 
     display: str
     """percent as kubectl shows it."""
+    display_left: str | None = None
+    """secondsLeft as kubectl shows it."""
 
     @classmethod
     def of(cls, progress: runner_protocol.Progress) -> Self:
         """The status of what the runner told."""
-        return cls(**asdict(progress), display=f"{progress.percent}%")
+        left = progress.seconds_left
+        return cls(
+            **asdict(progress),
+            display=f"{progress.percent}%",
+            display_left=readable_duration(left) if left else None,
+        )
 
 
 class ArtifactFields(FrozenModel):
@@ -126,6 +158,46 @@ class ArtifactFields(FrozenModel):
     """The version of the PostgreSQL server that was dumped."""
     dump_version: str
     """The version of the pg_dump that was used."""
+    restore_with: str | None = None
+    """The programs that can read the file, such as "pg_restore of PostgreSQL 17 or newer"."""
+
+
+class TargetExcludes(FrozenModel):
+    """What an ExportTarget leaves out of every export of its project."""
+
+    exclude_schemas: Patterns | None = None
+    """Schemas that no export of this project has; patterns as pg_dump takes them."""
+    exclude_tables: Patterns | None = None
+    """Tables that no export of this project has; patterns as pg_dump takes them."""
+    exclude_table_data: Patterns | None = None
+    """Tables whose rows no export of this project has; patterns as pg_dump takes them."""
+
+
+class TargetExcludesStatus(TargetExcludes, KubernetesModel):
+    """What the export's ExportTarget left out."""
+
+
+class RemarkFields(FrozenModel):
+    """What whoever restores the file should know, alike over REST and in the status."""
+
+    code: str
+    """One word, for programs."""
+    message: str
+    """A sentence."""
+
+
+class RemarkStatus(RemarkFields, KubernetesModel):
+    """What whoever restores the file should know."""
+
+    @classmethod
+    def of(cls, remark: runner_protocol.Remark) -> Self:
+        """The status of what the runner told."""
+        return cls(**asdict(remark))
+
+    @property
+    def remark(self) -> runner_protocol.Remark:
+        """It, as the runner told it."""
+        return runner_protocol.Remark(self.code, self.message)
 
 
 class ArtifactStatus(ArtifactFields, KubernetesModel):
@@ -137,7 +209,9 @@ class ArtifactStatus(ArtifactFields, KubernetesModel):
     @classmethod
     def of(cls, artifact: runner_protocol.Artifact) -> Self:
         """The status of what the runner told."""
-        return cls(**asdict(artifact), display_size=readable_size(artifact.size_bytes))
+        fields = {name: getattr(artifact, name) for name in ArtifactFields.model_fields}
+        fields["restore_with"] = artifact.restore_with or None
+        return cls(**fields, display_size=readable_size(artifact.size_bytes))
 
 
 class BackupExportStatus(KubernetesModel):
@@ -149,6 +223,8 @@ class BackupExportStatus(KubernetesModel):
     """The metadata.generation that this status was computed from."""
     job_name: str | None = None
     """The Job that carries the export out."""
+    target_excludes: TargetExcludesStatus | None = None
+    """What the ExportTarget leaves out, beside what the spec does."""
     start_time: Timestamp | None = None
     """When the first attempt's container started."""
     completion_time: Timestamp | None = None
@@ -159,6 +235,10 @@ class BackupExportStatus(KubernetesModel):
     """How far the dump has come."""
     artifact: ArtifactStatus | None = None
     """The finished file, once phase is Succeeded."""
+    warnings: list[RemarkStatus] = Field(default_factory=list)
+    """What a complete export left out, and what pg_dump warned of."""
+    restore_hints: list[RemarkStatus] = Field(default_factory=list)
+    """What a restore of the file needs."""
     reason: Reason | None = None
     """Why the export has failed, or can't go on for now, in one word for programs."""
     message: str | None = Field(default=None, max_length=32768)
@@ -171,6 +251,30 @@ class BackupExportStatus(KubernetesModel):
     """Whether a delivery is still to be made, once the export has ended."""
     conditions: list[Condition] = Field(default_factory=list)
     """Accepted, Complete and Failed; others, as Notified and Delivered, tell of deliveries."""
+
+    @property
+    def recorded_artifact(self) -> runner_protocol.Artifact | None:
+        """The finished file, as the runner told of it."""
+        if self.artifact is None:
+            return None
+        return runner_protocol.Artifact(
+            **{name: getattr(self.artifact, name) for name in ArtifactFields.model_fields}
+            | {"restore_with": self.artifact.restore_with or ""},
+            warnings=tuple(remark.remark for remark in self.warnings),
+            restore_hints=tuple(remark.remark for remark in self.restore_hints),
+        )
+
+
+def selection_of(
+    options: ExportOptions, target: TargetExcludes | None
+) -> runner_protocol.Selection:
+    """What of the database goes into the file; what the target leaves out is never in it."""
+    lists = {name: tuple(getattr(options, name) or ()) for name in _PATTERN_FIELDS}
+    for name in TargetExcludes.model_fields if target else ():
+        lists[name] = tuple(dict.fromkeys((*lists[name], *(getattr(target, name) or ()))))
+    return runner_protocol.Selection(
+        content=options.content, owner=options.owner, privileges=options.privileges, **lists
+    )
 
 
 class BackupExport(KubernetesModel):
@@ -198,8 +302,24 @@ class BackupExport(KubernetesModel):
         )
 
     @property
+    def dump_file(self) -> DumpFile | None:
+        """What says how the finished file is restored; None before there is one."""
+        artifact, spec = self.status.artifact, self.spec
+        if artifact is None:
+            return None
+        return DumpFile(
+            artifact.path,
+            spec.format,
+            spec.effective_compression,
+            artifact.server_version,
+            artifact.dump_version,
+            spec.owner,
+            spec.privileges,
+        )
+
+    @property
     def file_name(self) -> str:
-        """The artifact's file name: `<UTC time>-<job id>.<sql|tar>[.zst|.gz]`."""
+        """The artifact's file name, as `names.artifact_file_name` has it."""
         return names.artifact_file_name(
             timestamps.from_text(self.metadata.creation_timestamp),
             self.job_id,

@@ -29,6 +29,7 @@ _EXPORT_COLUMNS = (
     ("Phase", "string", ".status.phase", 0),
     ("Progress", "string", ".status.progress.display", 0),
     ("Size", "string", ".status.artifact.displaySize", 0),
+    ("Left", "string", ".status.progress.displayLeft", 1),
     ("Reason", "string", ".status.reason", 1),
     ("Path", "string", ".status.artifact.path", 1),
     ("Age", "date", ".metadata.creationTimestamp", 0),

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
+from backupexport_contract.backup_export import TargetExcludes
 from backupexport_contract.deliveries import Deliveries, Port, SecretReference
 from backupexport_contract.fields import CEL_KEY, Bytes, ProjectId, Seconds
 from backupexport_contract.kubernetes_model import Condition, KubernetesModel, ObjectMeta
@@ -88,7 +89,7 @@ class ResourceRequirements(KubernetesModel):
     """What the container may use at most."""
 
 
-class ExportTargetSpec(KubernetesModel):
+class ExportTargetSpec(TargetExcludes, KubernetesModel):
     """A project, and where its database is."""
 
     model_config = ConfigDict(json_schema_extra={CEL_KEY: [_ONE_SSLMODE]})

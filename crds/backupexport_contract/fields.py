@@ -58,7 +58,11 @@ StoragePath = Annotated[
 ]
 EmailAddress = Annotated[str, Follows(rules.EMAIL, rules.EMAIL_LENGTH, rules.EMAIL_PATTERN)]
 
-Format = Literal["sql", "tar"]
+Pattern = Annotated[str, Follows(rules.PATTERN, rules.PATTERN_LENGTH, rules.PATTERN[-1].pattern)]
+Patterns = Annotated[list[Pattern], Field(max_length=rules.MOST_PATTERNS)]
+
+Format = Literal["sql", "tar", "custom"]
+Content = Literal["all", "schema", "data"]
 Compression = Literal["zstd", "gzip"]
 Seconds = Annotated[int, Field(ge=1, le=2**31 - 1)]
 # What JSON's readers take for whole numbers without loss.

@@ -80,13 +80,14 @@ def project_hash(project_id: str) -> str:
 
 
 def artifact_file_name(created: datetime, job_id: str, dump_format: str, compression: str) -> str:
-    """`<UTC time>-<job id>.<sql|tar>[.zst|.gz]`.
+    """`<UTC time>-<job id>.<sql|tar>[.zst|.gz]`, or `.dump` at the end for format custom.
 
     The time is the export's creation, not the attempt's start: a retry then replaces its own
     file and never leaves a second one.
     """
     stamp = created.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-    return f"{stamp}-{job_id}.{dump_format}{_FILE_SUFFIX[compression]}"
+    ending = "dump" if dump_format == "custom" else dump_format + _FILE_SUFFIX[compression]
+    return f"{stamp}-{job_id}.{ending}"
 
 
 def artifact_path(project_id: str, storage_path: str | None, file_name: str) -> str:
@@ -95,7 +96,8 @@ def artifact_path(project_id: str, storage_path: str | None, file_name: str) -> 
 
 
 _ARTIFACT_FILE_NAME = re.compile(
-    r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.(?:sql|tar)(?:\.zst|\.gz)?"
+    r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    r"\.(?:dump|(?:sql|tar)(?:\.zst|\.gz)?)"
 )
 
 

@@ -15,7 +15,8 @@ EMAIL_LENGTH = 254
 # RFC 5321, 4.5.3.1.1.
 EMAIL_LOCAL_LENGTH = 64
 
-FORMATS = ("sql", "tar")
+FORMATS = ("sql", "tar", "custom")
+CONTENTS = ("all", "schema", "data")
 COMPRESSIONS = ("zstd", "gzip")
 
 
@@ -96,6 +97,23 @@ EMAIL = (
 )
 # All of them for readers without CEL, whose regular expressions (ECMA-262) have look-ahead.
 EMAIL_PATTERN = f"(?=[^@]{{1,{EMAIL_LOCAL_LENGTH}}}@){_EMAIL_SHAPE}"
+
+
+PATTERN_LENGTH = 255
+MOST_PATTERNS = 100
+# As pg_dump takes them (https://www.postgresql.org/docs/current/app-psql.html#APP-PSQL-PATTERNS).
+PATTERN = (
+    Rule(
+        "pattern_length",
+        f"must be 1 to {PATTERN_LENGTH} characters long",
+        f"(?s:.{{1,{PATTERN_LENGTH}}})",
+    ),
+    Rule(
+        "pattern_characters",
+        "must not contain control characters",
+        r"[^\x00-\x1f\x7f-\x9f]*",
+    ),
+)
 
 
 # Of a volume's room: bytes, or a percentage of all of it.

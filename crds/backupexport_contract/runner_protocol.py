@@ -17,6 +17,8 @@ ENV_PROJECT_ID = "EXPORT_PROJECT_ID"
 ENV_FORMAT = "EXPORT_FORMAT"
 ENV_COMPRESSION = "EXPORT_COMPRESSION"
 ENV_STORAGE_PATH = "EXPORT_STORAGE_PATH"
+# A `Selection` as JSON.
+ENV_SELECTION = "EXPORT_SELECTION"
 ENV_FILE_NAME = "EXPORT_FILE_NAME"
 ENV_CREATED_AT = "EXPORT_CREATED_AT"
 # The most bytes of the file, and what the project has left for all of its files.
@@ -87,15 +89,47 @@ SPOOL_MOUNT = "/tmp"  # noqa: S108 - mounted for this one export
 SPOOL_DIRECTORY = ".spool"
 TERMINATION_MESSAGE_PATH = "/dev/termination-log"
 TERMINATION_MESSAGE_BYTES = 4096
+_LISTS = ("warnings", "restore_hints")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What of the database goes into the file; the lists are patterns as pg_dump takes them."""
+
+    content: str = "all"
+    include_schemas: tuple[str, ...] = ()
+    exclude_schemas: tuple[str, ...] = ()
+    include_tables: tuple[str, ...] = ()
+    exclude_tables: tuple[str, ...] = ()
+    exclude_table_data: tuple[str, ...] = ()
+    owner: bool = True
+    privileges: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a dump has come; `estimated_bytes` is a guess from the server's table sizes."""
+    """How far a dump has come; `estimated_bytes` is a guess from the server's table sizes.
+
+    `seconds_left` is a guess, too, None where nobody can tell yet.
+    """
 
     percent: int
     dumped_bytes: int
     estimated_bytes: int
+    seconds_left: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What whoever restores the file should know: a word for programs, and a sentence."""
+
+    code: str
+    message: str
+
+
+# The last remark where there were more than fit.
+CODE_MORE = "more_in_manifest"
+_MORE = Remark(CODE_MORE, "The manifest beside the file, its name with .json, has the rest.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +137,8 @@ class Artifact:
     """The finished file: `path` is relative to the volume's root, sizes are in bytes.
 
     `sha256` (hex) and `size_bytes` are of the file there, `uncompressed_bytes` is pg_dump's output.
+    `restore_with` names the programs that can read it; `warnings` tell what is not in it, and
+    `restore_hints` what a restore needs.
     """
 
     path: str
@@ -111,6 +147,9 @@ class Artifact:
     sha256: str
     server_version: str
     dump_version: str
+    restore_with: str = ""
+    warnings: tuple[Remark, ...] = ()
+    restore_hints: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +169,8 @@ class Outcome:
 class ExportEnd:
     """How an export ended, for whoever is told; times are RFC 3339 text.
 
-    `api_url` is where people reach the api, `has_downloads` whether they get files from it.
+    `api_url` is where people reach the api, `has_downloads` whether they get files from it,
+    `restore_command` what restores the artifact.
     """
 
     phase: str
@@ -144,6 +184,7 @@ class ExportEnd:
     api_url: str | None = None
     has_downloads: bool = False
     artifact: Artifact | None = None
+    restore_command: str = ""
 
 
 def in_pieces(name: str, text: str) -> dict[str, str]:
@@ -198,21 +239,44 @@ def read_progress_line(line: str) -> Progress | None:
     fields = json_object(line)
     if fields is None or fields.get("event") != "progress":
         return None
-    values = [fields.get(name) for name in Progress.__slots__]
-    if not all(isinstance(value, int) and value >= 0 for value in values):
+    values = [fields.get(name) for name in ("percent", "dumped_bytes", "estimated_bytes")]
+    left = fields.get("seconds_left")
+    amounts = [value for value in (*values, left or 0) if isinstance(value, int) and value >= 0]
+    if len(amounts) != len(values) + 1:
         return None
-    return Progress(*values)  # type: ignore[arg-type]
+    percent, dumped_bytes, estimated_bytes, _ = amounts
+    return Progress(percent, dumped_bytes, estimated_bytes, left)
 
 
 def outcome_text(outcome: Outcome) -> str:
     """The termination message, cut so that it stays whole JSON within the kubelet's limit."""
     text = json.dumps(asdict(outcome))
+    if outcome.artifact is not None:
+        artifact = outcome.artifact
+        while len(text) > TERMINATION_MESSAGE_BYTES and (
+            artifact.warnings or artifact.restore_hints
+        ):
+            artifact = _with_fewer_remarks(artifact)
+            text = json.dumps(asdict(replace(outcome, artifact=artifact)))
+        outcome = replace(outcome, artifact=artifact)
     while len(text) > TERMINATION_MESSAGE_BYTES and outcome.message:
         # By parts, because one character can take twelve bytes in JSON.
         shorter = outcome.message[: len(outcome.message) * 9 // 10]
         outcome = replace(outcome, message=shorter)
         text = json.dumps(asdict(outcome))
     return text
+
+
+def _with_fewer_remarks(artifact: Artifact) -> Artifact:
+    """The artifact without the last hint, else without the last warning; the manifest has all."""
+    if artifact.restore_hints:
+        return replace(artifact, restore_hints=_fewer(artifact.restore_hints))
+    return replace(artifact, warnings=_fewer(artifact.warnings))
+
+
+def _fewer(remarks: tuple[Remark, ...]) -> tuple[Remark, ...]:
+    kept = [remark for remark in remarks if remark.code != CODE_MORE][:-1]
+    return (*kept, _MORE) if kept else ()
 
 
 def read_outcome(text: str) -> Outcome:
@@ -233,14 +297,53 @@ def read_artifact(fields: Any) -> Artifact | None:
     if not isinstance(fields, dict):
         return None
     try:
-        artifact = Artifact(**fields)
+        lists = {name: _read_remarks(fields.get(name) or ()) for name in _LISTS}
+        artifact = Artifact(**fields | lists)
     except TypeError:
         return None
     is_typed = all(
         type(getattr(artifact, name)) is (int if name.endswith("_bytes") else str)
         for name in Artifact.__slots__
+        if name not in _LISTS
     )
     return artifact if is_typed else None
+
+
+def _read_remarks(listed: Any) -> tuple[Remark, ...]:
+    """Raises TypeError where it is no list of remarks."""
+    remarks = tuple(Remark(**fields) for fields in listed)
+    if not all(isinstance(text, str) for each in remarks for text in (each.code, each.message)):
+        raise TypeError
+    return remarks
+
+
+def selection_text(selection: Selection) -> str:
+    """One line of JSON, with what is not as usual."""
+    usual = asdict(Selection())
+    return json.dumps({k: v for k, v in asdict(selection).items() if v != usual[k]})
+
+
+def read_selection(text: str) -> Selection | None:
+    """What `selection_text` wrote, or None; the values are of the right types, no more."""
+    fields = json_object(text or "{}")
+    try:
+        lists = {
+            name: tuple(value) for name, value in (fields or {}).items() if isinstance(value, list)
+        }
+        selection = Selection(**(fields or {}) | lists)
+    except TypeError:
+        return None
+    is_typed = fields is not None and all(
+        type(value) is type(usual) and all(isinstance(item, str) for item in _items(value))
+        for value, usual in zip(
+            asdict(selection).values(), asdict(Selection()).values(), strict=True
+        )
+    )
+    return selection if is_typed else None
+
+
+def _items(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else ()
 
 
 def json_object(text: str | bytes) -> dict[str, Any] | None:

@@ -1,11 +1,12 @@
 """The commands that page, mail and chat print, typed for real files, whole and cut."""
 
+import json
 import secrets
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from backupexport_runner.delivery.restore_commands import file_name, restore_command
+from backupexport_contract.restore_commands import file_name
 from failing_exports import begin
 from installation import Installation
 from playground.tools import ToolError
@@ -61,9 +62,10 @@ class Parts:
         self.server.psql(f"CREATE DATABASE {TARGET} OWNER {RESTORER} TEMPLATE template0")
         self.server.psql(f"GRANT CREATE ON SCHEMA public TO {OWNER}", TARGET)
 
-    def type_command(self, path: str, length: int, dump_format: str, compression: str) -> None:
-        """Raises ToolError where the printed command fails for the first bytes of the file."""
-        command = restore_command(path, dump_format, compression).replace("DATABASE", TARGET)
+    def type_command(self, path: str, length: int) -> None:
+        """Raises ToolError where the command of its manifest fails for the file's first bytes."""
+        manifest = json.loads(self.installation.volume.run("cat", f"{path}.json"))
+        command = manifest["restore_command"].replace("DATABASE", TARGET)
         self.installation.volume.run(
             "bash", "-c",
             f"export PGUSER={RESTORER} PGPASSWORD={self._password}\n"
@@ -81,7 +83,7 @@ def parts(installation: Installation) -> Iterator[Parts]:
         found.server.psql(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
 
 
-@pytest.mark.parametrize("dump_format", ["sql", "tar"])
+@pytest.mark.parametrize("dump_format", ["sql", "tar", "custom"])
 @pytest.mark.parametrize("compression", ["zstd", "gzip", "none"])
 def test_all_of_a_file_is_restored_or_nothing(
     parts: Parts, dump_format: str, compression: str
@@ -102,9 +104,9 @@ def test_all_of_a_file_is_restored_or_nothing(
         if (dump_format, compression, length) == ("tar", "none", size - 5):
             continue
         with pytest.raises(ToolError):
-            parts.type_command(path, length, dump_format, compression)
+            parts.type_command(path, length)
         assert parts.server.psql(_RELATIONS, TARGET) == "0", length
-    parts.type_command(path, size, dump_format, compression)
+    parts.type_command(path, size)
     assert parts.server.psql(_CONTENT, TARGET) == parts.server.psql(_CONTENT, "parts")
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import shlex
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +11,7 @@ from urllib.parse import urlsplit
 import jwt
 import pytest
 from backupexport_contract.readable import readable_duration, readable_size
-from backupexport_runner.delivery.restore_commands import check_command, restore_command
+from backupexport_contract.restore_commands import DumpFile, restore_command
 from browser import Watched, chromium, watched_page
 from installation import LARGE, SMALL, Installation
 from numbers_in_words import DURATIONS, SIZES
@@ -20,7 +19,7 @@ from playground.rest import Api
 from playground.targets import export_manifest, make_target
 from playground.tools import apply, kubectl, wait_for
 from playwright.sync_api import Browser, Locator, Page, Route, ViewportSize, expect
-from printed_commands import CAUTION, RESTORED, SHA256
+from printed_commands import CAUTION
 from table_locks import locked
 
 pytestmark = pytest.mark.cluster
@@ -198,7 +197,7 @@ def test_the_main_story_with_nothing_but_a_keyboard(
         expect(row).to_contain_text(artifact[fact])
     assert artifact["path"].startswith(f"{SMALL}/by/hand/")
     file = artifact["path"].rpartition("/")[2]
-    expect(row).to_contain_text(restore_command(file, "sql", "zstd"))
+    expect(row).to_contain_text(restore_command(DumpFile(file, "sql", "zstd")))
     expect(row).to_contain_text(CAUTION)
     expect(row.locator("time").first).to_have_attribute("title", job["created_at"])
 
@@ -886,23 +885,6 @@ def test_page_mails_and_kubectl_write_numbers_alike(page: Page) -> None:
     assert words[: len(SIZES)] == list(SIZES.values())
     times = reckoned(page, "format", f"{[*DURATIONS]}.map((seconds) => m.duration(seconds * 1000))")
     assert times == [readable_duration(seconds) for seconds in DURATIONS]
-
-
-def test_page_mails_and_chat_print_the_same_commands(page: Page) -> None:
-    files = [
-        {
-            "format": dump_format,
-            "compression": None if compression == "none" else compression,
-            "artifact": {"path": path, "sha256": SHA256},
-        }
-        for path, dump_format, compression in RESTORED
-    ]
-    printed = reckoned(page, "format", f"{json.dumps(files)}.map(m.restoreCommands)")
-    lines = [[shlex.split(line) for line in text.split("\n")] for text in printed]
-    assert lines == [
-        [shlex.split(check_command(path, SHA256)), shlex.split(restore_command(path, *how))]
-        for path, *how in RESTORED
-    ]
 
 
 @pytest.mark.parametrize(

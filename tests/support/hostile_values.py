@@ -27,6 +27,16 @@ SPEC_FIELDS = {
     "compression": "compression",
     "storage_path": "storagePath",
     "notify_email": "notifyEmail",
+    "content": "content",
+    "owner": "owner",
+    "privileges": "privileges",
+}
+PATTERN_FIELDS = {
+    "include_schemas": "includeSchemas",
+    "exclude_schemas": "excludeSchemas",
+    "include_tables": "includeTables",
+    "exclude_tables": "excludeTables",
+    "exclude_table_data": "excludeTableData",
 }
 
 
@@ -509,7 +519,6 @@ _FORMATS = {
     "long-s": "\u017fql",
     "prefix": "sq",
     "longer": "sqll",
-    "pg-dump-custom": "custom",
     "pg-dump-directory": "directory",
     "pg-dump-plain": "plain",
     "pg-dump-letter": "c",
@@ -526,6 +535,20 @@ _FORMATS = {
     "word-true": "true",
     "lone-surrogate": "sql\ud800",
     "fifteen-thousand-long": "sql" * 5000,
+}
+
+_CONTENTS = {
+    "empty": "",
+    "capitals": "SCHEMA",
+    "space-behind": "data ",
+    "newline-behind": "schema\n",
+    "zero-width-behind": "all\u200b",
+    "option": "--schema-only",
+    "short-option": "-a",
+    "section": "pre-data",
+    "two": "schema,data",
+    "shell": f"schema; {_TOUCH}",
+    "fifteen-thousand-long": "data" * 3700,
 }
 
 _COMPRESSIONS = {
@@ -556,7 +579,8 @@ _COMPRESSIONS = {
     "fifteen-thousand-long": "gzip" * 3700,
 }
 
-_COMPRESSES: dict[str, Any] = {
+_SWITCHES = ("compress", "owner", "privileges")
+_SWITCHED: dict[str, Any] = {
     "text-true": "true",
     "text-false": "false",
     "text-True": "True",
@@ -640,7 +664,10 @@ def _texts() -> Iterator[Hostile]:
         ("notify_email", _EMAILS),
         ("format", _FORMATS),
         ("compression", _COMPRESSIONS),
-        ("compress", _COMPRESSES),
+        ("compress", _SWITCHED),
+        ("content", _CONTENTS),
+        ("owner", _SWITCHED),
+        ("privileges", _SWITCHED),
     ):
         for trick, value in values.items():
             yield Hostile(f"{field}-{trick}", field, {field: value})
@@ -649,10 +676,10 @@ def _texts() -> Iterator[Hostile]:
 def _types() -> Iterator[Hostile]:
     for field in SPEC_FIELDS:
         for kind, value in _WRONG_TYPES.items():
-            if not (field == "compress" and isinstance(value, bool)):
+            if not (field in _SWITCHES and isinstance(value, bool)):
                 yield Hostile(f"{field}-as-{kind}", field, {field: value})
     yield Hostile("project_id-as-null", "project_id", {"project_id": None})
-    for field in ("format", "compress"):
+    for field in ("format", "content", *_SWITCHES):
         yield Hostile(f"{field}-as-null", field, {field: None}, _NULL_IS_THE_DEFAULT)
     for name in ("zstd", "gzip"):
         fields = {"compress": False, "compression": name}
@@ -669,6 +696,23 @@ def _unknown_fields() -> Iterator[Hostile]:
         yield Hostile(f"unknown-field-{name}", name, {name: MARK}, _IS_A_FIELD)
 
 
+# Lists of patterns that must be refused as a whole.
+PATTERNS: dict[str, Any] = {
+    "text": MARK,
+    "object": {MARK: MARK},
+    "empty": [""],
+    "number": [987654321],
+    "null": [None],
+    "list": [[MARK]],
+    "newline": [f"{MARK}\n"],
+    "nul": [f"{MARK}\x00"],
+    "escape": [f"\x1b[31m{MARK}"],
+    "next-line": [f"{MARK}\x85"],
+    "too-long": [MARK + "x" * 255],
+    "good-then-bad": ["public.*", f"{MARK}\r"],
+    "a-hundred-and-one": [f"{MARK}{number}" for number in range(101)],
+}
+
 CASES = (*_texts(), *_types(), *_unknown_fields())
 CASES_BY_HAND = tuple(case for case in CASES if case.not_by_hand is None)
 
@@ -681,14 +725,16 @@ class Odd:
     project_id: str
     storage_path: str | None = None
     notify_email: str | None = None
+    exclude_tables: tuple[str, ...] = ()
 
     @property
-    def body(self) -> dict[str, str]:
+    def body(self) -> dict[str, Any]:
         """The request's body."""
         fields = {
             "project_id": self.project_id,
             "storage_path": self.storage_path,
             "notify_email": self.notify_email,
+            "exclude_tables": list(self.exclude_tables) or None,
         }
         return {name: value for name, value in fields.items() if value is not None}
 
@@ -712,5 +758,9 @@ ODD = (
     Odd("mail-backticks", "mail-1", notify_email="`id`@example.com"),
     Odd("mail-template", "mail-2", notify_email="{{7*7}}@example.com"),
     Odd("mail-pipe", "mail-3", notify_email="a|b&c@example.com"),
+    Odd("pattern-option", "pattern-1", exclude_tables=("--file=/exports/x", "-f", "--", "-")),
+    Odd("pattern-sql", "pattern-2", exclude_tables=("x'); DROP TABLE a; --", '"a"".b"')),
+    Odd("pattern-shell", "pattern-3", exclude_tables=(f"$({_TOUCH})", f"`{_TOUCH}`", "$(PGHOST)")),
+    Odd("pattern-regex", "pattern-4", exclude_tables=("(a+)+", "[a-z]{3}", "\\", "\U0001f600 b")),
     Odd("mail-percent", "mail-4", notify_email="a%0d%0aBcc@example.com"),
 )

@@ -30,7 +30,11 @@ def end_of(phase: str = "Succeeded", **values: Any) -> ExportEnd:
         "has_downloads": True,
     }
     if phase == "Succeeded":
-        fields |= {"artifact": artifact_of(request_of()), "expires_at": "2026-02-05T15:31:16.250Z"}
+        fields |= {
+            "artifact": artifact_of(request_of()),
+            "restore_command": "psql -f FILE",
+            "expires_at": "2026-02-05T15:31:16.250Z",
+        }
     else:
         reason = "Cancelled" if phase == "Cancelled" else "AuthenticationFailed"
         fields |= {"reason": reason, "message": "The server refuses the password: correct it."}

@@ -1,4 +1,6 @@
-"""The commands that check and restore a file, for the two who print them: Python and the page."""
+"""The commands that check and restore a file, as they must be printed."""
+
+from backupexport_contract.restore_commands import DumpFile
 
 SHA256 = "ff"
 CAUTION = (
@@ -13,16 +15,42 @@ def _piped(program: str, file: str) -> str:
     return f"(set -o pipefail; {program} -tq {file} && {program} -dc {file} | {_PSQL})"
 
 
-# Path, format and compression of a file: how it is restored in the directory where it lies.
+def _filtered(program: str, file: str) -> str:
+    without = "sed '1,40{/^SET transaction_timeout = 0;$/d}'"
+    return (
+        f"(set -o pipefail; {program} -f /dev/null {file} && "
+        f"{program} -f - {file} | {without} | {_PSQL})"
+    )
+
+
+# How a file is restored in the directory where it lies.
 RESTORED = {
-    ("a/b.sql.zst", "sql", "zstd"): _piped("zstd", "b.sql.zst"),
-    ("a/c/b.sql.gz", "sql", "gzip"): _piped("gzip", "b.sql.gz"),
-    ("b.sql", "sql", "none"): (
+    DumpFile("a/b.sql.zst", "sql", "zstd"): _piped("zstd", "b.sql.zst"),
+    DumpFile("a/c/b.sql.gz", "sql", "gzip"): _piped("gzip", "b.sql.gz"),
+    DumpFile("b.sql", "sql", "none"): (
         f"tail -n 9 b.sql | grep 'database dump complete' && {_PSQL} -f b.sql"
     ),
-    ("a/b.tar.zst", "tar", "zstd"): f"zstd -dc b.tar.zst > b.tar && {_RESTORE} b.tar",
-    ("a/b.tar.gz", "tar", "gzip"): f"gzip -dc b.tar.gz > b.tar && {_RESTORE} b.tar",
-    ("a/b.tar", "tar", "none"): f"tar -tf b.tar > /dev/null && {_RESTORE} b.tar",
-    ("a/b c.tar", "tar", "none"): (f"tar -tf 'b c.tar' > /dev/null && {_RESTORE} 'b c.tar'"),
-    ("a/b'c.sql.zst", "sql", "zstd"): _piped("zstd", r"'b'\''c.sql.zst'"),
+    DumpFile("a/b.tar.zst", "tar", "zstd"): f"zstd -dc b.tar.zst > b.tar && {_RESTORE} b.tar",
+    DumpFile("a/b.tar.gz", "tar", "gzip"): f"gzip -dc b.tar.gz > b.tar && {_RESTORE} b.tar",
+    DumpFile("a/b.tar", "tar", "none"): f"tar -tf b.tar > /dev/null && {_RESTORE} b.tar",
+    DumpFile("a/b c.tar", "tar", "none"): (
+        f"tar -tf 'b c.tar' > /dev/null && {_RESTORE} 'b c.tar'"
+    ),
+    DumpFile("a/b'c.sql.zst", "sql", "zstd"): _piped("zstd", r"'b'\''c.sql.zst'"),
+    DumpFile("a/b.dump", "custom", "zstd"): f"{_RESTORE} b.dump",
+    DumpFile("b.dump", "custom", "none", owner=False, privileges=False): (
+        "pg_restore --no-owner --no-privileges --single-transaction -d DATABASE b.dump"
+    ),
+    DumpFile("b.sql", "sql", "none", "16.4", "17.6", owner=False): (
+        f"tail -n 9 b.sql | grep 'database dump complete' && {_PSQL} -f b.sql"
+    ),
+    # pg_restore of 17 and newer sets what older servers don't know.
+    DumpFile("b.dump", "custom", "zstd", "16.4", "17.6", owner=False): _filtered(
+        "pg_restore --no-owner", "b.dump"
+    ),
+    DumpFile("b.tar", "tar", "none", "13.23", "18.1"): (
+        f"tar -tf b.tar > /dev/null && {_filtered('pg_restore', 'b.tar')}"
+    ),
+    DumpFile("b.dump", "custom", "zstd", "16.4", "16.9"): f"{_RESTORE} b.dump",
+    DumpFile("b.dump", "custom", "zstd", "17.4", "18.1"): f"{_RESTORE} b.dump",
 }

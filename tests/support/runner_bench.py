@@ -28,12 +28,13 @@ if [ "$1" = --version ]; then echo "pg_dump (PostgreSQL) 17.6 (Debian 17.6-1.pgd
 
 def environment(dump_format: str = "sql", compression: str = "zstd", **more: str) -> dict[str, str]:
     """What the operator gives the container, for a Secret with all keys."""
+    ending = "dump" if dump_format == "custom" else f"{dump_format}{SUFFIX[compression]}"
     return {
         protocol.ENV_JOB_ID: JOB_ID,
         protocol.ENV_PROJECT_ID: "--help",
         protocol.ENV_FORMAT: dump_format,
         protocol.ENV_COMPRESSION: compression,
-        protocol.ENV_FILE_NAME: f"20260129T153000Z-{JOB_ID}.{dump_format}{SUFFIX[compression]}",
+        protocol.ENV_FILE_NAME: f"20260129T153000Z-{JOB_ID}.{ending}",
         protocol.ENV_CREATED_AT: "2026-01-29T15:30:00.000Z",
         protocol.ENV_SECRET_NAME: "orders-db",
         "secret:host": "db.example",

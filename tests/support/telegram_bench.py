@@ -78,7 +78,7 @@ class TelegramBench:
             **request,
             protocol.ENV_TASK: protocol.delivery_task("telegram"),
             protocol.ENV_EXPORT_END: protocol.export_end_text(
-                ExportEnd("Succeeded", artifact=artifact)
+                ExportEnd("Succeeded", artifact=artifact, restore_command="psql -f FILE")
             ),
             protocol.ENV_DELIVERY_SETTINGS: json.dumps(settings | self.more),
             "secret:token": self.token,

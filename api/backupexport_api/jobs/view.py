@@ -1,12 +1,21 @@
 """The models of what REST shows of a BackupExport, and the functions that make them."""
 
+from dataclasses import asdict
 from typing import Any, Literal
 
 from backupexport_contract import names, timestamps
-from backupexport_contract.backup_export import ArtifactFields, BackupExport, ProgressFields
+from backupexport_contract.backup_export import (
+    ArtifactFields,
+    BackupExport,
+    ProgressFields,
+    RemarkFields,
+    selection_of,
+)
 from backupexport_contract.deliveries import Deliveries, conditions_by_kind
+from backupexport_contract.fields import Compression, Content, Format
 from backupexport_contract.kubernetes_model import Condition, FrozenModel
 from backupexport_contract.reasons import REST_STATUS
+from backupexport_contract.restore_commands import check_command, restore_command
 
 _DELIVERY_STATUS = {"True": "sent", "False": "failed", "Unknown": "pending"}
 
@@ -32,6 +41,15 @@ class ProgressView(ProgressFields):
 
 class ArtifactView(ArtifactFields):
     """The finished file."""
+
+    check_command: str
+    """A shell command that compares the file in the current directory with its checksum."""
+    restore_command: str
+    """A command for bash that restores the file in the current directory into DATABASE."""
+
+
+class RemarkView(RemarkFields):
+    """What whoever restores the file should know."""
 
 
 class ErrorView(FrozenModel):
@@ -68,11 +86,27 @@ class JobView(AcceptedView):
 
     job_id: str
     """A UUID."""
-    format: Literal["sql", "tar"]
-    """sql is plain SQL for psql; tar is pg_dump's tar archive for pg_restore."""
+    format: Format
+    """sql is plain SQL for psql; tar and custom are pg_dump's archives for pg_restore."""
+    content: Content
+    """schema leaves out the rows, data leaves out the definitions."""
+    include_schemas: list[str]
+    """Only these schemas, unless it is empty."""
+    exclude_schemas: list[str]
+    """Not these schemas; what the project's target leaves out is among them."""
+    include_tables: list[str]
+    """Only these tables, unless it is empty."""
+    exclude_tables: list[str]
+    """Not these tables; what the project's target leaves out is among them."""
+    exclude_table_data: list[str]
+    """Not the rows of these tables; what the project's target leaves out is among them."""
+    owner: bool
+    """Whether a restore gives the objects to the owners that they had."""
+    privileges: bool
+    """Whether a restore grants what was granted."""
     compress: bool
     """Whether the file is compressed."""
-    compression: Literal["zstd", "gzip"] | None
+    compression: Compression | None
     """How the file is compressed; null when it is not."""
     storage_path: str | None
     """The directory below the project's own."""
@@ -86,6 +120,10 @@ class JobView(AcceptedView):
     """How far the dump has come."""
     artifact: ArtifactView | None
     """The finished file."""
+    warnings: list[RemarkView]
+    """What a complete export left out, and what pg_dump warned of."""
+    restore_hints: list[RemarkView]
+    """What a restore of the file needs."""
     error: ErrorView | None
     """Why the job has failed, or can't go on for now."""
     notification: NotificationView | None
@@ -107,12 +145,13 @@ def accepted_view(export: BackupExport) -> AcceptedView:
 def job_view(export: BackupExport) -> JobView:
     """Return what REST shows of a job; raises ValueError where a time is malformed."""
     spec, status = export.spec, export.status
-    progress, artifact = status.progress, status.artifact
+    progress = status.progress
     told = conditions_by_kind(status)
     notifications = {kind for kind, form in Deliveries.kinds().items() if form.is_notification}
     return JobView(
         **accepted_view(export).model_dump(),
         format=spec.format,
+        **asdict(selection_of(spec, status.target_excludes)),
         compress=spec.compress,
         compression=(spec.compression or "zstd") if spec.compress else None,
         storage_path=spec.storage_path,
@@ -120,7 +159,9 @@ def job_view(export: BackupExport) -> JobView:
         started_at=_normalised(status.start_time),
         completed_at=_normalised(status.completion_time),
         progress=progress and ProgressView.model_validate(progress, from_attributes=True),
-        artifact=artifact and ArtifactView.model_validate(artifact, from_attributes=True),
+        artifact=_artifact_view(export),
+        warnings=[RemarkView(**asdict(each.remark)) for each in status.warnings],
+        restore_hints=[RemarkView(**asdict(each.remark)) for each in status.restore_hints],
         error=status.reason and ErrorView(reason=status.reason, message=status.message or ""),
         notification=next(
             (NotificationView(**_outcome(told[kind])) for kind in notifications & told.keys()), None
@@ -130,6 +171,17 @@ def job_view(export: BackupExport) -> JobView:
             for kind, condition in told.items()
             if kind not in notifications
         ],
+    )
+
+
+def _artifact_view(export: BackupExport) -> ArtifactView | None:
+    artifact, dump = export.status.artifact, export.dump_file
+    if artifact is None or dump is None:
+        return None
+    return ArtifactView(
+        **artifact.model_dump(include=set(ArtifactFields.model_fields)),
+        check_command=check_command(artifact.path, artifact.sha256),
+        restore_command=restore_command(dump),
     )
 
 

@@ -17,6 +17,11 @@ _QUOTA_DETAIL = (
     "The namespace's quota for BackupExports is used up. Try again when older exports are gone, "
     "or ask for a larger quota."
 )
+# Helm doesn't upgrade CRDs (https://helm.sh/docs/chart_best_practices/custom_resource_definitions/).
+_OLD_CRDS_DETAIL = (
+    "The cluster's BackupExport is older than this API. Whoever runs the cluster has to apply the "
+    "CustomResourceDefinitions that come with the chart."
+)
 
 ApiError: TypeAlias = client.ApiException | AioApiException
 API_ERRORS = (client.ApiException, AioApiException)
@@ -47,6 +52,8 @@ def translated(error: Exception, when_late: str = UNREACHABLE) -> Exception:
     status = _status_of(error)
     if error.status == 403 and "exceeded quota" in str(status.get("message")):
         return StoreUnavailableError(_QUOTA_DETAIL, summary(error))
+    if error.status == 400 and "unknown field" in str(status.get("message")):
+        return StoreUnavailableError(_OLD_CRDS_DETAIL, summary(error))
     if error.status in (400, 422) and "denied" not in str(status.get("message")):
         # Not the message, which may hold the rejected value.
         causes = _details_of(error).get("causes") or []

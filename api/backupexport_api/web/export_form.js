@@ -12,7 +12,19 @@ const FIELDS = {
   compression: "export-compression",
   storage_path: "export-path",
   notify_email: "export-email",
+  content: "export-content",
+  owner: "export-owner",
+  privileges: "export-privileges",
 };
+// Each is a list of patterns, one a line.
+const PATTERNS = {
+  include_schemas: "export-include-schemas",
+  exclude_schemas: "export-exclude-schemas",
+  include_tables: "export-include-tables",
+  exclude_tables: "export-exclude-tables",
+  exclude_table_data: "export-exclude-table-data",
+};
+const IDS = { ...FIELDS, ...PATTERNS };
 const CODES_ABOUT_THE_PROJECT = ["project_forbidden", "project_not_found"];
 const UNCERTAIN =
   "It may have been accepted all the same. Press the button again: that never makes a second one.";
@@ -100,7 +112,8 @@ export class ExportForm {
   #refuseFields(errors) {
     const elsewhere = [];
     for (const { field, message } of errors) {
-      const id = FIELDS[field];
+      // "exclude_tables.3" is the list's fourth pattern.
+      const id = IDS[field.split(".")[0]];
       if (id) {
         byId(id).setAttribute("aria-invalid", "true");
         const line = byId(`${id}-error`);
@@ -112,7 +125,9 @@ export class ExportForm {
     if (elsewhere.length > 0) {
       this.#complain(elsewhere.join("; "));
     }
-    byId("export-form").querySelector("[aria-invalid]")?.focus();
+    const first = byId("export-form").querySelector("[aria-invalid]");
+    first?.closest("details")?.setAttribute("open", "");
+    first?.focus();
   }
 
   #complain(sentence) {
@@ -122,7 +137,7 @@ export class ExportForm {
 
   #clearMessages() {
     showMessage("");
-    for (const id of Object.values(FIELDS)) {
+    for (const id of Object.values(IDS)) {
       byId(id)?.removeAttribute("aria-invalid");
       setText(byId(`${id}-error`), "");
     }
@@ -163,8 +178,18 @@ function filledIn() {
     format: byId("export-format").value,
     storage_path: byId("export-path").value.trim(),
     notify_email: byId("export-email").value.trim(),
+    content: byId("export-content").value,
   };
   const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== ""));
+  for (const [field, id] of Object.entries(PATTERNS)) {
+    const patterns = byId(id).value.split("\n").map((line) => line.trim()).filter(Boolean);
+    if (patterns.length > 0) {
+      given[field] = patterns;
+    }
+  }
+  for (const field of ["owner", "privileges"]) {
+    given[field] = byId(FIELDS[field]).checked;
+  }
   return compression === "none"
     ? { ...given, compress: false }
     : { ...given, compress: true, compression };

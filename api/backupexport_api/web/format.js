@@ -85,13 +85,45 @@ export function age(milliseconds) {
 export function progressWords(job) {
   if (job.artifact) {
     const { size_bytes: size, uncompressed_bytes: dumped } = job.artifact;
-    return job.compress ? `${bytes(size)} from ${bytes(dumped)}` : bytes(size);
+    return dumped !== size ? `${bytes(size)} from ${bytes(dumped)}` : bytes(size);
   }
   if (job.progress) {
     const { percent, dumped_bytes: dumped, estimated_bytes: estimated } = job.progress;
-    return `${percent} %, ${bytes(dumped)} of about ${bytes(estimated)}`;
+    const left = job.progress.seconds_left;
+    const rest = left ? `, about ${duration(left * 1000)} left` : "";
+    return `${percent} %, ${bytes(dumped)} of about ${bytes(estimated)}${rest}`;
   }
   return { pending: "Not started yet", running: "No progress yet" }[job.status] ?? "";
+}
+
+const CHOICES = {
+  include_schemas: "only schemas",
+  exclude_schemas: "not schemas",
+  include_tables: "only tables",
+  exclude_tables: "not tables",
+  exclude_table_data: "not the rows of",
+};
+
+/** What of the database was asked for: "Definitions only; not tables a, b", or "" for all. */
+export function contentWords(job) {
+  const content = { schema: "definitions only", data: "rows only" }[job.content];
+  const lists = Object.entries(CHOICES)
+    .filter(([field]) => job[field]?.length > 0)
+    .map(([field, words]) => `${words} ${job[field].join(", ")}`);
+  const owner = job.owner === false ? "no owners" : "";
+  const privileges = job.privileges === false ? "no grants" : "";
+  return capital([content, ...lists, owner, privileges].filter(Boolean).join("; "));
+}
+
+/** That a complete export has warnings, in its row. */
+export function warnedWords(warnings) {
+  const count = warnings.length;
+  return count === 0 ? "" : `${count} ${count === 1 ? "warning" : "warnings"}: see the details.`;
+}
+
+/** Shell commands that check the job's file and restore it, one a line; "" without a file. */
+export function commandsOf(artifact) {
+  return artifact ? `${artifact.check_command}\n${artifact.restore_command}` : "";
 }
 
 /** How far the bar goes, 0 to 100, or null where there is nothing to be drawn. */
@@ -115,31 +147,6 @@ export function deliveryWords({ kind, status, reason, message, at }) {
   const why = status === "failed" && reason ? `${reasonWords(reason)}.` : "";
   const state = status === "pending" ? "on its way." : "not sent.";
   return [`${name}: ${state}`, why, message].filter(Boolean).join(" ");
-}
-
-/** Shell commands that check the job's file and restore it, one a line. */
-export function restoreCommands(job) {
-  const name = job.artifact.path.split("/").pop();
-  const file = quoted(name);
-  const decompress = job.compression ? `${job.compression} -dc ${file}` : "";
-  return [`echo ${quoted(`${job.artifact.sha256}  ${name}`)} | sha256sum --check`, restore()].join("\n");
-
-  function restore() {
-    if (job.format === "tar") {
-      const plain = decompress ? quoted(name.replace(/\.\w+$/, "")) : file;
-      const whole = decompress ? `${decompress} > ${plain}` : `tar -tf ${file} > /dev/null`;
-      return `${whole} && pg_restore --single-transaction -d DATABASE ${plain}`;
-    }
-    const psql = "psql -X --single-transaction -v ON_ERROR_STOP=1 -d DATABASE";
-    return decompress
-      ? `(set -o pipefail; ${job.compression} -tq ${file} && ${decompress} | ${psql})`
-      : `tail -n 9 ${file} | grep 'database dump complete' && ${psql} -f ${file}`;
-  }
-}
-
-/** `text` as one word of a shell. */
-export function quoted(text) {
-  return /^[A-Za-z0-9._/][A-Za-z0-9._/-]*$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 export function capital(text) {

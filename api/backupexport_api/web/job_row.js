@@ -35,12 +35,15 @@ export class JobRow {
       refusal: element("p", { class: "error" }),
       noDownload: download.refusal,
       unsent: element("p", { class: "error brief unsent" }),
+      warned: element("p", { class: "brief warned" }),
       toggle: element("button", { type: "button", class: "toggle", ...toggle }, "Details"),
       cancel: element("button", { type: "button", class: "danger" }),
       download: download.button,
       details: element("tr", { id: `${title}-details`, class: "details", hidden: "" }),
       deliveries: element("ul", { class: "deliveries", role: "list" }),
       facts: element("dl"),
+      warnings: element("ul", { class: "remarks", role: "list", "aria-label": "Warnings" }),
+      hints: element("ul", { class: "remarks", role: "list", "aria-label": "To restore it" }),
       restore: element("section", { class: "restore" }),
       commands: element("code"),
     };
@@ -79,7 +82,11 @@ export class JobRow {
     setHidden(parts.cancel, isFinished(job), parts.link);
     this.#showFacts(job);
     setHidden(parts.restore, !job.artifact, parts.link);
-    setText(parts.commands, job.artifact ? format.restoreCommands(job) : "");
+    setText(parts.commands, format.commandsOf(job.artifact));
+    setText(parts.warned, format.warnedWords(job.warnings));
+    setHidden(parts.warned, job.warnings.length === 0);
+    showRemarks(parts.warnings, job.warnings);
+    showRemarks(parts.hints, job.restore_hints);
   }
 
   focus() {
@@ -106,10 +113,11 @@ export class JobRow {
           "and a role that is no superuser.",
       ),
       element("pre", { tabindex: "0", "aria-label": "Commands" }, parts.commands),
+      parts.hints,
       copyButton("Copy", "commands", () => parts.commands.textContent),
     );
     const outcome = element("td", { class: "outcome" }, parts.bar, parts.progress, " ", parts.time);
-    outcome.append(parts.error, parts.refusal, parts.noDownload, parts.unsent);
+    outcome.append(parts.error, parts.refusal, parts.noDownload, parts.unsent, parts.warned);
     const cells = [
       element("td", {}, element("span", { class: "badge" }, parts.symbol, " ", parts.status)),
       element("th", { scope: "row" }, parts.link),
@@ -118,8 +126,9 @@ export class JobRow {
       element("td", {}, parts.created),
       element("td", { class: "buttons" }, parts.download, parts.cancel, parts.toggle),
     ];
-    const { deliveries, facts, restore } = parts;
-    parts.details.append(element("td", { colspan: cells.length }, deliveries, facts, restore));
+    const { deliveries, warnings, facts, restore } = parts;
+    const details = element("td", { colspan: cells.length }, warnings, deliveries, facts, restore);
+    parts.details.append(details);
     return element("tbody", {}, element("tr", {}, ...cells), parts.details);
   }
 
@@ -159,12 +168,14 @@ export class JobRow {
     this.#fact("Started", job.started_at, { isTime: true });
     this.#fact("Finished", job.completed_at, { isTime: true });
     this.#fact("Directory", job.storage_path);
+    this.#fact("Contents", format.contentWords(job));
     this.#fact("File", file?.path, { copied: "path" });
     this.#fact("Size", file && format.bytes(file.size_bytes));
     this.#fact("Before compression", file && format.bytes(file.uncompressed_bytes));
     this.#fact("SHA-256", file?.sha256, { copied: "SHA-256" });
     this.#fact("PostgreSQL", file?.server_version);
     this.#fact("pg_dump", file?.dump_version);
+    this.#fact("Restore with", file?.restore_with);
   }
 
   #fact(name, value, { isTime = false, copied = null } = {}) {
@@ -185,6 +196,11 @@ export class JobRow {
       setText(text, value || "");
     }
   }
+}
+
+function showRemarks(list, remarks) {
+  list.replaceChildren(...remarks.map(({ message }) => element("li", {}, message)));
+  list.hidden = remarks.length === 0;
 }
 
 function emptyLine() {

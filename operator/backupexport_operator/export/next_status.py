@@ -4,7 +4,13 @@ import functools
 from datetime import timedelta
 
 from backupexport_contract import timestamps
-from backupexport_contract.backup_export import ArtifactStatus, BackupExportStatus, ProgressStatus
+from backupexport_contract.backup_export import (
+    ArtifactStatus,
+    BackupExportStatus,
+    ProgressStatus,
+    RemarkStatus,
+    TargetExcludesStatus,
+)
 from backupexport_contract.deliveries import is_pending
 from backupexport_contract.kubernetes_model import Condition
 from backupexport_contract.reasons import Phase, Reason
@@ -60,8 +66,21 @@ def accepted(seen: Observation) -> BackupExportStatus:
         seen, "Accepted", "True", "Accepted", f"Job {name} carries the export out."
     )
     return status.model_copy(
-        update={"job_name": name, "conditions": with_condition(status.conditions, condition)}
+        update={
+            "job_name": name,
+            "target_excludes": _target_excludes(seen),
+            "conditions": with_condition(status.conditions, condition),
+        }
     )
+
+
+def _target_excludes(seen: Observation) -> TargetExcludesStatus | None:
+    recorded = seen.export.status.target_excludes
+    if recorded is not None or seen.target is None:
+        return recorded
+    spec = seen.target.spec
+    excludes = {name: getattr(spec, name) for name in TargetExcludesStatus.model_fields}
+    return TargetExcludesStatus(**excludes) if any(excludes.values()) else None
 
 
 def running(seen: Observation, pod: ObservedPod) -> BackupExportStatus:
@@ -91,6 +110,8 @@ def succeeded(seen: Observation, artifact: Artifact) -> BackupExportStatus:
         completed_at=pod.finished_at if pod else None,
         progress=ProgressStatus.of(Progress(100, size, size)),
         artifact=ArtifactStatus.of(artifact),
+        warnings=[RemarkStatus.of(remark) for remark in artifact.warnings],
+        restore_hints=[RemarkStatus.of(remark) for remark in artifact.restore_hints],
     )
 
 

@@ -4,14 +4,16 @@ import functools
 import json
 import operator
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from backupexport_contract import names, reasons, runner_protocol, timestamps
-from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.backup_export import BackupExport, selection_of
 from backupexport_contract.deliveries import Delivery, conditions_by_kind
 from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.reasons import DeliveryReason, Reason
-from backupexport_contract.runner_protocol import TASK_REMOVE, Artifact, ExportEnd
+from backupexport_contract.restore_commands import restore_command
+from backupexport_contract.runner_protocol import TASK_REMOVE, ExportEnd, Remark, Selection
 
 from backupexport_operator.manifests.pod import (
     IGNORE_DISRUPTIONS,
@@ -48,6 +50,10 @@ _NOT_FOR_THE_RUNNER = {"enabled", "giveUpSeconds", "allowedDomains", "maxPerHour
 
 # Whose messages are ours alone; any other may repeat what a server, or its owner, said.
 _NEVER_QUOTING = (None, Reason.CANCELLED, Reason.TARGET_NOT_FOUND)
+_WITHHELD_REMARKS = (
+    "Whoever may see this job finds them there, over REST or on the web page: mails to addresses "
+    "of this domain don't name what is in a database."
+)
 _WITHHELD = (
     "Whoever may see this job finds the cause there, over REST or on the web page: mails to "
     "addresses of this domain don't repeat what servers say."
@@ -93,10 +99,22 @@ def job_manifest(
             "podReplacementPolicy": "Failed",
         },
         target=target,
-        env=[*_environment(target, defaults), *_limits(target, defaults, room_bytes)],
+        env=[
+            *_selection(export, target),
+            *_environment(target, defaults),
+            *_limits(target, defaults, room_bytes),
+        ],
         secret=_target_secret(target),
         mounts=[spool] if export.spec.format == "tar" else [],
     )
+
+
+def _selection(export: BackupExport, target: ExportTarget) -> list[dict[str, Any]]:
+    selection = selection_of(export.spec, target.spec)
+    if selection == Selection():
+        return []
+    text = runner_protocol.selection_text(selection)
+    return literals(runner_protocol.in_pieces(runner_protocol.ENV_SELECTION, text))
 
 
 def _environment(target: ExportTarget, defaults: JobSettings) -> list[dict[str, Any]]:
@@ -204,7 +222,16 @@ def _export_end(export: BackupExport, settings: Delivery, defaults: JobSettings)
     requested_by = export.metadata.annotations.get(names.ANNOTATION_REQUESTED_BY)
     # Only a mail may tell who asked, and at which address.
     is_asked_for = settings.is_asked_for(export.spec)
-    may_quote = status.reason in _NEVER_QUOTING or settings.may_quote_servers(export.spec)
+    may_quote_server = settings.may_quote_servers(export.spec)
+    may_quote = status.reason in _NEVER_QUOTING or may_quote_server
+    artifact = status.recorded_artifact
+    if artifact and not may_quote_server:
+        # They name objects of the database.
+        artifact = replace(
+            artifact,
+            warnings=_withheld(artifact.warnings),
+            restore_hints=_withheld(artifact.restore_hints),
+        )
     return ExportEnd(
         phase=export.phase,
         reason=status.reason,
@@ -216,10 +243,13 @@ def _export_end(export: BackupExport, settings: Delivery, defaults: JobSettings)
         notify_email=export.spec.notify_email if is_asked_for else None,
         api_url=defaults.public_url,
         has_downloads=defaults.downloads,
-        artifact=Artifact(**status.artifact.model_dump(exclude={"display_size"}))
-        if status.artifact
-        else None,
+        artifact=artifact,
+        restore_command=restore_command(export.dump_file) if export.dump_file else "",
     )
+
+
+def _withheld(remarks: tuple[Remark, ...]) -> tuple[Remark, ...]:
+    return (Remark("withheld", _WITHHELD_REMARKS),) if remarks else ()
 
 
 def cleanup_manifest(

@@ -341,7 +341,7 @@ def _request_environment(export: BackupExport, task: str) -> list[dict[str, Any]
     )
 
 
-def literals(values: dict[str, str | None]) -> list[dict[str, Any]]:
+def literals(values: Mapping[str, str | None]) -> list[dict[str, Any]]:
     """Environment entries; the kubelet expands $(NAME) in a value, and $$ is a dollar sign."""
     return [
         {"name": name, "value": value.replace("$", "$$")} for name, value in values.items() if value

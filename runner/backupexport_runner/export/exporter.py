@@ -6,10 +6,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from backupexport_contract import timestamps
-from backupexport_contract.runner_protocol import Artifact, Outcome
+from backupexport_contract.runner_protocol import Artifact, Outcome, Remark, Selection
 
 from backupexport_runner.export.cgroup import memory_kills, thread_count
 from backupexport_runner.export.compression import Chunk, compressor
+from backupexport_runner.export.dump_file import (
+    cleaned_head,
+    compression_warnings,
+    estimated_bytes,
+    restore_with,
+)
 from backupexport_runner.export.streaming import ProgressMeter, Streamed, stream
 from backupexport_runner.postgres import clients, dump_failures, pg_dump
 from backupexport_runner.postgres.connection import (
@@ -19,6 +25,7 @@ from backupexport_runner.postgres.connection import (
     read_connection,
     whose,
 )
+from backupexport_runner.postgres.dump_warnings import dump_warnings
 from backupexport_runner.postgres.libpq_parameters import (
     child_environment,
     libpq_parameters,
@@ -28,7 +35,7 @@ from backupexport_runner.postgres.preflight import Server
 from backupexport_runner.task.configuration import Configuration
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log
-from backupexport_runner.task.request import Request, read_request
+from backupexport_runner.task.request import Request, read_request, read_selection
 from backupexport_runner.task.secret import read_secret
 from backupexport_runner.volume.artifact import (
     PartialFile,
@@ -53,6 +60,22 @@ class ServerQuestions:
 
 
 @dataclass(frozen=True, slots=True)
+class _Source:
+    """What is dumped, from where and by which program."""
+
+    request: Request
+    selection: Selection
+    parameters: Mapping[str, str]
+    client: clients.Client
+    dump_version: str
+    server: Server
+
+    def clean_head(self, head: bytes) -> bytes:
+        """Returns the beginning of the dump as it goes into the file."""
+        return cleaned_head(head, self.request.format, self.dump_version, self.server.version)
+
+
+@dataclass(frozen=True, slots=True)
 class Exporter:
     """Exports; holds what the process has beside the export's environment."""
 
@@ -64,7 +87,7 @@ class Exporter:
     def run(self, environment: Mapping[str, str]) -> Outcome:
         """Returns an Outcome with the artifact, complete under its final name.  Raises Failure."""
         started_at = timestamps.to_text(timestamps.now())
-        request = read_request(environment)
+        request, selection = read_request(environment), read_selection(environment)
         # First of all, so that an attempt that fails at once leaves nothing of earlier ones either.
         if (whole := tidy(self.configuration.exports, request, self.log)) is not None:
             self.log.event("already_complete", path=whole.path)
@@ -92,20 +115,26 @@ class Exporter:
             with file:
                 hidden = partial_name(request.file_name)
                 require_own_directory(mount, request.project_id, directory, hidden)
-                meter = ProgressMeter(server.estimated_bytes, time.monotonic())
+                estimate = estimated_bytes(server.estimated_bytes, request, selection)
+                meter = ProgressMeter(estimate, time.monotonic())
                 write = room.limited(file.write)
-                streamed = self._dump(request, parameters, client, write, meter)
+                source = _Source(request, selection, parameters, client, version, server)
+                streamed, lines = self._dump(source, write, meter)
                 file.sync()
                 artifact = Artifact(
                     path=request.artifact_path,
                     # The server's own words.
                     server_version=self.log.scrubber.clean(server.version),
                     dump_version=version,
+                    restore_with=restore_with(request.format, version, server.version),
+                    warnings=self._cleaned(
+                        *compression_warnings(request, client.major), *dump_warnings(lines)
+                    ),
                     **asdict(streamed),
                 )
                 completed_at = timestamps.to_text(timestamps.now())
                 with manifest:
-                    text = manifest_text(request, artifact, started_at, completed_at)
+                    text = manifest_text(request, selection, artifact, started_at, completed_at)
                     manifest.write(text.encode())
                     manifest.sync()
                     with self.interruption.changing:
@@ -126,18 +155,22 @@ class Exporter:
         self.log.scrubber.learn(*hidden_values(secret, clear))
         return read_connection(environment, secret)
 
+    def _cleaned(self, *remarks: Remark) -> tuple[Remark, ...]:
+        clean = self.log.scrubber.clean
+        return tuple(Remark(remark.code, clean(remark.message)) for remark in remarks)
+
     def _dump(
-        self,
-        request: Request,
-        parameters: Mapping[str, str],
-        client: clients.Client,
-        write: Callable[[Chunk], None],
-        meter: ProgressMeter,
-    ) -> Streamed:
+        self, source: _Source, write: Callable[[Chunk], None], meter: ProgressMeter
+    ) -> tuple[Streamed, list[str]]:
+        """Returns what was written, and the lines of pg_dump's stderr.  Raises Failure."""
+        request, client, parameters = source.request, source.client, source.parameters
         cgroup = self.configuration.cgroup
-        command = pg_dump.dump_command(client.program, request.format)
+        command = pg_dump.dump_command(
+            client, request.format, request.compression, source.selection
+        )
         environment = child_environment(parameters, self.configuration.scratch)
         kills_before = memory_kills(cgroup)
+        lines: list[str] = []
 
         def count(read_bytes: int) -> None:
             progress = meter.update(read_bytes, time.monotonic())
@@ -150,18 +183,24 @@ class Exporter:
             self.log.event("dump_started", program=str(client.program), format=request.format)
             self.log.progress(meter.begin())
             with self.interruption.kills(dump.process):
-                return stream(
+                streamed = stream(
                     dump.stdout,
-                    compressor(request.compression, thread_count(cgroup)),
+                    # A custom archive has it inside.
+                    compressor(
+                        "none" if request.format == "custom" else request.compression,
+                        thread_count(cgroup),
+                    ),
                     write,
+                    clean_head=source.clean_head,
                     count=count,
-                    at_end=lambda: self._check_end(dump, parameters, kills_before),
+                    at_end=lambda: lines.extend(self._check_end(dump, parameters, kills_before)),
                 )
+        return streamed, lines
 
     def _check_end(
         self, dump: pg_dump.PgDump, parameters: Mapping[str, str], kills_before: int
-    ) -> None:
-        """Raises Failure unless pg_dump ended well."""
+    ) -> list[str]:
+        """Returns the lines of its stderr.  Raises Failure unless pg_dump ended well."""
         status, lines = dump.wait()
         self.log.event("dump_finished", exit_status=status)
         self.interruption.check()
@@ -173,3 +212,4 @@ class Exporter:
                 # The server's catalogs explain it whatever language the server speaks.
                 failure = dump_failures.permission_failure(obstacle)
             raise failure or dump_failures.other_dump_failure(end)
+        return lines

@@ -5,6 +5,7 @@ pg_dump's time (measured: a thread for reading and one for writing made it slowe
 """
 
 import hashlib
+import math
 import os
 import time
 from collections.abc import Callable
@@ -20,6 +21,9 @@ _BUFFER_BYTES = 1024 * 1024
 _SHORT_READ_BYTES = 256 * 1024
 _NAP_SECONDS = 0.001
 _SECONDS_BETWEEN_PROGRESS = 1.0
+_SECONDS_BEFORE_GUESSING = 5.0
+# pg_dump's first settings are within.
+HEAD_BYTES = 4096
 # The estimate may be too low: 100 is for a complete file.
 _MOST_BEFORE_THE_END = 99
 
@@ -38,16 +42,18 @@ def stream(
     compressor: Compressor,
     write: Callable[[Chunk], None],
     *,
+    clean_head: Callable[[bytes], bytes],
     count: Callable[[int], None],
     at_end: Callable[[], None],
 ) -> Streamed:
     """Moves everything from the descriptor `source` through `compressor` to `write`.
 
-    `count` gets the number of bytes read so far, after each read.  `at_end` is called between the
-    end of `source` and the end of the file: if it raises, the file stays without its end.
+    What `clean_head` returns of the first `HEAD_BYTES` or more takes their place.  `count` gets the
+    number of bytes read so far, after each read.  `at_end` is called between the end of `source`
+    and the end of the file: if it raises, the file stays without its end.
     """
     digest = hashlib.sha256()
-    read_bytes = written_bytes = 0
+    written_bytes = 0
     buffer = memoryview(bytearray(_BUFFER_BYTES))
 
     def put(piece: Chunk) -> None:
@@ -56,6 +62,14 @@ def stream(
         write(piece)
         written_bytes += len(piece)
 
+    head = bytearray()
+    while len(head) < HEAD_BYTES and (length := os.readv(source, [buffer])):
+        head += buffer[:length]
+    cleaned = clean_head(bytes(head))
+    if piece := compressor.compress(cleaned):
+        put(piece)
+    read_bytes = len(cleaned)
+    count(read_bytes)
     while length := os.readv(source, [buffer]):
         if piece := compressor.compress(buffer[:length]):
             put(piece)
@@ -69,11 +83,14 @@ def stream(
 
 
 class ProgressMeter:
-    """Turns byte counts into progress, at most once a second; the percentage never falls."""
+    """Turns byte counts into progress, at most once a second; the percentage never falls.
+
+    What is left is guessed from the mean speed so far, which changes little, so that it falls.
+    """
 
     def __init__(self, estimated_bytes: int, now: float) -> None:
         self._estimated = estimated_bytes
-        self._told_at = now
+        self._began_at = self._told_at = now
         self._percent = 0
 
     def begin(self) -> Progress:
@@ -88,8 +105,15 @@ class ProgressMeter:
         if self._estimated > 0:
             percent = min(_MOST_BEFORE_THE_END, dumped_bytes * 100 // self._estimated)
             self._percent = max(self._percent, percent)
-        return Progress(self._percent, dumped_bytes, self._estimated)
+        left = self._seconds_left(dumped_bytes, now - self._began_at)
+        return Progress(self._percent, dumped_bytes, self._estimated, left)
 
     def complete(self, dumped_bytes: int) -> Progress:
         """Returns the last progress, of a file that is complete under its final name."""
-        return Progress(100, dumped_bytes, self._estimated)
+        return Progress(100, dumped_bytes, self._estimated, 0)
+
+    def _seconds_left(self, dumped_bytes: int, seconds: float) -> int | None:
+        # Nobody knows at the start, nor where there is more than was guessed.
+        if seconds < _SECONDS_BEFORE_GUESSING or not 0 < dumped_bytes < self._estimated:
+            return None
+        return math.ceil((self._estimated - dumped_bytes) * seconds / dumped_bytes)

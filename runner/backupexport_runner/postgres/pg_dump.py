@@ -6,15 +6,23 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import IO
 
+from backupexport_contract.runner_protocol import Selection
+
+from backupexport_runner.postgres.clients import Client
 from backupexport_runner.postgres.libpq_parameters import TCP_PARAMETERS
 
 # Waiting for a lock also makes everybody behind it wait.
 _LOCK_WAIT_MILLISECONDS = 120_000
 
-_FORMAT = {"sql": "plain", "tar": "tar"}
+_FORMAT = {"sql": "plain", "tar": "tar", "custom": "custom"}
+_CONTENT = {"all": [], "schema": ["--schema-only"], "data": ["--data-only"]}
+# The levels of zstd and gzip, as in `export.compression`; older clients know gzip alone.
+_INSIDE = {"zstd": "zstd:1", "gzip": "gzip:1", "none": "none"}
+_INSIDE_BEFORE_16 = {"gzip": "1", "none": "0"}
+
+_ZSTD_SINCE = 16
 
 # What an unprivileged process may ask for (/proc/sys/fs/pipe-max-size).
 _PIPE_BYTES = 1024 * 1024
@@ -22,23 +30,54 @@ _KEPT_LINES = 40
 _LONGEST_LINE = 2000
 
 
-def dump_command(program: Path, dump_format: str) -> list[str]:
-    """Returns the arguments, none of which comes from a request or a Secret.
+def inner_compression(compression: str, client_major: int) -> str:
+    """Returns how a custom archive is compressed by such a client, of `none`, `zstd`, `gzip`.
+
+    pg_dump can do zstd since 16 (https://www.postgresql.org/docs/16/release-16.html).
+    """
+    return "gzip" if compression == "zstd" and client_major < _ZSTD_SINCE else compression
+
+
+def dump_command(
+    client: Client, dump_format: str, compression: str, selection: Selection
+) -> list[str]:
+    """Returns the arguments, of which only patterns come from a request, each behind its option.
 
     They keep everything that a restore of the whole database needs: owners, privileges, large
     objects (which pg_dump includes unless a schema or table is chosen), comments, publications and
     security labels (https://www.postgresql.org/docs/current/app-pgdump.html).  Text keeps the
     database's own encoding, because not every SQL_ASCII database could be converted.
     """
+    patterns = {
+        "schema": selection.include_schemas,
+        "exclude-schema": selection.exclude_schemas,
+        "table": selection.include_tables,
+        "exclude-table": selection.exclude_tables,
+        "exclude-table-data": selection.exclude_table_data,
+    }
     tcp = " ".join(f"{keyword}={value}" for keyword, value in TCP_PARAMETERS.items())
     return [
-        str(program),
+        str(client.program),
         f"--format={_FORMAT[dump_format]}",
+        *(_inside(compression, client.major) if dump_format == "custom" else []),
         "--no-password",
         f"--lock-wait-timeout={_LOCK_WAIT_MILLISECONDS}",
+        *_CONTENT[selection.content],
+        # What is asked for and not there is no export of it.
+        "--strict-names",
+        *(f"--{option}={each}" for option, listed in patterns.items() for each in listed),
+        # An archive keeps the owners; pg_restore has an option of the same name.
+        *([] if selection.owner else ["--no-owner"]),
+        *([] if selection.privileges else ["--no-privileges"]),
         # The database itself comes from PGDATABASE, where it can't be read as a URI.
         f"--dbname={tcp}",
     ]
+
+
+def _inside(compression: str, client_major: int) -> list[str]:
+    compression = inner_compression(compression, client_major)
+    table = _INSIDE if client_major >= _ZSTD_SINCE else _INSIDE_BEFORE_16
+    return [f"--compress={table[compression]}"]
 
 
 class PgDump:

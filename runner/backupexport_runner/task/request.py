@@ -43,6 +43,26 @@ def read_task(environment: Mapping[str, str], delivery_kinds: frozenset[str]) ->
     return task
 
 
+def read_selection(environment: Mapping[str, str]) -> protocol.Selection:
+    """Returns what goes into the file.  Raises Failure(BAD_REQUEST)."""
+    values = _Values(environment)
+    text = protocol.from_pieces(protocol.ENV_SELECTION, environment)
+    selection = protocol.read_selection(text)
+    if selection is None or selection.content not in rules.CONTENTS:
+        raise values.bad(protocol.ENV_SELECTION, "can't be read")
+    for patterns in (
+        selection.include_schemas,
+        selection.exclude_schemas,
+        selection.include_tables,
+        selection.exclude_tables,
+        selection.exclude_table_data,
+    ):
+        for pattern in patterns:
+            if broken := rules.first_broken(rules.PATTERN, pattern):
+                raise values.bad(protocol.ENV_SELECTION, f"has a pattern that {broken.message}")
+    return selection
+
+
 def read_request(environment: Mapping[str, str]) -> Request:
     """Returns the checked request.  Raises Failure(BAD_REQUEST) that names the wrong variable."""
     values = _Values(environment)

@@ -5,13 +5,15 @@ import stat
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from backupexport_contract.runner_protocol import Artifact, json_object, read_artifact
+from backupexport_contract.restore_commands import DumpFile, check_command, restore_command
+from backupexport_contract.runner_protocol import Artifact, Selection, json_object, read_artifact
 from backupexport_runtime import volume
 
 from backupexport_runner.task.request import Request
 from backupexport_runner.volume.failures import volume_errors
 
-_LARGEST_BYTES = 64 * 1024
+# Patterns are most of it, of a BackupExport's and its target's; etcd stores no larger objects.
+_LARGEST_BYTES = 4 * 1024 * 1024
 
 
 def manifest_name(file_name: str) -> str:
@@ -19,10 +21,29 @@ def manifest_name(file_name: str) -> str:
     return f"{file_name}.json"
 
 
-def manifest_text(request: Request, artifact: Artifact, started_at: str, completed_at: str) -> str:
+def manifest_text(
+    request: Request, selection: Selection, artifact: Artifact, started_at: str, completed_at: str
+) -> str:
     """Returns JSON with the artifact's fields, and with what explains it without the cluster."""
-    times = {"started_at": started_at, "completed_at": completed_at}
-    return json.dumps({**asdict(artifact), **_request_fields(request), **times}, indent=2) + "\n"
+    dump = DumpFile(
+        artifact.path,
+        request.format,
+        request.compression,
+        artifact.server_version,
+        artifact.dump_version,
+        selection.owner,
+        selection.privileges,
+    )
+    explained = {
+        **asdict(artifact),
+        "check_command": check_command(artifact.path, artifact.sha256),
+        "restore_command": restore_command(dump),
+        **_request_fields(request),
+        **asdict(selection),
+        "started_at": started_at,
+        "completed_at": completed_at,
+    }
+    return json.dumps(explained, indent=2) + "\n"
 
 
 def artifact_of(manifest: Mapping[str, object], request: Request) -> Artifact | None:
@@ -30,7 +51,9 @@ def artifact_of(manifest: Mapping[str, object], request: Request) -> Artifact | 
     expected = {"path": request.artifact_path, **_request_fields(request)}
     if any(manifest.get(name) != value for name, value in expected.items()):
         return None
-    return read_artifact({name: manifest.get(name) for name in Artifact.__slots__})
+    # An older runner wrote fewer of them.
+    known = [name for name in Artifact.__slots__ if name in manifest]
+    return read_artifact({name: manifest[name] for name in known})
 
 
 def _request_fields(request: Request) -> dict[str, str]:

@@ -132,6 +132,14 @@ async def test_openapi(client: httpx.AsyncClient) -> None:
         "compression",
         "notify_email",
         "storage_path",
+        "content",
+        "include_schemas",
+        "exclude_schemas",
+        "include_tables",
+        "exclude_tables",
+        "exclude_table_data",
+        "owner",
+        "privileges",
     }
     headers = post["responses"]["202"]["headers"]
     assert {"Location", "X-Request-ID", "RateLimit-Remaining"} == set(headers) & {

@@ -1,5 +1,6 @@
 """POST /api/backup/export: what is stored and what is answered."""
 
+import json
 import re
 import uuid
 from collections.abc import Callable
@@ -41,6 +42,16 @@ async def test_accepted(post: Make, store: Any) -> None:
     ("fields", "spec"),
     [
         ({}, {"format": "sql", "compress": True}),
+        (
+            {"format": "custom", "content": "schema", "owner": False, "include_schemas": ["a.*"]},
+            {
+                "format": "custom",
+                "compress": True,
+                "content": "schema",
+                "owner": False,
+                "includeSchemas": ["a.*"],
+            },
+        ),
         ({"compress": False}, {"format": "sql", "compress": False}),
         (
             {"format": "tar", "compression": "gzip", "storage_path": "a/b", "notify_email": None},
@@ -53,8 +64,10 @@ async def test_accepted(post: Make, store: Any) -> None:
     ],
 )
 async def test_spec(post: Make, store: Any, fields: dict[str, Any], spec: Any) -> None:
-    assert (await post(**fields)).status_code == 202
-    assert store.manifests[0]["spec"] == {"projectId": "proj-123", **spec}
+    response = await post(content=json.dumps({"project_id": "proj-123", **fields}).encode())
+    assert response.status_code == 202, response.text
+    usual = {"projectId": "proj-123", "content": "all", "owner": True, "privileges": True}
+    assert store.manifests[0]["spec"] == usual | spec
 
 
 async def test_two_requests_are_two_jobs(post: Make) -> None:

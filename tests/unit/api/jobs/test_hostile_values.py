@@ -9,7 +9,18 @@ from typing import Any
 import httpx
 import pytest
 from hostile_bodies import BODIES, HostileBody
-from hostile_values import CANARY, CASES, CASES_BY_HAND, EMAIL, MARK, ODD, Hostile, Odd
+from hostile_values import (
+    CANARY,
+    CASES,
+    CASES_BY_HAND,
+    EMAIL,
+    MARK,
+    ODD,
+    PATTERN_FIELDS,
+    PATTERNS,
+    Hostile,
+    Odd,
+)
 
 Make = Callable[..., Any]
 
@@ -164,3 +175,18 @@ async def test_an_odd_value_is_stored_as_it_is(post: Make, store: Any, odd: Odd)
     assert spec["projectId"] == odd.project_id
     assert spec.get("storagePath") == odd.storage_path
     assert spec.get("notifyEmail") == odd.notify_email
+    assert tuple(spec.get("excludeTables", ())) == odd.exclude_tables
+
+
+@pytest.mark.parametrize("trick", PATTERNS)
+@pytest.mark.parametrize("field", PATTERN_FIELDS)
+async def test_hostile_patterns_are_refused(
+    post: Make, caplog: pytest.LogCaptureFixture, field: str, trick: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    response = await post(content=json.dumps({"project_id": "p", field: PATTERNS[trick]}).encode())
+    problem = assert_problem(response, 400)
+    (error,) = problem["errors"]
+    assert error["field"].partition(".")[0] == field
+    assert error["message"]
+    assert_repeated_nowhere(told(response, caplog), MARK)

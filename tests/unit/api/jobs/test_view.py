@@ -46,6 +46,14 @@ def test_a_new_job() -> None:
         "status": "pending",
         "project_id": "proj-123",
         "format": "sql",
+        "content": "all",
+        "include_schemas": [],
+        "exclude_schemas": [],
+        "include_tables": [],
+        "exclude_tables": [],
+        "exclude_table_data": [],
+        "owner": True,
+        "privileges": True,
         "compress": True,
         "compression": "zstd",
         "storage_path": None,
@@ -55,6 +63,8 @@ def test_a_new_job() -> None:
         "completed_at": None,
         "progress": None,
         "artifact": None,
+        "warnings": [],
+        "restore_hints": [],
         "error": None,
         "notification": None,
         "deliveries": [],
@@ -148,12 +158,19 @@ def test_a_running_job() -> None:
                 "percent": 42,
                 "dumpedBytes": 123,
                 "estimatedBytes": 456,
+                "secondsLeft": 7,
                 "display": "42%",
+                "displayLeft": "7 s",
             },
         }
     )
     assert shown["started_at"] == "2026-01-29T15:30:05.000Z"
-    assert shown["progress"] == {"percent": 42, "dumped_bytes": 123, "estimated_bytes": 456}
+    assert shown["progress"] == {
+        "percent": 42,
+        "dumped_bytes": 123,
+        "estimated_bytes": 456,
+        "seconds_left": 7,
+    }
 
 
 def test_a_finished_job() -> None:
@@ -161,9 +178,15 @@ def test_a_finished_job() -> None:
         status={
             "phase": "Succeeded",
             "completionTime": "2026-01-29T15:31:00.5Z",
-            "artifact": ARTIFACT,
+            "artifact": {**ARTIFACT, "restoreWith": "psql of PostgreSQL 17"},
+            "warnings": [{"code": "objects_left_out", "message": "Without subscriptions: a."}],
+            "restoreHints": [{"code": "missing_roles", "message": "It wants the role b."}],
         }
     )
+    assert shown["warnings"] == [
+        {"code": "objects_left_out", "message": "Without subscriptions: a."}
+    ]
+    assert shown["restore_hints"] == [{"code": "missing_roles", "message": "It wants the role b."}]
     assert shown["completed_at"] == "2026-01-29T15:31:00.500Z"
     assert shown["error"] is None
     assert shown["artifact"] == {
@@ -173,7 +196,20 @@ def test_a_finished_job() -> None:
         "sha256": "ab",
         "server_version": "17.5",
         "dump_version": "17.6",
+        "restore_with": "psql of PostgreSQL 17",
+        "check_command": "echo 'ab  x.sql.zst' | sha256sum --check",
+        "restore_command": "(set -o pipefail; zstd -tq x.sql.zst && zstd -dc x.sql.zst | "
+        "psql -X --single-transaction -v ON_ERROR_STOP=1 -d DATABASE)",
     }
+
+
+def test_what_the_target_leaves_out_is_shown() -> None:
+    shown = view(
+        spec={"excludeTables": ["a", "b"], "content": "data"},
+        status={"targetExcludes": {"excludeTables": ["b", "c"], "excludeSchemas": ["s"]}},
+    )
+    assert shown["exclude_tables"] == ["a", "b", "c"]
+    assert (shown["exclude_schemas"], shown["content"]) == (["s"], "data")
 
 
 @pytest.mark.parametrize("phase", ["Pending", "Failed"])

@@ -54,6 +54,13 @@ def test_a_quota_is_told() -> None:
     assert "quota" in told.detail
 
 
+def test_older_crds_are_told() -> None:
+    message = 'BackupExport in version "v1alpha1": strict decoding error: unknown field "spec.new"'
+    told = translated(api_error(400, message=message))
+    assert isinstance(told, StoreUnavailableError)
+    assert "CustomResourceDefinitions" in told.detail
+
+
 @pytest.mark.parametrize(
     ("error", "detail"),
     [

@@ -5,13 +5,19 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import zstandard
 from backupexport_contract import names
 from backupexport_contract.reasons import ExitCode
-from backupexport_contract.runner_protocol import read_progress_line
+from backupexport_contract.restore_commands import DumpFile, check_command, restore_command
+from backupexport_contract.runner_protocol import (
+    Selection,
+    read_progress_line,
+    selection_text,
+)
 from backupexport_runner.postgres.dump_failures import Obstacle
 from backupexport_runner.postgres.preflight import Server
 from backupexport_runner.task.failure import Failure
@@ -58,6 +64,19 @@ def test_success(
         "sha256": artifact.sha256,
         "server_version": "17.6",
         "dump_version": "17.6",
+        "restore_with": artifact.restore_with,
+        "check_command": check_command(artifact.path, artifact.sha256),
+        "restore_command": restore_command(DumpFile(artifact.path, dump_format, compression)),
+        "warnings": [],
+        "restore_hints": [],
+        "content": "all",
+        "include_schemas": [],
+        "exclude_schemas": [],
+        "include_tables": [],
+        "exclude_tables": [],
+        "exclude_table_data": [],
+        "owner": True,
+        "privileges": True,
         "job_id": values["EXPORT_JOB_ID"],
         "project_id": "--help",
         "format": dump_format,
@@ -77,6 +96,74 @@ def test_success(
     progress = read_progress_line(bench.output.getvalue().splitlines()[-1])
     assert progress is not None
     assert progress.percent == 100
+
+
+def test_a_custom_archive_is_stored_as_it_comes(
+    bench: Bench, make_environment: Environment
+) -> None:
+    (bench.root / "content").write_bytes(CONTENT)
+    bench.says(f"cat {bench.root}/content")
+    values = make_environment("custom", "zstd")
+    artifact = bench.run(values)
+    assert artifact.path.endswith(".dump")
+    assert (bench.exports / values["EXPORT_FILE_NAME"]).read_bytes() == CONTENT
+    assert artifact.size_bytes == artifact.uncompressed_bytes == len(CONTENT)
+    assert artifact.restore_with == "pg_restore 17 or newer"
+
+
+def test_what_an_older_server_does_not_know_is_kept_out(
+    bench: Bench, make_environment: Environment
+) -> None:
+    bench.server = replace(bench.server, version_number=160004, version="16.4")
+    # In two pieces, so that no one read has it whole.
+    bench.says("printf 'a\\nSET transaction_'; sleep 0.2; printf 'timeout = 0;\\nb\\n'")
+    values = make_environment("sql", "none")
+    artifact = bench.run(values)
+    assert (bench.exports / values["EXPORT_FILE_NAME"]).read_bytes() == b"a\nb\n"
+    assert artifact.uncompressed_bytes == artifact.size_bytes == 4
+
+
+def test_what_pg_dump_warns_of_is_kept_and_cleaned(
+    bench: Bench, make_environment: Environment
+) -> None:
+    bench.says("echo 'pg_dump: warning: s3cret-pw and a circle' >&2")
+    values = make_environment(**{"secret:password": "s3cret-pw"})
+    (warning,) = bench.run(values).warnings
+    assert warning.code == "pg_dump_warning"
+    assert "s3cret-pw" not in warning.message
+    assert "and a circle" in warning.message
+
+
+def test_the_choice_reaches_pg_dump_and_the_manifest(
+    bench: Bench, make_environment: Environment
+) -> None:
+    bench.says('for argument in "$@"; do echo "$argument"; done')
+    chosen = Selection(
+        content="schema", include_tables=("--file=/x", "a b"), exclude_schemas=("$(id)",)
+    )
+    values = make_environment("sql", "none", EXPORT_SELECTION=selection_text(chosen))
+    bench.run(values)
+    file = bench.exports / values["EXPORT_FILE_NAME"]
+    told = file.read_text().splitlines()
+    assert {"--schema-only", "--table=--file=/x", "--table=a b", "--exclude-schema=$(id)"} < set(
+        told
+    )
+    manifest = json.loads(Path(f"{file}.json").read_text())
+    assert manifest["include_tables"] == ["--file=/x", "a b"]
+    assert (manifest["content"], manifest["owner"]) == ("schema", True)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", '{"content": "everything"}', '{"include_tables": ["a\\nb"]}', '{"x": 1}']
+)
+def test_a_choice_that_breaks_the_rules_is_refused(
+    bench: Bench, make_environment: Environment, text: str
+) -> None:
+    bench.says("echo x")
+    with pytest.raises(Failure) as failed:
+        bench.run(make_environment(EXPORT_SELECTION=text))
+    assert failed.value.exit_code == ExitCode.BAD_REQUEST
+    assert bench.files == []
 
 
 def test_zstd_has_a_checksum(bench: Bench, make_environment: Environment) -> None:

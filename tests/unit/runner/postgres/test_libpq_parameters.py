@@ -9,7 +9,6 @@ from backupexport_runner.postgres.libpq_parameters import (
     libpq_parameters,
     write_certificates,
 )
-from backupexport_runner.postgres.pg_dump import dump_command
 
 CONNECTION = Connection(
     "db", "5432", "app", "--file=/etc/x", "secret", more={"channel_binding": "require"}
@@ -36,18 +35,6 @@ def test_the_child_gets_libpq_variables_and_nothing_else(tmp_path: Path) -> None
         "PGREQUIREAUTH": "!password",
         "PGCHANNELBINDING": "require",
     }
-
-
-@pytest.mark.parametrize(("dump_format", "option"), [("sql", "plain"), ("tar", "tar")])
-def test_the_command_line_holds_constants_only(dump_format: str, option: str) -> None:
-    assert dump_command(Path("/pg_dump"), dump_format) == [
-        "/pg_dump",
-        f"--format={option}",
-        "--no-password",
-        "--lock-wait-timeout=120000",
-        "--dbname=keepalives=1 keepalives_idle=30 keepalives_interval=10 keepalives_count=3 "
-        "tcp_user_timeout=60000",
-    ]
 
 
 def test_certificates_lie_in_a_private_file(tmp_path: Path) -> None:

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from backupexport_contract import timestamps
+from backupexport_contract import restore_commands, timestamps
 from backupexport_contract.readable import readable_duration, readable_size
 from backupexport_contract.reasons import Phase
-from backupexport_contract.runner_protocol import Artifact, ExportEnd
+from backupexport_contract.runner_protocol import Artifact, ExportEnd, Remark
 
-from backupexport_runner.delivery import restore_commands
 from backupexport_runner.task.failure import malformed_delivery, one_line
 from backupexport_runner.task.request import Request
 
@@ -35,12 +34,13 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to do: words, a page to open, and what to copy."""
+    """One thing to do or to know: words, points of a list, a page to open, and what to copy."""
 
     title: str
     text: str
     commands: tuple[str, ...] = ()
     link: str | None = None
+    points: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def _facts(request: Request, end: ExportEnd, artifact: Artifact | None) -> Itera
     yield Fact("Project", request.project_id, is_code=True)
     if artifact:
         yield Fact("Size", _size(artifact.size_bytes))
-        if request.compression != "none":
+        if artifact.uncompressed_bytes != artifact.size_bytes:
             yield Fact("Uncompressed", _size(artifact.uncompressed_bytes))
     else:
         if end.phase == Phase.FAILED:
@@ -117,6 +117,7 @@ def _facts(request: Request, end: ExportEnd, artifact: Artifact | None) -> Itera
         yield Fact("SHA-256", _line(artifact.sha256), is_code=True)
         yield Fact("PostgreSQL server", _line(artifact.server_version))
         yield Fact("pg_dump", _line(artifact.dump_version))
+        yield Fact("Restore with", _line(artifact.restore_with))
         yield Fact("Path on the volume", _line(artifact.path), is_code=True)
     yield Fact("Job", request.job_id, is_code=True)
     yield Fact("Requested by", _line(end.requested_by or ""))
@@ -136,7 +137,10 @@ def _what_to_do(request: Request, end: ExportEnd) -> tuple[Step, ...]:
 
 def _steps_with_file(request: Request, end: ExportEnd, artifact: Artifact) -> tuple[Step, ...]:
     path = _line(artifact.path)
+    warnings, hints = _messages(artifact.warnings), _messages(artifact.restore_hints)
+    known = "The file is whole. What whoever uses it should know:"
     return (
+        *([Step("Warnings", known, points=warnings)] if warnings else []),
         _fetch(request, end, path),
         Step(
             "Check it",
@@ -147,9 +151,14 @@ def _steps_with_file(request: Request, end: ExportEnd, artifact: Artifact) -> tu
             "Restore it",
             "Into an empty database in place of DATABASE, where the roles exist that own things or "
             f"hold grants. {restore_commands.CAUTION}",
-            (restore_commands.restore_command(path, request.format, request.compression),),
+            (_line(end.restore_command),),
+            points=hints,
         ),
     )
+
+
+def _messages(remarks: tuple[Remark, ...]) -> tuple[str, ...]:
+    return tuple(_line(remark.message) for remark in remarks)
 
 
 def _fetch(request: Request, end: ExportEnd, path: str) -> Step:

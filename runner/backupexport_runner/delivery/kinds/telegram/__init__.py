@@ -75,7 +75,10 @@ def _send(
     sha256s, whole = parts.checksums(file, planned, parcel.check)
     if whole != artifact.sha256:
         raise parts.file_changed()
-    messages = texts.closing_messages(request, planned, sha256s, whole) if len(planned) > 1 else ()
+    messages: tuple[str, ...] = ()
+    if len(planned) > 1:
+        restore = parcel.end.restore_command
+        messages = texts.closing_messages(request, planned, sha256s, whole, restore)
     plan = parts_plan(whole, settings.part_bytes, settings.chat_id)
     journal = Journal(notes, plan, planned, sha256s, len(messages))
     sent = journal.parts_sent
@@ -87,7 +90,7 @@ def _send(
         sender = Sender(api, settings.chat_id, journal, parcel.log, parcel.check)
         sender.wait_out()
         for part, sha256 in tuple(zip(planned, sha256s, strict=True))[sent:]:
-            caption = texts.caption(request, part, len(planned), sha256)
+            caption = texts.caption(request, part, len(planned), sha256, parcel.end)
             sender.send_part(file, part, sha256, caption)
             parcel.log.event(
                 "part_sent", part=part.number, parts=len(planned), size_bytes=part.size

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from backupexport_contract.readable import readable_size
+from backupexport_contract.restore_commands import CAUTION, check_command
+from backupexport_contract.runner_protocol import ExportEnd
 
 from backupexport_runner.delivery.kinds.telegram.parts import Part, parts_glob
-from backupexport_runner.delivery.restore_commands import CAUTION, check_command, restore_command
 from backupexport_runner.task.request import Request
 
 # https://core.telegram.org/bots/api#senddocument and #sendmessage
@@ -13,8 +14,9 @@ LONGEST_CAPTION = 1024
 LONGEST_MESSAGE = 4096
 
 
-def caption(request: Request, part: Part, count: int, sha256: str) -> str:
+def caption(request: Request, part: Part, count: int, sha256: str, end: ExportEnd) -> str:
     """Returns the text below a document."""
+    warnings = end.artifact.warnings if end.artifact else ()
     which = f", part {part.number} of {count}" if count > 1 else ""
     lines = [
         f"Export of project {request.project_id}{which}",
@@ -24,12 +26,18 @@ def caption(request: Request, part: Part, count: int, sha256: str) -> str:
         f"Job: {request.job_id}",
     ]
     if count == 1:
-        lines += [f"Restore: {_restore(request)}", CAUTION]
+        lines += [f"Restore: {end.restore_command}", CAUTION]
+    if warnings:
+        lines.append(f"Warnings: {len(warnings)}, which the job has over REST and on the web page")
     return "\n".join(lines)
 
 
 def closing_messages(
-    request: Request, parts: Sequence[Part], part_sha256s: Sequence[str], sha256: str
+    request: Request,
+    parts: Sequence[Part],
+    part_sha256s: Sequence[str],
+    sha256: str,
+    restore_command: str,
 ) -> tuple[str, ...]:
     """Returns the messages after the parts, which say how to check, join and restore them.
 
@@ -45,7 +53,7 @@ def closing_messages(
         f"Join the {count} parts, check the whole file and restore it:\n"
         f"cat {parts_glob(name, count)} > {name}\n"
         f"{check_command(name, sha256)}\n"
-        f"{_restore(request)}\n"
+        f"{restore_command}\n"
         f"{CAUTION}"
     )
     lines = [f"{digest}  {part.name}" for part, digest in zip(parts, part_sha256s, strict=True)]
@@ -81,10 +89,6 @@ def success_sentence(size: int, count: int) -> str:
     """Returns the delivery's outcome."""
     parts = f" in {count} parts" if count > 1 else ""
     return f"Sent to the Telegram chat{parts} ({readable_size(size)})."
-
-
-def _restore(request: Request) -> str:
-    return restore_command(request.file_name, request.format, request.compression)
 
 
 def _chunks(lines: Sequence[str], longest: int) -> list[list[str]]:

@@ -7,12 +7,20 @@ from pathlib import Path
 
 import pytest
 import runner_bench
+from backupexport_contract.restore_commands import CAUTION, DumpFile, restore_command
+from backupexport_contract.runner_protocol import Artifact, ExportEnd, Remark
 from backupexport_runner.delivery.kinds.telegram import texts
 from backupexport_runner.delivery.kinds.telegram.parts import plan_parts
-from backupexport_runner.delivery.restore_commands import CAUTION, restore_command
 from backupexport_runner.task.request import Request, read_request
 
 NAME = "20260129T153000Z-0b7c1111-2222-4333-8444-555566667777.sql.zst"
+# The longest that there is.
+RESTORE = restore_command(DumpFile(NAME, "tar", "zstd", "13.1", "18.1", False, False))
+END = ExportEnd(
+    "Succeeded",
+    artifact=Artifact(NAME, 1, 2, "ab", "13.1", "18.1", warnings=(Remark("a", "B."),)),
+    restore_command=RESTORE,
+)
 
 
 @pytest.fixture
@@ -24,11 +32,13 @@ def request_of() -> Request:
 def test_the_longest_caption_fits(request_of: Request) -> None:
     part = plan_parts(NAME, 10**15, 10**12)[-1]
     for count in (1, 1000):
-        text = texts.caption(request_of, part, count, "f" * 64)
+        text = texts.caption(request_of, part, count, "f" * 64, END)
         assert len(text) <= texts.LONGEST_CAPTION
         assert request_of.project_id in text
         assert "f" * 64 in text
         assert request_of.job_id in text
+        assert "Warnings: 1, " in text
+        assert (RESTORE in text) == (count == 1)
         assert ("part 1000 of 1000" in text) == (count == 1000)
 
 
@@ -36,14 +46,14 @@ def test_the_longest_caption_fits(request_of: Request) -> None:
 def test_closing_messages_fit_and_tell_every_part(request_of: Request, count: int) -> None:
     parts = plan_parts(NAME, count * 10, 10)
     digests = [f"{part.number:064x}" for part in parts]
-    messages = texts.closing_messages(request_of, parts, digests, "f" * 64)
+    messages = texts.closing_messages(request_of, parts, digests, "f" * 64, RESTORE)
     assert max(map(len, messages)) <= texts.LONGEST_MESSAGE
     lines = "\n".join(messages).splitlines()
     for part, digest in zip(parts, digests, strict=True):
         assert lines.count(f"{digest}  {part.name}") == 1
     assert f"cat {NAME}.part*of{count:03} > {NAME}" in messages[-1]
     assert f"{'f' * 64}  {NAME}" in messages[-1]
-    assert messages[-1].endswith(f"{restore_command(NAME, 'sql', 'zstd')}\n{CAUTION}")
+    assert messages[-1].endswith(f"{RESTORE}\n{CAUTION}")
 
 
 @pytest.mark.parametrize("count", [2, 60])
@@ -62,7 +72,7 @@ def test_the_commands_of_the_closing_messages_work(
     for stray in (other, f"{parts[0].name} (1)", f"{parts[0].name}.part"):
         (tmp_path / stray).write_bytes(b"stray")
     whole = hashlib.sha256(content).hexdigest()
-    messages = texts.closing_messages(request_of, parts, digests, whole)
+    messages = texts.closing_messages(request_of, parts, digests, whole, RESTORE)
     lines = [line for text in messages for line in text.splitlines() if not line.endswith(":")]
     script = "\n".join(["set -e", *lines[:-2]])
     done = subprocess.run(

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from backupexport_runner.delivery.restore_commands import (
+from backupexport_contract.restore_commands import (
     CAUTION,
+    DumpFile,
     check_command,
     restore_command,
 )
 from printed_commands import CAUTION as PRINTED_CAUTION
 from printed_commands import RESTORED, SHA256
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[3]
 DUMP = (
     b"--\n-- PostgreSQL database dump\n--\n\n\\restrict aBc\n\n"
     + b"".join(b"INSERT INTO t VALUES (%d, '%x');\n" % (n, n**9) for n in range(20_000))
@@ -37,8 +38,8 @@ ENDINGS = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 
 
 @pytest.mark.parametrize(("file", "command"), RESTORED.items())
-def test_how_a_file_is_restored(file: tuple[str, str, str], command: str) -> None:
-    assert shlex.split(restore_command(*file)) == shlex.split(command)
+def test_how_a_file_is_restored(file: DumpFile, command: str) -> None:
+    assert shlex.split(restore_command(file)) == shlex.split(command)
 
 
 def test_how_a_file_is_checked() -> None:
@@ -48,7 +49,7 @@ def test_how_a_file_is_checked() -> None:
 @pytest.mark.parametrize("name", ["FILE.sql.zst", "FILE.tar.zst"])
 def test_the_readme_prints_the_same(name: str) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert restore_command(name, name.split(".")[1], "zstd") in readme.splitlines()
+    assert restore_command(DumpFile(name, name.split(".")[1], "zstd")) in readme.splitlines()
 
 
 def test_the_word_of_caution_is_the_pages_too() -> None:
@@ -61,7 +62,7 @@ class Restore:
     def __init__(self, directory: Path, dump_format: str, compression: str) -> None:
         self._directory = directory
         self._file = directory / f"a b.{dump_format}{ENDINGS[compression]}"
-        self._command = restore_command(str(self._file), dump_format, compression)
+        self._command = restore_command(DumpFile(str(self._file), dump_format, compression))
         for name in ("psql", "pg_restore"):
             (directory / name).write_text("#!/bin/sh\ncat > /dev/null\ntouch restored\n")
             (directory / name).chmod(0o755)

@@ -1,0 +1,90 @@
+"""Shell commands that check a finished file and restore it; every place prints these.
+
+A file that was cut restores nothing: it is read to its end first, because psql takes the end of its
+input for the end of the dump, and commits, and pg_restore can look for the end of a tar for ever.
+"""
+
+import re
+import shlex
+from dataclasses import dataclass
+
+CAUTION = (
+    "A restore runs what the database's authors have written, so use a scratch instance and a role "
+    "that is no superuser."
+)
+
+# Since this major, pg_dump and pg_restore set it, and older servers don't know it
+# (https://www.postgresql.org/docs/17/release-17.html).
+_TRANSACTION_TIMEOUT_SINCE = 17
+TRANSACTION_TIMEOUT = "SET transaction_timeout = 0;"
+
+_PSQL = "psql -X --single-transaction -v ON_ERROR_STOP=1 -d DATABASE"
+
+
+@dataclass(frozen=True, slots=True)
+class DumpFile:
+    """What of a finished file says how it is restored.
+
+    `compression` is none, gzip or zstd.  `owner` and `privileges` say whether a restore gives the
+    objects their owners and grants.
+    """
+
+    path: str
+    format: str
+    compression: str
+    server_version: str = ""
+    dump_version: str = ""
+    owner: bool = True
+    privileges: bool = True
+
+
+def file_name(path: str) -> str:
+    """Returns the name at the end of the path."""
+    return path.rpartition("/")[2]
+
+
+def check_command(path: str, sha256: str) -> str:
+    """Returns what compares the file in the current directory with its checksum (hex)."""
+    return f"echo {shlex.quote(f'{sha256}  {file_name(path)}')} | sha256sum --check"
+
+
+def sets_unknown_timeout(dump_version: str, server_version: str) -> bool:
+    """Returns whether programs of the dump's version set what the server doesn't know."""
+    return _major(server_version) < _TRANSACTION_TIMEOUT_SINCE <= _major(dump_version)
+
+
+def restore_command(dump: DumpFile) -> str:
+    """Returns what restores the file in the current directory into DATABASE; bash runs it."""
+    file = shlex.quote(file_name(dump.path))
+    compression = "none" if dump.format == "custom" else dump.compression
+    decompress = "" if compression == "none" else f"{compression} -dc {file}"
+    if dump.format == "sql":
+        if decompress:
+            return f"(set -o pipefail; {compression} -tq {file} && {decompress} | {_PSQL})"
+        return f"tail -n 9 {file} | grep 'database dump complete' && {_PSQL} -f {file}"
+    whole = ""
+    if dump.format == "tar":
+        # pg_restore seeks in a tar, so it can't read one from a pipe.
+        plain = shlex.quote(re.sub(r"\.\w+$", "", file_name(dump.path))) if decompress else file
+        whole = f"{decompress} > {plain}" if decompress else f"tar -tf {file} > /dev/null"
+        whole, file = f"{whole} && ", plain
+    return whole + _pg_restore(dump, file)
+
+
+def _pg_restore(dump: DumpFile, file: str) -> str:
+    program = "pg_restore"
+    # An archive keeps the owners whatever pg_dump was told.
+    program += "" if dump.owner else " --no-owner"
+    program += "" if dump.privileges else " --no-privileges"
+    if not sets_unknown_timeout(dump.dump_version, dump.server_version):
+        return f"{program} --single-transaction -d DATABASE {file}"
+    without_timeout = f"sed '1,40{{/^{TRANSACTION_TIMEOUT}$/d}}'"
+    return (
+        f"(set -o pipefail; {program} -f /dev/null {file} && "
+        f"{program} -f - {file} | {without_timeout} | {_PSQL})"
+    )
+
+
+def _major(version: str) -> int:
+    found = re.match(r"\d+", version)
+    return int(found[0]) if found else _TRANSACTION_TIMEOUT_SINCE

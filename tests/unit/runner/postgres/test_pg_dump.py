@@ -1,0 +1,83 @@
+"""pg_dump's command line: a table."""
+
+from pathlib import Path
+
+import pytest
+from backupexport_contract.runner_protocol import Selection
+from backupexport_runner.postgres.clients import Client
+from backupexport_runner.postgres.pg_dump import dump_command, inner_compression
+
+COMMON = [
+    "--no-password",
+    "--lock-wait-timeout=120000",
+    "--dbname=keepalives=1 keepalives_idle=30 keepalives_interval=10 keepalives_count=3 "
+    "tcp_user_timeout=60000",
+]
+
+EVERYTHING = Selection()
+
+
+def arguments(
+    dump_format: str = "sql",
+    compression: str = "zstd",
+    major: int = 17,
+    selection: Selection = EVERYTHING,
+) -> set[str]:
+    program, *rest = dump_command(
+        Client(major, Path("/pg_dump")), dump_format, compression, selection
+    )
+    assert program == "/pg_dump"
+    assert set(COMMON) <= set(rest)
+    assert all(argument.startswith("--") for argument in rest)
+    return set(rest) - set(COMMON) - {"--strict-names"}
+
+
+@pytest.mark.parametrize(("dump_format", "option"), [("sql", "plain"), ("tar", "tar")])
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
+def test_everything(dump_format: str, option: str, compression: str) -> None:
+    assert arguments(dump_format, compression) == {f"--format={option}"}
+
+
+@pytest.mark.parametrize(
+    ("compression", "major", "option", "inside"),
+    [
+        ("zstd", 16, "--compress=zstd:1", "zstd"),
+        ("gzip", 17, "--compress=gzip:1", "gzip"),
+        ("none", 18, "--compress=none", "none"),
+        # Before 16 there is gzip alone.
+        ("zstd", 15, "--compress=1", "gzip"),
+        ("gzip", 13, "--compress=1", "gzip"),
+        ("none", 15, "--compress=0", "none"),
+    ],
+)
+def test_a_custom_archive_is_compressed_inside(
+    compression: str, major: int, option: str, inside: str
+) -> None:
+    assert arguments("custom", compression, major) == {"--format=custom", option}
+    assert inner_compression(compression, major) == inside
+
+
+@pytest.mark.parametrize(
+    ("selection", "options"),
+    [
+        (Selection(content="schema"), {"--schema-only"}),
+        (Selection(content="data"), {"--data-only"}),
+        (Selection(owner=False), {"--no-owner"}),
+        (Selection(privileges=False), {"--no-privileges"}),
+        (
+            Selection(include_schemas=("a", "b.*"), exclude_schemas=("-c",)),
+            {"--schema=a", "--schema=b.*", "--exclude-schema=-c"},
+        ),
+        (
+            Selection(include_tables=("--file=/x",), exclude_tables=("$(id)", "'; --")),
+            {"--table=--file=/x", "--exclude-table=$(id)", "--exclude-table='; --"},
+        ),
+        (Selection(exclude_table_data=("a=b",)), {"--exclude-table-data=a=b"}),
+    ],
+)
+def test_a_choice(selection: Selection, options: set[str]) -> None:
+    assert arguments(selection=selection) == {"--format=plain", *options}
+
+
+def test_a_pattern_that_matches_nothing_fails() -> None:
+    assert "--strict-names" in dump_command(Client(17, Path("/pg_dump")), "sql", "none", EVERYTHING)
