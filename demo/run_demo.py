@@ -162,6 +162,8 @@ def _watch(api: Api, job_id: str) -> dict[str, Any]:
         job = api.job(job_id)
         progress = job["progress"] or {}
         line = f"  {job['status']:<10}{progress.get('percent', 0):>4}%"
+        if progress.get("seconds_left"):
+            line += f"  about {progress['seconds_left']} s left"
         if job["error"]:
             line += f"  {job['error']['reason']}: {job['error']['message']}"
         if line != shown:

@@ -216,6 +216,37 @@ def test_the_main_story_with_nothing_but_a_keyboard(
     assert page.evaluate("window.neverReloaded")
 
 
+def test_what_goes_in_is_chosen(page: Page, installation: Installation, token: str) -> None:
+    sign_in(page, token)
+    form = form_of(page)
+    tables = form.get_by_label("Not tables")
+    form.get_by_text("Choose what goes in").click()
+    form.get_by_label("Format").select_option("custom")
+    form.get_by_label("Contents").select_option("schema")
+    form.get_by_label("Owners of the objects").uncheck()
+    # A tab is a control character.
+    tables.fill("good\nb\tad")
+    form.get_by_text("Choose what goes in").click()
+    start_export(page, SMALL)
+    expect(tables).to_have_attribute("aria-invalid", "true")
+    expect(tables).to_be_focused()
+    expect(form.get_by_text("Must not contain control characters")).to_be_visible()
+    tables.fill("  no.such\n\nother*  \n")
+    start_export(page, SMALL)
+    job_id = accepted_job(page)
+    row = row_of(page, job_id)
+    expect(row).to_contain_text("Completed", timeout=PATIENT)
+    row.get_by_text("Details").click()
+    chosen = "Definitions only; not tables no.such, other*; no owners"
+    expect(row.get_by_text(chosen, exact=True)).to_be_visible()
+    expect(row).to_contain_text("pg_restore --no-owner --single-transaction -d DATABASE ")
+    job = installation.everything.job(job_id)
+    assert (job["format"], job["content"]) == ("custom", "schema")
+    assert (job["owner"], job["privileges"]) == (False, True)
+    assert job["exclude_tables"] == ["no.such", "other*"]
+    expect(row).to_contain_text(f"Restore with{job['artifact']['restore_with']}")
+
+
 def test_the_token_is_in_memory_only_and_a_reload_forgets_it(
     open_page: OpenPage, token: str
 ) -> None:
@@ -832,8 +863,15 @@ PROGRESS = "{percent: 42, dumped_bytes: 1024, estimated_bytes: 3072}"
         ("format", f"m.progressValue({{artifact: {{}}, progress: {PROGRESS}}})", None),
         ("format", "['AuthenticationFailed', 'Internal'].map(m.reasonWords)",
          ["Authentication failed", "Internal"]),
-        ("format", """["-d", "a'b", "$(id)", "a/b.c"].map(m.quoted)""",
-         ["'-d'", r"'a'\''b'", "'$(id)'", "a/b.c"]),
+        ("format", "[null, 0, 7, 75].map((left) => m.progressWords({status: 'running', progress:"
+         " {percent: 1, dumped_bytes: 0, estimated_bytes: 9, seconds_left: left}}))",
+         ["1 %, 0 B of about 9 B", "1 %, 0 B of about 9 B",
+          "1 %, 0 B of about 9 B, about 7 s left", "1 %, 0 B of about 9 B, about 1 min 15 s left"]),
+        ("format", "[{}, {content: 'all'}, {content: 'data', include_schemas: ['a', 'b'],"
+         " exclude_table_data: ['c'], privileges: false}].map(m.contentWords)",
+         ["", "", "Rows only; only schemas a, b; not the rows of c; no grants"]),
+        ("format", "[[], [{}], [{}, {}]].map(m.warnedWords)",
+         ["", "1 warning: see the details.", "2 warnings: see the details."]),
         ("format", "[{kind: 'e-mail', status: 'pending', message: 'Next try at 9.'},"
          " {kind: 'telegram', status: 'failed', reason: 'NotConfigured', message: 'Set it.'},"
          " {kind: 'pigeon', status: 'sent', at: null}].map(m.deliveryWords)",

@@ -21,7 +21,7 @@ _BUFFER_BYTES = 1024 * 1024
 _SHORT_READ_BYTES = 256 * 1024
 _NAP_SECONDS = 0.001
 _SECONDS_BETWEEN_PROGRESS = 1.0
-_SECONDS_BEFORE_GUESSING = 5.0
+_SECONDS_BEFORE_GUESSING = 2.0
 # pg_dump's first settings are within.
 HEAD_BYTES = 4096
 # The estimate may be too low: 100 is for a complete file.

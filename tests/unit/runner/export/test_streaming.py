@@ -1,6 +1,12 @@
 """How far a dump is."""
 
-from backupexport_runner.export.streaming import ProgressMeter
+import os
+import threading
+from collections.abc import Callable
+
+import pytest
+from backupexport_runner.export.compression import compressor
+from backupexport_runner.export.streaming import HEAD_BYTES, ProgressMeter, stream
 
 
 def test_progress() -> None:
@@ -15,3 +21,64 @@ def test_progress_without_an_estimate() -> None:
     progress = ProgressMeter(0, now=0).update(100, 1)
     assert progress is not None
     assert (progress.percent, progress.dumped_bytes, progress.estimated_bytes) == (0, 100, 0)
+
+
+def test_the_time_left_falls_with_a_steady_dump() -> None:
+    meter = ProgressMeter(1000, now=0)
+    told = [meter.update(100 * second, second) for second in range(1, 11)]
+    left = [progress and progress.seconds_left for progress in told]
+    # Too early to tell, then less each second, then more than was guessed.
+    assert left == [None, 8, 7, 6, 5, 4, 3, 2, 1, None]
+    assert meter.complete(1000).seconds_left == 0
+
+
+def test_the_time_left_grows_with_a_dump_that_slows_down() -> None:
+    meter = ProgressMeter(1000, now=0)
+    assert meter.update(500, 5).seconds_left == 5  # type: ignore[union-attr]
+    assert meter.update(510, 50).seconds_left == 49  # type: ignore[union-attr]
+
+
+def test_nothing_is_guessed_without_bytes_or_an_estimate() -> None:
+    assert ProgressMeter(1000, now=0).update(0, 9).seconds_left is None  # type: ignore[union-attr]
+    assert ProgressMeter(0, now=0).update(9, 9).seconds_left is None  # type: ignore[union-attr]
+
+
+def pumped(parts: list[bytes], clean: Callable[[bytes], bytes] = bytes) -> tuple[bytes, int]:
+    """What `stream` makes of writes to its pipe, and the bytes that it counted at last."""
+    reader, writer = os.pipe()
+    written, counts = bytearray(), [0]
+
+    def send() -> None:
+        with os.fdopen(writer, "wb", buffering=0) as file:
+            for part in parts:
+                file.write(part)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        told = stream(
+            reader,
+            compressor("none", 1),
+            written.extend,
+            clean_head=clean,
+            count=counts.append,
+            at_end=lambda: None,
+        )
+    finally:
+        sender.join()
+        os.close(reader)
+    assert told.uncompressed_bytes == told.size_bytes == len(written)
+    return bytes(written), counts[-1]
+
+
+@pytest.mark.parametrize("size", [0, 1, HEAD_BYTES - 1, HEAD_BYTES, HEAD_BYTES + 1, 3_000_000])
+def test_all_of_a_dump_is_written(size: int) -> None:
+    content = os.urandom(size)
+    assert pumped([content[: size // 3], content[size // 3 :]]) == (content, size)
+
+
+def test_only_the_head_is_cleaned() -> None:
+    content = b"a" * HEAD_BYTES + b"a" * 100_000
+    written, _ = pumped([b"a" * 10, content[10:]], lambda head: head.replace(b"a", b"", 1))
+    assert len(written) == len(content) - 1
+    assert pumped([b"ab"], lambda head: head[1:]) == (b"b", 1)
