@@ -52,7 +52,7 @@ def dump_command(
         "schema": selection.include_schemas,
         "exclude-schema": selection.exclude_schemas,
         "table": selection.include_tables,
-        "exclude-table": selection.exclude_tables,
+        "exclude-table": (*selection.exclude_tables, *_tables_of_excluded_schemas(selection)),
         "exclude-table-data": selection.exclude_table_data,
     }
     tcp = " ".join(f"{keyword}={value}" for keyword, value in TCP_PARAMETERS.items())
@@ -72,6 +72,13 @@ def dump_command(
         # The database itself comes from PGDATABASE, where it can't be read as a URI.
         f"--dbname={tcp}",
     ]
+
+
+def _tables_of_excluded_schemas(selection: Selection) -> list[str]:
+    # pg_dump takes a table that is asked for by name out of an excluded schema, too.
+    return (
+        [f"{schema}.*" for schema in selection.exclude_schemas] if selection.include_tables else []
+    )
 
 
 def _inside(compression: str, client_major: int) -> list[str]:

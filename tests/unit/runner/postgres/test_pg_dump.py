@@ -73,6 +73,18 @@ def test_a_custom_archive_is_compressed_inside(
             {"--table=--file=/x", "--exclude-table=$(id)", "--exclude-table='; --"},
         ),
         (Selection(exclude_table_data=("a=b",)), {"--exclude-table-data=a=b"}),
+        # Else pg_dump would take the table out of the excluded schema.
+        (
+            Selection(include_tables=("s.t", "u"), exclude_schemas=("s", '"a b"')),
+            {
+                "--table=s.t",
+                "--table=u",
+                "--exclude-schema=s",
+                '--exclude-schema="a b"',
+                "--exclude-table=s.*",
+                '--exclude-table="a b".*',
+            },
+        ),
     ],
 )
 def test_a_choice(selection: Selection, options: set[str]) -> None:
