@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import transaction_pooler
 from failing_exports import (
     Attempted,
     assert_failed_at_once,
@@ -13,7 +14,8 @@ from failing_exports import (
     begin,
 )
 from installation import SMALL, Installation
-from playground.tools import kubectl
+from playground.postgres import CONTAINER_SECURITY
+from playground.tools import apply, images, kubectl
 
 pytestmark = pytest.mark.cluster
 
@@ -84,11 +86,23 @@ def begun(installation: Installation, connection: dict[str, str]) -> dict[str, A
         ),
     }  # fmt: skip
     server.psql(_CLOSED)
+    namespace = installation.namespace
+    runner = images()["RUNNER_IMAGE"]
+    apply(*transaction_pooler.manifests(namespace, runner, CONTAINER_SECURITY, connection))
+    kubectl(
+        "-n", namespace, "wait", "--for=condition=Ready", f"pod/{transaction_pooler.NAME}",
+        "--timeout=60s",
+    )  # fmt: skip
+    pooler = f"{transaction_pooler.NAME}.{namespace}.svc"
     refused: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
         "standby": (alone, {"connection": {**said, "targetSessionAttrs": "standby"}}),
         "options": ({"uri": f"{uri.format(host)}?options=-c%20geqo%3Doff", **alone}, {}),
         "socket": (
             {"uri": f"postgresql://{login}@%2Fvar%2Frun%2Fpostgresql/{SMALL}", **alone}, {},
+        ),
+        "pooler": (
+            {"uri": f"postgresql://{login}@{pooler}:{transaction_pooler.PORT}/{SMALL}"
+                    "?pgbouncer=true&sslmode=disable", **alone}, {},
         ),
         "closed": ({**connection, "database": "forms_closed"}, {}),
         "crowded": (
@@ -96,7 +110,7 @@ def begun(installation: Installation, connection: dict[str, str]) -> dict[str, A
         ),
     }  # fmt: skip
     return {
-        name: begin(installation.namespace, f"form-{name}", secret, target)
+        name: begin(namespace, f"form-{name}", secret, target)
         for name, (secret, target) in (forms | refused).items()
     }
 
@@ -145,6 +159,16 @@ def test_parameters_of_other_drivers_are_named_in_the_log(
 def test_a_form_that_is_refused_is_named(begun: dict[str, Attempted]) -> None:
     assert_failed_at_once(begun["options"], "SecretInvalid", "the parameter options", "remove it")
     assert_failed_at_once(begun["socket"], "SecretInvalid", "neither a host name nor an IP")
+
+
+def test_a_pooler_in_transaction_mode_is_refused_before_pg_dump_runs(
+    begun: dict[str, Attempted], log_of: Log
+) -> None:
+    assert_failed_at_once(
+        begun["pooler"], "SecretInvalid", "pooler in transaction mode",
+        r"the server itself \(its own port is 5432\)",
+    )  # fmt: skip
+    assert [line["event"] for line in log_of("pooler")] == ["uri_parameters_ignored", "failed"]
 
 
 def test_a_database_that_takes_no_connections(begun: dict[str, Attempted]) -> None:
