@@ -121,6 +121,12 @@ _UNKNOWN_TO_SERVER = Cause(
     r"|function pg_catalog\.\S+ does not exist|column \w+\.\w+ does not exist)"
     r"|error: (?:unrecognized|unexpected) [a-z]+",
 )
+_RESTRICTED = Cause(
+    ExitCode.DUMP_REFUSED,
+    "An extension chooses rows of its own tables by a view or a foreign table, which pg_dump "
+    "forbids: have the extension corrected, or leave its data out with exclude_table_data",
+    rf"{_SERVER}access to non-system (?:view|foreign table) is restricted",
+)
 _DAMAGED = Cause(
     ExitCode.DUMP_REFUSED,
     "The server's data are damaged: bring the table back from a backup, or leave its data out with "
@@ -358,6 +364,7 @@ CAUSES: tuple[Callable[[DumpEnd], Failure | None], ...] = (
     _said(_ENCODING),
     _said(_LIBRARY),
     _said(_UNKNOWN_TO_SERVER),
+    _said(_RESTRICTED),
     _said(_DAMAGED),
     # Before the server's memory, whose words it shares.
     _said(_ROW_TOO_LARGE),

@@ -286,6 +286,11 @@ _REFUSED, _AGAIN = ExitCode.DUMP_REFUSED, ExitCode.DUMP_FAILED
             "the newest minor",
         ),
         (
+            _QUERY.format("ERROR:  access to non-system foreign table is restricted"),
+            _REFUSED,
+            "which pg_dump forbids",
+        ),
+        (
             _COPYING.format("ERROR:  invalid page in block 1 of relation base/5/16384"),
             _REFUSED,
             "data are damaged",
