@@ -117,9 +117,9 @@ _UNKNOWN_TO_SERVER = Cause(
     ExitCode.DUMP_REFUSED,
     "The server doesn't know what the runner's pg_dump asks or can't say it, as an older minor "
     "version doesn't: update the server to the newest minor of its major version",
-    rf"{_SERVER}(?:invalid constraint type|unrecognized configuration parameter|syntax error at"
+    rf"{_SERVER}(?:invalid constraint type|unrecognized configuration parameter"
     r"|function pg_catalog\.\S+ does not exist|column \w+\.\w+ does not exist)"
-    r"|error: (?:unrecognized|unexpected) [a-z]+",
+    r"|error: (?:unrecognized|unexpected (?:tgtype|policy)) [a-z]+",
 )
 _RESTRICTED = Cause(
     ExitCode.DUMP_REFUSED,
