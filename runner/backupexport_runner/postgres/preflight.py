@@ -1,6 +1,7 @@
 """Asks the server for version, size and session before the dump, and what failed after it."""
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -119,7 +120,8 @@ def _session(connection: "PGconn", parameters: Mapping[str, str]) -> dict[str, s
     # A pooler has keys of its own for canceling, with numbers that are no process's.
     is_direct = answered.session[0] == str(connection.backend_pid)
     if not is_direct and _is_shared(connection, parameters):
-        own = f" (its own port is {answered.port})" if answered.port.isdecimal() else ""
+        is_port = re.fullmatch("[0-9]{1,5}", answered.port)
+        own = f" (its own port is {answered.port})" if is_port else ""
         raise Failure(
             ExitCode.SECRET_INVALID,
             "The target leads to a pooler in transaction mode, where no session lasts: give it "

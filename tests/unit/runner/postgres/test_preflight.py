@@ -28,6 +28,7 @@ class Direct(Hostile):
     """Each connection is a session, whose process is the one in the key for canceling."""
 
     encoding: ClassVar[bytes] = b"LATIN1"
+    port: ClassVar[bytes] = b"5432"
 
     def let_in(self) -> None:
         self.key = next(_KEYS)
@@ -43,7 +44,7 @@ class Direct(Hostile):
         if b"pg_backend_pid" not in question:
             super().answer(question)
             return
-        row = row_of(self.encoding, str(self.process()).encode(), b"2026-01-29 15:30:00", b"5432")
+        row = row_of(self.encoding, str(self.process()).encode(), b"2026-01-29 15:30:00", self.port)
         self.request.sendall(description(4) + row + message(b"C", b"SELECT 1\0") + READY)
 
 
@@ -57,6 +58,10 @@ class TransactionPool(Direct):
 
     def process(self) -> int:
         return 7
+
+
+class OddPool(TransactionPool):
+    port = b"9" * 5000
 
 
 class BusyTransactionPool(Direct):
@@ -117,6 +122,12 @@ def test_a_pool_of_transactions_is_refused(pool: type[Hostile]) -> None:
     assert refused.value.exit_code == ExitCode.SECRET_INVALID
     assert "pooler in transaction mode" in refused.value.message
     assert "the server itself (its own port is 5432)" in refused.value.message
+
+
+def test_a_port_that_is_none_is_not_told() -> None:
+    with listening(OddPool) as port, pytest.raises(Failure) as refused:
+        _look(port)
+    assert "of the server itself, or of a pool" in refused.value.message
 
 
 def test_an_encoding_that_is_none_is_no_setting() -> None:
