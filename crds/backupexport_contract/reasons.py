@@ -41,11 +41,11 @@ class Reason(StrEnum):
     SERVER_VERSION_UNSUPPORTED = "ServerVersionUnsupported"
     """Fails at once: build the runner's image with a newer client."""
     DUMP_FAILED = "DumpFailed"
-    """Tried again, then fails: pg_dump's words in the message; locks; a server that went away."""
+    """Tried again where it may heal, then fails: what to do and pg_dump's words: the message."""
     STORAGE_FULL = "StorageFull"
     """`Pending` below the reserve or at `maxStoredBytes`, else fails at once: claim, old files."""
     STORAGE_UNWRITABLE = "StorageUnwritable"
-    """`Pending` until it is mounted, else fails at once: the claim, access modes, permissions."""
+    """`Pending` until it is mounted, else fails; tried again where only the storage was away."""
     OUT_OF_MEMORY = "OutOfMemory"
     """Tried again, then fails: the memory limit, `spec.resources` of the target or the chart's."""
     IMAGE_UNAVAILABLE = "ImageUnavailable"
@@ -125,6 +125,10 @@ class ExitCode(IntEnum):
     """The target's Secret isn't there, or has none of the keys that a target may have."""
     STORAGE_RESERVED = 35
     """The volume has less room free than what is reserved."""
+    DUMP_REFUSED = 36
+    """The server or pg_dump refuses the dump, and would again: the request or the data are why."""
+    STORAGE_FALTERING = 37
+    """The volume's storage doesn't answer (EIO, ESTALE), as when its server restarts."""
     KILLED = 137
     """128 + SIGKILL: killed, by the kernel for its memory most often; or its pg_dump was."""
     INTERRUPTED = 143
@@ -138,6 +142,8 @@ REASON_OF_EXIT_CODE: dict[int, Reason] = {
     ExitCode.BAD_REQUEST: Reason.INTERNAL,
     ExitCode.SECRET_MISSING: Reason.SECRET_INVALID,
     ExitCode.STORAGE_RESERVED: Reason.STORAGE_FULL,
+    ExitCode.DUMP_REFUSED: Reason.DUMP_FAILED,
+    ExitCode.STORAGE_FALTERING: Reason.STORAGE_UNWRITABLE,
 }
 
 DELIVERY_REASON_OF_EXIT_CODE: dict[int, DeliveryReason] = {
@@ -149,6 +155,7 @@ DELIVERY_REASON_OF_EXIT_CODE: dict[int, DeliveryReason] = {
     ExitCode.SECRET_MISSING: DeliveryReason.SECRET_INVALID,
     ExitCode.STORAGE_FULL: DeliveryReason.DEFERRED,
     ExitCode.STORAGE_UNWRITABLE: DeliveryReason.DEFERRED,
+    ExitCode.STORAGE_FALTERING: DeliveryReason.DEFERRED,
     ExitCode.DELIVERY_REFUSED: DeliveryReason.REFUSED,
     ExitCode.DELIVERY_DEFERRED: DeliveryReason.DEFERRED,
 }
@@ -164,6 +171,7 @@ FATAL_EXIT_CODES = (
     ExitCode.SERVER_VERSION_UNSUPPORTED,
     ExitCode.STORAGE_FULL,
     ExitCode.STORAGE_UNWRITABLE,
+    ExitCode.DUMP_REFUSED,
 )
 
 # The attempt ended before it began, for want of what may come: it doesn't count, and the Job's

@@ -67,7 +67,8 @@ CHOSEN_KEYS = "chosen"
 # (https://cloudnative-pg.io/documentation/current/applications/#secrets), then cert-manager
 # (https://cert-manager.io/docs/concepts/certificate/).
 SECRET_KEYS: dict[str, tuple[str, ...]] = {
-    "uri": ("uri",),
+    # The second has the whole domain name, of which a copy in another namespace has need.
+    "uri": ("uri", "fqdn-uri"),
     "host": ("host",),
     "port": ("port",),
     "username": ("username", "user"),

@@ -153,6 +153,7 @@ def test_exports_that_are_refused(
         "no-stranger": (base | {"ca.crt": secured.stranger}, "certificate verify failed"),
         "no-tls": (unsaid, "does not support SSL"),
         "no-cleartext": (clear, "require_auth=password"),
+        "no-certificate": (base | {"username": "certified"}, "add sslcert and sslkey"),
     }
     begun = {name: begin(namespace, name, values) for name, (values, _) in exports.items()}
     for name, export in begun.items():

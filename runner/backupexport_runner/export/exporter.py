@@ -103,6 +103,7 @@ class Exporter:
         parameters = libpq_parameters(connection, certificates, request.job_id)
         server = self.questions.look_at_server(parameters)
         self.interruption.check()
+        parameters |= server.session
         installed = clients.installed_clients(self.configuration.clients)
         client = clients.choose_client(installed, server.major, server.version)
         version = clients.dump_version(client.program)
@@ -153,7 +154,10 @@ class Exporter:
         secret = read_secret(self.configuration.secret, whose(environment))
         clear = (request.project_id, request.job_id, *in_the_clear(environment))
         self.log.scrubber.learn(*hidden_values(secret, clear))
-        return read_connection(environment, secret)
+        connection = read_connection(environment, secret)
+        if connection.ignored:
+            self.log.event("uri_parameters_ignored", names=", ".join(connection.ignored))
+        return connection
 
     def _cleaned(self, *remarks: Remark) -> tuple[Remark, ...]:
         clean = self.log.scrubber.clean

@@ -9,7 +9,8 @@ TLS is never dropped in silence: of several `sslmode` in the Secret the strictes
 the ExportTarget itself may ask for less.  Where nothing is said it is `require`, and `verify-full`
 with a root certificate: libpq's own default (`prefer`) falls back to no encryption
 (https://www.postgresql.org/docs/current/libpq-ssl.html).  `verify-full` without a root certificate
-uses the system's.  A URI's parameters are obeyed or refused by name.
+uses the system's.  A URI's parameters are obeyed or refused by name; those of other drivers that
+say nothing of the way are left out, and the log names them.
 """
 
 import re
@@ -20,14 +21,16 @@ from ipaddress import ip_address
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.postgres.libpq import parse_uri
+from backupexport_runner.postgres.connection_uri import (
+    SSLMODES,
+    UnsupportedParameterError,
+    read_uri,
+)
 from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.secret import Secret
 
 SYSTEM_CERTIFICATES = "system"
 
-# The strictest last.
-_SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _DEFAULT_PORT = "5432"
 # CloudNativePG writes this as the database of a superuser's Secret.
 _ANY_DATABASE = ("database", "*")
@@ -76,7 +79,7 @@ class Connection:
     """A login to one database.
 
     `sslrootcert` is PEM or `system`, `sslcert` and `sslkey` are PEM; `more` are other keywords of
-    libpq.
+    libpq; `ignored` are the names of a URI's parameters that are other drivers' and change nothing.
     """
 
     host: str
@@ -89,6 +92,7 @@ class Connection:
     sslcert: str | None = None
     sslkey: str | None = field(default=None, repr=False)
     more: Mapping[str, str] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
 
     @property
     def verifies_server(self) -> bool:
@@ -113,17 +117,20 @@ def hidden_values(secret: Secret, clear: Iterable[str]) -> tuple[list[str], list
         if part == "uri":
             secrets.append(value.strip())
             try:
-                parts = parse_uri(value.strip())
+                uri = read_uri(value.strip())
+            except UnsupportedParameterError as unsupported:
+                names += {*re.split("[^A-Za-z0-9_.-]+", value)} - {unsupported.name}
             except ValueError:
                 names += re.split("[^A-Za-z0-9_.-]+", value)
             else:
-                for keyword, text in parts.items():
+                for keyword, text in uri.parts.items():
                     (secrets if "pass" in keyword else names).append(text)
+                names += uri.ignored.values()
         elif part in _NAMES:
             names += [value.strip(), *value.strip().split(",")]
         else:
             secrets.append(value.rstrip("\r\n"))
-    known = {*clear, *_SSLMODES}
+    known = {*clear, *SSLMODES}
     return secrets, [name for name in names if name not in known]
 
 
@@ -165,9 +172,11 @@ class _Reader:
         self._more = {"target_session_attrs": attributes} if attributes else {}
         self._must_verify = bool(environment.get(protocol.ENV_REQUIRE_VERIFIED_TLS))
         self._uri_problem: Failure | None = None
-        self._sources = [self._target]
-        for values in (chosen, well_known):
-            self._sources += [values, self._uri_parts(values.get("uri"))]
+        self._ignored: list[str] = []
+        of_chosen = self._uri_parts(chosen.get("uri"))
+        well_known_uris = [secret.well_known.get(key, "") for key in protocol.SECRET_KEYS["uri"]]
+        self._uris = [of_chosen, *map(self._uri_parts, well_known_uris)]
+        self._sources = [self._target, chosen, of_chosen, well_known, *self._uris[1:]]
 
     def connection(self) -> Connection:
         needed = ("host", "username", "database", "password")
@@ -194,6 +203,7 @@ class _Reader:
             sslcert=sslcert,
             sslkey=sslkey,
             more=self._more,
+            ignored=tuple(dict.fromkeys(self._ignored)),
         )
         if self._must_verify and not connection.verifies_server:
             raise self._invalid(
@@ -220,7 +230,8 @@ class _Reader:
 
     def _host(self) -> str:
         # Before it is looked up: what is no name may be a secret from another key.
-        host = self._required("host")
+        hosts = self._required("host").split(",")
+        host = self._whole_name(",".join(re.sub(r"^\[(.*)\]$", r"\1", each) for each in hosts))
         if not all(map(_is_host, host.split(","))):
             raise self._invalid(
                 "has a host that is neither a host name nor an IP address (nor several, with "
@@ -228,19 +239,28 @@ class _Reader:
             )
         return host
 
+    def _whole_name(self, host: str) -> str:
+        # CloudNativePG's host is known in its own namespace alone, where another server may have
+        # that name; its URIs say the namespace, too.
+        if self._target["host"] or "." in host:
+            return host
+        named = (parts.get("host", "") for parts in self._uris)
+        return next((name for name in named if name.startswith(f"{host}.")), host)
+
     def _port(self) -> str:
         port = self._find("port") or _DEFAULT_PORT
-        # libpq takes a list, one port for each host.
-        for part in port.split(","):
+        # libpq takes a list, one port for each host, and an empty one for the usual port.
+        ports = [part or _DEFAULT_PORT for part in port.split(",")]
+        for part in ports:
             if not re.fullmatch("[0-9]{1,5}", part) or not 1 <= int(part) <= 65535:
                 raise self._invalid("has a port that is no number from 1 to 65535: correct it")
-        return port
+        return ",".join(ports)
 
     def _sslmode(self) -> str | None:
         asked = [source["sslmode"] for source in self._sources if source.get("sslmode")]
-        if not set(asked) <= set(_SSLMODES):
-            raise self._invalid(f"has an unknown sslmode: use one of {', '.join(_SSLMODES)}")
-        return self._target["sslmode"] or max(asked, key=_SSLMODES.index, default=None)
+        if not set(asked) <= set(SSLMODES):
+            raise self._invalid(f"has an unknown sslmode: use one of {', '.join(SSLMODES)}")
+        return self._target["sslmode"] or max(asked, key=SSLMODES.index, default=None)
 
     def _sslrootcert(self) -> str | None:
         certificates = self._find("sslrootcert")
@@ -275,10 +295,13 @@ class _Reader:
         return certificate, key
 
     def _uri_parts(self, uri: str | None) -> dict[str, str]:
-        if uri is None:
+        uri = (uri or "").strip()
+        if not uri:
             return {}
         try:
-            parts = parse_uri(uri)
+            read = read_uri(uri)
+        except UnsupportedParameterError as unsupported:
+            raise self._unsupported(unsupported.name) from None
         except ValueError:
             # It may be for another kind of client, and the Secret may have everything without it;
             # but what it says of TLS must not get lost.
@@ -289,22 +312,27 @@ class _Reader:
                 ) from None
             # libpq's own message can repeat a piece of the password.
             self._uri_problem = self._invalid(
-                "has a uri that libpq can't read: check its parameters, and percent-encode "
-                "special characters of the password"
+                "has a uri that libpq can't read: begin it with postgresql://, check its "
+                "parameters, and percent-encode special characters of the password"
             )
             return {}
+        parts = read.parts
+        self._ignored += read.ignored
         unknown = sorted(set(parts) - _LOGICAL_OF_KEYWORD.keys() - _TAKEN - _IGNORED)
         if parts.get("gssencmode") == "require":
             unknown.append("gssencmode")
         if unknown:
-            raise self._invalid(
-                f"has a uri with the parameter {unknown[0]}, which exports don't support: "
-                "remove it there"
-            )
+            raise self._unsupported(unknown[0])
         for keyword in sorted(_TAKEN & set(parts)):
             self._more.setdefault(keyword, parts[keyword])
         known = _LOGICAL_OF_KEYWORD.keys() & parts.keys()
         return _cleaned({_LOGICAL_OF_KEYWORD[keyword]: parts[keyword] for keyword in known})
+
+    def _unsupported(self, parameter: str) -> Failure:
+        return self._invalid(
+            f"has a uri with the parameter {parameter}, which exports don't support: remove it "
+            "there, or say with spec.keys.uri which key holds another uri"
+        )
 
     def _invalid(self, problem: str) -> Failure:
         return Failure(ExitCode.SECRET_INVALID, f"{self._whose} {problem}.")

@@ -1,6 +1,7 @@
 """A connection in libpq's own terms: keywords for the preflight, environment for pg_dump."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,8 @@ CONNECT_SECONDS = 10
 # lack the links by which OpenSSL would find it.
 SYSTEM_CERTIFICATES_VARIABLE = {"SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt"}
 
+_ENCODING = "[A-Z0-9_]{1,20}"
+
 # The kernel gives up a silent peer after a minute (30 + 3 * 10 seconds without an answer).
 # These have no environment variable, so they are the only parameters on pg_dump's command line.
 TCP_PARAMETERS = {
@@ -23,6 +26,45 @@ TCP_PARAMETERS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "60000",
 }
+
+
+# What the dump's session has, whatever is set for the role or the database: pg_dump sets most of
+# it, but not the role, and not before it has asked its first questions.
+_SESSION_SETTINGS = {
+    "role": "none",
+    "search_path": "",
+    "datestyle": "ISO",
+    "intervalstyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "3",
+    "quote_all_identifiers": "off",
+    "row_security": "on",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+}
+# As `options` spell a space (https://www.postgresql.org/docs/current/libpq-connect.html).
+_SPACE = r"\ "
+_SETTINGS_SINCE = {17: {"transaction_timeout": "0"}}
+
+
+def session_parameters(encoding: str, major: int, *, is_direct: bool) -> dict[str, str]:
+    """Returns keywords that make the session independent of what is set for role and database.
+
+    Poolers refuse `options`, or pass them on to others, so only a direct connection has them.
+    """
+    settings = dict(_SESSION_SETTINGS)
+    for since, more in _SETTINGS_SINCE.items():
+        if major >= since:
+            settings |= more
+    options = [f"-c {name}={value.replace(' ', _SPACE)}" for name, value in settings.items()]
+    # Without it pg_dump converts to the encoding that is set for the role, or fails to.
+    parameters = {"client_encoding": encoding} if re.fullmatch(_ENCODING, encoding) else {}
+    if is_direct:
+        parameters["options"] = " ".join(options)
+    return parameters
 
 
 def libpq_parameters(

@@ -1,15 +1,18 @@
-"""Asks the server for version and size before the dump, and what failed after it."""
+"""Asks the server for version, size and session before the dump, and what failed after it."""
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from backupexport_contract.reasons import ExitCode
 
 from backupexport_runner.postgres import libpq, statements
 from backupexport_runner.postgres.connection_failures import connection_failure
 from backupexport_runner.postgres.dump_failures import Obstacle
-from backupexport_runner.postgres.libpq_parameters import CONNECT_SECONDS
-from backupexport_runner.task.failure import one_line
+from backupexport_runner.postgres.libpq_parameters import CONNECT_SECONDS, session_parameters
+from backupexport_runner.task.failure import Failure, one_line
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn
@@ -19,6 +22,9 @@ _ANSWER_SECONDS = statements.QUERY_SECONDS + 2
 
 # The kernel gives up an address that swallows packets after 4 seconds, and libpq tries the next.
 _GIVE_UP = {"tcp_user_timeout": "4000"}
+# For a second connection through a pooler, which may have no server's connection left.
+_POOLER_SECONDS = 2
+_POOLER_ROUNDS = 3
 _LONGEST_VERSION = 40
 _LARGEST_SIZE = 2**63 - 1
 
@@ -33,11 +39,15 @@ _LEAST_ESTIMATE = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The server's version (170006, "17.6"), and the dump's estimated size, 0 if unknown."""
+    """The server's version (170006, "17.6"), and the dump's estimated size, 0 if unknown.
+
+    `session` has libpq's keywords for the session that a dump needs there.
+    """
 
     version_number: int
     version: str
     estimated_bytes: int
+    session: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def major(self) -> int:
@@ -46,14 +56,20 @@ class Server:
 
 
 def look_at_server(parameters: Mapping[str, str]) -> Server:
-    """Returns version and size.  Raises Failure if it can't connect."""
+    """Returns what is known of the server.
+
+    Raises Failure if it can't connect, or only through a pooler whose sessions end with each
+    transaction: pg_dump needs one, and what it sets there would reach other people's connections.
+    """
     with _connected(parameters) as connection:
         # Without the packager's remark.
         version = (connection.parameter_status(b"server_version") or b"").partition(b" ")[0]
+        session = _session(connection, parameters)
         return Server(
             connection.server_version,
             one_line(version.decode(errors="replace"), _LONGEST_VERSION),
             estimated_dump_bytes(*_sizes(connection)),
+            session,
         )
 
 
@@ -85,6 +101,58 @@ def _connected(parameters: Mapping[str, str]) -> Iterator["PGconn"]:
             yield connection
     except libpq.ServerError as error:
         raise connection_failure(error.sqlstates, error.text) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """Who answers on a connection: the database's encoding, the session, the server's own port."""
+
+    encoding: str
+    session: tuple[str, str]
+    port: str
+
+
+def _session(connection: "PGconn", parameters: Mapping[str, str]) -> dict[str, str]:
+    try:
+        answered = _who_answers(connection, _ANSWER_SECONDS)
+    except (libpq.ServerError, ValueError):
+        return {}
+    # A pooler has keys of its own for canceling, with numbers that are no process's.
+    is_direct = answered.session[0] == str(connection.backend_pid)
+    if not is_direct and _is_shared(connection, parameters):
+        is_port = re.fullmatch("[0-9]{1,5}", answered.port)
+        own = f" (its own port is {answered.port})" if is_port else ""
+        raise Failure(
+            ExitCode.SECRET_INVALID,
+            "The target leads to a pooler in transaction mode, where no session lasts: give it "
+            f"host and port of the server itself{own}, or of a pool in session mode.",
+        )
+    major = connection.server_version // 10000
+    return session_parameters(answered.encoding, major, is_direct=is_direct)
+
+
+def _is_shared(connection: "PGconn", parameters: Mapping[str, str]) -> bool:
+    """Returns whether a second connection gets the first one's session, or either gets several.
+
+    Nothing is set for that, since it would stay in others' sessions; and a pooler without many
+    clients gives the same connection the same session again and again.
+    """
+    with contextlib.suppress(libpq.ServerError, ValueError):
+        limited = {**parameters, **_GIVE_UP}
+        with libpq.connected(limited, _POOLER_SECONDS) as second:
+            rounds = [
+                (_who_answers(connection).session, _who_answers(second).session)
+                for _ in range(_POOLER_ROUNDS)
+            ]
+        first, other = (set(seen) for seen in zip(*rounds, strict=True))
+        return bool(first & other) or len(first) > 1 or len(other) > 1
+    return False
+
+
+def _who_answers(connection: "PGconn", seconds: float = _POOLER_SECONDS) -> _Answered:
+    message = statements.message(statements.SESSION)
+    [(encoding, pid, started, port)] = libpq.rows_of(connection, message, seconds)
+    return _Answered(encoding, (pid, started), port)
 
 
 def _sizes(connection: "PGconn") -> tuple[int, int, int]:

@@ -51,6 +51,14 @@ SELECT CASE WHEN NOT s.usable THEN 'schema'
  ORDER BY c.oid LIMIT 1
 """
 
+# The database's encoding; which session answers, of all sessions of all servers; the server's port.
+SESSION = """
+SELECT pg_catalog.pg_encoding_to_char(d.encoding), pg_catalog.pg_backend_pid(),
+       pg_catalog.pg_postmaster_start_time(), pg_catalog.inet_server_port()
+  FROM pg_catalog.pg_database d
+ WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+"""
+
 # LOCAL, so that nothing stays in a pooler's server connection.  PostgreSQL reads each statement of
 # a message when the one before it is done, so the path already holds for the query.  The isolation,
 # because a database's settings may ask for one that waits for others to end.

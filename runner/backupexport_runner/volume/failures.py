@@ -24,14 +24,33 @@ _UNWRITABLE = {
     errno.ENOTDIR: "A directory of storage_path is taken by something else: remove it from the "
     "volume or use another storage_path",
 }
+# Of storage over a network, mostly: its server restarts, or the way to it is cut for a while.
+_FALTERING = (
+    errno.EIO,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.ENOTCONN,
+    errno.EREMOTEIO,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ECONNRESET,
+    errno.ESHUTDOWN,
+)
+_AWAY = "The export volume's storage doesn't answer: check its server and the network to it"
 _OTHER = "The export volume doesn't work: check its storage"
 
 
 def storage_failure(error: OSError) -> Failure:
     """Returns the export's failure for an error of a call on the volume."""
     number = error.errno or 0
+    if number in _FALTERING:
+        return _failure(ExitCode.STORAGE_FALTERING, _AWAY, error)
     exit_code = ExitCode.STORAGE_FULL if number in _FULL else ExitCode.STORAGE_UNWRITABLE
     advice = (_FULL | _UNWRITABLE).get(number, _OTHER)
+    return _failure(exit_code, advice, error)
+
+
+def _failure(exit_code: ExitCode, advice: str, error: OSError) -> Failure:
     return Failure(exit_code, f"{advice}, then start the export again ({system_words(error)}).")
 
 

@@ -276,6 +276,28 @@ def test_pg_dump_sees_nothing_but_its_own(
     assert "--help" not in seen.splitlines()[-1]
 
 
+def test_pg_dump_gets_the_session_that_the_server_needs(
+    bench: Bench, make_environment: Environment
+) -> None:
+    session = {"client_encoding": "LATIN1", "options": "-c role=none"}
+    bench.server = Server(170006, "17.6", 0, session)
+    bench.says(f"env > {bench.root}/env")
+    bench.run(make_environment())
+    seen = (bench.root / "env").read_text().splitlines()
+    assert {"PGCLIENTENCODING=LATIN1", "PGOPTIONS=-c role=none"} <= set(seen)
+
+
+def test_parameters_of_other_drivers_are_named_in_the_log(
+    bench: Bench, make_environment: Environment
+) -> None:
+    bench.says("echo x")
+    uri = "postgresql://u:s@h/d?schema=tenant_name&connection_limit=4321"
+    bench.run(make_environment(**{"secret:uri": uri}))
+    said = next(line for line in bench.log if line["event"] == "uri_parameters_ignored")
+    assert said["names"] == "schema, connection_limit"
+    assert "tenant_name" not in bench.output.getvalue()
+
+
 def test_the_password_stays_out_of_everything(
     bench: Bench, make_environment: Environment, password: str
 ) -> None:

@@ -27,13 +27,150 @@ from backupexport_runner.postgres.libpq import ServerError
             "check that it runs",
         ),
         ("FATAL:  57P01: x", ExitCode.CONNECTION_FAILED, "check that it runs"),
+        (
+            "FATAL:  57P03: the database system is starting up",
+            ExitCode.CONNECTION_FAILED,
+            "starting",
+        ),
+        (
+            "FATAL:  57P03: the database system is shutting down",
+            ExitCode.CONNECTION_FAILED,
+            "stopping",
+        ),
+        (
+            "FATAL:  57P03: the database system is in recovery mode",
+            ExitCode.CONNECTION_FAILED,
+            "recovering",
+        ),
+        (
+            "FATAL:  57P03: the database system is not yet accepting connections\n"
+            "DETAIL:  Consistent recovery state has not been yet reached.",
+            ExitCode.CONNECTION_FAILED,
+            "recovering",
+        ),
+        (
+            "FATAL:  57P01: terminating connection due to administrator command",
+            ExitCode.CONNECTION_FAILED,
+            "takes connections again",
+        ),
+        # libpq without SQLSTATEs, and poolers that repeat a server's words.
+        ("FATAL:  the database system is starting up", ExitCode.CONNECTION_FAILED, "starting"),
+        (
+            "FATAL:  53300: sorry, too many clients already",
+            ExitCode.CONNECTION_FAILED,
+            "no connection left",
+        ),
+        (
+            "FATAL:  53300: remaining connection slots are reserved for roles with the SUPERUSER "
+            "attribute",
+            ExitCode.CONNECTION_FAILED,
+            "no connection left",
+        ),
+        (
+            'FATAL:  53300: too many connections for role "app"',
+            ExitCode.CONNECTION_FAILED,
+            "limit of the user",
+        ),
+        (
+            'FATAL:  53300: too many connections for database "d"',
+            ExitCode.CONNECTION_FAILED,
+            "the database",
+        ),
+        (
+            "FATAL:  08P01: no more connections allowed (max_client_conn)",
+            ExitCode.CONNECTION_FAILED,
+            "the pooler",
+        ),
+        (
+            "FATAL:  XX000: MaxClientsInSessionMode: max clients reached",
+            ExitCode.CONNECTION_FAILED,
+            "the pooler",
+        ),
+        ("FATAL:  53200: out of memory", ExitCode.CONNECTION_FAILED, "no memory"),
+        (
+            "FATAL:  53100: n'a pas pu écrire dans le fichier",
+            ExitCode.CONNECTION_FAILED,
+            "or disk left",
+        ),
+        # Of a certificate that the server wants, and of other ways in.
+        (
+            "FATAL:  28000: connection requires a valid client certificate",
+            ExitCode.AUTHENTICATION_FAILED,
+            "add sslcert and sslkey",
+        ),
+        (
+            'FATAL:  28000: certificate authentication failed for user "app"',
+            ExitCode.AUTHENTICATION_FAILED,
+            "add sslcert and sslkey",
+        ),
+        (
+            "FATAL:  28000: Verbindung erfordert ein gültiges Client-Zertifikat",
+            ExitCode.AUTHENTICATION_FAILED,
+            "refuses the user",
+        ),
+        (
+            'FATAL:  28000: no pg_hba.conf entry for host "10.0.0.1", user "u", database "d", '
+            "no encryption",
+            ExitCode.AUTHENTICATION_FAILED,
+            "correct sslmode",
+        ),
+        (
+            'FATAL:  28000: pg_hba.conf rejects connection for host "10.0.0.1", user "u"',
+            ExitCode.AUTHENTICATION_FAILED,
+            "allow the runner's pods",
+        ),
+        (
+            'FATAL:  28000: role "nobody" does not exist',
+            ExitCode.AUTHENTICATION_FAILED,
+            "username and password",
+        ),
+        # Databases that let nobody in.
+        (
+            'FATAL:  55000: database "d" is not currently accepting connections',
+            ExitCode.DATABASE_NOT_FOUND,
+            "ALLOW_CONNECTIONS",
+        ),
+        (
+            'FATAL:  55000: cannot connect to invalid database "d"\n'
+            "HINT:  Use DROP DATABASE to drop invalid databases.",
+            ExitCode.DATABASE_NOT_FOUND,
+            "cut short",
+        ),
+        (
+            "FATAL:  57P04: terminating connection because a database was dropped",
+            ExitCode.DATABASE_NOT_FOUND,
+            "create it",
+        ),
+        (
+            "FATAL:  0A000: unsupported frontend protocol 3.0: server supports 1.0 to 2.0",
+            ExitCode.SERVER_VERSION_UNSUPPORTED,
+            "older protocol",
+        ),
         # One host may get well: worth another attempt.
         ("a: FATAL:  28P01: x\nb: FATAL:  57P03: y", ExitCode.CONNECTION_FAILED, "runs"),
         # PgBouncer, whose SQLSTATE says nothing.
         ("FATAL:  08P01: no such user: app", ExitCode.AUTHENTICATION_FAILED, "password"),
         ("FATAL:  08P01: no such database: x", ExitCode.DATABASE_NOT_FOUND, "create it"),
         ("FATAL:  08P01: server login has been failing", ExitCode.CONNECTION_FAILED, "runs"),
+        ("FATAL:  XX000: Tenant or user not found", ExitCode.AUTHENTICATION_FAILED, "username"),
+        ("FATAL:  Tenant or user not found", ExitCode.AUTHENTICATION_FAILED, "username"),
+        (
+            "FATAL:  08P01: server login has been failing, cached error: password authentication "
+            'failed for user "u" (server_login_retry)',
+            ExitCode.AUTHENTICATION_FAILED,
+            "username",
+        ),
+        (
+            "FATAL:  08P01: unsupported startup parameter: options",
+            ExitCode.SECRET_INVALID,
+            "the server itself",
+        ),
+        ("FATAL:  XX000: internal error", ExitCode.CONNECTION_FAILED, "can't be reached"),
         # libpq's own.
+        ("session is read-only", ExitCode.CONNECTION_FAILED, "targetSessionAttrs"),
+        ("server is not in hot standby mode", ExitCode.CONNECTION_FAILED, "targetSessionAttrs"),
+        ("session is not read-only", ExitCode.CONNECTION_FAILED, "targetSessionAttrs"),
+        ("server is in hot standby mode", ExitCode.CONNECTION_FAILED, "targetSessionAttrs"),
         ("fe_sendauth: no password supplied", ExitCode.SECRET_INVALID, "the key password"),
         (
             "server does not support SSL, but SSL was required",

@@ -7,6 +7,7 @@ from backupexport_runner.postgres.connection import Connection
 from backupexport_runner.postgres.libpq_parameters import (
     child_environment,
     libpq_parameters,
+    session_parameters,
     write_certificates,
 )
 
@@ -35,6 +36,17 @@ def test_the_child_gets_libpq_variables_and_nothing_else(tmp_path: Path) -> None
         "PGREQUIREAUTH": "!password",
         "PGCHANNELBINDING": "require",
     }
+
+
+def test_the_session_of_a_dump_in_its_environment(tmp_path: Path) -> None:
+    session = session_parameters("LATIN1", 16, is_direct=True)
+    environment = child_environment(session, tmp_path)
+    assert environment["PGCLIENTENCODING"] == "LATIN1"
+    assert environment["PGOPTIONS"].startswith("-c role=none -c search_path= -c ")
+    # Which an older server doesn't know, and would refuse.
+    assert "transaction_timeout" not in environment["PGOPTIONS"].replace("in_transaction", "")
+    assert "-c transaction_timeout=0" in session_parameters("UTF8", 17, is_direct=True)["options"]
+    assert session_parameters("UTF8", 17, is_direct=False) == {"client_encoding": "UTF8"}
 
 
 def test_certificates_lie_in_a_private_file(tmp_path: Path) -> None:

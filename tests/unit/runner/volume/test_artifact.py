@@ -131,7 +131,7 @@ def test_a_directory_with_the_final_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("number", "exit_code"),
-    [(errno.ENOSPC, ExitCode.STORAGE_FULL), (errno.EIO, ExitCode.STORAGE_UNWRITABLE)],
+    [(errno.ENOSPC, ExitCode.STORAGE_FULL), (errno.EIO, ExitCode.STORAGE_FALTERING)],
 )
 @pytest.mark.parametrize("call", ["write", "fsync", "rename", "open"])
 def test_the_volume_refuses(

@@ -129,7 +129,7 @@ def test_a_manifest_that_can_not_be_read_removes_nothing(
     monkeypatch.setattr(os, "open", refusing(os.open, volume.manifest.name, errno.EIO))
     with pytest.raises(Failure) as failure:
         volume.run(tidy) if at is tidy else volume.export()
-    assert failure.value.exit_code == ExitCode.STORAGE_UNWRITABLE
+    assert failure.value.exit_code == ExitCode.STORAGE_FALTERING
     assert volume.names == sorted([volume.file.name, volume.manifest.name])
 
 
@@ -273,7 +273,7 @@ def test_a_directory_that_can_not_be_opened(
     monkeypatch.setattr(os, "open", refusing(os.open, "b", errno.EIO))
     with pytest.raises(Failure) as failure:
         volume.run(task)
-    assert failure.value.exit_code == ExitCode.STORAGE_UNWRITABLE
+    assert failure.value.exit_code == ExitCode.STORAGE_FALTERING
 
 
 @TASKS
