@@ -2,16 +2,16 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from backupexport_contract import timestamps
-from backupexport_contract.runner_protocol import Artifact, Outcome, Selection
+from backupexport_contract.runner_protocol import Artifact, Outcome, Remark, Selection
 
 from backupexport_runner.export.cgroup import memory_kills, thread_count
 from backupexport_runner.export.compression import Chunk, compressor
 from backupexport_runner.export.streaming import ProgressMeter, Streamed, stream
-from backupexport_runner.postgres import clients, dump_failures, pg_dump
+from backupexport_runner.postgres import clients, dump_failures, left_out, pg_dump, restore_needs
 from backupexport_runner.postgres.connection import (
     Connection,
     hidden_values,
@@ -101,6 +101,10 @@ class Exporter:
                     # The server's own words.
                     server_version=self.log.scrubber.clean(server.version),
                     dump_version=version,
+                    warnings=self._told(left_out.warnings(server.catalogs, selection)),
+                    restore_hints=self._told(
+                        restore_needs.restore_hints(server.catalogs, selection)
+                    ),
                     **asdict(streamed),
                 )
                 completed_at = timestamps.to_text(timestamps.now())
@@ -115,6 +119,14 @@ class Exporter:
                         self.interruption.keep()
         self.log.progress(meter.complete(streamed.uncompressed_bytes))
         return Outcome(artifact, server_verified=connection.verifies_server)
+
+    def _told(self, remarks: tuple[Remark, ...]) -> tuple[Remark, ...]:
+        """Returns the remarks without secrets, as the log has them, too."""
+        clean = self.log.scrubber.clean
+        remarks = tuple(replace(each, message=clean(each.message)) for each in remarks)
+        for each in remarks:
+            self.log.event("remark", code=each.code, message=each.message)
+        return remarks
 
     def _sweep(self, mount: Path) -> None:
         for path in remove_abandoned_partials(mount, time.time()):

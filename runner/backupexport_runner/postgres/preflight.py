@@ -1,11 +1,13 @@
-"""Asks the server for version and size before the dump, and what failed after it."""
+"""Asks the server for version, size and catalogs before the dump, and what failed after it."""
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from backupexport_runner.postgres import libpq, statements
+from backupexport_runner.postgres.catalogs import Catalogs, look
 from backupexport_runner.postgres.connection_failures import connection_failure
 from backupexport_runner.postgres.dump_failures import Obstacle
 from backupexport_runner.postgres.libpq_parameters import CONNECT_SECONDS
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 
 # A little more than the server's own statement_timeout, for a server that stopped altogether.
 _ANSWER_SECONDS = statements.QUERY_SECONDS + 2
+
+# From the first name look-up to the last row, and for the catalogs alone.
+_MOST_SECONDS = 18
+_LOOK_SECONDS = 5
 
 # The kernel gives up an address that swallows packets after 4 seconds, and libpq tries the next.
 _GIVE_UP = {"tcp_user_timeout": "4000"}
@@ -33,11 +39,15 @@ _LEAST_ESTIMATE = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The server's version (170006, "17.6"), and the dump's estimated size, 0 if unknown."""
+    """The server's version (170006, "17.6"), and the dump's estimated size, 0 if unknown.
+
+    `catalogs` has what there is beside tables, as far as it could be read.
+    """
 
     version_number: int
     version: str
     estimated_bytes: int
+    catalogs: Catalogs = field(default_factory=Catalogs)
 
     @property
     def major(self) -> int:
@@ -46,7 +56,8 @@ class Server:
 
 
 def look_at_server(parameters: Mapping[str, str]) -> Server:
-    """Returns version and size.  Raises Failure if it can't connect."""
+    """Returns version, size and catalogs.  Raises Failure if it can't connect."""
+    until = time.monotonic() + _MOST_SECONDS
     with _connected(parameters) as connection:
         # Without the packager's remark.
         version = (connection.parameter_status(b"server_version") or b"").partition(b" ")[0]
@@ -54,6 +65,7 @@ def look_at_server(parameters: Mapping[str, str]) -> Server:
             connection.server_version,
             one_line(version.decode(errors="replace"), _LONGEST_VERSION),
             estimated_dump_bytes(*_sizes(connection)),
+            _catalogs(connection, min(until, time.monotonic() + _LOOK_SECONDS)),
         )
 
 
@@ -97,5 +109,24 @@ def _sizes(connection: "PGconn") -> tuple[int, int, int]:
     return sizes if all(0 <= size <= _LARGEST_SIZE for size in sizes) else (0, 0, 0)
 
 
-def _asked(connection: "PGconn", query: str) -> list[list[str]]:
-    return libpq.rows_of(connection, statements.message(query), _ANSWER_SECONDS)
+def _catalogs(connection: "PGconn", until: float) -> Catalogs:
+    def ask(query: str) -> list[list[str]]:
+        left = until - time.monotonic()
+        if left <= 0:
+            raise libpq.ServerError("the server did not answer in time")
+        return _asked(connection, query, left)
+
+    return look(ask)
+
+
+def _asked(
+    connection: "PGconn", query: str, seconds: float = _ANSWER_SECONDS
+) -> list[list[str]]:
+    until = time.monotonic() + seconds
+    try:
+        return libpq.rows_of(connection, statements.message(query), seconds)
+    except libpq.ServerError:
+        # Or the next one would find the transaction that failed.
+        with contextlib.suppress(libpq.ServerError):
+            libpq.rows_of(connection, statements.rollback(), until - time.monotonic())
+        raise
