@@ -96,8 +96,11 @@ def look(ask: Callable[[str], list[list[str]]]) -> Catalogs:
     for question, statement in QUESTIONS.items():
         try:
             rows[question] = [_checked(row) for row in ask(statement)]
-        except (libpq.ServerError, ValueError) as error:
+        except libpq.ServerError as error:
             problem = problem or one_line(str(error), _LONGEST_PROBLEM)
+        except ValueError as error:
+            # No PostgreSQL answers so, and the next answer is no better.
+            return Catalogs(rows, str(error))
     return Catalogs(rows, problem)
 
 

@@ -52,8 +52,8 @@ class ConfinedQuestions:
 
     def look_at_server(self, parameters: _Parameters) -> preflight.Server:
         """Returns version, size and catalogs.  Raises Failure if it can't connect."""
-        *facts, catalogs = self._answer("look_at_server", parameters)
-        return preflight.Server(*facts, Catalogs(*catalogs))
+        number, version, size, catalogs = self._answer("look_at_server", parameters)
+        return preflight.Server(number, version, size, Catalogs(*catalogs))
 
     def find_obstacle(self, parameters: _Parameters) -> Obstacle | None:
         """Returns the first object that the user can't read.  Raises Failure as `preflight`."""

@@ -69,12 +69,12 @@ def _of_the_database(catalogs: Catalogs, selection: Selection) -> Iterator[str]:
     if selection.privileges and (found := catalogs.found("database_grants")).total:
         yield (
             "Grants on the database itself are not in the file; GRANT … ON DATABASE … makes them "
-            f"again: {found.listed(lambda role, granted: f'{granted} TO {role}')}."
+            f"again: {found.listed(lambda role, granted: f'{role} ({granted})')}."
         )
-    for name, comment in catalogs.found("database_comment").objects:
+    for _, comment in catalogs.found("database_comment").objects:
         yield (
             "The database's comment is not in the file: "
-            f"COMMENT ON DATABASE {name} IS {literal(comment)};"
+            f"COMMENT ON DATABASE … IS {literal(comment)};"
         )
     if (found := catalogs.found("database_security_labels")).total:
         labels = found.listed(lambda provider, label: f"{provider}: {label}")

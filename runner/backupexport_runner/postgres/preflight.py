@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 # A little more than the server's own statement_timeout, for a server that stopped altogether.
 _ANSWER_SECONDS = statements.QUERY_SECONDS + 2
 
-# From the first name look-up to the last row, and for the catalogs alone.
+# From the first name look-up to the last row of the catalogs.
 _MOST_SECONDS = 18
-_LOOK_SECONDS = 5
 
 # The kernel gives up an address that swallows packets after 4 seconds, and libpq tries the next.
 _GIVE_UP = {"tcp_user_timeout": "4000"}
@@ -65,7 +64,7 @@ def look_at_server(parameters: Mapping[str, str]) -> Server:
             connection.server_version,
             one_line(version.decode(errors="replace"), _LONGEST_VERSION),
             estimated_dump_bytes(*_sizes(connection)),
-            _catalogs(connection, min(until, time.monotonic() + _LOOK_SECONDS)),
+            _catalogs(connection, min(until, time.monotonic() + _ANSWER_SECONDS)),
         )
 
 
@@ -84,7 +83,7 @@ def find_obstacle(parameters: Mapping[str, str]) -> Obstacle | None:
     """
     with _connected(parameters) as connection:
         try:
-            [(kind, name, hidden)] = _asked(connection, statements.OBSTACLES)
+            [(kind, name, hidden)] = _asked(connection, statements.OBSTACLES, _ANSWER_SECONDS)
         except (libpq.ServerError, ValueError):
             return None
     return Obstacle(kind, name, hidden == "t")
@@ -102,7 +101,7 @@ def _connected(parameters: Mapping[str, str]) -> Iterator["PGconn"]:
 def _sizes(connection: "PGconn") -> tuple[int, int, int]:
     # Only the percentage needs them; the dump may well succeed.
     try:
-        [(heap, toast, large_objects)] = _asked(connection, statements.SIZES)
+        [(heap, toast, large_objects)] = _asked(connection, statements.SIZES, _ANSWER_SECONDS)
         sizes = int(heap), int(toast), int(large_objects)
     except (libpq.ServerError, ValueError):
         return 0, 0, 0
@@ -119,9 +118,7 @@ def _catalogs(connection: "PGconn", until: float) -> Catalogs:
     return look(ask)
 
 
-def _asked(
-    connection: "PGconn", query: str, seconds: float = _ANSWER_SECONDS
-) -> list[list[str]]:
+def _asked(connection: "PGconn", query: str, seconds: float) -> list[list[str]]:
     until = time.monotonic() + seconds
     try:
         return libpq.rows_of(connection, statements.message(query), seconds)

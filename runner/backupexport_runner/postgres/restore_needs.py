@@ -74,7 +74,7 @@ def _roles(catalogs: Catalogs, selection: Selection) -> Iterator[Remark]:
     kinds = [kind for kind, found in of_kinds.items() if found.total]
     if not kinds:
         return
-    names = sorted({name for found in of_kinds.values() for name in found.names})
+    names = sorted({_role(*each) for found in of_kinds.values() for each in found.objects})
     # A role may be of several kinds, of which only the first ten are known.
     total = max(len(names), *(found.total for found in of_kinds.values()))
     yield Remark(
@@ -82,6 +82,11 @@ def _roles(catalogs: Catalogs, selection: Selection) -> Iterator[Remark]:
         f"Roles that {_either(kinds)} must exist on the target's server, for the file doesn't make "
         f"them: {listed(names, total)}.",
     )
+
+
+def _role(name: str, whose: str) -> str:
+    # The name itself is hidden where it comes from the target's Secret.
+    return f"{name} (the export's own role)" if whose == "own" else name
 
 
 def _either(kinds: list[str]) -> str:

@@ -89,7 +89,7 @@ SELECT CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0 THEN 'PUBLIC'
 """
 
 DATABASE_COMMENT = """
-SELECT pg_catalog.quote_ident(d.datname), pg_catalog.substr(c.description, 1, 200), 1
+SELECT '', pg_catalog.substr(c.description, 1, 200), 1
   FROM pg_catalog.pg_database d
   JOIN pg_catalog.pg_shdescription c ON c.objoid OPERATOR(pg_catalog.=) d.oid
    AND c.classoid OPERATOR(pg_catalog.=) CAST('pg_catalog.pg_database' AS pg_catalog.regclass)
@@ -177,7 +177,7 @@ SELECT pg_catalog.quote_ident(t.evtname), '', pg_catalog.count(*) OVER ()
   FROM pg_catalog.pg_event_trigger t
  WHERE {_not_of_an_extension("pg_event_trigger", "t")}
  ORDER BY t.evtname LIMIT 10
-"""
+"""  # noqa: S608 - constants alone
 
 # The first are those of which there is more to tell than a name.
 EXTENSIONS = """
@@ -203,7 +203,9 @@ SELECT pg_catalog.quote_ident(t.spcname), '', pg_catalog.count(*) OVER ()
 # first, whose number is 10.  An extension's members are made by whoever restores it.
 def _roles(kinds: str, of_the_first: str) -> str:
     return f"""
-SELECT pg_catalog.quote_ident(r.rolname), '', pg_catalog.count(*) OVER ()
+SELECT pg_catalog.quote_ident(r.rolname),
+       CASE WHEN r.rolname OPERATOR(pg_catalog.=) current_user THEN 'own' ELSE '' END,
+       pg_catalog.count(*) OVER ()
   FROM pg_catalog.pg_roles r
  WHERE EXISTS (
        SELECT FROM pg_catalog.pg_shdepend s
@@ -222,7 +224,7 @@ SELECT pg_catalog.quote_ident(r.rolname), '', pg_catalog.count(*) OVER ()
                  AND e.deptype OPERATOR(pg_catalog.=) 'e'))
     {of_the_first}
  ORDER BY r.rolname LIMIT 10
-"""
+"""  # noqa: S608 - constants alone
 
 
 OWNERS = _roles(
