@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
 
 _PQERRORS_VERBOSE = 2
-# Two spaces after the severity, in whatever language that is.
-_SQLSTATE = re.compile(r": {2}([0-9A-Z]{5}): ")
+# Two spaces after the severity, in whatever language that is; psycopg takes a result's away.
+_SQLSTATE = re.compile(r"(?:: {2}|^(?=.{5}: \S))([0-9A-Z]{5}): ")
 _ANSWERS = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.SINGLE_TUPLE)
 # Of an error's text; libpq takes a gigabyte.
 _LONGEST_TEXT = 8 * 1024
@@ -41,7 +41,8 @@ class ServerError(Exception):
     def __init__(self, text: str) -> None:
         text = text[:_LONGEST_TEXT]
         self.sqlstates = _SQLSTATE.findall(text)
-        self.text = _LOCATION.sub("", _SQLSTATE.sub(": ", text)).strip()
+        words = _SQLSTATE.sub(": ", text).removeprefix(": ")
+        self.text = _LOCATION.sub("", words).strip()
         super().__init__(self.text)
 
 
