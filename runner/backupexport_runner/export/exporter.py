@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from backupexport_contract import timestamps
@@ -17,7 +17,7 @@ from backupexport_runner.export.dump_file import (
     restore_with,
 )
 from backupexport_runner.export.streaming import ProgressMeter, Streamed, stream
-from backupexport_runner.postgres import clients, dump_failures, pg_dump
+from backupexport_runner.postgres import clients, dump_failures, left_out, pg_dump, restore_needs
 from backupexport_runner.postgres.connection import (
     Connection,
     hidden_values,
@@ -128,8 +128,13 @@ class Exporter:
                     server_version=self.log.scrubber.clean(server.version),
                     dump_version=version,
                     restore_with=restore_with(request.format, version, server.version),
-                    warnings=self._cleaned(
-                        *compression_warnings(request, client.major), *dump_warnings(lines)
+                    warnings=self._told(
+                        *compression_warnings(request, client.major),
+                        *dump_warnings(lines),
+                        *left_out.warnings(server.catalogs, selection),
+                    ),
+                    restore_hints=self._told(
+                        *restore_needs.restore_hints(server.catalogs, selection)
                     ),
                     **asdict(streamed),
                 )
@@ -146,6 +151,14 @@ class Exporter:
         self.log.progress(meter.complete(streamed.uncompressed_bytes))
         return Outcome(artifact, server_verified=connection.verifies_server)
 
+    def _told(self, *remarks: Remark) -> tuple[Remark, ...]:
+        """Returns the remarks without secrets, as the log has them, too."""
+        clean = self.log.scrubber.clean
+        told = tuple(replace(each, message=clean(each.message)) for each in remarks)
+        for each in told:
+            self.log.event("remark", code=each.code, message=each.message)
+        return told
+
     def _sweep(self, mount: Path) -> None:
         for path in remove_abandoned_partials(mount, time.time()):
             self.log.event("abandoned_partial_removed", path=path)
@@ -158,10 +171,6 @@ class Exporter:
         if connection.ignored:
             self.log.event("uri_parameters_ignored", names=", ".join(connection.ignored))
         return connection
-
-    def _cleaned(self, *remarks: Remark) -> tuple[Remark, ...]:
-        clean = self.log.scrubber.clean
-        return tuple(Remark(remark.code, clean(remark.message)) for remark in remarks)
 
     def _dump(
         self, source: _Source, write: Callable[[Chunk], None], meter: ProgressMeter

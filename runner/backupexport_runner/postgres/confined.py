@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from backupexport_runner.postgres import preflight
+from backupexport_runner.postgres.catalogs import Catalogs
 from backupexport_runner.postgres.connection_failures import connection_failure
 from backupexport_runner.postgres.dump_failures import Obstacle
 from backupexport_runner.task.failure import Failure
@@ -25,7 +26,9 @@ from backupexport_runner.task.failure import Failure
 _SECONDS = 20
 # The child has 25 MiB when it is forked; a login by TLS and one row take a few more.
 _MOST_MEMORY = 96 * 1024 * 1024
-_MOST_ANSWER = 64 * 1024
+# The catalogs' names are most of it.
+_MOST_ANSWER = 1024 * 1024
+_MOST_TRACEBACK = 8 * 1024
 
 _Parameters = Mapping[str, str]
 _QUESTIONS: dict[str, Callable[[_Parameters], preflight.Server | Obstacle | None]] = {
@@ -48,8 +51,9 @@ class ConfinedQuestions:
         others.close()
 
     def look_at_server(self, parameters: _Parameters) -> preflight.Server:
-        """Returns version and size.  Raises Failure if it can't connect."""
-        return preflight.Server(*self._answer("look_at_server", parameters))
+        """Returns version, size and catalogs.  Raises Failure if it can't connect."""
+        number, version, size, session, catalogs = self._answer("look_at_server", parameters)
+        return preflight.Server(number, version, size, session, Catalogs(*catalogs))
 
     def find_obstacle(self, parameters: _Parameters) -> Obstacle | None:
         """Returns the first object that the user can't read.  Raises Failure as `preflight`."""
@@ -98,5 +102,5 @@ def _reply(question: str, parameters: _Parameters) -> tuple[str, Any]:
     except Failure as failure:
         return "failure", (failure.exit_code, failure.message)
     except Exception:  # noqa: BLE001 - it must reach the runner's log
-        return "bug", traceback.format_exc()[-_MOST_ANSWER // 8 :]
+        return "bug", traceback.format_exc()[-_MOST_TRACEBACK:]
     return "answer", answer and astuple(answer)

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
 
 _PQERRORS_VERBOSE = 2
-# Two spaces after the severity, in whatever language that is.
-_SQLSTATE = re.compile(r": {2}([0-9A-Z]{5}): ")
+# Two spaces after the severity, in whatever language that is; psycopg takes a result's away.
+_SQLSTATE = re.compile(r"(?:: {2}|^(?=.{5}: \S))([0-9A-Z]{5}): ")
 _ANSWERS = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.SINGLE_TUPLE)
 # Of an error's text; libpq takes a gigabyte.
 _LONGEST_TEXT = 8 * 1024
-# Each statement of ours asks for one row.
+# Each statement of ours asks for ten at most.
 _MOST_ROWS = 10
 _MOST_CHARACTERS = 16 * 1024
 _LOCATION = re.compile(r"^[^\n]*: +\w+, \w+\.c:\d+$", re.MULTILINE)
@@ -41,7 +41,8 @@ class ServerError(Exception):
     def __init__(self, text: str) -> None:
         text = text[:_LONGEST_TEXT]
         self.sqlstates = _SQLSTATE.findall(text)
-        self.text = _LOCATION.sub("", _SQLSTATE.sub(": ", text)).strip()
+        words = _SQLSTATE.sub(": ", text).removeprefix(": ")
+        self.text = _LOCATION.sub("", words).strip()
         super().__init__(self.text)
 
 
@@ -86,9 +87,11 @@ def _finish_connecting(connection: "PGconn", deadline: float) -> None:
 def rows_of(connection: "PGconn", statements: str, seconds: float) -> list[list[str]]:
     """Returns the statements' rows, as text, with what can't be decoded replaced.
 
-    Raises ServerError, also after `seconds` and for more than a few rows.
+    Raises ServerError, also after `seconds` and for more than a few rows.  Where the server has
+    refused a statement, the connection may be asked again.
     """
     deadline = time.monotonic() + seconds
+    refused: ServerError | None = None
     try:
         connection.send_query(statements.encode())
         # Or libpq would store all of them first.
@@ -100,7 +103,12 @@ def rows_of(connection: "PGconn", statements: str, seconds: float) -> list[list[
                 connection.consume_input()
             result = connection.get_result()
             if result is None:
+                if refused is not None:
+                    raise refused
                 return rows
+            if result.status == pq.ExecStatus.FATAL_ERROR:
+                refused = refused or ServerError(result.get_error_message("utf-8"))
+                continue
             rows += _rows(result)
             if len(rows) > _MOST_ROWS or sum(map(len, chain(*rows))) > _MOST_CHARACTERS:
                 raise ServerError("the server's answer is too large")
@@ -111,8 +119,6 @@ def rows_of(connection: "PGconn", statements: str, seconds: float) -> list[list[
 
 
 def _rows(result: "PGresult") -> list[list[str]]:
-    if result.status == pq.ExecStatus.FATAL_ERROR:
-        raise ServerError(result.get_error_message("utf-8"))
     # A COPY, above all, which would be told again and again until it is carried out.
     if result.status not in _ANSWERS:
         raise ServerError("the server's answer is none to the question")

@@ -1,7 +1,8 @@
-"""Asks the server for version, size and session before the dump, and what failed after it."""
+"""Asks the server what an export has to know of it before the dump, and what failed after it."""
 
 import contextlib
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from backupexport_contract.reasons import ExitCode
 
 from backupexport_runner.postgres import libpq, statements
+from backupexport_runner.postgres.catalogs import Catalogs, look
 from backupexport_runner.postgres.connection_failures import connection_failure
 from backupexport_runner.postgres.dump_failures import Obstacle
 from backupexport_runner.postgres.libpq_parameters import CONNECT_SECONDS, session_parameters
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 # A little more than the server's own statement_timeout, for a server that stopped altogether.
 _ANSWER_SECONDS = statements.QUERY_SECONDS + 2
+
+# From the first name look-up to the last row of the catalogs.
+_MOST_SECONDS = 18
 
 # The kernel gives up an address that swallows packets after 4 seconds, and libpq tries the next.
 _GIVE_UP = {"tcp_user_timeout": "4000"}
@@ -41,13 +46,15 @@ _LEAST_ESTIMATE = 64 * 1024
 class Server:
     """The server's version (170006, "17.6"), and the dump's estimated size, 0 if unknown.
 
-    `session` has libpq's keywords for the session that a dump needs there.
+    `session` has libpq's keywords for the session that a dump needs there, `catalogs` what there is
+    beside tables, as far as it could be read.
     """
 
     version_number: int
     version: str
     estimated_bytes: int
     session: Mapping[str, str] = field(default_factory=dict)
+    catalogs: Catalogs = field(default_factory=Catalogs)
 
     @property
     def major(self) -> int:
@@ -61,6 +68,7 @@ def look_at_server(parameters: Mapping[str, str]) -> Server:
     Raises Failure if it can't connect, or only through a pooler whose sessions end with each
     transaction: pg_dump needs one, and what it sets there would reach other people's connections.
     """
+    until = time.monotonic() + _MOST_SECONDS
     with _connected(parameters) as connection:
         # Without the packager's remark.
         version = (connection.parameter_status(b"server_version") or b"").partition(b" ")[0]
@@ -70,6 +78,7 @@ def look_at_server(parameters: Mapping[str, str]) -> Server:
             one_line(version.decode(errors="replace"), _LONGEST_VERSION),
             estimated_dump_bytes(*_sizes(connection)),
             session,
+            _catalogs(connection, min(until, time.monotonic() + _ANSWER_SECONDS)),
         )
 
 
@@ -88,7 +97,7 @@ def find_obstacle(parameters: Mapping[str, str]) -> Obstacle | None:
     """
     with _connected(parameters) as connection:
         try:
-            [(kind, name, hidden)] = _asked(connection, statements.OBSTACLES)
+            [(kind, name, hidden)] = _asked(connection, statements.OBSTACLES, _ANSWER_SECONDS)
         except (libpq.ServerError, ValueError):
             return None
     return Obstacle(kind, name, hidden == "t")
@@ -158,12 +167,29 @@ def _who_answers(connection: "PGconn", seconds: float = _POOLER_SECONDS) -> _Ans
 def _sizes(connection: "PGconn") -> tuple[int, int, int]:
     # Only the percentage needs them; the dump may well succeed.
     try:
-        [(heap, toast, large_objects)] = _asked(connection, statements.SIZES)
+        [(heap, toast, large_objects)] = _asked(connection, statements.SIZES, _ANSWER_SECONDS)
         sizes = int(heap), int(toast), int(large_objects)
     except (libpq.ServerError, ValueError):
         return 0, 0, 0
     return sizes if all(0 <= size <= _LARGEST_SIZE for size in sizes) else (0, 0, 0)
 
 
-def _asked(connection: "PGconn", query: str) -> list[list[str]]:
-    return libpq.rows_of(connection, statements.message(query), _ANSWER_SECONDS)
+def _catalogs(connection: "PGconn", until: float) -> Catalogs:
+    def ask(query: str) -> list[list[str]]:
+        left = until - time.monotonic()
+        if left <= 0:
+            raise libpq.ServerError("the server did not answer in time")
+        return _asked(connection, query, left)
+
+    return look(ask)
+
+
+def _asked(connection: "PGconn", query: str, seconds: float) -> list[list[str]]:
+    until = time.monotonic() + seconds
+    try:
+        return libpq.rows_of(connection, statements.message(query), seconds)
+    except libpq.ServerError:
+        # Or the next one would find the transaction that failed.
+        with contextlib.suppress(libpq.ServerError):
+            libpq.rows_of(connection, statements.rollback(), until - time.monotonic())
+        raise

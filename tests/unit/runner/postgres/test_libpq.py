@@ -40,3 +40,21 @@ def test_a_host_that_is_no_host_is_told_without_waiting() -> None:
         libpq.connected({"host": "no.such.invalid", "user": "u", "dbname": "d"}, 20),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("text", "sqlstates", "words"),
+    [
+        ("FATAL:  28P01: no\nLOCATION:  auth_failed, auth.c:326", ["28P01"], "FATAL: no"),
+        ("connection to x failed: FEHLER:  57P03: nein", ["57P03"], "connection to x failed: "
+         "FEHLER: nein"),
+        # As psycopg tells a result's.
+        ("42501: permission denied\nLOCATION:  aclcheck_error, aclchk.c:2843", ["42501"],
+         "permission denied"),
+        ("FATAL:  no", [], "FATAL:  no"),
+        ("ERROR:  no", [], "ERROR:  no"),
+    ],
+)  # fmt: skip
+def test_what_an_error_tells(text: str, sqlstates: list[str], words: str) -> None:
+    error = libpq.ServerError(text)
+    assert (error.sqlstates, error.text) == (sqlstates, words)

@@ -11,7 +11,10 @@ from hostile_owner import QUERIES
 
 _LITERAL = re.compile(r"'[^']*'")
 # Words of SQL that may stand before a bracket and are no function
-_SYNTAX = {"AND", "ANY", "AS", "CAST", "COALESCE", "EXISTS", "LATERAL", "NOT", "OPERATOR", "OR"}
+_SYNTAX = {
+    "ALL", "AND", "ANY", "AS", "CAST", "COALESCE", "EXISTS", "LATERAL", "NOT", "OPERATOR", "OR",
+    "OVER",
+}  # fmt: skip
 # What looks up an operator by its bare name, whatever is written.
 _IMPLICIT = r"\b(?:IN|NULLIF|BETWEEN|LIKE|ILIKE|SIMILAR|DISTINCT|USING|NATURAL|CASE\s+[^W\s]\w*)\b"
 

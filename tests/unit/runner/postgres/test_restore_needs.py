@@ -1,0 +1,139 @@
+"""What the catalogs' rows say that a restore needs."""
+
+from typing import Any
+
+import pytest
+from backupexport_contract.runner_protocol import Selection
+from backupexport_runner.postgres.catalogs import Catalogs
+from backupexport_runner.postgres.restore_needs import restore_hints
+
+ROLES = "must exist on the target's server, for the file doesn't make them:"
+ROWS: dict[str, list[list[str]]] = {
+    "extensions": [["postgis", "3.4.2", "3"], ["timescaledb", "2.17.1", "3"], ["lo", "1.1", "3"]],
+    "owners": [["app", "", "1"]],
+    "grantees": [["reader", "", "1"]],
+    "roles_in_policies": [["tenant", "", "1"]],
+    "tablespaces": [["fast", "", "1"]],
+    "event_triggers": [["noticed", "", "1"]],
+    "materialized_views": [["public.totals", "public.careless", "1"]],
+    "locale": [["encoding", "UTF8", "3"], ["datcollate", "C", "3"], ["datctype", "C", "3"]],
+}
+
+
+def told(rows: dict[str, Any], **selection: Any) -> dict[str, str]:
+    hints = restore_hints(Catalogs(rows), Selection(**selection))
+    assert len({hint.code for hint in hints}) == len(hints)
+    return {hint.code: hint.message for hint in hints}
+
+
+def test_everything() -> None:
+    assert told(ROWS) == {
+        "timescaledb": "Hypertables go back only between two calls, each in a session of its own: "
+        "before the printed command, in DATABASE, CREATE EXTENSION timescaledb VERSION '2.17.1'; "
+        "SELECT timescaledb_pre_restore(); and after it SELECT timescaledb_post_restore();",
+        "postgis": "The target's server needs PostGIS of the same minor version (3.4.2); where who "
+        "restores is no superuser, a superuser runs CREATE EXTENSION postgis; in DATABASE first.",
+        "extensions": "These extensions must be installed on the target's server; the file makes "
+        "them, in the version that is the server's default: postgis 3.4.2, timescaledb 2.17.1, lo "
+        "1.1.",
+        "missing_roles": f"Roles that own objects, hold grants or are named in policies {ROLES} "
+        "app, reader, tenant.",
+        "tablespaces": "Tablespaces must exist on the target's server, or pg_restore gets "
+        "--no-tablespaces: fast.",
+        "event_triggers": "Only a superuser can restore event triggers, and the printed command "
+        "takes all back where one fails: noticed.",
+        "materialized_view_search_path": "A restore fills materialized views with an empty "
+        "search_path, and stops where a function in one names anything without its schema; ALTER "
+        "FUNCTION … SET search_path before the export helps: public.totals by public.careless.",
+        "locale": "The database was made as CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8' "
+        "LOCALE 'C'; text goes into no other encoding safely, and sorts otherwise in another "
+        "locale.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("selection", "codes"),
+    [
+        ({"content": "data"}, {"materialized_view_search_path"}),
+        ({"content": "schema"}, told(ROWS).keys() - {"materialized_view_search_path"}),
+        ({"include_schemas": ("a",)}, told(ROWS).keys() - {"event_triggers"}),
+    ],
+)
+def test_what_was_asked_for(selection: dict[str, Any], codes: set[str]) -> None:
+    assert told(ROWS, **selection).keys() == codes
+
+
+def test_nothing_is_needed() -> None:
+    assert told({}) == {}
+
+
+@pytest.mark.parametrize(
+    ("selection", "words"),
+    [
+        ({"owner": False}, "hold grants or are named in policies"),
+        ({"privileges": False}, "own objects or are named in policies"),
+        ({"owner": False, "privileges": False}, "are named in policies"),
+    ],
+)
+def test_roles_of_what_is_in_the_file(selection: dict[str, bool], words: str) -> None:
+    names = [
+        *(["app"] if selection.get("owner", True) else []),
+        *(["reader"] if selection.get("privileges", True) else []),
+        "tenant",
+    ]
+    assert told(ROWS, **selection)["missing_roles"] == f"Roles that {words} {ROLES} " + (
+        ", ".join(names) + "."
+    )
+
+
+def test_no_roles() -> None:
+    rows = {name: rows for name, rows in ROWS.items() if name != "roles_in_policies"}
+    assert "missing_roles" not in told(rows, owner=False, privileges=False)
+
+
+def test_a_role_is_told_once() -> None:
+    rows = {"owners": [["app", "", "12"]], "grantees": [["app", "", "1"], ["b", "", "2"]]}
+    assert told(rows)["missing_roles"].endswith(": app, b and 10 more.")
+
+
+def test_the_role_that_exports() -> None:
+    rows = {"owners": [["app", "own", "1"]]}
+    assert told(rows)["missing_roles"].endswith(": app (the export's own role).")
+
+
+def test_extensions_that_the_file_does_not_make() -> None:
+    assert told(ROWS, include_tables=("a",))["extensions"] == (
+        "These extensions must be installed on the target's server; the file doesn't make them, so "
+        "CREATE EXTENSION what the included objects use first: postgis 3.4.2, timescaledb 2.17.1, "
+        "lo 1.1."
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "options"),
+    [
+        # 13 and 14 have no column for the provider.
+        ({}, "LOCALE 'C'"),
+        ({"datlocprovider": "c", "datctype": "C.UTF-8"}, "LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'"),
+        # 15 and 16.
+        (
+            {"datlocprovider": "i", "daticulocale": "de-DE"},
+            "LOCALE 'C' LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'",
+        ),
+        # 17 and newer.
+        (
+            {"datlocprovider": "i", "datlocale": "und"},
+            "LOCALE 'C' LOCALE_PROVIDER icu ICU_LOCALE 'und'",
+        ),
+        (
+            {"datlocprovider": "b", "datlocale": "C.UTF-8"},
+            "LOCALE 'C' LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'",
+        ),
+        ({"datcollate": "it's", "datctype": "it's"}, "LOCALE 'it''s'"),
+    ],
+)
+def test_the_locale(more: dict[str, str], options: str) -> None:
+    values = {"encoding": "LATIN1", "datcollate": "C", "datctype": "C"} | more
+    rows = [[name, value, str(len(values))] for name, value in values.items()]
+    message = told({"locale": rows})["locale"]
+    assert f"TEMPLATE template0 ENCODING 'LATIN1' {options};" in message
