@@ -117,6 +117,22 @@ END
 $plant$;
 """
 
+# One of each kind that the runner asks for and an owner may make, since a statement that finds
+# nothing calls little.
+_OBJECTS = f"""
+COMMENT ON DATABASE :"database" IS 'planted';
+GRANT CREATE ON DATABASE :"database" TO {READER};
+CREATE EXTENSION hstore WITH SCHEMA public;
+CREATE PUBLICATION planted;
+SELECT lo_create(815);
+GRANT SELECT ON LARGE OBJECT 815 TO {READER};
+CREATE UNLOGGED TABLE public.fleeting (id int);
+GRANT SELECT ON public.fleeting TO {READER};
+CREATE POLICY planted ON public.fleeting TO {READER} USING (true);
+CREATE FUNCTION public.one() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE MATERIALIZED VIEW public.filled AS SELECT public.one();
+"""
+
 # The rest of what an owner says about a session in his database.
 _SETTINGS = """
 CREATE TABLE public.kept AS SELECT generate_series(1, 100) AS id;
@@ -148,9 +164,8 @@ def planting(schemas: Sequence[str] = (READER, "public")) -> str:
         .replace("{types}", _array(_TYPES))
         for schema in schemas
     )
-    return (
-        f"{_SETTINGS}\nCREATE SCHEMA {READER};\nGRANT USAGE ON SCHEMA {READER} TO PUBLIC;\n{traps}"
-    )
+    home = f"CREATE SCHEMA {READER};\nGRANT USAGE ON SCHEMA {READER} TO PUBLIC;"
+    return f"{_OBJECTS}{_SETTINGS}\n{home}\n{traps}"
 
 
 def _array(texts: Sequence[str]) -> str:
