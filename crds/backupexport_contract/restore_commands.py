@@ -61,12 +61,18 @@ def restore_command(dump: DumpFile) -> str:
     if dump.format == "sql":
         if decompress:
             return f"(set -o pipefail; {compression} -tq {file} && {decompress} | {_PSQL})"
-        return f"tail -n 9 {file} | grep 'database dump complete' && {_PSQL} -f {file}"
+        # It ends with the key that it begins with, which is made for each dump: nobody who writes
+        # into the database can know it.
+        end = r"sed -n '1,9s/^\\restrict /\\unrestrict /p'"
+        is_whole = f"{end} {file} | grep -qxFf - <(tail -n 3 {file})"
+        return f"{is_whole} && {_PSQL} -f {file}"
     whole = ""
     if dump.format == "tar":
         # pg_restore seeks in a tar, so it can't read one from a pipe.
         plain = shlex.quote(re.sub(r"\.\w+$", "", file_name(dump.path))) if decompress else file
-        whole = f"{decompress} > {plain}" if decompress else f"tar -tf {file} > /dev/null"
+        # The last that pg_dump puts into a tar is restore.sql.
+        is_whole = f"(set -o pipefail; tar -tf {file} | tail -n 1 | grep -qx restore.sql)"
+        whole = f"{decompress} > {plain}" if decompress else is_whole
         whole, file = f"{whole} && ", plain
     return whole + _pg_restore(dump, file)
 

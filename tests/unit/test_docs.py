@@ -104,6 +104,13 @@ def test_the_reference_explains_every_reason_and_exit_code(reason: str | int) ->
     assert re.search(rf"^\| {shown} \| \S.* \|$", generate_reference.text(), re.MULTILINE)
 
 
+def test_the_tests_that_the_threat_model_names_are_there() -> None:
+    text = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:unit|cluster|component)/[\w./]+)`", text)
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / "tests" / name).exists()] == []
+
+
 def text_of(page: Path) -> str:
     return page.read_text(encoding="utf-8")
 

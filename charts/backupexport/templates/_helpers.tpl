@@ -243,6 +243,7 @@ topologySpreadConstraints:
 {{- $names := list (include "backupexport.jwtSecretName" .) (include "backupexport.linksSecretName" .) (include "backupexport.valkeySecretName" .) -}}
 {{- $names = append $names .Values.api.rateLimit.storageUrlSecret.name -}}
 {{- range .Values.imagePullSecrets }}{{ $names = append $names .name }}{{ end -}}
+{{- range dig "spec" "imagePullSecrets" list (default dict .Values.runner.podTemplate) }}{{ $names = append $names .name }}{{ end -}}
 {{- range .Values.ingress.tls }}{{ $names = append $names .secretName }}{{ end -}}
 {{- range .Values.deliveries }}{{ $names = append $names (dig "secretRef" "name" "" (default dict .)) }}{{ end -}}
 {{- compact $names | uniq | sortAlpha | toJson -}}

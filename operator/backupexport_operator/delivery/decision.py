@@ -97,7 +97,7 @@ class _Decision:
     def _without_job(self) -> DeliveryPlan:
         target = self._seen.target
         of_target = target.spec.deliveries if target else None
-        if self._settings and of_target and self._settings is of_target.settings_of(self._kind):
+        if self._settings and of_target and of_target.settings_of(self._kind):
             problem = own_secret_problem(target, self._seen.own_secrets)
             if problem is not None:
                 return self._plan("False", DeliveryReason.SECRET_INVALID, problem)

@@ -24,6 +24,7 @@ from backupexport_contract.reasons import ExitCode
 from backupexport_runner.postgres.connection_uri import (
     SSLMODES,
     UnsupportedParameterError,
+    asks_for_tls,
     read_uri,
 )
 from backupexport_runner.task.failure import Failure
@@ -305,7 +306,7 @@ class _Reader:
         except ValueError:
             # It may be for another kind of client, and the Secret may have everything without it;
             # but what it says of TLS must not get lost.
-            if re.search(r"[?&;\s](?:ssl|tls)\w*\s*=", uri, re.IGNORECASE):
+            if asks_for_tls(uri):
                 raise self._invalid(
                     "has a uri that libpq can't read, and that says something about TLS: write it "
                     "as libpq takes it, or say with spec.keys.uri which key holds another one"

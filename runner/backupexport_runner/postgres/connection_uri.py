@@ -62,6 +62,10 @@ _TARGET_SERVER_TYPES = {
 }
 
 
+# Npgsql has spaces in its words: "SSL Mode".
+_TLS_WISH = re.compile(r"(?:^|[?&;\s])(?:ssl|tls)[\w ]*=", re.IGNORECASE)
+
+
 class UnsupportedParameterError(ValueError):
     """The URI has a parameter that is neither libpq's nor harmless; `name` may be shown."""
 
@@ -113,6 +117,11 @@ def read_uri(text: str) -> ConnectionUri:
     return ConnectionUri(parts, ignored)
 
 
+def asks_for_tls(text: str) -> bool:
+    """Returns whether a text that nobody can read says something of TLS."""
+    return _TLS_WISH.search(text) is not None
+
+
 def _split(text: str) -> tuple[str, str, str]:
     """Returns what is before the parameters, `?`, and the parameters, as libpq finds them."""
     # A user's password may have a question mark.
@@ -124,6 +133,12 @@ def _split(text: str) -> tuple[str, str, str]:
 
 def _translated(name: str, value: str, *, is_jdbc: bool) -> tuple[str, str] | None:
     """Returns libpq's keyword and value for another driver's, None where it is none of them."""
+    if asks_for_tls(value):
+        # Behind some other separator: what is said of TLS would go with this parameter.
+        raise UnsupportedParameterError(name)
+    if name == "sslmode" and value in SSLMODES:
+        # Of several libpq would take the last.
+        return name, value
     if name == "ssl":
         # https://jdbc.postgresql.org/documentation/use/#connection-parameters
         if is_jdbc and value in ("", "true"):

@@ -115,9 +115,15 @@ class PgDump:
         return status, [*self._first_lines, *self._last_lines]
 
     def _read(self, stream: IO[bytes]) -> None:
-        # A limit, because a "line" may hold a whole query or never end.
+        # A limit, because a "line" may hold a whole query or never end.  The rest of such a line is
+        # dropped: a secret that lies across two pieces would be in neither as a whole.
+        is_rest = False
         while read := stream.readline(_LONGEST_LINE):
-            line = read.decode(errors="replace").rstrip("\r\n")
+            is_cut = not read.endswith(b"\n") and len(read) == _LONGEST_LINE
+            was_rest, is_rest = is_rest, is_cut
+            if was_rest:
+                continue
+            line = read.decode(errors="replace").rstrip("\r\n") + ("…" if is_cut else "")
             if len(self._first_lines) < _KEPT_LINES:
                 self._first_lines.append(line)
                 self._tell(line)

@@ -14,7 +14,7 @@ from backupexport_runner.postgres.catalogs import Catalogs, look
 from backupexport_runner.postgres.connection_failures import connection_failure
 from backupexport_runner.postgres.dump_failures import Obstacle
 from backupexport_runner.postgres.libpq_parameters import CONNECT_SECONDS, session_parameters
-from backupexport_runner.task.failure import Failure, one_line
+from backupexport_runner.task.failure import Failure
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn
@@ -30,7 +30,6 @@ _GIVE_UP = {"tcp_user_timeout": "4000"}
 # For a second connection through a pooler, which may have no server's connection left.
 _POOLER_SECONDS = 2
 _POOLER_ROUNDS = 3
-_LONGEST_VERSION = 40
 _LARGEST_SIZE = 2**63 - 1
 
 # Bytes of a plain dump for each byte on the server's disk.  A row loses its header and padding
@@ -70,12 +69,13 @@ def look_at_server(parameters: Mapping[str, str]) -> Server:
     """
     until = time.monotonic() + _MOST_SECONDS
     with _connected(parameters) as connection:
-        # Without the packager's remark.
-        version = (connection.parameter_status(b"server_version") or b"").partition(b" ")[0]
+        # Without the packager's remark, and no words at all.
+        said = connection.parameter_status(b"server_version") or b""
+        version = re.match(rb"[0-9A-Za-z.]{0,40}", said)
         session = _session(connection, parameters)
         return Server(
             connection.server_version,
-            one_line(version.decode(errors="replace"), _LONGEST_VERSION),
+            version[0].decode() if version else "",
             estimated_dump_bytes(*_sizes(connection)),
             session,
             _catalogs(connection, min(until, time.monotonic() + _ANSWER_SECONDS)),

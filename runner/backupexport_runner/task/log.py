@@ -11,6 +11,8 @@ from urllib.parse import quote
 
 from backupexport_contract import runner_protocol, timestamps
 
+from backupexport_runner.task.failure import one_line
+
 # Stands in place of a secret.
 HIDDEN = "[hidden]"
 
@@ -74,6 +76,8 @@ def _spellings(value: str) -> set[str]:
     for each in values:
         spelled |= {json.dumps(each)[1:-1], repr(each)[1:-1], each.replace("'", "''")}
         spelled.add(each.replace("\\", "\\\\").replace("'", "\\'"))
+        # As sentences have it.
+        spelled.add(one_line(each, len(each) + 1))
     return spelled - {""}
 
 
@@ -86,6 +90,17 @@ def _places(text: str, spelling: str, *, is_word: bool) -> Iterator[tuple[int, i
         if not (is_word and (_is_in_word(text, begin - 1) or _is_in_word(text, end))):
             yield begin, end
         begin = text.find(stem, end)
+    if not is_word:
+        yield from _cut_places(text, spelling)
+
+
+def _cut_places(text: str, spelling: str) -> Iterator[tuple[int, int]]:
+    """Yields where a sentence is cut within the begin of `spelling`."""
+    for cut in re.finditer("…", text):
+        for length in range(min(_STEM, len(spelling)) - 1, _SHORTEST_ANYWHERE - 1, -1):
+            if text.endswith(spelling[:length], 0, cut.start()):
+                yield cut.start() - length, cut.start()
+                break
 
 
 def _shared(text: str, other: str) -> int:

@@ -246,6 +246,7 @@ def test_lists_and_objects_reach_the_operator_as_json() -> None:
 def test_the_operator_knows_the_secrets_of_the_releases_own() -> None:
     given = {
         "imagePullSecrets": [{"name": "registry"}],
+        "runner": {"podTemplate": {"spec": {"imagePullSecrets": [{"name": "of-the-runner"}]}}},
         "ingress": {"enabled": True, "hosts": ["a.b"], "tls": [{"secretName": "ingress-tls"}]},
         "deliveries": {"telegram": {"secretRef": {"name": "bot"}}},
         "auth": {"jwt": {"existingSecret": "jwt-of-ours"}},
@@ -253,7 +254,7 @@ def test_the_operator_knows_the_secrets_of_the_releases_own() -> None:
     }
     manifests = render(given)
     own = set(json.loads(environment(manifests, "operator")["BACKUPEXPORT_OWN_SECRETS"]))
-    assert {"registry", "ingress-tls", "bot", "jwt-of-ours"} <= own
+    assert {"registry", "of-the-runner", "ingress-tls", "bot", "jwt-of-ours"} <= own
     made = {m["metadata"]["name"] for m in manifests if m["kind"] == "Secret"}
     assert made
     assert made <= own

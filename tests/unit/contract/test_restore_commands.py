@@ -30,10 +30,13 @@ PACKED = {
     "zstd": zstandard.ZstdCompressor(write_checksum=True).compress(DUMP),
 }
 TAR = io.BytesIO()
+# As pg_dump orders them.
+MEMBERS = ("toc.dat", "3001.dat", "blob_1.dat", "blobs.toc", "restore.sql")
 with tarfile.open(fileobj=TAR, mode="w") as archive:
-    member = tarfile.TarInfo("toc.dat")
-    member.size = len(DUMP)
-    archive.addfile(member, io.BytesIO(DUMP))
+    for each in MEMBERS:
+        member = tarfile.TarInfo(each)
+        member.size = len(DUMP)
+        archive.addfile(member, io.BytesIO(DUMP))
 ENDINGS = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 
 
@@ -93,8 +96,24 @@ def test_a_cut_file_is_not_restored(tmp_path: Path, dump_format: str, compressio
         content = TAR.getvalue()
     # Between two statements, too, which psql would take for the end.
     between = content.rindex(b"\nINSERT") + 1 if compression == "none" else len(content) - 5
-    for length in (len(content) // 2, len(content) // 10, between, 0):
+    lengths = {len(content) // 2, len(content) // 10, between, 0}
+    if (dump_format, compression) == ("tar", "none"):
+        # After each whole member but the last, where tar sees nothing wrong.
+        size = 512 + -(-len(DUMP) // 512) * 512
+        lengths |= {size * count for count in range(len(MEMBERS))}
+    for length in lengths:
         assert restore.run(content[:length]) != 0, length
         assert not restore.is_done
     assert restore.run(content) == 0
     assert restore.is_done
+
+
+def test_rows_that_look_like_the_end_are_not_the_end(tmp_path: Path) -> None:
+    restore = Restore(tmp_path, "sql", "none")
+    rows = b"-- PostgreSQL database dump complete\n--\n\n\\unrestrict b\n\\unrestrict \n\n"
+    begin, end = DUMP[:60], DUMP[-60:]
+    assert b"\\restrict aBc\n" in begin
+    assert restore.run(begin + rows) != 0
+    assert restore.run(b"no dump at all\n" + rows) != 0
+    assert not restore.is_done
+    assert restore.run(begin + rows + end) == 0

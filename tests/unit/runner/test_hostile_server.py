@@ -11,6 +11,7 @@ import hostile_server as servers
 import pytest
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.reasons import ExitCode
+from backupexport_runner.postgres.preflight import look_at_server
 from hostile_server import Hostile, listening
 from process_tree import descendants, is_alive, resident_bytes
 from runner_bench import Bench
@@ -140,6 +141,18 @@ def test_names_that_nobody_can_read_are_shown_as_far_as_they_go(
     assert "public.caf\N{REPLACEMENT CHARACTER} [31m line" in ended.message
     assert ended.message.isprintable()
     assert len(ended.message) < 1000
+
+
+def test_a_version_is_no_sentence() -> None:
+    class Talking(Hostile):
+        version = "17.6\u00a0urgent:\u00a0https://evil.example/x"
+
+    with listening(Talking) as port:
+        parameters = {
+            "host": "127.0.0.1", "port": str(port), "user": "u", "dbname": "d",
+            "password": "p", "sslmode": "disable",
+        }  # fmt: skip
+        assert look_at_server(parameters).version == "17.6"
 
 
 def test_an_odd_version(bench: Bench, make_environment: Environment) -> None:

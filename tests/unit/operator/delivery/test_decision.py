@@ -117,7 +117,12 @@ def test_a_target_does_not_get_the_installations_own_secrets() -> None:
     )
     assert (plan.step, said(plan)) == (DeliveryStep.WAIT, ("False", "SecretInvalid"))
     assert "release-jwt" in plan.condition.message
+    # Also where the chart's settings give the target's their limits.
+    own = target(email={"host": "h", "from": "a@b.example", "secretRef": {"name": "release-jwt"}})
+    plan = decide_delivery(replace(seen(served_by=own), own_secrets=("release-jwt",)), "email")
+    assert (plan.step, said(plan)) == (DeliveryStep.WAIT, ("False", "SecretInvalid"))
     # The chart's own settings may.
+    own = target(telegram={"secretRef": {"name": "release-jwt"}})
     plan = decide_delivery(replace(seen(served_by=own), own_secrets=("release-jwt",)), "email")
     assert plan.step is DeliveryStep.CREATE
 

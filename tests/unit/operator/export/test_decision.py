@@ -113,6 +113,13 @@ def test_a_target_that_names_a_secret_of_the_installations_own_fails_its_exports
     assert plan.create_job
 
 
+def test_a_target_does_not_get_what_helm_keeps() -> None:
+    spec = {"secretRef": {"name": "sh.helm.release.v1.backupexport.v3"}}
+    plan = decide(seen(export(), job=None, target=builders.target(**spec)))
+    assert outcome(plan) == (Phase.FAILED, Reason.SECRET_INVALID)
+    assert not plan.create_job
+
+
 def test_a_missing_target_is_waited_for_a_moment_and_then_fails() -> None:
     young = decide(seen(export(), job=None, target=None, now=NOW - timedelta(seconds=58)))
     assert outcome(young) == (Phase.PENDING, None)

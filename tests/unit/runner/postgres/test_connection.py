@@ -269,6 +269,10 @@ def test_client_certificates(read: Read, certificate: str, key: str) -> None:
         ({"secret:uri": "postgres://h/d?sslcert=CANARY&sslkey=CANARY"}, "an sslcert that is not"),
         ({"secret:uri": "postgres://h/d?sslmode=verify-full&odd=CANARY"}, "the parameter odd"),
         ({"secret:uri": "mysql://h/CANARY?ssl=true"}, "says something about TLS"),
+        ({"secret:uri": "Host=h;Password=CANARY;SSL Mode=VerifyFull"}, "says something about TLS"),
+        ({"secret:uri": "sslmode=verify-full CANARY"}, "says something about TLS"),
+        ({"secret:uri": "postgres://h/d?timeout=1;sslmode=verify-full"}, "the parameter timeout"),
+        ({"secret:uri": "postgres://h/d?max=5?sslmode=verify-full"}, "the parameter max"),
         ({"secret:uri": "mysql://h/CANARY?useSSL=1&ssl_ca=x"}, "says something about TLS"),
         # Of other drivers, and not harmless, or of a value that nobody knows.
         ({"secret:uri": "postgres://h/d?sslfactory=CANARY"}, "the parameter sslfactory"),
@@ -495,6 +499,9 @@ def test_harmless_parameters_of_other_drivers_are_left_out_by_name(
         ("jdbc:postgresql://u:s@h/d?ssl", "verify-full"),
         ("jdbc:postgresql://u:s@h/d?ssl=true&sslmode=require", "verify-full"),
         ("jdbc:postgresql://u:s@h/d?sslmode=prefer", "prefer"),
+        # Of several the strictest.
+        (LIBPQ + "u:s@h/d?sslmode=verify-full&sslmode=disable", "verify-full"),
+        (LIBPQ + "u:s@h/d?sslmode=disable&sslmode=verify-full", "verify-full"),
     ],
 )
 def test_what_other_drivers_say_of_tls_is_obeyed(read: Read, uri: str, sslmode: str) -> None:

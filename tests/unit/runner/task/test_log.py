@@ -36,6 +36,15 @@ def test_what_others_have_cut_is_hidden() -> None:
     )
     assert scrubber.clean(f"{secret[:20]}…") == "[hidden]…"
     assert Scrubber([secret]).clean(f"x{secret[:20]}y") == "x[hidden]y"
+    for length in (4, 9, 15):
+        assert Scrubber([secret]).clean(f"pass {secret[:length]}…") == "pass [hidden]…"
+    assert Scrubber([secret]).clean("pass 012… and 0123") == "pass 012… and 0123"
+
+
+def test_what_sentences_make_of_white_space_is_hidden() -> None:
+    clean = Scrubber(["top  secret\tdb", "a\u00a0b c"]).clean
+    assert clean('database "top secret db" is not there') == 'database "[hidden]" is not there'
+    assert clean("user a b c") == "user [hidden]"
 
 
 def test_names_and_short_values_are_hidden_as_whole_words() -> None:
