@@ -84,7 +84,7 @@ CREATE TABLE public.plain (id int, "select" text DEFAULT 'from');
 INSERT INTO public.plain VALUES (1, '--');
 
 CREATE TABLE "odd ""schema"" -- 😀"."it's; -- a
-table 😀" ("a ""column"" -- 
+table 😀" ("a ""column"" --
 " int, " " text);
 INSERT INTO "odd ""schema"" -- 😀"."it's; -- a
 table 😀" VALUES (1, E'\u00a0😀\r\n');
