@@ -256,7 +256,6 @@ def test_a_hostile_include_finds_nothing_and_does_nothing(matrix: Matrix) -> Non
     for pattern, attempted in begun.items():
         status = attempted.ended()
         assert (status["phase"], status["reason"]) == ("Failed", "DumpFailed"), (pattern, status)
-        assert status["attempts"] == 1
-        assert "matching" in status["message"], status
+        assert f'no matching tables were found for pattern "{pattern}"' in status["message"], status
     assert matrix.servers.type("ls /exports", 18).split().count("x") == 0
     assert matrix.servers.psql(18, "SELECT count(*) FROM shop.secrets", DATABASE) == "3"
