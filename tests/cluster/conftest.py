@@ -30,8 +30,8 @@ _IS_FIRST = pytest.StashKey[bool]()
 # The files that take longest, so that none of them is begun when the others are nearly done.
 _LONGEST = (
     "main_job", "majors", "deliveries", "web_page", "retries", "hostile_values", "benchmarks",
-    "life_cycle", "failures", "start_failures", "replicas", "mail_server", "operator_takeover", "chart",
-    "download", "schemathesis", "storage_failures",
+    "life_cycle", "failures", "start_failures", "replicas", "mail_server", "operator_takeover",
+    "chart", "download", "schemathesis", "storage_failures",
 )  # fmt: skip
 
 
