@@ -113,18 +113,20 @@ CMD ["backupexport-api"]
 
 
 FROM python AS runner
-# 17 is this Debian's own and 15 the previous one's; any other major comes from the PostgreSQL
-# project's archive, by the script that Debian ships for it. The clients are unpacked, not
-# installed: their wrapper scripts would bring all of Perl. What they are stands in dpkg's
-# status.d, where scanners look for it.
-ARG PG_MAJORS="15 17"
+# 15, 17 and 18 are three Debians' own: the previous one's, this one's and the next one's, of which
+# nothing else is taken but 18's libpq, because a client needs one that is no older. Any other major
+# comes from the PostgreSQL project's archive, and libpq with it, by the script that Debian ships
+# for it. The clients are unpacked, not installed: their wrapper scripts would bring all of Perl.
+# What they are stands in dpkg's status.d, where scanners look for it.
+ARG PG_MAJORS="15 17 18"
+# `false` for a mirror that stands still: the next Debian's lists are good for a week. They are
+# signed all the same, but nobody notices where someone holds newer ones back.
+ARG DEBIAN_CHECK_VALID_UNTIL
 RUN set -e; \
     export DEBIAN_FRONTEND=noninteractive; \
     mkdir /tmp/packages; cd /tmp/packages; \
     apt-get update; \
-    apt-get install --yes --no-install-recommends \
-        libpq5 liblz4-1 libreadline8t64 libzstd1 zlib1g; \
-    others=$(echo $PG_MAJORS | tr ' ' '\n' | grep -vx -e 15 -e 17 || true); \
+    others=$(echo $PG_MAJORS | tr ' ' '\n' | grep -vx -e 15 -e 17 -e 18 || true); \
     if [ -n "$others" ]; then \
         apt-get download postgresql-client-common; \
         dpkg-deb --fsys-tarfile postgresql-client-common_*.deb \
@@ -132,12 +134,23 @@ RUN set -e; \
         rm postgresql-client-common_*.deb; \
         /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y; \
     else \
-        for file in /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources; do \
-            [ ! -f "$file" ] || sed 's/trixie/bookworm/g' "$file" \
-                > "/etc/apt/sources.list.d/bookworm.${file##*.}"; \
+        for suite in bookworm forky; do \
+            for file in /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources; do \
+                [ ! -f "$file" ] || sed "s/trixie/$suite/g" "$file" \
+                    > "/etc/apt/sources.list.d/$suite.${file##*.}"; \
+            done; \
         done; \
-        apt-get update; \
+        from_forky() { \
+            printf 'Package: %s\nPin: release n=forky*\nPin-Priority: %s\n\n' "$1" "$2" \
+                >> /etc/apt/preferences.d/forky; \
+        }; \
+        from_forky '*' 1; \
+        case " $PG_MAJORS " in *" 18 "*) from_forky libpq5 990 ;; esac; \
+        apt-get ${DEBIAN_CHECK_VALID_UNTIL:+-o Acquire::Check-Valid-Until=$DEBIAN_CHECK_VALID_UNTIL} \
+            update; \
     fi; \
+    apt-get install --yes --no-install-recommends \
+        libpq5 liblz4-1 libreadline8t64 libzstd1 zlib1g; \
     mkdir -p /var/lib/dpkg/status.d; \
     for major in $PG_MAJORS; do \
         client=postgresql-client-$major; \
@@ -152,7 +165,8 @@ RUN set -e; \
     done; \
     apt-get clean; \
     rm -rf /tmp/packages /usr/share/postgresql-common /etc/apt/sources.list.d/pgdg.* \
-        /etc/apt/sources.list.d/bookworm.* /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/*
+        /etc/apt/sources.list.d/bookworm.* /etc/apt/sources.list.d/forky.* \
+        /etc/apt/preferences.d/forky /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/*
 COPY --from=build /opt/runner /opt/runner
 COPY --from=build /staged/opt/runner /opt/runner
 ENV PATH=/opt/runner/bin:/usr/local/bin:/usr/bin:/bin \

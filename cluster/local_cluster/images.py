@@ -39,6 +39,7 @@ class Image:
 
 
 POSTGRES = CLONE / "cluster" / "postgres"
+POSTGRES_MAJORS = CLONE / "cluster" / "postgres-majors"
 VALKEY = CLONE / "cluster" / "valkey"
 MAIL = CLONE / "cluster" / "mail"
 IMAGES = (
@@ -51,6 +52,13 @@ IMAGES = (
         POSTGRES,
         POSTGRES / "Dockerfile",
         "older",
+        only_tests=True,
+    ),
+    Image(
+        "POSTGRES_MAJORS_IMAGE",
+        "backupexport-postgres-majors",
+        POSTGRES_MAJORS,
+        POSTGRES_MAJORS / "Dockerfile",
         only_tests=True,
     ),
     Image("VALKEY_IMAGE", "backupexport-valkey", VALKEY, VALKEY / "Dockerfile"),
