@@ -121,9 +121,8 @@ def test_one_kubectl_answers_all_requests(proxy: KubectlProxy) -> None:
 
 
 def test_a_refusal_is_told_in_kubectls_words(proxy: KubectlProxy) -> None:
-    with pytest.raises(
-        tools.ToolError, match=r'Error from server \(NotFound\): pods "a" not found'
-    ):
+    refusal = r'Error from server \(NotFound\): pods "a" not found'
+    with pytest.raises(tools.ToolError, match=refusal):
         tools.get_raw("/missing")
     with pytest.raises(tools.ToolError, match="502 dial tcp: connection refused"):
         tools.get_raw("/away")
