@@ -22,6 +22,8 @@ _CHUNK = 64 * 1024
 ASK_SECONDS = 3.0
 # How long the request with such a token waits for a read.
 _WAIT_SECONDS = 4.0
+# So many of them may wait at once; others are answered with the keys that there are.
+MOST_WAITING = 200
 # After a read that failed; never longer than the time between reads.
 _RETRY_SECONDS = 5.0
 _STOP_SECONDS = 1.0
@@ -100,6 +102,7 @@ class JwksSource:
         self._asked: concurrent.futures.Future[None] | None = None
         self._served: concurrent.futures.Future[None] | None = None
         self._last_asked = float("-inf")
+        self._waiting = 0
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="jwks", daemon=True)
@@ -132,11 +135,20 @@ class JwksSource:
         return []
 
     async def refreshed(self) -> bool:
-        """Wait for a read begun on request; False if the last is too recent, or this too slow."""
+        """Wait for a read begun on request; False if the last is too recent, or this too slow.
+
+        Also if very many wait already: tokens that anybody made up must not hold all connections.
+        """
         asked = self._ask()
         if asked is None:
             return False
-        done, _ = await asyncio.wait({asyncio.wrap_future(asked)}, timeout=_WAIT_SECONDS)
+        if self._waiting >= MOST_WAITING:
+            return False
+        self._waiting += 1
+        try:
+            done, _ = await asyncio.wait({asyncio.wrap_future(asked)}, timeout=_WAIT_SECONDS)
+        finally:
+            self._waiting -= 1
         return bool(done)
 
     def _ask(self) -> concurrent.futures.Future[None] | None:

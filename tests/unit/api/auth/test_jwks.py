@@ -14,7 +14,7 @@ import httpx
 import pytest
 import urllib3
 from backupexport_api.auth import jwks as jwks_module
-from backupexport_api.auth.jwks import ASK_SECONDS, JwksFetch, JwksSource
+from backupexport_api.auth.jwks import ASK_SECONDS, MOST_WAITING, JwksFetch, JwksSource
 from backupexport_api.auth.keys import KeysUnavailableError, UnusableKeysError
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -283,6 +283,24 @@ async def test_asking_too_often(source: JwksSource, clock: Clock) -> None:
     assert await source.refreshed() is False
     clock.now += 0.2
     assert source._ask() is not None
+
+
+async def test_a_server_that_hangs_does_not_hold_all_who_ask() -> None:
+    going_on = threading.Event()
+
+    def fetch() -> bytes:
+        assert going_on.wait(10)
+        return jwks(OLD.jwk())
+
+    source = JwksSource(fetch, ["RS256"], refresh_seconds=3000, max_age_seconds=3600)
+    source.start()
+    waiting = [asyncio.create_task(source.refreshed()) for _ in range(MOST_WAITING)]
+    await asyncio.sleep(0)
+    # At once, although nothing is read.
+    assert await asyncio.wait_for(source.refreshed(), 1) is False
+    going_on.set()
+    assert all(await asyncio.gather(*waiting))
+    source.stop()
 
 
 async def test_a_read_that_began_before_the_request_is_not_its_answer() -> None:
