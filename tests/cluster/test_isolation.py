@@ -107,6 +107,12 @@ def test_the_operators_account_may_create_no_job_but_the_runners(
         ),
         ({"pod": {"hostNetwork": True}}, "node's namespaces"),
         ({"pod": {"hostPID": True}}, "node's namespaces"),
+        ({"pod": {"shareProcessNamespace": True}}, "node's namespaces"),
+        ({"pod": {"nodeName": "local"}}, "node's namespaces"),
+        ({"pod": {"securityContext": {}}}, "more rights"),
+        ({"container": {"securityContext": safe | {"runAsUser": 0}}}, "more rights"),
+        ({"container": {"securityContext": safe | {"runAsNonRoot": False}}}, "more rights"),
+        ({"container": {"ports": [{"containerPort": 1, "hostPort": 1}]}}, "more rights"),
         (
             {"container": {"securityContext": safe | {"allowPrivilegeEscalation": True}}},
             "more rights",
