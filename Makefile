@@ -23,12 +23,13 @@ demo: ## everything in one go: cluster, PostgreSQL, chart, exports, restores
 # What is begun side by side is told when it is over.
 SIDE_BY_SIDE := $(MAKE) --no-print-directory --jobs=2 --output-sync=target
 
-# The chart is tested with the helm that comes with the cluster.  The unit tests take the time that
-# the short chaos and the first installations wait.
+# The chart is tested with the helm that comes with the cluster.  The unit tests run while the short
+# chaos waits; all that needs an API server which nobody kills comes after them.
 test: $(VENV)/ready ## all checks and tests
 	@$(SIDE_BY_SIDE) lint images
 	@$(MAKE) --no-print-directory promtool browser
-	@$(SIDE_BY_SIDE) -o images -o promtool -o browser test-unit test-cluster
+	@$(SIDE_BY_SIDE) -o images -o promtool test-unit test-chaos-short
+	@$(MAKE) --no-print-directory -o images -o browser test-cluster-together
 
 lint: $(VENV)/ready ## style, types, import rules
 	$(BIN)/ruff check .
@@ -36,15 +37,13 @@ lint: $(VENV)/ready ## style, types, import rules
 	$(BIN)/mypy $(SOURCES:%=%/backupexport_*) cluster/local_cluster demo bench tests
 	PYTHONPATH=api:crds:operator:runner $(BIN)/lint-imports
 
-# The tests beside them wait for pods, and are to get the processor first.
 test-unit: $(VENV)/ready promtool ## what needs no cluster, in a minute
-	nice $(BIN)/pytest -q -n 3 tests/unit tests/component
+	$(BIN)/pytest -q -n 3 tests/unit tests/component
 
 # Kills the API server, of which the others need one.
 CHAOS_SHORT := tests/cluster/test_chaos_short.py
-test-cluster: $(VENV)/ready images browser ## on a real cluster, with real PostgreSQL and real pods
+test-cluster: test-cluster-together ## on a real cluster, with real PostgreSQL and real pods
 	@$(MAKE) --no-print-directory -o images test-chaos-short
-	@$(MAKE) --no-print-directory --output-sync=none -o images -o browser test-cluster-together
 
 test-cluster-together: $(VENV)/ready images browser
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=25 tests/cluster \
