@@ -83,8 +83,8 @@ def apply(*manifests: dict[str, Any]) -> None:
         _ask(
             "PATCH",
             f"{kind.path(metadata.get('namespace'), metadata['name'])}?{urlencode(options)}",
-            json.dumps(manifest).encode(),
-            # JSON is YAML.
+            # JSON is YAML, but for surrogates as escapes.
+            json.dumps(manifest, ensure_ascii=False).encode(),
             {"Content-Type": "application/apply-patch+yaml"},
         )
 

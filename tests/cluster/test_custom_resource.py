@@ -27,6 +27,7 @@ def test_an_export_by_hand_is_carried_out_and_served(installation: Installation,
     made = read_export(namespace, "by-hand")
     assert made["spec"] == {
         "projectId": SMALL, "format": "sql", "compress": True, "cancel": False,
+        "content": "all", "owner": True, "privileges": True,
         "artifactPolicy": "Retain",
     }  # fmt: skip
     job = wait_for(lambda: _completed(api, made["metadata"]["uid"]), "the cache to see it", 10)
@@ -47,7 +48,13 @@ BROKEN_SPECS: list[tuple[dict[str, Any], str]] = [
     ({"projectId": "../etc"}, "must be 1 to 100 characters from A-Z a-z 0-9 - _"),
     ({"projectId": "a" * 101}, "may not be more than 100"),
     ({}, "spec.projectId: Required value"),
-    ({"projectId": "p", "format": "custom"}, 'supported values: "sql", "tar"'),
+    ({"projectId": "p", "format": "plain"}, 'supported values: "sql", "tar", "custom"'),
+    ({"projectId": "p", "content": "rows"}, 'supported values: "all", "schema", "data"'),
+    ({"projectId": "p", "owner": "false"}, "must be of type boolean"),
+    ({"projectId": "p", "includeTables": "a"}, "must be of type array"),
+    ({"projectId": "p", "includeTables": [""]}, "must be 1 to 255 characters long"),
+    ({"projectId": "p", "excludeTables": ["a\n"]}, "must not contain control characters"),
+    ({"projectId": "p", "excludeSchemas": ["a"] * 101}, "must have at most 100 items"),
     ({"projectId": "p", "compress": "false"}, "must be of type boolean"),
     ({"projectId": "p", "compression": "xz"}, 'supported values: "zstd", "gzip"'),
     (

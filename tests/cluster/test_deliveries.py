@@ -192,7 +192,9 @@ def test_a_mail_server_that_is_away_is_waited_for(
         assert job["status"] == "completed"
         assert job["notification"]["status"] == "pending"
         assert "tried again" in job["notification"]["message"]
-        assert "DeliveryDelayed" in events_of(installation.namespace, job_id)
+        wait_for(
+            lambda: "DeliveryDelayed" in events_of(installation.namespace, job_id), "the Event", 10
+        )
     finally:
         mail.start()
     assert settled(api, job_id, 180)["notification"]["status"] == "sent"

@@ -76,7 +76,7 @@ def attempted(installation: Installation, connection: dict[str, str]) -> dict[st
 def test_what_cannot_heal_is_tried_once(attempted: dict[str, Attempted]) -> None:
     assert_failed_at_once(
         attempted["newer"], "ServerVersionUnsupported",
-        rf"PostgreSQL {odd_servers.NEWER_VERSION}\b", r"pg_dump of the runner is 17\b",
+        rf"PostgreSQL {odd_servers.NEWER_VERSION}\b", r"pg_dump of the runner is 18\b",
         r"runner\.image that holds pg_dump 99",
     )  # fmt: skip
     assert_failed_at_once(attempted["bad-password"], "AuthenticationFailed", "correct .*password")

@@ -759,8 +759,8 @@ ODD = (
     Odd("mail-template", "mail-2", notify_email="{{7*7}}@example.com"),
     Odd("mail-pipe", "mail-3", notify_email="a|b&c@example.com"),
     Odd("pattern-option", "pattern-1", exclude_tables=("--file=/exports/x", "-f", "--", "-")),
-    Odd("pattern-sql", "pattern-2", exclude_tables=("x'); DROP TABLE a; --", '"a"".b"')),
+    Odd("pattern-sql", "pattern-2", exclude_tables=('"x\'); DROP TABLE a; --"', '"a"".b"')),
     Odd("pattern-shell", "pattern-3", exclude_tables=(f"$({_TOUCH})", f"`{_TOUCH}`", "$(PGHOST)")),
-    Odd("pattern-regex", "pattern-4", exclude_tables=("(a+)+", "[a-z]{3}", "\\", "\U0001f600 b")),
+    Odd("pattern-regex", "pattern-4", exclude_tables=("(a+)+", "[a-z]{3}", "\U0001f600 b")),
     Odd("mail-percent", "mail-4", notify_email="a%0d%0aBcc@example.com"),
 )
