@@ -14,7 +14,7 @@ from backupexport_runner.task.request import Request
 _PSQL_WITH_RESTRICT = "psql 13.22, 14.19, 15.14, 16.10, 17.6, or 18 and newer"
 
 # How much smaller zstd and gzip make a dump, at the levels used; of the demo's database.
-_PACKED = 3.5
+_PACKED = 3.4
 
 _TIMEOUT_LINE = f"{TRANSACTION_TIMEOUT}\n".encode("ascii")
 
