@@ -46,7 +46,7 @@ test-cluster: test-cluster-together ## on a real cluster, with real PostgreSQL a
 	@$(MAKE) --no-print-directory -o images test-chaos-short
 
 test-cluster-together: $(VENV)/ready images browser
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=25 tests/cluster \
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25 tests/cluster \
 		--ignore=$(CHAOS_SHORT)
 
 test-chaos-short: $(VENV)/ready images
