@@ -49,10 +49,6 @@ _CANCEL_IS_FINAL: JsonDict = {
 }
 
 
-_PATTERN_FIELDS = (
-    "include_schemas", "exclude_schemas", "include_tables", "exclude_tables", "exclude_table_data",
-)  # fmt: skip
-
 ArtifactPolicy = Literal["Retain", "Delete"]
 
 
@@ -269,7 +265,7 @@ def selection_of(
     options: ExportOptions, target: TargetExcludes | None
 ) -> runner_protocol.Selection:
     """What of the database goes into the file; what the target leaves out is never in it."""
-    lists = {name: tuple(getattr(options, name) or ()) for name in _PATTERN_FIELDS}
+    lists = {name: tuple(getattr(options, name) or ()) for name in runner_protocol.PATTERN_LISTS}
     for name in TargetExcludes.model_fields if target else ():
         lists[name] = tuple(dict.fromkeys((*lists[name], *(getattr(target, name) or ()))))
     return runner_protocol.Selection(

@@ -79,6 +79,11 @@ def project_hash(project_id: str) -> str:
     return hashlib.sha256(project_id.encode()).hexdigest()[:16]
 
 
+def outer_compression(dump_format: str, compression: str) -> str:
+    """How the file as a whole is compressed: a custom archive has its compression inside."""
+    return "none" if dump_format == "custom" else compression
+
+
 def artifact_file_name(created: datetime, job_id: str, dump_format: str, compression: str) -> str:
     """`<UTC time>-<job id>.<sql|tar>[.zst|.gz]`, or `.dump` at the end for format custom.
 
@@ -86,8 +91,9 @@ def artifact_file_name(created: datetime, job_id: str, dump_format: str, compres
     file and never leaves a second one.
     """
     stamp = created.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-    ending = "dump" if dump_format == "custom" else dump_format + _FILE_SUFFIX[compression]
-    return f"{stamp}-{job_id}.{ending}"
+    ending = "dump" if dump_format == "custom" else dump_format
+    suffix = _FILE_SUFFIX[outer_compression(dump_format, compression)]
+    return f"{stamp}-{job_id}.{ending}{suffix}"
 
 
 def artifact_path(project_id: str, storage_path: str | None, file_name: str) -> str:

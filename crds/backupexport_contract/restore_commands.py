@@ -8,6 +8,8 @@ import re
 import shlex
 from dataclasses import dataclass
 
+from backupexport_contract import names
+
 CAUTION = (
     "A restore runs what the database's authors have written, so use a scratch instance and a role "
     "that is no superuser."
@@ -56,7 +58,7 @@ def sets_unknown_timeout(dump_version: str, server_version: str) -> bool:
 def restore_command(dump: DumpFile) -> str:
     """Returns what restores the file in the current directory into DATABASE; bash runs it."""
     file = shlex.quote(file_name(dump.path))
-    compression = "none" if dump.format == "custom" else dump.compression
+    compression = names.outer_compression(dump.format, dump.compression)
     decompress = "" if compression == "none" else f"{compression} -dc {file}"
     if dump.format == "sql":
         if decompress:

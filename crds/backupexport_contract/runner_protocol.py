@@ -107,6 +107,12 @@ class Selection:
     privileges: bool = True
 
 
+# Those of its fields that are lists of patterns.
+PATTERN_LISTS = (
+    "include_schemas", "exclude_schemas", "include_tables", "exclude_tables", "exclude_table_data",
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a dump has come; `estimated_bytes` is a guess from the server's table sizes.

@@ -6,12 +6,14 @@ All of it is pure.
 from backupexport_contract.restore_commands import TRANSACTION_TIMEOUT, sets_unknown_timeout
 from backupexport_contract.runner_protocol import Remark, Selection
 
+from backupexport_runner.postgres.clients import FIXED_MINORS
 from backupexport_runner.postgres.pg_dump import inner_compression
 from backupexport_runner.task.request import Request
 
 # The first psql of each major that knows \restrict, with which every dump of ours begins
 # (https://www.postgresql.org/support/security/CVE-2025-8714/).
-_PSQL_WITH_RESTRICT = "psql 13.22, 14.19, 15.14, 16.10, 17.6, or 18 and newer"
+_MINORS = ", ".join(f"{major}.{minor}" for major, minor in FIXED_MINORS.items())
+_PSQL_WITH_RESTRICT = f"psql {_MINORS}, or {max(FIXED_MINORS) + 1} and newer"
 
 # How much smaller zstd and gzip make a dump, at the levels used; of the demo's database.
 _PACKED = 3.4

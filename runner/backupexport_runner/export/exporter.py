@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from backupexport_contract import timestamps
+from backupexport_contract import names, timestamps
 from backupexport_contract.runner_protocol import Artifact, Outcome, Remark, Selection
 
 from backupexport_runner.export.cgroup import memory_kills, thread_count
@@ -198,9 +198,8 @@ class Exporter:
             with self.interruption.kills(dump.process):
                 streamed = stream(
                     dump.stdout,
-                    # A custom archive has it inside.
                     compressor(
-                        "none" if request.format == "custom" else request.compression,
+                        names.outer_compression(request.format, request.compression),
                         thread_count(cgroup),
                     ),
                     write,

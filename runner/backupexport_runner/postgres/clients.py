@@ -19,7 +19,7 @@ from backupexport_runner.task.failure import Failure
 
 _VERSION_SECONDS = 20
 # The first minor version with the fixes; older majors have none, newer ones began with them.
-_FIXED_MINORS = {13: 22, 14: 19, 15: 14, 16: 10, 17: 6}
+FIXED_MINORS = {13: 22, 14: 19, 15: 14, 16: 10, 17: 6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +88,9 @@ def is_safe(version: str) -> bool:
     if found is None:
         return False
     major, minor = int(found[1]), int(found[2] or 0)
-    if major in _FIXED_MINORS:
-        return minor >= _FIXED_MINORS[major]
-    return major > max(_FIXED_MINORS)
+    if major in FIXED_MINORS:
+        return minor >= FIXED_MINORS[major]
+    return major > max(FIXED_MINORS)
 
 
 def check_clients(root: Path) -> None:
@@ -101,7 +101,7 @@ def check_clients(root: Path) -> None:
     for client in clients:
         version = dump_version(client.program)
         if not is_safe(version):
-            fixed = _FIXED_MINORS.get(client.major)
+            fixed = FIXED_MINORS.get(client.major)
             wanted = f"{client.major}.{fixed} or newer" if fixed else "a newer major version"
             raise Failure(
                 ExitCode.INTERNAL,

@@ -50,14 +50,8 @@ def read_selection(environment: Mapping[str, str]) -> protocol.Selection:
     selection = protocol.read_selection(text)
     if selection is None or selection.content not in rules.CONTENTS:
         raise values.bad(protocol.ENV_SELECTION, "can't be read")
-    for patterns in (
-        selection.include_schemas,
-        selection.exclude_schemas,
-        selection.include_tables,
-        selection.exclude_tables,
-        selection.exclude_table_data,
-    ):
-        for pattern in patterns:
+    for name in protocol.PATTERN_LISTS:
+        for pattern in getattr(selection, name):
             if broken := rules.first_broken(rules.PATTERN, pattern):
                 raise values.bad(protocol.ENV_SELECTION, f"has a pattern that {broken.message}")
     return selection
