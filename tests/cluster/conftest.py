@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import shared_server
 from failing_exports import small_connection
+from held_project import HeldProject, held_project
 from installation import LARGE, SMALL, Installation
 from playground.forward import forwarded
 from playground.release import Release
@@ -85,6 +86,11 @@ def installation() -> Iterator[Installation]:
 def api(installation: Installation) -> Api:
     """A caller of the test's own."""
     return installation.caller()
+
+
+@pytest.fixture(scope="session", name="held_project")
+def _held_project(installation: Installation, connection: dict[str, str]) -> HeldProject:
+    return held_project(installation.server, installation.namespace, connection)
 
 
 @pytest.fixture(scope="session")

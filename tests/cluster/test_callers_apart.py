@@ -7,7 +7,8 @@ import uuid
 from typing import Any
 
 import pytest
-from installation import LARGE, SMALL, Installation
+from held_project import HeldProject
+from installation import SMALL, Installation
 from playground.rest import Answer, Api
 from playground.targets import read_export
 from playground.tools import kubectl
@@ -26,8 +27,8 @@ def owner(installation: Installation) -> Api:
 
 
 @pytest.fixture
-def stranger(installation: Installation) -> Api:
-    return installation.caller(LARGE)
+def stranger(installation: Installation, held_project: HeldProject) -> Api:
+    return installation.caller(held_project.name)
 
 
 def exported(caller: Api, project_id: str) -> str:
@@ -68,16 +69,19 @@ def test_a_stranger_finds_lists_and_cancels_nothing(
         assert job_id not in listed(stranger, query)[0]
 
 
-def test_another_s_cursor_leads_to_one_s_own_jobs(owner: Api, stranger: Api) -> None:
+def test_another_s_cursor_leads_to_one_s_own_jobs(
+    owner: Api, stranger: Api, held_project: HeldProject
+) -> None:
     hidden = {exported(owner, SMALL) for _ in range(3)}
-    own = exported(stranger, LARGE)
-    for job_id in hidden:
-        assert owner.finished(job_id)["status"] == "completed"
-    _, cursor = listed(owner, "limit=1")
-    assert cursor
-    assert not listed(stranger, f"limit=200&cursor={cursor}")[0] & hidden
-    assert stranger.call("POST", f"/api/jobs/{own}/cancel").status == 202
-    assert stranger.finished(own)["status"] == "cancelled"
+    with held_project.locked():
+        own = exported(stranger, held_project.name)
+        for job_id in hidden:
+            assert owner.finished(job_id)["status"] == "completed"
+        _, cursor = listed(owner, "limit=1")
+        assert cursor
+        assert not listed(stranger, f"limit=200&cursor={cursor}")[0] & hidden
+        assert stranger.call("POST", f"/api/jobs/{own}/cancel").status == 202
+        assert stranger.finished(own)["status"] == "cancelled"
 
 
 def test_a_forbidden_project_is_403_whether_it_exists_or_not(stranger: Api) -> None:

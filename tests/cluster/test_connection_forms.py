@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
+import pgbouncer
 import pytest
-import transaction_pooler
 from failing_exports import (
     Attempted,
     assert_failed_at_once,
@@ -14,8 +14,7 @@ from failing_exports import (
     begin,
 )
 from installation import SMALL, Installation
-from playground.postgres import CONTAINER_SECURITY
-from playground.tools import apply, images, kubectl
+from playground.tools import kubectl
 
 pytestmark = pytest.mark.cluster
 
@@ -87,13 +86,10 @@ def begun(installation: Installation, connection: dict[str, str]) -> dict[str, A
     }  # fmt: skip
     server.psql(_CLOSED)
     namespace = installation.namespace
-    runner = images()["RUNNER_IMAGE"]
-    apply(*transaction_pooler.manifests(namespace, runner, CONTAINER_SECURITY, connection))
-    kubectl(
-        "-n", namespace, "wait", "--for=condition=Ready", f"pod/{transaction_pooler.NAME}",
-        "--timeout=60s",
+    pooler = f"postgresql://{login}@{pgbouncer.start(namespace, connection)}:{pgbouncer.PORT}"
+    forms["pool-of-sessions"] = (
+        {"uri": f"{pooler}/{pgbouncer.SESSION}?sslmode=disable"}, {},
     )  # fmt: skip
-    pooler = f"{transaction_pooler.NAME}.{namespace}.svc"
     refused: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
         "standby": (alone, {"connection": {**said, "targetSessionAttrs": "standby"}}),
         "options": ({"uri": f"{uri.format(host)}?options=-c%20geqo%3Doff", **alone}, {}),
@@ -101,8 +97,8 @@ def begun(installation: Installation, connection: dict[str, str]) -> dict[str, A
             {"uri": f"postgresql://{login}@%2Fvar%2Frun%2Fpostgresql/{SMALL}", **alone}, {},
         ),
         "pooler": (
-            {"uri": f"postgresql://{login}@{pooler}:{transaction_pooler.PORT}/{SMALL}"
-                    "?pgbouncer=true&sslmode=disable", **alone}, {},
+            {"uri": f"{pooler}/{pgbouncer.TRANSACTION}?pgbouncer=true&sslmode=disable", **alone},
+            {},
         ),
         "closed": ({**connection, "database": "forms_closed"}, {}),
         "crowded": (
@@ -135,7 +131,7 @@ def log_of(begun: dict[str, Attempted]) -> Log:
     [
         "cloudnativepg", "cloudnativepg-fqdn", "user-and-password", "primary", "newlines",
         "newline-of-uri", "several-hosts", "only-parameters", "keywords", "encoded", "jdbc",
-        "sqlalchemy", "prisma",
+        "sqlalchemy", "prisma", "pool-of-sessions",
     ],
 )  # fmt: skip
 def test_a_form_that_is_taken(begun: dict[str, Attempted], name: str) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import api_pods
 import pytest
 from backupexport_api.downloads.links import EXPIRES, LINK, MAKER, Link, LinkedJob, link_query
+from held_project import HeldProject
 from installation import LARGE, SMALL, Installation
 from playground.postgres import CONTAINER_SECURITY, POD_SECURITY
 from playground.rest import Api
@@ -286,14 +287,18 @@ def test_another_project_s_file_is_no_file(installation: Installation, finished:
     assert fetch(finished.url, finished.path).status == 401
 
 
-def test_what_is_not_finished_conflicts(installation: Installation) -> None:
+def test_what_is_not_finished_conflicts(
+    installation: Installation, held_project: HeldProject
+) -> None:
     api = installation.caller()
-    job_id = api.export(project_id=LARGE).body["data"]["job_id"]
-    answer = api.call("GET", f"/api/jobs/{job_id}/download")
-    assert (answer.status, answer.body["code"]) == (409, "job_not_completed")
-    assert api.call("POST", f"/api/jobs/{job_id}/link").status == 409
-    assert api.call("POST", f"/api/jobs/{job_id}/cancel").status == 202
-    assert api.finished(job_id)["status"] == "cancelled"
+    with held_project.locked():
+        job_id = api.export(project_id=held_project.name).body["data"]["job_id"]
+        held_project.wait_until_blocked(job_id)
+        answer = api.call("GET", f"/api/jobs/{job_id}/download")
+        assert (answer.status, answer.body["code"]) == (409, "job_not_completed")
+        assert api.call("POST", f"/api/jobs/{job_id}/link").status == 409
+        assert api.call("POST", f"/api/jobs/{job_id}/cancel").status == 202
+        assert api.finished(job_id)["status"] == "cancelled"
     assert api.call("GET", f"/api/jobs/{job_id}/download").status == 409
 
 

@@ -21,13 +21,13 @@ from backupexport_contract.reasons import REST_STATUS
 from cluster_api import EXPORTS, ClusterApi, cluster_api
 from counting_proxy import CountingProxy, proxy_of
 from event_listeners import Listener, listen
+from held_project import HeldProject
 from installation import Installation
 from local_api import LocalApi, local_api
 from playground.rest import Api
-from playground.targets import export_manifest, make_target
+from playground.targets import export_manifest
 from playground.tools import ToolError, environment, get, get_raw, kubectl, make_namespace, wait_for
 from pod_program import in_pod, output_of
-from table_locks import locked, wait_until_blocked
 
 pytestmark = pytest.mark.cluster
 
@@ -174,19 +174,16 @@ def _listener(api: LocalApi, job_id: str) -> Listener:
 
 def test_a_rolling_restart_leaves_none_hanging(
     installation: Installation,
-    connection: dict[str, str],
+    held_project: HeldProject,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     namespace, api = installation.namespace, f"{installation.release.name}-api"
-    server, project = installation.server, f"live-{secrets.token_hex(3)}"
-    server.psql("CREATE DATABASE live")
-    server.psql("CREATE TABLE held AS SELECT 1 AS id", "live")
-    make_target(namespace, project, {**connection, "database": "live"})
     tokens = [installation.token() for _ in range(10)]
     with ExitStack() as lock:
-        lock.enter_context(locked(server, "live", "held"))
-        job_id = installation.everything.export(project_id=project).body["data"]["job_id"]
-        wait_until_blocked(server, job_id)
+        lock.enter_context(held_project.locked())
+        exported = installation.everything.export(project_id=held_project.name)
+        job_id = exported.body["data"]["job_id"]
+        held_project.wait_until_blocked(job_id)
         old = set(api_pods.names(namespace))
         arguments = (api, "80", f"/api/jobs/{job_id}/events", str(LISTENERS), "300")
         with in_pod(namespace, event_listeners, *arguments, *tokens) as pod:

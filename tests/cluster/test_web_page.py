@@ -13,6 +13,7 @@ import pytest
 from backupexport_contract.readable import readable_duration, readable_size
 from backupexport_contract.restore_commands import DumpFile, restore_command
 from browser import Watched, chromium, watched_page
+from held_project import HeldProject
 from installation import LARGE, SMALL, Installation
 from numbers_in_words import DURATIONS, SIZES
 from playground.rest import Api
@@ -20,7 +21,6 @@ from playground.targets import export_manifest, make_target
 from playground.tools import apply, kubectl, wait_for
 from playwright.sync_api import Browser, Locator, Page, Route, ViewportSize, expect
 from printed_commands import CAUTION
-from table_locks import locked
 
 pytestmark = pytest.mark.cluster
 
@@ -610,13 +610,11 @@ def test_a_job_that_is_deleted_while_it_is_open_is_told(
 
 
 def test_no_stream_is_open_while_nobody_looks(
-    open_page: OpenPage, installation: Installation, connection: dict[str, str], token: str
+    open_page: OpenPage, installation: Installation, held_project: HeldProject, token: str
 ) -> None:
-    installation.server.psql("CREATE DATABASE page")
-    installation.server.psql("CREATE TABLE held AS SELECT 1 AS id", "page")
-    make_target(installation.namespace, "page-held", {**connection, "database": "page"})
-    with locked(installation.server, "page", "held"):
-        job_id = installation.everything.export(project_id="page-held").body["data"]["job_id"]
+    with held_project.locked():
+        exported = installation.everything.export(project_id=held_project.name)
+        job_id = exported.body["data"]["job_id"]
         watched = open_page()
         page = watched.page
         sign_in(page, token)
