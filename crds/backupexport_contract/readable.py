@@ -1,4 +1,15 @@
-"""Numbers as people read them, alike in every component."""
+"""Numbers, and what an export has, as people read them, alike in every component."""
+
+from backupexport_contract.runner_protocol import Selection
+
+_CONTENT = {"schema": "definitions only", "data": "rows only"}
+_LISTS = {
+    "include_schemas": "only schemas",
+    "exclude_schemas": "not schemas",
+    "include_tables": "only tables",
+    "exclude_tables": "not tables",
+    "exclude_table_data": "not the rows of",
+}
 
 
 def readable_size(size: int) -> str:
@@ -22,3 +33,15 @@ def readable_duration(seconds: float) -> str:
     else:
         parts = (whole // 3600, "h"), (whole // 60 % 60, "min")
     return " ".join(f"{number} {unit}" for number, unit in parts if number)
+
+
+def readable_selection(selection: Selection) -> str:
+    """What of the database was asked for: `Rows only; not tables a, b`; empty for all of it."""
+    parts = [_CONTENT.get(selection.content, "")]
+    for name, words in _LISTS.items():
+        patterns = getattr(selection, name)
+        parts.append(f"{words} {', '.join(patterns)}" if patterns else "")
+    parts.append("" if selection.owner else "no owners")
+    parts.append("" if selection.privileges else "no grants")
+    text = "; ".join(filter(None, parts))
+    return text[:1].upper() + text[1:]

@@ -177,7 +177,8 @@ class ExportEnd:
     """How an export ended, for whoever is told; times are RFC 3339 text.
 
     `api_url` is where people reach the api, `has_downloads` whether they get files from it,
-    `restore_command` what restores the artifact.
+    `restore_command` what restores the artifact, `contents` what of the database was asked for
+    where that is not all of it.
     """
 
     phase: str
@@ -192,6 +193,7 @@ class ExportEnd:
     has_downloads: bool = False
     artifact: Artifact | None = None
     restore_command: str = ""
+    contents: str = ""
 
 
 def in_pieces(name: str, text: str) -> dict[str, str]:

@@ -15,12 +15,12 @@ from backupexport_contract.restore_commands import DumpFile, restore_command
 from browser import Watched, chromium, watched_page
 from held_project import HeldProject
 from installation import LARGE, SMALL, Installation
-from numbers_in_words import DURATIONS, SIZES
 from playground.rest import Api
 from playground.targets import export_manifest, make_target
 from playground.tools import apply, kubectl, wait_for
 from playwright.sync_api import Browser, Locator, Page, Route, ViewportSize, expect
 from printed_commands import CAUTION
+from words import CONTENTS, DURATIONS, SIZES
 
 pytestmark = pytest.mark.cluster
 
@@ -865,9 +865,8 @@ PROGRESS = "{percent: 42, dumped_bytes: 1024, estimated_bytes: 3072}"
          " {percent: 1, dumped_bytes: 0, estimated_bytes: 9, seconds_left: left}}))",
          ["1 %, 0 B of about 9 B", "1 %, 0 B of about 9 B",
           "1 %, 0 B of about 9 B, about 7 s left", "1 %, 0 B of about 9 B, about 1 min 15 s left"]),
-        ("format", "[{}, {content: 'all'}, {content: 'data', include_schemas: ['a', 'b'],"
-         " exclude_table_data: ['c'], privileges: false}].map(m.contentWords)",
-         ["", "", "Rows only; only schemas a, b; not the rows of c; no grants"]),
+        ("format", f"{json.dumps([chosen for chosen, _ in CONTENTS])}.map(m.contentWords)",
+         [words for _, words in CONTENTS]),
         ("format", "[[], [{}], [{}, {}]].map(m.warnedWords)",
          ["", "1 warning: see the details.", "2 warnings: see the details."]),
         ("format", "[{kind: 'e-mail', status: 'pending', message: 'Next try at 9.'},"

@@ -11,6 +11,7 @@ from backupexport_contract import names, reasons, runner_protocol, timestamps
 from backupexport_contract.backup_export import BackupExport, selection_of
 from backupexport_contract.deliveries import Delivery, conditions_by_kind
 from backupexport_contract.export_target import ExportTarget
+from backupexport_contract.readable import readable_selection
 from backupexport_contract.reasons import DeliveryReason, Reason
 from backupexport_contract.restore_commands import restore_command
 from backupexport_contract.runner_protocol import TASK_REMOVE, ExportEnd, Remark, Selection
@@ -54,6 +55,8 @@ _WITHHELD_REMARKS = (
     "Whoever may see this job finds them there, over REST or on the web page: mails to addresses "
     "of this domain don't name what is in a database."
 )
+_WITHHELD_CONTENTS = "Not all of the database; over REST and on the web page the job says what"
+_LONGEST_CONTENTS = 1000
 _WITHHELD = (
     "Whoever may see this job finds the cause there, over REST or on the web page: mails to "
     "addresses of this domain don't repeat what servers say."
@@ -245,7 +248,14 @@ def _export_end(export: BackupExport, settings: Delivery, defaults: JobSettings)
         has_downloads=defaults.downloads,
         artifact=artifact,
         restore_command=restore_command(export.dump_file) if export.dump_file else "",
+        contents=_contents(export, may_name=may_quote_server),
     )
+
+
+def _contents(export: BackupExport, *, may_name: bool) -> str:
+    words = readable_selection(selection_of(export.spec, export.status.target_excludes))
+    # A caller could have any address told anything, by a pattern.
+    return words[:_LONGEST_CONTENTS] if may_name or not words else _WITHHELD_CONTENTS
 
 
 def _withheld(remarks: tuple[Remark, ...]) -> tuple[Remark, ...]:

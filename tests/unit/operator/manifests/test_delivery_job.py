@@ -233,3 +233,24 @@ def test_what_servers_said_goes_to_named_domains_alone(allowed: list[str] | None
         assert end
         assert end.reason == reason
         assert end.message
+
+
+@pytest.mark.parametrize(
+    ("allowed", "words"),
+    [
+        (["b.example"], "Definitions only; not tables secret"),
+        (None, "Not all of the database; over REST and on the web page the job says what"),
+    ],
+)
+def test_what_was_chosen_is_named_to_named_domains_alone(
+    allowed: list[str] | None, words: str
+) -> None:
+    settings = SETTINGS.settings_of("email")
+    assert settings
+    settings = settings.model_copy(update={"allowed_domains": allowed})
+    chosen = {"content": "schema", "exclude_tables": ("secret",)}
+    export = EXPORT.model_copy(update={"spec": EXPORT.spec.model_copy(update=chosen)})
+    manifest = delivery_manifest(seen(export), "email", settings, DEFAULTS)
+    end = runner_protocol.read_export_end(environment(manifest)[runner_protocol.ENV_EXPORT_END])
+    assert end
+    assert end.contents == words

@@ -61,7 +61,7 @@ class Content:
 
 def content(request: Request, end: ExportEnd) -> Content:
     """Returns the mail's content.  Raises Failure(BAD_REQUEST) if `end` is not complete."""
-    for name in ("reason", "message", "requested_by", "api_url"):
+    for name in ("reason", "message", "requested_by", "api_url", "contents"):
         if not isinstance(getattr(end, name), str | None):
             raise malformed_delivery(f"{name} in EXPORT_END is not a text")
     news = _NEWS.get(end.phase)
@@ -111,6 +111,7 @@ def _facts(request: Request, end: ExportEnd, artifact: Artifact | None) -> Itera
     if started:
         yield Fact("Duration", readable_duration((completed - started).total_seconds()))
     yield Fact("Ended", _time_words(completed))
+    yield Fact("Contents", _line(end.contents))
     yield Fact("Format", request.format)
     yield Fact("Compression", request.compression)
     if artifact:

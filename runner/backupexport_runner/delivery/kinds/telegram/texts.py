@@ -7,6 +7,7 @@ from backupexport_contract.restore_commands import CAUTION, check_command
 from backupexport_contract.runner_protocol import ExportEnd
 
 from backupexport_runner.delivery.kinds.telegram.parts import Part, parts_glob
+from backupexport_runner.task.failure import one_line
 from backupexport_runner.task.request import Request
 
 # https://core.telegram.org/bots/api#senddocument and #sendmessage
@@ -29,6 +30,9 @@ def caption(request: Request, part: Part, count: int, sha256: str, end: ExportEn
         lines += [f"Restore: {end.restore_command}", CAUTION]
     if warnings:
         lines.append(f"Warnings: {len(warnings)}, which the job has over REST and on the web page")
+    if end.contents:
+        room = LONGEST_CAPTION - len("\n".join([*lines, "Contents: "]))
+        lines.insert(4, f"Contents: {one_line(end.contents, room)}")
     return "\n".join(lines)
 
 

@@ -159,6 +159,8 @@ def test_facts_of_a_success() -> None:
         "Job": JOB_ID,
         "Requested by": "user-7",
     }
+    chosen = content(request_of(), end_of(contents="Rows only; not tables a\n, b"))
+    assert facts_of(chosen)["Contents"] == "Rows only; not tables a , b"
     assert said.summary == (
         "The file is kept until 2026-02-05 15:31:16 UTC; after that nobody can fetch it."
     )

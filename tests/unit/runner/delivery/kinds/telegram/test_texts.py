@@ -20,6 +20,7 @@ END = ExportEnd(
     "Succeeded",
     artifact=Artifact(NAME, 1, 2, "ab", "13.1", "18.1", warnings=(Remark("a", "B."),)),
     restore_command=RESTORE,
+    contents="Not tables " + ", ".join("t" * 100),
 )
 
 
@@ -38,6 +39,7 @@ def test_the_longest_caption_fits(request_of: Request) -> None:
         assert "f" * 64 in text
         assert request_of.job_id in text
         assert "Warnings: 1, " in text
+        assert "\nContents: Not tables t, t, t" in text
         assert (RESTORE in text) == (count == 1)
         assert ("part 1000 of 1000" in text) == (count == 1000)
 
