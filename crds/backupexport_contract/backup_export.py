@@ -35,6 +35,19 @@ from backupexport_contract.readable import readable_duration, readable_size
 from backupexport_contract.reasons import Phase, Reason
 from backupexport_contract.restore_commands import DumpFile
 
+# Of `kubectl get`: name, type, JSON path, and 1 where `-o wide` alone shows it, else 0.
+PRINTER_COLUMNS = (
+    ("Project", "string", ".spec.projectId", 0),
+    ("Format", "string", ".spec.format", 0),
+    ("Phase", "string", ".status.phase", 0),
+    ("Progress", "string", ".status.progress.display", 0),
+    ("Size", "string", ".status.artifact.displaySize", 0),
+    ("Left", "string", ".status.progress.displayLeft", 1),
+    ("Reason", "string", ".status.reason", 1),
+    ("Path", "string", ".status.artifact.path", 1),
+    ("Age", "date", ".metadata.creationTimestamp", 0),
+)
+
 _PHASE_IS_FINAL: JsonDict = {
     "rule": "!(oldSelf in ['Succeeded', 'Failed', 'Cancelled']) || self == oldSelf",
     "message": "a finished phase never changes again",

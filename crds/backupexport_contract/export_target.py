@@ -135,6 +135,16 @@ class ExportTargetStatus(KubernetesModel):
     """Ready, and ServerVerified, which the newest export tells."""
 
 
+# Of `kubectl get`: name, type, JSON path, and 1 where `-o wide` alone shows it, else 0.
+PRINTER_COLUMNS = (
+    ("Project", "string", ".spec.projectId", 0),
+    ("Secret", "string", ".spec.secretRef.name", 0),
+    ("Suspended", "boolean", ".spec.suspend", 0),
+    ("Ready", "string", ".status.conditions[?(@.type=='Ready')].status", 0),
+    ("Age", "date", ".metadata.creationTimestamp", 0),
+)
+
+
 class ExportTarget(KubernetesModel):
     """A project and where its database is."""
 

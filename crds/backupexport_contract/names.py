@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import uuid
 from datetime import UTC, datetime
 
 GROUP = "backupexport.dev"
@@ -37,6 +36,7 @@ SECRET_VOLUME = "secret"
 # A Job's name becomes the label batch.kubernetes.io/job-name of its pods, and a label value
 # ends at 63 characters (https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/).
 _LONGEST_JOB_NAME = 63
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _JOB_NAME_PREFIX = "bex-"
 
 _FILE_SUFFIX = {"none": "", "zstd": ".zst", "gzip": ".gz"}
@@ -49,10 +49,7 @@ def job_id_of(name: str, uid: str) -> str:
 
 def is_uuid(text: str) -> bool:
     """Whether `text` is a UUID in its canonical lower-case spelling."""
-    try:
-        return str(uuid.UUID(text)) == text
-    except ValueError:
-        return False
+    return re.fullmatch(_UUID, text) is not None
 
 
 def job_name(export_name: str) -> str:
@@ -102,7 +99,7 @@ def artifact_path(project_id: str, storage_path: str | None, file_name: str) -> 
 
 
 _ARTIFACT_FILE_NAME = re.compile(
-    r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    rf"[0-9]{{8}}T[0-9]{{6}}Z-{_UUID}"
     r"\.(?:dump|(?:sql|tar)(?:\.zst|\.gz)?)"
 )
 

@@ -64,5 +64,8 @@ def _clean(value: _Text) -> _Text | str:
     """Bound and clean a text; anything else stays as it is."""
     if not isinstance(value, str):
         return value
+    text = value[:LONGEST_TEXT]
+    if text.isprintable():
+        return text
     # What is not printable may order a terminal about, or be no Unicode.
-    return "".join(c if c.isprintable() else "\ufffd" for c in value[:LONGEST_TEXT])
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
