@@ -58,6 +58,8 @@ def create_app(settings: ApiSettings, store: JobStore, measured: Metrics) -> Fas
     # Not include_router: it makes one router more for each module, and requests pass all of them.
     for module in (job_routes, event_routes, download_routes, telemetry_routes, page_routes):
         app.router.routes.extend(module.router.routes)
+    if settings.metrics_on_public_port:
+        app.router.routes.extend(telemetry_routes.metrics_router.routes)
     routing.answer_head(app.routes)
     openapi.install(app)
     return app
@@ -72,7 +74,11 @@ def create_health_app(api: FastAPI) -> FastAPI:
     )
     app.state = api.state
     app.user_middleware = api.user_middleware
-    app.router.routes = list(telemetry_routes.router.routes)
+    app.router.routes = [
+        *telemetry_routes.router.routes,
+        *telemetry_routes.metrics_router.routes,
+    ]
+    routing.answer_head(app.routes)
     return app
 
 

@@ -33,6 +33,8 @@ class ApiSettings(
     health_port: int = Field(default=0, ge=0, le=65535)
     """A second port, for GET /healthz, /readyz and /metrics alone, so that these are answered
     whatever happens on the other; 0 for none."""
+    metrics_on_public_port: bool = True
+    """Whether the first port answers GET /metrics, too, and not the second alone."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe messages that are logged."""
     log_format: Literal["json", "text"] = Field(

@@ -173,7 +173,8 @@ class EmailDelivery(Delivery):
     allowed_domains: list[DomainName] | None = Field(default=None, max_length=100)
     """The only domains that mails go to; unless given all, but without what servers said."""
     max_per_hour: int = Field(default=60, ge=1, le=10_000)
-    """How many mails an hour an address may get; the others wait."""
+    """How many mails an hour a mailbox may get, whatever the case and the +tag of its address; the
+    others wait."""
 
     @classmethod
     def is_asked_for(cls, spec: BackupExportSpec) -> bool:
@@ -210,8 +211,9 @@ class EmailDelivery(Delivery):
         return domain in map(str.lower, self.allowed_domains or ())
 
     def quota(self, spec: BackupExportSpec) -> tuple[str, int] | None:
-        """The address, in lower case."""
-        return (spec.notify_email or "").lower(), self.max_per_hour
+        """The mailbox (RFC 5233): the address without its +tag, in lower case."""
+        local, _, domain = (spec.notify_email or "").lower().rpartition("@")
+        return f"{local.partition('+')[0]}@{domain}", self.max_per_hour
 
 
 class TelegramDelivery(Delivery):

@@ -120,6 +120,10 @@ PATTERN = (
 RESERVE = "[0-9]{1,18}|(?:100|[0-9]{1,2})%"
 
 
+# No export is smaller: what pg_dump writes of an empty database is more, compressed too.
+LEAST_FILE_BYTES = 256
+
+
 def first_broken(rules: tuple[Rule, ...], value: str) -> Rule | None:
     """The first rule that `value` breaks, or None."""
     return next((rule for rule in rules if not rule.allows(value)), None)

@@ -21,8 +21,9 @@ ENV_STORAGE_PATH = "EXPORT_STORAGE_PATH"
 ENV_SELECTION = "EXPORT_SELECTION"
 ENV_FILE_NAME = "EXPORT_FILE_NAME"
 ENV_CREATED_AT = "EXPORT_CREATED_AT"
-# The most bytes of the file, and what the project has left for all of its files.
+# The most bytes of the file, of all the project's files, and what its BackupExports leave of that.
 ENV_MAX_BYTES = "EXPORT_MAX_BYTES"
+ENV_MAX_STORED_BYTES = "EXPORT_MAX_STORED_BYTES"
 ENV_ROOM_BYTES = "EXPORT_ROOM_BYTES"
 # What stays free on the volume, as `rules.RESERVE` has it.
 ENV_RESERVE = "EXPORT_RESERVE"

@@ -91,6 +91,24 @@ def test_the_operators_account_may_create_no_job_but_the_runners(
     token = {"serviceAccountToken": {"path": "t"}}
     volumes = template["spec"]["volumes"]
     other = {"name": "x", "persistentVolumeClaim": {"claimName": "another"}}
+    # The key of the tokens, and all that Helm installed the release from.
+    own = f"{installation.release.name}-jwt"
+    helms = f"sh.helm.release.v1.{installation.release.name}.v1"
+
+    def whole(secret: str) -> list[dict[str, Any]]:
+        return [*volumes, {"name": "x", "secret": {"secretName": secret}}]
+
+    def key_of(secret: str) -> list[dict[str, Any]]:
+        source = {"secret": {"name": secret, "items": [{"key": "k", "path": "k"}]}}
+        return [*volumes, {"name": "x", "projected": {"sources": [source]}}]
+
+    def valued(**source: Any) -> dict[str, Any]:
+        return {"env": [{"name": "X", "valueFrom": source}]}
+
+    here = {"fieldPath": "metadata.name"}
+    assert refusal(container=valued(fieldRef=here)) == ""
+    assert refusal(container=valued(resourceFieldRef={"resource": "limits.cpu"})) == ""
+    assert refusal(pod={"volumes": key_of("some-target")}) == ""
     safe = template["spec"]["containers"][0]["securityContext"]
     for changes, words in (
         ({"container": {"image": "evil.example/shell"}}, "runner's image"),
@@ -106,6 +124,21 @@ def test_the_operators_account_may_create_no_job_but_the_runners(
             {"pod": {"volumes": [*volumes, {"name": "x", "projected": {"sources": [token]}}]}},
             "mount the exports",
         ),
+        ({"pod": {"volumes": whole("some-target")}}, "mount the exports"),
+        (
+            {"pod": {"volumes": [*volumes, {"name": "x", "configMap": {"name": "c"}}]}},
+            "mount the exports",
+        ),
+        ({"pod": {"volumes": key_of(own)}}, "Secrets of the release's own"),
+        ({"pod": {"volumes": key_of(helms)}}, "Secrets of the release's own"),
+        (
+            {"container": valued(secretKeyRef={"name": own, "key": "jwt-secret"})},
+            "values from Secrets",
+        ),
+        ({"container": valued(secretKeyRef={"name": "t", "key": "password"})}, "values from"),
+        ({"container": valued(configMapKeyRef={"name": "c", "key": "k"})}, "values from"),
+        ({"container": {"envFrom": [{"secretRef": {"name": own}}]}}, "values from Secrets"),
+        ({"container": {"envFrom": [{"configMapRef": {"name": "c"}}]}}, "values from Secrets"),
         ({"pod": {"hostNetwork": True}}, "node's namespaces"),
         ({"pod": {"hostPID": True}}, "node's namespaces"),
         ({"pod": {"shareProcessNamespace": True}}, "node's namespaces"),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from backupexport_contract.rules import LEAST_FILE_BYTES
 from failing_exports import (
     Attempted,
     assert_explained,
@@ -107,6 +108,40 @@ def test_a_project_without_room_waits_until_old_exports_are_gone(cramped: Crampe
     assert second.pods() == []
     kubectl("-n", cramped.namespace, "delete", "bex", first.name, "--timeout=60s")
     assert second.ended()["phase"] == "Succeeded"
+
+
+def test_a_file_whose_export_is_gone_takes_its_room_all_the_same(cramped: Cramped) -> None:
+    first = begin(cramped.namespace, "forgotten", cramped.small, compress=False)
+    artifact = first.ended()["artifact"]
+    kubectl("-n", cramped.namespace, "delete", "bex", first.name, "--timeout=60s")
+    limit = {"spec": {"maxStoredBytes": artifact["sizeBytes"]}}
+    kubectl(
+        "-n", cramped.namespace, "patch", "ext", "--type=merge", _target_of(cramped, "forgotten"),
+        "-p", json.dumps(limit),
+    )  # fmt: skip
+    second = begin_again(cramped.namespace, "forgotten", cramped.small)
+    words = "files on the volume take .* of maxStoredBytes", "whose BackupExports are gone"
+    assert_failed_at_once(second, "StorageFull", *words)
+    assert artifact["path"] in cramped.volume.files()
+    (cramped.volume.root / artifact["path"]).unlink()
+    assert (
+        begin_again(cramped.namespace, "forgotten", cramped.small).ended()["phase"] == "Succeeded"
+    )
+
+
+def test_no_export_is_smaller_than_the_room_that_counts_as_none(
+    cramped: Cramped, installation: Installation
+) -> None:
+    installation.server.psql("CREATE DATABASE hollow TEMPLATE template0")
+    hollow = {**cramped.small, "database": "hollow"}
+    exports = [
+        begin(
+            cramped.namespace, f"hollow-{dump_format}", hollow, format=dump_format, content="data"
+        )
+        for dump_format in ("sql", "tar", "custom")
+    ]
+    sizes = [export.ended()["artifact"]["sizeBytes"] for export in exports]
+    assert min(sizes) > LEAST_FILE_BYTES, sizes
 
 
 def test_nothing_begins_while_the_volume_has_no_more_than_its_reserve(cramped: Cramped) -> None:

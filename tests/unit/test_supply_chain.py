@@ -36,6 +36,23 @@ def test_no_workflow_may_write_to_the_repository() -> None:
         assert set(permissions) <= {"id-token"}
 
 
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
+def test_what_workflows_run_in_containers_is_pinned_by_digest(workflow: Path) -> None:
+    given = yaml.safe_load(workflow.read_text(encoding="utf-8")).get("env", {})
+    for step in steps(workflow):
+        script = step.get("run", "")
+        for name, value in given.items():
+            script = script.replace(f"${name}", str(value))
+        # BuildKit's own image, and that of its scanner, are the newest unless they are named.
+        named = [
+            *re.findall(r"docker (?:run|pull) .*", script),
+            *re.findall(r"buildx create .*", script),
+            *re.findall(r"--sbom\S*", script),
+        ]
+        for line in named:
+            assert re.search(rf"@{DIGEST}", line), line
+
+
 def test_base_images_are_pinned_by_digest() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     (base,) = re.findall(r"^ARG BASE_IMAGE=(\S+)$", dockerfile, re.MULTILINE)

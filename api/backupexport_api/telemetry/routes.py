@@ -12,6 +12,7 @@ from backupexport_api.jobs.dependencies import Store
 from backupexport_api.telemetry.metrics import CONTENT_TYPE, Metrics
 
 router = APIRouter(tags=["health"])
+metrics_router = APIRouter()
 
 
 class Health(BaseModel):
@@ -43,7 +44,7 @@ async def readyz(
     return Envelope(data=Health(status="ready"))
 
 
-@router.get("/metrics", include_in_schema=False)
+@metrics_router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
     """Return the metrics in Prometheus' text format."""
     measured: Metrics = request.app.state.metrics

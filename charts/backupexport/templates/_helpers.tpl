@@ -249,6 +249,13 @@ topologySpreadConstraints:
 {{- compact $names | uniq | sortAlpha | toJson -}}
 {{- end -}}
 
+{{/* Those of them that no Job mounts, as JSON. */}}
+{{- define "backupexport.unmountedSecrets" -}}
+{{- $names := include "backupexport.ownSecrets" . | fromJsonArray -}}
+{{- range .Values.deliveries }}{{ $names = without $names (dig "secretRef" "name" "" (default dict .)) }}{{ end -}}
+{{- toJson $names -}}
+{{- end -}}
+
 {{- define "backupexport.targetName" -}}
 {{- default (printf "target-%s" (sha256sum .projectId | trunc 16)) .name -}}
 {{- end -}}

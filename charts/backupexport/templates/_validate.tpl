@@ -76,6 +76,13 @@
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) }}
 {{- fail "ingress.hosts: name at least one host" }}
 {{- end }}
+{{- if .Values.ingress.enabled }}
+{{- range .Values.ingress.tls }}
+{{- if not (or .secretName .hosts) }}
+{{- fail "ingress.tls: an entry names neither secretName nor hosts, and an Ingress serves nothing by it: name the Secret with the certificate, or, for the ingress controller's own certificate, the hosts" }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if and .Values.ingress.enabled (not .Values.ingress.allowHttp) }}
 {{- with include "backupexport.hostsWithoutTls" . }}
 {{- fail (printf "ingress.tls: has nothing for %s, so tokens would travel in the clear: name a Secret with a certificate, or set ingress.allowHttp=true where TLS ends elsewhere" .) }}
@@ -83,8 +90,8 @@
 {{- end }}
 {{- end -}}
 
-{{/* The hosts of the Ingress that no entry of its tls covers. An entry without hosts is for all, and a
-     wildcard for one label. */}}
+{{/* The hosts of the Ingress that no entry of its tls covers. An entry without hosts is for all, one
+     without secretName for the controller's own certificate, and a wildcard for one label. */}}
 {{- define "backupexport.hostsWithoutTls" -}}
 {{- $all := false -}}
 {{- $covered := list -}}

@@ -195,7 +195,8 @@ class ExportReconciler:
     async def _create_job(self, seen: Observation) -> ObservedJob:
         if seen.target is None:
             raise AssertionError("a Job is planned only for an export with a target")
-        manifest = job_manifest(seen.export, seen.target, self.defaults, seen.room_bytes)
+        limits = seen.stored_limit, seen.room_bytes
+        manifest = job_manifest(seen.export, seen.target, self.defaults, *limits)
         try:
             return await self.cluster.create_job(manifest)
         except ApiException as error:

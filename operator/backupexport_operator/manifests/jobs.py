@@ -74,11 +74,13 @@ def job_manifest(
     export: BackupExport,
     target: ExportTarget,
     defaults: JobSettings,
+    stored_limit: int | None = None,
     room_bytes: int | None = None,
 ) -> dict[str, Any]:
     """Returns a batch/v1 Job, which gets the target's Secret.
 
-    `room_bytes` is how much the project's files may still take; None for no limit.
+    `stored_limit` is how much the project's files may take, `room_bytes` how much of it those that
+    the operator knows of leave; None for no limit.
     """
     spool = {
         "name": VOLUME,
@@ -105,7 +107,7 @@ def job_manifest(
         env=[
             *_selection(export, target),
             *_environment(target, defaults),
-            *_limits(target, defaults, room_bytes),
+            *_limits(target, defaults, stored_limit, room_bytes),
         ],
         secret=_target_secret(target),
         mounts=[spool] if export.spec.format == "tar" else [],
@@ -156,16 +158,18 @@ def _target_secret(target: ExportTarget) -> dict[str, Any]:
 
 
 def _limits(
-    target: ExportTarget, defaults: JobSettings, room_bytes: int | None
+    target: ExportTarget,
+    defaults: JobSettings,
+    stored_limit: int | None,
+    room_bytes: int | None,
 ) -> list[dict[str, Any]]:
-    most = target.spec.max_bytes or defaults.max_bytes
-    return literals(
-        {
-            runner_protocol.ENV_MAX_BYTES: None if most is None else str(most),
-            runner_protocol.ENV_ROOM_BYTES: None if room_bytes is None else str(room_bytes),
-            runner_protocol.ENV_RESERVE: defaults.storage_reserve,
-        }
-    )
+    limits = {
+        runner_protocol.ENV_MAX_BYTES: target.spec.max_bytes or defaults.max_bytes,
+        runner_protocol.ENV_MAX_STORED_BYTES: stored_limit,
+        runner_protocol.ENV_ROOM_BYTES: room_bytes,
+    }
+    given = {name: str(most) for name, most in limits.items() if most is not None}
+    return literals({**given, runner_protocol.ENV_RESERVE: defaults.storage_reserve})
 
 
 def delivery_manifest(

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from backupexport_contract import names
+from backupexport_contract import names, rules
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.export_target import ExportTarget
@@ -70,9 +70,11 @@ class Observation:
 
     @property
     def room_bytes(self) -> int | None:
-        """How much of that is left, at least 0; None for no limit, or if nobody looked."""
+        """How much of that is left, 0 if no file fits; None for no limit, or if nobody looked."""
         limit, stored = self.stored_limit, self.stored_bytes
-        return None if limit is None or stored is None else max(0, limit - stored)
+        if limit is None or stored is None:
+            return None
+        return left if (left := limit - stored) >= rules.LEAST_FILE_BYTES else 0
 
     @property
     def job_name(self) -> str:

@@ -45,6 +45,7 @@ from backupexport_runner.volume.artifact import (
 )
 from backupexport_runner.volume.cleanup import tidy
 from backupexport_runner.volume.directories import made_directory
+from backupexport_runner.volume.finished_files import finished_bytes
 from backupexport_runner.volume.manifest import manifest_name, manifest_text
 from backupexport_runner.volume.project_directory import require_own_directory
 from backupexport_runner.volume.room import Room
@@ -93,11 +94,7 @@ class Exporter:
             self.log.event("already_complete", path=whole.path)
             return Outcome(whole)
         mount = self.configuration.exports
-        room = Room.of(environment)
-        if room.lacks(mount) is not None:
-            self._sweep(mount)
-            if (lack := room.lacks(mount)) is not None:
-                raise lack
+        room = self._room(environment, mount)
         connection = self._connection(request, environment)
         certificates = write_certificates(connection, self.configuration.scratch)
         parameters = libpq_parameters(connection, certificates, request.job_id)
@@ -150,6 +147,20 @@ class Exporter:
                         self.interruption.keep()
         self.log.progress(meter.complete(streamed.uncompressed_bytes))
         return Outcome(artifact, server_verified=connection.verifies_server)
+
+    def _room(self, environment: Mapping[str, str], mount: Path) -> Room:
+        """Returns what the export may take.  Raises Failure if it can't begin."""
+        room = Room.of(environment)
+        if room.lacks(mount) is not None:
+            self._sweep(mount)
+            if (lack := room.lacks(mount)) is not None:
+                raise lack
+        if room.most_stored is None:
+            return room
+        stored, is_whole = finished_bytes(mount)
+        if not is_whole:
+            self.log.event("finished_files_not_all_counted", counted_bytes=stored)
+        return room.beside(stored)
 
     def _told(self, *remarks: Remark) -> tuple[Remark, ...]:
         """Returns the remarks without secrets, as the log has them, too."""

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backupexport_contract import rules
@@ -26,14 +26,23 @@ _OF_ALL_FILES = (
     "have an administrator raise it on the ExportTarget or in the chart, then start the export "
     "again."
 )
+_NONE_LEFT = (
+    "The project's files on the volume take {stored} of maxStoredBytes, {limit}: remove old "
+    "exports, with those files whose BackupExports are gone, or have an administrator raise it on "
+    "the ExportTarget or in the chart, then start the export again."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Limits of an export, in bytes; `reserve` is as rules.RESERVE has it, empty for none."""
+    """Limits of an export, in bytes; `reserve` is as rules.RESERVE has it, empty for none.
+
+    `most` is of its file, `most_stored` of all the project's files.
+    """
 
     most: int | None
     sentence: str
+    most_stored: int | None
     reserve: str
 
     @classmethod
@@ -51,7 +60,22 @@ class Room:
         if reserve and not re.fullmatch(rules.RESERVE, reserve):
             raise bad_value(protocol.ENV_RESERVE, "must be bytes, or a percentage such as 5%")
         most, sentence = min(limits, default=(None, ""))
-        return cls(most, sentence, reserve)
+        return cls(most, sentence, _number(environment, protocol.ENV_MAX_STORED_BYTES), reserve)
+
+    def beside(self, stored: int) -> "Room":
+        """Returns what is left beside finished files of `stored` bytes.
+
+        Raises Failure(STORAGE_FULL) if no file fits there.
+        """
+        if self.most_stored is None:
+            return self
+        left = self.most_stored - stored
+        if left < rules.LEAST_FILE_BYTES:
+            sizes = {"stored": readable_size(stored), "limit": readable_size(self.most_stored)}
+            raise Failure(ExitCode.STORAGE_FULL, _NONE_LEFT.format(**sizes))
+        if self.most is not None and self.most <= left:
+            return self
+        return replace(self, most=left, sentence=_OF_ALL_FILES)
 
     def lacks(self, mount: Path) -> Failure | None:
         """Returns why no export may begin on this volume now; None if it may.  Raises Failure.

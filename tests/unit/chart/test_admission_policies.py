@@ -1,5 +1,7 @@
 """What the API server holds the operator's Jobs to."""
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -66,6 +68,34 @@ def test_the_operators_own_settings_are_what_is_allowed(
     assert f'claimName == "{settings.claim_name}"' in allowed
     account = settings.runner_pods.all["spec"]["serviceAccountName"]
     assert f'serviceAccountName == "{account}"' in allowed
+
+
+def test_a_job_may_mount_what_the_runner_needs_and_no_other_secret_of_the_releases() -> None:
+    manifests = render(
+        {
+            "imagePullSecrets": [{"name": "registry"}],
+            "ingress": {"enabled": True, "hosts": ["h"], "tls": [{"secretName": "of-the-ingress"}]},
+            "api": {"replicas": 1, "rateLimit": {"storageUrlSecret": {"name": "of-the-storage"}}},
+            "deliveries": {
+                "email": {"host": "h", "from": "a@b.cd", "secretRef": {"name": "mail-login"}}
+            },
+        }
+    )
+    forbidden = re.search(r"s\.secret\.name in (\[.*?\])", expressions(manifests))
+    assert forbidden
+    own = json.loads(environment(manifests, "operator")["BACKUPEXPORT_OWN_SECRETS"])
+    assert set(json.loads(forbidden[1])) == set(own) - {"mail-login"}
+    assert {"registry", "of-the-ingress", "of-the-storage", "r-backupexport-jwt"} < set(own)
+
+
+def test_a_secret_that_a_delivery_shares_is_mounted_all_the_same() -> None:
+    manifests = render(
+        {
+            "auth": {"jwt": {"existingSecret": "all-in-one"}},
+            "deliveries": {"telegram": {"secretRef": {"name": "all-in-one"}}},
+        }
+    )
+    assert "all-in-one" not in expressions(manifests)
 
 
 def test_it_can_be_turned_off() -> None:

@@ -105,6 +105,22 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"ingress": {"enabled": True, "hosts": ["a.b.h"], "tls": [{"hosts": ["*.h"]}]}},
         "ingress.tls: has nothing for a.b.h",
     ),
+    "an Ingress with TLS for nothing": (
+        {"ingress": {"enabled": True, "hosts": ["h"], "tls": [{}]}},
+        "ingress.tls: an entry names neither secretName nor hosts",
+    ),
+    "an Ingress with TLS for nothing beside TLS for all": (
+        {"ingress": {"enabled": True, "hosts": ["h"], "tls": [{"secretName": "s"}, {"hosts": []}]}},
+        "ingress.tls: an entry names neither secretName nor hosts",
+    ),
+    "an Ingress without a Secret, for another host": (
+        {"ingress": {"enabled": True, "hosts": ["a.h", "b.h"], "tls": [{"hosts": ["a.h"]}]}},
+        "ingress.tls: has nothing for b.h",
+    ),
+    "an Ingress with TLS for nothing, where none is needed": (
+        {"ingress": {"enabled": True, "hosts": ["h"], "allowHttp": True, "tls": [{}]}},
+        "ingress.tls: an entry names neither secretName nor hosts",
+    ),
     "a host with a path": (
         {"ingress": {"enabled": True, "hosts": ["h/x"]}},
         "does not match pattern",
@@ -197,6 +213,12 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         "auth": {"jwt": {"algorithms": ["RS256"], "publicKey": PUBLIC_KEY, "anyAudience": True}}
     },
     "a type": {"auth": {"jwt": {"type": "application/at+jwt", "leewaySeconds": 0}}},
+    "an Ingress with the controller's own certificate": {
+        "ingress": {"enabled": True, "hosts": ["a.h"], "tls": [{"hosts": ["a.h"]}]}
+    },
+    "an Ingress with one certificate for all": {
+        "ingress": {"enabled": True, "hosts": ["a.h", "b.h"], "tls": [{"secretName": "s"}]}
+    },
     "rates in other words": {
         "api": {"rateLimit": {"exports": "10 per hour", "reads": "9/5minutes"}}
     },

@@ -305,6 +305,16 @@ def test_the_api_s_metrics_can_be_kept_to_others() -> None:
         {"ports": [{"port": "http"}]},
         {"ports": [{"port": "health"}], "from": [prometheus]},
     ]
+    # On the port of the users they would be everybody's all the same.
+    assert environment(manifests, "api")["BACKUPEXPORT_METRICS_ON_PUBLIC_PORT"] == "false"
+
+
+@every_combination
+def test_the_api_s_metrics_are_on_both_ports_unless_they_are_kept_to_some(
+    values: dict[str, Any],
+) -> None:
+    given = environment(render(values), "api")
+    assert given["BACKUPEXPORT_METRICS_ON_PUBLIC_PORT"] == "true"
 
 
 @every_combination

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backupexport_contract.backup_export import BackupExportSpec
 from backupexport_contract.deliveries import (
     Deliveries,
     Delivery,
@@ -115,3 +116,25 @@ def test_nothing_else_names_a_kind() -> None:
         if found and not place.startswith(own)
     ]
     assert named == []
+
+
+@pytest.mark.parametrize(
+    ("address", "other", "is_one"),
+    [
+        ("a+1@example.org", "a+2@example.org", True),
+        ("a+1@example.org", "a@example.org", True),
+        ("A+x+y@Example.org", "a@example.org", True),
+        ("a.b@example.org", "ab@example.org", False),
+        ("a@example.org", "b@example.org", False),
+        ("a@example.org", "a@example.com", False),
+    ],
+)
+def test_plus_addresses_are_one_receiver(address: str, other: str, is_one: bool) -> None:
+    def receiver(of: str) -> str:
+        settings = EmailDelivery(host="mail", sender="exports@example.com", max_per_hour=3)
+        quota = settings.quota(BackupExportSpec(project_id="p", notify_email=of))
+        assert quota is not None
+        assert quota[1] == 3
+        return quota[0]
+
+    assert (receiver(address) == receiver(other)) is is_one

@@ -611,6 +611,7 @@ async def test_a_project_without_room_waits_and_starts_by_itself_when_there_is_s
     (job,) = kubernetes.objects("jobs").values()
     (container,) = job["spec"]["template"]["spec"]["containers"]
     assert {"name": "EXPORT_ROOM_BYTES", "value": "400"} in container["env"]
+    assert {"name": "EXPORT_MAX_STORED_BYTES", "value": "1000"} in container["env"]
 
 
 async def test_the_file_of_an_export_that_has_just_ended_counts(

@@ -437,10 +437,10 @@ async def test_a_flood_of_probes_harms_nobody(serve: Make) -> None:
             assert (await client.answer())[0] == 200
 
 
-async def probe(api: Served, path: str) -> httpx.Response:
+async def probe(api: Served, path: str, method: str = "GET") -> httpx.Response:
     """The answer of the second port."""
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{api.health_port}") as client:
-        return await client.get(path)
+        return await client.request(method, path)
 
 
 async def test_a_full_api_answers_its_probes(serve: Make, store: Any) -> None:
@@ -511,3 +511,17 @@ async def test_a_refused_client_that_reads_nothing_is_let_go(serve: Make) -> Non
         async with asyncio.timeout(20):
             while api.connections:
                 await asyncio.sleep(0.01)
+
+
+async def test_the_metrics_can_be_kept_to_the_second_port(serve: Make) -> None:
+    async with serve(METRICS_ON_PUBLIC_PORT="false") as api:
+        for path in ("/metrics", "/healthz"):
+            for method in ("GET", "HEAD"):
+                assert (await probe(api, path, method)).status_code == 200, (method, path)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{api.port}") as client:
+            refused, unknown = await client.get("/metrics"), await client.get("/nowhere")
+            for path in ("/healthz", "/readyz", "/openapi.json"):
+                assert (await client.get(path)).status_code == 200
+    assert refused.status_code == unknown.status_code == 404
+    problems = [{**answer.json(), "request_id": None} for answer in (refused, unknown)]
+    assert problems[0] == problems[1]

@@ -13,6 +13,7 @@ from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.names import job_name
 from backupexport_contract.reasons import ExitCode, Phase, Reason
+from backupexport_contract.rules import LEAST_FILE_BYTES
 from backupexport_contract.runner_protocol import Artifact, Outcome, Progress, outcome_text
 from backupexport_operator.export import decision
 from backupexport_operator.export.decision import (
@@ -765,6 +766,24 @@ GOING = RUNNING.model_copy(
 )
 FATAL = ended(ExitCode.AUTHENTICATION_FAILED, "No.")
 AGAIN = replace(POD, name="pod-b", created_at=LATER, started_at=LATER)
+
+
+@pytest.mark.parametrize(
+    ("stored", "room"),
+    [
+        (0, 10_000),
+        (10_000 - LEAST_FILE_BYTES, LEAST_FILE_BYTES),
+        (10_000 - LEAST_FILE_BYTES + 1, 0),
+        (9_999, 0),
+        (20_000, 0),
+    ],
+)
+def test_an_export_waits_where_no_file_can_fit(stored: int, room: int) -> None:
+    now = seen(export(), job=None, stored_bytes=stored, max_stored_bytes=10_000)
+    assert now.room_bytes == room
+    plan = decide(now)
+    assert plan.create_job is (room > 0)
+    assert (plan.status.reason is Reason.STORAGE_FULL) is (room == 0)
 
 
 # Of what is seen here, two steps would make a plan; the first one must win.
