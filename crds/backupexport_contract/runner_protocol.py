@@ -24,6 +24,7 @@ ENV_CREATED_AT = "EXPORT_CREATED_AT"
 # The most bytes of the file, and what the project has left for all of its files.
 ENV_MAX_BYTES = "EXPORT_MAX_BYTES"
 ENV_ROOM_BYTES = "EXPORT_ROOM_BYTES"
+ENV_MAX_SPOOL_BYTES = "EXPORT_MAX_SPOOL_BYTES"
 # What stays free on the volume, as `rules.RESERVE` has it.
 ENV_RESERVE = "EXPORT_RESERVE"
 ENV_SECRET_NAME = "EXPORT_SECRET_NAME"

@@ -155,11 +155,14 @@ def _target_secret(target: ExportTarget) -> dict[str, Any]:
 def _limits(
     target: ExportTarget, defaults: JobSettings, room_bytes: int | None
 ) -> list[dict[str, Any]]:
-    most = target.spec.max_bytes or defaults.max_bytes
+    limits = {
+        runner_protocol.ENV_MAX_BYTES: target.spec.max_bytes or defaults.max_bytes,
+        runner_protocol.ENV_ROOM_BYTES: room_bytes,
+        runner_protocol.ENV_MAX_SPOOL_BYTES: defaults.max_spool_bytes,
+    }
     return literals(
         {
-            runner_protocol.ENV_MAX_BYTES: None if most is None else str(most),
-            runner_protocol.ENV_ROOM_BYTES: None if room_bytes is None else str(room_bytes),
+            **{name: None if most is None else str(most) for name, most in limits.items()},
             runner_protocol.ENV_RESERVE: defaults.storage_reserve,
         }
     )

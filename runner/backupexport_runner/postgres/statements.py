@@ -270,6 +270,15 @@ SELECT pg_catalog.format('%I.%I', n.nspname, c.relname),
  ORDER BY n.nspname, c.relname, p.oid LIMIT 10
 """
 
+# What one transaction locks that makes all of it again: whatever is in pg_class, what belongs to
+# tables in TOAST, too, and large objects, where ALTER sets their owner.
+LOCKS = """
+SELECT '', '', pg_catalog.count(*) OPERATOR(pg_catalog.+)
+       CAST((SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata) AS pg_catalog.int8)
+  FROM pg_catalog.pg_class c
+ WHERE c.oid OPERATOR(pg_catalog.>=) 16384 AND c.relpersistence OPERATOR(pg_catalog.<>) 't'
+"""
+
 # What CREATE DATABASE is told, by the names of pg_database's columns, which differ among versions.
 LOCALE = """
 SELECT e.key, CASE WHEN e.key OPERATOR(pg_catalog.=) 'encoding'

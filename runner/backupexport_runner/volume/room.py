@@ -30,11 +30,15 @@ _OF_ALL_FILES = (
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Limits of an export, in bytes; `reserve` is as rules.RESERVE has it, empty for none."""
+    """Limits of an export, in bytes; `reserve` is as rules.RESERVE has it, empty for none.
+
+    `spool` is that of each file that pg_dump itself keeps on the volume for a while.
+    """
 
     most: int | None
     sentence: str
     reserve: str
+    spool: int | None
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Room":
@@ -51,7 +55,8 @@ class Room:
         if reserve and not re.fullmatch(rules.RESERVE, reserve):
             raise bad_value(protocol.ENV_RESERVE, "must be bytes, or a percentage such as 5%")
         most, sentence = min(limits, default=(None, ""))
-        return cls(most, sentence, reserve)
+        spool = _number(environment, protocol.ENV_MAX_SPOOL_BYTES)
+        return cls(most, sentence, reserve, most if spool is None else spool)
 
     def lacks(self, mount: Path) -> Failure | None:
         """Returns why no export may begin on this volume now; None if it may.  Raises Failure.
