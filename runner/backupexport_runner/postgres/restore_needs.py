@@ -130,8 +130,8 @@ def _locks(catalogs: Catalogs) -> Iterator[Remark]:
     if needed > _LOCKS_PER_TRANSACTION:
         yield Remark(
             "locks",
-            f"In one transaction a restore of the whole database locks some {count} tables, "
-            "indexes, sequences and large objects: the target's server needs "
+            f"In one transaction a restore of the whole database locks some {count} objects, such "
+            "as tables, their indexes and large objects: the target's server needs "
             f"max_locks_per_transaction of at least {needed} (where its max_connections is "
             f"{_CONNECTIONS}), or leave --single-transaction out of the printed command and drop "
             "DATABASE where it fails.",
