@@ -22,7 +22,7 @@ _SIZE = Size(tables=20_000, mebibytes=8200, large_objects=10_000)
 # What the export itself must say that a restore needs.
 _LOCKS = 581
 # The kernel counts pages of files, too, but takes them back before it kills.
-_MEMORY = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
+_RESOURCES = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,11 @@ def large() -> Iterator[Large]:
 @pytest.mark.parametrize("dump_format", FORMATS)
 def test_it_goes_back(large: Large, dump_format: str) -> None:
     began = time.monotonic()
-    exported = large.database.begin(large.namespace, dump_format, resources=_MEMORY)
+    exported = large.database.begin(large.namespace, dump_format, resources=_RESOURCES)
     found = assert_goes_back(large.database, exported)
     print(
-        f"\n{dump_format}: {found.artifact['uncompressedBytes']} bytes in {found.seconds:.0f} s, "
+        f"\n{dump_format}: {found.status['artifact']['uncompressedBytes']} bytes in {found.seconds:.0f} s, "
         f"compared after {time.monotonic() - began:.0f} s; peaks of memory: runner "
         f"{found.runner / 2**20:.0f} MiB, pg_dump {found.pg_dump / 2**20:.0f} MiB"
     )
-    (needed,) = (h["message"] for h in found.artifact["restoreHints"] if h["code"] == "locks")
-    assert f"max_locks_per_transaction of at least {_LOCKS} " in needed
+    assert f"max_locks_per_transaction of at least {_LOCKS} " in found.remarks["locks"]
