@@ -4,6 +4,7 @@ It takes 10 GiB of the node's disk, most of it for the table as the tar format k
 """
 
 import secrets
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ def large() -> Iterator[Large]:
         began = time.monotonic()
         database = LargeDatabase(server, volume, _SIZE)
         database.make()
-        print(f"\nmade in {time.monotonic() - began:.0f} s")
+        _tell(f"made in {time.monotonic() - began:.0f} s")
         yield Large(namespace, database)
     finally:
         kubectl("delete", "namespace", namespace, "--wait=false")
@@ -62,9 +63,14 @@ def test_it_goes_back(large: Large, dump_format: str) -> None:
     began = time.monotonic()
     exported = large.database.begin(large.namespace, dump_format, resources=_RESOURCES)
     found = assert_goes_back(large.database, exported)
-    print(
-        f"\n{dump_format}: {found.status['artifact']['uncompressedBytes']} bytes in {found.seconds:.0f} s, "
-        f"compared after {time.monotonic() - began:.0f} s; peaks of memory: runner "
-        f"{found.runner / 2**20:.0f} MiB, pg_dump {found.pg_dump / 2**20:.0f} MiB"
+    _tell(
+        f"{dump_format}: {found.status['artifact']['uncompressedBytes']} bytes in "
+        f"{found.seconds:.0f} s, restored and compared after {time.monotonic() - began:.0f} s; "
+        f"peaks of memory: runner {found.runner / 2**20:.0f} MiB, "
+        f"pg_dump {found.pg_dump / 2**20:.0f} MiB"
     )
     assert f"max_locks_per_transaction of at least {_LOCKS} " in found.remarks["locks"]
+
+
+def _tell(figures: str) -> None:
+    sys.stdout.write(f"\n{figures}\n")

@@ -123,8 +123,8 @@ def test_locks_that_a_server_with_the_defaults_lacks(
     assert message == (
         f"In one transaction a restore of the whole database locks some {count} objects, such "
         "as tables, their indexes and large objects: the target's server needs "
-        f"max_locks_per_transaction of at least {needed} (where its max_connections is 100), or leave --single-transaction out of "
-        "the printed command and drop DATABASE where it fails."
+        f"max_locks_per_transaction of at least {needed} (where its max_connections is 100), "
+        "or leave --single-transaction out of the printed command and drop DATABASE where it fails."
     )
 
 
