@@ -9,7 +9,7 @@ SHELL := /bin/bash
 export CLUSTER REGISTRY
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-cluster test-cluster-together test-chaos-short test-chaos browser promtool lint \
+.PHONY: help demo test test-unit test-cluster test-cluster-together test-chaos-short test-chaos test-large browser promtool lint \
 	cluster-up cluster-down cluster-status images \
 	bench-dump bench-api bench-operator bench-download crds docs lock audit lint-workflows schemathesis
 
@@ -55,6 +55,9 @@ test-chaos-short: $(VENV)/ready images
 SEED ?= 1
 test-chaos: $(VENV)/ready images ## exports while everything is killed; SEED=n, CHAOS_FAULTS=all|pods
 	CHAOS_SEED=$(SEED) $(BIN)/pytest -s tests/chaos
+
+test-large: $(VENV)/ready images ## 20,000 tables, one of 8 GiB, 10,000 large objects: out and back
+	$(BIN)/pytest -s tests/large
 
 browser: $(VENV)/ready ## a Chromium for the web page's tests, from Debian unless there is one
 	@PYTHONPATH=cluster:tests/support $(BIN)/python -m browser

@@ -33,7 +33,7 @@ class Postgres:
     """A server named `name` in `namespace`; its pod is `<name>-0`.
 
     With `persistent` its data are on a volume and outlive the pod; `image` is the variable that
-    `make images` publishes its image under.
+    `make images` publishes its image under; `settings` are parameters beside `_FAST`.
     """
 
     def __init__(
@@ -43,11 +43,13 @@ class Postgres:
         *,
         image: str = "POSTGRES_IMAGE",
         persistent: bool = False,
+        settings: tuple[str, ...] = (),
     ) -> None:
         self.namespace = namespace
         self.name = name
         self.image = image
         self.persistent = persistent
+        self.settings = settings
         self.pod = f"{name}-0"
 
     @property
@@ -71,12 +73,14 @@ class Postgres:
         self._scale(0)
         kubectl("-n", self.namespace, "wait", "--for=delete", f"pod/{self.pod}", "--timeout=90s")
 
-    def psql(self, sql: str, database: str = "postgres", *options: str) -> str:
+    def psql(
+        self, sql: str, database: str = "postgres", *options: str, timeout: float = 600
+    ) -> str:
         """What psql prints for `sql`, unaligned and without headers."""
         return kubectl(
             "-n", self.namespace, "exec", "-i", self.pod, "--",
             "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *options, "-d", database,
-            stdin=sql, timeout=600,
+            stdin=sql, timeout=timeout,
         ).strip()  # fmt: skip
 
     def psql_file(self, file: Path, database: str, *options: str) -> None:
@@ -129,7 +133,7 @@ class Postgres:
     def _stateful_set(self, secret: str) -> dict[str, Any]:
         labels = {"app.kubernetes.io/name": self.name}
         arguments = ["postgres"]
-        for option in _FAST:
+        for option in (*_FAST, *self.settings):
             arguments += ["-c", option]
         container = {
             "name": "postgres",

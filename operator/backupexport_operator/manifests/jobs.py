@@ -167,6 +167,7 @@ def _limits(
         runner_protocol.ENV_MAX_BYTES: target.spec.max_bytes or defaults.max_bytes,
         runner_protocol.ENV_MAX_STORED_BYTES: stored_limit,
         runner_protocol.ENV_ROOM_BYTES: room_bytes,
+        runner_protocol.ENV_MAX_SPOOL_BYTES: defaults.max_spool_bytes,
     }
     given = {name: str(most) for name, most in limits.items() if most is not None}
     return literals({**given, runner_protocol.ENV_RESERVE: defaults.storage_reserve})

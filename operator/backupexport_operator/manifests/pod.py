@@ -109,6 +109,8 @@ class JobSettings(FrozenModel):
     """The largest file that an export may make, in bytes, unless its target says."""
     max_stored_bytes: Bytes | None = None
     """How much the files of a project may take, in bytes, unless its target says."""
+    max_spool_bytes: Bytes | None = None
+    """The largest table of a tar export, in bytes; as large as its file may be unless given."""
     storage_reserve: str = Field(default="", pattern=f"^(?:{rules.RESERVE})?$")
     """What has to be free on the volume for an export to begin: bytes, or a percentage of it."""
     kueue_queue_name: str | None = None

@@ -117,7 +117,7 @@ class Exporter:
                 meter = ProgressMeter(estimate, time.monotonic())
                 write = room.limited(file.write)
                 source = _Source(request, selection, parameters, client, version, server)
-                streamed, lines = self._dump(source, write, meter)
+                streamed, lines = self._dump(source, write, meter, room.spool_bytes)
                 file.sync()
                 artifact = Artifact(
                     path=request.artifact_path,
@@ -184,7 +184,11 @@ class Exporter:
         return connection
 
     def _dump(
-        self, source: _Source, write: Callable[[Chunk], None], meter: ProgressMeter
+        self,
+        source: _Source,
+        write: Callable[[Chunk], None],
+        meter: ProgressMeter,
+        spool_bytes: int | None,
     ) -> tuple[Streamed, list[str]]:
         """Returns what was written, and the lines of pg_dump's stderr.  Raises Failure."""
         request, client, parameters = source.request, source.client, source.parameters
@@ -202,7 +206,10 @@ class Exporter:
                 self.log.progress(progress)
 
         with pg_dump.running_pg_dump(
-            command, environment, lambda line: self.log.event("pg_dump", message=line)
+            command,
+            environment,
+            lambda line: self.log.event("pg_dump", message=line),
+            spool_bytes,
         ) as dump:
             self.log.event("dump_started", program=str(client.program), format=request.format)
             self.log.progress(meter.begin())
@@ -225,7 +232,7 @@ class Exporter:
     ) -> list[str]:
         """Returns the lines of its stderr.  Raises Failure unless pg_dump ended well."""
         status, lines = dump.wait()
-        self.log.event("dump_finished", exit_status=status)
+        self.log.event("dump_finished", exit_status=status, **pg_dump.peak_memory())
         self.interruption.check()
         if status != 0:
             kills = memory_kills(self.configuration.cgroup) - kills_before

@@ -39,6 +39,7 @@ QUESTIONS = {
     "roles_in_policies": statements.ROLES_IN_POLICIES,
     "materialized_views": statements.MATERIALIZED_VIEWS,
     "locale": statements.LOCALE,
+    "locks": statements.LOCKS,
 }
 
 

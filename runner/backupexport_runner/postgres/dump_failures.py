@@ -269,6 +269,18 @@ def _killed(end: DumpEnd) -> Failure | None:
     )
 
 
+def _spool_limited(end: DumpEnd) -> Failure | None:
+    if end.exit_status != -signal.SIGXFSZ:
+        return None
+    return Failure(
+        ExitCode.STORAGE_FULL,
+        "A table, or a large object, is larger than what the tar format may keep on the exports' "
+        "volume for a while: export as custom or sql, which keep nothing there, or have an "
+        "administrator raise storage.maxSpoolBytes in the chart (unless that is given, maxBytes "
+        "and what maxStoredBytes has left are the limit).",
+    )
+
+
 def _crashed(end: DumpEnd) -> Failure | None:
     if end.exit_status >= 0:
         return None
@@ -335,6 +347,8 @@ def _failure(end: DumpEnd, cause: Cause) -> Failure:
 CAUSES: tuple[Callable[[DumpEnd], Failure | None], ...] = (
     # The kernel killed it, most likely for its memory: whatever it said before is no reason.
     _killed,
+    # Its own limit of a file, which it has in the tar format alone.
+    _spool_limited,
     # Another signal ended it.
     _crashed,
     # The user lacks a privilege; before lost connections, for an error can end the session, too.

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import resource
 import subprocess
 import threading
 from collections import deque
@@ -133,9 +134,15 @@ class PgDump:
 
 @contextlib.contextmanager
 def running_pg_dump(
-    command: Sequence[str], environment: Mapping[str, str], tell: Callable[[str], None]
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    tell: Callable[[str], None],
+    largest_file: int | None = None,
 ) -> Iterator[PgDump]:
-    """Starts pg_dump; at the end of the context it is dead and reaped, whatever happened."""
+    """Starts pg_dump; at the end of the context it is dead and reaped, whatever happened.
+
+    SIGXFSZ ends it where it makes a file of its own that is larger than `largest_file`, in bytes.
+    """
     with subprocess.Popen(
         command,
         env=environment,
@@ -144,9 +151,32 @@ def running_pg_dump(
         stderr=subprocess.PIPE,
     ) as process:
         try:
+            # It has yet to log in before it makes a file.
+            _limit(process.pid, resource.RLIMIT_FSIZE, largest_file)
+            # SIGXFSZ leaves a core otherwise, with a password in it.
+            _limit(process.pid, resource.RLIMIT_CORE, 0)
             dump = PgDump(process, tell)
             with contextlib.suppress(OSError):
                 fcntl.fcntl(dump.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             yield dump
         finally:
             process.kill()
+
+
+def _limit(process_id: int, kind: int, most: int | None) -> None:
+    if most is not None:
+        resource.prlimit(process_id, kind, (most, most))
+
+
+def peak_memory() -> dict[str, int]:
+    """Returns the most bytes that this process, and the largest child that has ended, have had.
+
+    A child's are never less than what this process had when it started the child (execve(2)).
+    """
+    return {
+        name: resource.getrusage(whose).ru_maxrss * 1024
+        for name, whose in (
+            ("runner_peak_bytes", resource.RUSAGE_SELF),
+            ("pg_dump_peak_bytes", resource.RUSAGE_CHILDREN),
+        )
+    }

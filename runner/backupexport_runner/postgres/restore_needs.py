@@ -1,5 +1,6 @@
 """What a restore of the file needs, as hints beside the printed command, from the catalogs."""
 
+import math
 from collections.abc import Iterator, Mapping
 
 from backupexport_contract.runner_protocol import Remark, Selection
@@ -8,6 +9,9 @@ from backupexport_runner.postgres.catalogs import Catalogs, Found, listed
 
 # The providers of locales, by the letters of pg_database.datlocprovider.
 _LIBC, _ICU, _BUILTIN = "c", "i", "b"
+# A server's defaults: it has room for the product of both, and a little more
+# (https://www.postgresql.org/docs/current/runtime-config-locks.html).
+_LOCKS_PER_TRANSACTION, _CONNECTIONS = 64, 100
 
 
 def restore_hints(catalogs: Catalogs, selection: Selection) -> tuple[Remark, ...]:
@@ -21,6 +25,7 @@ def restore_hints(catalogs: Catalogs, selection: Selection) -> tuple[Remark, ...
         hints += _materialized_views(catalogs)
     if selection.content != "data":
         hints += _locale(catalogs)
+    hints += _locks(catalogs)
     return tuple(hints)
 
 
@@ -116,6 +121,20 @@ def _materialized_views(catalogs: Catalogs) -> Iterator[Remark]:
             "A restore fills materialized views with an empty search_path, and stops where a "
             "function in one names anything without its schema; ALTER FUNCTION … SET search_path "
             f"before the export helps: {uses}.",
+        )
+
+
+def _locks(catalogs: Catalogs) -> Iterator[Remark]:
+    count = catalogs.found("locks").total
+    needed = math.ceil(count / _CONNECTIONS)
+    if needed > _LOCKS_PER_TRANSACTION:
+        yield Remark(
+            "locks",
+            f"In one transaction a restore of the whole database locks some {count} objects, such "
+            "as tables, their indexes and large objects: the target's server needs "
+            f"max_locks_per_transaction of at least {needed} (where its max_connections is "
+            f"{_CONNECTIONS}), or leave --single-transaction out of the printed command and drop "
+            "DATABASE where it fails.",
         )
 
 

@@ -270,6 +270,21 @@ SELECT pg_catalog.format('%I.%I', n.nspname, c.relname),
  ORDER BY n.nspname, c.relname, p.oid LIMIT 10
 """
 
+# What one transaction locks that makes all of it again, but for a few: what is in pg_class, what
+# tables have in TOAST, too; where ALTER sets owners, rows' types and large objects; constraints.
+LOCKS = """
+SELECT '', '', pg_catalog.count(*)
+       OPERATOR(pg_catalog.+) pg_catalog.count(
+           CASE WHEN c.reltype OPERATOR(pg_catalog.<>) 0 THEN 1 END)
+       OPERATOR(pg_catalog.+) CAST((
+           SELECT pg_catalog.count(*) FROM pg_catalog.pg_constraint k
+            WHERE k.oid OPERATOR(pg_catalog.>=) 16384) AS pg_catalog.int8)
+       OPERATOR(pg_catalog.+) CAST((
+           SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata) AS pg_catalog.int8)
+  FROM pg_catalog.pg_class c
+ WHERE c.oid OPERATOR(pg_catalog.>=) 16384 AND c.relpersistence OPERATOR(pg_catalog.<>) 't'
+"""
+
 # What CREATE DATABASE is told, by the names of pg_database's columns, which differ among versions.
 LOCALE = """
 SELECT e.key, CASE WHEN e.key OPERATOR(pg_catalog.=) 'encoding'

@@ -37,13 +37,15 @@ _NONE_LEFT = (
 class Room:
     """Limits of an export, in bytes; `reserve` is as rules.RESERVE has it, empty for none.
 
-    `most` is of its file, `most_stored` of all the project's files.
+    `most` is of its file, `most_stored` of all the project's files, `most_spooled` of each file that
+    pg_dump itself keeps on the volume for a while.
     """
 
     most: int | None
     sentence: str
     most_stored: int | None
     reserve: str
+    most_spooled: int | None
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Room":
@@ -60,7 +62,14 @@ class Room:
         if reserve and not re.fullmatch(rules.RESERVE, reserve):
             raise bad_value(protocol.ENV_RESERVE, "must be bytes, or a percentage such as 5%")
         most, sentence = min(limits, default=(None, ""))
-        return cls(most, sentence, _number(environment, protocol.ENV_MAX_STORED_BYTES), reserve)
+        most_stored = _number(environment, protocol.ENV_MAX_STORED_BYTES)
+        most_spooled = _number(environment, protocol.ENV_MAX_SPOOL_BYTES)
+        return cls(most, sentence, most_stored, reserve, most_spooled)
+
+    @property
+    def spool_bytes(self) -> int | None:
+        """How large a file of pg_dump's own may be: unless given what the export's may have."""
+        return self.most if self.most_spooled is None else self.most_spooled
 
     def beside(self, stored: int) -> "Room":
         """Returns what is left beside finished files of `stored` bytes.

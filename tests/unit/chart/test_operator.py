@@ -128,18 +128,23 @@ def test_an_uninstall_leaves_no_finalizer(values: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("storage", "limits"),
     [
-        ({}, (30 * 24 * 3600, None, None, "2%")),
-        ({"retentionSeconds": 0, "reserve": ""}, (None, None, None, "")),
-        ({"retentionSeconds": None, "reserve": 0}, (None, None, None, "0")),
+        ({}, (30 * 24 * 3600, None, None, None, "2%")),
+        ({"retentionSeconds": 0, "reserve": ""}, (None, None, None, None, "")),
+        ({"retentionSeconds": None, "reserve": 0}, (None, None, None, None, "0")),
         (
-            {"maxBytes": 10**12, "maxStoredBytes": 10**13, "reserve": 10**10},
-            (30 * 24 * 3600, 10**12, 10**13, "10000000000"),
+            {
+                "maxBytes": 10**12,
+                "maxStoredBytes": 10**13,
+                "maxSpoolBytes": 10**14,
+                "reserve": 10**10,
+            },
+            (30 * 24 * 3600, 10**12, 10**13, 10**14, "10000000000"),
         ),
     ],
 )
 def test_limits_of_room_reach_the_operator(
     storage: dict[str, Any],
-    limits: tuple[int | None, int | None, int | None, str],
+    limits: tuple[int | None, int | None, int | None, int | None, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = settings_of(render({"storage": storage}), monkeypatch)
@@ -147,6 +152,7 @@ def test_limits_of_room_reach_the_operator(
         settings.retention_seconds,
         settings.max_bytes,
         settings.max_stored_bytes,
+        settings.max_spool_bytes,
         settings.storage_reserve,
     )
 

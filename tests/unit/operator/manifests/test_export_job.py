@@ -209,9 +209,11 @@ def test_the_same_input_makes_the_same_job() -> None:
     ("target", "most"), [({}, "500"), ({"maxBytes": 7}, "7"), ({"maxBytes": 9999}, "9999")]
 )
 def test_the_runner_gets_the_limits_of_its_room(target: dict[str, Any], most: str) -> None:
-    limits = {"max_bytes": 500, "storage_reserve": "5%"}
+    limits = {"max_bytes": 500, "max_spool_bytes": 900, "storage_reserve": "5%"}
     given = environment(manifest(target=target, defaults=DEFAULTS.model_copy(update=limits)))
     assert given["EXPORT_MAX_BYTES"] == most
     assert given["EXPORT_RESERVE"] == "5%"
+    assert given["EXPORT_MAX_SPOOL_BYTES"] == "900"
     assert "EXPORT_ROOM_BYTES" not in given
-    assert not {"EXPORT_MAX_BYTES", "EXPORT_RESERVE"} & environment(manifest()).keys()
+    unlimited = environment(manifest())
+    assert not {"EXPORT_MAX_BYTES", "EXPORT_MAX_SPOOL_BYTES", "EXPORT_RESERVE"} & unlimited.keys()

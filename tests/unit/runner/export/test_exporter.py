@@ -93,6 +93,10 @@ def test_success(
         "progress",
     ]
     assert all("time" in line for line in bench.log)
+    # An interpreter takes ten MiB, and no test a GiB.
+    finished = bench.log[2]
+    assert 10 * 2**20 < finished["runner_peak_bytes"] < 2**30
+    assert 2**20 < finished["pg_dump_peak_bytes"] < 2**30
     progress = read_progress_line(bench.output.getvalue().splitlines()[-1])
     assert progress is not None
     assert progress.percent == 100

@@ -502,6 +502,7 @@ def test_a_failure_in_its_own_words(text: str, words: str) -> None:
         (signal.SIGKILL, 1, 137, "because the pod reached its memory limit"),
         (signal.SIGKILL, 0, 137, "may be the cause"),
         (signal.SIGSEGV, 0, ExitCode.DUMP_FAILED, "SIGSEGV"),
+        (signal.SIGXFSZ, 0, ExitCode.STORAGE_FULL, "raise storage.maxSpoolBytes"),
     ],
 )
 def test_a_signal(number: int, kills: int, exit_code: int, words: str) -> None:

@@ -110,6 +110,25 @@ def test_extensions_that_the_file_does_not_make() -> None:
 
 
 @pytest.mark.parametrize(
+    ("count", "needed"), [(1, None), (6400, None), (6401, 65), (61_234, 613), (2_000_000, 20_000)]
+)
+@pytest.mark.parametrize("content", ["all", "schema", "data"])
+def test_locks_that_a_server_with_the_defaults_lacks(
+    count: int, needed: int | None, content: str
+) -> None:
+    message = told({"locks": [["", "", str(count)]]}, content=content).get("locks")
+    if needed is None:
+        assert message is None
+        return
+    assert message == (
+        f"In one transaction a restore of the whole database locks some {count} objects, such "
+        "as tables, their indexes and large objects: the target's server needs "
+        f"max_locks_per_transaction of at least {needed} (where its max_connections is 100), "
+        "or leave --single-transaction out of the printed command and drop DATABASE where it fails."
+    )
+
+
+@pytest.mark.parametrize(
     ("more", "options"),
     [
         # 13 and 14 have no column for the provider.

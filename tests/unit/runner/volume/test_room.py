@@ -52,6 +52,39 @@ def test_a_file_of_just_the_limit_is_whole(bench: Bench, make_environment: Envir
     assert artifact.size_bytes == 1000
 
 
+@pytest.mark.parametrize(
+    ("limits", "most"),
+    [
+        ({}, None),
+        ({protocol.ENV_MAX_BYTES: "20480"}, 20480),
+        ({protocol.ENV_MAX_BYTES: "20480", protocol.ENV_ROOM_BYTES: "10240"}, 10240),
+        # A table compresses, so it may be larger than the file.
+        ({protocol.ENV_MAX_BYTES: "20480", protocol.ENV_MAX_SPOOL_BYTES: "40960"}, 40960),
+        ({protocol.ENV_MAX_SPOOL_BYTES: "10240"}, 10240),
+    ],
+)
+def test_what_pg_dump_keeps_in_files_of_its_own_is_limited(
+    bench: Bench, make_environment: Environment, limits: dict[str, str], most: int | None
+) -> None:
+    spool = bench.root / "spool"
+    # The limit comes when pg_dump runs already; a real one first logs in.
+    waits = (
+        'tries=0; while [ "$(ulimit -f)" = unlimited ] && [ $((tries += 1)) -lt 500 ]; do :; done'
+    )
+    bench.says(
+        f"{'' if most is None else waits}\necho dump\nexec head -c 65536 /dev/zero > {spool}"
+    )
+    if most is None:
+        bench.run(make_environment("tar", **limits))
+        assert spool.stat().st_size == 65536
+        return
+    with pytest.raises(Failure, match="A table, or a large object, is larger") as caught:
+        bench.run(make_environment("tar", **limits))
+    assert caught.value.exit_code == ExitCode.STORAGE_FULL
+    assert spool.stat().st_size == most
+    assert bench.files == []
+
+
 @pytest.fixture
 def volume(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """What the volume says of itself: 1000 blocks of 1 KiB."""
@@ -117,6 +150,7 @@ def test_a_file_system_that_tells_no_size_has_no_reserve(
     [
         {protocol.ENV_MAX_BYTES: "1 GB"},
         {protocol.ENV_ROOM_BYTES: "-1"},
+        {protocol.ENV_MAX_SPOOL_BYTES: "1e9"},
         {protocol.ENV_RESERVE: "5 %"},
         {protocol.ENV_RESERVE: "101%"},
     ],
