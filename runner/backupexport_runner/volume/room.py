@@ -37,7 +37,7 @@ _NONE_LEFT = (
 class Room:
     """Limits of an export, in bytes; `reserve` is as rules.RESERVE has it, empty for none.
 
-    `most` is of its file, `most_stored` of all the project's files, `most_spooled` of each file that
+    `most` is of its file, `most_stored` of all the project's files, `most_spooled` of each that
     pg_dump itself keeps on the volume for a while.
     """
 
