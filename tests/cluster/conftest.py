@@ -32,9 +32,9 @@ _IS_FIRST = pytest.StashKey[bool]()
 _LONGEST = (
     "main_job", "majors", "egress_enforced", "deliveries", "retries", "dump_causes", "remarks",
     "benchmarks", "web_page", "failures", "storage_failures", "operator_takeover",
-    "hostile_values", "start_failures", "life_cycle", "restores", "chart", "schemathesis",
-    "session_settings", "connection_forms", "replicas", "delivery_ends", "download",
-    "mail_server", "live_events", "operator_outage", "hostile_owner", "kubernetes_outage",
+    "hostile_values", "start_failures", "life_cycle", "large_short", "restores", "chart",
+    "schemathesis", "session_settings", "connection_forms", "replicas", "delivery_ends",
+    "download", "mail_server", "live_events", "operator_outage", "hostile_owner", "kubernetes_outage",
     "older_server", "rolling_restart",
 )  # fmt: skip
 
