@@ -232,6 +232,10 @@ class BackupExportStatus(KubernetesModel):
     """The metadata.generation that this status was computed from."""
     job_name: str | None = None
     """The Job that carries the export out."""
+    target_name: str | None = None
+    """The ExportTarget that serves the export, as it was seen last."""
+    retention_seconds: Seconds | None = None
+    """How long the export is kept after its end, in seconds, as accepted; absent for good."""
     target_excludes: TargetExcludesStatus | None = None
     """What the ExportTarget leaves out, beside what the spec does."""
     start_time: Timestamp | None = None

@@ -25,7 +25,8 @@ class Reason(StrEnum):
     """`status.reason`: stable, for programs; the message beside it is for people."""
 
     TARGET_NOT_FOUND = "TargetNotFound"
-    """Fails after 10 s: no ExportTarget has this `spec.projectId` in this namespace."""
+    """Fails after 10 s: no ExportTarget has this `spec.projectId` in this namespace. `Pending`:
+    the one that the export had is gone; it fails after `operator.targetPatienceSeconds`."""
     TARGET_SUSPENDED = "TargetSuspended"
     """`Pending`: `spec.suspend` of the ExportTarget."""
     SECRET_INVALID = "SecretInvalid"

@@ -47,6 +47,8 @@ class Settings(JobSettings, BaseSettings):
 
     resync_seconds: Seconds = 60
     """How often everything unfinished is looked at again without an event, in seconds."""
+    target_patience_seconds: Seconds = 600
+    """How long an export waits after its ExportTarget has gone, in seconds."""
     progress_seconds: float = Field(default=2, ge=0.1)
     """The least time between two progress updates of one export, in seconds."""
     http_port: int = Field(default=8081, ge=1, le=65535)

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 from backupexport_contract import timestamps
@@ -72,6 +73,7 @@ class RunningOperator:
             settings.deliveries,
             settings.max_stored_bytes,
             settings.own_secrets,
+            timedelta(seconds=settings.target_patience_seconds),
         )
         self._queue = StartQueue(settings.max_concurrent)
         self.exports = ExportReconciler(

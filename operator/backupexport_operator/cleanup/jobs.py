@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from backupexport_contract import names
+from backupexport_contract import names, timestamps
 from backupexport_contract.backup_export import BackupExport
 from kubernetes.aio.client.exceptions import ApiException
 
@@ -25,7 +25,13 @@ class CleanupRefusedError(NotNowError):
         super().__init__(f"a cleanup can't be created: {brief(error)}")
         self.namespace_is_ending = _namespace_is_ending(error)
         name = manifest["metadata"]["name"]
-        self.as_failed_job = ObservedJob(name, "", failure="Refused", failure_message=str(self))
+        self.as_failed_job = ObservedJob(
+            name,
+            "",
+            created_at=timestamps.to_text(timestamps.now()),
+            failure="Refused",
+            failure_message=str(self),
+        )
 
 
 @dataclass

@@ -169,8 +169,8 @@ def _cancelled(seen: Observation) -> ExportPlan | None:
         return None
     if (job := _own_job(seen)) is not None:
         return ExportPlan(seen.export.status, delete_job=not job.deleting)
-    if not all(is_overdue(pod, seen.now) for pod in seen.pods):
-        # The status says Cancelled only when no pod of the export is left.
+    if not all(is_overdue(pod, seen.now) or _is_orphan(pod) for pod in seen.pods):
+        # The status says Cancelled only when no pod of the export is left that will go.
         return ExportPlan(seen.export.status, recheck_after=NODE_GRACE)
     return _end(seen, Phase.CANCELLED, _CANCELLED, meanwhile=seen.export.status)
 
@@ -189,6 +189,8 @@ def _job_gone(seen: Observation) -> ExportPlan | None:
 def _without_target(seen: Observation) -> ExportPlan | None:
     if seen.target is not None:
         return None
+    if (name := seen.export.status.target_name) is not None:
+        return _target_gone(seen, name)
     age = seen.now - timestamps.from_text(seen.export.metadata.creation_timestamp)
     if age < TARGET_GRACE:
         return ExportPlan(next_status.waiting(seen, None), recheck_after=TARGET_GRACE - age)
@@ -196,6 +198,18 @@ def _without_target(seen: Observation) -> ExportPlan | None:
     message = (
         f"There is no ExportTarget for project {project}: create one, then start the export again."
     )
+    return _fail(seen, Failure(Reason.TARGET_NOT_FOUND, message))
+
+
+def _target_gone(seen: Observation, name: str) -> ExportPlan:
+    """It may be made anew, as tools do that replace what they can't change."""
+    left = next_status.target_missed_since(seen) + seen.target_patience - seen.now
+    gone = f"The ExportTarget {name} of project {seen.export.spec.project_id} is gone"
+    if left > timedelta(0):
+        message = f"{gone}: create it again, and the export goes on by itself."
+        failure = Failure(Reason.TARGET_NOT_FOUND, message)
+        return ExportPlan(next_status.without_target(seen, failure), recheck_after=left)
+    message = f"{gone}: create it again, then start the export again."
     return _fail(seen, Failure(Reason.TARGET_NOT_FOUND, message))
 
 
@@ -366,6 +380,11 @@ def _attempt_failure(seen: Observation, pod: ObservedPod) -> Failure | None:
         return end_failure(pod)
     # It vanished while it worked.
     return Failure(Reason.INTERNAL, f"The export's pod {pod.name} was deleted before it was done.")
+
+
+def _is_orphan(pod: ObservedPod) -> bool:
+    """Returns whether the pod has ended and stays, because its Job was deleted without it."""
+    return pod.has_ended and pod.deletes_at is None
 
 
 def _last_failure(seen: Observation) -> Failure | None:

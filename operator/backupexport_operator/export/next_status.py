@@ -1,7 +1,7 @@
 """The statuses that a decision may lead to; pure."""
 
 import functools
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import (
@@ -27,6 +27,9 @@ from backupexport_operator.manifests.status import (
 from backupexport_operator.observed.failure import Failure, end_artifact
 from backupexport_operator.observed.jobs_and_pods import ObservedPod
 from backupexport_operator.observed.observation import Observation
+
+# The condition that says whether the export has got its Job.
+ACCEPTED = "Accepted"
 
 
 def waiting(seen: Observation, failure: Failure | None) -> BackupExportStatus:
@@ -58,12 +61,31 @@ def refused(seen: Observation, why: str) -> BackupExportStatus:
     return waiting(seen, Failure(Reason.INTERNAL, message))
 
 
+def without_target(seen: Observation, failure: Failure) -> BackupExportStatus:
+    """Returns the status of an export whose target has gone, and may come back."""
+    status = waiting(seen, failure)
+    condition = condition_now(seen, ACCEPTED, "False", failure.reason, failure.message)
+    return status.model_copy(update={"conditions": with_condition(status.conditions, condition)})
+
+
+def target_missed_since(seen: Observation) -> datetime:
+    """Returns since when the export has been without the target that it had."""
+    missing = next(filter(_is_target_missing, seen.export.status.conditions), None)
+    return timestamps.from_text(missing.last_transition_time) if missing else seen.now
+
+
+def _is_target_missing(condition: Condition) -> bool:
+    return (condition.type, condition.status, condition.reason) == (
+        ACCEPTED, "False", Reason.TARGET_NOT_FOUND
+    )  # fmt: skip
+
+
 def accepted(seen: Observation) -> BackupExportStatus:
     """Returns the status of an export that has a Job."""
     name = seen.job_name
     status = waiting(seen, None)
     condition = condition_now(
-        seen, "Accepted", "True", "Accepted", f"Job {name} carries the export out."
+        seen, ACCEPTED, "True", "Accepted", f"Job {name} carries the export out."
     )
     return status.model_copy(
         update={
@@ -72,6 +94,15 @@ def accepted(seen: Observation) -> BackupExportStatus:
             "conditions": with_condition(status.conditions, condition),
         }
     )
+
+
+def _retention_seconds(seen: Observation) -> int | None:
+    """Returns how long the export is kept; a target that goes or changes later changes nothing."""
+    status = seen.export.status
+    if status.target_name is not None and (status.job_name is not None or seen.target is None):
+        return status.retention_seconds
+    of_target = seen.target.spec.retention_seconds if seen.target else None
+    return seen.export.spec.retention_seconds or of_target or seen.retention_seconds
 
 
 def _target_excludes(seen: Observation) -> TargetExcludesStatus | None:
@@ -142,14 +173,12 @@ def _finished(
     **changes: object,
 ) -> BackupExportStatus:
     """Returns the end's status, with what `cleanup` and `delivery` have to do from now on."""
-    spec, target, status = seen.export.spec, seen.target, seen.export.status
+    spec, status = seen.export.spec, seen.export.status
     completed = timestamps.from_text(completed_at) if completed_at else seen.now
-    seconds = (
-        spec.retention_seconds
-        or (target.spec.retention_seconds if target else None)
-        or seen.retention_seconds
-    )
-    expires = timestamps.to_text(completed + timedelta(seconds=seconds)) if seconds else None
+    seconds = _retention_seconds(seen)
+    # The node's clock may be behind.
+    kept_from = max(completed, seen.now)
+    expires = timestamps.to_text(kept_from + timedelta(seconds=seconds)) if seconds else None
     goes_with_it = phase is Phase.SUCCEEDED and spec.artifact_policy == "Delete"
     deliveries = first_conditions(seen, phase)
     return _next(
@@ -170,12 +199,16 @@ def _finished(
 def _next(
     seen: Observation, phase: Phase | None, failure: Failure | None = None, **changes: object
 ) -> BackupExportStatus:
-    told = {
+    told: dict[str, object] = {
         "observed_generation": seen.export.metadata.generation,
         "phase": phase,
         "reason": failure.reason if failure else None,
         "message": failure.message if failure else None,
+        "retention_seconds": _retention_seconds(seen),
     }
+    if seen.target is not None:
+        told["target_name"] = seen.target.metadata.name
+        told["conditions"] = [c for c in seen.export.status.conditions if not _is_target_missing(c)]
     return seen.export.status.model_copy(update=told | changes)
 
 

@@ -183,12 +183,12 @@ class ExportReconciler:
             await self.cleanup_jobs.create(seen.export, plan.create_cleanup)
         except CleanupRefusedError as refusal:
             newest = self.cache.export(seen.export.metadata.uid) or seen.export
-            seen = replace(seen, export=newest)
-            if plan.create_cleanup == TASK_TIDY:
-                seen = replace(seen, tidy_job=SideJob(refusal.as_failed_job))
-                await self._apply(seen, decide(seen))
-            elif refusal.namespace_is_ending:
+            is_deleted = newest.metadata.deletion_timestamp is not None
+            if is_deleted and refusal.namespace_is_ending:
                 await self.cleanup_jobs.release_finalizer(newest)
+            elif plan.create_cleanup == TASK_TIDY:
+                seen = replace(seen, export=newest, tidy_job=SideJob(refusal.as_failed_job))
+                await self._apply(seen, decide(seen))
             else:
                 raise
 

@@ -7,6 +7,7 @@ deleted Job or pod looked like, what the runner's log told, and what they have m
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TypeVar
 
 from backupexport_contract import names, timestamps
@@ -17,6 +18,7 @@ from backupexport_contract.runner_protocol import Progress
 
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import (
+    TARGET_PATIENCE,
     Observation,
     serving_target,
     with_jobs_and_pods,
@@ -62,6 +64,7 @@ class ExportCache:
     deliveries: Deliveries = field(default_factory=Deliveries)
     max_stored_bytes: int | None = None
     own_secrets: Collection[str] = ()
+    target_patience: timedelta = TARGET_PATIENCE
     _memories: dict[str, _Memory] = field(default_factory=dict, init=False)
     # kopf's watch doesn't tell of an export that goes while it lists anew.
     _gone: set[str] = field(default_factory=set, init=False)
@@ -107,6 +110,7 @@ class ExportCache:
             retention_seconds=self.retention_seconds,
             max_stored_bytes=self.max_stored_bytes,
             own_secrets=self.own_secrets,
+            target_patience=self.target_patience,
             progress=self._progress_to_show(memory),
         )
         jobs = list(values(self.world.jobs, uid))

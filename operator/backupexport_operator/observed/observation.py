@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from backupexport_contract import names, rules
 from backupexport_contract.backup_export import BackupExport
@@ -11,6 +11,8 @@ from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY, Progress, delivery_task
 
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
+
+TARGET_PATIENCE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class Observation:
     `tidy_job` removes partial files, `remove_job` the file; `delivery_jobs` are by kind.
     `place_in_queue` tells in words which exports come first; None if none does.
     `retention_seconds` (None to keep exports for good), `deliveries`, `max_stored_bytes` (None for
-    no limit) and `own_secrets`, which no target may name, are the chart's.
+    no limit), `own_secrets`, which no target may name, and `target_patience`, which a target has to
+    come back, are the chart's.
     `stored_bytes` is what the project's files take; None if nobody looked.
     `warning` is `Reason: note` of the newest Event of type Warning about the newest pod, or about
     the Job if it has no pod; empty if there is none, None if nobody looked.
@@ -53,6 +56,7 @@ class Observation:
     max_stored_bytes: int | None = None
     stored_bytes: int | None = None
     own_secrets: Collection[str] = ()
+    target_patience: timedelta = TARGET_PATIENCE
     warning: str | None = None
     progress: Progress | None = None
 

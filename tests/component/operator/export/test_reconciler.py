@@ -634,3 +634,37 @@ async def test_nobody_counts_files_where_there_is_no_limit(watched: Make) -> Non
     operator = watched()
     await operator.reconcile()
     assert "list backupexports" not in operator.requests()
+
+
+async def test_a_namespace_that_ends_is_not_held_by_a_cleanup_that_nobody_may_make(
+    watched: Make,
+) -> None:
+    operator = watched(job=builders.failed(), pod=KILLED, **ON_THE_WAY)
+    kubernetes = operator.kubernetes
+    kubernetes.change(
+        "backupexports", builders.NAME,
+        {"metadata": {"finalizers": [names.FINALIZER, "other/one"]}},
+    )  # fmt: skip
+    kubernetes.delete("backupexports", builders.NAME)
+    kubernetes.end_namespace()
+    lose_job(operator)
+    operator.look()
+    await operator.reconcile()
+    assert operator.export().metadata.finalizers == ["other/one"]
+
+
+async def test_a_deleted_export_waits_for_a_cleanup_that_is_refused(watched: Make) -> None:
+    operator = watched(job=builders.failed(), pod=KILLED, **ON_THE_WAY)
+    kubernetes = operator.kubernetes
+    kubernetes.change(
+        "backupexports", builders.NAME, {"metadata": {"finalizers": [names.FINALIZER]}}
+    )
+    kubernetes.delete("backupexports", builders.NAME)
+    lose_job(operator)
+    operator.look()
+    kubernetes.faults.append(Fault("create jobs", status=422, times=9))
+    await operator.reconcile()
+    assert operator.export().metadata.finalizers == [names.FINALIZER]
+    kubernetes.faults.clear()
+    await operator.reconcile()
+    assert operator.jobs() == [TIDY]

@@ -27,7 +27,7 @@ from backupexport_operator.export.decision import (
 )
 from backupexport_operator.observed.export_files import CLEANUP_PAUSE, NODE_GRACE
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
-from backupexport_operator.observed.observation import Observation, SideJob
+from backupexport_operator.observed.observation import TARGET_PATIENCE, Observation, SideJob
 
 CREATED = builders.CREATED
 NOW = datetime(2026, 1, 29, 15, 31, 0, tzinfo=UTC)
@@ -127,6 +127,61 @@ def test_a_missing_target_is_waited_for_a_moment_and_then_fails() -> None:
     assert young.recheck_after == TARGET_GRACE - timedelta(seconds=2)
     old = decide(seen(export(), job=None, target=None))
     assert outcome(old) == (Phase.FAILED, Reason.TARGET_NOT_FOUND)
+
+
+def _goes_on(plan: ExportPlan, before: BackupExport) -> BackupExport:
+    """The export with what the plan has written of it."""
+    return before.model_copy(update={"status": plan.status})
+
+
+def test_a_target_that_goes_is_waited_for_until_it_is_back() -> None:
+    first = decide(seen(export(), job=None, place_in_queue="Second."))
+    waiting = _goes_on(first, export())
+    gone = decide(seen(waiting, job=None, target=None))
+    assert outcome(gone) == (Phase.PENDING, Reason.TARGET_NOT_FOUND)
+    assert gone.recheck_after == TARGET_PATIENCE
+    assert TARGET.metadata.name in str(gone.status.message)
+    waiting = _goes_on(gone, waiting)
+    later = decide(seen(waiting, job=None, target=None, now=NOW + TARGET_PATIENCE / 2))
+    assert outcome(later) == (Phase.PENDING, Reason.TARGET_NOT_FOUND)
+    assert later.recheck_after == TARGET_PATIENCE / 2
+    over = decide(seen(_goes_on(later, waiting), job=None, target=None, now=NOW + TARGET_PATIENCE))
+    assert outcome(over) == (Phase.FAILED, Reason.TARGET_NOT_FOUND)
+    again = decide(seen(_goes_on(later, waiting), job=None, now=NOW + TARGET_PATIENCE * 2))
+    assert again.create_job
+    back = decide(seen(_goes_on(later, waiting), job=None, place_in_queue="Second."))
+    assert outcome(back) == (Phase.PENDING, None)
+    assert not [each for each in back.status.conditions if each.type == "Accepted"]
+    # It goes once more: the patience begins anew.
+    once_more = decide(
+        seen(_goes_on(back, waiting), job=None, target=None, now=NOW + TARGET_PATIENCE * 3)
+    )
+    assert once_more.recheck_after == TARGET_PATIENCE
+
+
+def test_a_target_that_goes_or_changes_later_does_not_change_the_retention() -> None:
+    chart, target = 60, builders.target(retentionSeconds=3000)
+    accepted = _goes_on(decide(seen(export(), target=target, retention_seconds=chart)), export())
+    assert accepted.status.job_name
+    for now in (None, builders.target(retentionSeconds=1)):
+        end = decide(seen(accepted, DONE, target=now, retention_seconds=chart)).status
+        assert end.retention_seconds == 3000
+        assert end.expiration_time == timestamps.to_text(NOW + timedelta(seconds=3000))
+
+
+def test_an_export_that_an_older_operator_accepted_has_the_retention_of_today() -> None:
+    target = builders.target(retentionSeconds=3000)
+    running = decide(seen(RUNNING, replace(POD, started_at=CREATED), target=target))
+    end = decide(seen(_goes_on(running, RUNNING), DONE, target=None))
+    assert end.status.retention_seconds == 3000
+
+
+def test_a_node_whose_clock_is_behind_makes_nothing_expire_early() -> None:
+    behind = replace(DONE, finished_at=timestamps.to_text(NOW - timedelta(days=1)))
+    ahead = replace(DONE, finished_at=timestamps.to_text(NOW + timedelta(days=1)))
+    for pod, kept_from in ((behind, NOW), (ahead, NOW + timedelta(days=1))):
+        end = decide(seen(RUNNING, pod, retention_seconds=60)).status
+        assert end.expiration_time == timestamps.to_text(kept_from + timedelta(seconds=60))
 
 
 @pytest.mark.parametrize(
@@ -422,7 +477,11 @@ def test_cancelling_deletes_the_job_then_waits_for_the_pod_then_ends() -> None:
     waiting = decide(seen(cancelled, running, job=None, lost_job=JOB))
     assert waiting == ExportPlan(cancelled.status, recheck_after=NODE_GRACE)
     stopped = ended(143, "Stopped.")
-    assert decide(seen(cancelled, stopped, job=None, lost_job=JOB)).status.phase == Phase.RUNNING
+    going = replace(stopped, deletes_at=LATER)
+    now = timestamps.from_text(LATER)
+    assert decide(seen(cancelled, going, job=None, lost_job=JOB, now=now)).status.phase == "Running"
+    orphan = decide(seen(cancelled, stopped, job=None, lost_job=JOB))
+    assert outcome(orphan) == (Phase.CANCELLED, Reason.CANCELLED)
     over = decide(seen(cancelled, job=None, lost_job=JOB, lost_pods=[stopped]))
     assert outcome(over) == (Phase.CANCELLED, Reason.CANCELLED)
 
@@ -622,11 +681,7 @@ def test_an_end_notes_when_it_expires(
     if seconds is None:
         assert (status.expiration_time, status.disposal_pending) == (None, None)
         return
-    assert status.expiration_time is not None
-    completed, expires = map(
-        timestamps.from_text, (status.completion_time or "", status.expiration_time)
-    )
-    assert expires - completed == timedelta(seconds=seconds)
+    assert status.expiration_time == timestamps.to_text(NOW + timedelta(seconds=seconds))
     assert status.disposal_pending
 
 
