@@ -90,9 +90,7 @@ def test_a_file_beyond_the_projects_limit_fails_at_once_and_is_gone(cramped: Cra
 
 def test_a_table_beyond_what_the_tar_format_may_keep_fails_at_once(cramped: Cramped) -> None:
     # Less than the volume has, which else would be full.
-    export = begin(
-        cramped.namespace, "spooled", cramped.noise, {"maxBytes": 200_000}, format="tar"
-    )
+    export = begin(cramped.namespace, "spooled", cramped.noise, {"maxBytes": 200_000}, format="tar")
     assert_failed_at_once(export, "StorageFull", "A table, or a large object", "custom or sql")
     assert [file for file in cramped.volume.files() if file.startswith("spooled/")] == []
 
