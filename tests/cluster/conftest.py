@@ -34,8 +34,8 @@ _LONGEST = (
     "benchmarks", "web_page", "failures", "storage_failures", "operator_takeover",
     "hostile_values", "start_failures", "life_cycle", "large_short", "restores", "chart",
     "schemathesis", "session_settings", "connection_forms", "replicas", "delivery_ends",
-    "download", "mail_server", "live_events", "operator_outage", "hostile_owner", "kubernetes_outage",
-    "older_server", "rolling_restart",
+    "download", "mail_server", "live_events", "operator_outage", "hostile_owner",
+    "kubernetes_outage", "older_server", "rolling_restart",
 )  # fmt: skip
 
 

@@ -215,7 +215,13 @@ def figures(attempted: Attempted) -> Figures:
     """What its pod told of an export that succeeded."""
     status = attempted.ended(_SECONDS)
     assert status["phase"] == "Succeeded", status
-    log = kubectl("-n", attempted.namespace, "logs", f"job/{attempted.job_name}", "--tail=-1")
+    # A busy server may have let another attempt fail.
+    (pod,) = (
+        each["metadata"]["name"]
+        for each in attempted.pods()
+        if each["status"]["phase"] == "Succeeded"
+    )
+    log = kubectl("-n", attempted.namespace, "logs", pod, "--tail=-1")
     lines = (json.loads(line) for line in log.splitlines())
     (finished,) = (line for line in lines if line.get("event") == "dump_finished")
     began, ended = (timestamps.from_text(status[end]) for end in ("startTime", "completionTime"))
