@@ -32,7 +32,9 @@ TCP_PARAMETERS = {
 # it, but not the role, and not before it has asked its first questions.
 _SESSION_SETTINGS = {
     "role": "none",
-    "search_path": "",
+    # PostgreSQL's own. pg_dump empties it, but for a moment: where a pattern names no schema, it asks
+    # which tables this path finds, and with an empty one it would find, and leave out, none.
+    "search_path": '"$user",public',
     "datestyle": "ISO",
     "intervalstyle": "postgres",
     "bytea_output": "hex",
