@@ -38,6 +38,7 @@ QUESTIONS = {
     "grantees": statements.GRANTEES,
     "roles_in_policies": statements.ROLES_IN_POLICIES,
     "materialized_views": statements.MATERIALIZED_VIEWS,
+    "row_functions": statements.ROW_FUNCTIONS,
     "locale": statements.LOCALE,
 }
 

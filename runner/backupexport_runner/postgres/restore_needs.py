@@ -19,6 +19,7 @@ def restore_hints(catalogs: Catalogs, selection: Selection) -> tuple[Remark, ...
         hints += _made_by_superusers(catalogs, selection)
     if selection.content != "schema":
         hints += _materialized_views(catalogs)
+        hints += _row_functions(catalogs)
     if selection.content != "data":
         hints += _locale(catalogs)
     return tuple(hints)
@@ -116,6 +117,18 @@ def _materialized_views(catalogs: Catalogs) -> Iterator[Remark]:
             "A restore fills materialized views with an empty search_path, and stops where a "
             "function in one names anything without its schema; ALTER FUNCTION … SET search_path "
             f"before the export helps: {uses}.",
+        )
+
+
+def _row_functions(catalogs: Catalogs) -> Iterator[Remark]:
+    if (found := catalogs.found("row_functions")).total:
+        uses = found.listed(lambda used_in, function: f"{used_in} by {function}")
+        yield Remark(
+            "function_search_path",
+            "A restore checks rows, computes columns and builds indexes with an empty search_path, "
+            "and stops where a function in one names anything without its schema, which ALTER "
+            "FUNCTION … SET search_path before the export helps, or reads a table whose rows come "
+            f"later, which a constraint that is NOT VALID avoids: {uses}.",
         )
 
 

@@ -247,9 +247,16 @@ GRANTEES = _roles("{a,i}", "")
 # Some policies hold for certain roles alone.
 ROLES_IN_POLICIES = _roles("{r}", "")
 
-# With rows, and over functions that see the search_path of whoever refreshes; a body of parsed
-# statements (since 14) doesn't.  As JSON, a row may lack a column.
-MATERIALIZED_VIEWS = """
+# Functions that see the search_path of whoever calls them; a body of parsed statements (since 14)
+# doesn't.  As JSON, a row may lack a column.
+_SEES_THE_CALLERS_PATH = """l.lanname OPERATOR(pg_catalog.<>) ALL (CAST('{internal,c}' AS pg_catalog.name[]))
+   AND NOT coalesce(pg_catalog.array_to_string(p.proconfig, ',')
+                    OPERATOR(pg_catalog.~) '(^|,)search_path=', false)
+   AND pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.->>)
+       CAST('prosqlbody' AS pg_catalog.text) IS NULL"""
+
+# With rows.
+MATERIALIZED_VIEWS = f"""
 SELECT pg_catalog.format('%I.%I', n.nspname, c.relname),
        pg_catalog.format('%I.%I', h.nspname, p.proname), pg_catalog.count(*) OVER ()
   FROM pg_catalog.pg_class c
@@ -262,13 +269,38 @@ SELECT pg_catalog.format('%I.%I', n.nspname, c.relname),
   JOIN pg_catalog.pg_namespace h ON h.oid OPERATOR(pg_catalog.=) p.pronamespace
   JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
  WHERE c.relkind OPERATOR(pg_catalog.=) 'm' AND c.relispopulated
-   AND l.lanname OPERATOR(pg_catalog.<>) ALL (CAST('{internal,c}' AS pg_catalog.name[]))
-   AND NOT coalesce(pg_catalog.array_to_string(p.proconfig, ',')
-                    OPERATOR(pg_catalog.~) '(^|,)search_path=', false)
-   AND pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.->>)
-       CAST('prosqlbody' AS pg_catalog.text) IS NULL
+   AND {_SEES_THE_CALLERS_PATH}
  ORDER BY n.nspname, c.relname, p.oid LIMIT 10
-"""
+"""  # noqa: S608 - constants alone
+
+# What a restore calls for each row: functions of constraints (of tables and of domains) that hold
+# for the rows that are there, of generated columns, of indexes and of the keys of partitions.  Up
+# to 14 it is the column that depends on the function, later its expression.
+ROW_FUNCTIONS = f"""
+SELECT pg_catalog.format('%I.%I', n.nspname, coalesce(c.relname, t.typname)),
+       pg_catalog.format('%I.%I', h.nspname, p.proname), pg_catalog.count(*) OVER ()
+  FROM pg_catalog.pg_depend d
+  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.refobjid
+   AND d.refclassid OPERATOR(pg_catalog.=) CAST('pg_catalog.pg_proc' AS pg_catalog.regclass)
+  JOIN pg_catalog.pg_namespace h ON h.oid OPERATOR(pg_catalog.=) p.pronamespace
+  JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
+  LEFT JOIN pg_catalog.pg_constraint k ON k.oid OPERATOR(pg_catalog.=) d.objid
+   AND d.classid OPERATOR(pg_catalog.=) CAST('pg_catalog.pg_constraint' AS pg_catalog.regclass)
+   AND k.contype OPERATOR(pg_catalog.=) 'c' AND k.convalidated
+  LEFT JOIN pg_catalog.pg_attrdef f ON f.oid OPERATOR(pg_catalog.=) d.objid
+   AND d.classid OPERATOR(pg_catalog.=) CAST('pg_catalog.pg_attrdef' AS pg_catalog.regclass)
+  LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) f.adrelid
+   AND a.attnum OPERATOR(pg_catalog.=) f.adnum AND a.attgenerated OPERATOR(pg_catalog.=) 's'
+  LEFT JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) k.contypid
+  LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) coalesce(k.conrelid, a.attrelid,
+       CASE WHEN d.classid OPERATOR(pg_catalog.=)
+                 CAST('pg_catalog.pg_class' AS pg_catalog.regclass) THEN d.objid END)
+  JOIN pg_catalog.pg_namespace n
+    ON n.oid OPERATOR(pg_catalog.=) coalesce(c.relnamespace, t.typnamespace)
+ WHERE {_SEES_THE_CALLERS_PATH}
+ GROUP BY n.nspname, c.relname, t.typname, h.nspname, p.proname
+ ORDER BY n.nspname, c.relname, t.typname, h.nspname, p.proname LIMIT 10
+"""  # noqa: S608 - constants alone
 
 # What CREATE DATABASE is told, by the names of pg_database's columns, which differ among versions.
 LOCALE = """
