@@ -2,6 +2,8 @@
 
 import contextlib
 import fcntl
+import os
+import re
 import subprocess
 import threading
 from collections import deque
@@ -39,9 +41,15 @@ def inner_compression(compression: str, client_major: int) -> str:
 
 
 def dump_command(
-    client: Client, dump_format: str, compression: str, selection: Selection
+    client: Client,
+    dump_format: str,
+    compression: str,
+    selection: Selection,
+    encoding: str = "UTF8",
 ) -> list[str]:
     """Returns the arguments, of which only patterns come from a request, each behind its option.
+
+    The server takes them for text in `encoding`, that of the session by PostgreSQL's name.
 
     They keep everything that a restore of the whole database needs: owners, privileges, large
     objects (which pg_dump includes unless a schema or table is chosen), comments, publications and
@@ -65,7 +73,11 @@ def dump_command(
         *_CONTENT[selection.content],
         # What is asked for and not there is no export of it.
         "--strict-names",
-        *(f"--{option}={each}" for option, listed in patterns.items() for each in listed),
+        *(
+            f"--{option}={_in_encoding(each, encoding)}"
+            for option, listed in patterns.items()
+            for each in listed
+        ),
         # An archive keeps the owners; pg_restore has an option of the same name.
         *([] if selection.owner else ["--no-owner"]),
         *([] if selection.privileges else ["--no-privileges"]),
@@ -79,6 +91,17 @@ def _tables_of_excluded_schemas(selection: Selection) -> list[str]:
     return (
         [f"{schema}.*" for schema in selection.exclude_schemas] if selection.include_tables else []
     )
+
+
+def _in_encoding(pattern: str, encoding: str) -> str:
+    """Returns an argument of the bytes that the pattern has in an encoding of PostgreSQL's."""
+    # Python knows the others by the same names, but for what it doesn't know, as SQL_ASCII: there
+    # bytes go as they come.
+    codec = re.sub("^WIN", "cp", re.sub("^KOI8", "koi8_", encoding)).replace("EUC_CN", "gb2312")
+    try:
+        return os.fsdecode(pattern.encode(codec))
+    except (LookupError, UnicodeEncodeError):
+        return pattern
 
 
 def _inside(compression: str, client_major: int) -> list[str]:

@@ -1,5 +1,6 @@
 """pg_dump's command line: a table."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,31 @@ def test_a_custom_archive_is_compressed_inside(
 )
 def test_a_choice(selection: Selection, options: set[str]) -> None:
     assert arguments(selection=selection) == {"--format=plain", *options}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pattern", "sent"),
+    [
+        ("UTF8", "ä日", "ä日".encode()),
+        ("LATIN1", "ä", b"\xe4"),
+        ("LATIN9", "€", b"\xa4"),
+        ("WIN1251", "я", b"\xff"),
+        ("KOI8R", "я", b"\xd1"),
+        ("EUC_JP", "日", b"\xc6\xfc"),
+        ("EUC_CN", "日", b"\xc8\xd5"),
+        # Bytes as they come.
+        ("SQL_ASCII", "ä", "ä".encode()),
+        # It can't be the name of anything there.
+        ("LATIN1", "日", "日".encode()),
+        ("MULE_INTERNAL", "ä", "ä".encode()),
+    ],
+)
+def test_patterns_are_in_the_encoding_of_the_session(
+    encoding: str, pattern: str, sent: bytes
+) -> None:
+    selection = Selection(exclude_tables=(pattern,))
+    command = dump_command(Client(17, Path("/d")), "sql", "none", selection, encoding)
+    assert b"--exclude-table=" + sent in [os.fsencode(argument) for argument in command]
 
 
 def test_a_pattern_that_matches_nothing_fails() -> None:
