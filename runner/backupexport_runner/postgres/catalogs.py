@@ -37,6 +37,7 @@ QUESTIONS = {
     "owners": statements.OWNERS,
     "grantees": statements.GRANTEES,
     "roles_in_policies": statements.ROLES_IN_POLICIES,
+    "roles_of_user_mappings": statements.ROLES_OF_USER_MAPPINGS,
     "materialized_views": statements.MATERIALIZED_VIEWS,
     "row_functions": statements.ROW_FUNCTIONS,
     "locale": statements.LOCALE,

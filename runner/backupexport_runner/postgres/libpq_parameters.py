@@ -32,8 +32,8 @@ TCP_PARAMETERS = {
 # it, but not the role, and not before it has asked its first questions.
 _SESSION_SETTINGS = {
     "role": "none",
-    # PostgreSQL's own. pg_dump empties it, but for a moment: where a pattern names no schema, it asks
-    # which tables this path finds, and with an empty one it would find, and leave out, none.
+    # PostgreSQL's own.  pg_dump empties it, and goes back to it where a pattern names no schema: in
+    # an empty one it would find, and leave out, nothing.
     "search_path": '"$user",public',
     "datestyle": "ISO",
     "intervalstyle": "postgres",

@@ -71,6 +71,10 @@ def _roles(catalogs: Catalogs, selection: Selection) -> Iterator[Remark]:
         "own objects": catalogs.found("owners") if selection.owner else Found(),
         "hold grants": catalogs.found("grantees") if selection.privileges else Found(),
         "are named in policies": catalogs.found("roles_in_policies"),
+        # They belong to foreign servers, which have no schema.
+        "have user mappings": (
+            Found() if is_chosen(selection) else catalogs.found("roles_of_user_mappings")
+        ),
     }
     kinds = [kind for kind, found in of_kinds.items() if found.total]
     if not kinds:

@@ -235,21 +235,44 @@ SELECT pg_catalog.quote_ident(r.rolname),
 """  # noqa: S608 - constants alone
 
 
+def _owned_by_the_first(catalog: str, owner: str, row: str, more: str = "") -> str:
+    return f"""EXISTS (
+       SELECT FROM pg_catalog.{catalog} {row}
+        WHERE {row}.{owner} OPERATOR(pg_catalog.=) r.oid
+          AND {row}.oid OPERATOR(pg_catalog.>=) 16384 {more}
+          AND {_not_of_an_extension(catalog, row)})"""
+
+
+_OF_KIND = (
+    "AND c.relkind OPERATOR(pg_catalog.=) ANY (CAST('{r,p,v,m,f,S,c}' AS pg_catalog.\"char\"[]))"
+)
+# Enums, domains and ranges: the others belong to relations and to other types.
+_OF_TYPE = "AND t.typtype OPERATOR(pg_catalog.=) ANY (CAST('{e,d,r}' AS pg_catalog.\"char\"[]))"
 OWNERS = _roles(
     "{o}",
-    f"""OR r.oid OPERATOR(pg_catalog.=) 10 AND EXISTS (
-       SELECT FROM pg_catalog.pg_class c
-        WHERE c.relowner OPERATOR(pg_catalog.=) r.oid AND c.oid OPERATOR(pg_catalog.>=) 16384
-          AND c.relkind OPERATOR(pg_catalog.=) ANY (CAST('{{r,p,v,m,f,S}}' AS pg_catalog."char"[]))
-          AND {_not_of_an_extension("pg_class", "c")})""",
+    f"""OR r.oid OPERATOR(pg_catalog.=) 10 AND (
+       {_owned_by_the_first("pg_class", "relowner", "c", _OF_KIND)}
+    OR {_owned_by_the_first("pg_proc", "proowner", "f")}
+    OR {_owned_by_the_first("pg_namespace", "nspowner", "n")}
+    OR {_owned_by_the_first("pg_type", "typowner", "t", _OF_TYPE)})""",
 )
 GRANTEES = _roles("{a,i}", "")
 # Some policies hold for certain roles alone.
 ROLES_IN_POLICIES = _roles("{r}", "")
+# Also in a file without owners.
+ROLES_OF_USER_MAPPINGS = """
+SELECT pg_catalog.quote_ident(m.usename),
+       CASE WHEN m.usename OPERATOR(pg_catalog.=) current_user THEN 'own' ELSE '' END,
+       pg_catalog.count(*) OVER ()
+  FROM pg_catalog.pg_user_mappings m
+ WHERE m.umuser OPERATOR(pg_catalog.<>) 0
+ GROUP BY m.usename ORDER BY m.usename LIMIT 10
+"""
 
 # Functions that see the search_path of whoever calls them; a body of parsed statements (since 14)
 # doesn't.  As JSON, a row may lack a column.
-_SEES_THE_CALLERS_PATH = """l.lanname OPERATOR(pg_catalog.<>) ALL (CAST('{internal,c}' AS pg_catalog.name[]))
+_SEES_THE_CALLERS_PATH = """l.lanname OPERATOR(pg_catalog.<>)
+       ALL (CAST('{internal,c}' AS pg_catalog.name[]))
    AND NOT coalesce(pg_catalog.array_to_string(p.proconfig, ',')
                     OPERATOR(pg_catalog.~) '(^|,)search_path=', false)
    AND pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.->>)

@@ -100,6 +100,15 @@ def test_no_roles() -> None:
     assert "missing_roles" not in told(rows, owner=False, privileges=False)
 
 
+def test_roles_of_user_mappings() -> None:
+    rows = {"roles_of_user_mappings": [["mapped", "", "1"]]}
+    assert told(rows, owner=False, privileges=False)["missing_roles"] == (
+        f"Roles that have user mappings {ROLES} mapped."
+    )
+    # The mappings themselves stay out.
+    assert told(rows, include_schemas=("a",)) == {}
+
+
 def test_a_role_is_told_once() -> None:
     rows = {"owners": [["app", "", "12"]], "grantees": [["app", "", "1"], ["b", "", "2"]]}
     assert told(rows)["missing_roles"].endswith(": app, b and 10 more.")
