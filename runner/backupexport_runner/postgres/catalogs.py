@@ -29,6 +29,7 @@ QUESTIONS = {
     "unlogged_tables": statements.UNLOGGED_TABLES,
     "user_mappings": statements.USER_MAPPINGS,
     "large_objects": statements.LARGE_OBJECTS,
+    "parents": statements.PARENTS,
     "publications": statements.PUBLICATIONS,
     "foreign_servers": statements.FOREIGN_SERVERS,
     "event_triggers": statements.EVENT_TRIGGERS,

@@ -13,6 +13,7 @@ _LIBC, _ICU, _BUILTIN = "c", "i", "b"
 def restore_hints(catalogs: Catalogs, selection: Selection) -> tuple[Remark, ...]:
     """Returns what is to be done beside the printed command, what stops a restore first."""
     hints: list[Remark] = []
+    hints += _of_the_choice(selection)
     if selection.content != "data":
         hints += _extensions(catalogs, selection)
         hints += _roles(catalogs, selection)
@@ -23,6 +24,24 @@ def restore_hints(catalogs: Catalogs, selection: Selection) -> tuple[Remark, ...
     if selection.content != "data":
         hints += _locale(catalogs)
     return tuple(hints)
+
+
+def _of_the_choice(selection: Selection) -> Iterator[Remark]:
+    if selection.content == "data":
+        yield Remark(
+            "data_only",
+            "The file has rows alone: DATABASE must have the empty tables already, whose triggers "
+            "fire and whose foreign keys are checked as rows come, unless a superuser runs export "
+            "PGOPTIONS='-c session_replication_role=replica' before the printed command.",
+        )
+    rows = selection.exclude_table_data if selection.content != "schema" else ()
+    if selection.exclude_schemas or selection.exclude_tables or rows:
+        yield Remark(
+            "excluded",
+            "A restore stops where something in the file uses what is excluded, as a view, a "
+            "column's type or a foreign key does (a foreign key also where only rows are): exclude "
+            "that, too, or have in DATABASE first what is missing.",
+        )
 
 
 def is_chosen(selection: Selection) -> bool:

@@ -180,6 +180,17 @@ def _not_of_an_extension(catalog: str, row: str) -> str:
           AND e.deptype OPERATOR(pg_catalog.=) 'e')"""
 
 
+# Of partitions, and of tables that inherit.
+PARENTS = """
+SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), '', pg_catalog.count(*) OVER ()
+  FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+ WHERE c.relkind OPERATOR(pg_catalog.=) ANY (CAST('{r,p}' AS pg_catalog."char"[]))
+   AND EXISTS (SELECT FROM pg_catalog.pg_inherits i
+                WHERE i.inhparent OPERATOR(pg_catalog.=) c.oid)
+ ORDER BY n.nspname, c.relname LIMIT 10
+"""
+
 EVENT_TRIGGERS = f"""
 SELECT pg_catalog.quote_ident(t.evtname), '', pg_catalog.count(*) OVER ()
   FROM pg_catalog.pg_event_trigger t

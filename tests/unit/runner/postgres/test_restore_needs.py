@@ -63,7 +63,11 @@ def test_everything() -> None:
 @pytest.mark.parametrize(
     ("selection", "codes"),
     [
-        ({"content": "data"}, OF_ROWS),
+        ({"content": "data"}, OF_ROWS | {"data_only"}),
+        ({"content": "schema", "exclude_table_data": ("a",)}, told(ROWS).keys() - OF_ROWS),
+        ({"exclude_table_data": ("a",)}, told(ROWS).keys() | {"excluded"}),
+        ({"exclude_tables": ("a",)}, told(ROWS).keys() | {"excluded"}),
+        ({"exclude_schemas": ("a",)}, told(ROWS).keys() | {"excluded"}),
         ({"content": "schema"}, told(ROWS).keys() - OF_ROWS),
         ({"include_schemas": ("a",)}, told(ROWS).keys() - {"event_triggers"}),
     ],
@@ -93,6 +97,22 @@ def test_roles_of_what_is_in_the_file(selection: dict[str, bool], words: str) ->
     assert told(ROWS, **selection)["missing_roles"] == f"Roles that {words} {ROLES} " + (
         ", ".join(names) + "."
     )
+
+
+def test_rows_alone() -> None:
+    assert told({}, content="data") == {
+        "data_only": "The file has rows alone: DATABASE must have the empty tables already, whose "
+        "triggers fire and whose foreign keys are checked as rows come, unless a superuser runs "
+        "export PGOPTIONS='-c session_replication_role=replica' before the printed command.",
+    }
+
+
+def test_what_is_excluded_may_be_missed() -> None:
+    assert told({}, exclude_tables=("a",)) == {
+        "excluded": "A restore stops where something in the file uses what is excluded, as a view, "
+        "a column's type or a foreign key does (a foreign key also where only rows are): exclude "
+        "that, too, or have in DATABASE first what is missing.",
+    }
 
 
 def test_no_roles() -> None:
