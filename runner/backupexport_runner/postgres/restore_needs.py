@@ -38,9 +38,8 @@ def _of_the_choice(selection: Selection) -> Iterator[Remark]:
     if selection.exclude_schemas or selection.exclude_tables or rows:
         yield Remark(
             "excluded",
-            "A restore stops where something in the file uses what is excluded, as a view, a "
-            "column's type or a foreign key does (a foreign key also where only rows are): exclude "
-            "that, too, or have in DATABASE first what is missing.",
+            "A restore stops where a view, a column's type or a foreign key (also by its rows) uses "
+            "what is excluded: exclude that, too, or have in DATABASE first what is missing.",
         )
 
 

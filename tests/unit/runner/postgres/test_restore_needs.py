@@ -109,9 +109,8 @@ def test_rows_alone() -> None:
 
 def test_what_is_excluded_may_be_missed() -> None:
     assert told({}, exclude_tables=("a",)) == {
-        "excluded": "A restore stops where something in the file uses what is excluded, as a view, "
-        "a column's type or a foreign key does (a foreign key also where only rows are): exclude "
-        "that, too, or have in DATABASE first what is missing.",
+        "excluded": "A restore stops where a view, a column's type or a foreign key (also by its "
+        "rows) uses what is excluded: exclude that, too, or have in DATABASE first what is missing.",
     }
 
 
