@@ -38,8 +38,8 @@ def _of_the_choice(selection: Selection) -> Iterator[Remark]:
     if selection.exclude_schemas or selection.exclude_tables or rows:
         yield Remark(
             "excluded",
-            "A restore stops where a view, a column's type or a foreign key (also by its rows) uses "
-            "what is excluded: exclude that, too, or have in DATABASE first what is missing.",
+            "A restore stops where a view, a column's type or a foreign key (also by its rows) "
+            "uses what is excluded: exclude that, too, or have in DATABASE first what is missing.",
         )
 
 
@@ -176,6 +176,8 @@ def _making(values: Mapping[str, str]) -> str:
     provider = values.get("datlocprovider", _LIBC)
     if provider == _ICU:
         options += ["LOCALE_PROVIDER icu", f"ICU_LOCALE {own}"]
+        if rules := values.get("daticurules"):
+            options.append(f"ICU_RULES {literal(rules)}")
     elif provider == _BUILTIN:
         options += ["LOCALE_PROVIDER builtin", f"BUILTIN_LOCALE {own}"]
     return " ".join([f"ENCODING {literal(values['encoding'])}", *options])

@@ -345,7 +345,7 @@ SELECT e.key, CASE WHEN e.key OPERATOR(pg_catalog.=) 'encoding'
  CROSS JOIN LATERAL pg_catalog.jsonb_each_text(pg_catalog.to_jsonb(d)) AS e
  WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
    AND e.key OPERATOR(pg_catalog.=) ANY (CAST(
-       '{encoding,datcollate,datctype,datlocprovider,daticulocale,datlocale}'
+       '{encoding,datcollate,datctype,datlocprovider,daticulocale,datlocale,daticurules}'
        AS pg_catalog.text[]))
  ORDER BY e.key LIMIT 10
 """

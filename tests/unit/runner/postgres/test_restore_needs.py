@@ -110,7 +110,8 @@ def test_rows_alone() -> None:
 def test_what_is_excluded_may_be_missed() -> None:
     assert told({}, exclude_tables=("a",)) == {
         "excluded": "A restore stops where a view, a column's type or a foreign key (also by its "
-        "rows) uses what is excluded: exclude that, too, or have in DATABASE first what is missing.",
+        "rows) uses what is excluded: exclude that, too, or have in DATABASE first what is "
+        "missing.",
     }
 
 
@@ -161,6 +162,10 @@ def test_extensions_that_the_file_does_not_make() -> None:
         (
             {"datlocprovider": "i", "datlocale": "und"},
             "LOCALE 'C' LOCALE_PROVIDER icu ICU_LOCALE 'und'",
+        ),
+        (
+            {"datlocprovider": "i", "datlocale": "und", "daticurules": "&a < g"},
+            "LOCALE 'C' LOCALE_PROVIDER icu ICU_LOCALE 'und' ICU_RULES '&a < g'",
         ),
         (
             {"datlocprovider": "b", "datlocale": "C.UTF-8"},
