@@ -14,6 +14,7 @@ from backupexport_contract.runner_protocol import Selection
 
 from backupexport_runner.postgres.clients import Client
 from backupexport_runner.postgres.libpq_parameters import TCP_PARAMETERS
+from backupexport_runner.postgres.restore_needs import is_chosen
 
 # Waiting for a lock also makes everybody behind it wait.
 _LOCK_WAIT_MILLISECONDS = 120_000
@@ -23,6 +24,10 @@ _CONTENT = {"all": [], "schema": ["--schema-only"], "data": ["--data-only"]}
 # The levels of zstd and gzip, as in `export.compression`; older clients know gzip alone.
 _INSIDE = {"zstd": "zstd:1", "gzip": "gzip:1", "none": "none"}
 _INSIDE_BEFORE_16 = {"gzip": "1", "none": "0"}
+
+# An include would reach them, as `*` does: pg_authid has the passwords of all roles of the server,
+# whoever has pg_read_all_data reads it, and no restore could make these schemas again.
+_SCHEMAS_OF_POSTGRESQL = ("pg_*", "information_schema")
 
 _ZSTD_SINCE = 16
 
@@ -56,11 +61,18 @@ def dump_command(
     security labels (https://www.postgresql.org/docs/current/app-pgdump.html).  Text keeps the
     database's own encoding, because not every SQL_ASCII database could be converted.
     """
+    excluded_schemas = selection.exclude_schemas
+    if is_chosen(selection):
+        excluded_schemas += _SCHEMAS_OF_POSTGRESQL
     patterns = {
         "schema": selection.include_schemas,
-        "exclude-schema": selection.exclude_schemas,
+        "exclude-schema": excluded_schemas,
         "table": selection.include_tables,
-        "exclude-table": (*selection.exclude_tables, *_tables_of_excluded_schemas(selection)),
+        # pg_dump takes a table that is asked for by name out of an excluded schema, too.
+        "exclude-table": (
+            *selection.exclude_tables,
+            *(f"{schema}.*" for schema in excluded_schemas if selection.include_tables),
+        ),
         "exclude-table-data": selection.exclude_table_data,
     }
     tcp = " ".join(f"{keyword}={value}" for keyword, value in TCP_PARAMETERS.items())
@@ -84,13 +96,6 @@ def dump_command(
         # The database itself comes from PGDATABASE, where it can't be read as a URI.
         f"--dbname={tcp}",
     ]
-
-
-def _tables_of_excluded_schemas(selection: Selection) -> list[str]:
-    # pg_dump takes a table that is asked for by name out of an excluded schema, too.
-    return (
-        [f"{schema}.*" for schema in selection.exclude_schemas] if selection.include_tables else []
-    )
 
 
 def _in_encoding(pattern: str, encoding: str) -> str:

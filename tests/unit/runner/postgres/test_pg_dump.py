@@ -16,6 +16,9 @@ COMMON = [
 ]
 
 EVERYTHING = Selection()
+# pg_authid has the passwords of all roles of the server, and whoever reads all data reads it.
+NOT_OF_POSTGRESQL = {"--exclude-schema=pg_*", "--exclude-schema=information_schema"}
+NO_TABLES_OF_POSTGRESQL = {"--exclude-table=pg_*.*", "--exclude-table=information_schema.*"}
 
 
 def arguments(
@@ -67,11 +70,17 @@ def test_a_custom_archive_is_compressed_inside(
         (Selection(privileges=False), {"--no-privileges"}),
         (
             Selection(include_schemas=("a", "b.*"), exclude_schemas=("-c",)),
-            {"--schema=a", "--schema=b.*", "--exclude-schema=-c"},
+            {"--schema=a", "--schema=b.*", "--exclude-schema=-c", *NOT_OF_POSTGRESQL},
         ),
         (
             Selection(include_tables=("--file=/x",), exclude_tables=("$(id)", "'; --")),
-            {"--table=--file=/x", "--exclude-table=$(id)", "--exclude-table='; --"},
+            {
+                "--table=--file=/x",
+                "--exclude-table=$(id)",
+                "--exclude-table='; --",
+                *NOT_OF_POSTGRESQL,
+                *NO_TABLES_OF_POSTGRESQL,
+            },
         ),
         (Selection(exclude_table_data=("a=b",)), {"--exclude-table-data=a=b"}),
         # Else pg_dump would take the table out of the excluded schema.
@@ -84,12 +93,19 @@ def test_a_custom_archive_is_compressed_inside(
                 '--exclude-schema="a b"',
                 "--exclude-table=s.*",
                 '--exclude-table="a b".*',
+                *NOT_OF_POSTGRESQL,
+                *NO_TABLES_OF_POSTGRESQL,
             },
         ),
     ],
 )
 def test_a_choice(selection: Selection, options: set[str]) -> None:
     assert arguments(selection=selection) == {"--format=plain", *options}
+
+
+@pytest.mark.parametrize("selection", [EVERYTHING, Selection(exclude_tables=("a",))])
+def test_without_an_include_pg_dump_itself_leaves_its_own_schemas_out(selection: Selection) -> None:
+    assert not NOT_OF_POSTGRESQL & arguments(selection=selection)
 
 
 @pytest.mark.parametrize(
