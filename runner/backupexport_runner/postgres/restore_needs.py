@@ -34,6 +34,18 @@ def _of_the_choice(selection: Selection) -> Iterator[Remark]:
             "fire and whose foreign keys are checked as rows come, unless a superuser runs export "
             "PGOPTIONS='-c session_replication_role=replica' before the printed command.",
         )
+    elif selection.include_tables:
+        yield Remark(
+            "included",
+            "The file doesn't make the schemas of the included tables: make those but public in "
+            "DATABASE first.",
+        )
+    elif selection.include_schemas:
+        yield Remark(
+            "included",
+            "The file makes the schemas that are in it: where public is one of them, run DROP "
+            "SCHEMA public; in DATABASE first, which a new database has already.",
+        )
     rows = selection.exclude_table_data if selection.content != "schema" else ()
     if selection.exclude_schemas or selection.exclude_tables or rows:
         yield Remark(
