@@ -138,8 +138,9 @@ def _made_by_superusers(catalogs: Catalogs, selection: Selection) -> Iterator[Re
     if not is_chosen(selection) and (found := catalogs.found("event_triggers")).total:
         yield Remark(
             "event_triggers",
-            "Only a superuser can restore event triggers, and the printed command takes all back "
-            f"where one fails: {found.listed()}.",
+            "Only a superuser can restore event triggers, which then fire while the restore fills "
+            "materialized views, and the printed command takes all back where one fails: "
+            f"{found.listed()}.",
         )
 
 
