@@ -309,7 +309,8 @@ SELECT pg_catalog.format('%I.%I', n.nspname, c.relname),
 
 # What a restore calls for each row: functions of constraints (of tables and of domains) that hold
 # for the rows that are there, of generated columns, of indexes and of the keys of partitions.  Up
-# to 14 it is the column that depends on the function, later its expression.
+# to 14 it is the column that depends on the function, later its expression.  PostgreSQL's own
+# functions are left out first, so that few of the dependencies have to be read.
 ROW_FUNCTIONS = f"""
 SELECT pg_catalog.format('%I.%I', n.nspname, coalesce(c.relname, t.typname)),
        pg_catalog.format('%I.%I', h.nspname, p.proname), pg_catalog.count(*) OVER ()
@@ -331,7 +332,7 @@ SELECT pg_catalog.format('%I.%I', n.nspname, coalesce(c.relname, t.typname)),
                  CAST('pg_catalog.pg_class' AS pg_catalog.regclass) THEN d.objid END)
   JOIN pg_catalog.pg_namespace n
     ON n.oid OPERATOR(pg_catalog.=) coalesce(c.relnamespace, t.typnamespace)
- WHERE {_SEES_THE_CALLERS_PATH}
+ WHERE p.oid OPERATOR(pg_catalog.>=) 16384 AND {_SEES_THE_CALLERS_PATH}
  GROUP BY n.nspname, c.relname, t.typname, h.nspname, p.proname
  ORDER BY n.nspname, c.relname, t.typname, h.nspname, p.proname LIMIT 10
 """  # noqa: S608 - constants alone
