@@ -248,6 +248,16 @@ def test_a_targets_excludes_hold_where_the_request_includes_the_same(matrix: Mat
     assert ordinary_tables(matrix, 18, attempted) == {"public.plain": 1}
 
 
+def test_an_include_reaches_nothing_of_postgresqls_own(matrix: Matrix) -> None:
+    # There whoever has pg_read_all_data reads the passwords of all roles of the server.
+    attempted = matrix.begin(
+        18, "own", compress=False, privileges=False, includeTables=["plain", "*.pg_authid"]
+    )
+    assert ordinary_tables(matrix, 18, attempted) == {"public.plain": 1}
+    text = matrix.servers.type('cat "$1"', 18, attempted.ended()["artifact"]["path"])
+    assert "pg_authid" not in text
+
+
 def test_a_hostile_include_finds_nothing_and_does_nothing(matrix: Matrix) -> None:
     begun = {
         pattern: matrix.begin(18, f"bad-{number}", compress=False, includeTables=[pattern])
