@@ -44,8 +44,8 @@ def _of_the_choice(selection: Selection) -> Iterator[Remark]:
         yield Remark(
             "included",
             "The file makes the schemas that are in it: where public is one of them, run DROP "
-            "SCHEMA public; in DATABASE first, which a new database has already, and GRANT USAGE ON "
-            "SCHEMA public TO PUBLIC; after the restore.",
+            "SCHEMA public; in DATABASE first, which a new database has already, and GRANT USAGE "
+            "ON SCHEMA public TO PUBLIC; after the restore.",
         )
     rows = selection.exclude_table_data if selection.content != "schema" else ()
     if selection.exclude_schemas or selection.exclude_tables or rows:

@@ -122,8 +122,8 @@ def test_what_is_excluded_may_be_missed() -> None:
         (
             {"include_schemas": ("public",)},
             "The file makes the schemas that are in it: where public is one of them, run DROP "
-            "SCHEMA public; in DATABASE first, which a new database has already, and GRANT USAGE ON "
-            "SCHEMA public TO PUBLIC; after the restore.",
+            "SCHEMA public; in DATABASE first, which a new database has already, and GRANT USAGE "
+            "ON SCHEMA public TO PUBLIC; after the restore.",
         ),
         (
             {"include_schemas": ("a",), "include_tables": ("b.*",)},
