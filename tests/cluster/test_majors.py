@@ -222,7 +222,7 @@ def test_what_is_chosen_is_in_it_and_nothing_else(matrix: Matrix) -> None:
         "hostile": matrix.begin(major, "hostile", compress=False, excludeTables=[*HOSTILE]),
         "target": matrix.begin(
             major, "target", {"excludeTableData": ["shop.secrets"], "excludeTables": ["*.base"]},
-            compress=False, excludeTables=["shop.derived"],
+            compress=False, excludeTables=["shop.derived", "plain"],
         ),
     }  # fmt: skip
     assert ordinary_tables(matrix, major, begun["data"]) == {
@@ -237,15 +237,25 @@ def test_what_is_chosen_is_in_it_and_nothing_else(matrix: Matrix) -> None:
     assert ordinary_tables(matrix, major, begun["hostile"]).keys() >= {"shop.secrets", "odd"}
     target = ordinary_tables(matrix, major, begun["target"])
     assert target["shop.secrets"] == 0
-    assert target.keys() == everything.keys() - {"shop.base", "shop.derived"}
+    assert target.keys() == everything.keys() - {"shop.base", "shop.derived", "public.plain"}
 
 
 def test_a_targets_excludes_hold_where_the_request_includes_the_same(matrix: Matrix) -> None:
     attempted = matrix.begin(
         18, "both", {"excludeTables": ["shop.secrets"]}, compress=False, privileges=False,
-        includeTables=["shop.secrets", "public.plain"],
+        includeTables=["shop.secrets", "plain"],
     )  # fmt: skip
     assert ordinary_tables(matrix, 18, attempted) == {"public.plain": 1}
+
+
+def test_an_include_reaches_nothing_of_postgresqls_own(matrix: Matrix) -> None:
+    # There whoever has pg_read_all_data reads the passwords of all roles of the server.
+    attempted = matrix.begin(
+        18, "own", compress=False, privileges=False, includeTables=["plain", "*.pg_authid"]
+    )
+    assert ordinary_tables(matrix, 18, attempted) == {"public.plain": 1}
+    text = matrix.servers.type('cat "$1"', 18, attempted.ended()["artifact"]["path"])
+    assert "pg_authid" not in text
 
 
 def test_a_hostile_include_finds_nothing_and_does_nothing(matrix: Matrix) -> None:

@@ -71,6 +71,17 @@ CREATE FUNCTION public.parsed() RETURNS bigint LANGUAGE sql
 CREATE MATERIALIZED VIEW public.totals AS
     SELECT public.careless(), public.careful(), public.parsed(), abs(1);
 CREATE MATERIALIZED VIEW public.not_filled AS SELECT public.careless() WITH NO DATA;
+CREATE FUNCTION public.careless_check(number int) RETURNS boolean LANGUAGE sql IMMUTABLE
+    AS 'SELECT number > 0';
+CREATE FUNCTION public.twice(number int) RETURNS int LANGUAGE plpgsql IMMUTABLE
+    AS 'BEGIN RETURN 2 * number; END';
+ALTER TABLE public.prices ADD CHECK (public.careless_check(id));
+ALTER TABLE public.prices ADD CONSTRAINT for_later CHECK (public.twice(id) > 0) NOT VALID;
+CREATE DOMAIN public.positive AS int CHECK (public.careless_check(VALUE));
+CREATE INDEX ON public.prices (public.twice(id));
+CREATE TABLE public.computed (
+    id int DEFAULT public.twice(1), more int GENERATED ALWAYS AS (public.twice(id)) STORED
+);
 CREATE UNLOGGED TABLE public.fleeting AS SELECT 1 AS id;
 """
 # More than are told, with what would end a line, a name or a terminal's patience.
@@ -153,6 +164,15 @@ _VIEWS = (
     "A restore fills materialized views with an empty search_path, and stops where a function in "
     "one names anything without its schema; ALTER FUNCTION … SET search_path before the export "
     "helps: public.totals by public.careless."
+)
+
+_ROW_FUNCTIONS = (
+    "A restore checks rows, computes columns and builds indexes with an empty search_path, and "
+    "stops where a function in one names anything without its schema, which ALTER FUNCTION … SET "
+    "search_path before the export helps, or reads a table whose rows come later, which a "
+    "constraint that is NOT VALID avoids: public.computed by public.twice, public.prices by "
+    "public.careless_check, public.prices_twice_idx by public.twice, public.positive by "
+    "public.careless_check."
 )
 
 
@@ -263,14 +283,16 @@ def test_what_a_restore_needs(usual: dict[str, Any]) -> None:
         "version that is the server's default: hstore 1."
     )
     assert told == {
-        "missing_roles": "Roles that own objects, hold grants or are named in policies must exist "
-        "on the target's server, for the file doesn't make them: postgres, remarks_granted, "
-        "remarks_owner, remarks_policed, [hidden] (the export's own role).",
+        "missing_roles": "Roles that own objects, hold grants, are named in policies or have user "
+        "mappings must exist on the target's server, for the file doesn't make them: postgres, "
+        "remarks_granted, remarks_owner, remarks_policed, [hidden] (the export's own role).",
         "tablespaces": "Tablespaces must exist on the target's server, or pg_restore gets "
         "--no-tablespaces: remarks_space.",
-        "event_triggers": "Only a superuser can restore event triggers, and the printed command "
-        "takes all back where one fails: noticed.",
+        "event_triggers": "Only a superuser can restore event triggers, which then fire while the "
+        "restore fills materialized views, and the printed command takes all back where one fails: "
+        "noticed.",
         "materialized_view_search_path": _VIEWS,
+        "function_search_path": _ROW_FUNCTIONS,
         "locale": "The database was made as CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8' "
         "LOCALE 'C.UTF-8'; text goes into no other encoding safely, and sorts otherwise in another "
         "locale.",
@@ -297,7 +319,11 @@ def test_of_what_was_chosen(server: Server) -> None:
 def test_data_alone_and_schema_alone(server: Server) -> None:
     data = server.export("data", content="data")
     assert warned(data)[:2] == [_FOREIGN_ROWS, _EXTENSION_ROWS]
-    assert hints(data) == {"materialized_view_search_path": _VIEWS}
+    told = hints(data)
+    assert "DATABASE must have the empty tables already" in told.pop("data_only")
+    assert told == {
+        "materialized_view_search_path": _VIEWS, "function_search_path": _ROW_FUNCTIONS
+    }  # fmt: skip
     schema = server.export("schema", content="schema")
     assert _SETTINGS in warned(schema)
     assert not {_FOREIGN_ROWS, _EXTENSION_ROWS} & set(warned(schema))

@@ -194,7 +194,11 @@ class Exporter:
         request, client, parameters = source.request, source.client, source.parameters
         cgroup = self.configuration.cgroup
         command = pg_dump.dump_command(
-            client, request.format, request.compression, source.selection
+            client,
+            request.format,
+            request.compression,
+            source.selection,
+            parameters.get("client_encoding", "UTF8"),
         )
         environment = child_environment(parameters, self.configuration.scratch)
         kills_before = memory_kills(cgroup)

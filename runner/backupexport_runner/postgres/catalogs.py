@@ -29,6 +29,7 @@ QUESTIONS = {
     "unlogged_tables": statements.UNLOGGED_TABLES,
     "user_mappings": statements.USER_MAPPINGS,
     "large_objects": statements.LARGE_OBJECTS,
+    "parents": statements.PARENTS,
     "publications": statements.PUBLICATIONS,
     "foreign_servers": statements.FOREIGN_SERVERS,
     "event_triggers": statements.EVENT_TRIGGERS,
@@ -37,7 +38,9 @@ QUESTIONS = {
     "owners": statements.OWNERS,
     "grantees": statements.GRANTEES,
     "roles_in_policies": statements.ROLES_IN_POLICIES,
+    "roles_of_user_mappings": statements.ROLES_OF_USER_MAPPINGS,
     "materialized_views": statements.MATERIALIZED_VIEWS,
+    "row_functions": statements.ROW_FUNCTIONS,
     "locale": statements.LOCALE,
     "locks": statements.LOCKS,
 }

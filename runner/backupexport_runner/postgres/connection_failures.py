@@ -163,11 +163,26 @@ CAUSES = (
         r"FATAL: +(?:out of memory|.*No space left on device)",
         ("53000", "53100", "53200"),
     ),
+    Cause(
+        ExitCode.DUMP_REFUSED,
+        "The server lacks a library that it is told to load for each session: install it there, or "
+        "take it out of session_preload_libraries or local_preload_libraries of the user, the "
+        "database or the server",
+        r'could not access file "',
+        ("58P01",),
+    ),
 )
 _UNREACHABLE = Cause(
     ExitCode.CONNECTION_FAILED,
     "The server can't be reached or doesn't take connections now: check that it runs, host and "
     "port in the target's Secret, and the network policies between",
+    "",
+)
+# A SQLSTATE that no cause has is the word of a server that was reached.
+_REFUSED = Cause(
+    ExitCode.CONNECTION_FAILED,
+    "The server refuses the session for a reason of its own, which its words tell: correct what "
+    "they name, as a setting of the user or the database, or a trigger on logins",
     "",
 )
 
@@ -185,7 +200,9 @@ def connection_failure(sqlstates: Sequence[str], text: str) -> Failure:
 
 
 def _cause_of(sqlstate: str, text: str) -> Cause:
-    causes = [cause for cause in CAUSES if sqlstate in cause.sqlstates] or [_UNREACHABLE]
+    if sqlstate.startswith(_SAYS_NOTHING):
+        return _UNREACHABLE
+    causes = [cause for cause in CAUSES if sqlstate in cause.sqlstates] or [_REFUSED]
     return next((cause for cause in causes if re.search(cause.words, text)), causes[-1])
 
 

@@ -14,6 +14,7 @@ from backupexport_runner.postgres.catalogs import Catalogs
 from backupexport_runner.postgres.restore_needs import is_chosen, literal
 
 LEFT_OUT = "objects_left_out"
+PARTITIONS = "partitions"
 NOT_LOOKED = "not_looked"
 
 
@@ -29,6 +30,7 @@ def warnings(catalogs: Catalogs, selection: Selection) -> tuple[Remark, ...]:
     if selection.content != "schema":
         sentences += _rows(catalogs)
     remarks = [Remark(LEFT_OUT, sentence) for sentence in sentences]
+    remarks += [Remark(PARTITIONS, sentence) for sentence in _partitions(catalogs, selection)]
     if catalogs.problem:
         remarks.append(Remark(NOT_LOOKED, _not_looked(catalogs.problem)))
     return tuple(remarks)
@@ -58,6 +60,16 @@ def _beside_the_chosen(catalogs: Catalogs, selection: Selection) -> Iterator[str
         "Only the included schemas and tables are in the file: what belongs to no schema"
         f"{beside} is not, and of what they depend on only what is included, too."
     )
+
+
+def _partitions(catalogs: Catalogs, selection: Selection) -> Iterator[str]:
+    of_tables = selection.include_tables, selection.exclude_tables, selection.exclude_table_data
+    if any(of_tables) and (found := catalogs.found("parents")).total:
+        yield (
+            "A pattern of tables names a parent without its partitions and heirs, which are in the "
+            "file, or not, as patterns name them, too (orders* names all that begin so): "
+            f"{found.listed()}."
+        )
 
 
 def _of_the_database(catalogs: Catalogs, selection: Selection) -> Iterator[str]:

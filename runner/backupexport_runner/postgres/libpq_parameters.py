@@ -32,7 +32,9 @@ TCP_PARAMETERS = {
 # it, but not the role, and not before it has asked its first questions.
 _SESSION_SETTINGS = {
     "role": "none",
-    "search_path": "",
+    # PostgreSQL's own.  pg_dump empties it, and goes back to it where a pattern names no schema: in
+    # an empty one it would find, and leave out, nothing.
+    "search_path": '"$user",public',
     "datestyle": "ISO",
     "intervalstyle": "postgres",
     "bytea_output": "hex",

@@ -2,6 +2,8 @@
 
 import contextlib
 import fcntl
+import os
+import re
 import resource
 import subprocess
 import threading
@@ -13,6 +15,7 @@ from backupexport_contract.runner_protocol import Selection
 
 from backupexport_runner.postgres.clients import Client
 from backupexport_runner.postgres.libpq_parameters import TCP_PARAMETERS
+from backupexport_runner.postgres.restore_needs import is_chosen
 
 # Waiting for a lock also makes everybody behind it wait.
 _LOCK_WAIT_MILLISECONDS = 120_000
@@ -22,6 +25,10 @@ _CONTENT = {"all": [], "schema": ["--schema-only"], "data": ["--data-only"]}
 # The levels of zstd and gzip, as in `export.compression`; older clients know gzip alone.
 _INSIDE = {"zstd": "zstd:1", "gzip": "gzip:1", "none": "none"}
 _INSIDE_BEFORE_16 = {"gzip": "1", "none": "0"}
+
+# An include would reach them, as `*` does: pg_authid has the passwords of all roles of the server,
+# whoever has pg_read_all_data reads it, and no restore could make these schemas again.
+_SCHEMAS_OF_POSTGRESQL = ("pg_*", "information_schema")
 
 _ZSTD_SINCE = 16
 
@@ -40,20 +47,33 @@ def inner_compression(compression: str, client_major: int) -> str:
 
 
 def dump_command(
-    client: Client, dump_format: str, compression: str, selection: Selection
+    client: Client,
+    dump_format: str,
+    compression: str,
+    selection: Selection,
+    encoding: str = "UTF8",
 ) -> list[str]:
     """Returns the arguments, of which only patterns come from a request, each behind its option.
+
+    The server takes them for text in `encoding`, that of the session by PostgreSQL's name.
 
     They keep everything that a restore of the whole database needs: owners, privileges, large
     objects (which pg_dump includes unless a schema or table is chosen), comments, publications and
     security labels (https://www.postgresql.org/docs/current/app-pgdump.html).  Text keeps the
     database's own encoding, because not every SQL_ASCII database could be converted.
     """
+    excluded_schemas = selection.exclude_schemas
+    if is_chosen(selection):
+        excluded_schemas += _SCHEMAS_OF_POSTGRESQL
     patterns = {
         "schema": selection.include_schemas,
-        "exclude-schema": selection.exclude_schemas,
+        "exclude-schema": excluded_schemas,
         "table": selection.include_tables,
-        "exclude-table": (*selection.exclude_tables, *_tables_of_excluded_schemas(selection)),
+        # pg_dump takes a table that is asked for by name out of an excluded schema, too.
+        "exclude-table": (
+            *selection.exclude_tables,
+            *(f"{schema}.*" for schema in excluded_schemas if selection.include_tables),
+        ),
         "exclude-table-data": selection.exclude_table_data,
     }
     tcp = " ".join(f"{keyword}={value}" for keyword, value in TCP_PARAMETERS.items())
@@ -66,7 +86,11 @@ def dump_command(
         *_CONTENT[selection.content],
         # What is asked for and not there is no export of it.
         "--strict-names",
-        *(f"--{option}={each}" for option, listed in patterns.items() for each in listed),
+        *(
+            f"--{option}={_in_encoding(each, encoding)}"
+            for option, listed in patterns.items()
+            for each in listed
+        ),
         # An archive keeps the owners; pg_restore has an option of the same name.
         *([] if selection.owner else ["--no-owner"]),
         *([] if selection.privileges else ["--no-privileges"]),
@@ -75,11 +99,15 @@ def dump_command(
     ]
 
 
-def _tables_of_excluded_schemas(selection: Selection) -> list[str]:
-    # pg_dump takes a table that is asked for by name out of an excluded schema, too.
-    return (
-        [f"{schema}.*" for schema in selection.exclude_schemas] if selection.include_tables else []
-    )
+def _in_encoding(pattern: str, encoding: str) -> str:
+    """Returns an argument of the bytes that the pattern has in an encoding of PostgreSQL's."""
+    # Python knows the others by the same names, but for what it doesn't know, as SQL_ASCII: there
+    # bytes go as they come.
+    codec = re.sub("^WIN", "cp", re.sub("^KOI8", "koi8_", encoding)).replace("EUC_CN", "gb2312")
+    try:
+        return os.fsdecode(pattern.encode(codec))
+    except (LookupError, UnicodeEncodeError):
+        return pattern
 
 
 def _inside(compression: str, client_major: int) -> list[str]:

@@ -17,16 +17,48 @@ _LOCKS_PER_TRANSACTION, _CONNECTIONS = 64, 100
 def restore_hints(catalogs: Catalogs, selection: Selection) -> tuple[Remark, ...]:
     """Returns what is to be done beside the printed command, what stops a restore first."""
     hints: list[Remark] = []
+    hints += _of_the_choice(selection)
     if selection.content != "data":
         hints += _extensions(catalogs, selection)
         hints += _roles(catalogs, selection)
         hints += _made_by_superusers(catalogs, selection)
     if selection.content != "schema":
         hints += _materialized_views(catalogs)
+        hints += _row_functions(catalogs)
     if selection.content != "data":
         hints += _locale(catalogs)
     hints += _locks(catalogs)
     return tuple(hints)
+
+
+def _of_the_choice(selection: Selection) -> Iterator[Remark]:
+    if selection.content == "data":
+        yield Remark(
+            "data_only",
+            "The file has rows alone: DATABASE must have the empty tables already, whose triggers "
+            "fire and whose foreign keys are checked as rows come, unless a superuser runs export "
+            "PGOPTIONS='-c session_replication_role=replica' before the printed command.",
+        )
+    elif selection.include_tables:
+        yield Remark(
+            "included",
+            "The file doesn't make the schemas of the included tables: make those but public in "
+            "DATABASE first.",
+        )
+    elif selection.include_schemas:
+        yield Remark(
+            "included",
+            "The file makes the schemas that are in it: where public is one of them, run DROP "
+            "SCHEMA public; in DATABASE first, which a new database has already, and GRANT USAGE "
+            "ON SCHEMA public TO PUBLIC; after the restore.",
+        )
+    rows = selection.exclude_table_data if selection.content != "schema" else ()
+    if selection.exclude_schemas or selection.exclude_tables or rows:
+        yield Remark(
+            "excluded",
+            "A restore stops where a view, a column's type or a foreign key (also by its rows) "
+            "uses what is excluded: exclude that, too, or have in DATABASE first what is missing.",
+        )
 
 
 def is_chosen(selection: Selection) -> bool:
@@ -75,6 +107,10 @@ def _roles(catalogs: Catalogs, selection: Selection) -> Iterator[Remark]:
         "own objects": catalogs.found("owners") if selection.owner else Found(),
         "hold grants": catalogs.found("grantees") if selection.privileges else Found(),
         "are named in policies": catalogs.found("roles_in_policies"),
+        # They belong to foreign servers, which have no schema.
+        "have user mappings": (
+            Found() if is_chosen(selection) else catalogs.found("roles_of_user_mappings")
+        ),
     }
     kinds = [kind for kind, found in of_kinds.items() if found.total]
     if not kinds:
@@ -108,8 +144,9 @@ def _made_by_superusers(catalogs: Catalogs, selection: Selection) -> Iterator[Re
     if not is_chosen(selection) and (found := catalogs.found("event_triggers")).total:
         yield Remark(
             "event_triggers",
-            "Only a superuser can restore event triggers, and the printed command takes all back "
-            f"where one fails: {found.listed()}.",
+            "Only a superuser can restore event triggers, which then fire while the restore fills "
+            "materialized views, and the printed command takes all back where one fails: "
+            f"{found.listed()}.",
         )
 
 
@@ -138,6 +175,18 @@ def _locks(catalogs: Catalogs) -> Iterator[Remark]:
         )
 
 
+def _row_functions(catalogs: Catalogs) -> Iterator[Remark]:
+    if (found := catalogs.found("row_functions")).total:
+        uses = found.listed(lambda used_in, function: f"{used_in} by {function}")
+        yield Remark(
+            "function_search_path",
+            "A restore checks rows, computes columns and builds indexes with an empty search_path, "
+            "and stops where a function in one names anything without its schema, which ALTER "
+            "FUNCTION … SET search_path before the export helps, or reads a table whose rows come "
+            f"later, which a constraint that is NOT VALID avoids: {uses}.",
+        )
+
+
 def _locale(catalogs: Catalogs) -> Iterator[Remark]:
     values = dict(catalogs.found("locale").objects)
     if not {"encoding", "datcollate", "datctype"} <= values.keys():
@@ -160,6 +209,8 @@ def _making(values: Mapping[str, str]) -> str:
     provider = values.get("datlocprovider", _LIBC)
     if provider == _ICU:
         options += ["LOCALE_PROVIDER icu", f"ICU_LOCALE {own}"]
+        if rules := values.get("daticurules"):
+            options.append(f"ICU_RULES {literal(rules)}")
     elif provider == _BUILTIN:
         options += ["LOCALE_PROVIDER builtin", f"BUILTIN_LOCALE {own}"]
     return " ".join([f"ENCODING {literal(values['encoding'])}", *options])

@@ -180,6 +180,17 @@ def _not_of_an_extension(catalog: str, row: str) -> str:
           AND e.deptype OPERATOR(pg_catalog.=) 'e')"""
 
 
+# Of partitions, and of tables that inherit.
+PARENTS = """
+SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), '', pg_catalog.count(*) OVER ()
+  FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+ WHERE c.relkind OPERATOR(pg_catalog.=) ANY (CAST('{r,p}' AS pg_catalog."char"[]))
+   AND EXISTS (SELECT FROM pg_catalog.pg_inherits i
+                WHERE i.inhparent OPERATOR(pg_catalog.=) c.oid)
+ ORDER BY n.nspname, c.relname LIMIT 10
+"""
+
 EVENT_TRIGGERS = f"""
 SELECT pg_catalog.quote_ident(t.evtname), '', pg_catalog.count(*) OVER ()
   FROM pg_catalog.pg_event_trigger t
@@ -235,21 +246,51 @@ SELECT pg_catalog.quote_ident(r.rolname),
 """  # noqa: S608 - constants alone
 
 
+def _owned_by_the_first(catalog: str, owner: str, row: str, more: str = "") -> str:
+    return f"""EXISTS (
+       SELECT FROM pg_catalog.{catalog} {row}
+        WHERE {row}.{owner} OPERATOR(pg_catalog.=) r.oid
+          AND {row}.oid OPERATOR(pg_catalog.>=) 16384 {more}
+          AND {_not_of_an_extension(catalog, row)})"""
+
+
+_OF_KIND = (
+    "AND c.relkind OPERATOR(pg_catalog.=) ANY (CAST('{r,p,v,m,f,S,c}' AS pg_catalog.\"char\"[]))"
+)
+# Enums, domains and ranges: the others belong to relations and to other types.
+_OF_TYPE = "AND t.typtype OPERATOR(pg_catalog.=) ANY (CAST('{e,d,r}' AS pg_catalog.\"char\"[]))"
 OWNERS = _roles(
     "{o}",
-    f"""OR r.oid OPERATOR(pg_catalog.=) 10 AND EXISTS (
-       SELECT FROM pg_catalog.pg_class c
-        WHERE c.relowner OPERATOR(pg_catalog.=) r.oid AND c.oid OPERATOR(pg_catalog.>=) 16384
-          AND c.relkind OPERATOR(pg_catalog.=) ANY (CAST('{{r,p,v,m,f,S}}' AS pg_catalog."char"[]))
-          AND {_not_of_an_extension("pg_class", "c")})""",
+    f"""OR r.oid OPERATOR(pg_catalog.=) 10 AND (
+       {_owned_by_the_first("pg_class", "relowner", "c", _OF_KIND)}
+    OR {_owned_by_the_first("pg_proc", "proowner", "f")}
+    OR {_owned_by_the_first("pg_namespace", "nspowner", "n")}
+    OR {_owned_by_the_first("pg_type", "typowner", "t", _OF_TYPE)})""",
 )
 GRANTEES = _roles("{a,i}", "")
 # Some policies hold for certain roles alone.
 ROLES_IN_POLICIES = _roles("{r}", "")
+# Also in a file without owners.
+ROLES_OF_USER_MAPPINGS = """
+SELECT pg_catalog.quote_ident(m.usename),
+       CASE WHEN m.usename OPERATOR(pg_catalog.=) current_user THEN 'own' ELSE '' END,
+       pg_catalog.count(*) OVER ()
+  FROM pg_catalog.pg_user_mappings m
+ WHERE m.umuser OPERATOR(pg_catalog.<>) 0
+ GROUP BY m.usename ORDER BY m.usename LIMIT 10
+"""
 
-# With rows, and over functions that see the search_path of whoever refreshes; a body of parsed
-# statements (since 14) doesn't.  As JSON, a row may lack a column.
-MATERIALIZED_VIEWS = """
+# Functions that see the search_path of whoever calls them; a body of parsed statements (since 14)
+# doesn't.  As JSON, a row may lack a column.
+_SEES_THE_CALLERS_PATH = """l.lanname OPERATOR(pg_catalog.<>)
+       ALL (CAST('{internal,c}' AS pg_catalog.name[]))
+   AND NOT coalesce(pg_catalog.array_to_string(p.proconfig, ',')
+                    OPERATOR(pg_catalog.~) '(^|,)search_path=', false)
+   AND pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.->>)
+       CAST('prosqlbody' AS pg_catalog.text) IS NULL"""
+
+# With rows.
+MATERIALIZED_VIEWS = f"""
 SELECT pg_catalog.format('%I.%I', n.nspname, c.relname),
        pg_catalog.format('%I.%I', h.nspname, p.proname), pg_catalog.count(*) OVER ()
   FROM pg_catalog.pg_class c
@@ -262,13 +303,39 @@ SELECT pg_catalog.format('%I.%I', n.nspname, c.relname),
   JOIN pg_catalog.pg_namespace h ON h.oid OPERATOR(pg_catalog.=) p.pronamespace
   JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
  WHERE c.relkind OPERATOR(pg_catalog.=) 'm' AND c.relispopulated
-   AND l.lanname OPERATOR(pg_catalog.<>) ALL (CAST('{internal,c}' AS pg_catalog.name[]))
-   AND NOT coalesce(pg_catalog.array_to_string(p.proconfig, ',')
-                    OPERATOR(pg_catalog.~) '(^|,)search_path=', false)
-   AND pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.->>)
-       CAST('prosqlbody' AS pg_catalog.text) IS NULL
+   AND {_SEES_THE_CALLERS_PATH}
  ORDER BY n.nspname, c.relname, p.oid LIMIT 10
-"""
+"""  # noqa: S608 - constants alone
+
+# What a restore calls for each row: functions of constraints (of tables and of domains) that hold
+# for the rows that are there, of generated columns, of indexes and of the keys of partitions.  Up
+# to 14 it is the column that depends on the function, later its expression.  PostgreSQL's own
+# functions are left out first, so that few of the dependencies have to be read.
+ROW_FUNCTIONS = f"""
+SELECT pg_catalog.format('%I.%I', n.nspname, coalesce(c.relname, t.typname)),
+       pg_catalog.format('%I.%I', h.nspname, p.proname), pg_catalog.count(*) OVER ()
+  FROM pg_catalog.pg_depend d
+  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.refobjid
+   AND d.refclassid OPERATOR(pg_catalog.=) CAST('pg_catalog.pg_proc' AS pg_catalog.regclass)
+  JOIN pg_catalog.pg_namespace h ON h.oid OPERATOR(pg_catalog.=) p.pronamespace
+  JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
+  LEFT JOIN pg_catalog.pg_constraint k ON k.oid OPERATOR(pg_catalog.=) d.objid
+   AND d.classid OPERATOR(pg_catalog.=) CAST('pg_catalog.pg_constraint' AS pg_catalog.regclass)
+   AND k.contype OPERATOR(pg_catalog.=) 'c' AND k.convalidated
+  LEFT JOIN pg_catalog.pg_attrdef f ON f.oid OPERATOR(pg_catalog.=) d.objid
+   AND d.classid OPERATOR(pg_catalog.=) CAST('pg_catalog.pg_attrdef' AS pg_catalog.regclass)
+  LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) f.adrelid
+   AND a.attnum OPERATOR(pg_catalog.=) f.adnum AND a.attgenerated OPERATOR(pg_catalog.=) 's'
+  LEFT JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) k.contypid
+  LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) coalesce(k.conrelid, a.attrelid,
+       CASE WHEN d.classid OPERATOR(pg_catalog.=)
+                 CAST('pg_catalog.pg_class' AS pg_catalog.regclass) THEN d.objid END)
+  JOIN pg_catalog.pg_namespace n
+    ON n.oid OPERATOR(pg_catalog.=) coalesce(c.relnamespace, t.typnamespace)
+ WHERE p.oid OPERATOR(pg_catalog.>=) 16384 AND {_SEES_THE_CALLERS_PATH}
+ GROUP BY n.nspname, c.relname, t.typname, h.nspname, p.proname
+ ORDER BY n.nspname, c.relname, t.typname, h.nspname, p.proname LIMIT 10
+"""  # noqa: S608 - constants alone
 
 # What one transaction locks that makes all of it again, but for a few: what is in pg_class, what
 # tables have in TOAST, too; where ALTER sets owners, rows' types and large objects; constraints.
@@ -294,7 +361,7 @@ SELECT e.key, CASE WHEN e.key OPERATOR(pg_catalog.=) 'encoding'
  CROSS JOIN LATERAL pg_catalog.jsonb_each_text(pg_catalog.to_jsonb(d)) AS e
  WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
    AND e.key OPERATOR(pg_catalog.=) ANY (CAST(
-       '{encoding,datcollate,datctype,datlocprovider,daticulocale,datlocale}'
+       '{encoding,datcollate,datctype,datlocprovider,daticulocale,datlocale,daticurules}'
        AS pg_catalog.text[]))
  ORDER BY e.key LIMIT 10
 """

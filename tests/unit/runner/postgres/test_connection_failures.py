@@ -92,6 +92,21 @@ from backupexport_runner.postgres.libpq import ServerError
             ExitCode.CONNECTION_FAILED,
             "or disk left",
         ),
+        # A library that is loaded for each session.
+        (
+            'FATAL:  58P01: could not access file "auto_audit": No such file or directory',
+            ExitCode.DUMP_REFUSED,
+            "session_preload_libraries",
+        ),
+        ("FATAL:  58P01: Datei nicht gefunden", ExitCode.DUMP_REFUSED, "install it"),
+        (
+            'could not access file "$libdir/plugins/x": No such file or directory',
+            ExitCode.DUMP_REFUSED,
+            "local_preload_libraries",
+        ),
+        # The server answered, as by a trigger on logins.
+        ("FATAL:  P0001: no logins at night", ExitCode.CONNECTION_FAILED, "refuses the session"),
+        ("FATAL:  22023: x", ExitCode.CONNECTION_FAILED, "reason of its own"),
         # Of a certificate that the server wants, and of other ways in.
         (
             "FATAL:  28000: connection requires a valid client certificate",

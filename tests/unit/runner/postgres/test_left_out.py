@@ -131,6 +131,19 @@ def test_a_choice_without_anything_beside() -> None:
     ]
 
 
+@pytest.mark.parametrize("listed", ["include_tables", "exclude_tables", "exclude_table_data"])
+def test_a_pattern_for_a_parent_is_none_for_its_partitions(listed: str) -> None:
+    rows = {"parents": [["public.orders", "", "12"]]}
+    remarks = warnings(Catalogs(rows), Selection(**{listed: ("orders",)}))
+    assert remarks[-1] == Remark(
+        "partitions",
+        "A pattern of tables names a parent without its partitions and heirs, which are in the "
+        "file, or not, as patterns name them, too (orders* names all that begin so): "
+        "public.orders and 11 more.",
+    )
+    assert warnings(Catalogs(rows), Selection(exclude_schemas=("s",))) == ()
+
+
 def test_what_could_not_be_read() -> None:
     catalogs = Catalogs({}, "permission denied for view x")
     assert warnings(catalogs, Selection()) == (

@@ -1,5 +1,6 @@
 """pg_dump's command line: a table."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ COMMON = [
 ]
 
 EVERYTHING = Selection()
+# pg_authid has the passwords of all roles of the server, and whoever reads all data reads it.
+NOT_OF_POSTGRESQL = {"--exclude-schema=pg_*", "--exclude-schema=information_schema"}
+NO_TABLES_OF_POSTGRESQL = {"--exclude-table=pg_*.*", "--exclude-table=information_schema.*"}
 
 
 def arguments(
@@ -66,11 +70,17 @@ def test_a_custom_archive_is_compressed_inside(
         (Selection(privileges=False), {"--no-privileges"}),
         (
             Selection(include_schemas=("a", "b.*"), exclude_schemas=("-c",)),
-            {"--schema=a", "--schema=b.*", "--exclude-schema=-c"},
+            {"--schema=a", "--schema=b.*", "--exclude-schema=-c", *NOT_OF_POSTGRESQL},
         ),
         (
             Selection(include_tables=("--file=/x",), exclude_tables=("$(id)", "'; --")),
-            {"--table=--file=/x", "--exclude-table=$(id)", "--exclude-table='; --"},
+            {
+                "--table=--file=/x",
+                "--exclude-table=$(id)",
+                "--exclude-table='; --",
+                *NOT_OF_POSTGRESQL,
+                *NO_TABLES_OF_POSTGRESQL,
+            },
         ),
         (Selection(exclude_table_data=("a=b",)), {"--exclude-table-data=a=b"}),
         # Else pg_dump would take the table out of the excluded schema.
@@ -83,12 +93,44 @@ def test_a_custom_archive_is_compressed_inside(
                 '--exclude-schema="a b"',
                 "--exclude-table=s.*",
                 '--exclude-table="a b".*',
+                *NOT_OF_POSTGRESQL,
+                *NO_TABLES_OF_POSTGRESQL,
             },
         ),
     ],
 )
 def test_a_choice(selection: Selection, options: set[str]) -> None:
     assert arguments(selection=selection) == {"--format=plain", *options}
+
+
+@pytest.mark.parametrize("selection", [EVERYTHING, Selection(exclude_tables=("a",))])
+def test_without_an_include_pg_dump_itself_leaves_its_own_schemas_out(selection: Selection) -> None:
+    assert not NOT_OF_POSTGRESQL & arguments(selection=selection)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pattern", "sent"),
+    [
+        ("UTF8", "ä日", "ä日".encode()),
+        ("LATIN1", "ä", b"\xe4"),
+        ("LATIN9", "€", b"\xa4"),
+        ("WIN1251", "я", b"\xff"),
+        ("KOI8R", "я", b"\xd1"),
+        ("EUC_JP", "日", b"\xc6\xfc"),
+        ("EUC_CN", "日", b"\xc8\xd5"),
+        # Bytes as they come.
+        ("SQL_ASCII", "ä", "ä".encode()),
+        # It can't be the name of anything there.
+        ("LATIN1", "日", "日".encode()),
+        ("MULE_INTERNAL", "ä", "ä".encode()),
+    ],
+)
+def test_patterns_are_in_the_encoding_of_the_session(
+    encoding: str, pattern: str, sent: bytes
+) -> None:
+    selection = Selection(exclude_tables=(pattern,))
+    command = dump_command(Client(17, Path("/d")), "sql", "none", selection, encoding)
+    assert b"--exclude-table=" + sent in [os.fsencode(argument) for argument in command]
 
 
 def test_a_pattern_that_matches_nothing_fails() -> None:

@@ -102,7 +102,7 @@ def test_a_direct_connection_gets_every_setting_of_a_dumps_session() -> None:
     options = session["options"].split(" -c ")
     assert {
         "-c role=none",
-        "search_path=",
+        'search_path="$user",public',
         "statement_timeout=0",
         "transaction_timeout=0",
         r"default_transaction_isolation=read\ committed",

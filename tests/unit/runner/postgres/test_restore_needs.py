@@ -16,6 +16,7 @@ ROWS: dict[str, list[list[str]]] = {
     "tablespaces": [["fast", "", "1"]],
     "event_triggers": [["noticed", "", "1"]],
     "materialized_views": [["public.totals", "public.careless", "1"]],
+    "row_functions": [["public.t", "public.valid", "1"]],
     "locale": [["encoding", "UTF8", "3"], ["datcollate", "C", "3"], ["datctype", "C", "3"]],
 }
 
@@ -24,6 +25,9 @@ def told(rows: dict[str, Any], **selection: Any) -> dict[str, str]:
     hints = restore_hints(Catalogs(rows), Selection(**selection))
     assert len({hint.code for hint in hints}) == len(hints)
     return {hint.code: hint.message for hint in hints}
+
+
+OF_ROWS = {"materialized_view_search_path", "function_search_path"}
 
 
 def test_everything() -> None:
@@ -40,11 +44,17 @@ def test_everything() -> None:
         "app, reader, tenant.",
         "tablespaces": "Tablespaces must exist on the target's server, or pg_restore gets "
         "--no-tablespaces: fast.",
-        "event_triggers": "Only a superuser can restore event triggers, and the printed command "
-        "takes all back where one fails: noticed.",
+        "event_triggers": "Only a superuser can restore event triggers, which then fire while the "
+        "restore fills materialized views, and the printed command takes all back where one fails: "
+        "noticed.",
         "materialized_view_search_path": "A restore fills materialized views with an empty "
         "search_path, and stops where a function in one names anything without its schema; ALTER "
         "FUNCTION … SET search_path before the export helps: public.totals by public.careless.",
+        "function_search_path": "A restore checks rows, computes columns and builds indexes with "
+        "an empty search_path, and stops where a function in one names anything without its "
+        "schema, which ALTER FUNCTION … SET search_path before the export helps, or reads a table "
+        "whose rows come later, which a constraint that is NOT VALID avoids: public.t by "
+        "public.valid.",
         "locale": "The database was made as CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8' "
         "LOCALE 'C'; text goes into no other encoding safely, and sorts otherwise in another "
         "locale.",
@@ -54,9 +64,13 @@ def test_everything() -> None:
 @pytest.mark.parametrize(
     ("selection", "codes"),
     [
-        ({"content": "data"}, {"materialized_view_search_path"}),
-        ({"content": "schema"}, told(ROWS).keys() - {"materialized_view_search_path"}),
-        ({"include_schemas": ("a",)}, told(ROWS).keys() - {"event_triggers"}),
+        ({"content": "data"}, OF_ROWS | {"data_only"}),
+        ({"content": "schema", "exclude_table_data": ("a",)}, told(ROWS).keys() - OF_ROWS),
+        ({"exclude_table_data": ("a",)}, told(ROWS).keys() | {"excluded"}),
+        ({"exclude_tables": ("a",)}, told(ROWS).keys() | {"excluded"}),
+        ({"exclude_schemas": ("a",)}, told(ROWS).keys() | {"excluded"}),
+        ({"content": "schema"}, told(ROWS).keys() - OF_ROWS),
+        ({"include_schemas": ("a",)}, told(ROWS).keys() - {"event_triggers"} | {"included"}),
     ],
 )
 def test_what_was_asked_for(selection: dict[str, Any], codes: set[str]) -> None:
@@ -86,9 +100,56 @@ def test_roles_of_what_is_in_the_file(selection: dict[str, bool], words: str) ->
     )
 
 
+def test_rows_alone() -> None:
+    assert told({}, content="data") == {
+        "data_only": "The file has rows alone: DATABASE must have the empty tables already, whose "
+        "triggers fire and whose foreign keys are checked as rows come, unless a superuser runs "
+        "export PGOPTIONS='-c session_replication_role=replica' before the printed command.",
+    }
+
+
+def test_what_is_excluded_may_be_missed() -> None:
+    assert told({}, exclude_tables=("a",)) == {
+        "excluded": "A restore stops where a view, a column's type or a foreign key (also by its "
+        "rows) uses what is excluded: exclude that, too, or have in DATABASE first what is "
+        "missing.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        (
+            {"include_schemas": ("public",)},
+            "The file makes the schemas that are in it: where public is one of them, run DROP "
+            "SCHEMA public; in DATABASE first, which a new database has already, and GRANT USAGE "
+            "ON SCHEMA public TO PUBLIC; after the restore.",
+        ),
+        (
+            {"include_schemas": ("a",), "include_tables": ("b.*",)},
+            "The file doesn't make the schemas of the included tables: make those but public in "
+            "DATABASE first.",
+        ),
+        ({"include_tables": ("b.*",), "content": "data"}, None),
+        ({}, None),
+    ],
+)
+def test_the_schemas_of_the_chosen(selection: dict[str, Any], message: str | None) -> None:
+    assert told({}, **selection).get("included") == message
+
+
 def test_no_roles() -> None:
     rows = {name: rows for name, rows in ROWS.items() if name != "roles_in_policies"}
     assert "missing_roles" not in told(rows, owner=False, privileges=False)
+
+
+def test_roles_of_user_mappings() -> None:
+    rows = {"roles_of_user_mappings": [["mapped", "", "1"]]}
+    assert told(rows, owner=False, privileges=False)["missing_roles"] == (
+        f"Roles that have user mappings {ROLES} mapped."
+    )
+    # The mappings themselves stay out.
+    assert "missing_roles" not in told(rows, include_schemas=("a",))
 
 
 def test_a_role_is_told_once() -> None:
@@ -143,6 +204,10 @@ def test_locks_that_a_server_with_the_defaults_lacks(
         (
             {"datlocprovider": "i", "datlocale": "und"},
             "LOCALE 'C' LOCALE_PROVIDER icu ICU_LOCALE 'und'",
+        ),
+        (
+            {"datlocprovider": "i", "datlocale": "und", "daticurules": "&a < g"},
+            "LOCALE 'C' LOCALE_PROVIDER icu ICU_LOCALE 'und' ICU_RULES '&a < g'",
         ),
         (
             {"datlocprovider": "b", "datlocale": "C.UTF-8"},
