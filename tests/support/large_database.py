@@ -215,15 +215,15 @@ def figures(attempted: Attempted) -> Figures:
     """What its pod told of an export that succeeded."""
     status = attempted.ended(_SECONDS)
     assert status["phase"] == "Succeeded", status
-    # A busy server may have let another attempt fail.
-    (pod,) = (
-        each["metadata"]["name"]
-        for each in attempted.pods()
-        if each["status"]["phase"] == "Succeeded"
+    logs = (
+        kubectl("-n", attempted.namespace, "logs", pod["metadata"]["name"], "--tail=-1")
+        for pod in attempted.pods()
     )
-    log = kubectl("-n", attempted.namespace, "logs", pod, "--tail=-1")
-    lines = (json.loads(line) for line in log.splitlines())
-    (finished,) = (line for line in lines if line.get("event") == "dump_finished")
+    lines = [json.loads(line) for log in logs for line in log.splitlines()]
+    # A busy server may have let another attempt fail.
+    (finished,) = (
+        line for line in lines if line.get("event") == "dump_finished" and line["exit_status"] == 0
+    )
     began, ended = (timestamps.from_text(status[end]) for end in ("startTime", "completionTime"))
     return Figures(
         status,
