@@ -134,7 +134,8 @@ def test_a_choice_without_anything_beside() -> None:
 @pytest.mark.parametrize("listed", ["include_tables", "exclude_tables", "exclude_table_data"])
 def test_a_pattern_for_a_parent_is_none_for_its_partitions(listed: str) -> None:
     rows = {"parents": [["public.orders", "", "12"]]}
-    remarks = warnings(Catalogs(rows), Selection(**{listed: ("orders",)}))
+    chosen: dict[str, Any] = {listed: ("orders",)}
+    remarks = warnings(Catalogs(rows), Selection(**chosen))
     assert remarks[-1] == Remark(
         "partitions",
         "A pattern of tables names a parent without its partitions and heirs, which are in the "
