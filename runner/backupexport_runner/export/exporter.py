@@ -128,7 +128,11 @@ class Exporter:
                     warnings=self._told(
                         *compression_warnings(request, client.major),
                         *dump_warnings(lines),
-                        *left_out.warnings(server.catalogs, selection),
+                        *left_out.warnings(
+                            server.catalogs,
+                            selection,
+                            reaches_partitions=pg_dump.reaches_partitions(client),
+                        ),
                     ),
                     restore_hints=self._told(
                         *restore_needs.restore_hints(server.catalogs, selection)

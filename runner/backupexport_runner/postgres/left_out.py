@@ -18,8 +18,13 @@ PARTITIONS = "partitions"
 NOT_LOOKED = "not_looked"
 
 
-def warnings(catalogs: Catalogs, selection: Selection) -> tuple[Remark, ...]:
-    """Returns one remark for each kind of objects that the export leaves out."""
+def warnings(
+    catalogs: Catalogs, selection: Selection, *, reaches_partitions: bool
+) -> tuple[Remark, ...]:
+    """Returns one remark for each kind of objects that the export leaves out.
+
+    `reaches_partitions` says whether a pattern for a table is one for its partitions, too.
+    """
     sentences: list[str] = []
     if is_chosen(selection):
         sentences += _beside_the_chosen(catalogs, selection)
@@ -30,7 +35,8 @@ def warnings(catalogs: Catalogs, selection: Selection) -> tuple[Remark, ...]:
     if selection.content != "schema":
         sentences += _rows(catalogs)
     remarks = [Remark(LEFT_OUT, sentence) for sentence in sentences]
-    remarks += [Remark(PARTITIONS, sentence) for sentence in _partitions(catalogs, selection)]
+    if not reaches_partitions:
+        remarks += [Remark(PARTITIONS, sentence) for sentence in _partitions(catalogs, selection)]
     if catalogs.problem:
         remarks.append(Remark(NOT_LOOKED, _not_looked(catalogs.problem)))
     return tuple(remarks)

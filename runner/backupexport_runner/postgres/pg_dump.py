@@ -31,6 +31,7 @@ _INSIDE_BEFORE_16 = {"gzip": "1", "none": "0"}
 _SCHEMAS_OF_POSTGRESQL = ("pg_*", "information_schema")
 
 _ZSTD_SINCE = 16
+_CHILDREN_SINCE = 16
 
 # What an unprivileged process may ask for (/proc/sys/fs/pipe-max-size).
 _PIPE_BYTES = 1024 * 1024
@@ -44,6 +45,14 @@ def inner_compression(compression: str, client_major: int) -> str:
     pg_dump can do zstd since 16 (https://www.postgresql.org/docs/16/release-16.html).
     """
     return "gzip" if compression == "zstd" and client_major < _ZSTD_SINCE else compression
+
+
+def reaches_partitions(client: Client) -> bool:
+    """Returns whether a pattern for a table reaches its partitions and heirs, too.
+
+    pg_dump has options for that since 16 (https://www.postgresql.org/docs/16/release-16.html).
+    """
+    return client.major >= _CHILDREN_SINCE
 
 
 def dump_command(
@@ -65,17 +74,18 @@ def dump_command(
     excluded_schemas = selection.exclude_schemas
     if is_chosen(selection):
         excluded_schemas += _SCHEMAS_OF_POSTGRESQL
-    patterns = {
-        "schema": selection.include_schemas,
-        "exclude-schema": excluded_schemas,
-        "table": selection.include_tables,
+    # Who names a table means its rows, wherever they are stored.
+    all_of_it = "-and-children" if reaches_partitions(client) else ""
+    patterns = [
+        ("schema", selection.include_schemas),
+        ("exclude-schema", excluded_schemas),
+        (f"table{all_of_it}", selection.include_tables),
+        (f"exclude-table{all_of_it}", selection.exclude_tables),
+        (f"exclude-table-data{all_of_it}", selection.exclude_table_data),
+    ]
+    if selection.include_tables:
         # pg_dump takes a table that is asked for by name out of an excluded schema, too.
-        "exclude-table": (
-            *selection.exclude_tables,
-            *(f"{schema}.*" for schema in excluded_schemas if selection.include_tables),
-        ),
-        "exclude-table-data": selection.exclude_table_data,
-    }
+        patterns.append(("exclude-table", tuple(f"{schema}.*" for schema in excluded_schemas)))
     tcp = " ".join(f"{keyword}={value}" for keyword, value in TCP_PARAMETERS.items())
     return [
         str(client.program),
@@ -88,7 +98,7 @@ def dump_command(
         "--strict-names",
         *(
             f"--{option}={_in_encoding(each, encoding)}"
-            for option, listed in patterns.items()
+            for option, listed in patterns
             for each in listed
         ),
         # An archive keeps the owners; pg_restore has an option of the same name.

@@ -149,9 +149,10 @@ def test_the_choice_reaches_pg_dump_and_the_manifest(
     bench.run(values)
     file = bench.exports / values["EXPORT_FILE_NAME"]
     told = file.read_text().splitlines()
-    assert {"--schema-only", "--table=--file=/x", "--table=a b", "--exclude-schema=$(id)"} < set(
-        told
-    )
+    assert {
+        "--schema-only", "--table-and-children=--file=/x", "--table-and-children=a b",
+        "--exclude-schema=$(id)",
+    } < set(told)  # fmt: skip
     manifest = json.loads(Path(f"{file}.json").read_text())
     assert manifest["include_tables"] == ["--file=/x", "a b"]
     assert (manifest["content"], manifest["owner"]) == ("schema", True)

@@ -59,7 +59,7 @@ OF_ROWS = ["foreign_tables", "unlogged_tables", "extension_tables"]
 
 
 def told(rows: dict[str, Any], **selection: Any) -> list[str]:
-    remarks = warnings(Catalogs(rows), Selection(**selection))
+    remarks = warnings(Catalogs(rows), Selection(**selection), reaches_partitions=True)
     assert {remark.code for remark in remarks} <= {"objects_left_out"}
     return [remark.message for remark in remarks]
 
@@ -135,19 +135,22 @@ def test_a_choice_without_anything_beside() -> None:
 def test_a_pattern_for_a_parent_is_none_for_its_partitions(listed: str) -> None:
     rows = {"parents": [["public.orders", "", "12"]]}
     chosen: dict[str, Any] = {listed: ("orders",)}
-    remarks = warnings(Catalogs(rows), Selection(**chosen))
+    remarks = warnings(Catalogs(rows), Selection(**chosen), reaches_partitions=False)
     assert remarks[-1] == Remark(
         "partitions",
         "A pattern of tables names a parent without its partitions and heirs, which are in the "
         "file, or not, as patterns name them, too (orders* names all that begin so): "
         "public.orders and 11 more.",
     )
-    assert warnings(Catalogs(rows), Selection(exclude_schemas=("s",))) == ()
+    others = warnings(Catalogs(rows), Selection(**chosen), reaches_partitions=True)
+    assert "partitions" not in [remark.code for remark in others]
+    of_schemas = Selection(exclude_schemas=("s",))
+    assert warnings(Catalogs(rows), of_schemas, reaches_partitions=False) == ()
 
 
 def test_what_could_not_be_read() -> None:
     catalogs = Catalogs({}, "permission denied for view x")
-    assert warnings(catalogs, Selection()) == (
+    assert warnings(catalogs, Selection(), reaches_partitions=True) == (
         Remark(
             "not_looked",
             "Some catalogs could not be read, so there may be more that the file leaves out or "

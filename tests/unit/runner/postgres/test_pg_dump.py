@@ -75,20 +75,20 @@ def test_a_custom_archive_is_compressed_inside(
         (
             Selection(include_tables=("--file=/x",), exclude_tables=("$(id)", "'; --")),
             {
-                "--table=--file=/x",
-                "--exclude-table=$(id)",
-                "--exclude-table='; --",
+                "--table-and-children=--file=/x",
+                "--exclude-table-and-children=$(id)",
+                "--exclude-table-and-children='; --",
                 *NOT_OF_POSTGRESQL,
                 *NO_TABLES_OF_POSTGRESQL,
             },
         ),
-        (Selection(exclude_table_data=("a=b",)), {"--exclude-table-data=a=b"}),
+        (Selection(exclude_table_data=("a=b",)), {"--exclude-table-data-and-children=a=b"}),
         # Else pg_dump would take the table out of the excluded schema.
         (
             Selection(include_tables=("s.t", "u"), exclude_schemas=("s", '"a b"')),
             {
-                "--table=s.t",
-                "--table=u",
+                "--table-and-children=s.t",
+                "--table-and-children=u",
                 "--exclude-schema=s",
                 '--exclude-schema="a b"',
                 "--exclude-table=s.*",
@@ -101,6 +101,16 @@ def test_a_custom_archive_is_compressed_inside(
 )
 def test_a_choice(selection: Selection, options: set[str]) -> None:
     assert arguments(selection=selection) == {"--format=plain", *options}
+
+
+def test_a_pattern_for_a_table_is_one_for_its_partitions_where_pg_dump_can_do_that() -> None:
+    chosen = Selection(exclude_tables=("a",), exclude_table_data=("b",))
+    assert arguments(major=15, selection=chosen) == {
+        "--format=plain", "--exclude-table=a", "--exclude-table-data=b",
+    }  # fmt: skip
+    assert arguments(major=16, selection=chosen) == {
+        "--format=plain", "--exclude-table-and-children=a", "--exclude-table-data-and-children=b",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("selection", [EVERYTHING, Selection(exclude_tables=("a",))])
@@ -130,7 +140,9 @@ def test_patterns_are_in_the_encoding_of_the_session(
 ) -> None:
     selection = Selection(exclude_tables=(pattern,))
     command = dump_command(Client(17, Path("/d")), "sql", "none", selection, encoding)
-    assert b"--exclude-table=" + sent in [os.fsencode(argument) for argument in command]
+    assert b"--exclude-table-and-children=" + sent in [
+        os.fsencode(argument) for argument in command
+    ]
 
 
 def test_a_pattern_that_matches_nothing_fails() -> None:
