@@ -286,8 +286,8 @@ def test_what_a_restore_needs(usual: dict[str, Any]) -> None:
         "missing_roles": "Roles that own objects, hold grants, are named in policies or have user "
         "mappings must exist on the target's server, for the file doesn't make them: postgres, "
         "remarks_granted, remarks_owner, remarks_policed, [hidden] (the export's own role).",
-        "tablespaces": "Tablespaces must exist on the target's server, or pg_restore gets "
-        "--no-tablespaces: remarks_space.",
+        "tablespaces": "Tablespaces must exist on the target's server, unless the file is an "
+        "archive and pg_restore gets --no-tablespaces: remarks_space.",
         "event_triggers": "Only a superuser can restore event triggers, which then fire while the "
         "restore fills materialized views, and the printed command takes all back where one fails: "
         "noticed.",

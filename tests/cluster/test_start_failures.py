@@ -108,8 +108,8 @@ def test_too_little_memory_is_told(attempted: dict[str, Attempted], name: str) -
     )
 
 
-def test_an_export_that_waits_for_a_target_ends_when_that_is_deleted(
-    installation: Installation, attempted: dict[str, Attempted]
+def test_an_export_that_waits_goes_on_when_its_target_is_deleted_and_made_again(
+    installation: Installation, attempted: dict[str, Attempted], connection: dict[str, str]
 ) -> None:
     export = attempted["held-back"]
     status = export.told("TargetSuspended")
@@ -117,9 +117,11 @@ def test_an_export_that_waits_for_a_target_ends_when_that_is_deleted(
     assert_explained(export, status, r"spec\.suspend")
     assert export.pods() == []
     kubectl("-n", installation.namespace, "delete", "ext", "target-heldback")
-    status = export.ended()
-    assert (status["phase"], status["reason"]) == ("Failed", "TargetNotFound")
-    assert_explained(export, status, "held-back", "create one")
+    status = export.told("TargetNotFound")
+    assert status["phase"] == "Pending"
+    assert_explained(export, status, "held-back", "create it again")
+    make_target(installation.namespace, "held-back", connection, resources=MODEST)
+    assert export.ended()["phase"] == "Succeeded"
 
 
 def test_an_export_that_waits_can_be_cancelled(

@@ -22,6 +22,8 @@ _SHORT_READ_BYTES = 256 * 1024
 _NAP_SECONDS = 0.001
 _SECONDS_BETWEEN_PROGRESS = 1.0
 _SECONDS_BEFORE_GUESSING = 2.0
+# Of a tar's first table nothing is seen until pg_dump has spooled it.
+_LEAST_PERCENT_BEFORE_GUESSING = 2
 # pg_dump's first settings are within.
 HEAD_BYTES = 4096
 # The estimate may be too low: 100 is for a complete file.
@@ -114,6 +116,7 @@ class ProgressMeter:
 
     def _seconds_left(self, dumped_bytes: int, seconds: float) -> int | None:
         # Nobody knows at the start, nor where there is more than was guessed.
-        if seconds < _SECONDS_BEFORE_GUESSING or not 0 < dumped_bytes < self._estimated:
+        begun = self._estimated * _LEAST_PERCENT_BEFORE_GUESSING / 100
+        if seconds < _SECONDS_BEFORE_GUESSING or not begun <= dumped_bytes < self._estimated:
             return None
         return math.ceil((self._estimated - dumped_bytes) * seconds / dumped_bytes)

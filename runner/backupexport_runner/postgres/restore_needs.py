@@ -138,7 +138,8 @@ def _made_by_superusers(catalogs: Catalogs, selection: Selection) -> Iterator[Re
     if (found := catalogs.found("tablespaces")).total:
         yield Remark(
             "tablespaces",
-            "Tablespaces must exist on the target's server, or pg_restore gets --no-tablespaces: "
+            "Tablespaces must exist on the target's server, unless the file is an archive and "
+            "pg_restore gets --no-tablespaces: "
             f"{found.listed()}.",
         )
     if not is_chosen(selection) and (found := catalogs.found("event_triggers")).total:

@@ -39,6 +39,8 @@ def test_the_time_left_grows_with_a_dump_that_slows_down() -> None:
 
 
 def test_nothing_is_guessed_without_bytes_or_an_estimate() -> None:
+    assert ProgressMeter(1000, now=0).update(19, 9).seconds_left is None  # type: ignore[union-attr]
+    assert ProgressMeter(1000, now=0).update(20, 9).seconds_left == 441  # type: ignore[union-attr]
     assert ProgressMeter(1000, now=0).update(0, 9).seconds_left is None  # type: ignore[union-attr]
     assert ProgressMeter(0, now=0).update(9, 9).seconds_left is None  # type: ignore[union-attr]
 

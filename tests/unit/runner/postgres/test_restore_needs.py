@@ -42,8 +42,8 @@ def test_everything() -> None:
         "1.1.",
         "missing_roles": f"Roles that own objects, hold grants or are named in policies {ROLES} "
         "app, reader, tenant.",
-        "tablespaces": "Tablespaces must exist on the target's server, or pg_restore gets "
-        "--no-tablespaces: fast.",
+        "tablespaces": "Tablespaces must exist on the target's server, unless the file is an "
+        "archive and pg_restore gets --no-tablespaces: fast.",
         "event_triggers": "Only a superuser can restore event triggers, which then fire while the "
         "restore fills materialized views, and the printed command takes all back where one fails: "
         "noticed.",
