@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from email.message import Message
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import parse_qs, urlsplit
 
 import api_pods
 import pytest
 from backupexport_api.downloads.links import EXPIRES, LINK, MAKER, Link, LinkedJob, link_query
+from backupexport_contract.fields import Format
 from held_project import HeldProject
 from installation import LARGE, SMALL, Installation
 from playground.postgres import CONTAINER_SECURITY, POD_SECURITY
@@ -114,6 +115,18 @@ def replicas(installation: Installation) -> Iterator[list[str]]:
         api_pods.forwarded(installation.namespace, second) as other,
     ):
         yield [one, other]
+
+
+@pytest.mark.parametrize("dump_format", get_args(Format))
+def test_a_file_of_each_format_is_downloaded_by_token_and_by_link(
+    installation: Installation, dump_format: str
+) -> None:
+    api = installation.caller(SMALL)
+    job = api.finished(api.export(project_id=SMALL, format=dump_format).body["data"]["job_id"])
+    one = Finished(installation.url, installation.token(SMALL), job)
+    link = api.call("POST", f"/api/jobs/{job['job_id']}/link").body["data"]["url"]
+    for got in (one.get(), fetch(one.url, urlsplit(link)._replace(scheme="", netloc="").geturl())):
+        assert (got.status, got.sha256) == (200, one.artifact["sha256"])
 
 
 def test_the_whole_file(installation: Installation, finished: Finished) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import random
 import uuid
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,8 @@ def export(root: Path, content: bytes = CONTENT, *, job_id: str = JOB_ID, **spec
     """Write the file that an export with this `spec` leaves below `root`."""
     spec = {"projectId": "proj-123", **spec}
     compression = spec.get("compression", "zstd") if spec.get("compress", True) else "none"
-    ending = {"zstd": ".zst", "gzip": ".gz", "none": ""}[compression]
-    file_name = f"20260129T153000Z-{job_id}.{spec.get('format', 'sql')}{ending}"
+    created = datetime(2026, 1, 29, 15, 30, tzinfo=UTC)
+    file_name = names.artifact_file_name(created, job_id, spec.get("format", "sql"), compression)
     path = "/".join(filter(None, (spec["projectId"], spec.get("storagePath"), file_name)))
     file = root / path
     file.parent.mkdir(parents=True, exist_ok=True)

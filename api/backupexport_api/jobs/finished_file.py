@@ -18,6 +18,8 @@ _MEDIA_TYPES = {
     ".gz": "application/gzip",
     ".tar": "application/x-tar",
     ".sql": "application/sql",
+    # pg_dump's own archive, which has no type of its own.
+    ".dump": "application/octet-stream",
 }
 MEDIA_TYPES = tuple(_MEDIA_TYPES.values())
 

@@ -2,7 +2,11 @@
 
 from backupexport_api.http.problems import problem
 
-project_forbidden = problem(403, "project_forbidden", "The token is not good for this project.")
+project_forbidden = problem(
+    403,
+    "project_forbidden",
+    "The token is not good for this project: get one whose claim of projects names it.",
+)
 project_not_found = problem(
     404,
     "project_not_found",

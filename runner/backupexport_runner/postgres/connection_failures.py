@@ -126,10 +126,16 @@ CAUSES = (
     ),
     Cause(
         ExitCode.AUTHENTICATION_FAILED,
+        "The server has no TLS, and the target asks for it (sslmode require unless said): turn TLS "
+        "on there, or let it go in clear by sslmode: disable in the ExportTarget's spec",
+        r"server does not support SSL",
+    ),
+    Cause(
+        ExitCode.AUTHENTICATION_FAILED,
         "The server's encryption is not what sslmode asks for (require unless said): correct "
         "sslmode and sslrootcert of the ExportTarget (or in the Secret), or the server's "
         "certificate",
-        r"certificate verify failed|server certificate for|does not support SSL"
+        r"certificate verify failed|server certificate for"
         r"|server does not support|channel binding|wrong version number"
         r"|unsupported protocol|no protocols available|weak sslmode",
     ),

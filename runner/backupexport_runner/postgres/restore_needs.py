@@ -13,6 +13,8 @@ _LIBC, _ICU, _BUILTIN = "c", "i", "b"
 # (https://www.postgresql.org/docs/current/runtime-config-locks.html).
 _LOCKS_PER_TRANSACTION, _CONNECTIONS = 64, 100
 
+_USED = "what views, columns' types and foreign keys use outside of the file, or a restore stops"
+
 
 def restore_hints(catalogs: Catalogs, selection: Selection) -> tuple[Remark, ...]:
     """Returns what is to be done beside the printed command, what stops a restore first."""
@@ -43,14 +45,14 @@ def _of_the_choice(selection: Selection) -> Iterator[Remark]:
         yield Remark(
             "included",
             "The file doesn't make the schemas of the included tables: make those but public in "
-            "DATABASE first.",
+            f"DATABASE first, and {_USED}.",
         )
     elif selection.include_schemas:
         yield Remark(
             "included",
             "The file makes the schemas that are in it: where public is one of them, run DROP "
             "SCHEMA public; in DATABASE first, which a new database has already, and GRANT USAGE "
-            "ON SCHEMA public TO PUBLIC; after the restore.",
+            f"ON SCHEMA public TO PUBLIC; after the restore. DATABASE needs first {_USED}.",
         )
     rows = selection.exclude_table_data if selection.content != "schema" else ()
     if selection.exclude_schemas or selection.exclude_tables or rows:

@@ -6,19 +6,23 @@ import hashlib
 import logging
 import os
 import re
+import uuid
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from email.message import Message
 from email.parser import BytesParser
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
 from backupexport_api.downloads import service
+from backupexport_api.jobs.finished_file import MEDIA_TYPES, FinishedFile
 from backupexport_api.kube.errors import StoreUnavailableError
 from backupexport_contract import timestamps
+from backupexport_contract.fields import Compression, Format
+from backupexport_contract.names import artifact_file_name
 from exported_files import CONTENT, LAST_MODIFIED, Exported, another_id, export, times_open
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -68,6 +72,8 @@ async def test_the_whole_file(client: Client, exported: Exported) -> None:
         ({"format": "tar", "compression": "gzip"}, "application/gzip"),
         ({"format": "tar", "compress": False}, "application/x-tar"),
         ({"compress": False}, "application/sql"),
+        ({"format": "custom"}, "application/octet-stream"),
+        ({"format": "custom", "compress": False}, "application/octet-stream"),
         ({"storagePath": "a/b.c"}, "application/zstd"),
     ],
 )
@@ -79,6 +85,13 @@ async def test_every_kind_of_file(
     answer = await client.get(made.url)
     assert (answer.status_code, answer.content) == (200, CONTENT)
     assert answer.headers["content-type"] == media_type
+
+
+@pytest.mark.parametrize("dump_format", get_args(Format))
+@pytest.mark.parametrize("compression", ["none", *get_args(Compression)])
+def test_every_file_that_is_made_has_a_media_type(dump_format: str, compression: str) -> None:
+    name = artifact_file_name(datetime.now(UTC), str(uuid.uuid4()), dump_format, compression)
+    assert FinishedFile(name, 1, b"", 0, None).media_type in MEDIA_TYPES
 
 
 async def test_head_tells_what_get_does(client: Client, exported: Exported) -> None:

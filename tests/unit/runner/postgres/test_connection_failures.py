@@ -190,7 +190,7 @@ from backupexport_runner.postgres.libpq import ServerError
         (
             "server does not support SSL, but SSL was required",
             ExitCode.AUTHENTICATION_FAILED,
-            "sslmode",
+            "sslmode: disable",
         ),
         ("SSL error: certificate verify failed", ExitCode.AUTHENTICATION_FAILED, "sslrootcert"),
         (

@@ -123,12 +123,14 @@ def test_what_is_excluded_may_be_missed() -> None:
             {"include_schemas": ("public",)},
             "The file makes the schemas that are in it: where public is one of them, run DROP "
             "SCHEMA public; in DATABASE first, which a new database has already, and GRANT USAGE "
-            "ON SCHEMA public TO PUBLIC; after the restore.",
+            "ON SCHEMA public TO PUBLIC; after the restore. DATABASE needs first what views, "
+            "columns' types and foreign keys use outside of the file, or a restore stops.",
         ),
         (
             {"include_schemas": ("a",), "include_tables": ("b.*",)},
             "The file doesn't make the schemas of the included tables: make those but public in "
-            "DATABASE first.",
+            "DATABASE first, and what views, columns' types and foreign keys use outside of the "
+            "file, or a restore stops.",
         ),
         ({"include_tables": ("b.*",), "content": "data"}, None),
         ({}, None),
