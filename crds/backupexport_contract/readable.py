@@ -1,6 +1,6 @@
 """Numbers, and what an export has, as people read them, alike in every component."""
 
-from backupexport_contract.runner_protocol import Selection
+from backupexport_contract.runner_protocol import PATTERN_LISTS, Selection
 
 _CONTENT = {"schema": "definitions only", "data": "rows only"}
 _LISTS = {
@@ -38,9 +38,9 @@ def readable_duration(seconds: float) -> str:
 def readable_selection(selection: Selection) -> str:
     """What of the database was asked for: `Rows only; not tables a, b`; empty for all of it."""
     parts = [_CONTENT.get(selection.content, "")]
-    for name, words in _LISTS.items():
+    for name in PATTERN_LISTS:
         patterns = getattr(selection, name)
-        parts.append(f"{words} {', '.join(patterns)}" if patterns else "")
+        parts.append(f"{_LISTS[name]} {', '.join(patterns)}" if patterns else "")
     parts.append("" if selection.owner else "no owners")
     parts.append("" if selection.privileges else "no grants")
     text = "; ".join(filter(None, parts))

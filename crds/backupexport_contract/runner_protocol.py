@@ -108,6 +108,11 @@ class Selection:
     owner: bool = True
     privileges: bool = True
 
+    @property
+    def is_chosen(self) -> bool:
+        """Whether only what an include names is dumped, and nothing that has no schema."""
+        return bool(self.include_schemas or self.include_tables)
+
 
 # Those of its fields that are lists of patterns.
 PATTERN_LISTS = (

@@ -18,6 +18,7 @@ from backupexport_operator.manifests.pod import (
     RunnerPods,
     with_text_quantities,
 )
+from backupexport_operator.observed.observation import TARGET_PATIENCE
 
 
 def _known_to_kubernetes(name: str, template: PodTemplate) -> PodTemplate:
@@ -47,7 +48,7 @@ class Settings(JobSettings, BaseSettings):
 
     resync_seconds: Seconds = 60
     """How often everything unfinished is looked at again without an event, in seconds."""
-    target_patience_seconds: Seconds = 600
+    target_patience_seconds: Seconds = int(TARGET_PATIENCE.total_seconds())
     """How long an export waits after its ExportTarget has gone, in seconds."""
     progress_seconds: float = Field(default=2, ge=0.1)
     """The least time between two progress updates of one export, in seconds."""

@@ -107,15 +107,15 @@ def begun(installation: Installation, connection: dict[str, str]) -> dict[str, A
             {**connection, "username": "forms_crowded", "password": "forms-crowded"}, {},
         ),
     }  # fmt: skip
-    begun: dict[str, Attempted] = {}
+    exports: dict[str, Attempted] = {}
     waiting = [*forms.items(), *refused.items()]
     while waiting:
         now, waiting = waiting[:_AT_ONCE], waiting[_AT_ONCE:]
         more = {name: begin(namespace, f"form-{name}", *form) for name, form in now}
-        begun |= more
+        exports |= more
         for export in more.values() if waiting else ():
             export.ended()
-    return begun
+    return exports
 
 
 Log = Callable[[str], list[dict[str, Any]]]

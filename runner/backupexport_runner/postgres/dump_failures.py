@@ -347,7 +347,7 @@ def _failure(end: DumpEnd, cause: Cause) -> Failure:
 CAUSES: tuple[Callable[[DumpEnd], Failure | None], ...] = (
     # The kernel killed it, most likely for its memory: whatever it said before is no reason.
     _killed,
-    # Its own limit of a file, which it has in the tar format alone.
+    # Its own limit of a file; in the tar format alone it makes any.
     _spool_limited,
     # Another signal ended it.
     _crashed,

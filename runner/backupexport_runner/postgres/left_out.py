@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from backupexport_contract.runner_protocol import Remark, Selection
 
 from backupexport_runner.postgres.catalogs import Catalogs
-from backupexport_runner.postgres.restore_needs import is_chosen, literal
+from backupexport_runner.postgres.restore_needs import literal
 
 LEFT_OUT = "objects_left_out"
 PARTITIONS = "partitions"
@@ -26,11 +26,11 @@ def warnings(
     `reaches_partitions` says whether a pattern for a table is one for its partitions, too.
     """
     sentences: list[str] = []
-    if is_chosen(selection):
+    if selection.is_chosen:
         sentences += _beside_the_chosen(catalogs, selection)
     if selection.content != "data":
         sentences += _of_the_database(catalogs, selection)
-        if not is_chosen(selection):
+        if not selection.is_chosen:
             sentences += _hidden_from_the_role(catalogs)
     if selection.content != "schema":
         sentences += _rows(catalogs)

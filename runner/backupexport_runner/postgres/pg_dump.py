@@ -15,7 +15,6 @@ from backupexport_contract.runner_protocol import Selection
 
 from backupexport_runner.postgres.clients import Client
 from backupexport_runner.postgres.libpq_parameters import TCP_PARAMETERS
-from backupexport_runner.postgres.restore_needs import is_chosen
 
 # Waiting for a lock also makes everybody behind it wait.
 _LOCK_WAIT_MILLISECONDS = 120_000
@@ -72,7 +71,7 @@ def dump_command(
     database's own encoding, because not every SQL_ASCII database could be converted.
     """
     excluded_schemas = selection.exclude_schemas
-    if is_chosen(selection):
+    if selection.is_chosen:
         excluded_schemas += _SCHEMAS_OF_POSTGRESQL
     # Who names a table means its rows, wherever they are stored.
     all_of_it = "-and-children" if reaches_partitions(client) else ""

@@ -63,11 +63,6 @@ def _of_the_choice(selection: Selection) -> Iterator[Remark]:
         )
 
 
-def is_chosen(selection: Selection) -> bool:
-    """Returns whether only what an include names is dumped, and nothing that has no schema."""
-    return bool(selection.include_schemas or selection.include_tables)
-
-
 def literal(text: str) -> str:
     """Returns the text as SQL spells it."""
     return "'" + text.replace("'", "''") + "'"
@@ -95,7 +90,7 @@ def _extensions(catalogs: Catalogs, selection: Selection) -> Iterator[Remark]:
         extensions = found.listed(lambda name, version: f"{name} {version}")
         how = (
             "the file doesn't make them, so CREATE EXTENSION what the included objects use first"
-            if is_chosen(selection)
+            if selection.is_chosen
             else "the file makes them, in the version that is the server's default"
         )
         yield Remark(
@@ -111,7 +106,7 @@ def _roles(catalogs: Catalogs, selection: Selection) -> Iterator[Remark]:
         "are named in policies": catalogs.found("roles_in_policies"),
         # They belong to foreign servers, which have no schema.
         "have user mappings": (
-            Found() if is_chosen(selection) else catalogs.found("roles_of_user_mappings")
+            Found() if selection.is_chosen else catalogs.found("roles_of_user_mappings")
         ),
     }
     kinds = [kind for kind, found in of_kinds.items() if found.total]
@@ -144,7 +139,7 @@ def _made_by_superusers(catalogs: Catalogs, selection: Selection) -> Iterator[Re
             "pg_restore gets --no-tablespaces: "
             f"{found.listed()}.",
         )
-    if not is_chosen(selection) and (found := catalogs.found("event_triggers")).total:
+    if not selection.is_chosen and (found := catalogs.found("event_triggers")).total:
         yield Remark(
             "event_triggers",
             "Only a superuser can restore event triggers, which then fire while the restore fills "

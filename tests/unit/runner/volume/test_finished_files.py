@@ -135,21 +135,20 @@ def test_files_that_nobody_told_of_take_their_room(
         bench.run(values)
 
 
-def test_what_the_operator_counts_holds_where_it_is_more(
-    bench: Bench, make_environment: Environment
+@pytest.mark.parametrize(
+    ("smaller", "words"),
+    [
+        # What the operator counts is more.
+        (protocol.ENV_ROOM_BYTES, "maxStoredBytes, which had left 999 B"),
+        (protocol.ENV_MAX_BYTES, "beyond maxBytes, 999 B"),
+    ],
+)
+def test_a_smaller_limit_holds(
+    bench: Bench, make_environment: Environment, smaller: str, words: str
 ) -> None:
     bench.says("head -c 1000 /dev/zero")
-    given = {protocol.ENV_ROOM_BYTES: "999", protocol.ENV_MAX_STORED_BYTES: "1000000"}
-    with pytest.raises(Failure, match="maxStoredBytes, which had left 999 B"):
-        bench.run(make_environment(compression="none", **given))
-
-
-def test_a_file_s_own_limit_holds_where_it_is_less(
-    bench: Bench, make_environment: Environment
-) -> None:
-    bench.says("head -c 1000 /dev/zero")
-    given = {protocol.ENV_MAX_BYTES: "999", protocol.ENV_MAX_STORED_BYTES: "1000000"}
-    with pytest.raises(Failure, match="beyond maxBytes, 999 B"):
+    given = {smaller: "999", protocol.ENV_MAX_STORED_BYTES: "1000000"}
+    with pytest.raises(Failure, match=words):
         bench.run(make_environment(compression="none", **given))
 
 
