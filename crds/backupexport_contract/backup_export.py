@@ -60,7 +60,14 @@ _CANCEL_IS_FINAL: JsonDict = {
     "rule": "!oldSelf.cancel || self.cancel",
     "message": "cancel can't be undone: make a new BackupExport instead",
 }
-
+# Of the whole object, which alone sees spec and status.
+CANCEL_BEFORE_THE_END: JsonDict = {
+    "rule": (
+        "self.spec.cancel == oldSelf.spec.cancel || !has(self.status) || !has(self.status.phase)"
+        " || !(self.status.phase in ['Succeeded', 'Failed', 'Cancelled'])"
+    ),
+    "message": "the export has ended: there is nothing left to cancel",
+}
 
 ArtifactPolicy = Literal["Retain", "Delete"]
 
@@ -212,15 +219,17 @@ class RemarkStatus(RemarkFields, KubernetesModel):
 class ArtifactStatus(ArtifactFields, KubernetesModel):
     """The finished file."""
 
+    claim: str | None = None
+    """The PersistentVolumeClaim of the volume that the file lies on."""
     display_size: str
     """sizeBytes as kubectl shows it."""
 
     @classmethod
-    def of(cls, artifact: runner_protocol.Artifact) -> Self:
-        """The status of what the runner told."""
+    def of(cls, artifact: runner_protocol.Artifact, claim: str | None = None) -> Self:
+        """The status of what the runner told, on the volume of `claim`."""
         fields = {name: getattr(artifact, name) for name in ArtifactFields.model_fields}
         fields["restore_with"] = artifact.restore_with or None
-        return cls(**fields, display_size=readable_size(artifact.size_bytes))
+        return cls(**fields, claim=claim, display_size=readable_size(artifact.size_bytes))
 
 
 class BackupExportStatus(KubernetesModel):

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel
+from pydantic.config import JsonDict
 
 from backupexport_contract import backup_export, export_target, names, values_schema
 from backupexport_contract.backup_export import BackupExport, BackupExportSpec, BackupExportStatus
@@ -37,6 +38,7 @@ def manifests() -> dict[str, dict[str, Any]]:
             backup_export.PRINTER_COLUMNS,
             (".spec.projectId", ".status.phase", ".status.disposalPending",
              ".status.deliveryPending"),
+            (backup_export.CANCEL_BEFORE_THE_END,),
         ),
         f"{names.TARGET_PLURAL}.yaml": _crd(
             ExportTarget, names.TARGET_PLURAL, "ext", target_spec, target_status,
@@ -59,11 +61,13 @@ def _crd(
     status: dict[str, Any],
     columns: Iterable[tuple[str, str, str, int]],
     selectable: Iterable[str],
+    rules: Iterable[JsonDict] = (),
 ) -> dict[str, Any]:
     kind = model.__name__
     schema = {
         "description": (model.__doc__ or "").strip(),
         "type": "object",
+        **({CEL_KEY: list(rules)} if rules else {}),
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string"},
@@ -89,6 +93,8 @@ def _crd(
                 "plural": plural,
                 "singular": kind.lower(),
                 "shortNames": [short_name],
+                # `kubectl get exports` lists both kinds.
+                "categories": ["exports"],
             },
             "versions": [
                 {
