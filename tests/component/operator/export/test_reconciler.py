@@ -1,5 +1,7 @@
 """Observe, decide, apply together, over a Kubernetes API that refuses what the real one refuses."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
@@ -327,6 +329,22 @@ async def test_a_status_of_which_nobody_knows_is_not_written_twice(watched: Make
     before = operator.requests()
     assert (await operator.reconcile()).phase == Phase.RUNNING
     assert operator.requests() == before
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_no_try_comes_sooner_than_the_api_server_asks_for(
+    watched: Make, status: int
+) -> None:
+    operator = watched()
+    operator.kubernetes.faults.append(Fault(".*", status=status, retry_after=1))
+    tried = time.monotonic()
+    operator.reconciler.queue.ask(UID)
+    await until(lambda: len(operator.requests()) == 1)
+    while len(operator.requests()) == 1:
+        operator.reconciler.queue.ask(UID)
+        await asyncio.sleep(0.01)
+    assert time.monotonic() - tried >= 1
+    await until(lambda: operator.jobs() == [JOB])
 
 
 OTHER = "younger"
