@@ -15,7 +15,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from backupexport_contract import runner_protocol as protocol
-from backupexport_contract.reasons import ExitCode
+from backupexport_contract.reasons import (
+    DELIVERY_REASON_OF_EXIT_CODE,
+    REASON_OF_EXIT_CODE,
+    ExitCode,
+)
 
 from backupexport_runner.delivery.attempt import deliver, known_kinds
 from backupexport_runner.export.exporter import Exporter, ServerQuestions
@@ -86,7 +90,7 @@ def run(
         interruption.abandon()
         outcome = interrupted(_named_task(environment))
     if isinstance(outcome, Failure):
-        return _report_failure(outcome, exporter)
+        return _report_failure(outcome, exporter, _named_task(environment))
     return _report_success(outcome, exporter)
 
 
@@ -143,14 +147,17 @@ def _report_success(outcome: protocol.Outcome, exporter: Exporter) -> int:
     return int(ExitCode.SUCCESS)
 
 
-def _report_failure(failure: Failure, exporter: Exporter) -> int:
+def _report_failure(failure: Failure, exporter: Exporter, task: str) -> int:
     # The operator has the volume tidied after a failure without a termination message.
     message = exporter.log.scrubber.clean(failure.message)
     exporter.log.event("failed", exit_code=int(failure.exit_code), message=message)
     if exporter.interruption.is_anything_left:
         exporter.log.event("partial_file_left")
     else:
-        _write_termination_message(protocol.Outcome(message=message), exporter)
+        is_delivery = protocol.delivery_kind(task) is not None
+        reasons = DELIVERY_REASON_OF_EXIT_CODE if is_delivery else REASON_OF_EXIT_CODE
+        reason = reasons.get(failure.exit_code)
+        _write_termination_message(protocol.Outcome(message=message, reason=reason), exporter)
     return int(failure.exit_code)
 
 
