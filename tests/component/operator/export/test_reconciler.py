@@ -332,9 +332,7 @@ async def test_a_status_of_which_nobody_knows_is_not_written_twice(watched: Make
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_no_try_comes_sooner_than_the_api_server_asks_for(
-    watched: Make, status: int
-) -> None:
+async def test_no_try_comes_sooner_than_the_api_server_asks_for(watched: Make, status: int) -> None:
     operator = watched()
     operator.kubernetes.faults.append(Fault(".*", status=status, retry_after=1))
     tried = time.monotonic()
