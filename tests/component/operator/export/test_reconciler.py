@@ -690,6 +690,28 @@ async def test_what_anothers_finalizer_holds_needs_no_slot(watched: Make) -> Non
     assert (await operator.reconcile()).status.job_name == JOB
 
 
+@pytest.mark.parametrize("overdue", [False, True])
+async def test_an_export_on_a_silent_node_says_so_and_keeps_no_other_waiting(
+    watched: Make, overdue: bool
+) -> None:
+    operator = watched(job={}, **ON_THE_WAY)
+    tracking = ["batch.kubernetes.io/job-tracking"]
+    going = builders.ago(3600 if overdue else 5)
+    add_pod(operator, state=builders.running(), deletionTimestamp=going, finalizers=tracking)
+    other = builders.export_manifest("other", uid="uid-2", creationTimestamp=builders.ago(OLD))
+    operator.kubernetes.seed("backupexports", other)
+    operator.look()
+    status = (await operator.reconcile()).status
+    assert (status.phase, "doesn't answer" in (status.message or "")) == (Phase.RUNNING, overdue)
+    operator.reconciler.queue.ask("uid-2")
+    await operator.settled()
+    assert ("bex-other" in operator.jobs()) == overdue
+    # The node is back, and its pod has reported.
+    end_pod(operator, DONE)
+    operator.look("pods")
+    assert (await operator.reconcile()).phase == Phase.SUCCEEDED
+
+
 async def test_a_refusal_says_what_the_api_server_said(watched: Make) -> None:
     operator = watched()
     operator.kubernetes.faults.append(Fault("create jobs", status=403, message=QUOTA))
