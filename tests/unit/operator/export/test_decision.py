@@ -585,6 +585,31 @@ def test_a_pod_on_a_node_that_does_not_answer_is_not_waited_for_for_ever() -> No
     assert decide(seen(RUNNING, stuck, job=failed, now=late)).create_cleanup == "tidy"
 
 
+def test_a_node_that_does_not_answer_is_said_and_the_export_goes_on_when_it_does() -> None:
+    stuck = replace(POD, started_at=CREATED, deletes_at=CREATED, disrupted=True)
+    late = timestamps.from_text(CREATED) + NODE_GRACE
+    early = decide(seen(RUNNING, stuck, now=late - timedelta(seconds=20)))
+    assert outcome(early) == (Phase.RUNNING, None)
+    assert early.recheck_after == timedelta(seconds=20)
+    for pod in (stuck, replace(stuck, started_at=None)):
+        silent = decide(seen(RUNNING, pod, now=late))
+        assert outcome(silent) == (Phase.RUNNING, Reason.INTERNAL)
+        assert f"Node {POD.node} doesn't answer" in str(silent.status.message)
+        assert "out-of-service" in str(silent.status.message)
+        assert silent.follow_pod is None
+    back = replace(stuck, exit_code=int(ExitCode.INTERRUPTED), phase="Failed")
+    again = decide(seen(_goes_on(silent, RUNNING), back, AGAIN, now=late))
+    assert outcome(again) == (Phase.RUNNING, None)
+    whole = replace(stuck, exit_code=0, termination_message=DONE.termination_message)
+    assert outcome(decide(seen(_goes_on(silent, RUNNING), whole)))[0] == Phase.SUCCEEDED
+
+
+def test_an_older_pod_on_a_silent_node_is_no_news() -> None:
+    stuck = replace(POD, started_at=CREATED, deletes_at=CREATED)
+    plan = decide(seen(RUNNING, stuck, AGAIN, now=timestamps.from_text(CREATED) + NODE_GRACE))
+    assert outcome(plan) == (Phase.RUNNING, None)
+
+
 def test_waiting_for_its_turn_it_has_no_job_and_says_its_place() -> None:
     plan = decide(seen(export(), job=None, place_in_queue="Second."))
     assert not plan.create_job
