@@ -71,7 +71,7 @@ class RunningOperator:
         namespace = settings.namespace
         cluster = self._cluster = Cluster(requests, namespace)
         cleanup_jobs = CleanupJobs(cluster, settings)
-        recorder = EventRecorder(requests, namespace)
+        recorder = EventRecorder(requests, namespace, settings.instance)
         pod_logs = PodLogs(streams, namespace)
         self._cache = ExportCache(
             world,

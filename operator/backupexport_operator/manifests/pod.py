@@ -182,6 +182,8 @@ def runner_job(
                     "name": name,
                     "uid": export.metadata.uid,
                     "controller": True,
+                    # Who deletes the export in the foreground waits for its Jobs, too.
+                    "blockOwnerDeletion": True,
                 }
             ],
         },

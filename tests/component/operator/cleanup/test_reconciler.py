@@ -46,7 +46,7 @@ class Running:
         self.made: list[str] = []
         kubernetes.listeners.append(self._note_made)
         writer = Cluster(api_client, NAMESPACE)
-        self.recorder = EventRecorder(api_client, NAMESPACE)
+        self.recorder = EventRecorder(api_client, NAMESPACE, "operator-0")
         self.reconciler = CleanupReconciler(
             ExportCache(live_world(kubernetes), 4, None, 2),
             writer,
