@@ -32,6 +32,7 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 
 RUNNER_CONTAINER = "runner"
 SECRET_VOLUME = "secret"
+EXPORTS_VOLUME = "exports"
 
 # A Job's name becomes the label batch.kubernetes.io/job-name of its pods, and a label value
 # ends at 63 characters (https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/).

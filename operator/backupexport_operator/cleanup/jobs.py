@@ -42,13 +42,20 @@ class CleanupJobs:
     defaults: JobSettings
     _refused_since: dict[str, float] = field(default_factory=dict, init=False)
 
-    async def create(self, export: BackupExport, task: str, *, is_owned: bool = True) -> None:
-        """Create the Job for `task`.
+    async def create(
+        self,
+        export: BackupExport,
+        task: str,
+        *,
+        is_owned: bool = True,
+        claim: str | None = None,
+    ) -> None:
+        """Create the Job for `task`, on the volume of `claim` or else of the chart's.
 
         Raises CleanupRefusedError if the API server refuses it, ApiException 409 while the Job of
         an earlier export has its name.
         """
-        manifest = cleanup_manifest(export, task, self.defaults, is_owned=is_owned)
+        manifest = cleanup_manifest(export, task, self.defaults, is_owned=is_owned, claim=claim)
         name = manifest["metadata"]["name"]
         try:
             job = await self.cluster.create_job(manifest)

@@ -19,7 +19,6 @@ from backupexport_contract.runner_protocol import TASK_REMOVE, ExportEnd, Remark
 from backupexport_operator.manifests.pod import (
     IGNORE_DISRUPTIONS,
     LABEL_INSTANCE,
-    VOLUME,
     JobSettings,
     literals,
     runner_job,
@@ -83,7 +82,7 @@ def job_manifest(
     the operator knows of leave; None for no limit.
     """
     spool = {
-        "name": VOLUME,
+        "name": names.EXPORTS_VOLUME,
         "mountPath": runner_protocol.SPOOL_MOUNT,
         "subPath": f"{export.spec.project_id}/{runner_protocol.SPOOL_DIRECTORY}",
     }
@@ -268,11 +267,17 @@ def _withheld(remarks: tuple[Remark, ...]) -> tuple[Remark, ...]:
 
 
 def cleanup_manifest(
-    export: BackupExport, task: str, defaults: JobSettings, *, is_owned: bool = True
+    export: BackupExport,
+    task: str,
+    defaults: JobSettings,
+    *,
+    is_owned: bool = True,
+    claim: str | None = None,
 ) -> dict[str, Any]:
     """Returns a batch/v1 Job for `task`; it gets no Secret.
 
     `is_owned` is false if the export is gone already; the Job is then deleted by its TTL alone.
+    `claim` is what the export's attempts mounted, None if nobody knows.
     """
     is_kept = is_owned and task == TASK_REMOVE
     spec = {
@@ -280,7 +285,7 @@ def cleanup_manifest(
         "activeDeadlineSeconds": _CLEANUP_DEADLINE_SECONDS,
         "ttlSecondsAfterFinished": _REMOVAL_TTL_SECONDS if is_kept else _CLEANUP_TTL_SECONDS,
     }
-    job = runner_job(export, task, defaults, spec)
+    job = runner_job(export, task, defaults, spec, claim=claim)
     if not is_owned:
         del job["metadata"]["ownerReferences"]
         # Argo CD may delete what has this label and no owner.

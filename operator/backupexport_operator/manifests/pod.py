@@ -21,7 +21,6 @@ from pydantic import ConfigDict, Field
 _KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 LABEL_INSTANCE = "app.kubernetes.io/instance"
 _UID = 65532
-VOLUME = "exports"
 # Room for what a Secret holds at most, 1 MiB, a second time.
 _SCRATCH_VOLUME = {"name": "scratch", "emptyDir": {"medium": "Memory", "sizeLimit": "3Mi"}}
 _SCRATCH_MOUNT = {"name": "scratch", "mountPath": runner_protocol.SCRATCH_MOUNT}
@@ -138,17 +137,19 @@ def runner_job(
     secret: dict[str, Any] | None = None,
     has_volume: bool = True,
     mounts: Iterable[dict[str, Any]] = (),
+    claim: str | None = None,
 ) -> dict[str, Any]:
     """Returns the batch/v1 Job that does `task` for the export; `spec` is its own part of JobSpec.
 
     `env` and `mounts` are core/v1 EnvVars and VolumeMounts beside those that every runner gets,
-    `secret` is a `secret_volume`.
+    `secret` is a `secret_volume`.  `claim` is that of the volume; the
+    one that has the export's file, else the chart's, unless given.
     """
     name, labels = export.metadata.name, _labels(export, task, defaults)
     queue_name = (target and target.spec.queue_name) or defaults.kueue_queue_name
     # A runner sees nothing of the volume but the project's directory.
     exports = {
-        "name": VOLUME,
+        "name": names.EXPORTS_VOLUME,
         "mountPath": runner_protocol.EXPORTS_MOUNT,
         "subPath": export.spec.project_id,
     }
@@ -162,8 +163,14 @@ def runner_job(
             *mounts,
         ],
     )
-    claim = {"name": VOLUME, "persistentVolumeClaim": {"claimName": defaults.claim_name}}
-    volumes = [*([claim] if has_volume else []), _SCRATCH_VOLUME, *([secret] if secret else [])]
+    artifact = export.status.artifact
+    recorded = artifact.claim if artifact else None
+    exports_volume = claim_volume(claim or recorded or defaults.claim_name)
+    volumes = [
+        *([exports_volume] if has_volume else []),
+        _SCRATCH_VOLUME,
+        *([secret] if secret else []),
+    ]
     template = _given_template(task, target, defaults)
     return {
         "apiVersion": "batch/v1",
@@ -285,6 +292,11 @@ def with_text_quantities(node: Any, name: str = "") -> Any:
     if isinstance(node, list):
         return [with_text_quantities(item) for item in node]
     return node
+
+
+def claim_volume(claim: str) -> dict[str, Any]:
+    """Returns a core/v1 Volume with the exports on this PersistentVolumeClaim."""
+    return {"name": names.EXPORTS_VOLUME, "persistentVolumeClaim": {"claimName": claim}}
 
 
 def secret_volume(

@@ -7,7 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from backupexport_contract.names import LABEL_EXPORT_UID, LABEL_TASK, RUNNER_CONTAINER
+from backupexport_contract.names import (
+    EXPORTS_VOLUME,
+    LABEL_EXPORT_UID,
+    LABEL_TASK,
+    RUNNER_CONTAINER,
+)
 from backupexport_contract.reasons import NOT_YET_EXIT_CODES
 from backupexport_contract.runner_protocol import TASK_EXPORT
 
@@ -20,8 +25,9 @@ class ObservedJob:
     """A Job; `failure` is the reason of its Failed or FailureTarget condition.
 
     `owner_uid` is its controller's, `export_uid` that of the export it was made for, which may be
-    gone.  `task` is what its pods do (`runner_protocol.TASK_EXPORT`, …), `pods_made` how many pods
-    its status counts.  Times are RFC 3339, as in a pod.
+    gone.  `task` is what its pods do (`runner_protocol.TASK_EXPORT`, …), `claim` the
+    PersistentVolumeClaim that they write to or read, `pods_made` how many pods its status counts.
+    Times are RFC 3339, as in a pod.
     """
 
     name: str
@@ -29,6 +35,7 @@ class ObservedJob:
     uid: str = ""
     export_uid: str = ""
     task: str = TASK_EXPORT
+    claim: str | None = None
     created_at: str = ""
     suspended: bool = False
     deleting: bool = False
@@ -111,6 +118,7 @@ def observed_job(manifest: Manifest) -> ObservedJob:
         uid=metadata.get("uid", ""),
         export_uid=export_uid_of(manifest) or "",
         task=str(metadata.get("labels", {}).get(LABEL_TASK, TASK_EXPORT)),
+        claim=_claim(manifest.get("spec") or {}),
         suspended=bool((manifest.get("spec") or {}).get("suspend")),
         created_at=metadata.get("creationTimestamp", ""),
         deleting=deleted_at is not None,
@@ -121,6 +129,13 @@ def observed_job(manifest: Manifest) -> ObservedJob:
         failed_pods=status.get("failed") or 0,
         pods_made=sum(status.get(count) or 0 for count in ("active", "failed", "succeeded")),
     )
+
+
+def _claim(job_spec: Mapping[str, Any]) -> str | None:
+    pod = job_spec.get("template", {}).get("spec", {})
+    volume = next((v for v in pod.get("volumes") or () if v["name"] == EXPORTS_VOLUME), {})
+    claim = volume.get("persistentVolumeClaim", {}).get("claimName")
+    return str(claim) if claim else None
 
 
 def observed_pod(manifest: Manifest) -> ObservedPod:
