@@ -21,6 +21,8 @@ ENV_STORAGE_PATH = "EXPORT_STORAGE_PATH"
 ENV_SELECTION = "EXPORT_SELECTION"
 ENV_FILE_NAME = "EXPORT_FILE_NAME"
 ENV_CREATED_AT = "EXPORT_CREATED_AT"
+# Of the task `remove` for several exports, in place of what describes one: a JSON list of paths.
+ENV_FILES = "EXPORT_FILES"
 # The most bytes of the file, of all the project's files, and what its BackupExports leave of that.
 ENV_MAX_BYTES = "EXPORT_MAX_BYTES"
 ENV_MAX_STORED_BYTES = "EXPORT_MAX_STORED_BYTES"
@@ -53,7 +55,7 @@ ENV_DELIVERY_SETTINGS = "EXPORT_DELIVERY_SETTINGS"
 TASK_EXPORT = "export"
 # Remove what attempts of the export left unfinished; report its artifact where one is whole.
 TASK_TIDY = "tidy"
-# Remove that, and the export's artifact with its manifest.
+# Remove that, and the export's artifact with its manifest; or those of several exports.
 TASK_REMOVE = "remove"
 # Bring what became of the export to its owner, in the way whose name follows.
 _TASK_DELIVER = "deliver-"
@@ -93,6 +95,7 @@ SPOOL_DIRECTORY = ".spool"
 TERMINATION_MESSAGE_PATH = "/dev/termination-log"
 TERMINATION_MESSAGE_BYTES = 4096
 _LISTS = ("warnings", "restore_hints")
+_PLACES = ("missing", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +174,15 @@ class Outcome:
     """The termination message: an artifact, or a sentence on what to do or what was delivered.
 
     `server_verified` tells, with an artifact, whether its server has shown a certificate that is to
-    be trusted; None if nobody knows.
+    be trusted; None if nobody knows.  `missing` and `failed` are of the removal of several files:
+    the places, in its list, of those that were not there and of those that are still there.
     """
 
     artifact: Artifact | None = None
     message: str | None = None
     server_verified: bool | None = None
+    missing: tuple[int, ...] = ()
+    failed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,21 +272,26 @@ def read_progress_line(line: str) -> Progress | None:
 
 def outcome_text(outcome: Outcome) -> str:
     """The termination message, cut so that it stays whole JSON within the kubelet's limit."""
-    text = json.dumps(asdict(outcome))
+    text = _outcome_json(outcome)
     if outcome.artifact is not None:
         artifact = outcome.artifact
         while len(text) > TERMINATION_MESSAGE_BYTES and (
             artifact.warnings or artifact.restore_hints
         ):
             artifact = _with_fewer_remarks(artifact)
-            text = json.dumps(asdict(replace(outcome, artifact=artifact)))
+            text = _outcome_json(replace(outcome, artifact=artifact))
         outcome = replace(outcome, artifact=artifact)
     while len(text) > TERMINATION_MESSAGE_BYTES and outcome.message:
         # By parts, because one character can take twelve bytes in JSON.
         shorter = outcome.message[: len(outcome.message) * 9 // 10]
         outcome = replace(outcome, message=shorter)
-        text = json.dumps(asdict(outcome))
+        text = _outcome_json(outcome)
     return text
+
+
+def _outcome_json(outcome: Outcome) -> str:
+    fields = asdict(outcome)
+    return json.dumps({k: v for k, v in fields.items() if v or k not in _PLACES})
 
 
 def _with_fewer_remarks(artifact: Artifact) -> Artifact:
@@ -305,7 +316,12 @@ def read_outcome(text: str) -> Outcome:
         artifact,
         message if isinstance(message, str) else None,
         verified if isinstance(verified, bool) else None,
+        *(_read_places(fields.get(name)) for name in _PLACES),
     )
+
+
+def _read_places(listed: Any) -> tuple[int, ...]:
+    return tuple(it for it in listed if type(it) is int) if isinstance(listed, list) else ()
 
 
 def read_artifact(fields: Any) -> Artifact | None:

@@ -26,8 +26,9 @@ from backupexport_runner.task.configuration import Configuration
 from backupexport_runner.task.failure import Failure, interrupted, unforeseen
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log, Scrubber
-from backupexport_runner.task.request import read_request, read_task
+from backupexport_runner.task.request import read_files, read_request, read_task
 from backupexport_runner.volume.cleanup import clean_up
+from backupexport_runner.volume.removal import NotAllRemovedError, remove_all
 
 _SECONDS_TO_NOTICE = 0.25
 _SECONDS_TO_STOP = 1.5
@@ -100,6 +101,8 @@ def _outcome(exporter: Exporter, environment: Mapping[str, str]) -> protocol.Out
         kind = protocol.delivery_kind(task)
         if kind is not None:
             return deliver(kind, environment, configuration, log, interruption)
+        if task == protocol.TASK_REMOVE and protocol.ENV_FILES in environment:
+            return remove_all(configuration.exports, read_files(environment), log)
         return clean_up(task, configuration.exports, read_request(environment), log)
     except Failure as failure:
         return interrupted(_named_task(environment)) if interruption.requested else failure
@@ -150,7 +153,8 @@ def _report_failure(failure: Failure, exporter: Exporter) -> int:
     if exporter.interruption.is_anything_left:
         exporter.log.event("partial_file_left")
     else:
-        _write_termination_message(protocol.Outcome(message=message), exporter)
+        told = failure.outcome if isinstance(failure, NotAllRemovedError) else protocol.Outcome()
+        _write_termination_message(replace(told, message=message), exporter)
     return int(failure.exit_code)
 
 
