@@ -3,7 +3,7 @@
 import functools
 import json
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from backupexport_operator.manifests.pod import (
     IGNORE_DISRUPTIONS,
     LABEL_INSTANCE,
     JobSettings,
+    batch_job,
     literals,
     runner_job,
     secret_volume,
@@ -65,6 +66,9 @@ _CLEANUP_ATTEMPTS = 3
 # An export that has failed says so after its cleanup (see also export_files.CLEANUP_PAUSE).
 _CLEANUP_DEADLINE_SECONDS = 180
 _CLEANUP_TTL_SECONDS = 600
+# A batch that has done all of its work is deleted at once.  Another one says for so long which
+# files it didn't find; then they are looked for again.
+_BATCH_TTL_SECONDS = 24 * 3600
 # A complete one says that the file is gone, for as long as a mail may keep the resource.
 _REMOVAL_TTL_SECONDS = 8 * 24 * 3600
 
@@ -291,3 +295,21 @@ def cleanup_manifest(
         # Argo CD may delete what has this label and no owner.
         job["metadata"]["labels"].pop(LABEL_INSTANCE, None)
     return job
+
+
+def removal_manifest(
+    exports: Sequence[BackupExport], claim: str, defaults: JobSettings
+) -> dict[str, Any]:
+    """Returns a batch/v1 Job that removes the files of these exports from the volume of `claim`.
+
+    Its name follows from them, so that none is made twice.
+    """
+    name = names.removal_batch_name(claim, (export.metadata.uid for export in exports))
+    paths = json.dumps([export.path for export in exports])
+    spec = {
+        "backoffLimit": _CLEANUP_ATTEMPTS - 1,
+        "activeDeadlineSeconds": _CLEANUP_DEADLINE_SECONDS,
+        "ttlSecondsAfterFinished": _BATCH_TTL_SECONDS,
+    }
+    env = literals(runner_protocol.in_pieces(runner_protocol.ENV_FILES, paths))
+    return batch_job(name, exports, TASK_REMOVE, defaults, spec, env, claim)
