@@ -20,6 +20,8 @@ ENV_STORAGE_PATH = "EXPORT_STORAGE_PATH"
 # A `Selection` as JSON.
 ENV_SELECTION = "EXPORT_SELECTION"
 ENV_FILE_NAME = "EXPORT_FILE_NAME"
+# The attempt's pod, in the names of the files that it has not finished.
+ENV_POD_NAME = "EXPORT_POD_NAME"
 ENV_CREATED_AT = "EXPORT_CREATED_AT"
 # Of the task `remove` for several exports, in place of what describes one: a JSON list of paths.
 ENV_FILES = "EXPORT_FILES"

@@ -24,6 +24,7 @@ from backupexport_operator.kube.cluster import AWAITING_DELIVERY, Cluster
 from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.pod_logs import PodLogs
 from backupexport_operator.observed.export_cache import ExportCache, Index, World, all_of
+from backupexport_operator.observed.export_files import is_on_silent_node
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.watch_health import WatchHealth
 from backupexport_operator.settings import Settings
@@ -210,6 +211,9 @@ class RunningOperator:
             queue_length=self.exports.queue.length,
             watch_lateness_seconds=self._watches.lateness(),
             pending_deliveries=self._delivery.pending(),
+            pods_on_silent_nodes=sum(
+                is_on_silent_node(pod, now) for pod in all_of(self._world.pods)
+            ),
         )
 
 

@@ -56,6 +56,15 @@ def export(
     return BackupExport.model_validate(export_manifest(name, spec, status, **metadata))
 
 
+def plain(resource: BackupExport | ExportTarget) -> Manifest:
+    """A model as the API server would have it: without a status that nobody has written."""
+    kind = names.EXPORT_KIND if isinstance(resource, BackupExport) else names.TARGET_KIND
+    manifest = {"apiVersion": names.API_VERSION, "kind": kind, **resource.to_manifest()}
+    if not resource.status.conditions:
+        del manifest["status"]
+    return manifest
+
+
 def target_manifest(
     project_id: str = "p", name: str = "t", created: str = "2026-01-01T00:00:00Z", **spec: Any
 ) -> Manifest:

@@ -143,13 +143,32 @@ class JobStore:
     async def create_job(self, manifest: dict[str, Any]) -> StoredExport:
         """Store a BackupExport unless there is one of its name; return the stored one."""
         asked = self._objects.create(names.EXPORT_PLURAL, manifest)
-        made = await self._call("create", _CALL_SECONDS, asked, when_late=_UNKNOWN_OUTCOME)
+        try:
+            made = await self._call("create", _CALL_SECONDS, asked, when_late=_UNKNOWN_OUTCOME)
+        except StoreUnavailableError as failure:
+            made = await self._made_all_the_same(manifest, failure)
         if made is not None:
             return StoredExport(BackupExport.model_validate(made), is_new=True)
         present = await self.find_export(manifest["metadata"]["name"])
         if present is None:
             raise StoreUnavailableError(_VANISHED, "created, found taken, then not found")
         return StoredExport(present, is_new=False)
+
+    async def _made_all_the_same(
+        self, manifest: dict[str, Any], failure: StoreUnavailableError
+    ) -> dict[str, Any]:
+        """Return the BackupExport if `failure` is but that of the answer; else raise it."""
+        if failure.detail != _UNKNOWN_OUTCOME:
+            raise failure
+        try:
+            found = await self._get(manifest["metadata"]["name"])
+        except (StoreUnavailableError, StoreRefusedError):
+            found = None
+        # Another request with the same key noted another time.
+        wanted = _annotations(manifest)
+        if found is None or not wanted.items() <= _annotations(found).items():
+            raise failure
+        return found
 
     async def find_export(self, name: str) -> BackupExport | None:
         """Return the BackupExport with this name from the Kubernetes API, not from the cache."""
@@ -242,3 +261,7 @@ def _readable(data: dict[str, Any]) -> CachedJob:
     except ValueError:
         name = data["metadata"]["name"]
         raise StoreRefusedError(f"BackupExport {name} is not understood by this version") from None
+
+
+def _annotations(manifest: dict[str, Any]) -> dict[str, str]:
+    return manifest["metadata"].get("annotations") or {}

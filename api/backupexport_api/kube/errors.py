@@ -59,7 +59,8 @@ def translated(error: Exception, when_late: str = UNREACHABLE) -> Exception:
         causes = _details_of(error).get("causes") or []
         fields = ", ".join(f"{cause.get('field')}: {cause.get('reason')}" for cause in causes)
         return StoreRefusedError(f"Kubernetes API: {error.status} {fields or error.reason}")
-    detail = {0: UNREACHABLE, 504: when_late}.get(error.status, _REFUSED)
+    # etcd's timeout is a 500, and what was asked may be done all the same.
+    detail = {0: UNREACHABLE, 500: when_late, 504: when_late}.get(error.status, _REFUSED)
     return StoreUnavailableError(detail, summary(error))
 
 

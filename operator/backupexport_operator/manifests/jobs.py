@@ -44,6 +44,11 @@ _POD_FAILURE_POLICY = {
     ]
 }
 
+_POD_NAME = {
+    "name": runner_protocol.ENV_POD_NAME,
+    "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}},
+}
+
 _SHORTEST_DEADLINE_SECONDS = 60
 _LEAST_TTL_SECONDS = 2 * 3600
 # Settings that only the operator acts on.
@@ -108,6 +113,7 @@ def job_manifest(
         },
         target=target,
         env=[
+            _POD_NAME,
             *_selection(export, target),
             *_environment(target, defaults),
             *_limits(target, defaults, stored_limit, room_bytes),

@@ -56,6 +56,18 @@ def may_still_write(pod: ObservedPod, now: datetime) -> bool:
     return bool(pod.node) and not pod.has_ended and not is_overdue(pod, now)
 
 
+def is_on_silent_node(pod: ObservedPod, now: datetime) -> bool:
+    """Returns whether the pod's node should have ended it by now and has not said so."""
+    return bool(pod.node) and not pod.has_ended and is_overdue(pod, now)
+
+
+def silent_attempt(seen: Observation) -> ObservedPod | None:
+    """Returns the newest attempt's pod if its node is silent, so that no other attempt can come."""
+    newest = seen.attempts[-1] if seen.attempts else None
+    is_there = newest is not None and newest in seen.pods
+    return newest if newest and is_there and is_on_silent_node(newest, seen.now) else None
+
+
 def is_overdue(pod: ObservedPod, now: datetime) -> bool:
     """Returns whether the pod is NODE_GRACE late to go, so that its node seems to be dead."""
     return pod.deletes_at is not None and now >= timestamps.from_text(pod.deletes_at) + NODE_GRACE

@@ -5,6 +5,8 @@ of files, so it trusts neither.
 """
 
 import json
+import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +16,8 @@ from backupexport_contract.reasons import ExitCode
 
 from backupexport_runner.task.failure import Failure, malformed_delivery
 
+# A name that Kubernetes generates ends at 63 characters.
+_POD_NAME = r"[a-z0-9][a-z0-9.-]{0,62}"
 _TASKS = (protocol.TASK_EXPORT, protocol.TASK_TIDY, protocol.TASK_REMOVE)
 
 
@@ -121,6 +125,18 @@ def read_request(environment: Mapping[str, str]) -> Request:
             "must follow from the job id, the format, the compression and the creation time",
         )
     return request
+
+
+def read_attempt(environment: Mapping[str, str]) -> str:
+    """Returns what tells this attempt from all others: its pod's name, or a random one.
+
+    Raises Failure(BAD_REQUEST) if that is no name of a Job's pod.
+    """
+    # An older operator doesn't say it.
+    name = environment.get(protocol.ENV_POD_NAME) or secrets.token_hex(8)
+    if not re.fullmatch(_POD_NAME, name):
+        raise bad_value(protocol.ENV_POD_NAME, "must be the name of a Job's pod")
+    return name
 
 
 @dataclass(frozen=True, slots=True)

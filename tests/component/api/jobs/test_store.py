@@ -99,10 +99,25 @@ async def test_a_bookmark_is_a_sign_of_life(kubernetes: FakeKubernetes, started:
     await until(lambda: age() < old)
 
 
-async def test_a_job_that_was_stored_though_the_answer_was_lost_is_there_at_the_next_try(
-    kubernetes: FakeKubernetes, started: JobStore
+LOST_ANSWERS: list[dict[str, Any]] = [{"status": 504}, {"status": 500}, {"is_cut": True}]
+
+
+@pytest.mark.parametrize("fault", LOST_ANSWERS)
+async def test_a_job_that_was_stored_though_the_answer_was_lost_is_accepted(
+    kubernetes: FakeKubernetes, started: JobStore, fault: dict[str, Any]
 ) -> None:
-    kubernetes.faults.append(Fault("create backupexports", status=504, is_stored=True))
+    kubernetes.faults.append(Fault("create backupexports", is_stored=True, **fault))
+    made = await started.create_job(export(annotations={"made": "now"}))
+    assert made.is_new
+    assert made.export.metadata.uid == kubernetes.objects(EXPORTS)[JOB]["metadata"]["uid"]
+
+
+@pytest.mark.parametrize("fault", LOST_ANSWERS)
+async def test_a_job_of_which_nobody_knows_is_said_to_be_so_and_is_there_at_the_next_try(
+    kubernetes: FakeKubernetes, started: JobStore, fault: dict[str, Any]
+) -> None:
+    kubernetes.faults.append(Fault("create backupexports", is_stored=True, **fault))
+    kubernetes.faults.append(Fault("get backupexports", status=503))
     manifest = export()
     with pytest.raises(StoreUnavailableError) as unknown:
         await started.create_job(manifest)
@@ -111,6 +126,15 @@ async def test_a_job_that_was_stored_though_the_answer_was_lost_is_there_at_the_
     assert not again.is_new
     stored = kubernetes.objects(EXPORTS)[JOB]
     assert again.export.metadata.uid == stored["metadata"]["uid"]
+
+
+async def test_a_job_that_another_request_made_with_the_key_is_not_taken_for_ones_own(
+    kubernetes: FakeKubernetes, started: JobStore
+) -> None:
+    kubernetes.seed(EXPORTS, export(annotations={"made": "before"}))
+    kubernetes.faults.append(Fault("create backupexports", status=504))
+    with pytest.raises(StoreUnavailableError):
+        await started.create_job(export(annotations={"made": "now"}))
 
 
 async def test_a_cancel_is_for_this_very_job(kubernetes: FakeKubernetes, started: JobStore) -> None:
