@@ -110,7 +110,7 @@ class _Directory:
         os.fsync(self.descriptor)
 
     def _stop(self, _: int, file_name: str) -> None:
-        self._remove_beside(file_name, f".{file_name}.", ".partial")
+        self._remove_beside(file_name, f".{file_name}", ".partial")
 
     def _bury(self, number: int, file_name: str) -> None:
         """Turns the manifest into the tombstone, if the file is there."""

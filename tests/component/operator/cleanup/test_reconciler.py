@@ -116,7 +116,8 @@ class Running:
         """As kopf's handlers do."""
         manifest = change.new or change.old
         if change.kind.plural in ("jobs", "pods") and manifest is not None:
-            asyncio.get_running_loop().call_soon(self.reconciler.ask, export_uid_of(manifest))
+            key = str(export_uid_of(manifest))
+            asyncio.get_running_loop().call_soon(self.reconciler.ask, key)
 
 
 @pytest.fixture
@@ -202,7 +203,7 @@ async def test_a_thousand_that_expire_together_go_in_batches(
     while running.exports():
         for job in running.batches():
             running.finish(job)
-        await until(lambda: running.batches() or not running.exports())
+        await until(lambda: bool(running.batches()) or not running.exports())
     assert len(set(running.made)) == len(running.made) == 1000
     calls = [str(call) for call in kubernetes.calls if call.kind.plural != "events"]
     # One that came before the others had been seen may be small.
@@ -336,8 +337,8 @@ async def test_a_volume_that_is_not_there_is_said_and_holds_up_no_other(
     (event,) = await running.events()
     assert event["reason"] == "RemovalFailed"
     assert 'from lost: its pod can\'t start: persistentvolumeclaim "lost" not' in event["note"]
-    (job,) = running.batches()
-    kubernetes.change("jobs", job, {"status": builders.failed("DeadlineExceeded")})
+    (left,) = running.batches()
+    kubernetes.change("jobs", left, {"status": builders.failed("DeadlineExceeded")})
     await running.ask("uid-1")
     assert len(running.made) == 2
 

@@ -26,6 +26,7 @@ from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.log import Log, Scrubber
 from backupexport_runner.task.request import StoredFile, read_files
 from backupexport_runner.volume import removal
+from backupexport_runner.volume.artifact import partial_name
 from backupexport_runner.volume.removal import NotAllRemovedError, remove_all
 from runner_bench import Bench
 from runner_process import start
@@ -73,7 +74,9 @@ def run(bench: Bench, *paths: str, **more: str) -> tuple[int, Outcome]:
 
 def test_files_of_several_projects_go_and_no_others(bench: Bench) -> None:
     store(bench, FIRST, SECOND, THIRD, path_of(4), path_of(1, "q"))
-    (bench.exports / f"p/.{file_name(1)}.partial").write_text("half")
+    for name in (file_name(1), f"{file_name(1)}.json"):
+        (bench.exports / f"p/.{name}.partial").write_text("half")
+        (bench.exports / "p" / partial_name(name, "pod-a")).write_text("half")
     (bench.exports / f"p/.{file_name(1)}.deliver-telegram").write_text("{}")
     (bench.exports / f"p/.{file_name(4)}.deliver-telegram").write_text("{}")
     assert run(bench, FIRST, SECOND, THIRD) == (0, Outcome())
