@@ -103,7 +103,7 @@ class RunningOperator:
         self._closers: list[Callable[[], Awaitable[None]]] = [
             pod_logs.stop,
             self.exports.queue.stop,
-            self._cleanup.queue.stop,
+            self._cleanup.stop,
             self._delivery.queue.stop,
             self._targets.queue.stop,
             recorder.stop,
