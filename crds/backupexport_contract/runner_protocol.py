@@ -38,6 +38,8 @@ ENV_FILE_NAME = "EXPORT_FILE_NAME"
 # The attempt's pod, in the names of the files that it has not finished.
 ENV_POD_NAME = "EXPORT_POD_NAME"
 ENV_CREATED_AT = "EXPORT_CREATED_AT"
+# Of the task `remove` for several exports, in place of what describes one: a JSON list of paths.
+ENV_FILES = "EXPORT_FILES"
 # The most bytes of the file, of all the project's files, and what its BackupExports leave of that.
 ENV_MAX_BYTES = "EXPORT_MAX_BYTES"
 ENV_MAX_STORED_BYTES = "EXPORT_MAX_STORED_BYTES"
@@ -70,7 +72,7 @@ ENV_DELIVERY_SETTINGS = "EXPORT_DELIVERY_SETTINGS"
 TASK_EXPORT = "export"
 # Remove what attempts of the export left unfinished; report its artifact where one is whole.
 TASK_TIDY = "tidy"
-# Remove that, and the export's artifact with its manifest.
+# Remove that, and the export's artifact with its manifest; or those of several exports.
 TASK_REMOVE = "remove"
 # Bring what became of the export to its owner, in the way whose name follows.
 _TASK_DELIVER = "deliver-"
@@ -110,6 +112,7 @@ SPOOL_DIRECTORY = ".spool"
 TERMINATION_MESSAGE_PATH = "/dev/termination-log"
 TERMINATION_MESSAGE_BYTES = 4096
 _LISTS = ("warnings", "restore_hints")
+_PLACES = ("missing", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +192,16 @@ class Outcome:
 
     `server_verified` tells, with an artifact, whether its server has shown a certificate that is to
     be trusted; None if nobody knows.  `reason` is that of a failure, in the operator's words, for
-    one that doesn't know the exit code.
+    one that doesn't know the exit code.  `missing` and `failed` are of the removal of several files:
+    the places, in its list, of those that were not there and of those that are still there.
     """
 
     artifact: Artifact | None = None
     message: str | None = None
     server_verified: bool | None = None
     reason: str | None = None
+    missing: tuple[int, ...] = ()
+    failed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +308,8 @@ def outcome_text(outcome: Outcome) -> str:
 
 
 def _text(outcome: Outcome) -> str:
-    return json.dumps({"version": VERSION, **asdict(outcome)})
+    fields = {k: v for k, v in asdict(outcome).items() if v or k not in _PLACES}
+    return json.dumps({"version": VERSION, **fields})
 
 
 def _with_fewer_remarks(artifact: Artifact) -> Artifact:
@@ -327,7 +334,12 @@ def read_outcome(text: str) -> Outcome:
         message if isinstance(message, str) else None,
         verified if isinstance(verified, bool) else None,
         reason if isinstance(reason, str) else None,
+        *(_read_places(fields.get(name)) for name in _PLACES),
     )
+
+
+def _read_places(listed: Any) -> tuple[int, ...]:
+    return tuple(it for it in listed if type(it) is int) if isinstance(listed, list) else ()
 
 
 def is_of_newer_version(text: str) -> bool:

@@ -30,8 +30,9 @@ from backupexport_runner.task.configuration import Configuration
 from backupexport_runner.task.failure import Failure, interrupted, unforeseen
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log, Scrubber
-from backupexport_runner.task.request import read_request, read_task
+from backupexport_runner.task.request import read_files, read_request, read_task
 from backupexport_runner.volume.cleanup import clean_up
+from backupexport_runner.volume.removal import NotAllRemovedError, remove_all
 
 _SECONDS_TO_NOTICE = 0.25
 _SECONDS_TO_STOP = 1.5
@@ -104,6 +105,8 @@ def _outcome(exporter: Exporter, environment: Mapping[str, str]) -> protocol.Out
         kind = protocol.delivery_kind(task)
         if kind is not None:
             return deliver(kind, environment, configuration, log, interruption)
+        if task == protocol.TASK_REMOVE and protocol.ENV_FILES in environment:
+            return remove_all(configuration.exports, read_files(environment), log)
         return clean_up(task, configuration.exports, read_request(environment), log)
     except Failure as failure:
         return interrupted(_named_task(environment)) if interruption.requested else failure
@@ -154,10 +157,11 @@ def _report_failure(failure: Failure, exporter: Exporter, task: str) -> int:
     if exporter.interruption.is_anything_left:
         exporter.log.event("partial_file_left")
     else:
+        told = failure.outcome if isinstance(failure, NotAllRemovedError) else protocol.Outcome()
         is_delivery = protocol.delivery_kind(task) is not None
         reasons = DELIVERY_REASON_OF_EXIT_CODE if is_delivery else REASON_OF_EXIT_CODE
-        reason = reasons.get(failure.exit_code)
-        _write_termination_message(protocol.Outcome(message=message, reason=reason), exporter)
+        told = replace(told, message=message, reason=reasons.get(failure.exit_code))
+        _write_termination_message(told, exporter)
     return int(failure.exit_code)
 
 

@@ -79,12 +79,25 @@ def outcome(plan: ExportPlan) -> tuple[Phase | None, Reason | None]:
     return plan.status.phase, plan.status.reason
 
 
+NOT_ENDED = {"Complete": "False", "Failed": "False", "Cancelled": "False"}
+UNDER_WAY = {"Ready": "Unknown", "Reconciling": "True", **NOT_ENDED}
+STALLED = {"Ready": "False", "Stalled": "True", **NOT_ENDED}
+WHOLE = {"Ready": "True", **NOT_ENDED, "Complete": "True"}
+
+
+def told(plan: ExportPlan) -> dict[str, str]:
+    """The conditions that the plan writes, all of them of the same generation as the status."""
+    conditions = plan.status.conditions
+    assert {c.observed_generation for c in conditions} == {plan.status.observed_generation}
+    return {condition.type: condition.status for condition in conditions}
+
+
 def test_a_new_export_gets_its_job() -> None:
     plan = decide(seen(export(), job=None))
     assert plan.create_job
     assert outcome(plan) == (Phase.PENDING, None)
     assert plan.status.job_name == JOB.name
-    assert [c.type for c in plan.status.conditions] == ["Accepted"]
+    assert told(plan) == UNDER_WAY | {"Accepted": "True"}
 
 
 def test_a_suspended_target_holds_the_export_back_and_says_so() -> None:
@@ -351,7 +364,7 @@ def test_what_cannot_heal_fails_at_once(exit_code: int, reason: Reason) -> None:
     plan = decide(seen(RUNNING, ended(exit_code, "Do this.")))
     assert outcome(plan) == (Phase.FAILED, reason)
     assert plan.status.message == "Do this."
-    assert [c.type for c in plan.status.conditions] == ["Failed"]
+    assert told(plan) == STALLED | {"Failed": "True"}
 
 
 @pytest.mark.parametrize(
@@ -756,7 +769,7 @@ def test_deciding_twice_changes_nothing_more() -> None:
 def test_a_job_that_a_crash_kept_out_of_the_status_is_noted() -> None:
     plan = decide(seen(export()))
     assert plan.status.job_name == JOB.name
-    assert [c.type for c in plan.status.conditions] == ["Accepted"]
+    assert told(plan) == UNDER_WAY | {"Accepted": "True"}
 
 
 @pytest.mark.parametrize("of", [ACCEPTED, RUNNING])

@@ -87,6 +87,7 @@ def test_the_pod_is_restricted() -> None:
 def test_the_owner_is_the_export() -> None:
     (owner,) = manifest()["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["uid"], owner["controller"]) == ("BackupExport", "uid-1", True)
+    assert owner["blockOwnerDeletion"] is True
 
 
 def test_what_the_target_says_of_the_connection_comes_in_the_clear() -> None:
