@@ -26,6 +26,7 @@ _LONGEST_DELAY_SECONDS = 24 * 3600.0
 class CleanupReconciler(FinishedExportReconciler):
     """Watches finished exports that await their cleanup, and cleans up after them."""
 
+    rest_until_they_expire = True
     awaiting = AWAITING_CLEANUP
     cleanup_jobs: CleanupJobs
     # The exports whose cleanup has begun, and those that wait for one of these to end.
