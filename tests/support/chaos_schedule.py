@@ -151,7 +151,7 @@ def strikes(seed: int, seconds: float, count: int, kinds: Sequence[Fault]) -> tu
     while len(faults) < count:
         faults.append(rng.choice(often or list(kinds)))
     rng.shuffle(faults)
-    slot = seconds / count
+    slot = seconds / max(count, 1)
     return tuple(
         Strike(
             second=round(number * slot + rng.uniform(0, slot), 1),

@@ -77,6 +77,7 @@ def test_every_fault_comes_and_none_too_late(seed: int) -> None:
 
 def test_a_short_schedule_has_what_there_is_room_for() -> None:
     assert len({strike.fault for strike in strikes(1, 45, 5, ALL_FAULTS)}) == 5
+    assert strikes(1, 45, 0, ALL_FAULTS) == ()
 
 
 @pytest.mark.parametrize("seed", range(20))
