@@ -3,6 +3,7 @@
 import contextlib
 import json
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -24,7 +25,8 @@ _PATIENCE_SECONDS = 300
 def wait_for_ends(namespace: str, wanted: set[str], ledger: Ledger) -> list[Export]:
     """All exports, once nothing is left to be done for any and no runner is left, or time is up.
 
-    Those wanted have ended, or are gone; no mail is to be sent any more, and no file to be removed.
+    Those wanted have ended, or are gone; no mail is to be sent any more, and no file to be removed
+    within the run.
     """
     latest: list[Export] = []
 
@@ -42,7 +44,7 @@ def wait_for_ends(namespace: str, wanted: set[str], ledger: Ledger) -> list[Expo
             return False
         is_open = any(
             export.phase not in FINISHED
-            or export.expires is not None
+            or expires_soon(export)
             or item.get("status", {}).get("deliveryPending")
             for item, export in zip(items, latest, strict=True)
         )
@@ -111,6 +113,11 @@ def _repeated(api: Api, delivery: Delivery) -> str:
         return str(wait_for(accepted, "a 202", 20, every=1).body["data"]["job_id"])
     except NeverHappenedError:
         return "never accepted"
+
+
+def expires_soon(export: Export) -> bool:
+    """Whether its time is over while the run still looks at it."""
+    return export.expires is not None and export.expires < time.time() + _PATIENCE_SECONDS
 
 
 def mails_by_address(server: MailServer) -> Counter[str]:

@@ -22,6 +22,7 @@ from chaos_databases import Probe, load
 from chaos_effects import idle_faults, without_effect
 from chaos_evaluation import (
     count_answers,
+    expires_soon,
     files_on,
     mails_by_address,
     other_answers,
@@ -349,6 +350,8 @@ def _judged_exports(plan: Plan, story: Story, stage: Stage, seen: Seen) -> list[
         away=objects.away,
     )
     deleted = [each.export for name, each in ledger.gone.items() if name in objects.deleted]
+    fleeting = [export for export in deleted if expires_soon(export)]
+    lasting = [export for export in deleted if not expires_soon(export)]
     expired = [each.export for name, each in ledger.gone.items() if name not in objects.deleted]
     refusals = [each for delivery in seen.callers.deliveries for each in delivery.refusals]
     restored, unrestored = restored_contents(stage.volume, stage.server, exports)
@@ -361,7 +364,7 @@ def _judged_exports(plan: Plan, story: Story, stage: Stage, seen: Seen) -> list[
         *verdict.second_jobs(ledger.jobs),
         *verdict.changed_after_the_end(ledger.phases),
         *verdict.untrue_ends([*exports, *expired], expected),
-        *verdict.wrong_files(files_on(stage.volume), exports, deleted, expired),
+        *verdict.wrong_files(files_on(stage.volume), exports, lasting, expired, fleeting),
         *unrestored,
         *verdict.wrong_contents(restored, stage.contents, exports),
         *verdict.others_data(restored, exports),

@@ -260,24 +260,22 @@ def wrong_files(
     exports: Iterable[Export],
     deleted: Iterable[Export] = (),
     expired: Iterable[Export] = (),
+    fleeting: Iterable[Export] = (),
 ) -> list[str]:
     """The volume holds the artifacts and manifests of what succeeded, as recorded, and no more.
 
     `deleted` are exports that somebody deleted: their files stay, and one that was whole when its
-    export went before its end may be there.  The files of those that `expired` are gone.
+    export went before its end may be there.  The files of those that `expired` are gone; those of
+    the `fleeting`, which were deleted when their time was about to be over, may be there or not.
     """
     exports, deleted = list(exports), list(deleted)
     there = {file.path: file for file in files}
-    # Its time may have been over just then.
-    fleeting = {export.name for export in deleted if export.expires is not None}
     sins, known = [], set()
     for export in (*exports, *deleted):
         if export.artifact is None:
             continue
         artifact, file = export.artifact, there.get(export.artifact.path)
         known |= {artifact.path, f"{artifact.path}.json"}
-        if export.name in fleeting:
-            continue
         if file is None:
             sins.append(f"{export.name}: {artifact.path} is not on the volume")
         elif (file.size_bytes, file.sha256) != (artifact.size_bytes, artifact.sha256):
@@ -288,6 +286,7 @@ def wrong_files(
         if f"{artifact.path}.json" not in there:
             sins.append(f"{export.name}: {artifact.path} has no manifest")
     unrecorded = {export.name for export in deleted if export.artifact is None}
+    unrecorded |= {export.name for export in fleeting}
     known |= {path for path in there if _is_whole_of(path, unrecorded, there)}
     phase_of = {export.name: export.phase for export in exports}
     gone = {export.name for export in expired}

@@ -313,8 +313,10 @@ def test_the_file_of_a_deleted_export_stays() -> None:
     # Deleted before its end was written down.
     assert verdict.wrong_files(WHOLE, [], deleted=[replace(GOOD, artifact=None)]) == []
     # Whichever came first, its deletion or the end of its time.
-    kept = replace(GOOD, expires=140.0)
-    assert verdict.wrong_files([], [], deleted=[kept]) == []
+    assert verdict.wrong_files([], [], fleeting=[GOOD]) == []
+    assert verdict.wrong_files(WHOLE, [], fleeting=[GOOD]) == []
+    (sin,) = verdict.wrong_files(WHOLE[:1], [], fleeting=[GOOD])
+    assert "no successful export" in sin
     (sin, manifest) = verdict.wrong_files([], [], deleted=[GOOD])
     assert "is not on the volume" in sin
     assert "no manifest" in manifest
