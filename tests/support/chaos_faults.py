@@ -78,6 +78,7 @@ class Striker:
         self._threads: list[threading.Thread] = []
         self._struck: Counter[str] = Counter()
         self.hits: list[Hit] = []
+        self.struck_pods: set[str] = set()
         # By export, how often a pod of its mails was hit.
         self.struck_mails: Counter[str] = Counter()
 
@@ -130,6 +131,7 @@ class Striker:
             if strike_pod(pod, by_force=strike.fault.manner is Manner.FORCE)
         ]
         self._struck.update(map(_owner, struck))
+        self.struck_pods |= {pod["metadata"]["uid"] for pod in struck}
         for pod in struck:
             labels = pod["metadata"].get("labels", {})
             if labels.get(names.LABEL_TASK, "").startswith("deliver"):

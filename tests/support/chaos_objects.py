@@ -51,6 +51,7 @@ class Objects:
         self.asked_to_cancel: set[str] = set()
         self.deleted: set[str] = set()
         self.jobless: set[str] = set()
+        self.struck_jobs: set[str] = set()
         self.struck_mails: Counter[str] = Counter()
         self.away: dict[str, list[Outage]] = defaultdict(list)
 
@@ -110,6 +111,7 @@ class Objects:
             self.jobless.add(export)
         elif task.startswith("deliver"):
             self.struck_mails[export] += 1
+        self.struck_jobs.add(job["uid"])
         done = self._kubectl("delete", "job", job["name"], "--wait=false")
         return [job["name"]] if done else []
 

@@ -5,7 +5,7 @@ import subprocess
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Self
 
 from backupexport_contract import names, runner_protocol, timestamps
@@ -144,11 +144,10 @@ class Ledger:
         """How many containers of the part were started again in the pods that there have been."""
         return sum(self._restarts[part].values())
 
-    def runners_lost(self) -> int:
-        """How many runners were deleted before their end, or killed."""
+    def runners_lost(self, struck: Collection[str]) -> int:
+        """How many of these runners' pods are gone, or were killed; by uid."""
         killed = {uid for uid, run in self._runs.items() if run.exit_code in _KILLED}
-        cut = {uid for uid in self._runners_gone if self._runs[uid].ended is None}
-        return len(killed | cut)
+        return len((killed | self._runners_gone) & set(struck))
 
     def leader_pod(self) -> str | None:
         """The pod that holds the Lease, None where nobody has held it."""

@@ -574,13 +574,15 @@ def test_the_ledger_keeps_what_pods_have_told_of_themselves() -> None:
     # What was told stays told.
     ledger.told_pod("DELETED", pod_of("1"))
     assert ledger.runs == [PodRun("pod-1", "a", "shop", "export", began + 1, began + 5, 0)]
-    assert ledger.runners_lost() == 0
+    assert ledger.runners_lost({"2"}) == 0
     ledger.told_pod("ADDED", pod_of("2", running={"startedAt": started}))
     ledger.told_pod("DELETED", pod_of("2", running={"startedAt": started}))
-    assert ledger.runners_lost() == 1
+    assert ledger.runners_lost({"2", "3"}) == 1
     ledger.told_pod("ADDED", pod_of("3", terminated=over | {"exitCode": 137}))
     ledger.told_pod("ADDED", pod_of("4", terminated=over | {"exitCode": 28}))
-    assert ledger.runners_lost() == 2
+    assert ledger.runners_lost({"2", "3"}) == 2
+    # Whom nobody struck.
+    assert ledger.runners_lost({"4"}) == 0
     assert ledger.full_volumes() == 1
 
 
