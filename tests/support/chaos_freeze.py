@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 # Before the kubelet has missed it three times and makes another process of it.
 _LONGEST_SECONDS = 25
+_TRY_SECONDS = 30
 _INSIGHT_SECONDS = 15
 _REQUESTS = "backupexport_operator_kubernetes_requests"
 _LEADER = "backupexport_operator_leader"
@@ -63,32 +64,57 @@ class Freezer:
         return {Fault("operator", Manner.FREEZE): self._freeze}
 
     def _freeze(self, strike: Strike) -> Outcome:
+        frozen = wait_for(self._frozen_leader, "a leader to freeze", _TRY_SECONDS)
+        try:
+            wait_for(
+                lambda: self._ledger.leaders[-1] != frozen.identity,
+                "another leader",
+                _LONGEST_SECONDS,
+            )
+        except NeverHappenedError:
+            return Outcome(f"{frozen.name}: nobody took over", had_effect=True)
+        finally:
+            kill_inside(frozen.uid, number=signal.SIGCONT)
+        took = f"{frozen.name}, for {time.time() - frozen.at:.0f} s"
+        after = _when_it_knows(frozen.ask)
+        # Of another process of the pod, which has not written yet.
+        is_another = after is None or after.writes < frozen.writes
+        writes = None if after is None or is_another else after.writes
+        self.freezes.append(Freeze(frozen.name, frozen.writes, writes, frozen.changes()))
+        return Outcome(f"{took}; it was killed" if is_another else took, had_effect=True)
+
+    def _frozen_leader(self) -> "_Frozen | None":
+        """None where none leads just now, or it can't be asked."""
+        if not self._ledger.leaders:
+            return None
         identity = self._ledger.leaders[-1]
         name, _, uid = identity.rpartition("_")
         try:
-            pod = get("-n", self._namespace, "pod", name)
-            ask = _asker(pod["status"]["podIP"])
+            ask = _asker(get("-n", self._namespace, "pod", name)["status"]["podIP"])
             before = ask()
-        except (ToolError, OSError, KeyError) as error:
-            return Outcome(f"{name}: {error}", had_effect=False)
+        except (ToolError, OSError, KeyError):
+            return None
         asked_at = time.time()
         if not before.leads or not kill_inside(uid, number=signal.SIGSTOP):
-            return Outcome(f"{name}: leads no more", had_effect=False)
-        stopped_at = time.time()
-        try:
-            wait_for(
-                lambda: self._ledger.leaders[-1] != identity, "another leader", _LONGEST_SECONDS
-            )
-        except NeverHappenedError:
-            return Outcome(f"{name}: nobody took over", had_effect=False)
-        finally:
-            kill_inside(uid, number=signal.SIGCONT)
-        after = _when_it_knows(ask)
-        changes = self._ledger.changes_between(asked_at, stopped_at + 1)
-        writes = None if after is None or after.writes < before.writes else after.writes
-        self.freezes.append(Freeze(name, before.writes, writes, changes))
-        took = f"{name}, for {time.time() - stopped_at:.0f} s"
-        return Outcome(took if after else f"{took}; it was killed", had_effect=True)
+            return None
+        at, ledger = time.time(), self._ledger
+        return _Frozen(
+            identity, name, uid, at, ask, before.writes,
+            lambda: ledger.changes_between(asked_at, at + 1),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Frozen:
+    """A leader that is stopped since `at`, and what it has written until then."""
+
+    identity: str
+    name: str
+    uid: str
+    at: float
+    ask: Callable[[], Told]
+    writes: int
+    changes: Callable[[], int]
 
 
 def _asker(address: str) -> Callable[[], Told]:

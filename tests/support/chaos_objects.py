@@ -20,6 +20,7 @@ from playground.targets import target_name
 from playground.tools import ToolError, apply, get, kubectl, wait_for
 
 _REFUSED = (ToolError, subprocess.TimeoutExpired)
+_TRY_SECONDS = 15
 # A target that is taken away has to come back, whatever else is away.
 _MEND_SECONDS = 120
 # A replica's cache may show for a moment longer that a target is gone.
@@ -118,49 +119,42 @@ class Objects:
     def _suspend(self, strike: Strike) -> Outcome:
         project = self._projects[strike.pick % len(self._projects)]
         with self._one_target:
-            try:
-                target = get("-n", self._namespace, "exporttargets", target_name(project))
-            except _REFUSED as error:
-                return Outcome(str(error), had_effect=False)
-            kept = target["spec"].get("retentionSeconds")
+            kept = self._found_target(project)["spec"].get("retentionSeconds")
             meanwhile = {"suspend": True, "retentionSeconds": _OTHER_RETENTION_SECONDS}
+            before = {"suspend": None, "retentionSeconds": kept}
             try:
-                if not self._patch_target(project, meanwhile):
-                    return Outcome(f"{project}: refused", had_effect=False)
+                _insist(lambda: self._patch_target(project, meanwhile), _TRY_SECONDS)
                 time.sleep(strike.seconds)
             finally:
-                before = {"suspend": None, "retentionSeconds": kept}
-                wait_for(
-                    lambda: self._patch_target(project, before),
-                    f"the target of {project} as before",
-                    _MEND_SECONDS,
-                    every=1,
-                )
+                _insist(lambda: self._patch_target(project, before), _MEND_SECONDS)
         return Outcome(f"{project}, for {strike.seconds:.0f} s", had_effect=True)
 
     def _remake(self, strike: Strike) -> Outcome:
         project = self._projects[strike.pick % len(self._projects)]
+        name = target_name(project)
         with self._one_target:
-            try:
-                found = get("-n", self._namespace, "exporttargets", target_name(project))
-            except _REFUSED as error:
-                return Outcome(str(error), had_effect=False)
+            found = self._found_target(project)
             began = time.time()
             # Stands for as long as it is away, for whoever is refused meanwhile.
             self.away[project].append(Outage(began, float("inf")))
             try:
-                gone = self._kubectl("delete", "ext", target_name(project), "--wait=false")
+                _insist(lambda: self._kubectl("delete", "ext", name, "--wait=false"), _TRY_SECONDS)
                 time.sleep(strike.seconds)
             finally:
-                wait_for(
-                    lambda: self._apply(as_applied(found)),
-                    f"the target of {project} anew",
-                    _MEND_SECONDS,
-                    every=1,
-                )
+                _insist(lambda: self._apply(as_applied(found)), _MEND_SECONDS)
                 self.away[project][-1] = Outage(began, time.time() + _LATE_SECONDS)
-        took = time.time() - began
-        return Outcome(f"{project}, for {took:.0f} s", had_effect=gone)
+        return Outcome(f"{project}, for {time.time() - began:.0f} s", had_effect=True)
+
+    def _found_target(self, project: str) -> dict[str, Any]:
+        def look() -> dict[str, Any] | None:
+            with contextlib.suppress(*_REFUSED):
+                found: dict[str, Any] = get(
+                    "-n", self._namespace, "exporttargets", target_name(project)
+                )
+                return found
+            return None
+
+        return wait_for(look, f"the target of {project}", _TRY_SECONDS, every=1)
 
     def _pick(
         self, strike: Strike, is_wanted: Callable[[str], bool], but: Sequence[str] = ()
@@ -194,6 +188,11 @@ class Objects:
         except _REFUSED:
             return False
         return True
+
+
+def _insist(do: Callable[[], bool], seconds: float) -> None:
+    """Do it until it is done, as the API server may be away."""
+    wait_for(do, "a target's change", seconds, every=1)
 
 
 def as_applied(found: dict[str, Any]) -> dict[str, Any]:

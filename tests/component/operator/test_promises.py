@@ -114,6 +114,24 @@ class Cluster:
     def end_job(self, job: str, status: dict[str, Any]) -> None:
         self.kubernetes.change("jobs", job, {"status": status})
 
+    def tidied(self, name: str, outcome: Outcome | None = None) -> None:
+        """Where the files of the export are looked for, `outcome` is what is found."""
+        job = names.task_job_name(name, TASK_TIDY)
+        found = self.kubernetes.objects("jobs").get(job)
+        if found is not None and not found.get("status"):
+            self.end_pod(self.run_pod(job), 0, outcome or Outcome())
+            self.end_job(job, builders.complete())
+
+    async def ended_after_tidying(
+        self, name: str, outcome: Outcome | None = None
+    ) -> dict[str, Any]:
+        """Its status when it is over, its files having been looked for where that is wanted."""
+        await until(
+            lambda: bool(self.jobs(name, TASK_TIDY)) or "completionTime" in self.status(name)
+        )
+        self.tidied(name, outcome)
+        return await self.ended(name)
+
     async def stays(self, is_so: Callable[[], bool]) -> None:
         """It is so, and still is when others' exports have come and gone, and all was looked at."""
         await until(is_so)
@@ -178,25 +196,9 @@ async def test_a_job_that_somebody_deletes_is_not_made_again(cluster: Cluster) -
     job = await cluster.job("deleted")
     await until(lambda: "jobName" in cluster.status("deleted"))
     cluster.kubernetes.remove("jobs", job)
-    status = await _ended_after_tidying(cluster, "deleted")
+    status = await cluster.ended_after_tidying("deleted")
     assert (status["phase"], status["reason"]) == ("Failed", "JobDeleted")
     assert len(cluster.jobs("deleted")) == 1
-
-
-async def _ended_after_tidying(
-    cluster: Cluster, name: str, outcome: Outcome | None = None
-) -> dict[str, Any]:
-    """Its status when it is over; where its files are looked for, `outcome` is what is found."""
-
-    def tidies() -> list[str]:
-        return cluster.jobs(name, TASK_TIDY)
-
-    await until(lambda: bool(tidies()) or "completionTime" in cluster.status(name))
-    if tidies() and "completionTime" not in cluster.status(name):
-        job = await cluster.job(name, TASK_TIDY)
-        cluster.end_pod(cluster.run_pod(job), 0, outcome or Outcome())
-        cluster.end_job(job, builders.complete())
-    return await cluster.ended(name)
 
 
 async def test_no_export_ends_while_a_pod_of_it_is_at_work(cluster: Cluster) -> None:
@@ -207,8 +209,11 @@ async def test_no_export_ends_while_a_pod_of_it_is_at_work(cluster: Cluster) -> 
     await until(lambda: cluster.status("late").get("phase") == "Running")
     cluster.end_job(job, builders.failed("DeadlineExceeded"))
     await cluster.stays(lambda: cluster.status("late")["phase"] == "Running")
+    # Whoever looks at its files by now finds nothing whole, and that says nothing.
+    cluster.tidied("late")
+    await cluster.stays(lambda: cluster.status("late")["phase"] == "Running")
     cluster.end_pod(pod, 143, Outcome(message="It was stopped."))
-    status = await _ended_after_tidying(cluster, "late")
+    status = await cluster.ended_after_tidying("late")
     assert (status["phase"], status["reason"]) == ("Failed", "DeadlineExceeded")
 
 
@@ -224,7 +229,7 @@ async def test_what_a_killed_attempt_left_is_looked_for_before_the_end(
     cluster.end_job(job, builders.failed())
     await until(lambda: len(cluster.jobs(name, TASK_TIDY)) == 1)
     assert "completionTime" not in cluster.status(name)
-    status = await _ended_after_tidying(cluster, name, DONE if found == "file" else Outcome())
+    status = await cluster.ended_after_tidying(name, DONE if found == "file" else Outcome())
     assert status["phase"] == ("Succeeded" if found == "file" else "Failed")
     assert ("artifact" in status) == (found == "file")
 
@@ -297,7 +302,7 @@ async def test_a_cancel_is_over_when_its_pod_is(cluster: Cluster) -> None:
         lambda: cluster.status("cancelled")["phase"] == "Running" and not cluster.jobs("next")
     )
     cluster.kubernetes.remove("pods", pod)
-    assert (await _ended_after_tidying(cluster, "cancelled"))["phase"] == "Cancelled"
+    assert (await cluster.ended_after_tidying("cancelled"))["phase"] == "Cancelled"
     await cluster.job("next")
 
 
