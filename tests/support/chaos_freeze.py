@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 _LONGEST_SECONDS = 25
 _TRY_SECONDS = 30
 _INSIGHT_SECONDS = 15
+_AFTERWARDS_SECONDS = 3
 _REQUESTS = "backupexport_operator_kubernetes_requests"
 _LEADER = "backupexport_operator_leader"
 # Not Events, which do no harm, nor the Lease, which is how it learns that another leads.
@@ -136,6 +137,9 @@ def _when_it_knows(ask: Callable[[], Told]) -> Told | None:
         return None if told.leads else told
 
     try:
-        return wait_for(look, "its insight", _INSIGHT_SECONDS)
+        told = wait_for(look, "its insight", _INSIGHT_SECONDS)
     except NeverHappenedError:
         return None
+    # What it had begun may still be under way.
+    time.sleep(_AFTERWARDS_SECONDS)
+    return look() or told
