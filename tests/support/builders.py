@@ -56,6 +56,15 @@ def export(
     return BackupExport.model_validate(export_manifest(name, spec, status, **metadata))
 
 
+def plain(resource: BackupExport | ExportTarget) -> Manifest:
+    """A model as the API server would have it: without a status that nobody has written."""
+    kind = names.EXPORT_KIND if isinstance(resource, BackupExport) else names.TARGET_KIND
+    manifest = {"apiVersion": names.API_VERSION, "kind": kind, **resource.to_manifest()}
+    if not resource.status.conditions:
+        del manifest["status"]
+    return manifest
+
+
 def target_manifest(
     project_id: str = "p", name: str = "t", created: str = "2026-01-01T00:00:00Z", **spec: Any
 ) -> Manifest:
@@ -143,7 +152,7 @@ def pod_manifest(
             "name": name,
             "namespace": "ns",
             "creationTimestamp": ago(1),
-            "labels": _labels(labels[names.LABEL_EXPORT_UID], labels[names.LABEL_TASK]),
+            "labels": {key: value for key, value in labels.items() if key in _KEPT},
             "ownerReferences": [owner],
             **metadata,
         },
@@ -189,6 +198,10 @@ def condition(
         "message": message,
         "lastTransitionTime": since,
     }
+
+
+# What a Job's pods have of its labels.
+_KEPT = (names.LABEL_MANAGED_BY, names.LABEL_EXPORT_UID, names.LABEL_BATCH, names.LABEL_TASK)
 
 
 def _labels(export_uid: str, task: str) -> dict[str, str]:

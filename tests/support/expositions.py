@@ -47,6 +47,7 @@ def state() -> OperatorState:
             "email": [1.0, 90.5],
             "telegram": [],
         },
+        pods_on_silent_nodes=2,
     )
 
 

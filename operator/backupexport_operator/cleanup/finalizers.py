@@ -11,7 +11,13 @@ from typing import Any
 from backupexport_contract import names
 from kubernetes.aio import client
 
-from backupexport_operator.kube.client import SERVER_AWAY, list_pages, opened, read_or_none
+from backupexport_operator.kube.client import (
+    SERVER_AWAY,
+    list_pages,
+    opened,
+    read_or_none,
+    retry_after,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -76,7 +82,7 @@ async def _release(
                     return
                 if attempt + 1 == _ATTEMPTS:
                     raise
-                await asyncio.sleep(_FIRST_PAUSE * 2**attempt)
+                await asyncio.sleep(max(_FIRST_PAUSE * 2**attempt, retry_after(error)))
                 # The patch's test fails with 422 if somebody else has changed the list meanwhile.
                 found = await read_or_none(api, *where)
                 if found is None:

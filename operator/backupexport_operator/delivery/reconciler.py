@@ -30,7 +30,12 @@ from backupexport_operator.kube.finished_exports import FinishedExportReconciler
 from backupexport_operator.manifests.events import events_between
 from backupexport_operator.manifests.jobs import delivery_manifest
 from backupexport_operator.manifests.pod import JobSettings
-from backupexport_operator.manifests.status import merge_patch, settled_between, with_condition
+from backupexport_operator.manifests.status import (
+    merge_patch,
+    of_generation,
+    settled_between,
+    with_condition,
+)
 from backupexport_operator.observed.export_files import unfinished_jobs
 from backupexport_operator.observed.jobs_and_pods import ObservedJob
 from backupexport_operator.observed.observation import Observation, SideJob
@@ -197,9 +202,9 @@ class DeliveryReconciler(FinishedExportReconciler):
         status = old.model_copy(update={"conditions": conditions})
         if not pending_by_kind(status):
             status = status.model_copy(update={"delivery_pending": None})
-        patch = merge_patch(old, status)
-        if not patch:
+        if status == old:
             return
+        patch = merge_patch(old, of_generation(status, export.metadata.generation))
         updated = await self.cluster.patch_export_status(export, patch)
         if updated is None:
             return

@@ -5,7 +5,7 @@ The first step that returns a plan decides, and the last one always does.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExportStatus
@@ -25,6 +25,7 @@ from backupexport_operator.observed.export_files import (
     is_clean,
     is_overdue,
     is_still_written,
+    silent_attempt,
 )
 from backupexport_operator.observed.failure import (
     Failure,
@@ -265,6 +266,20 @@ def _job_failed(seen: Observation, job: ObservedJob) -> ExportPlan | None:
     return _fail(seen, job_failure(seen, job, _last_failure(seen))) if failed else None
 
 
+def _silent_node(seen: Observation) -> ExportPlan | None:
+    pod = silent_attempt(seen)
+    if pod is None:
+        return None
+    # What makes Kubernetes take the pod for failed, so that the Job replaces it:
+    # https://kubernetes.io/docs/concepts/cluster-administration/node-shutdown/#non-graceful-node-shutdown
+    message = (
+        f"Node {pod.node} doesn't answer, so pod {pod.name} neither ends nor is replaced: bring "
+        "the node back, or, if it is off for good, delete it or give it the taint "
+        "node.kubernetes.io/out-of-service, and the export starts over by itself."
+    )
+    return ExportPlan(next_status.waiting(seen, Failure(Reason.INTERNAL, message)))
+
+
 def _running(seen: Observation) -> ExportPlan | None:
     newest = _newest_pod(seen)
     if newest is None or not newest.is_running or newest not in seen.pods:
@@ -273,7 +288,11 @@ def _running(seen: Observation) -> ExportPlan | None:
         failures = _attempt_failures(seen)
         status = next_status.waiting(seen, failures[-1] if failures else None)
         return ExportPlan(status, follow_pod=newest.name, recheck_after=left)
-    return ExportPlan(next_status.running(seen, newest), follow_pod=newest.name)
+    return ExportPlan(
+        next_status.running(seen, newest),
+        follow_pod=newest.name,
+        recheck_after=_until_overdue(newest, seen.now),
+    )
 
 
 def _cannot_start(seen: Observation) -> ExportPlan | None:
@@ -340,6 +359,7 @@ def _with_job(seen: Observation, job: ObservedJob) -> ExportPlan:
         or _job_failed(seen, job)
         # Complete, but `_succeeded` has found neither a report nor a whole file.
         or (_fail(seen, _LOST_REPORT) if job.complete else None)
+        or _silent_node(seen)
         # The newest pod tells more than the failures of those before it.
         or _running(seen)
         or _cannot_start(seen)
@@ -368,6 +388,12 @@ def _before_it_begins(seen: Observation, pod: ObservedPod) -> timedelta | None:
     age = seen.now - timestamps.from_text(pod.started_at)
     # A node's clock that is ahead tells nothing.
     return BEGIN_GRACE - age if timedelta(0) <= age < BEGIN_GRACE else None
+
+
+def _until_overdue(pod: ObservedPod, now: datetime) -> timedelta | None:
+    if pod.deletes_at is None:
+        return None
+    return max(timestamps.from_text(pod.deletes_at) + NODE_GRACE - now, timedelta(seconds=1))
 
 
 def _attempt_failures(seen: Observation) -> list[Failure]:

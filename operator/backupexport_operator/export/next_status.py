@@ -1,6 +1,7 @@
 """The statuses that a decision may lead to; pure."""
 
 import functools
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from backupexport_contract import timestamps
@@ -17,11 +18,13 @@ from backupexport_contract.reasons import Phase, Reason
 from backupexport_contract.runner_protocol import Artifact, Progress, read_outcome
 
 from backupexport_operator.delivery.choice import first_conditions
+from backupexport_operator.export.conditions import with_phase_conditions
 from backupexport_operator.manifests.status import (
     SERVER_VERIFIED,
     SERVER_VERIFIED_WORDS,
     ConditionStatus,
     condition_now,
+    of_generation,
     with_condition,
 )
 from backupexport_operator.observed.failure import Failure, end_artifact
@@ -129,18 +132,15 @@ def running(seen: Observation, pod: ObservedPod) -> BackupExportStatus:
 def succeeded(seen: Observation, artifact: Artifact) -> BackupExportStatus:
     """Returns the status of an export whose file is whole under its final name."""
     pod = next((pod for pod in seen.attempts if end_artifact(pod) is not None), None)
-    complete = condition_now(
-        seen, "Complete", "True", "Succeeded", "The file is whole under its final name."
-    )
     size = artifact.uncompressed_bytes
     return _finished(
         seen,
         Phase.SUCCEEDED,
-        [complete, *_server_verified(seen, pod)],
+        conditions=_server_verified(seen, pod),
         started_at=pod.started_at if pod else None,
         completed_at=pod.finished_at if pod else None,
         progress=ProgressStatus.of(Progress(100, size, size)),
-        artifact=ArtifactStatus.of(artifact),
+        artifact=ArtifactStatus.of(artifact, seen.claim),
         warnings=[RemarkStatus.of(remark) for remark in artifact.warnings],
         restore_hints=[RemarkStatus.of(remark) for remark in artifact.restore_hints],
     )
@@ -149,8 +149,7 @@ def succeeded(seen: Observation, artifact: Artifact) -> BackupExportStatus:
 def ended(seen: Observation, phase: Phase, failure: Failure) -> BackupExportStatus:
     """Returns the status of an export that has failed or is cancelled."""
     started = min((pod.started_at for pod in seen.attempts if pod.started_at), default=None)
-    failed = condition_now(seen, "Failed", "True", failure.reason, failure.message)
-    return _finished(seen, phase, [failed], failure, started_at=started)
+    return _finished(seen, phase, failure, started_at=started)
 
 
 def _server_verified(seen: Observation, pod: ObservedPod | None) -> list[Condition]:
@@ -165,9 +164,9 @@ def _server_verified(seen: Observation, pod: ObservedPod | None) -> list[Conditi
 def _finished(
     seen: Observation,
     phase: Phase,
-    endings: list[Condition],
     failure: Failure | None = None,
     *,
+    conditions: Iterable[Condition] = (),
     started_at: str | None,
     completed_at: str | None = None,
     **changes: object,
@@ -191,7 +190,7 @@ def _finished(
         expiration_time=expires,
         disposal_pending=(expires is not None or goes_with_it) or None,
         delivery_pending=any(map(is_pending, deliveries)) or None,
-        conditions=functools.reduce(with_condition, (*endings, *deliveries), status.conditions),
+        conditions=functools.reduce(with_condition, (*conditions, *deliveries), status.conditions),
         **changes,
     )
 
@@ -200,7 +199,6 @@ def _next(
     seen: Observation, phase: Phase | None, failure: Failure | None = None, **changes: object
 ) -> BackupExportStatus:
     told: dict[str, object] = {
-        "observed_generation": seen.export.metadata.generation,
         "phase": phase,
         "reason": failure.reason if failure else None,
         "message": failure.message if failure else None,
@@ -209,7 +207,8 @@ def _next(
     if seen.target is not None:
         told["target_name"] = seen.target.metadata.name
         told["conditions"] = [c for c in seen.export.status.conditions if not _is_target_missing(c)]
-    return seen.export.status.model_copy(update=told | changes)
+    status = seen.export.status.model_copy(update=told | changes)
+    return of_generation(with_phase_conditions(seen, status), seen.export.metadata.generation)
 
 
 def attempts(seen: Observation) -> int:

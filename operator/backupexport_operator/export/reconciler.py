@@ -14,7 +14,7 @@ from backupexport_operator.export import next_status
 from backupexport_operator.export.decision import ExportPlan, decide, decide_departed
 from backupexport_operator.export.start_queue import QueueSync, StartQueue
 from backupexport_operator.export.stored_bytes import StoredBytes
-from backupexport_operator.kube.client import brief
+from backupexport_operator.kube.client import brief, is_unanswered
 from backupexport_operator.kube.cluster import Cluster
 from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.pod_logs import PodLogs
@@ -54,6 +54,8 @@ class ExportReconciler:
     # no longer shows.
     _doubted: set[str] = field(default_factory=set, init=False)
     _departed: dict[str, BackupExport] = field(default_factory=dict, init=False)
+    # Those of which nobody knows whether their Job was made, as they were then.
+    _perhaps_started: dict[str, BackupExport] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         measure, is_new = self.metrics.reconciled, self.cache.is_new
@@ -80,6 +82,8 @@ class ExportReconciler:
         self.queue.ask(export.metadata.uid)
 
     async def _reconcile(self, uid: str) -> None:
+        if uid in self._perhaps_started:
+            await self._look_for_job(self._perhaps_started[uid])
         export = self.cache.export(uid)
         departed = self._departed.get(uid)
         if departed is not None and not (export and export.phase.is_finished):
@@ -168,7 +172,19 @@ class ExportReconciler:
             self._queue_sync.leave(uid)
             await self._apply(seen, decide(replace(seen, job=job)))
             return
-        self.metrics.job_created(seen.export.age(timestamps.now()))
+        self._has_started(seen.export, job)
+
+    async def _look_for_job(self, export: BackupExport) -> None:
+        """Learn whether the Job was made; the export keeps its slot until that is known."""
+        uid = export.metadata.uid
+        job = await self.cluster.read_job(names.job_name(export.metadata.name))
+        if job is not None and job.owner_uid == uid:
+            self._has_started(export, job)
+        del self._perhaps_started[uid]
+
+    def _has_started(self, export: BackupExport, job: ObservedJob) -> None:
+        uid = export.metadata.uid
+        self.metrics.job_created(export.age(timestamps.now()))
         self.cache.note_made_job(uid, job)
         self.queue.ask(uid)
 
@@ -180,7 +196,7 @@ class ExportReconciler:
         if plan.create_cleanup is None:
             return
         try:
-            await self.cleanup_jobs.create(seen.export, plan.create_cleanup)
+            await self.cleanup_jobs.create(seen.export, plan.create_cleanup, claim=seen.claim)
         except CleanupRefusedError as refusal:
             newest = self.cache.export(seen.export.metadata.uid) or seen.export
             is_deleted = newest.metadata.deletion_timestamp is not None
@@ -199,8 +215,13 @@ class ExportReconciler:
         manifest = job_manifest(seen.export, seen.target, self.defaults, *limits)
         try:
             return await self.cluster.create_job(manifest)
-        except ApiException as error:
+        except Exception as error:
             uid = seen.export.metadata.uid
+            if is_unanswered(error):
+                self._perhaps_started[uid] = seen.export
+                raise
+            if not isinstance(error, ApiException):
+                raise
             # Of these two the fault is this export's own, so the next one may start.
             self._queue_sync.leave(uid, wake_next=error.status in (400, 422))
             if error.status in (400, 403, 422):
@@ -254,14 +275,17 @@ class ExportReconciler:
         uid = export.metadata.uid
         there = await self.cluster.read_export(export.metadata.name)
         if there is None or there.metadata.uid != uid:
-            plan = decide_departed(self.cache.observe(export))
+            seen = self.cache.observe(export)
+            plan = decide_departed(seen)
             if plan.recheck_after is not None:
                 self.queue.ask(uid, delay=plan.recheck_after.total_seconds())
                 return
             if plan.create_cleanup is not None:
                 # If it is refused for good, the project's next export cleans up.
                 with contextlib.suppress(CleanupRefusedError):
-                    await self.cleanup_jobs.create(export, plan.create_cleanup, is_owned=False)
+                    await self.cleanup_jobs.create(
+                        export, plan.create_cleanup, is_owned=False, claim=seen.claim
+                    )
             self.cache.note_gone(uid)
         self._forget(uid)
 
@@ -275,4 +299,5 @@ class ExportReconciler:
         self.pod_logs.forget(uid)
         self.cache.forget(uid)
         self._doubted.discard(uid)
+        self._perhaps_started.pop(uid, None)
         self._queue_sync.leave(uid)

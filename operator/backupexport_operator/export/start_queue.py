@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from backupexport_contract.backup_export import BackupExport
 
 from backupexport_operator.observed.export_cache import ExportCache
-from backupexport_operator.observed.export_files import is_at_work
+from backupexport_operator.observed.export_files import is_at_work, silent_attempt
 from backupexport_operator.observed.observation import Observation
 
 # (creationTimestamp, which nobody can forge; the finer `created_at`; uid): what sorts exports.
@@ -208,7 +208,11 @@ class QueueSync:
             export.metadata.deletion_timestamp is not None and not is_at_work(seen)
         )
         if has_job and not is_over:
-            self.queue.start(uid, project_id)
+            if silent_attempt(seen) is None:
+                self.queue.start(uid, project_id)
+            else:
+                # Nobody knows for how long, and no two exports write to the same files.
+                self.leave(uid)
             return True
         # A project without room must not hold places that others could have.
         is_full = seen.room_bytes == 0

@@ -13,6 +13,8 @@ from kubernetes.aio.client.exceptions import ApiException
 
 # The whole request, in seconds; the client hands a (connect, read) pair to aiohttp unread.
 REQUEST_TIMEOUT = 15.0
+# An API server that asks for more time than this is asked again all the same, in seconds.
+LONGEST_RETRY_AFTER = 60.0
 _PAGE = 500
 _LONGEST_SAYING = 300
 
@@ -47,6 +49,24 @@ def brief(error: Exception) -> str:
     if isinstance(error, ApiException):
         return f"{error.status} {error.reason}{_said(error)}"
     return str(error) or type(error).__name__
+
+
+def is_unanswered(error: Exception) -> bool:
+    """Whether a write that ended so may have been carried out all the same, or may still be."""
+    if isinstance(error, ApiException):
+        return error.status == 408 or not 400 <= (error.status or 0) < 500
+    return not isinstance(error, NotNowError)
+
+
+def retry_after(error: BaseException | None) -> float:
+    """Returns the seconds for which the API server asks to be left alone; 0 if it says nothing."""
+    headers = error.headers if isinstance(error, ApiException) else None
+    try:
+        seconds = float((headers or {}).get("Retry-After", 0))
+    except ValueError:
+        # A date, which Kubernetes doesn't send.
+        return 0.0
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
 
 
 class _GuardedClient(client.ApiClient):  # type: ignore[misc] # a generated, untyped class
@@ -137,7 +157,9 @@ async def opened(
     response: aiohttp.ClientResponse = answer.response
     try:
         if response.status != 200:
-            raise ApiException(status=response.status, reason=response.reason)
+            refusal = ApiException(status=response.status, reason=response.reason)
+            refusal.headers = response.headers
+            raise refusal
         yield response
     finally:
         response.close()

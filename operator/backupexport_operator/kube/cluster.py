@@ -1,5 +1,6 @@
 """Reads from the Kubernetes API what the watches don't tell, and writes what is decided."""
 
+import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -15,7 +16,14 @@ from kubernetes.aio import client, watch
 from kubernetes.aio.client.exceptions import ApiException
 from pydantic import ValidationError
 
-from backupexport_operator.kube.client import REQUEST_TIMEOUT, list_pages, opened, read_or_none
+from backupexport_operator.kube.client import (
+    REQUEST_TIMEOUT,
+    SERVER_AWAY,
+    is_unanswered,
+    list_pages,
+    opened,
+    read_or_none,
+)
 from backupexport_operator.observed.export_cache import World
 from backupexport_operator.observed.jobs_and_pods import (
     ObservedJob,
@@ -100,6 +108,11 @@ class Cluster:
         body = await read_or_none(self._custom, *self._exports, name)
         return None if body is None else BackupExport.model_validate(body)
 
+    async def read_job(self, name: str) -> ObservedJob | None:
+        """Returns the batch/v1 Job; None if there is none."""
+        body = await read_or_none(self._custom, *self._jobs, name)
+        return None if body is None else observed_job(body)
+
     async def list_finished(self, awaiting: str) -> tuple[list[BackupExport], str]:
         """Returns the exports that the field selector finds, and the version to watch them from."""
         exports: list[BackupExport] = []
@@ -158,9 +171,10 @@ class Cluster:
         except ApiException as error:
             if error.status != 409:
                 raise
-            job = await read_or_none(self._custom, *self._jobs, manifest["metadata"]["name"])
-            if job is None:
+            there = await self.read_job(manifest["metadata"]["name"])
+            if there is None:
                 raise
+            return there
         return observed_job(job)
 
     async def delete_job(self, job: ObservedJob) -> None:
@@ -205,10 +219,18 @@ class Cluster:
             method = self._custom.patch_namespaced_custom_object_status
         try:
             return await method(*where, seen.name, body, _content_type=MERGE_PATCH)
-        except ApiException as error:
-            if error.status == 404:
+        except Exception as error:
+            if isinstance(error, ApiException) and error.status == 404:
                 return None
-            raise
+            if not is_unanswered(error):
+                raise
+            there = None
+            with contextlib.suppress(*SERVER_AWAY):
+                there = await read_or_none(self._custom, *where, seen.name)
+            del body["metadata"]["resourceVersion"]
+            if there is None or there["metadata"]["uid"] != seen.uid or not _holds(there, body):
+                raise
+            return there
 
     async def _delete(self, where: tuple[str, ...], name: str, uid: str, **options: str) -> None:
         body = client.V1DeleteOptions.model_validate({"preconditions": {"uid": uid}, **options})
@@ -228,6 +250,15 @@ def valid_models(model: type[Resource], items: Iterable[dict[str, Any]]) -> Iter
         except ValidationError as error:
             name, problems = item["metadata"]["name"], error.error_count()
             _logger.warning("%s %s is left alone: %d errors", model.__name__, name, problems)
+
+
+def _holds(there: Any, patch: Any) -> bool:
+    """Whether a merge patch would change nothing of what is there."""
+    if isinstance(patch, dict):
+        found = there if isinstance(there, dict) else {}
+        return all(_holds(found.get(key), value) for key, value in patch.items())
+    # An empty list may not be stored at all.
+    return bool(there == patch or (patch == [] and there is None))
 
 
 def _when(event: dict[str, Any]) -> str:

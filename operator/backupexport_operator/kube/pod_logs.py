@@ -13,7 +13,7 @@ from backupexport_contract.names import RUNNER_CONTAINER
 from backupexport_contract.runner_protocol import Progress, read_progress_line
 from kubernetes.aio import client
 
-from backupexport_operator.kube.client import opened
+from backupexport_operator.kube.client import opened, retry_after
 
 _logger = logging.getLogger(__name__)
 
@@ -56,11 +56,13 @@ class PodLogs:
 
     async def _follow(self, pod_name: str, told: Callable[[Progress], None]) -> None:
         while True:
+            pause = _AGAIN_SECONDS
             try:
                 await self._read(pod_name, told)
             except Exception as error:  # noqa: BLE001 - see the module's docstring
                 _logger.info("following the log of pod %s: %s", pod_name, error)
-            await asyncio.sleep(_AGAIN_SECONDS)
+                pause = max(pause, retry_after(error))
+            await asyncio.sleep(pause)
 
     async def _read(self, pod_name: str, told: Callable[[Progress], None]) -> None:
         log = opened(

@@ -1,13 +1,16 @@
 """Runs work by key, as client-go's workqueue does: never twice at once, retried, urgent first."""
 
 import asyncio
+import contextlib
+import heapq
+import itertools
 import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
-from backupexport_operator.kube.client import SERVER_AWAY, brief
+from backupexport_operator.kube.client import SERVER_AWAY, brief, retry_after
 
 _logger = logging.getLogger(__name__)
 
@@ -15,6 +18,9 @@ Key = TypeVar("Key", bound=Hashable)
 
 FIRST_RETRY_SECONDS = 0.2
 LONGEST_RETRY_SECONDS = 30.0
+# News of a key ends its pause, but not before this part of it: else a stream of news would have the
+# key tried without any pause, while the API server refuses.
+NEWS_PAUSE_SHARE = 0.1
 # After so many urgent keys it is another's turn, so none waits for ever.
 _URGENT_IN_A_ROW = 8
 
@@ -22,8 +28,9 @@ _URGENT_IN_A_ROW = 8
 class WorkQueue(Generic[Key]):
     """Runs `work(key)` for the keys that are asked for, at most `parallel` at once.
 
-    A run that raises is tried again, with growing pauses.  `measure` gets each run's seconds, and
-    its error if it raised.  Keys that are urgent go first.
+    A run that raises is tried again, with growing pauses, which an ask cuts short, and never before
+    the API server's Retry-After.  `measure` gets each run's seconds, and its error if it raised.
+    Keys that are urgent go first.
     """
 
     def __init__(
@@ -44,7 +51,9 @@ class WorkQueue(Generic[Key]):
         self._in_a_row = 0
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._asked_again: set[Key] = set()
-        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        # Set by an ask, for each key that pauses.
+        self._news: dict[Key, asyncio.Event] = {}
+        self._later = _Later(self.ask)
         self._is_stopped = False
 
     @property
@@ -57,37 +66,25 @@ class WorkQueue(Generic[Key]):
         if self._is_stopped:
             return
         if delay > 0:
-            self._ask_later(key, delay)
+            self._later.add(key, delay)
             return
-        timer = self._timers.pop(key, None)
-        if timer is not None:
-            timer.cancel()
+        self._later.drop(key)
         if key in self._pauses:
             self._asked_again.add(key)
+            if key in self._news:
+                self._news[key].set()
         else:
             self._wait(key)
 
     async def stop(self) -> None:
         """Cancel what runs and what waits, and take nothing more.  Returns when nothing runs."""
         self._is_stopped = True
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        self._later.clear()
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._pauses.clear()
-
-    def _ask_later(self, key: Key, delay: float) -> None:
-        loop = asyncio.get_running_loop()
-        due = loop.time() + delay
-        known = self._timers.get(key)
-        if known is not None:
-            if known.when() <= due:
-                return
-            known.cancel()
-        self._timers[key] = loop.call_at(due, self.ask, key)
 
     def _wait(self, key: Key) -> None:
         line = self._urgent if self._is_urgent(key) else self._others
@@ -134,8 +131,71 @@ class WorkQueue(Generic[Key]):
     async def _pause(self, key: Key, error: Exception) -> None:
         pause = self._pauses[key]
         self._pauses[key] = min(2 * pause, LONGEST_RETRY_SECONDS)
+        at_least = max(NEWS_PAUSE_SHARE * pause, retry_after(error))
+        pause = max(pause, at_least)
         is_ours = not isinstance(error, SERVER_AWAY)
         level, told = logging.ERROR if is_ours else logging.WARNING, (key, pause, brief(error))
         trace = error if is_ours else None
         _logger.log(level, "work on %s failed, again in %.1f s: %s", *told, exc_info=trace)
-        await asyncio.sleep(pause)
+        news = self._news[key] = asyncio.Event()
+        if key in self._asked_again:
+            news.set()
+        try:
+            await asyncio.sleep(at_least)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause - at_least):
+                    await news.wait()
+        finally:
+            del self._news[key]
+
+
+class _Later(Generic[Key]):
+    """Calls `due(key)` once the key's time has come; with one timer for a hundred thousand keys."""
+
+    def __init__(self, due: Callable[[Key], None]) -> None:
+        self._due = due
+        self._times: dict[Key, float] = {}
+        # What is not in `_times` has been dropped.
+        self._heap: list[tuple[float, int, Key]] = []
+        self._numbers = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, key: Key, delay: float) -> None:
+        """Call `due(key)` in `delay` seconds, unless it is to be called sooner."""
+        at = asyncio.get_running_loop().time() + delay
+        if self._times.get(key, at) < at:
+            return
+        self._times[key] = at
+        if len(self._heap) > 2 * len(self._times) + 100:
+            self._heap = [entry for entry in self._heap if self._times.get(entry[2]) == entry[0]]
+            heapq.heapify(self._heap)
+        heapq.heappush(self._heap, (at, next(self._numbers), key))
+        if self._heap[0][0] == at:
+            self._set_timer()
+
+    def drop(self, key: Key) -> None:
+        """Don't call `due(key)`."""
+        self._times.pop(key, None)
+
+    def clear(self) -> None:
+        """Call nothing."""
+        self._times.clear()
+        self._heap.clear()
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_at(self._heap[0][0], self._ring) if self._heap else None
+
+    def _ring(self) -> None:
+        now = asyncio.get_running_loop().time()
+        try:
+            while self._heap and self._heap[0][0] <= now:
+                at, _, key = heapq.heappop(self._heap)
+                if self._times.get(key) == at:
+                    del self._times[key]
+                    self._due(key)
+        finally:
+            self._set_timer()

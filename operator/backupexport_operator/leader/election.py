@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from backupexport_operator.kube.client import SERVER_AWAY, NotLeadingError, brief
+from backupexport_operator.kube.client import SERVER_AWAY, NotLeadingError, brief, retry_after
 from backupexport_operator.leader import decision
 from backupexport_operator.leader.decision import NEVER, LeaseRecord, SeenLease, Timings
 from backupexport_operator.leader.lease import LeaseStore, LeaseTakenError
@@ -51,6 +51,8 @@ class Leadership:
         self._renewed_at = NEVER
         self._heard_at = clock()
         self._last_failure = ""
+        # For so many seconds after the last request the API server wants to be left alone.
+        self._leave_alone = 0.0
 
     def holds(self) -> bool:
         """Returns whether this process leads now, even if it has just slept for a long time."""
@@ -79,6 +81,7 @@ class Leadership:
                     _logger.info("%s leads", self._identity)
                     return True
                 seconds = self._timings.retry if wait is None else min(wait, self._timings.retry)
+                seconds = max(seconds, min(self._leave_alone, self._timings.lease))
                 await asyncio.wait({stopped}, timeout=seconds)
         finally:
             stopped.cancel()
@@ -98,6 +101,8 @@ class Leadership:
                 self._renewed_at = NEVER
                 return "another replica holds the Lease"
             due = self._timings.retry if still else self._timings.retry / 2
+            # As asked, but not so long that the Lease is lost for want of a last try.
+            due = max(due, min(self._leave_alone, self._seconds_left() / 2))
 
     async def release(self) -> None:
         """Give the Lease back if this process still leads, so that another may lead at once."""
@@ -113,14 +118,14 @@ class Leadership:
         self, request: Callable[[], Awaitable[Result]], seconds: float
     ) -> Result | None:
         """Returns the result of `request`; None if it failed or took longer than `seconds`."""
-        failure = ""
+        failure, self._leave_alone = "", 0.0
         try:
             async with asyncio.timeout(seconds):
                 return await request()
         except LeaseTakenError:
             self._heard_at = self._clock()
         except SERVER_AWAY as error:
-            failure = brief(error)
+            failure, self._leave_alone = brief(error), retry_after(error)
             if failure != self._last_failure:
                 _logger.warning("the Lease can't be read or written: %s", failure)
         except Exception as error:

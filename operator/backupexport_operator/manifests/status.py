@@ -64,6 +64,15 @@ def with_condition(conditions: list[Condition], wanted: Condition) -> list[Condi
     return [*kept, wanted]
 
 
+def of_generation(status: BackupExportStatus, generation: int) -> BackupExportStatus:
+    """Returns `status`, and all of its conditions, as computed from that metadata.generation."""
+    conditions = [
+        condition.model_copy(update={"observed_generation": generation})
+        for condition in status.conditions
+    ]
+    return status.model_copy(update={"observed_generation": generation, "conditions": conditions})
+
+
 ConditionStatus = Literal["True", "False", "Unknown"]
 # A condition of exports, and of their targets, whose newest export tells.
 SERVER_VERIFIED = "ServerVerified"

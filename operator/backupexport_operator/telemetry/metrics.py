@@ -92,6 +92,7 @@ class OperatorState:
     `waiting_for_turn` counts the exports that a limit keeps from their Job, `queue_length` the
     keys in the work queue.  `watch_lateness_seconds` are by resource, of what its watch has
     missed; `pending_deliveries` are by kind the seconds since the ends of the exports.
+    `pods_on_silent_nodes` counts the pods that their nodes should have ended.
     """
 
     exports: Iterable[UnfinishedExport]
@@ -99,6 +100,7 @@ class OperatorState:
     queue_length: int
     watch_lateness_seconds: Mapping[str, float]
     pending_deliveries: Mapping[str, Sequence[float]]
+    pods_on_silent_nodes: int = 0
 
 
 class OperatorMetrics(Collector):
@@ -271,6 +273,12 @@ def _families(state: OperatorState) -> Iterator[Metric]:
         "Exports without a Job that wait for their turn.",
         (),
         {(): state.waiting_for_turn},
+    )
+    yield _gauge(
+        "backupexport_pods_on_silent_nodes",
+        "Pods of exports that their nodes should have ended and have not: exports wait for them.",
+        (),
+        {(): state.pods_on_silent_nodes},
     )
     yield _gauge(
         "backupexport_operator_queue_length",

@@ -35,18 +35,24 @@ from backupexport_runner.postgres.preflight import Server
 from backupexport_runner.task.configuration import Configuration
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log
-from backupexport_runner.task.request import Request, read_request, read_selection
+from backupexport_runner.task.request import (
+    Request,
+    read_attempt,
+    read_request,
+    read_selection,
+)
 from backupexport_runner.task.secret import read_secret
 from backupexport_runner.volume.artifact import (
+    BEGINNING_SECONDS,
     PartialFile,
-    partial_name,
+    TakenOverFailure,
     remove_abandoned_partials,
-    remove_stale_partials,
+    seconds_now,
 )
 from backupexport_runner.volume.cleanup import tidy
-from backupexport_runner.volume.directories import made_directory
+from backupexport_runner.volume.directories import existing_directory, made_directory
 from backupexport_runner.volume.finished_files import finished_bytes
-from backupexport_runner.volume.manifest import manifest_name, manifest_text
+from backupexport_runner.volume.manifest import manifest_name, manifest_text, whole_artifact
 from backupexport_runner.volume.project_directory import require_own_directory
 from backupexport_runner.volume.room import Room
 
@@ -87,13 +93,28 @@ class Exporter:
 
     def run(self, environment: Mapping[str, str]) -> Outcome:
         """Returns an Outcome with the artifact, complete under its final name.  Raises Failure."""
-        started_at = timestamps.to_text(timestamps.now())
+        until = seconds_now() + BEGINNING_SECONDS
         request, selection = read_request(environment), read_selection(environment)
+        mount = self.configuration.exports
         # First of all, so that an attempt that fails at once leaves nothing of earlier ones either.
-        if (whole := tidy(self.configuration.exports, request, self.log)) is not None:
+        if (whole := tidy(mount, request, self.log, until)) is not None:
             self.log.event("already_complete", path=whole.path)
             return Outcome(whole)
-        mount = self.configuration.exports
+        try:
+            return self._export(request, selection, environment)
+        except TakenOverFailure:
+            with existing_directory(mount, request.storage_path) as directory:
+                first = None if directory is None else whole_artifact(directory, request)
+            if first is None:
+                raise
+            self.log.event("completed_by_another_attempt", path=first.path)
+            return Outcome(first)
+
+    def _export(
+        self, request: Request, selection: Selection, environment: Mapping[str, str]
+    ) -> Outcome:
+        started_at = timestamps.to_text(timestamps.now())
+        mount, attempt = self.configuration.exports, read_attempt(environment)
         room = self._room(environment, mount)
         connection = self._connection(request, environment)
         certificates = write_certificates(connection, self.configuration.scratch)
@@ -106,13 +127,12 @@ class Exporter:
         version = clients.dump_version(client.program)
         self._sweep(mount)
         with made_directory(mount, request.storage_path) as directory:
-            for name in remove_stale_partials(directory, request.job_id):
-                self.log.event("stale_partial_removed", name=name)
-            file = PartialFile(directory, request.file_name, self.interruption)
-            manifest = PartialFile(directory, manifest_name(request.file_name), self.interruption)
+            file, manifest = (
+                PartialFile(directory, name, attempt, self.interruption)
+                for name in (request.file_name, manifest_name(request.file_name))
+            )
             with file:
-                hidden = partial_name(request.file_name)
-                require_own_directory(mount, request.project_id, directory, hidden)
+                require_own_directory(mount, request.project_id, directory, file.name)
                 estimate = estimated_bytes(server.estimated_bytes, request, selection)
                 meter = ProgressMeter(estimate, time.monotonic())
                 write = room.limited(file.write)

@@ -1,13 +1,26 @@
-"""The artifact on the volume: written under a hidden name, synced, renamed.
+"""The artifact on the volume: written under a hidden name, synced, given its final name.
 
-    .<file name>.partial  ->  <file name>
-    .<file name>.json.partial  ->  <file name>.json
+    .<file name>@<attempt>.partial  ->  <file name>
+    .<file name>.json@<attempt>.partial  ->  <file name>.json
 
-Both files are complete and synced before the first is renamed, so a file under its final name is
+Both files are complete and synced before the first gets its final name, so a file under that is
 complete, and a manifest never exists without its artifact.
+
+An attempt is a pod.  Kubernetes makes the next one when the last has ended, or was given up
+together with a node that is silent (podReplacementPolicy: Failed).  So whatever an attempt finds
+when it begins is of no more use, and goes: it takes room, and who comes back from a silent node
+can't publish it any more.  Such a one does no harm to its successor:
+
+- It writes, renames and removes its own hidden names alone.
+- A final name that is taken stays: the first whole file wins (`TakenOverFailure`).
+- What it finds late may be its successor's, and stays (`seconds_now`, `BEGINNING_SECONDS`).
+- A final name is never taken back: nothing tells whose it is at the moment of its removal, least
+  of all a network's file system.  `tidy` removes it if the manifest is missing.
 """
 
 import contextlib
+import errno
+import math
 import os
 import re
 import stat
@@ -24,18 +37,39 @@ from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.volume.failures import storage_failure, volume_errors
 
-_PARTIAL = re.compile(r"\.(?P<file_name>.+?)(?:\.json)?\.partial")
+# Older runners name no attempt.
+_PARTIAL = re.compile(r"\.(?P<file_name>.+?)(?:\.json)?(?:@[^@]*)?\.partial")
 # Written pages are handed to the disk in steps this large, so that the last fsync has little
 # left to wait for and a dump doesn't fill the pod's memory with page cache.
 _FLUSH_BYTES = 8 * 1024 * 1024
 # No export runs this long without writing; its deadline is shorter.
 _ABANDONED_SECONDS = 24 * 3600
 _LONGEST_SWEEP_SECONDS = 2.0
+# A successor's pod takes longer to be made, scheduled and started, and to have a file.
+BEGINNING_SECONDS = 2.0
+# Of file systems without hard links: https://man7.org/linux/man-pages/man2/link.2.html.
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
-def partial_name(file_name: str) -> str:
-    """Returns the hidden name under which a file is written."""
-    return f".{file_name}.partial"
+def partial_name(file_name: str, attempt: str) -> str:
+    """Returns the hidden name under which an attempt writes a file."""
+    return f".{file_name}@{attempt}.partial"
+
+
+def seconds_now() -> float:
+    """Returns the time of a clock that nobody sets, and that goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class TakenOverFailure(Failure):
+    """The final name is taken, or the hidden one was removed: by another attempt or a cleanup."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ExitCode.INTERNAL,
+            "Another attempt of this export, or its cleanup, took the file over: wait for that "
+            "one.",
+        )
 
 
 class PartialFile:
@@ -43,52 +77,57 @@ class PartialFile:
 
     `directory` is a descriptor that must stay open as long.  `interruption` may discard the file,
     and hold up changes of names.  Methods raise Failure if the volume fails, except `discard`:
-    `is_gone` tells whether it removed the file.
+    `is_gone` tells whether nothing of the file is left.
     """
 
     def __init__(
-        self, directory: int, file_name: str, interruption: Interruption | None = None
+        self,
+        directory: int,
+        file_name: str,
+        attempt: str,
+        interruption: Interruption | None = None,
     ) -> None:
         self._directory = directory
         self._file_name = file_name
         interruption = interruption or Interruption()
         interruption.watch(self.discard, lambda: self.is_gone)
         self._changing = interruption.changing
-        self._name = partial_name(file_name)
+        self.name = partial_name(file_name, attempt)
         self._file = -1
         self._written = self._flushed = 0
         self.is_gone = True
+        self._is_published = False
 
     def __enter__(self) -> Self:
         with self._changing:
             self.is_gone = False
             try:
-                self._file = volume.create_file(self._directory, self._name)
+                self._file = volume.create_file(self._directory, self.name)
             except OSError as error:
                 # A network's file system can fail after it has made the file.
                 self.is_gone = isinstance(error, FileExistsError)
                 with contextlib.suppress(OSError):
-                    self.is_gone |= volume.look_up(self._directory, self._name) is None
+                    self.is_gone |= volume.look_up(self._directory, self.name) is None
                 raise storage_failure(error) from error
         return self
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        if error is not None or self._name != self._file_name:
+        if error is not None or not self._is_published:
             self.discard()
         with contextlib.suppress(OSError):
             os.close(self._file)
         self._file = -1
 
     def discard(self) -> None:
-        """Removes the file under its hidden or final name, if that is still this file's."""
+        """Removes the hidden name, which is this attempt's alone."""
         with self._changing, contextlib.suppress(OSError):
             if self._file < 0:
                 return
-            if self._owns_name():
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(self._name, dir_fd=self._directory)
-                os.fsync(self._directory)
-            self.is_gone = True
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.name, dir_fd=self._directory)
+            os.fsync(self._directory)
+            there = volume.look_up(self._directory, self._file_name)
+            self.is_gone = not self._is_published or there is None
 
     @volume_errors()
     def write(self, data: bytes | memoryview) -> None:
@@ -106,25 +145,41 @@ class PartialFile:
         os.fsync(self._file)
 
     def publish(self) -> None:
-        """Gives the file its final name, in place of whatever has it."""
+        """Gives the file its final name, if nothing has that.  Raises TakenOverFailure."""
         with self._changing, volume_errors():
-            here, hidden = self._directory, self._name
+            # Also if the call fails: a network's file system may have done it all the same.
+            self._is_published = True
+            try:
+                self._name_finally()
+            except (FileNotFoundError, TakenOverFailure):
+                self._is_published = False
+                raise TakenOverFailure from None
             with contextlib.suppress(FileNotFoundError):
-                if self._owns_name():
-                    os.rename(hidden, self._file_name, src_dir_fd=here, dst_dir_fd=here)
-                    self._name = self._file_name
-            if self._name == hidden:
-                raise Failure(
-                    ExitCode.INTERNAL,
-                    "Another attempt of this export, or its cleanup, took the file over: wait for "
-                    "that one.",
-                )
-            os.fsync(here)
+                os.unlink(self.name, dir_fd=self._directory)
+            os.fsync(self._directory)
 
-    def _owns_name(self) -> bool:
-        """Whether the name is still this file's, and not that of a later attempt's."""
-        there = volume.look_up(self._directory, self._name)
-        return there is not None and os.path.samestat(there, os.fstat(self._file))
+    def _name_finally(self) -> None:
+        here, hidden, final = self._directory, self.name, self._file_name
+        try:
+            # Unlike a rename it replaces nothing.
+            os.link(hidden, final, src_dir_fd=here, dst_dir_fd=here)
+        except FileExistsError:
+            there = volume.look_up(here, final)
+            # A network's file system may repeat a call whose answer was lost.
+            if there is None or not os.path.samestat(there, os.fstat(self._file)):
+                raise _taken(there) from None
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            if (there := volume.look_up(here, final)) is not None:
+                raise _taken(there) from None
+            os.rename(hidden, final, src_dir_fd=here, dst_dir_fd=here)
+
+
+def _taken(there: os.stat_result | None) -> Failure:
+    if there is not None and stat.S_ISDIR(there.st_mode):
+        return storage_failure(OSError(errno.EISDIR, "a directory has the file's name"))
+    return TakenOverFailure()
 
 
 def write_all(file: int, data: bytes | memoryview) -> None:
@@ -134,9 +189,17 @@ def write_all(file: int, data: bytes | memoryview) -> None:
         left = left[os.write(file, left) :]
 
 
-def remove_stale_partials(directory: int, job_id: str) -> list[str]:
-    """Removes what earlier attempts of this export left in the directory; returns the names."""
-    return remove_files(directory, lambda name: job_id in (_of_partial(name) or ""))
+def remove_stale_partials(directory: int, job_id: str, until: float = math.inf) -> list[str] | None:
+    """Removes what attempts of this export left in the directory; returns the names.
+
+    Removes nothing and returns None if the directory was listed after `until`, a `seconds_now()`.
+    """
+    with volume_errors():
+        listed = os.listdir(directory)
+    if seconds_now() > until:
+        return None
+    stale = [name for name in listed if job_id in (_of_partial(name) or "")]
+    return [name for name in stale if remove_file(directory, name)]
 
 
 @volume_errors()

@@ -46,14 +46,21 @@ def manifest_text(
     return json.dumps(explained, indent=2) + "\n"
 
 
+def whole_artifact(directory: int, request: Request) -> Artifact | None:
+    """Returns the artifact that is complete in the directory; None if there is none of the request.
+
+    Raises Failure if the volume can't tell.
+    """
+    manifest = read_manifest(directory, request.file_name)
+    return artifact_of(manifest, request) if manifest else None
+
+
 def artifact_of(manifest: Mapping[str, object], request: Request) -> Artifact | None:
     """Returns the artifact, None if it is not this very request's."""
     expected = {"path": request.artifact_path, **_request_fields(request)}
     if any(manifest.get(name) != value for name, value in expected.items()):
         return None
-    # An older runner wrote fewer of them.
-    known = [name for name in Artifact.__slots__ if name in manifest]
-    return read_artifact({name: manifest[name] for name in known})
+    return read_artifact(manifest)
 
 
 def _request_fields(request: Request) -> dict[str, str]:

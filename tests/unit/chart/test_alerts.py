@@ -167,6 +167,15 @@ CASES = {
         },
         36,
     ),
+    "a node is silent": Case(
+        "BackupExportNodeSilent",
+        {name("backupexport_pods_on_silent_nodes"): "0x3 1x10"},
+        4,
+        ({"namespace": NAMESPACE} | WARNING,),
+    ),
+    "a node is back": Case(
+        "BackupExportNodeSilent", {name("backupexport_pods_on_silent_nodes"): "0x3 1x4 0x20"}, 8
+    ),
     "an image is missing": Case(
         "BackupExportCannotStart",
         {name("backupexport_exports", phase="Pending", reason="ImageUnavailable"): "1x40"},

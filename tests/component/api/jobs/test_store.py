@@ -12,7 +12,9 @@ from backupexport_api.jobs.link_state import LinkState
 from backupexport_api.jobs.store import JobStore
 from backupexport_api.kube import informer
 from backupexport_api.kube.client import KubernetesObjects, connect_lists
-from backupexport_api.kube.errors import StoreUnavailableError
+from backupexport_api.kube.errors import StoreRefusedError, StoreUnavailableError
+from backupexport_contract.backup_export import CANCEL_BEFORE_THE_END
+from backupexport_contract.reasons import Phase
 from fake_kubernetes.faults import Fault
 from fake_kubernetes.server import CUT, END, GONE, NAMESPACE, FakeKubernetes
 from waiting import until
@@ -99,10 +101,25 @@ async def test_a_bookmark_is_a_sign_of_life(kubernetes: FakeKubernetes, started:
     await until(lambda: age() < old)
 
 
-async def test_a_job_that_was_stored_though_the_answer_was_lost_is_there_at_the_next_try(
-    kubernetes: FakeKubernetes, started: JobStore
+LOST_ANSWERS: list[dict[str, Any]] = [{"status": 504}, {"status": 500}, {"is_cut": True}]
+
+
+@pytest.mark.parametrize("fault", LOST_ANSWERS)
+async def test_a_job_that_was_stored_though_the_answer_was_lost_is_accepted(
+    kubernetes: FakeKubernetes, started: JobStore, fault: dict[str, Any]
 ) -> None:
-    kubernetes.faults.append(Fault("create backupexports", status=504, is_stored=True))
+    kubernetes.faults.append(Fault("create backupexports", is_stored=True, **fault))
+    made = await started.create_job(export(annotations={"made": "now"}))
+    assert made.is_new
+    assert made.export.metadata.uid == kubernetes.objects(EXPORTS)[JOB]["metadata"]["uid"]
+
+
+@pytest.mark.parametrize("fault", LOST_ANSWERS)
+async def test_a_job_of_which_nobody_knows_is_said_to_be_so_and_is_there_at_the_next_try(
+    kubernetes: FakeKubernetes, started: JobStore, fault: dict[str, Any]
+) -> None:
+    kubernetes.faults.append(Fault("create backupexports", is_stored=True, **fault))
+    kubernetes.faults.append(Fault("get backupexports", status=503))
     manifest = export()
     with pytest.raises(StoreUnavailableError) as unknown:
         await started.create_job(manifest)
@@ -111,6 +128,15 @@ async def test_a_job_that_was_stored_though_the_answer_was_lost_is_there_at_the_
     assert not again.is_new
     stored = kubernetes.objects(EXPORTS)[JOB]
     assert again.export.metadata.uid == stored["metadata"]["uid"]
+
+
+async def test_a_job_that_another_request_made_with_the_key_is_not_taken_for_ones_own(
+    kubernetes: FakeKubernetes, started: JobStore
+) -> None:
+    kubernetes.seed(EXPORTS, export(annotations={"made": "before"}))
+    kubernetes.faults.append(Fault("create backupexports", status=504))
+    with pytest.raises(StoreUnavailableError):
+        await started.create_job(export(annotations={"made": "now"}))
 
 
 async def test_a_cancel_is_for_this_very_job(kubernetes: FakeKubernetes, started: JobStore) -> None:
@@ -136,6 +162,33 @@ async def test_a_cancel_reaches_the_job(kubernetes: FakeKubernetes, started: Job
     assert kubernetes.objects(EXPORTS)[JOB]["spec"]["cancel"] is True
     kubernetes.remove(EXPORTS, JOB)
     assert await started.cancel_job(job) is None
+
+
+def refused_by(message: str) -> Fault:
+    """What the CRD's rules answer; of those of the whole object the field is not named."""
+    why = f"Invalid value: {message}"
+    cause = {"reason": "FieldValueInvalid", "message": why, "field": "<nil>"}
+    details = {"name": JOB, "group": "backupexport.dev", "causes": [cause]}
+    return Fault("patch backupexports", status=422, message=f"invalid: {why}", details=details)
+
+
+async def test_a_cancel_of_a_job_that_has_ended_meanwhile_returns_its_end(
+    kubernetes: FakeKubernetes, started: JobStore
+) -> None:
+    """The cache still has it running, the CRD's rule refuses."""
+    kubernetes.seed(EXPORTS, export(generation=1))
+    await until(lambda: known(started))
+    job = started.known_job(JOB)
+    assert job is not None
+    kubernetes.change(EXPORTS, JOB, {"status": {"phase": "Failed", "reason": "DumpFailed"}})
+    kubernetes.faults.append(refused_by(str(CANCEL_BEFORE_THE_END["message"])))
+    ended = await started.cancel_job(job)
+    assert ended is not None
+    assert ended.phase == Phase.FAILED
+    # What any other rule refuses is a bug of ours.
+    kubernetes.faults.append(refused_by("cancel can't be undone"))
+    with pytest.raises(StoreRefusedError):
+        await started.cancel_job(job)
 
 
 async def test_a_project_is_asked_for_once_the_cache_does_not_know_it(

@@ -131,7 +131,7 @@ class Running:
         self.look_at_targets()
         world = World(exports={}, targets=self.targets, jobs=self._live.jobs, pods=self._live.pods)
         self.metrics = OperatorMetrics()
-        self.recorder = EventRecorder(api_client, NAMESPACE)
+        self.recorder = EventRecorder(api_client, NAMESPACE, "operator-0")
         self.reconciler = DeliveryReconciler(
             ExportCache(world, 4, None, 2, chart),
             Cluster(api_client, NAMESPACE),
@@ -212,6 +212,26 @@ async def test_a_mail_from_its_job_to_its_end(exports_of: Fill, start: Start) ->
     assert await running.events() == [("Normal", "Notified", "email: The mail server took it.")]
     total = "backupexport_deliveries_total"
     assert value(running.metrics.registry, total, kind="email", reason="Succeeded") == 1
+
+
+async def test_what_a_delivery_writes_is_of_the_exports_generation(
+    exports_of: Fill, start: Start
+) -> None:
+    """An older CRD let users cancel what had ended."""
+    exports = exports_of(finished(generation=2))
+    kubernetes = exports.kubernetes
+    before = [*kubernetes.objects("backupexports")["e1"]["status"]["conditions"]]
+    before.insert(0, builders.condition("Complete", "True", "Succeeded"))
+    status = {"observedGeneration": 1, "conditions": before}
+    kubernetes.change("backupexports", "e1", {"status": status})
+    running = start()
+    await until(lambda: exports.made == ["deliver-email-bex-e1"])
+    exports.end(1, "email", 0, "The mail server took it.")
+    running.reconciler.ask("uid-1")
+    await until(lambda: exports.told().get("Notified") == ("True", "Succeeded"))
+    written = exports.export().status
+    assert written.observed_generation == 2
+    assert [c.observed_generation for c in written.conditions] == [2, 2]
 
 
 async def test_one_kind_fails_and_the_other_goes_on(exports_of: Fill, start: Start) -> None:

@@ -1,11 +1,14 @@
 """Observe, decide, apply together, over a Kubernetes API that refuses what the real one refuses."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
 import builders
 import pytest
+from aiohttp import ClientError
 from backupexport_contract import names
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.reasons import ExitCode, Phase, Reason
@@ -62,8 +65,9 @@ class Watched:
         }  # fmt: skip
         self.followed = Followed()
         self.writer = Cluster(api_client, NAMESPACE)
-        self.recorder = EventRecorder(api_client, NAMESPACE)
+        self.recorder = EventRecorder(api_client, NAMESPACE, "operator-0")
         defaults = JobSettings(namespace="n", runner_image="i", claim_name="c")
+        self.metrics = OperatorMetrics()
         self.cache = ExportCache(World(**self.indexes), 4, None, progress_seconds=0.01)
         self.reconciler = ExportReconciler(
             self.cache,
@@ -73,7 +77,7 @@ class Watched:
             self.followed,  # type: ignore[arg-type]
             defaults,
             StartQueue(20),
-            OperatorMetrics(),
+            self.metrics,
         )
 
     def look(self, *kinds: str) -> None:
@@ -103,6 +107,16 @@ class Watched:
 
     def jobs(self) -> list[str]:
         return sorted(self.kubernetes.objects("jobs"))
+
+    def ended(self) -> float:
+        """How many exports are counted as finished."""
+        name = "backupexport_exports_finished_total"
+        return sum(
+            sample.value
+            for family in self.metrics.registry.collect()
+            for sample in family.samples
+            if sample.name == name
+        )
 
     def requests(self) -> list[str]:
         """Every request so far, but for Events."""
@@ -163,6 +177,31 @@ def lose_job(operator: Watched) -> None:
     operator.kubernetes.remove("jobs", JOB)
     for pod in operator.kubernetes.objects("pods"):
         operator.kubernetes.remove("pods", pod)
+
+
+def on_claim(operator: Watched, claim: str, job: str = JOB) -> None:
+    """The Job was made while the chart named another claim."""
+    volume = {"name": "exports", "persistentVolumeClaim": {"claimName": claim}}
+    spec = {"template": {"spec": {"volumes": [volume]}}}
+    operator.kubernetes.change("jobs", job, {"spec": spec})
+    operator.look()
+
+
+async def test_a_success_records_the_claim_that_its_job_mounted(watched: Make) -> None:
+    operator = watched(job=builders.complete(), pod=DONE, **ON_THE_WAY)
+    on_claim(operator, "before")
+    artifact = (await operator.reconcile()).status.artifact
+    assert artifact is not None
+    assert artifact.claim == "before"
+
+
+async def test_what_an_attempt_left_is_looked_for_on_its_claim(watched: Make) -> None:
+    operator = watched(job=builders.failed(), pod=KILLED, **ON_THE_WAY)
+    on_claim(operator, "before")
+    await operator.reconcile()
+    pod = operator.kubernetes.objects("jobs")[TIDY]["spec"]["template"]["spec"]
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "exports"]
+    assert volume["persistentVolumeClaim"] == {"claimName": "before"}
 
 
 async def test_from_creation_to_success_in_few_requests(watched: Make) -> None:
@@ -278,14 +317,35 @@ async def test_a_job_that_was_made_though_the_answer_was_lost_is_found_again(
     assert operator.jobs() == [JOB]
 
 
+@pytest.mark.parametrize("lost", [{"status": 504}, {"status": 500}, {"is_cut": True}])
 async def test_a_status_that_was_written_though_the_answer_was_lost_is_not_written_twice(
-    watched: Make,
+    watched: Make, lost: Manifest
 ) -> None:
+    """And it is told of, as if the answer had come: the Event, and the number of the export."""
+    operator = watched(job=builders.complete(), pod=DONE, **ON_THE_WAY)
+    fault = Fault("patch backupexports/status", is_stored=True, **lost)
+    operator.kubernetes.faults.append(fault)
+    await operator.run()
+    assert operator.requests() == ["patch backupexports/status", "get backupexports"]
+    assert operator.export().phase == Phase.SUCCEEDED
+    operator.look()
+    before = operator.requests()
+    assert (await operator.reconcile()).phase == Phase.SUCCEEDED
+    assert operator.requests() == before
+    assert [event["reason"] for event in await operator.events()] == ["Completed"]
+    assert operator.ended() == 1
+
+
+async def test_a_status_of_which_nobody_knows_is_not_written_twice(watched: Make) -> None:
+    """The API server stores it, says nothing, and can't be read either."""
     operator = watched(job={}, pod=builders.running(), phase="Pending", jobName=JOB)
-    lost = Fault("patch backupexports/status", status=504, is_stored=True)
-    operator.kubernetes.faults.append(lost)
-    with pytest.raises(ApiException):
+    operator.kubernetes.faults += [
+        Fault("patch backupexports/status", status=504, is_stored=True),
+        Fault("get backupexports", status=503),
+    ]
+    with pytest.raises(ApiException) as unknown:
         await operator.run()
+    assert unknown.value.status == 504
     # Decided on what is no more: the API server refuses it, whatever it says.
     with pytest.raises(ApiException) as refused:
         await operator.run()
@@ -294,6 +354,108 @@ async def test_a_status_that_was_written_though_the_answer_was_lost_is_not_writt
     before = operator.requests()
     assert (await operator.reconcile()).phase == Phase.RUNNING
     assert operator.requests() == before
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_no_try_comes_sooner_than_the_api_server_asks_for(watched: Make, status: int) -> None:
+    operator = watched()
+    operator.kubernetes.faults.append(Fault(".*", status=status, retry_after=1))
+    tried = time.monotonic()
+    operator.reconciler.queue.ask(UID)
+    await until(lambda: len(operator.requests()) == 1)
+    while len(operator.requests()) == 1:
+        operator.reconciler.queue.ask(UID)
+        await asyncio.sleep(0.01)
+    assert time.monotonic() - tried >= 1
+    await until(lambda: operator.jobs() == [JOB])
+
+
+OTHER = "younger"
+LOST: dict[str, Manifest] = {
+    "500": {"status": 500, "is_stored": True},
+    "503": {"status": 503, "is_stored": True, "retry_after": 1},
+    "504": {"status": 504, "is_stored": True},
+    "cut": {"is_cut": True, "is_stored": True},
+    "silence": {"is_held": True, "is_stored": True},
+}
+
+
+def add_younger(operator: Watched) -> None:
+    """A second export of the project, which may run one at once."""
+    younger = builders.export_manifest(OTHER, uid="uid-2", creationTimestamp=builders.ago(1))
+    operator.kubernetes.seed("backupexports", younger)
+    operator.look("exports")
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backupexport_operator.kube.client.REQUEST_TIMEOUT", 0.2)
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize("lost", LOST.values(), ids=LOST)
+async def test_nobody_else_starts_while_a_job_may_have_been_made(
+    watched: Make, lost: Manifest
+) -> None:
+    """Its create is carried out, not answered, and its Job can't be read at first, either."""
+    operator = watched()
+    add_younger(operator)
+    unreadable = Fault("get jobs", status=503, times=2)
+    operator.kubernetes.faults += [Fault("create jobs", **lost), unreadable]
+    for _ in range(3):
+        with pytest.raises((ApiException, ClientError, TimeoutError)):
+            await operator.run()
+        await operator.reconciler._reconcile("uid-2")
+    assert unreadable.met == 2
+    assert operator.jobs() == [JOB]
+    assert operator.requests().count("create jobs") == 1
+    assert (await operator.reconcile()).status.job_name == JOB
+    await operator.reconciler._reconcile("uid-2")
+    assert operator.jobs() == [JOB]
+    assert operator.requests().count("create jobs") == 1
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize("lost", LOST.values(), ids=LOST)
+async def test_a_job_that_was_not_made_is_made_once_that_is_known(
+    watched: Make, lost: Manifest
+) -> None:
+    operator = watched()
+    operator.kubernetes.faults.append(Fault("create jobs", **{**lost, "is_stored": False}))
+    with pytest.raises((ApiException, ClientError, TimeoutError)):
+        await operator.run()
+    assert operator.jobs() == []
+    assert (await operator.reconcile()).status.job_name == JOB
+    assert operator.requests()[:3] == ["create jobs", "get jobs", "create jobs"]
+
+
+async def test_a_namesakes_job_is_not_taken_for_the_one_that_may_have_been_made(
+    watched: Make,
+) -> None:
+    operator = watched()
+    operator.kubernetes.faults.append(Fault("create jobs", status=504))
+    with pytest.raises(ApiException):
+        await operator.run()
+    before = builders.export_manifest(uid="uid-0")
+    going: Manifest = {"deletionTimestamp": builders.ago(1), "finalizers": ["foregroundDeletion"]}
+    operator.kubernetes.seed("jobs", builders.job_manifest(before, **going))
+    assert (await operator.reconcile()).status.job_name is None
+
+
+async def test_what_is_gone_keeps_no_slot_for_a_job_that_may_have_been_made(
+    watched: Make,
+) -> None:
+    operator = watched()
+    add_younger(operator)
+    operator.kubernetes.faults.append(Fault("create jobs", status=504, is_stored=True))
+    with pytest.raises(ApiException):
+        await operator.run()
+    gone = operator.export()
+    operator.kubernetes.remove("backupexports", builders.NAME)
+    operator.look()
+    operator.reconciler.departed(gone)
+    await operator.settled()
+    await until(lambda: operator.jobs() == [names.job_name(OTHER)])
 
 
 async def test_a_decision_that_comes_late_does_not_hit_a_changed_export(watched: Make) -> None:
@@ -551,6 +713,28 @@ async def test_what_anothers_finalizer_holds_needs_no_slot(watched: Make) -> Non
     operator.kubernetes.seed("backupexports", other)
     operator.look("exports")
     assert (await operator.reconcile()).status.job_name == JOB
+
+
+@pytest.mark.parametrize("overdue", [False, True])
+async def test_an_export_on_a_silent_node_says_so_and_keeps_no_other_waiting(
+    watched: Make, overdue: bool
+) -> None:
+    operator = watched(job={}, **ON_THE_WAY)
+    tracking = ["batch.kubernetes.io/job-tracking"]
+    going = builders.ago(3600 if overdue else 5)
+    add_pod(operator, state=builders.running(), deletionTimestamp=going, finalizers=tracking)
+    other = builders.export_manifest("other", uid="uid-2", creationTimestamp=builders.ago(OLD))
+    operator.kubernetes.seed("backupexports", other)
+    operator.look()
+    status = (await operator.reconcile()).status
+    assert (status.phase, "doesn't answer" in (status.message or "")) == (Phase.RUNNING, overdue)
+    operator.reconciler.queue.ask("uid-2")
+    await operator.settled()
+    assert ("bex-other" in operator.jobs()) == overdue
+    # The node is back, and its pod has reported.
+    end_pod(operator, DONE)
+    operator.look("pods")
+    assert (await operator.reconcile()).phase == Phase.SUCCEEDED
 
 
 async def test_a_refusal_says_what_the_api_server_said(watched: Make) -> None:

@@ -79,12 +79,25 @@ def outcome(plan: ExportPlan) -> tuple[Phase | None, Reason | None]:
     return plan.status.phase, plan.status.reason
 
 
+NOT_ENDED = {"Complete": "False", "Failed": "False", "Cancelled": "False"}
+UNDER_WAY = {"Ready": "Unknown", "Reconciling": "True", **NOT_ENDED}
+STALLED = {"Ready": "False", "Stalled": "True", **NOT_ENDED}
+WHOLE = {"Ready": "True", **NOT_ENDED, "Complete": "True"}
+
+
+def told(plan: ExportPlan) -> dict[str, str]:
+    """The conditions that the plan writes, all of them of the same generation as the status."""
+    conditions = plan.status.conditions
+    assert {c.observed_generation for c in conditions} == {plan.status.observed_generation}
+    return {condition.type: condition.status for condition in conditions}
+
+
 def test_a_new_export_gets_its_job() -> None:
     plan = decide(seen(export(), job=None))
     assert plan.create_job
     assert outcome(plan) == (Phase.PENDING, None)
     assert plan.status.job_name == JOB.name
-    assert [c.type for c in plan.status.conditions] == ["Accepted"]
+    assert told(plan) == UNDER_WAY | {"Accepted": "True"}
 
 
 def test_a_suspended_target_holds_the_export_back_and_says_so() -> None:
@@ -351,7 +364,7 @@ def test_what_cannot_heal_fails_at_once(exit_code: int, reason: Reason) -> None:
     plan = decide(seen(RUNNING, ended(exit_code, "Do this.")))
     assert outcome(plan) == (Phase.FAILED, reason)
     assert plan.status.message == "Do this."
-    assert [c.type for c in plan.status.conditions] == ["Failed"]
+    assert told(plan) == STALLED | {"Failed": "True"}
 
 
 @pytest.mark.parametrize(
@@ -572,6 +585,31 @@ def test_a_pod_on_a_node_that_does_not_answer_is_not_waited_for_for_ever() -> No
     assert decide(seen(RUNNING, stuck, job=failed, now=late)).create_cleanup == "tidy"
 
 
+def test_a_node_that_does_not_answer_is_said_and_the_export_goes_on_when_it_does() -> None:
+    stuck = replace(POD, started_at=CREATED, deletes_at=CREATED, disrupted=True)
+    late = timestamps.from_text(CREATED) + NODE_GRACE
+    early = decide(seen(RUNNING, stuck, now=late - timedelta(seconds=20)))
+    assert outcome(early) == (Phase.RUNNING, None)
+    assert early.recheck_after == timedelta(seconds=20)
+    for pod in (stuck, replace(stuck, started_at=None)):
+        silent = decide(seen(RUNNING, pod, now=late))
+        assert outcome(silent) == (Phase.RUNNING, Reason.INTERNAL)
+        assert f"Node {POD.node} doesn't answer" in str(silent.status.message)
+        assert "out-of-service" in str(silent.status.message)
+        assert silent.follow_pod is None
+    back = replace(stuck, exit_code=int(ExitCode.INTERRUPTED), phase="Failed")
+    again = decide(seen(_goes_on(silent, RUNNING), back, AGAIN, now=late))
+    assert outcome(again) == (Phase.RUNNING, None)
+    whole = replace(stuck, exit_code=0, termination_message=DONE.termination_message)
+    assert outcome(decide(seen(_goes_on(silent, RUNNING), whole)))[0] == Phase.SUCCEEDED
+
+
+def test_an_older_pod_on_a_silent_node_is_no_news() -> None:
+    stuck = replace(POD, started_at=CREATED, deletes_at=CREATED)
+    plan = decide(seen(RUNNING, stuck, AGAIN, now=timestamps.from_text(CREATED) + NODE_GRACE))
+    assert outcome(plan) == (Phase.RUNNING, None)
+
+
 def test_waiting_for_its_turn_it_has_no_job_and_says_its_place() -> None:
     plan = decide(seen(export(), job=None, place_in_queue="Second."))
     assert not plan.create_job
@@ -730,7 +768,7 @@ def test_deciding_twice_changes_nothing_more() -> None:
 def test_a_job_that_a_crash_kept_out_of_the_status_is_noted() -> None:
     plan = decide(seen(export()))
     assert plan.status.job_name == JOB.name
-    assert [c.type for c in plan.status.conditions] == ["Accepted"]
+    assert told(plan) == UNDER_WAY | {"Accepted": "True"}
 
 
 @pytest.mark.parametrize("of", [ACCEPTED, RUNNING])

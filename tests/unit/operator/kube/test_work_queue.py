@@ -3,8 +3,16 @@
 import asyncio
 
 import pytest
+import virtual_time
 from backupexport_operator.kube import work_queue
-from backupexport_operator.kube.work_queue import WorkQueue
+from backupexport_operator.kube.client import LONGEST_RETRY_AFTER
+from backupexport_operator.kube.work_queue import (
+    FIRST_RETRY_SECONDS,
+    LONGEST_RETRY_SECONDS,
+    NEWS_PAUSE_SHARE,
+    WorkQueue,
+)
+from kubernetes.aio.client.exceptions import ApiException
 
 
 async def until(condition: object, timeout: float = 5) -> None:
@@ -154,12 +162,152 @@ async def test_a_key_that_failed_leaves_its_slot_to_others(monkeypatch: pytest.M
     for key in ("a", "b"):
         tasks.ask(key)
     await until(lambda: runs == ["a", "b"])
-    # Its pause holds, whoever asks for it meanwhile.
-    tasks.ask("a")
     tasks.ask("c")
     await until(lambda: runs == ["a", "b", "c"])
     assert tasks.length == 1
     await tasks.stop()
+
+
+class Refusing:
+    """Work that fails until `is_served`, and when it was tried."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.tries: list[float] = []
+        self.is_served = False
+
+    async def __call__(self, _: str) -> None:
+        self.tries.append(asyncio.get_running_loop().time())
+        if not self.is_served:
+            raise self.error
+
+
+def told_to_wait(seconds: str) -> ApiException:
+    refusal = ApiException(status=429, reason="Too Many Requests")
+    refusal.headers = {"Retry-After": seconds}
+    return refusal
+
+
+def test_news_of_a_key_end_its_pause() -> None:
+    """Half a minute after its last failure it would be its turn."""
+
+    async def tell() -> None:
+        work = Refusing(OSError("no room"))
+        tasks = WorkQueue(work, parallel=1)
+        tasks.ask("a")
+        await asyncio.sleep(100)
+        assert work.tries[-1] - work.tries[-2] == LONGEST_RETRY_SECONDS
+        work.is_served = True
+        await asyncio.sleep(work.tries[-1] + 5 - asyncio.get_running_loop().time())
+        before = len(work.tries)
+        tasks.ask("a")
+        await asyncio.sleep(0.001)
+        assert len(work.tries) == before + 1
+        assert tasks.length == 0
+
+    virtual_time.run(tell())
+
+
+def test_a_stream_of_news_does_not_spin() -> None:
+    async def tell() -> None:
+        work = Refusing(OSError("no room"))
+        tasks = WorkQueue(work, parallel=1)
+        for _ in range(6_000):
+            tasks.ask("a")
+            await asyncio.sleep(0.1)
+        minutes = 10
+        assert len(work.tries) <= minutes * 60 / (NEWS_PAUSE_SHARE * LONGEST_RETRY_SECONDS) + 10
+        assert len(work.tries) > minutes * 60 / LONGEST_RETRY_SECONDS
+        await tasks.stop()
+
+    virtual_time.run(tell())
+
+
+def test_news_that_came_while_a_run_failed_are_not_missed() -> None:
+    async def tell() -> None:
+        gate, runs = asyncio.Event(), 0
+
+        async def work(_: str) -> None:
+            nonlocal runs
+            runs += 1
+            if runs == 8:
+                await gate.wait()
+            if runs <= 8:
+                raise OSError("not yet")
+
+        tasks = WorkQueue(work, parallel=1)
+        tasks.ask("a")
+        await asyncio.sleep(60)
+        assert runs == 8
+        tasks.ask("a")
+        gate.set()
+        await asyncio.sleep(NEWS_PAUSE_SHARE * LONGEST_RETRY_SECONDS + 0.01)
+        assert runs == 9
+
+    virtual_time.run(tell())
+
+
+@pytest.mark.parametrize(("said", "obeyed"), [("7", 7.0), ("86400", LONGEST_RETRY_AFTER)])
+def test_no_try_comes_before_the_time_that_the_api_server_asks_for(
+    said: str, obeyed: float
+) -> None:
+    """Not by the pause's own end, nor by news."""
+
+    async def tell() -> None:
+        work = Refusing(told_to_wait(said))
+        tasks = WorkQueue(work, parallel=1)
+        tasks.ask("a")
+        for _ in range(10):
+            await asyncio.sleep(0.5)
+            tasks.ask("a")
+        assert work.tries == [0.0]
+        await asyncio.sleep(obeyed - 5)
+        assert len(work.tries) == 1
+        await asyncio.sleep(0.01)
+        assert [at - work.tries[0] for at in work.tries[1:]] == [pytest.approx(obeyed)]
+        await tasks.stop()
+
+    virtual_time.run(tell())
+
+
+@pytest.mark.parametrize("said", ["", "soon", "Sun, 29 Nov 2026 15:00:00 GMT", "-1"])
+def test_a_time_that_nobody_can_read_is_none(said: str) -> None:
+    async def tell() -> None:
+        work = Refusing(told_to_wait(said))
+        tasks = WorkQueue(work, parallel=1)
+        tasks.ask("a")
+        await asyncio.sleep(FIRST_RETRY_SECONDS + 0.01)
+        assert len(work.tries) == 2
+        await tasks.stop()
+
+    virtual_time.run(tell())
+
+
+def test_each_of_many_later_asks_has_its_time() -> None:
+    """Asked for again and again, some sooner than before, some after what they waited for."""
+
+    async def tell() -> None:
+        loop = asyncio.get_running_loop()
+        ran: dict[int, list[float]] = {}
+
+        async def work(key: int) -> None:
+            ran.setdefault(key, []).append(round(loop.time(), 3))
+
+        tasks = WorkQueue(work, parallel=1000)
+        for delay in (500.0, 900.0, 100.0, 300.0):
+            for key in range(500):
+                tasks.ask(key, delay=delay + key)
+        tasks.ask(7)
+        tasks.ask(8, delay=1)
+        await asyncio.sleep(2000)
+        wanted = {key: [100.0 + key] for key in range(500)} | {7: [0.0], 8: [1.0]}
+        assert ran == wanted
+        tasks.ask(1, delay=5)
+        await tasks.stop()
+        await asyncio.sleep(10)
+        assert ran == wanted
+
+    virtual_time.run(tell())
 
 
 async def test_the_earliest_ask_wins() -> None:

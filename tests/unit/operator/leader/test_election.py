@@ -41,6 +41,7 @@ class Store(LeaseStore):
     hangs: bool = False
     lost_answers: bool = False
     seen: int = field(default=0)
+    tries: list[float] = field(default_factory=list)
 
     async def read(self) -> LeaseRecord | None:
         await self._travel()
@@ -60,6 +61,7 @@ class Store(LeaseStore):
         return self.server.record
 
     async def _travel(self) -> None:
+        self.tries.append(loop().time())
         await asyncio.sleep(3600 if self.hangs else self.seconds)
         if self.error is not None:
             raise self.error
@@ -376,3 +378,44 @@ async def test_nobody_to_silence_costs_no_time() -> None:
     assert loop().time() < 1
     assert server.record is not None
     assert server.record.holder == "c"
+
+
+def told_to_wait(seconds: int) -> ApiException:
+    refusal = ApiException(status=429, reason="Too Many Requests")
+    refusal.headers = {"Retry-After": str(seconds)}
+    return refusal
+
+
+@story
+async def test_a_candidate_leaves_the_api_server_alone_as_long_as_it_asks() -> None:
+    replica = Replica("a", Server())
+    replica.store.error = told_to_wait(5)
+    async with living(replica):
+        await asyncio.sleep(10.5)
+        assert replica.store.tries == [pytest.approx(at, abs=0.1) for at in (0, 5, 10)]
+        replica.store.error = None
+        assert await until(replica.leadership.holds) == pytest.approx(4.6, abs=0.2)
+
+
+@pytest.mark.parametrize("asked", [3, 60])
+def test_a_leader_leaves_it_alone_but_does_not_lose_the_lease_for_that(asked: int) -> None:
+    """Of the seven seconds that it leads without a renewal, some are left for a last try."""
+
+    async def tell() -> None:
+        replica = Replica("a", Server())
+        async with living(replica):
+            await until(replica.leadership.holds)
+            await asyncio.sleep(1)
+            replica.store.error = told_to_wait(asked)
+            renewed = len(replica.store.tries)
+            await until(lambda: len(replica.store.tries) > renewed)
+            refused = loop().time()
+            replica.store.error = None
+            tries = len(replica.store.tries)
+            waited = await until(lambda: len(replica.store.tries) > tries)
+            assert min(asked, 2) <= waited <= 4, refused
+            for _ in range(100):
+                assert replica.leadership.holds()
+                await asyncio.sleep(0.1)
+
+    run(tell())

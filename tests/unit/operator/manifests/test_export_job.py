@@ -86,6 +86,7 @@ def test_the_pod_is_restricted() -> None:
 def test_the_owner_is_the_export() -> None:
     (owner,) = manifest()["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["uid"], owner["controller"]) == ("BackupExport", "uid-1", True)
+    assert owner["blockOwnerDeletion"] is True
 
 
 def test_what_the_target_says_of_the_connection_comes_in_the_clear() -> None:
@@ -107,7 +108,7 @@ def test_a_clouds_whole_bundle_fits_into_the_environment() -> None:
     bundle = "é" * 170_000
     given = environment(manifest(target={"sslrootcert": bundle}))
     assert from_pieces("EXPORT_SSLROOTCERT", given) == bundle
-    assert all(len(value.encode()) < 131_000 for value in given.values())
+    assert all(len(str(value).encode()) < 131_000 for value in given.values())
 
 
 def test_the_kubelet_expands_nothing_in_a_value() -> None:
@@ -134,7 +135,8 @@ def test_only_the_keys_that_are_needed_come_and_as_files() -> None:
     keys = {key for keys in SECRET_KEYS.values() for key in keys}
     assert secret_files(job) == {key: f"{key}?" for key in keys}
     assert "envFrom" not in container(job)
-    assert not any("valueFrom" in entry for entry in container(job)["env"])
+    read = {e["name"]: e["valueFrom"] for e in container(job)["env"] if "valueFrom" in e}
+    assert read == {"EXPORT_POD_NAME": {"fieldRef": {"fieldPath": "metadata.name"}}}
     mounts = {m["name"]: m for m in container(job)["volumeMounts"]}
     assert (mounts["secret"]["mountPath"], mounts["secret"]["readOnly"]) == ("/secret", True)
 

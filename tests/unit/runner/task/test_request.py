@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 from backupexport_contract.reasons import ExitCode
 from backupexport_runner.task.failure import Failure
-from backupexport_runner.task.request import read_request
+from backupexport_runner.task.request import read_attempt, read_request
 
 Environment = Callable[..., dict[str, str]]
 
@@ -61,3 +61,21 @@ def test_a_bad_value_is_refused_and_not_repeated(
         read_request(make_environment() | {name: value})
     assert failure.value.exit_code == ExitCode.BAD_REQUEST
     assert "CANARY" not in failure.value.message
+
+
+def test_an_attempt_is_its_pod(make_environment: Environment) -> None:
+    values = make_environment(EXPORT_POD_NAME="bex-my.export-x7k2p")
+    assert read_attempt(values) == "bex-my.export-x7k2p"
+
+
+def test_an_attempt_of_an_older_operator_is_like_no_other(make_environment: Environment) -> None:
+    first, second = (read_attempt(make_environment()) for _ in range(2))
+    assert first != second
+    assert read_attempt(make_environment(EXPORT_POD_NAME=first)) == first
+
+
+@pytest.mark.parametrize("name", ["../CANARY", "a/b", "a@b", "-a", "x" * 64, "a\n"])
+def test_no_pod_has_such_a_name(make_environment: Environment, name: str) -> None:
+    with pytest.raises(Failure, match="EXPORT_POD_NAME") as failure:
+        read_attempt(make_environment(EXPORT_POD_NAME=name))
+    assert failure.value.exit_code == ExitCode.BAD_REQUEST

@@ -15,10 +15,10 @@ from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.log import Log, Scrubber
 from backupexport_runner.task.request import Request, read_request
 from backupexport_runner.volume import cleanup
-from backupexport_runner.volume.artifact import PartialFile, partial_name
+from backupexport_runner.volume.artifact import PartialFile, partial_name, seconds_now
 from backupexport_runner.volume.cleanup import remove, tidy
 from backupexport_runner.volume.directories import made_directory
-from backupexport_runner.volume.manifest import manifest_name, read_manifest
+from backupexport_runner.volume.manifest import manifest_name, whole_artifact
 from runner_bench import Bench
 
 Environment = Callable[..., dict[str, str]]
@@ -39,8 +39,8 @@ class Volume:
         self.file = self.directory / self.request.file_name
         self.manifest = self.directory / manifest_name(self.request.file_name)
         self.partials = [
-            self.directory / partial_name(self.request.file_name),
-            self.directory / partial_name(manifest_name(self.request.file_name)),
+            self.directory / partial_name(self.request.file_name, "bex-1"),
+            self.directory / partial_name(manifest_name(self.request.file_name), "bex-2"),
         ]
         self.output = io.StringIO()
 
@@ -93,6 +93,29 @@ def test_tidy_reports_a_whole_artifact_and_keeps_it(volume: Volume) -> None:
     assert volume.run(tidy) == artifact
     assert volume.run(tidy) == artifact
     assert volume.names == sorted([volume.file.name, volume.manifest.name])
+
+
+def test_tidy_removes_a_file_that_still_has_its_hidden_name(volume: Volume) -> None:
+    """As an attempt leaves it that is killed between the two names."""
+    volume.file.write_text("whole")
+    volume.partials[0].hardlink_to(volume.file)
+    assert volume.run(tidy) is None
+    assert volume.names == []
+
+
+def test_an_attempt_that_was_held_up_leaves_everything(volume: Volume) -> None:
+    def late() -> Artifact | None:
+        log = Log(Scrubber(), volume.output)
+        return tidy(volume.bench.exports, volume.request, log, seconds_now())
+
+    volume.partials[0].write_text("half")
+    volume.file.write_text("its manifest is about to come")
+    before = volume.names
+    assert late() is None
+    assert volume.names == before
+    volume.run(tidy)
+    artifact = volume.export()
+    assert late() == artifact
 
 
 def test_tidy_removes_a_file_that_nothing_proves(volume: Volume) -> None:
@@ -184,7 +207,7 @@ def test_other_files_stay(volume: Volume, task: Task) -> None:
     others = [
         OTHER,
         manifest_name(OTHER),
-        partial_name(OTHER),
+        partial_name(OTHER, "bex-1"),
         f".{volume.request.job_id}.partial",
         f"{volume.file.name}.bak",
         f"{volume.file.name}.partial",
@@ -283,8 +306,8 @@ def test_an_attempt_that_still_runs_can_not_complete(
 ) -> None:
     def attempt(directory: int) -> None:
         with (
-            PartialFile(directory, volume.file.name) as file,
-            PartialFile(directory, volume.manifest.name) as manifest,
+            PartialFile(directory, volume.file.name, "bex-1") as file,
+            PartialFile(directory, volume.manifest.name, "bex-1") as manifest,
         ):
             if published:
                 file.publish()
@@ -304,15 +327,15 @@ def test_an_attempt_that_still_runs_can_not_complete(
 def test_an_attempt_that_loses_its_file_in_the_last_moment(
     volume: Volume, monkeypatch: pytest.MonkeyPatch, task: Task
 ) -> None:
-    rename = os.rename
+    link = os.link
 
     def late(*arguments: Any, **options: Any) -> None:
         volume.run(task)
-        rename(*arguments, **options)
+        link(*arguments, **options)
 
     def attempt(directory: int) -> None:
-        with PartialFile(directory, volume.file.name) as file:
-            monkeypatch.setattr(os, "rename", late)
+        with PartialFile(directory, volume.file.name, "bex-1") as file:
+            monkeypatch.setattr(os, "link", late)
             file.publish()
 
     with (
@@ -328,14 +351,14 @@ def test_an_attempt_that_wants_to_publish_after_the_judgement(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def attempt(directory: int) -> None:
-        with PartialFile(directory, volume.file.name) as file:
+        with PartialFile(directory, volume.file.name, "bex-1") as file:
 
-            def late(at: int, file_name: str) -> object:
-                judgement = read_manifest(at, file_name)
+            def late(at: int, request: Request) -> object:
+                judgement = whole_artifact(at, request)
                 file.publish()
                 return judgement
 
-            monkeypatch.setattr(cleanup, "read_manifest", late)
+            monkeypatch.setattr(cleanup, "whole_artifact", late)
             volume.run(tidy)
 
     with (
@@ -353,7 +376,7 @@ def test_an_attempt_that_publishes_meanwhile_keeps_its_artifact(
 ) -> None:
     if has_file_before:
         volume.file.write_text("of an attempt that was killed")
-    name = "remove_stale_partials" if moment == "before the listing" else "read_manifest"
+    name = "remove_stale_partials" if moment == "before the listing" else "whole_artifact"
     real = getattr(cleanup, name)
     exported: list[Artifact] = []
 
