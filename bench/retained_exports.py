@@ -107,7 +107,7 @@ def _hash(text: str) -> bytes:
 
 
 def _managed(manager: str, subresource: str, *fields: str) -> dict[str, object]:
-    owned = {f"f:{field}": {} for field in fields}
+    owned: dict[str, object] = {f"f:{field}": {} for field in fields}
     return {
         "manager": manager,
         "operation": "Update",
