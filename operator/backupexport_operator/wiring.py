@@ -71,7 +71,7 @@ class RunningOperator:
         namespace = settings.namespace
         cluster = self._cluster = Cluster(requests, namespace)
         cleanup_jobs = CleanupJobs(cluster, settings)
-        recorder = EventRecorder(requests, namespace)
+        recorder = EventRecorder(requests, namespace, settings.instance)
         pod_logs = PodLogs(streams, namespace)
         self._cache = ExportCache(
             world,
@@ -103,7 +103,7 @@ class RunningOperator:
         self._closers: list[Callable[[], Awaitable[None]]] = [
             pod_logs.stop,
             self.exports.queue.stop,
-            self._cleanup.queue.stop,
+            self._cleanup.stop,
             self._delivery.queue.stop,
             self._targets.queue.stop,
             recorder.stop,

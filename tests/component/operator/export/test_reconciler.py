@@ -65,7 +65,7 @@ class Watched:
         }  # fmt: skip
         self.followed = Followed()
         self.writer = Cluster(api_client, NAMESPACE)
-        self.recorder = EventRecorder(api_client, NAMESPACE)
+        self.recorder = EventRecorder(api_client, NAMESPACE, "operator-0")
         defaults = JobSettings(namespace="n", runner_image="i", claim_name="c")
         self.metrics = OperatorMetrics()
         self.cache = ExportCache(World(**self.indexes), 4, None, progress_seconds=0.01)
@@ -177,6 +177,31 @@ def lose_job(operator: Watched) -> None:
     operator.kubernetes.remove("jobs", JOB)
     for pod in operator.kubernetes.objects("pods"):
         operator.kubernetes.remove("pods", pod)
+
+
+def on_claim(operator: Watched, claim: str, job: str = JOB) -> None:
+    """The Job was made while the chart named another claim."""
+    volume = {"name": "exports", "persistentVolumeClaim": {"claimName": claim}}
+    spec = {"template": {"spec": {"volumes": [volume]}}}
+    operator.kubernetes.change("jobs", job, {"spec": spec})
+    operator.look()
+
+
+async def test_a_success_records_the_claim_that_its_job_mounted(watched: Make) -> None:
+    operator = watched(job=builders.complete(), pod=DONE, **ON_THE_WAY)
+    on_claim(operator, "before")
+    artifact = (await operator.reconcile()).status.artifact
+    assert artifact is not None
+    assert artifact.claim == "before"
+
+
+async def test_what_an_attempt_left_is_looked_for_on_its_claim(watched: Make) -> None:
+    operator = watched(job=builders.failed(), pod=KILLED, **ON_THE_WAY)
+    on_claim(operator, "before")
+    await operator.reconcile()
+    pod = operator.kubernetes.objects("jobs")[TIDY]["spec"]["template"]["spec"]
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "exports"]
+    assert volume["persistentVolumeClaim"] == {"claimName": "before"}
 
 
 async def test_from_creation_to_success_in_few_requests(watched: Make) -> None:
