@@ -66,6 +66,8 @@ class Settings(JobSettings, BaseSettings):
     """How many projects have a name of their own in the metrics; the rest count together."""
     pod_uid: str = ""
     """The pod's uid, which with the host name tells replicas apart."""
+    pod_name: str = ""
+    """The pod's name, for the Events that it posts; the host name unless given."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe message that is logged."""
     log_format: Literal["json", "text"] = "json"
@@ -105,3 +107,8 @@ class Settings(JobSettings, BaseSettings):
     def identity(self) -> str:
         """This replica's name in the Lease; without a pod, another one each time."""
         return f"{socket.gethostname()}_{self.pod_uid or uuid.uuid4()}"
+
+    @property
+    def instance(self) -> str:
+        """This replica's name in Events."""
+        return self.pod_name or socket.gethostname()

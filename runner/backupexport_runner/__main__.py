@@ -15,7 +15,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from backupexport_contract import runner_protocol as protocol
-from backupexport_contract.reasons import ExitCode
+from backupexport_contract.reasons import (
+    DELIVERY_REASON_OF_EXIT_CODE,
+    REASON_OF_EXIT_CODE,
+    ExitCode,
+)
 
 from backupexport_runner.delivery.attempt import deliver, known_kinds
 from backupexport_runner.export.exporter import Exporter, ServerQuestions
@@ -87,7 +91,7 @@ def run(
         interruption.abandon()
         outcome = interrupted(_named_task(environment))
     if isinstance(outcome, Failure):
-        return _report_failure(outcome, exporter)
+        return _report_failure(outcome, exporter, _named_task(environment))
     return _report_success(outcome, exporter)
 
 
@@ -146,7 +150,7 @@ def _report_success(outcome: protocol.Outcome, exporter: Exporter) -> int:
     return int(ExitCode.SUCCESS)
 
 
-def _report_failure(failure: Failure, exporter: Exporter) -> int:
+def _report_failure(failure: Failure, exporter: Exporter, task: str) -> int:
     # The operator has the volume tidied after a failure without a termination message.
     message = exporter.log.scrubber.clean(failure.message)
     exporter.log.event("failed", exit_code=int(failure.exit_code), message=message)
@@ -154,7 +158,10 @@ def _report_failure(failure: Failure, exporter: Exporter) -> int:
         exporter.log.event("partial_file_left")
     else:
         told = failure.outcome if isinstance(failure, NotAllRemovedError) else protocol.Outcome()
-        _write_termination_message(replace(told, message=message), exporter)
+        is_delivery = protocol.delivery_kind(task) is not None
+        reasons = DELIVERY_REASON_OF_EXIT_CODE if is_delivery else REASON_OF_EXIT_CODE
+        told = replace(told, message=message, reason=reasons.get(failure.exit_code))
+        _write_termination_message(told, exporter)
     return int(failure.exit_code)
 
 

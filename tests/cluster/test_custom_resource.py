@@ -131,7 +131,7 @@ def test_a_spec_does_not_change(
 def test_a_finished_phase_does_not_change(installation: Installation) -> None:
     namespace = installation.namespace
     apply(export_manifest(namespace, "over", projectId=SMALL, cancel=True))
-    kubectl("-n", namespace, "wait", "--for=condition=Failed", "bex/over", "--timeout=30s")
+    kubectl("-n", namespace, "wait", "--for=condition=Cancelled", "bex/over", "--timeout=30s")
     with pytest.raises(ToolError, match="a finished phase never changes again"):
         kubectl(
             "-n", namespace, "patch", "bex", "over", "--subresource=status", "--type=merge",

@@ -91,8 +91,13 @@ def assert_kubectl_tells_the_same(
     status = read_export(namespace, job_id)["status"]
     assert status["attempts"] == 1
     told = {each["type"]: each["status"] for each in status["conditions"]}
-    assert told == {"Accepted": "True", "Complete": "True", "ServerVerified": "False"}
-    kubectl("-n", namespace, "wait", "--for=condition=Complete", f"bex/{job_id}", "--timeout=1s")
+    assert told == {
+        "Ready": "True", "Complete": "True", "Failed": "False", "Cancelled": "False",
+        "Accepted": "True", "ServerVerified": "False",
+    }  # fmt: skip
+    for condition in ("Ready", "Complete"):
+        wait = ("wait", f"--for=condition={condition}", f"bex/{job_id}", "--timeout=1s")
+        kubectl("-n", namespace, *wait)
 
 
 @pytest.mark.parametrize(

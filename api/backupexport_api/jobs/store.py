@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from backupexport_contract import names
-from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.backup_export import CANCEL_BEFORE_THE_END, BackupExport
 from backupexport_contract.reasons import Phase
 
 from backupexport_api.auth.claims import ProjectAccess
@@ -176,11 +176,19 @@ class JobStore:
         return None if found is None else BackupExport.model_validate(found)
 
     async def cancel_job(self, job: CachedJob) -> CachedJob | None:
-        """Set `spec.cancel`; return the job as it is then, or None where it was deleted."""
+        """Set `spec.cancel`; return the job as it is then, or None where it was deleted.
+
+        One that has ended meanwhile stays as it is.
+        """
         # With the uid, so that another project's export that has taken the name is left alone.
         patch = {"metadata": {"uid": job.uid}, "spec": {"cancel": True}}
         asked = self._objects.patch(names.EXPORT_PLURAL, job.name, patch)
-        patched = await self._call("patch", _CALL_SECONDS, asked, when_late=_UNKNOWN_CANCEL)
+        try:
+            patched = await self._call("patch", _CALL_SECONDS, asked, when_late=_UNKNOWN_CANCEL)
+        except StoreRefusedError as refusal:
+            if not refusal.is_by_rule(str(CANCEL_BEFORE_THE_END["message"])):
+                raise
+            patched = await self._get(job.name)
         return None if patched is None else _readable(patched)
 
     async def take_back_links(self, job: CachedJob, link_id: str | None) -> bool:

@@ -1,6 +1,7 @@
 """What the errors of both Kubernetes clients, the asynchronous and the blocking one, mean."""
 
 import json
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import aiohttp
@@ -41,7 +42,18 @@ class StoreUnavailableError(ProblemError):
 
 
 class StoreRefusedError(Exception):
-    """The store found an object of ours invalid, which is a bug of ours."""
+    """The store found an object of ours invalid, which is a bug of ours unless its caller knows.
+
+    `causes` are the Kubernetes API's own words, which may hold the rejected value.
+    """
+
+    def __init__(self, why: str, causes: Iterable[str] = ()) -> None:
+        super().__init__(why)
+        self._causes = tuple(causes)
+
+    def is_by_rule(self, message: str) -> bool:
+        """Return whether a rule of the CRD with this message was broken."""
+        return any(message in cause for cause in self._causes)
 
 
 def translated(error: Exception, when_late: str = UNREACHABLE) -> Exception:
@@ -58,7 +70,8 @@ def translated(error: Exception, when_late: str = UNREACHABLE) -> Exception:
         # Not the message, which may hold the rejected value.
         causes = _details_of(error).get("causes") or []
         fields = ", ".join(f"{cause.get('field')}: {cause.get('reason')}" for cause in causes)
-        return StoreRefusedError(f"Kubernetes API: {error.status} {fields or error.reason}")
+        said = [str(cause.get("message")) for cause in causes]
+        return StoreRefusedError(f"Kubernetes API: {error.status} {fields or error.reason}", said)
     # etcd's timeout is a 500, and what was asked may be done all the same.
     detail = {0: UNREACHABLE, 500: when_late, 504: when_late}.get(error.status, _REFUSED)
     return StoreUnavailableError(detail, summary(error))

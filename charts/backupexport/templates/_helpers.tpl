@@ -182,8 +182,12 @@ topologySpreadConstraints:
 {{ include "backupexport.fullname" . }}-operator
 {{- end -}}
 
-{{/* What tells the replicas of the operator apart. */}}
-{{- define "backupexport.podUid" -}}
+{{/* What tells the replicas of the operator apart, in the Lease and in Events. */}}
+{{- define "backupexport.podIdentity" -}}
+- name: BACKUPEXPORT_POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
 - name: BACKUPEXPORT_POD_UID
   valueFrom:
     fieldRef:

@@ -61,13 +61,18 @@ def _delivery_events(old: BackupExportStatus, new: BackupExportStatus) -> list[E
 
 # In bytes: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 _LONGEST_NOTE = 1024
+_LONGEST_INSTANCE = 128
 
 
-def event_manifest(export: BackupExport, event: ExportEvent, namespace: str) -> dict[str, Any]:
-    """Returns an events.k8s.io/v1 Event, named by its content, so that a repeat is the same one."""
+def event_manifest(
+    export: BackupExport, event: ExportEvent, namespace: str, instance: str
+) -> dict[str, Any]:
+    """Returns an events.k8s.io/v1 Event, named by its content, so that a repeat is the same one.
+
+    `instance` is the name of the pod that posts it.
+    """
     text = f"{export.metadata.uid}\n{event.type}\n{event.reason}\n{event.message}"
     digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
-    now = timestamps.now().isoformat(timespec="microseconds").replace("+00:00", "Z")
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
@@ -87,6 +92,20 @@ def event_manifest(export: BackupExport, event: ExportEvent, namespace: str) -> 
         "action": event.reason,
         "note": event.message.encode(errors="replace")[:_LONGEST_NOTE].decode(errors="ignore"),
         "reportingController": names.MANAGED_BY,
-        "reportingInstance": names.MANAGED_BY,
-        "eventTime": now,
+        "reportingInstance": instance[:_LONGEST_INSTANCE],
+        "eventTime": _now(),
     }
+
+
+def series_patch(count: int) -> dict[str, Any]:
+    """Returns the merge patch that says of an Event that it has happened `count` times."""
+    return {"series": {"count": count, "lastObservedTime": _now()}}
+
+
+def times_happened(manifest: dict[str, Any]) -> int:
+    """Returns how often the Event `manifest` says that it has happened."""
+    return int((manifest.get("series") or {}).get("count", 1))
+
+
+def _now() -> str:
+    return timestamps.now().isoformat(timespec="microseconds").replace("+00:00", "Z")

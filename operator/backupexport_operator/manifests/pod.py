@@ -148,8 +148,8 @@ def runner_job(
     """Returns the batch/v1 Job that does `task` for the export; `spec` is its own part of JobSpec.
 
     `env` and `mounts` are core/v1 EnvVars and VolumeMounts beside those that every runner gets,
-    `secret` is a `secret_volume`.  `claim` is that of the volume; the
-    one that has the export's file, else the chart's, unless given.
+    `secret` is a `secret_volume`.  `claim` is that of the volume; the one that has the export's
+    file, else the chart's, unless given.
     """
     name, labels = export.metadata.name, _labels(export, task, defaults)
     queue_name = (target and target.spec.queue_name) or defaults.kueue_queue_name
@@ -190,6 +190,8 @@ def runner_job(
                 "name": name,
                 "uid": export.metadata.uid,
                 "controller": True,
+                # Who deletes the export in the foreground waits for its Jobs, too.
+                "blockOwnerDeletion": True,
             }
         ],
     }

@@ -14,10 +14,11 @@ from backupexport_contract import names, rules, timestamps
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.task.failure import Failure, malformed_delivery
+from backupexport_runner.task.failure import Failure, malformed_delivery, one_line
 
 # A name that Kubernetes generates ends at 63 characters.
 _POD_NAME = r"[a-z0-9][a-z0-9.-]{0,62}"
+_LONGEST_NAMES = 200
 _TASKS = (protocol.TASK_EXPORT, protocol.TASK_TIDY, protocol.TASK_REMOVE)
 
 
@@ -61,6 +62,13 @@ def read_selection(environment: Mapping[str, str]) -> protocol.Selection:
     """Returns what goes into the file.  Raises Failure(BAD_REQUEST)."""
     values = _Values(environment)
     text = protocol.from_pieces(protocol.ENV_SELECTION, environment)
+    if unknown := protocol.unknown_choices(text):
+        raise Failure(
+            ExitCode.BAD_REQUEST,
+            "The runner is older than the operator, and doesn't know what it is to choose or to "
+            f"leave out ({one_line(', '.join(unknown), _LONGEST_NAMES)}): give it the operator's "
+            "version (runner.image.tag), then start the export again.",
+        )
     selection = protocol.read_selection(text)
     if selection is None or selection.content not in rules.CONTENTS:
         raise values.bad(protocol.ENV_SELECTION, "can't be read")

@@ -77,8 +77,10 @@ def test_a_rollout_takes_no_pod_away_before_another_can_take_over() -> None:
     (container,) = spec["template"]["spec"]["containers"]
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
-    uid = environment(render(), "operator")["BACKUPEXPORT_POD_UID"]
-    assert uid == {"fieldRef": {"fieldPath": "metadata.uid"}}
+    given = environment(render(), "operator")
+    for name in ("name", "uid"):
+        told = given[f"BACKUPEXPORT_POD_{name.upper()}"]
+        assert told == {"fieldRef": {"fieldPath": f"metadata.{name}"}}
 
 
 @pytest.mark.parametrize(

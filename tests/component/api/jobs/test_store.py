@@ -12,7 +12,9 @@ from backupexport_api.jobs.link_state import LinkState
 from backupexport_api.jobs.store import JobStore
 from backupexport_api.kube import informer
 from backupexport_api.kube.client import KubernetesObjects, connect_lists
-from backupexport_api.kube.errors import StoreUnavailableError
+from backupexport_api.kube.errors import StoreRefusedError, StoreUnavailableError
+from backupexport_contract.backup_export import CANCEL_BEFORE_THE_END
+from backupexport_contract.reasons import Phase
 from fake_kubernetes.faults import Fault
 from fake_kubernetes.server import CUT, END, GONE, NAMESPACE, FakeKubernetes
 from waiting import until
@@ -160,6 +162,33 @@ async def test_a_cancel_reaches_the_job(kubernetes: FakeKubernetes, started: Job
     assert kubernetes.objects(EXPORTS)[JOB]["spec"]["cancel"] is True
     kubernetes.remove(EXPORTS, JOB)
     assert await started.cancel_job(job) is None
+
+
+def refused_by(message: str) -> Fault:
+    """What the CRD's rules answer; of those of the whole object the field is not named."""
+    why = f"Invalid value: {message}"
+    cause = {"reason": "FieldValueInvalid", "message": why, "field": "<nil>"}
+    details = {"name": JOB, "group": "backupexport.dev", "causes": [cause]}
+    return Fault("patch backupexports", status=422, message=f"invalid: {why}", details=details)
+
+
+async def test_a_cancel_of_a_job_that_has_ended_meanwhile_returns_its_end(
+    kubernetes: FakeKubernetes, started: JobStore
+) -> None:
+    """The cache still has it running, the CRD's rule refuses."""
+    kubernetes.seed(EXPORTS, export(generation=1))
+    await until(lambda: known(started))
+    job = started.known_job(JOB)
+    assert job is not None
+    kubernetes.change(EXPORTS, JOB, {"status": {"phase": "Failed", "reason": "DumpFailed"}})
+    kubernetes.faults.append(refused_by(str(CANCEL_BEFORE_THE_END["message"])))
+    ended = await started.cancel_job(job)
+    assert ended is not None
+    assert ended.phase == Phase.FAILED
+    # What any other rule refuses is a bug of ours.
+    kubernetes.faults.append(refused_by("cancel can't be undone"))
+    with pytest.raises(StoreRefusedError):
+        await started.cancel_job(job)
 
 
 async def test_a_project_is_asked_for_once_the_cache_does_not_know_it(

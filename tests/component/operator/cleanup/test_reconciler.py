@@ -55,7 +55,7 @@ class Running:
         self.ended = 0
         kubernetes.listeners += [self._note_made, self._ask]
         writer = Cluster(api_client, NAMESPACE)
-        self.recorder = EventRecorder(api_client, NAMESPACE)
+        self.recorder = EventRecorder(api_client, NAMESPACE, "operator-0")
         self.reconciler = CleanupReconciler(
             ExportCache(live_world(kubernetes), 4, None, 2),
             writer,

@@ -131,7 +131,7 @@ class Running:
         self.look_at_targets()
         world = World(exports={}, targets=self.targets, jobs=self._live.jobs, pods=self._live.pods)
         self.metrics = OperatorMetrics()
-        self.recorder = EventRecorder(api_client, NAMESPACE)
+        self.recorder = EventRecorder(api_client, NAMESPACE, "operator-0")
         self.reconciler = DeliveryReconciler(
             ExportCache(world, 4, None, 2, chart),
             Cluster(api_client, NAMESPACE),

@@ -65,7 +65,7 @@ class Watched:
         }  # fmt: skip
         self.followed = Followed()
         self.writer = Cluster(api_client, NAMESPACE)
-        self.recorder = EventRecorder(api_client, NAMESPACE)
+        self.recorder = EventRecorder(api_client, NAMESPACE, "operator-0")
         defaults = JobSettings(namespace="n", runner_image="i", claim_name="c")
         self.metrics = OperatorMetrics()
         self.cache = ExportCache(World(**self.indexes), 4, None, progress_seconds=0.01)
