@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 GROUP = "backupexport.dev"
@@ -17,6 +18,9 @@ LABEL_EXPORT_UID = f"{GROUP}/export-uid"
 LABEL_JOB_ID = f"{GROUP}/job-id"
 LABEL_PROJECT_HASH = f"{GROUP}/project-hash"
 LABEL_TASK = f"{GROUP}/task"
+# On a Job for several exports, and on its pods: its name, and there alone the exports' uids.
+LABEL_BATCH = f"{GROUP}/batch"
+ANNOTATION_EXPORTS = f"{GROUP}/exports"
 ANNOTATION_REQUESTED_BY = f"{GROUP}/requested-by"
 ANNOTATION_CREATED_AT = f"{GROUP}/created-at"
 # Which links to its file are good: those of this generation, without those with an annotation of
@@ -32,12 +36,15 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 
 RUNNER_CONTAINER = "runner"
 SECRET_VOLUME = "secret"
+EXPORTS_VOLUME = "exports"
 
 # A Job's name becomes the label batch.kubernetes.io/job-name of its pods, and a label value
 # ends at 63 characters (https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/).
 _LONGEST_JOB_NAME = 63
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _JOB_NAME_PREFIX = "bex-"
+# No export's own Job, nor one beside it, has such a name.
+_BATCH_NAME_PREFIX = "remove-files-"
 
 _FILE_SUFFIX = {"none": "", "zstd": ".zst", "gzip": ".gz"}
 
@@ -60,6 +67,17 @@ def job_name(export_name: str) -> str:
 def task_job_name(export_name: str, task: str) -> str:
     """The name of a Job beside an export's own; never that of another's export Job."""
     return _short_name(f"{task}-{_JOB_NAME_PREFIX}", export_name)
+
+
+def removal_batch_name(claim: str, export_uids: Iterable[str]) -> str:
+    """The name of the Job that removes these exports' files, the same for whoever makes it."""
+    contents = "\n".join((claim, *sorted(export_uids)))
+    return f"{_BATCH_NAME_PREFIX}{hashlib.sha256(contents.encode()).hexdigest()[:32]}"
+
+
+def is_removal_batch(text: str) -> bool:
+    """Whether `text` is such a name, and no uid."""
+    return text.startswith(_BATCH_NAME_PREFIX)
 
 
 def _short_name(prefix: str, export_name: str) -> str:

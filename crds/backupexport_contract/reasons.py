@@ -46,7 +46,8 @@ class Reason(StrEnum):
     STORAGE_FULL = "StorageFull"
     """`Pending` below the reserve or at `maxStoredBytes`, else fails at once: claim, old files."""
     STORAGE_UNWRITABLE = "StorageUnwritable"
-    """`Pending` until it is mounted, else fails; tried again where only the storage was away."""
+    """`Pending` until it is mounted and answers; tried again where it fails on the way, as when its
+    server restarts; else fails at once."""
     OUT_OF_MEMORY = "OutOfMemory"
     """Tried again, then fails: the memory limit, `spec.resources` of the target or the chart's."""
     IMAGE_UNAVAILABLE = "ImageUnavailable"
@@ -129,7 +130,9 @@ class ExitCode(IntEnum):
     DUMP_REFUSED = 36
     """The server or pg_dump refuses the dump, and would again: the request or the data are why."""
     STORAGE_FALTERING = 37
-    """The volume's storage doesn't answer (EIO, ESTALE), as when its server restarts."""
+    """The volume's storage fails, and may heal (EIO, ESTALE), as when its server restarts."""
+    STORAGE_AWAY = 38
+    """As 37, before an export has begun."""
     KILLED = 137
     """128 + SIGKILL: killed, by the kernel for its memory most often; or its pg_dump was."""
     INTERRUPTED = 143
@@ -145,6 +148,7 @@ REASON_OF_EXIT_CODE: dict[int, Reason] = {
     ExitCode.STORAGE_RESERVED: Reason.STORAGE_FULL,
     ExitCode.DUMP_REFUSED: Reason.DUMP_FAILED,
     ExitCode.STORAGE_FALTERING: Reason.STORAGE_UNWRITABLE,
+    ExitCode.STORAGE_AWAY: Reason.STORAGE_UNWRITABLE,
 }
 
 DELIVERY_REASON_OF_EXIT_CODE: dict[int, DeliveryReason] = {
@@ -177,7 +181,11 @@ FATAL_EXIT_CODES = (
 
 # The attempt ended before it began, for want of what may come: it doesn't count, and the Job's
 # controller waits longer before each new one, at most ten minutes.
-NOT_YET_EXIT_CODES = (ExitCode.SECRET_MISSING, ExitCode.STORAGE_RESERVED)
+NOT_YET_EXIT_CODES = (
+    ExitCode.SECRET_MISSING,
+    ExitCode.STORAGE_RESERVED,
+    ExitCode.STORAGE_AWAY,
+)
 
 # What a second attempt of a delivery can't mend; everything else is tried again for some time.
 FATAL_DELIVERY_EXIT_CODES = (

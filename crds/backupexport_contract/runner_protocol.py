@@ -4,12 +4,27 @@ In: environment values, so that nothing from a request is ever an option or part
 and a Secret's keys as files, so that none is in an environment.  Out: JSON lines on stdout
 (progress), the exit code (`reasons.ExitCode`) and a termination message of at most 4096 bytes
 (https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/).
+
+One may be newer than the other: during an upgrade, or for as long as runner.image.tag says so.
+
+- Fields come, and neither go nor change their type.  A reader leaves out what it doesn't know, at
+  any depth, and has a default for what it misses; a report is none only without that which it is
+  about (an artifact's path, size and checksum).  Reports say the VERSION they were written by.
+- A field of a Selection that the runner doesn't know is refused (`unknown_choices`, BAD_REQUEST):
+  it may leave something out, and an export must not have more in it than was asked for.  So is a
+  value that it doesn't know of a field that it does.  What must not be ignored in future (another
+  limit, say, or how a delivery is protected) has to be one of the two.
+- An exit code that the operator doesn't know counts as an attempt, and is tried again, as its
+  podFailurePolicy has it; the report's reason and message say why.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+# Goes up with whatever a reader of an earlier version can't make the best of by itself.
+VERSION = 1
 
 ENV_TASK = "EXPORT_TASK"
 ENV_JOB_ID = "EXPORT_JOB_ID"
@@ -23,6 +38,8 @@ ENV_FILE_NAME = "EXPORT_FILE_NAME"
 # The attempt's pod, in the names of the files that it has not finished.
 ENV_POD_NAME = "EXPORT_POD_NAME"
 ENV_CREATED_AT = "EXPORT_CREATED_AT"
+# Of the task `remove` for several exports, in place of what describes one: a JSON list of paths.
+ENV_FILES = "EXPORT_FILES"
 # The most bytes of the file, of all the project's files, and what its BackupExports leave of that.
 ENV_MAX_BYTES = "EXPORT_MAX_BYTES"
 ENV_MAX_STORED_BYTES = "EXPORT_MAX_STORED_BYTES"
@@ -55,7 +72,7 @@ ENV_DELIVERY_SETTINGS = "EXPORT_DELIVERY_SETTINGS"
 TASK_EXPORT = "export"
 # Remove what attempts of the export left unfinished; report its artifact where one is whole.
 TASK_TIDY = "tidy"
-# Remove that, and the export's artifact with its manifest.
+# Remove that, and the export's artifact with its manifest; or those of several exports.
 TASK_REMOVE = "remove"
 # Bring what became of the export to its owner, in the way whose name follows.
 _TASK_DELIVER = "deliver-"
@@ -95,6 +112,7 @@ SPOOL_DIRECTORY = ".spool"
 TERMINATION_MESSAGE_PATH = "/dev/termination-log"
 TERMINATION_MESSAGE_BYTES = 4096
 _LISTS = ("warnings", "restore_hints")
+_PLACES = ("missing", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +157,8 @@ class Progress:
 class Remark:
     """What whoever restores the file should know: a word for programs, and a sentence."""
 
-    code: str
-    message: str
+    code: str = "remark"
+    message: str = "The manifest beside the file, its name with .json, says more."
 
 
 # The last remark where there were more than fit.
@@ -161,8 +179,8 @@ class Artifact:
     size_bytes: int
     uncompressed_bytes: int
     sha256: str
-    server_version: str
-    dump_version: str
+    server_version: str = ""
+    dump_version: str = ""
     restore_with: str = ""
     warnings: tuple[Remark, ...] = ()
     restore_hints: tuple[Remark, ...] = ()
@@ -173,12 +191,17 @@ class Outcome:
     """The termination message: an artifact, or a sentence on what to do or what was delivered.
 
     `server_verified` tells, with an artifact, whether its server has shown a certificate that is to
-    be trusted; None if nobody knows.
+    be trusted; None if nobody knows.  `reason` is that of a failure, in the operator's words, for
+    one that doesn't know the exit code.  `missing` and `failed` are of the removal of several
+    files: the places, in its list, of those that were not there and of those that are still there.
     """
 
     artifact: Artifact | None = None
     message: str | None = None
     server_verified: bool | None = None
+    reason: str | None = None
+    missing: tuple[int, ...] = ()
+    failed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,12 +259,10 @@ def export_end_text(end: ExportEnd) -> str:
 
 def read_export_end(text: str) -> ExportEnd | None:
     """What `export_end_text` wrote, or None."""
-    fields = json_object(text)
-    if fields is None:
-        return None
-    artifact = read_artifact(fields.pop("artifact", None))
+    fields = json_object(text) or {}
+    artifact = read_artifact(fields.get("artifact"))
     try:
-        return ExportEnd(**fields, artifact=artifact)
+        return ExportEnd(**_known(ExportEnd, fields) | {"artifact": artifact})
     except TypeError:
         return None
 
@@ -249,7 +270,7 @@ def read_export_end(text: str) -> ExportEnd | None:
 def progress_line(progress: Progress, time: str | None = None) -> str:
     """One log line without its newline; `time` is RFC 3339 text, as in every line of the log."""
     head = {"event": "progress"} if time is None else {"time": time, "event": "progress"}
-    return json.dumps({**head, **asdict(progress)}, separators=(",", ":"))
+    return json.dumps({**head, "version": VERSION, **asdict(progress)}, separators=(",", ":"))
 
 
 def read_progress_line(line: str) -> Progress | None:
@@ -257,7 +278,8 @@ def read_progress_line(line: str) -> Progress | None:
     fields = json_object(line)
     if fields is None or fields.get("event") != "progress":
         return None
-    values = [fields.get(name) for name in ("percent", "dumped_bytes", "estimated_bytes")]
+    dumped, estimated = (fields.get(name, 0) for name in ("dumped_bytes", "estimated_bytes"))
+    values = [fields.get("percent"), dumped, estimated]
     left = fields.get("seconds_left")
     amounts = [value for value in (*values, left or 0) if isinstance(value, int) and value >= 0]
     if len(amounts) != len(values) + 1:
@@ -268,21 +290,26 @@ def read_progress_line(line: str) -> Progress | None:
 
 def outcome_text(outcome: Outcome) -> str:
     """The termination message, cut so that it stays whole JSON within the kubelet's limit."""
-    text = json.dumps(asdict(outcome))
+    text = _text(outcome)
     if outcome.artifact is not None:
         artifact = outcome.artifact
         while len(text) > TERMINATION_MESSAGE_BYTES and (
             artifact.warnings or artifact.restore_hints
         ):
             artifact = _with_fewer_remarks(artifact)
-            text = json.dumps(asdict(replace(outcome, artifact=artifact)))
+            text = _text(replace(outcome, artifact=artifact))
         outcome = replace(outcome, artifact=artifact)
     while len(text) > TERMINATION_MESSAGE_BYTES and outcome.message:
         # By parts, because one character can take twelve bytes in JSON.
         shorter = outcome.message[: len(outcome.message) * 9 // 10]
         outcome = replace(outcome, message=shorter)
-        text = json.dumps(asdict(outcome))
+        text = _text(outcome)
     return text
+
+
+def _text(outcome: Outcome) -> str:
+    fields = {k: v for k, v in asdict(outcome).items() if v or k not in _PLACES}
+    return json.dumps({"version": VERSION, **fields})
 
 
 def _with_fewer_remarks(artifact: Artifact) -> Artifact:
@@ -300,23 +327,34 @@ def _fewer(remarks: tuple[Remark, ...]) -> tuple[Remark, ...]:
 def read_outcome(text: str) -> Outcome:
     """What a termination message tells; an empty Outcome where it is not one of ours."""
     fields = json_object(text) or {}
-    message = fields.get("message")
-    artifact = read_artifact(fields.get("artifact"))
+    message, reason = fields.get("message"), fields.get("reason")
     verified = fields.get("server_verified")
     return Outcome(
-        artifact,
+        read_artifact(fields.get("artifact")),
         message if isinstance(message, str) else None,
         verified if isinstance(verified, bool) else None,
+        reason if isinstance(reason, str) else None,
+        *(_read_places(fields.get(name)) for name in _PLACES),
     )
 
 
+def _read_places(listed: Any) -> tuple[int, ...]:
+    return tuple(it for it in listed if type(it) is int) if isinstance(listed, list) else ()
+
+
+def is_of_newer_version(text: str) -> bool:
+    """Whether a termination message is of a version after this one."""
+    version = (json_object(text) or {}).get("version")
+    return isinstance(version, int) and version > VERSION
+
+
 def read_artifact(fields: Any) -> Artifact | None:
-    """The artifact of these fields, or None where one is missing, unknown or of another type."""
+    """The artifact of these fields, or None where one is of another type, or `sha256` missing."""
     if not isinstance(fields, dict):
         return None
     try:
         lists = {name: _read_remarks(fields.get(name) or ()) for name in _LISTS}
-        artifact = Artifact(**fields | lists)
+        artifact = Artifact(**{"uncompressed_bytes": 0} | _known(Artifact, fields) | lists)
     except TypeError:
         return None
     is_typed = all(
@@ -329,16 +367,28 @@ def read_artifact(fields: Any) -> Artifact | None:
 
 def _read_remarks(listed: Any) -> tuple[Remark, ...]:
     """Raises TypeError where it is no list of remarks."""
-    remarks = tuple(Remark(**fields) for fields in listed)
+    remarks = tuple(Remark(**_known(Remark, fields)) for fields in listed)
     if not all(isinstance(text, str) for each in remarks for text in (each.code, each.message)):
         raise TypeError
     return remarks
+
+
+def _known(kind: type[Artifact | Remark | ExportEnd], fields: Any) -> dict[str, Any]:
+    """Those of the fields that the kind has.  Raises TypeError where they are no object."""
+    if not isinstance(fields, dict):
+        raise TypeError
+    return {name: value for name, value in fields.items() if name in kind.__slots__}
 
 
 def selection_text(selection: Selection) -> str:
     """One line of JSON, with what is not as usual."""
     usual = asdict(Selection())
     return json.dumps({k: v for k, v in asdict(selection).items() if v != usual[k]})
+
+
+def unknown_choices(text: str) -> list[str]:
+    """The fields that a newer operator's `selection_text` has, and this version doesn't know."""
+    return sorted((json_object(text) or {}).keys() - set(Selection.__slots__))
 
 
 def read_selection(text: str) -> Selection | None:

@@ -20,7 +20,12 @@ from backupexport_operator.kube.client import connect
 from backupexport_operator.kube.kopf_run import run_kopf
 from backupexport_operator.leader.election import Leadership, silence_leaders, steady_clock
 from backupexport_operator.leader.lease import LeaseStore
-from backupexport_operator.leader.supervisor import StuckError, Supervisor, Term
+from backupexport_operator.leader.supervisor import (
+    RepeatedFaultError,
+    StuckError,
+    Supervisor,
+    Term,
+)
 from backupexport_operator.observed.watch_health import WatchHealth
 from backupexport_operator.settings import Settings
 from backupexport_operator.telemetry import http_server
@@ -55,11 +60,10 @@ def main() -> int:
     if command == "release-finalizers":
         return asyncio.run(_release_finalizers(settings))
     _logger.info("serving namespace %s", settings.namespace)
-    asyncio.run(_serve(settings))
-    return 0
+    return asyncio.run(_serve(settings))
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings) -> int:
     api_client = await connect(_POOL_SIZE)
     namespace = settings.namespace
     metrics = OperatorMetrics(settings.metrics_projects)
@@ -90,16 +94,21 @@ async def _serve(settings: Settings) -> None:
             asyncio.get_running_loop().add_signal_handler(number, supervisor.stop)
 
     take_signals()
-    probes = supervisor.liveness_failures, supervisor.readiness_failures
     try:
+        # Alive is who answers: what a new process may cure ends this one by itself.
+        probes = list, supervisor.readiness_failures
         async with http_server.serving(*probes, metrics.registry, settings.http_port):
             await supervisor.run()
+    except RepeatedFaultError as error:
+        _logger.critical("this process ends: %s", error)
+        return 1
     except StuckError:
         _logger.critical("this process ends without a clean-up", exc_info=True)
         # A task that can't be cancelled would hold up a normal exit, too.
         os._exit(1)
     finally:
         await api_client.close()
+    return 0
 
 
 async def _release_finalizers(settings: Settings) -> int:

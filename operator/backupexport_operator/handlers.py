@@ -103,6 +103,7 @@ class _Handlers:
         await self.operator.stop()
 
     async def export_event(self, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
+        self.watches.told("exports")
         if type == "DELETED":
             for export in valid_models(BackupExport, [dict(body)]):
                 self.operator.exports.departed(export)
@@ -110,14 +111,17 @@ class _Handlers:
             self.operator.ask(body["metadata"]["uid"])
 
     async def target_event(self, body: kopf.Body, **_: Any) -> None:
+        self.watches.told("targets")
         self.operator.project_changed(body["spec"]["projectId"])
 
     async def job_event(self, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
+        self.watches.told("jobs")
         uid = export_uid_of(body)
         if uid is not None:
             self.operator.job_changed(uid, observed_job(body), is_gone=type == "DELETED")
 
     async def pod_event(self, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
+        self.watches.told("pods")
         uid = export_uid_of(body)
         if uid is not None:
             self.operator.pod_changed(uid, observed_pod(body), is_gone=type == "DELETED")

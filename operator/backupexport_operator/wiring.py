@@ -26,7 +26,7 @@ from backupexport_operator.kube.pod_logs import PodLogs
 from backupexport_operator.observed.export_cache import ExportCache, Index, World, all_of
 from backupexport_operator.observed.export_files import is_on_silent_node
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
-from backupexport_operator.observed.watch_health import WatchHealth
+from backupexport_operator.observed.watch_health import Present, WatchHealth
 from backupexport_operator.settings import Settings
 from backupexport_operator.target.reconciler import TargetReconciler
 from backupexport_operator.telemetry.metrics import OperatorMetrics, OperatorState, UnfinishedExport
@@ -34,6 +34,7 @@ from backupexport_operator.telemetry.metrics import OperatorMetrics, OperatorSta
 _logger = logging.getLogger(__name__)
 
 WATCHED = ("exports", "targets", "jobs", "pods")
+Watched = BackupExport | ExportTarget | ObservedJob | ObservedPod
 
 _FIRST_RESYNC_SECONDS = 0.5
 _FIRST_LISTS_SECONDS = 60.0
@@ -58,7 +59,13 @@ class RunningOperator:
         metrics: OperatorMetrics,
         watches: WatchHealth,
     ) -> None:
-        self._world = world
+        # kopf's indexes keep what goes while a watch lists anew, after a 410 say.
+        world = self._world = World(
+            exports=Present(world.exports, _identity),
+            targets=Present(world.targets, _identity),
+            jobs=Present(world.jobs, _identity),
+            pods=Present(world.pods, _identity),
+        )
         self._metrics = metrics
         self._watches = watches
         namespace = settings.namespace
@@ -96,7 +103,7 @@ class RunningOperator:
         self._closers: list[Callable[[], Awaitable[None]]] = [
             pod_logs.stop,
             self.exports.queue.stop,
-            self._cleanup.queue.stop,
+            self._cleanup.stop,
             self._delivery.queue.stop,
             self._targets.queue.stop,
             recorder.stop,
@@ -197,7 +204,20 @@ class RunningOperator:
     def _compare(self, snapshot: World) -> None:
         for kind in WATCHED:
             listed, known = getattr(snapshot, kind), getattr(self._world, kind)
-            self._watches.compare(kind, _versions(listed), _versions(known))
+            gone = self._watches.compare(kind, _versions(listed), _versions(known))
+            for key, seen in known.hide(gone) if gone else ():
+                self._went(key, seen)
+
+    def _went(self, key: str, seen: Watched) -> None:
+        """Do what its watch would have asked for if it had told that this went."""
+        if isinstance(seen, BackupExport):
+            self.exports.departed(seen)
+        elif isinstance(seen, ExportTarget):
+            self.project_changed(key)
+        elif isinstance(seen, ObservedJob):
+            self.job_changed(key, seen, is_gone=True)
+        else:
+            self.pod_changed(key, seen, is_gone=True)
 
     def _state(self) -> OperatorState:
         now = timestamps.now()
@@ -218,11 +238,18 @@ class RunningOperator:
 
 
 def _versions(index: Index[Any]) -> dict[str, int]:
-    """Returns exports and targets by uid with their versions; Jobs and Pods by name with 0."""
-    return dict(map(_version, all_of(index)))
+    """Returns exports and targets with their versions; Jobs and Pods with 0."""
+    return {_identity(seen): _version(seen) for seen in all_of(index)}
 
 
-def _version(seen: BackupExport | ExportTarget | ObservedJob | ObservedPod) -> tuple[str, int]:
+def _identity(seen: Watched) -> str:
+    if isinstance(seen, ObservedPod):
+        # No two have the same one.
+        return seen.name
+    return seen.uid if isinstance(seen, ObservedJob) else seen.metadata.uid
+
+
+def _version(seen: Watched) -> int:
     if isinstance(seen, ObservedJob | ObservedPod):
-        return seen.name, 0
-    return seen.metadata.uid, int(seen.metadata.resource_version or 0)
+        return 0
+    return int(seen.metadata.resource_version or 0)

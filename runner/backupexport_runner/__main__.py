@@ -15,7 +15,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from backupexport_contract import runner_protocol as protocol
-from backupexport_contract.reasons import ExitCode
+from backupexport_contract.reasons import (
+    DELIVERY_REASON_OF_EXIT_CODE,
+    REASON_OF_EXIT_CODE,
+    ExitCode,
+)
 
 from backupexport_runner.delivery.attempt import deliver, known_kinds
 from backupexport_runner.export.exporter import Exporter, ServerQuestions
@@ -26,8 +30,9 @@ from backupexport_runner.task.configuration import Configuration
 from backupexport_runner.task.failure import Failure, interrupted, unforeseen
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log, Scrubber
-from backupexport_runner.task.request import read_request, read_task
+from backupexport_runner.task.request import read_files, read_request, read_task
 from backupexport_runner.volume.cleanup import clean_up
+from backupexport_runner.volume.removal import NotAllRemovedError, remove_all
 
 _SECONDS_TO_NOTICE = 0.25
 _SECONDS_TO_STOP = 1.5
@@ -86,7 +91,7 @@ def run(
         interruption.abandon()
         outcome = interrupted(_named_task(environment))
     if isinstance(outcome, Failure):
-        return _report_failure(outcome, exporter)
+        return _report_failure(outcome, exporter, _named_task(environment))
     return _report_success(outcome, exporter)
 
 
@@ -100,6 +105,8 @@ def _outcome(exporter: Exporter, environment: Mapping[str, str]) -> protocol.Out
         kind = protocol.delivery_kind(task)
         if kind is not None:
             return deliver(kind, environment, configuration, log, interruption)
+        if task == protocol.TASK_REMOVE and protocol.ENV_FILES in environment:
+            return remove_all(configuration.exports, read_files(environment), log)
         return clean_up(task, configuration.exports, read_request(environment), log)
     except Failure as failure:
         return interrupted(_named_task(environment)) if interruption.requested else failure
@@ -143,14 +150,18 @@ def _report_success(outcome: protocol.Outcome, exporter: Exporter) -> int:
     return int(ExitCode.SUCCESS)
 
 
-def _report_failure(failure: Failure, exporter: Exporter) -> int:
+def _report_failure(failure: Failure, exporter: Exporter, task: str) -> int:
     # The operator has the volume tidied after a failure without a termination message.
     message = exporter.log.scrubber.clean(failure.message)
     exporter.log.event("failed", exit_code=int(failure.exit_code), message=message)
     if exporter.interruption.is_anything_left:
         exporter.log.event("partial_file_left")
     else:
-        _write_termination_message(protocol.Outcome(message=message), exporter)
+        told = failure.outcome if isinstance(failure, NotAllRemovedError) else protocol.Outcome()
+        is_delivery = protocol.delivery_kind(task) is not None
+        reasons = DELIVERY_REASON_OF_EXIT_CODE if is_delivery else REASON_OF_EXIT_CODE
+        told = replace(told, message=message, reason=reasons.get(failure.exit_code))
+        _write_termination_message(told, exporter)
     return int(failure.exit_code)
 
 

@@ -152,7 +152,7 @@ def pod_manifest(
             "name": name,
             "namespace": "ns",
             "creationTimestamp": ago(1),
-            "labels": _labels(labels[names.LABEL_EXPORT_UID], labels[names.LABEL_TASK]),
+            "labels": {key: value for key, value in labels.items() if key in _KEPT},
             "ownerReferences": [owner],
             **metadata,
         },
@@ -198,6 +198,10 @@ def condition(
         "message": message,
         "lastTransitionTime": since,
     }
+
+
+# What a Job's pods have of its labels.
+_KEPT = (names.LABEL_MANAGED_BY, names.LABEL_EXPORT_UID, names.LABEL_BATCH, names.LABEL_TASK)
 
 
 def _labels(export_uid: str, task: str) -> dict[str, str]:

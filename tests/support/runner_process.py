@@ -38,7 +38,7 @@ def dangerous(call):
     return step
 
 if kill_at:
-    for name in ("open", "mkdir", "write", "fsync", "link", "unlink"):
+    for name in ("open", "mkdir", "write", "fsync", "link", "rename", "unlink"):
         setattr(os, name, dangerous(getattr(os, name)))
 
 root = Path(sys.argv[1])

@@ -31,6 +31,12 @@ links_disabled = problem(
     "This installation has no secret for links (BACKUPEXPORT_LINK_SECRET), so it makes none"
     " and takes none. Download with a token instead.",
 )
+file_elsewhere = problem(
+    501,
+    "file_elsewhere",
+    "The file lies on another volume than the one that the api reads now. Fetch it from there, or"
+    " ask the platform's administrators for it.",
+)
 # Also where something else has the file's name.
 artifact_gone = problem(
     410,

@@ -37,6 +37,7 @@ class Downloads:
     def __init__(self, settings: DownloadSettings, store: JobStore, metrics: Metrics) -> None:
         directory = settings.exports_directory
         self._volume = None if directory is None else ExportVolume(directory)
+        self._claim = settings.exports_claim
         self._link_secrets = link_secrets(settings)
         self._link_max_seconds = settings.link_max_seconds
         self._public_url = settings.public_url
@@ -105,6 +106,8 @@ class Downloads:
             raise problems.job_without_file()
         if file.is_expired(timestamps.now()):
             raise problems.retention_over()
+        if self._claim and file.claim and file.claim != self._claim:
+            raise problems.file_elsewhere()
         return file
 
     async def _read_anew(self, job: CachedJob) -> BackupExport | None:

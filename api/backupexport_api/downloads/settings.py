@@ -19,6 +19,8 @@ class DownloadSettings(BaseSettings):
     exports_directory: Path | None = None
     """Where the volume with the exports is mounted; read-only will do. Downloads are off unless
     given."""
+    exports_claim: str = ""
+    """The claim of that volume; files that are known to lie on another one are refused by name."""
     most_downloads: int = Field(default=100, ge=1, le=10000)
     """How many downloads one replica carries at once."""
     most_downloads_each: int = Field(default=40, ge=1, le=10000)

@@ -36,6 +36,8 @@ class FinishedFile:
     """When the export was completed, in seconds since 1970."""
     expires_s: int | None
     """When its retention is over, in seconds since 1970; None where it has none."""
+    claim: str | None = None
+    """The PersistentVolumeClaim of its volume; None where nobody noted it."""
 
     @classmethod
     def of(cls, export: BackupExport) -> Self | None:
@@ -52,6 +54,7 @@ class FinishedFile:
             sha256=bytes.fromhex(artifact.sha256),
             completed_s=_seconds(completed),
             expires_s=None if expiration is None else _seconds(expiration),
+            claim=artifact.claim,
         )
 
     @property

@@ -3,7 +3,8 @@
 A deleted export takes its file along if spec.artifactPolicy says so; our finalizer holds it until
 then.  An export that expires (status.expirationTime) loses its file as soon as no delivery will
 send that any more, and then its resource as soon as no delivery needs that.  A Job with the
-exports' volume removes the file.
+exports' volume removes the file.  Where it finds none, an expired export stays, and is looked for
+again when that Job is gone; a deleted one goes, because whoever deletes it may have removed it.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from backupexport_contract.names import FINALIZER
 from backupexport_operator.observed.export_files import (
     CLEANUP_PAUSE,
     NODE_GRACE,
+    CleanupResult,
     CleanupState,
     cleanup_result,
 )
@@ -35,13 +37,17 @@ class CleanupStep(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CleanupPlan:
-    """What to do for a finished export; `failure` is why its file is not removed yet."""
+    """What to do for a finished export.
+
+    `failure` is why its file is not removed yet; `is_missing` says that there is none to remove.
+    """
 
     step: CleanupStep = CleanupStep.WAIT
     remove_finalizer: bool = False
     delete_export: bool = False
     recheck_after: timedelta | None = None
     failure: str = ""
+    is_missing: bool = False
 
 
 def cleanup_step(cleanup: SideJob, now: datetime) -> tuple[CleanupStep, timedelta | None]:
@@ -62,11 +68,12 @@ def cleanup_step(cleanup: SideJob, now: datetime) -> tuple[CleanupStep, timedelt
 
 
 def decide_cleanup(
-    export: BackupExport, cleanup: SideJob, now: datetime, *, is_being_sent: bool = False
+    export: BackupExport, removal: CleanupResult, now: datetime, *, is_being_sent: bool = False
 ) -> CleanupPlan:
     """Returns the next step for an export that has ended; doing it twice is harmless.
 
-    `cleanup` is the Job that removes the file; `is_being_sent` if a delivery may still read that.
+    `removal` is that of its file; `is_being_sent` if a delivery may still read that.  A step of
+    CREATE asks for a Job that removes the file.
     """
     deleting = export.metadata.deletion_timestamp is not None
     holds = FINALIZER in export.metadata.finalizers
@@ -84,14 +91,25 @@ def decide_cleanup(
     if is_being_sent:
         # The delivery would go on without the file, and write its notes where that was.
         return CleanupPlan(recheck_after=NODE_GRACE)
-    step, recheck_after = CleanupStep.DONE, None
-    if export.status.artifact is not None:
-        step, recheck_after = cleanup_step(cleanup, now)
-    if step is CleanupStep.DONE and export.status.delivery_pending and not deleting:
+    return _decide_removal(export, removal, now)
+
+
+def _decide_removal(export: BackupExport, removal: CleanupResult, now: datetime) -> CleanupPlan:
+    deleting = export.metadata.deletion_timestamp is not None
+    holds = FINALIZER in export.metadata.finalizers
+    state = CleanupState.DONE if export.status.artifact is None else removal.state
+    if state is CleanupState.NOT_FOUND:
+        return CleanupPlan(remove_finalizer=deleting, is_missing=True)
+    if state is CleanupState.DONE and export.status.delivery_pending and not deleting:
         # The mail that is still to be sent is made from the resource.
-        return CleanupPlan(step, recheck_after=CLEANUP_PAUSE)
-    if step is CleanupStep.DONE:
-        return CleanupPlan(step, remove_finalizer=holds, delete_export=not deleting)
-    return CleanupPlan(
-        step, recheck_after=recheck_after, failure=cleanup_result(cleanup, now).message
-    )
+        return CleanupPlan(CleanupStep.DONE, recheck_after=CLEANUP_PAUSE)
+    if state is CleanupState.DONE:
+        return CleanupPlan(CleanupStep.DONE, remove_finalizer=holds, delete_export=not deleting)
+    if state is CleanupState.UNDER_WAY:
+        return CleanupPlan(recheck_after=CLEANUP_PAUSE, failure=removal.message)
+    if state is CleanupState.FAILED:
+        left = timestamps.from_text(removal.made_at) + CLEANUP_PAUSE - now
+        if left > timedelta():
+            return CleanupPlan(recheck_after=left, failure=removal.message)
+    # A report that is lost is asked for again: what was removed is known on the volume.
+    return CleanupPlan(CleanupStep.CREATE, failure=removal.message)

@@ -1,8 +1,9 @@
 """Makes the Jobs that clean up after exports, and takes our finalizer off them."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from backupexport_contract import names, timestamps
 from backupexport_contract.backup_export import BackupExport
@@ -10,7 +11,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from backupexport_operator.kube.client import NotNowError, brief
 from backupexport_operator.kube.cluster import Cluster
-from backupexport_operator.manifests.jobs import cleanup_manifest
+from backupexport_operator.manifests.jobs import cleanup_manifest, removal_manifest
 from backupexport_operator.manifests.pod import JobSettings
 from backupexport_operator.observed.jobs_and_pods import ObservedJob
 
@@ -42,13 +43,39 @@ class CleanupJobs:
     defaults: JobSettings
     _refused_since: dict[str, float] = field(default_factory=dict, init=False)
 
-    async def create(self, export: BackupExport, task: str, *, is_owned: bool = True) -> None:
-        """Create the Job for `task`.
+    async def create(
+        self,
+        export: BackupExport,
+        task: str,
+        *,
+        is_owned: bool = True,
+        claim: str | None = None,
+    ) -> None:
+        """Create the Job for `task`, on the volume of `claim` or else of the chart's.
 
         Raises CleanupRefusedError if the API server refuses it, ApiException 409 while the Job of
         an earlier export has its name.
         """
-        manifest = cleanup_manifest(export, task, self.defaults, is_owned=is_owned)
+        manifest = cleanup_manifest(export, task, self.defaults, is_owned=is_owned, claim=claim)
+        job = await self._create(manifest)
+        owner = export.metadata.uid if is_owned else ""
+        if (job.export_uid, job.owner_uid) == (export.metadata.uid, owner):
+            return
+        # An earlier export's of this name, or one about to go with this export: ours comes after.
+        await self._make_way(job)
+
+    async def create_batch(self, exports: Sequence[BackupExport], claim: str) -> ObservedJob:
+        """Create the Job that removes these exports' files from the volume of `claim`.
+
+        Returns it, or the one that somebody else has made meanwhile.  Raises CleanupRefusedError if
+        the API server refuses it, ApiException 409 while an earlier one has its name.
+        """
+        job = await self._create(removal_manifest(exports, claim, self.defaults))
+        if job.complete or job.failure or job.deleting:
+            await self._make_way(job)
+        return job
+
+    async def _create(self, manifest: dict[str, Any]) -> ObservedJob:
         name = manifest["metadata"]["name"]
         try:
             job = await self.cluster.create_job(manifest)
@@ -62,10 +89,9 @@ class CleanupJobs:
             self._refused_since.pop(name, None)
             raise CleanupRefusedError(manifest, error) from error
         self._refused_since.pop(name, None)
-        owner = export.metadata.uid if is_owned else ""
-        if (job.export_uid, job.owner_uid) == (export.metadata.uid, owner):
-            return
-        # An earlier export's of this name, or one about to go with this export: ours comes after.
+        return job
+
+    async def _make_way(self, job: ObservedJob) -> NoReturn:
         if job.complete or job.failure:
             await self.cluster.delete_job(job)
         raise ApiException(status=409, reason=f"another cleanup is called {job.name}")

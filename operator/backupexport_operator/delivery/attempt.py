@@ -11,6 +11,7 @@ from backupexport_contract.reasons import (
     ExitCode,
     Reason,
 )
+from backupexport_contract.runner_protocol import read_outcome
 
 from backupexport_operator.observed.export_files import is_overdue
 from backupexport_operator.observed.failure import said, start_failure
@@ -84,7 +85,10 @@ def _failed(job: ObservedJob, pod: ObservedPod | None) -> Attempt:
         stopped = ": ".join(filter(None, (pod.reason, pod.message)))
     else:
         stopped = ", ".join(filter(None, (pod.ended_by, f"exit code {code}")))
-        reason = DELIVERY_REASON_OF_EXIT_CODE.get(code, reason)
+        # A newer runner's code is unknown, the reason that it names maybe not.
+        known = {str(reason): reason for reason in DELIVERY_REASON_OF_EXIT_CODE.values()}
+        named = known.get(read_outcome(pod.termination_message).reason or "", reason)
+        reason = DELIVERY_REASON_OF_EXIT_CODE.get(code, named)
     return Attempt(
         AttemptState.FAILED,
         said(pod) or f"The attempt's pod was stopped ({stopped}).",

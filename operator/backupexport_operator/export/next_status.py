@@ -140,7 +140,7 @@ def succeeded(seen: Observation, artifact: Artifact) -> BackupExportStatus:
         started_at=pod.started_at if pod else None,
         completed_at=pod.finished_at if pod else None,
         progress=ProgressStatus.of(Progress(100, size, size)),
-        artifact=ArtifactStatus.of(artifact),
+        artifact=ArtifactStatus.of(artifact, seen.claim),
         warnings=[RemarkStatus.of(remark) for remark in artifact.warnings],
         restore_hints=[RemarkStatus.of(remark) for remark in artifact.restore_hints],
     )

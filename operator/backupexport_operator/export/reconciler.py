@@ -198,7 +198,7 @@ class ExportReconciler:
         if plan.create_cleanup is None:
             return
         try:
-            await self.cleanup_jobs.create(seen.export, plan.create_cleanup)
+            await self.cleanup_jobs.create(seen.export, plan.create_cleanup, claim=seen.claim)
         except CleanupRefusedError as refusal:
             newest = self.cache.export(seen.export.metadata.uid) or seen.export
             is_deleted = newest.metadata.deletion_timestamp is not None
@@ -277,14 +277,17 @@ class ExportReconciler:
         uid = export.metadata.uid
         there = await self.cluster.read_export(export.metadata.name)
         if there is None or there.metadata.uid != uid:
-            plan = decide_departed(self.cache.observe(export))
+            seen = self.cache.observe(export)
+            plan = decide_departed(seen)
             if plan.recheck_after is not None:
                 self.queue.ask(uid, delay=plan.recheck_after.total_seconds())
                 return
             if plan.create_cleanup is not None:
                 # If it is refused for good, the project's next export cleans up.
                 with contextlib.suppress(CleanupRefusedError):
-                    await self.cleanup_jobs.create(export, plan.create_cleanup, is_owned=False)
+                    await self.cleanup_jobs.create(
+                        export, plan.create_cleanup, is_owned=False, claim=seen.claim
+                    )
             self.cache.note_gone(uid)
         self._forget(uid)
 

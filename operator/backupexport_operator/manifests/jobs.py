@@ -3,7 +3,7 @@
 import functools
 import json
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +19,8 @@ from backupexport_contract.runner_protocol import TASK_REMOVE, ExportEnd, Remark
 from backupexport_operator.manifests.pod import (
     IGNORE_DISRUPTIONS,
     LABEL_INSTANCE,
-    VOLUME,
     JobSettings,
+    batch_job,
     literals,
     runner_job,
     secret_volume,
@@ -71,6 +71,9 @@ _CLEANUP_ATTEMPTS = 3
 # An export that has failed says so after its cleanup (see also export_files.CLEANUP_PAUSE).
 _CLEANUP_DEADLINE_SECONDS = 180
 _CLEANUP_TTL_SECONDS = 600
+# A batch that has done all of its work is deleted at once.  Another one says for so long which
+# files it didn't find; then they are looked for again.
+_BATCH_TTL_SECONDS = 24 * 3600
 # A complete one says that the file is gone, for as long as a mail may keep the resource.
 _REMOVAL_TTL_SECONDS = 8 * 24 * 3600
 
@@ -88,7 +91,7 @@ def job_manifest(
     the operator knows of leave; None for no limit.
     """
     spool = {
-        "name": VOLUME,
+        "name": names.EXPORTS_VOLUME,
         "mountPath": runner_protocol.SPOOL_MOUNT,
         "subPath": f"{export.spec.project_id}/{runner_protocol.SPOOL_DIRECTORY}",
     }
@@ -274,11 +277,17 @@ def _withheld(remarks: tuple[Remark, ...]) -> tuple[Remark, ...]:
 
 
 def cleanup_manifest(
-    export: BackupExport, task: str, defaults: JobSettings, *, is_owned: bool = True
+    export: BackupExport,
+    task: str,
+    defaults: JobSettings,
+    *,
+    is_owned: bool = True,
+    claim: str | None = None,
 ) -> dict[str, Any]:
     """Returns a batch/v1 Job for `task`; it gets no Secret.
 
     `is_owned` is false if the export is gone already; the Job is then deleted by its TTL alone.
+    `claim` is what the export's attempts mounted, None if nobody knows.
     """
     is_kept = is_owned and task == TASK_REMOVE
     spec = {
@@ -286,9 +295,27 @@ def cleanup_manifest(
         "activeDeadlineSeconds": _CLEANUP_DEADLINE_SECONDS,
         "ttlSecondsAfterFinished": _REMOVAL_TTL_SECONDS if is_kept else _CLEANUP_TTL_SECONDS,
     }
-    job = runner_job(export, task, defaults, spec)
+    job = runner_job(export, task, defaults, spec, claim=claim)
     if not is_owned:
         del job["metadata"]["ownerReferences"]
         # Argo CD may delete what has this label and no owner.
         job["metadata"]["labels"].pop(LABEL_INSTANCE, None)
     return job
+
+
+def removal_manifest(
+    exports: Sequence[BackupExport], claim: str, defaults: JobSettings
+) -> dict[str, Any]:
+    """Returns a batch/v1 Job that removes the files of these exports from the volume of `claim`.
+
+    Its name follows from them, so that none is made twice.
+    """
+    name = names.removal_batch_name(claim, (export.metadata.uid for export in exports))
+    paths = json.dumps([export.path for export in exports])
+    spec = {
+        "backoffLimit": _CLEANUP_ATTEMPTS - 1,
+        "activeDeadlineSeconds": _CLEANUP_DEADLINE_SECONDS,
+        "ttlSecondsAfterFinished": _BATCH_TTL_SECONDS,
+    }
+    env = literals(runner_protocol.in_pieces(runner_protocol.ENV_FILES, paths))
+    return batch_job(name, exports, TASK_REMOVE, defaults, spec, env, claim)

@@ -5,7 +5,7 @@ chart's, the ExportTarget's or the small Jobs', then what makes a pod safe and t
 """
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from backupexport_contract import names, rules, runner_protocol, timestamps
@@ -19,9 +19,14 @@ from pydantic import ConfigDict, Field
 
 # https://kueue.sigs.k8s.io/docs/tasks/run/jobs/
 _KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+_OUR_LABELS = {
+    "app.kubernetes.io/name": "backupexport",
+    "app.kubernetes.io/component": "runner",
+    "app.kubernetes.io/part-of": "backupexport",
+    names.LABEL_MANAGED_BY: names.MANAGED_BY,
+}
 LABEL_INSTANCE = "app.kubernetes.io/instance"
 _UID = 65532
-VOLUME = "exports"
 # Room for what a Secret holds at most, 1 MiB, a second time.
 _SCRATCH_VOLUME = {"name": "scratch", "emptyDir": {"medium": "Memory", "sizeLimit": "3Mi"}}
 _SCRATCH_MOUNT = {"name": "scratch", "mountPath": runner_protocol.SCRATCH_MOUNT}
@@ -152,17 +157,19 @@ def runner_job(
     secret: dict[str, Any] | None = None,
     has_volume: bool = True,
     mounts: Iterable[dict[str, Any]] = (),
+    claim: str | None = None,
 ) -> dict[str, Any]:
     """Returns the batch/v1 Job that does `task` for the export; `spec` is its own part of JobSpec.
 
     `env` and `mounts` are core/v1 EnvVars and VolumeMounts beside those that every runner gets,
-    `secret` is a `secret_volume`.
+    `secret` is a `secret_volume`.  `claim` is that of the volume; the one that has the export's
+    file, else the chart's, unless given.
     """
     name, labels = export.metadata.name, _labels(export, task, defaults)
     queue_name = (target and target.spec.queue_name) or defaults.kueue_queue_name
     # A runner sees nothing of the volume but the project's directory.
     exports = {
-        "name": VOLUME,
+        "name": names.EXPORTS_VOLUME,
         "mountPath": runner_protocol.EXPORTS_MOUNT,
         "subPath": export.spec.project_id,
     }
@@ -176,34 +183,88 @@ def runner_job(
             *mounts,
         ],
     )
-    claim = {"name": VOLUME, "persistentVolumeClaim": {"claimName": defaults.claim_name}}
-    volumes = [*([claim] if has_volume else []), _SCRATCH_VOLUME, *([secret] if secret else [])]
+    artifact = export.status.artifact
+    recorded = artifact.claim if artifact else None
+    exports_volume = claim_volume(claim or recorded or defaults.claim_name)
+    volumes = [
+        *([exports_volume] if has_volume else []),
+        _SCRATCH_VOLUME,
+        *([secret] if secret else []),
+    ]
     template = _given_template(task, target, defaults)
+    metadata = {
+        "name": names.job_name(name) if task == TASK_EXPORT else names.task_job_name(name, task),
+        "namespace": export.metadata.namespace,
+        "labels": labels | _queue_label(queue_name),
+        # The Job goes with its export, and tells whose it is.
+        "ownerReferences": [
+            {
+                "apiVersion": names.API_VERSION,
+                "kind": names.EXPORT_KIND,
+                "name": name,
+                "uid": export.metadata.uid,
+                "controller": True,
+                # Who deletes the export in the foreground waits for its Jobs, too, but for those
+                # that clean up then: they would be deleted before they have.
+                "blockOwnerDeletion": task not in (TASK_REMOVE, TASK_TIDY),
+            }
+        ],
+    }
+    return _job(metadata, spec, _pod_template(template, labels, container, volumes))
+
+
+def batch_job(
+    name: str,
+    exports: Sequence[BackupExport],
+    task: str,
+    defaults: JobSettings,
+    spec: dict[str, Any],
+    env: Iterable[dict[str, Any]],
+    claim: str,
+) -> dict[str, Any]:
+    """Returns a batch/v1 Job that does `task` for exports on the volume of `claim`.
+
+    Its runner sees their projects' directories, each under the project's id.
+    """
+    # No export owns it, and Argo CD may delete what has LABEL_INSTANCE and no owner.
+    labels = _OUR_LABELS | {names.LABEL_TASK: task, names.LABEL_BATCH: name}
+    mounts = [
+        {
+            "name": names.EXPORTS_VOLUME,
+            "mountPath": f"{runner_protocol.EXPORTS_MOUNT}/{project_id}",
+            "subPath": project_id,
+        }
+        for project_id in sorted({export.spec.project_id for export in exports})
+    ]
+    container = _container(
+        defaults.runner_image,
+        [*literals({runner_protocol.ENV_TASK: task}), *env],
+        [*mounts, _SCRATCH_MOUNT],
+    )
+    volumes = [claim_volume(claim), _SCRATCH_VOLUME]
+    template = _given_template(task, None, defaults)
+    metadata = {
+        "name": name,
+        "namespace": exports[0].metadata.namespace,
+        "labels": labels | _queue_label(defaults.kueue_queue_name),
+        "annotations": {
+            names.ANNOTATION_EXPORTS: ",".join(export.metadata.uid for export in exports)
+        },
+    }
+    return _job(metadata, spec, _pod_template(template, labels, container, volumes))
+
+
+def _job(metadata: dict[str, Any], spec: dict[str, Any], template: Any) -> dict[str, Any]:
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {
-            "name": names.job_name(name)
-            if task == TASK_EXPORT
-            else names.task_job_name(name, task),
-            "namespace": export.metadata.namespace,
-            "labels": labels | ({_KUEUE_LABEL: queue_name} if queue_name else {}),
-            # The Job goes with its export, and tells whose it is.
-            "ownerReferences": [
-                {
-                    "apiVersion": names.API_VERSION,
-                    "kind": names.EXPORT_KIND,
-                    "name": name,
-                    "uid": export.metadata.uid,
-                    "controller": True,
-                    # Who deletes the export in the foreground waits for its Jobs, too, but for
-                    # those that clean up then: they would be deleted before they have.
-                    "blockOwnerDeletion": task not in (TASK_REMOVE, TASK_TIDY),
-                }
-            ],
-        },
-        "spec": spec | {"template": _pod_template(template, labels, container, volumes)},
+        "metadata": metadata,
+        "spec": spec | {"template": template},
     }
+
+
+def _queue_label(queue_name: str | None) -> dict[str, str]:
+    return {_KUEUE_LABEL: queue_name} if queue_name else {}
 
 
 def _given_template(task: str, target: ExportTarget | None, defaults: JobSettings) -> PodTemplate:
@@ -225,16 +286,16 @@ def _resources_template(resources: dict[str, Any]) -> PodTemplate:
 
 def _labels(export: BackupExport, task: str, defaults: JobSettings) -> dict[str, str]:
     release = {LABEL_INSTANCE: defaults.release} if defaults.release else {}
-    return release | {
-        "app.kubernetes.io/name": "backupexport",
-        "app.kubernetes.io/component": "runner",
-        "app.kubernetes.io/part-of": "backupexport",
-        names.LABEL_MANAGED_BY: names.MANAGED_BY,
-        names.LABEL_EXPORT_UID: export.metadata.uid,
-        names.LABEL_TASK: task,
-        names.LABEL_JOB_ID: export.job_id,
-        names.LABEL_PROJECT_HASH: names.project_hash(export.spec.project_id),
-    }
+    return (
+        release
+        | _OUR_LABELS
+        | {
+            names.LABEL_EXPORT_UID: export.metadata.uid,
+            names.LABEL_TASK: task,
+            names.LABEL_JOB_ID: export.job_id,
+            names.LABEL_PROJECT_HASH: names.project_hash(export.spec.project_id),
+        }
+    )
 
 
 def _pod_template(
@@ -304,6 +365,11 @@ def with_text_quantities(node: Any, name: str = "") -> Any:
     if isinstance(node, list):
         return [with_text_quantities(item) for item in node]
     return node
+
+
+def claim_volume(claim: str) -> dict[str, Any]:
+    """Returns a core/v1 Volume with the exports on this PersistentVolumeClaim."""
+    return {"name": names.EXPORTS_VOLUME, "persistentVolumeClaim": {"claimName": claim}}
 
 
 def secret_volume(

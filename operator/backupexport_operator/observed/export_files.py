@@ -4,14 +4,15 @@ The runner removes its partial file before it writes its termination message, so
 message has left none.  Every other attempt may have left one, and a cleanup's Job must look.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from backupexport_contract import timestamps
 from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.reasons import ExitCode
-from backupexport_contract.runner_protocol import Artifact, read_outcome
+from backupexport_contract.runner_protocol import Artifact, Outcome, read_outcome
 
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import Observation, SideJob
@@ -24,22 +25,30 @@ CLEANUP_PAUSE = timedelta(minutes=5)
 
 
 class CleanupState(Enum):
-    """How far a cleanup's Job is; LOST is complete, but its pod is gone with its report."""
+    """How far a cleanup's Job is; LOST is complete, but its pod is gone with its report.
+
+    NOT_FOUND is a removal that has ended and didn't find the file.
+    """
 
     MISSING = auto()
     UNDER_WAY = auto()
     DONE = auto()
+    NOT_FOUND = auto()
     FAILED = auto()
     LOST = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class CleanupResult:
-    """`artifact` is a whole file that the cleanup found, `message` why it failed."""
+    """`artifact` is a whole file that the cleanup found, `message` why it failed, or can't start.
+
+    `made_at` is when its Job was made.
+    """
 
     state: CleanupState
     artifact: Artifact | None = None
     message: str = ""
+    made_at: str = ""
 
 
 def may_still_write(pod: ObservedPod, now: datetime) -> bool:
@@ -102,6 +111,44 @@ def cleanup_result(cleanup: SideJob, now: datetime) -> CleanupResult:
     if now > timestamps.from_text(cleanup.job.created_at) + CLEANUP_PAUSE:
         return CleanupResult(CleanupState.FAILED, message="its Job doesn't end")
     return CleanupResult(CleanupState.UNDER_WAY)
+
+
+def removal_result(batch: SideJob, export_uid: str, now: datetime) -> CleanupResult:
+    """Returns what is known of the removal of one export's file by a batch that has the export."""
+    if batch.job is None:
+        return CleanupResult(CleanupState.MISSING)
+    result = replace(cleanup_result(batch, now), made_at=batch.job.created_at)
+    if batch.job.suspended:
+        return replace(result, state=CleanupState.UNDER_WAY)
+    if result.state is CleanupState.UNDER_WAY:
+        return replace(result, message=_start_problem(batch.pods))
+    report = next(filter(None, map(_verdicts, _newest_first(batch.pods))), None)
+    if report is None:
+        return result
+    place = batch.job.batch.index(export_uid)
+    if place in report.failed:
+        return replace(result, state=CleanupState.FAILED, message=report.message or "")
+    state = CleanupState.NOT_FOUND if place in report.missing else CleanupState.DONE
+    return replace(result, state=state, message="")
+
+
+def _newest_first(pods: Iterable[ObservedPod]) -> list[ObservedPod]:
+    return sorted(pods, key=lambda pod: (pod.created_at, pod.name), reverse=True)
+
+
+def _verdicts(pod: ObservedPod) -> Outcome | None:
+    """Returns the report of a removal that has come to each of its files."""
+    told = read_outcome(pod.termination_message)
+    return told if pod.exit_code == ExitCode.SUCCESS or told.failed else None
+
+
+def _start_problem(pods: Iterable[ObservedPod]) -> str:
+    newest = next(iter(_newest_first(pods)), None)
+    if newest is None or newest.started_at or newest.has_ended:
+        return ""
+    # A container that is only being made has a reason and no message.
+    words = newest.unschedulable or newest.waiting_message
+    return f"its pod can't start: {words}" if words else ""
 
 
 def _left_clean(pod: ObservedPod) -> bool:

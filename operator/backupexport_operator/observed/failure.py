@@ -12,7 +12,7 @@ from backupexport_contract import names
 from backupexport_contract.backup_export import BackupExportStatus
 from backupexport_contract.readable import readable_size
 from backupexport_contract.reasons import FATAL_EXIT_CODES, REASON_OF_EXIT_CODE, ExitCode, Reason
-from backupexport_contract.runner_protocol import Artifact, read_outcome
+from backupexport_contract.runner_protocol import Artifact, is_of_newer_version, read_outcome
 
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import Observation
@@ -36,6 +36,13 @@ _REPORT_UNREADABLE = Failure(
     Reason.INTERNAL,
     "The runner ended well but its report can't be read; the file may be whole: look "
     "for its manifest on the volume, or start the export again.",
+    is_fatal=True,
+)
+_REPORT_OF_NEWER_RUNNER = Failure(
+    Reason.INTERNAL,
+    "The runner ended well but is newer than the operator, which can't read its report; the file "
+    "may be whole: look for its manifest on the volume, or give both the same version "
+    "(runner.image.tag) and start the export again.",
     is_fatal=True,
 )
 _NODE_CANNOT_START = "The node can't start the runner: ask the cluster's administrators"
@@ -170,7 +177,10 @@ def _out_of_memory(pod: ObservedPod) -> Failure | None:
 
 
 def _report_unreadable(pod: ObservedPod) -> Failure | None:
-    return _REPORT_UNREADABLE if pod.exit_code == ExitCode.SUCCESS else None
+    if pod.exit_code != ExitCode.SUCCESS:
+        return None
+    is_newer = is_of_newer_version(pod.termination_message)
+    return _REPORT_OF_NEWER_RUNNER if is_newer else _REPORT_UNREADABLE
 
 
 def _container_not_started(pod: ObservedPod) -> Failure | None:
@@ -191,6 +201,14 @@ def _ended_by_runner(pod: ObservedPod) -> Failure | None:
     )
 
 
+def _ended_by_newer_runner(pod: ObservedPod) -> Failure | None:
+    outcome = read_outcome(pod.termination_message)
+    if pod.exit_code in list(ExitCode) or outcome.message is None:
+        return None
+    known = {str(reason): reason for reason in REASON_OF_EXIT_CODE.values()}
+    return Failure(known.get(outcome.reason or "", Reason.INTERNAL), outcome.message)
+
+
 def _stopped_from_outside(pod: ObservedPod) -> Failure:
     return _stopped(pod, f"exit code {pod.exit_code}", pod.ended_by)
 
@@ -206,6 +224,8 @@ END_CHECKS: tuple[Callable[[ObservedPod], Failure | None], ...] = (
     # Its exit code is the runtime's, so look at it before the runner's codes.
     _container_not_started,
     _ended_by_runner,
+    # A code that only a newer runner has.
+    _ended_by_newer_runner,
     # A signal: a drain, the node's shutdown, somebody's kill.  This one always matches.
     _stopped_from_outside,
 )

@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from backupexport_contract.names import LABEL_EXPORT_UID, LABEL_TASK, RUNNER_CONTAINER
+from backupexport_contract.names import (
+    ANNOTATION_EXPORTS,
+    EXPORTS_VOLUME,
+    LABEL_BATCH,
+    LABEL_EXPORT_UID,
+    LABEL_TASK,
+    RUNNER_CONTAINER,
+)
 from backupexport_contract.reasons import NOT_YET_EXIT_CODES
 from backupexport_contract.runner_protocol import TASK_EXPORT
 
@@ -20,15 +27,18 @@ class ObservedJob:
     """A Job; `failure` is the reason of its Failed or FailureTarget condition.
 
     `owner_uid` is its controller's, `export_uid` that of the export it was made for, which may be
-    gone.  `task` is what its pods do (`runner_protocol.TASK_EXPORT`, …), `pods_made` how many pods
-    its status counts.  Times are RFC 3339, as in a pod.
+    gone; `batch` has the uids of the exports that one for several is for.  `task` is what its
+    pods do (`runner_protocol.TASK_EXPORT`, …), `claim` the PersistentVolumeClaim that they write
+    to or read, `pods_made` how many pods its status counts.  Times are RFC 3339, as in a pod.
     """
 
     name: str
     owner_uid: str
     uid: str = ""
     export_uid: str = ""
+    batch: tuple[str, ...] = ()
     task: str = TASK_EXPORT
+    claim: str | None = None
     created_at: str = ""
     suspended: bool = False
     deleting: bool = False
@@ -91,8 +101,12 @@ class ObservedPod:
 
 
 def export_uid_of(manifest: Manifest) -> str | None:
-    """Returns the uid of the BackupExport that a Job or Pod of ours is for; None without one."""
-    uid = manifest["metadata"].get("labels", {}).get(LABEL_EXPORT_UID)
+    """Returns the uid of the BackupExport that a Job or Pod of ours is for; None without one.
+
+    For one that is for several it is the batch's name.
+    """
+    labels = manifest["metadata"].get("labels", {})
+    uid = labels.get(LABEL_EXPORT_UID) or labels.get(LABEL_BATCH)
     return uid if isinstance(uid, str) else None
 
 
@@ -112,7 +126,9 @@ def observed_job(manifest: Manifest) -> ObservedJob:
         owner_uid=next((owner["uid"] for owner in owners if owner.get("controller")), ""),
         uid=metadata.get("uid", ""),
         export_uid=export_uid_of(manifest) or "",
+        batch=_uids(metadata),
         task=str(metadata.get("labels", {}).get(LABEL_TASK, TASK_EXPORT)),
+        claim=_claim(manifest.get("spec") or {}),
         suspended=bool((manifest.get("spec") or {}).get("suspend")),
         created_at=metadata.get("creationTimestamp", ""),
         deleting=deleted_at is not None,
@@ -123,6 +139,20 @@ def observed_job(manifest: Manifest) -> ObservedJob:
         failed_pods=status.get("failed") or 0,
         pods_made=sum(status.get(count) or 0 for count in ("active", "failed", "succeeded")),
     )
+
+
+def _uids(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    text = metadata.get("annotations", {}).get(ANNOTATION_EXPORTS, "")
+    return tuple(filter(None, text.split(",")))
+
+
+def _claim(job_spec: Mapping[str, Any]) -> str | None:
+    pod = job_spec.get("template", {}).get("spec", {})
+    volume: Mapping[str, Any] = next(
+        (v for v in pod.get("volumes") or () if v["name"] == EXPORTS_VOLUME), {}
+    )
+    claim = volume.get("persistentVolumeClaim", {}).get("claimName")
+    return str(claim) if claim else None
 
 
 def observed_pod(manifest: Manifest) -> ObservedPod:

@@ -81,6 +81,12 @@ class Observation:
         return left if (left := limit - stored) >= rules.LEAST_FILE_BYTES else 0
 
     @property
+    def claim(self) -> str | None:
+        """The claim of the volume that the export's attempts write to; None if nobody knows."""
+        jobs = (self.job, self.lost_job, self.tidy_job.job)
+        return next((job.claim for job in jobs if job is not None and job.claim), None)
+
+    @property
     def job_name(self) -> str:
         """The name of the export's own Job."""
         return names.job_name(self.export.metadata.name)

@@ -51,6 +51,7 @@ from backupexport_runner.volume.artifact import (
 )
 from backupexport_runner.volume.cleanup import tidy
 from backupexport_runner.volume.directories import existing_directory, made_directory
+from backupexport_runner.volume.failures import before_it_begins
 from backupexport_runner.volume.finished_files import finished_bytes
 from backupexport_runner.volume.manifest import manifest_name, manifest_text, whole_artifact
 from backupexport_runner.volume.project_directory import require_own_directory
@@ -97,7 +98,9 @@ class Exporter:
         request, selection = read_request(environment), read_selection(environment)
         mount = self.configuration.exports
         # First of all, so that an attempt that fails at once leaves nothing of earlier ones either.
-        if (whole := tidy(mount, request, self.log, until)) is not None:
+        with before_it_begins():
+            whole = tidy(mount, request, self.log, until)
+        if whole is not None:
             self.log.event("already_complete", path=whole.path)
             return Outcome(whole)
         try:
@@ -115,7 +118,8 @@ class Exporter:
     ) -> Outcome:
         started_at = timestamps.to_text(timestamps.now())
         mount, attempt = self.configuration.exports, read_attempt(environment)
-        room = self._room(environment, mount)
+        with before_it_begins():
+            room = self._room(environment, mount)
         connection = self._connection(request, environment)
         certificates = write_certificates(connection, self.configuration.scratch)
         parameters = libpq_parameters(connection, certificates, request.job_id)

@@ -58,11 +58,12 @@ _NO_ROOM = Cause(
 )
 _VOLUME_AWAY = Cause(
     ExitCode.STORAGE_FALTERING,
-    "The exports' volume, where pg_dump keeps a table of the tar format for a while, doesn't "
-    "answer: check its server and the network to it",
+    "The exports' volume, where pg_dump keeps a table of the tar format for a while, fails, and is "
+    "tried again by itself: if that doesn't help, check its server and the network to it",
     r"error: could not (?:read|write|open|close|seek)(?!.*(?:ERROR|FATAL): ).*"
     r": (?:Input/output error|Stale file handle|Connection timed out"
-    r"|Transport endpoint is not connected)",
+    r"|Transport endpoint is not connected|Remote I/O error|Host is down|No route to host"
+    r"|Resource temporarily unavailable|Device or resource busy|No such device)",
 )
 _TOO_MANY_LOCKS = Cause(
     # Each attempt takes the locks that the server's other clients need, too.

@@ -4,6 +4,7 @@ The api and the CRD's schema have checked these values before, but the runner us
 of files, so it trusts neither.
 """
 
+import json
 import re
 import secrets
 from collections.abc import Mapping
@@ -13,10 +14,11 @@ from backupexport_contract import names, rules, timestamps
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.reasons import ExitCode
 
-from backupexport_runner.task.failure import Failure, malformed_delivery
+from backupexport_runner.task.failure import Failure, malformed_delivery, one_line
 
 # A name that Kubernetes generates ends at 63 characters.
 _POD_NAME = r"[a-z0-9][a-z0-9.-]{0,62}"
+_LONGEST_NAMES = 200
 _TASKS = (protocol.TASK_EXPORT, protocol.TASK_TIDY, protocol.TASK_REMOVE)
 
 
@@ -38,6 +40,15 @@ class Request:
         return names.artifact_path(self.project_id, self.storage_path, self.file_name)
 
 
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A finished file on the volume; its parts are safe to open as they are."""
+
+    project_id: str
+    storage_path: str | None
+    file_name: str
+
+
 def read_task(environment: Mapping[str, str], delivery_kinds: frozenset[str]) -> str:
     """Returns the task, one of the protocol's.  Raises Failure(BAD_REQUEST)."""
     task = environment.get(protocol.ENV_TASK, protocol.TASK_EXPORT)
@@ -51,6 +62,13 @@ def read_selection(environment: Mapping[str, str]) -> protocol.Selection:
     """Returns what goes into the file.  Raises Failure(BAD_REQUEST)."""
     values = _Values(environment)
     text = protocol.from_pieces(protocol.ENV_SELECTION, environment)
+    if unknown := protocol.unknown_choices(text):
+        raise Failure(
+            ExitCode.BAD_REQUEST,
+            "The runner is older than the operator, and doesn't know what it is to choose or to "
+            f"leave out ({one_line(', '.join(unknown), _LONGEST_NAMES)}): give it the operator's "
+            "version (runner.image.tag), then start the export again.",
+        )
     selection = protocol.read_selection(text)
     if selection is None or selection.content not in rules.CONTENTS:
         raise values.bad(protocol.ENV_SELECTION, "can't be read")
@@ -59,6 +77,30 @@ def read_selection(environment: Mapping[str, str]) -> protocol.Selection:
             if broken := rules.first_broken(rules.PATTERN, pattern):
                 raise values.bad(protocol.ENV_SELECTION, f"has a pattern that {broken.message}")
     return selection
+
+
+def read_files(environment: Mapping[str, str]) -> list[StoredFile]:
+    """Returns the files that are to be removed.  Raises Failure(BAD_REQUEST)."""
+    text = protocol.from_pieces(protocol.ENV_FILES, environment)
+    try:
+        return [_stored_file(path) for path in json.loads(text)]
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        problem = "must be a JSON list of paths of exports"
+        raise bad_value(protocol.ENV_FILES, problem) from None
+
+
+def _stored_file(path: str) -> StoredFile:
+    """Raises ValueError, TypeError or AttributeError if no artifact can have that path."""
+    project_id, _, rest = path.partition("/")
+    storage_path, _, file_name = rest.rpartition("/")
+    if (
+        rules.first_broken(rules.PROJECT_ID, project_id)
+        or (storage_path and rules.first_broken(rules.STORAGE_PATH, storage_path))
+        or not names.is_artifact_file_name(file_name)
+        or names.artifact_path(project_id, storage_path, file_name) != path
+    ):
+        raise ValueError(path)
+    return StoredFile(project_id, storage_path or None, file_name)
 
 
 def read_request(environment: Mapping[str, str]) -> Request:

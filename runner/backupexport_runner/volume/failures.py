@@ -18,25 +18,44 @@ _UNWRITABLE = {
     errno.EROFS: "The export volume is mounted read-only: mount it for writing",
     errno.EACCES: "The runner may not write to the export volume: give its group "
     "(the pod's fsGroup) write permission",
+    errno.ENOENT: "The project's directory on the export volume was removed, or isn't mounted: "
+    "leave it there",
+    errno.EISDIR: "A directory has the name of the export's file: remove it from the volume",
     errno.EPERM: "The export volume forbids the runner this: check its permissions and flags",
     errno.ELOOP: "A directory of storage_path is a symbolic link: remove it from the volume or "
     "use another storage_path",
     errno.ENOTDIR: "A directory of storage_path is taken by something else: remove it from the "
     "volume or use another storage_path",
 }
-# Of storage over a network, mostly: its server restarts, or the way to it is cut for a while.
+# Of storage over a network, mostly: its server restarts, the way to it is cut for a while, or its
+# client or device has gone and comes back with the next pod's mount.
 _FALTERING = (
     errno.EIO,
-    errno.ESTALE,
-    errno.ETIMEDOUT,
+    errno.EAGAIN,
+    errno.EBUSY,
+    errno.ENOMEM,
+    errno.ENXIO,
+    errno.ENODEV,
+    errno.ENOLCK,
+    errno.ECOMM,
+    errno.ENOLINK,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+    errno.ECONNABORTED,
+    errno.ECONNRESET,
     errno.ENOTCONN,
-    errno.EREMOTEIO,
+    errno.ESHUTDOWN,
+    errno.ETIMEDOUT,
+    errno.ECONNREFUSED,
     errno.EHOSTDOWN,
     errno.EHOSTUNREACH,
-    errno.ECONNRESET,
-    errno.ESHUTDOWN,
+    errno.ESTALE,
+    errno.EREMOTEIO,
 )
-_AWAY = "The export volume's storage doesn't answer: check its server and the network to it"
+_AWAY = (
+    "The export volume's storage fails for a while, and is tried again by itself: if that doesn't "
+    "help, check its server and the network to it"
+)
 _OTHER = "The export volume doesn't work: check its storage"
 
 
@@ -44,14 +63,22 @@ def storage_failure(error: OSError) -> Failure:
     """Returns the export's failure for an error of a call on the volume."""
     number = error.errno or 0
     if number in _FALTERING:
-        return _failure(ExitCode.STORAGE_FALTERING, _AWAY, error)
-    exit_code = ExitCode.STORAGE_FULL if number in _FULL else ExitCode.STORAGE_UNWRITABLE
-    advice = (_FULL | _UNWRITABLE).get(number, _OTHER)
-    return _failure(exit_code, advice, error)
-
-
-def _failure(exit_code: ExitCode, advice: str, error: OSError) -> Failure:
+        exit_code, advice = ExitCode.STORAGE_FALTERING, _AWAY
+    else:
+        exit_code = ExitCode.STORAGE_FULL if number in _FULL else ExitCode.STORAGE_UNWRITABLE
+        advice = (_FULL | _UNWRITABLE).get(number, _OTHER)
     return Failure(exit_code, f"{advice}, then start the export again ({system_words(error)}).")
+
+
+@contextlib.contextmanager
+def before_it_begins() -> Iterator[None]:
+    """Within the context a failure of storage that may heal is no attempt: nothing is lost yet."""
+    try:
+        yield
+    except Failure as failure:
+        if failure.exit_code != ExitCode.STORAGE_FALTERING:
+            raise
+        raise Failure(ExitCode.STORAGE_AWAY, failure.message) from failure
 
 
 def system_words(error: OSError) -> str:

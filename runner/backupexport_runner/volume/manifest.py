@@ -60,9 +60,7 @@ def artifact_of(manifest: Mapping[str, object], request: Request) -> Artifact | 
     expected = {"path": request.artifact_path, **_request_fields(request)}
     if any(manifest.get(name) != value for name, value in expected.items()):
         return None
-    # An older runner wrote fewer of them.
-    known = [name for name in Artifact.__slots__ if name in manifest]
-    return read_artifact({name: manifest[name] for name in known})
+    return read_artifact(manifest)
 
 
 def _request_fields(request: Request) -> dict[str, str]:

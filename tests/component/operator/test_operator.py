@@ -1,6 +1,7 @@
 """The whole operator, kopf and all, over the fake Kubernetes API; the test plays the cluster."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -34,8 +35,12 @@ class Kubelet:
         kubernetes.listeners.append(self._start)
         self.finishes_at_once = False
 
-    def finish(self, job_name: str) -> None:
-        outcome = builders.pod_status(builders.ended(0, Outcome(builders.ARTIFACT)))
+    def finish(self, job_name: str, report: str | None = None) -> None:
+        """Of the export's file, or as `report` says, a termination message."""
+        ended = builders.ended(0, Outcome(builders.ARTIFACT))
+        if report is not None:
+            ended["terminated"]["message"] = report
+        outcome = builders.pod_status(ended)
         self.kubernetes.change("pods", f"{job_name}-pod", {"status": outcome})
         self.kubernetes.change("jobs", job_name, {"status": builders.complete()})
 
@@ -129,6 +134,50 @@ async def test_an_export_from_its_creation_to_its_end(
     ready = kubernetes.objects("exporttargets")["t"]["status"]["conditions"][0]
     assert (ready["type"], ready["status"]) == ("Ready", "True")
     assert made_jobs(kubernetes) == ["bex-nightly"]
+
+
+LAST_VERSION = {
+    "artifact": {
+        "path": "p/f", "size_bytes": 1, "uncompressed_bytes": 2, "sha256": "ab",
+        "server_version": "17.5", "dump_version": "17.6",
+    },
+    "message": None,
+}  # fmt: skip
+NEXT_VERSION = {
+    "version": 2,
+    "artifact": LAST_VERSION["artifact"] | {  # type: ignore[operator]
+        "restore_with": "psql", "storage": {"kind": "s3"}, "encrypted_to": ["age1"],
+        "warnings": [{"code": "a", "message": "A.", "object": "t"}],
+    },
+    "message": None,
+    "verification": {"level": "archive", "status": "verified"},
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("_operator")
+@pytest.mark.parametrize("report", [LAST_VERSION, NEXT_VERSION], ids=["last", "next"])
+async def test_an_export_whose_runner_is_of_another_version(
+    kubernetes: FakeKubernetes,
+    kubelet: Kubelet,
+    api_client: client.ApiClient,
+    report: dict[str, Any],
+) -> None:
+    """As it goes on while the operator is upgraded, or taken back."""
+    await ask(api_client, "nightly")
+    await until(lambda: phases(kubernetes) == {"Running"})
+    progress = json.loads(progress_line(Progress(42, 42, 100))) | {"version": 2, "tables": [1]}
+    if report is LAST_VERSION:
+        progress = {name: progress[name] for name in progress if name not in ("version", "tables")}
+    kubernetes.log("bex-nightly-pod", json.dumps(progress))
+    await until(lambda: status(kubernetes, "nightly").get("progress", {}).get("percent") == 42)
+    kubelet.finish("bex-nightly", json.dumps(report))
+    await until(lambda: phases(kubernetes) != {"Running"})
+    kubernetes.log("bex-nightly-pod", ends=True)
+    ended = status(kubernetes, "nightly")
+    assert ended["phase"] == "Succeeded"
+    assert ended["artifact"].items() >= builders.ARTIFACT_STATUS.items()
+    warned = [] if report is LAST_VERSION else [{"code": "a", "message": "A."}]
+    assert ended.get("warnings", []) == warned
 
 
 @pytest.mark.usefixtures("_operator")

@@ -59,6 +59,7 @@ class _Watcher:
     call: Call
     fits: Match
     lines: "asyncio.Queue[bytes]" = field(default_factory=asyncio.Queue)
+    is_silent: bool = False
 
     @property
     def since(self) -> int:
@@ -66,7 +67,8 @@ class _Watcher:
 
     def tell(self, *lines: bytes) -> None:
         for line in lines:
-            self.lines.put_nowait(line)
+            if not self.is_silent or line == CUT:
+                self.lines.put_nowait(line)
 
 
 class FakeKubernetes:
@@ -146,6 +148,11 @@ class FakeKubernetes:
         """Have every open watch of it send these, whatever they are; END, CUT and GONE end it."""
         for watcher in self._of(plural):
             watcher.tell(*lines)
+
+    def silence(self, plural: str) -> None:
+        """Have every open watch of it stay open and tell nothing more."""
+        for watcher in self._of(plural):
+            watcher.is_silent = True
 
     def send_bookmarks(self, plural: str) -> None:
         """As about once a minute, to the watches that want them."""

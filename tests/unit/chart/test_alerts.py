@@ -169,12 +169,12 @@ CASES = {
     ),
     "a node is silent": Case(
         "BackupExportNodeSilent",
-        {name("backupexport_pods_on_silent_nodes"): "0 0 1 0"},
-        2,
+        {name("backupexport_pods_on_silent_nodes"): "0x3 1x10"},
+        4,
         ({"namespace": NAMESPACE} | WARNING,),
     ),
     "a node is back": Case(
-        "BackupExportNodeSilent", {name("backupexport_pods_on_silent_nodes"): "0 0 1 0"}, 3
+        "BackupExportNodeSilent", {name("backupexport_pods_on_silent_nodes"): "0x3 1x4 0x20"}, 8
     ),
     "an image is missing": Case(
         "BackupExportCannotStart",

@@ -67,6 +67,7 @@ def test_whether_there_are_any(values: dict[str, Any], on: bool) -> None:
         assert found[claim] == {"name": "exports", "mountPath": "/exports", "readOnly": True}
     told = environment(manifests, "api")
     assert told.get("BACKUPEXPORT_EXPORTS_DIRECTORY") == ("/exports" if on else None)
+    assert told.get("BACKUPEXPORT_EXPORTS_CLAIM") == (claim if on else None)
     assert ("BACKUPEXPORT_LINK_SECRET_FILE" in told) is on
     assert bool(of_kind(manifests, "Secret", "-links")) is on
 

@@ -1,25 +1,32 @@
-"""What the runner writes, the operator reads back."""
+"""What the runner writes, the operator reads back, and the other way; of other versions, too."""
 
+import json
 from dataclasses import asdict, replace
 
 import pytest
 from backupexport_contract.runner_protocol import (
     CODE_MORE,
     TERMINATION_MESSAGE_BYTES,
+    VERSION,
     Artifact,
+    ExportEnd,
     Outcome,
     Progress,
     Remark,
     Selection,
+    export_end_text,
     from_pieces,
     in_pieces,
+    is_of_newer_version,
     outcome_text,
     progress_line,
     read_artifact,
+    read_export_end,
     read_outcome,
     read_progress_line,
     read_selection,
     selection_text,
+    unknown_choices,
 )
 
 # https://man7.org/linux/man-pages/man2/execve.2.html: MAX_ARG_STRLEN.
@@ -33,6 +40,7 @@ ARTIFACT = Artifact("p/f", 1, 2, "ab", "17.5", "17.6")
         Outcome(ARTIFACT),
         Outcome(ARTIFACT, server_verified=False),
         Outcome(message="No space left."),
+        Outcome(message="No space left.", reason="StorageFull"),
         Outcome(),
     ],
 )
@@ -129,7 +137,139 @@ def test_remarks_that_do_not_fit_are_in_the_manifest_alone(letter: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "remarks", [1, "text", [1], [{"code": "a"}], [{"code": 1, "message": "b"}], [["a", "b"]]]
+    "remarks", [1, "text", [1], [{"code": 1, "message": "b"}], [{"message": None}], [["a", "b"]]]
 )
 def test_garbage_is_no_remark(remarks: object) -> None:
     assert read_artifact({**asdict(ARTIFACT), "warnings": remarks}) is None
+
+
+TOLD = replace(ARTIFACT, restore_with="psql", warnings=(Remark("a", "A."),))
+END = ExportEnd("Succeeded", requested_by="ann", artifact=TOLD, contents="tables a")
+
+
+def of_the_next_version(value: object) -> object:
+    """The same with a field more in every object, and VERSION raised."""
+    if isinstance(value, list):
+        return [of_the_next_version(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    more = {name: of_the_next_version(item) for name, item in value.items()}
+    return {**more, "news": {"of": ["the", "next"]}} | (
+        {"version": VERSION + 1} if "version" in value else {}
+    )
+
+
+def newer(text: str) -> str:
+    return json.dumps(of_the_next_version(json.loads(text)))
+
+
+def without(text: str, *names: str) -> str:
+    """The same as a version says it that hasn't these fields, which are given by their paths."""
+    fields = json.loads(text)
+    for name in names:
+        *path, last = name.split(".")
+        place = fields
+        for step in path:
+            place = place[int(step) if step.isdigit() else step]
+        del place[last]
+    return json.dumps(fields)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Outcome(TOLD, server_verified=True),
+        Outcome(replace(TOLD, restore_hints=(Remark("b", "B."), Remark("c", "C.")))),
+        Outcome(message="No space left.", reason="StorageFull"),
+        Outcome(),
+    ],
+)
+def test_the_next_versions_report_tells_what_this_one_knows(outcome: Outcome) -> None:
+    text = outcome_text(outcome)
+    assert json.loads(text)["version"] == VERSION
+    assert read_outcome(newer(text)) == outcome
+    assert (is_of_newer_version(text), is_of_newer_version(newer(text))) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        # As every runner reported that said no version.
+        (("version", "reason"), Outcome(TOLD, server_verified=True)),
+        (("server_verified", "message"), Outcome(TOLD)),
+        (("artifact.restore_with", "artifact.restore_hints"),
+         Outcome(replace(TOLD, restore_with=""), server_verified=True)),
+        (("artifact.warnings",), Outcome(replace(TOLD, warnings=()), server_verified=True)),
+        (("artifact.uncompressed_bytes", "artifact.server_version", "artifact.dump_version"),
+         Outcome(replace(TOLD, uncompressed_bytes=0, server_version="", dump_version=""),
+                 server_verified=True)),
+        (("artifact.warnings.0.code",),
+         Outcome(replace(TOLD, warnings=(Remark(message="A."),)), server_verified=True)),
+        (("artifact.warnings.0.message",),
+         Outcome(replace(TOLD, warnings=(Remark("a"),)), server_verified=True)),
+        # What a file is nothing without.
+        (("artifact.path",), Outcome(server_verified=True)),
+        (("artifact.size_bytes",), Outcome(server_verified=True)),
+        (("artifact.sha256",), Outcome(server_verified=True)),
+    ],
+)  # fmt: skip
+def test_what_another_version_does_not_report_has_a_default(
+    names: tuple[str, ...], expected: Outcome
+) -> None:
+    text = without(outcome_text(Outcome(TOLD, server_verified=True)), *names)
+    assert read_outcome(text) == expected
+    assert not is_of_newer_version(text)
+
+
+@pytest.mark.parametrize("version", ["2", None, 1.5, [2]])
+def test_no_version_is_no_newer_one(version: object) -> None:
+    assert not is_of_newer_version(json.dumps({"version": version}))
+
+
+def test_progress_of_other_versions() -> None:
+    progress = Progress(42, 1, 2, 7)
+    line = progress_line(progress, "2026-01-29T15:30:00.000Z")
+    assert json.loads(line)["version"] == VERSION
+    assert read_progress_line(newer(line)) == progress
+    assert read_progress_line(without(line, "version", "seconds_left")) == Progress(42, 1, 2)
+    assert read_progress_line(without(line, "estimated_bytes")) == Progress(42, 1, 0, 7)
+    assert read_progress_line(without(line, "dumped_bytes")) == Progress(42, 0, 2, 7)
+    assert read_progress_line(without(line, "percent")) is None
+
+
+@pytest.mark.parametrize(
+    "end", [END, ExportEnd("Failed", reason="Internal"), replace(END, artifact=ARTIFACT)]
+)
+def test_a_newer_operators_end_of_an_export(end: ExportEnd) -> None:
+    assert read_export_end(export_end_text(end)) == end
+    assert read_export_end(newer(export_end_text(end))) == end
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("reason", "message", "contents"), replace(END, contents="")),
+        (("requested_by", "has_downloads"), replace(END, requested_by=None)),
+        (("artifact",), replace(END, artifact=None)),
+        (("artifact.warnings.0.code",),
+         replace(END, artifact=replace(TOLD, warnings=(Remark(message="A."),)))),
+        (("phase",), None),
+    ],
+)  # fmt: skip
+def test_an_older_operators_end_of_an_export(
+    names: tuple[str, ...], expected: ExportEnd | None
+) -> None:
+    assert read_export_end(without(export_end_text(END), *names)) == expected
+
+
+def test_an_older_operators_choice_leaves_the_rest_as_usual() -> None:
+    text = without(selection_text(SELECTION), "owner", "exclude_table_data", "content")
+    expected = replace(SELECTION, content="all", exclude_table_data=(), owner=True)
+    assert (read_selection(text), unknown_choices(text)) == (expected, [])
+
+
+@pytest.mark.parametrize("value", [["a"], [], None, False, ""])
+def test_a_choice_that_is_not_known_is_not_ignored(value: object) -> None:
+    text = json.dumps({"exclude_tables": ["a"], "exclude_columns": value, "a": 1})
+    assert unknown_choices(text) == ["a", "exclude_columns"]
+    assert read_selection(text) is None

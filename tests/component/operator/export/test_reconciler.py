@@ -180,6 +180,31 @@ def lose_job(operator: Watched) -> None:
         operator.kubernetes.remove("pods", pod)
 
 
+def on_claim(operator: Watched, claim: str, job: str = JOB) -> None:
+    """The Job was made while the chart named another claim."""
+    volume = {"name": "exports", "persistentVolumeClaim": {"claimName": claim}}
+    spec = {"template": {"spec": {"volumes": [volume]}}}
+    operator.kubernetes.change("jobs", job, {"spec": spec})
+    operator.look()
+
+
+async def test_a_success_records_the_claim_that_its_job_mounted(watched: Make) -> None:
+    operator = watched(job=builders.complete(), pod=DONE, **ON_THE_WAY)
+    on_claim(operator, "before")
+    artifact = (await operator.reconcile()).status.artifact
+    assert artifact is not None
+    assert artifact.claim == "before"
+
+
+async def test_what_an_attempt_left_is_looked_for_on_its_claim(watched: Make) -> None:
+    operator = watched(job=builders.failed(), pod=KILLED, **ON_THE_WAY)
+    on_claim(operator, "before")
+    await operator.reconcile()
+    pod = operator.kubernetes.objects("jobs")[TIDY]["spec"]["template"]["spec"]
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "exports"]
+    assert volume["persistentVolumeClaim"] == {"claimName": "before"}
+
+
 async def test_from_creation_to_success_in_few_requests(watched: Make) -> None:
     operator = watched()
     assert (await operator.reconcile()).status.job_name == JOB

@@ -316,6 +316,28 @@ async def test_the_file_has_been_removed(client: Client, exported: Exported) -> 
     assert (await client.head(exported.url)).status_code == 410
 
 
+@pytest.mark.parametrize(
+    ("claim", "status"), [(None, 200), ("exports-now", 200), ("exports-before", 501)]
+)
+async def test_a_file_on_another_volume_is_not_called_gone(
+    make_client: Callable[..., Client],
+    bearer: Callable[..., dict[str, str]],
+    store: Any,
+    exported: Exported,
+    tmp_path: Path,
+    claim: str | None,
+    status: int,
+) -> None:
+    artifact = {**exported.status["artifact"], "claim": claim}
+    store.put(exported.manifest, **{**exported.status, "artifact": artifact})
+    async with make_client(EXPORTS_DIRECTORY=str(tmp_path), EXPORTS_CLAIM="exports-now") as client:
+        client.headers.update(bearer())
+        answer = await client.get(exported.url)
+    assert answer.status_code == status
+    if status == 501:
+        assert answer.json()["code"] == "file_elsewhere"
+
+
 async def test_other_methods_are_told_of_both(client: Client, exported: Exported) -> None:
     for method in ("POST", "OPTIONS", "DELETE"):
         answer = await client.request(method, exported.url)

@@ -1,24 +1,29 @@
 """What happens to a finished export's file and resource, as tables."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import builders
 import pytest
 from backupexport_contract.backup_export import BackupExport
-from backupexport_contract.runner_protocol import Outcome, outcome_text
 from backupexport_operator.cleanup.decision import CleanupPlan, CleanupStep, decide_cleanup
-from backupexport_operator.observed.export_files import CLEANUP_PAUSE, NODE_GRACE
-from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
-from backupexport_operator.observed.observation import SideJob
+from backupexport_operator.observed.export_files import (
+    CLEANUP_PAUSE,
+    NODE_GRACE,
+    CleanupResult,
+    CleanupState,
+)
 
 NOW = datetime(2026, 1, 29, 15, 31, 0, tzinfo=UTC)
 LEFT = timedelta(seconds=30)
 PAST, FUTURE = "2026-01-29T15:30:59Z", "2026-01-29T15:31:30Z"
-JOB = ObservedJob("remove-bex-nightly", "uid-1", task="remove", created_at=PAST)
-REPORT = ObservedPod("r", PAST, exit_code=0, termination_message=outcome_text(Outcome()))
-GONE = SideJob(replace(JOB, complete=True), [REPORT])
+MISSING, GONE, NOT_FOUND, LOST = (
+    CleanupResult(state, made_at=PAST)
+    for state in (
+        CleanupState.MISSING, CleanupState.DONE, CleanupState.NOT_FOUND, CleanupState.LOST
+    )
+)  # fmt: skip
+UNDER_WAY = CleanupResult(CleanupState.UNDER_WAY, message="its pod can't start: x", made_at=PAST)
 
 
 def export(
@@ -47,13 +52,17 @@ EXPIRED = export(expirationTime=PAST)
 @pytest.mark.parametrize(
     ("of", "removal", "expected"),
     [
-        (export(held=True), SideJob(), CleanupPlan()),
-        (export(deleted=True), SideJob(), CleanupPlan()),
-        (export(expirationTime=FUTURE), SideJob(), CleanupPlan(recheck_after=LEFT)),
-        (HELD_AND_DELETED, SideJob(), CleanupPlan(CleanupStep.CREATE)),
-        (HELD_AND_DELETED, SideJob(JOB), CleanupPlan(recheck_after=CLEANUP_PAUSE)),
+        (export(held=True), MISSING, CleanupPlan()),
+        (export(deleted=True), MISSING, CleanupPlan()),
+        (export(expirationTime=FUTURE), MISSING, CleanupPlan(recheck_after=LEFT)),
+        (HELD_AND_DELETED, MISSING, CleanupPlan(CleanupStep.CREATE)),
+        (
+            HELD_AND_DELETED,
+            UNDER_WAY,
+            CleanupPlan(recheck_after=CLEANUP_PAUSE, failure="its pod can't start: x"),
+        ),
         (HELD_AND_DELETED, GONE, CleanupPlan(CleanupStep.DONE, remove_finalizer=True)),
-        (EXPIRED, SideJob(), CleanupPlan(CleanupStep.CREATE)),
+        (EXPIRED, MISSING, CleanupPlan(CleanupStep.CREATE)),
         (EXPIRED, GONE, CleanupPlan(CleanupStep.DONE, delete_export=True)),
         (
             export(held=True, expirationTime=PAST),
@@ -62,61 +71,60 @@ EXPIRED = export(expirationTime=PAST)
         ),
         (
             export(artifact=False, expirationTime=PAST),
-            SideJob(),
+            MISSING,
             CleanupPlan(CleanupStep.DONE, delete_export=True),
         ),
         (
             export(held=True, deleted=True, artifact=False),
-            SideJob(),
+            MISSING,
             CleanupPlan(CleanupStep.DONE, remove_finalizer=True),
         ),
+        (HELD_AND_DELETED, LOST, CleanupPlan(CleanupStep.CREATE)),
         (
             HELD_AND_DELETED,
-            SideJob(replace(JOB, complete=True)),
-            CleanupPlan(CleanupStep.DONE, remove_finalizer=True),
+            CleanupResult(
+                CleanupState.FAILED, message="doesn't end", made_at="2026-01-29T15:20:00Z"
+            ),
+            CleanupPlan(CleanupStep.CREATE, failure="doesn't end"),
         ),
-        (
-            HELD_AND_DELETED,
-            SideJob(replace(JOB, created_at="2026-01-29T15:20:00Z")),
-            CleanupPlan(CleanupStep.DELETE, failure="its Job doesn't end"),
-        ),
+        (EXPIRED, NOT_FOUND, CleanupPlan(is_missing=True)),
+        (export(held=True, expirationTime=PAST), NOT_FOUND, CleanupPlan(is_missing=True)),
+        (HELD_AND_DELETED, NOT_FOUND, CleanupPlan(remove_finalizer=True, is_missing=True)),
     ],
     ids=[
         "kept while it is there", "nothing to do", "not yet", "deleted", "being removed",
         "removed, let go", "expired", "expired and removed", "expired, removed, held",
-        "expired without a file", "deleted without a file", "the report is lost", "suspended",
+        "expired without a file", "deleted without a file", "the report is lost", "overdue",
+        "expired and not found", "expired, not found, held", "deleted and not found",
     ],
 )  # fmt: skip
-def test_the_next_step(of: BackupExport, removal: SideJob, expected: CleanupPlan) -> None:
+def test_the_next_step(of: BackupExport, removal: CleanupResult, expected: CleanupPlan) -> None:
     assert decide_cleanup(of, removal, NOW) == expected
 
 
 def test_a_removal_that_failed_says_why_and_is_made_anew_after_a_pause() -> None:
-    said = outcome_text(Outcome(message="The export volume is mounted read-only."))
-    failed = SideJob(
-        replace(JOB, failure="BackoffLimitExceeded"),
-        [replace(REPORT, exit_code=29, termination_message=said)],
-    )
+    said = "The export volume is mounted read-only."
+    failed = CleanupResult(CleanupState.FAILED, message=said, made_at=PAST)
     waiting = decide_cleanup(HELD_AND_DELETED, failed, NOW)
     assert waiting.step is CleanupStep.WAIT
     assert waiting.failure == "The export volume is mounted read-only."
     assert waiting.recheck_after == CLEANUP_PAUSE - timedelta(seconds=1)
     assert not waiting.remove_finalizer
     again = decide_cleanup(HELD_AND_DELETED, failed, NOW + CLEANUP_PAUSE)
-    assert again.step is CleanupStep.DELETE
+    assert again.step is CleanupStep.CREATE
 
 
 def test_a_file_that_is_still_to_be_delivered_is_kept() -> None:
     awaited = export(expirationTime=PAST, **pending("Delivered"))
-    assert decide_cleanup(awaited, SideJob(), NOW) == CleanupPlan(recheck_after=CLEANUP_PAUSE)
+    assert decide_cleanup(awaited, MISSING, NOW) == CleanupPlan(recheck_after=CLEANUP_PAUSE)
     # Whoever deletes the export wants no delivery any more.
     deleted = export(held=True, deleted=True, expirationTime=PAST, **pending("Delivered"))
-    assert decide_cleanup(deleted, SideJob(), NOW).step is CleanupStep.CREATE
+    assert decide_cleanup(deleted, MISSING, NOW).step is CleanupStep.CREATE
 
 
 def test_a_mail_that_is_still_to_be_sent_keeps_the_resource_alone() -> None:
     awaited = export(held=True, expirationTime=PAST, **pending("Notified"))
-    assert decide_cleanup(awaited, SideJob(), NOW).step is CleanupStep.CREATE
+    assert decide_cleanup(awaited, MISSING, NOW).step is CleanupStep.CREATE
     assert decide_cleanup(awaited, GONE, NOW) == CleanupPlan(
         CleanupStep.DONE, recheck_after=CLEANUP_PAUSE
     )
@@ -126,6 +134,6 @@ def test_a_mail_that_is_still_to_be_sent_keeps_the_resource_alone() -> None:
 
 @pytest.mark.parametrize("of", [HELD_AND_DELETED, EXPIRED])
 def test_no_file_goes_while_it_is_sent(of: BackupExport) -> None:
-    assert decide_cleanup(of, SideJob(), NOW, is_being_sent=True) == CleanupPlan(
+    assert decide_cleanup(of, MISSING, NOW, is_being_sent=True) == CleanupPlan(
         recheck_after=NODE_GRACE
     )

@@ -174,6 +174,26 @@ def test_what_may_heal_is_tried_again(code: int, reason: str) -> None:
     assert plan.recheck_after == timedelta(seconds=9)
 
 
+@pytest.mark.parametrize(
+    ("code", "named", "reason"),
+    [
+        (99, "Deferred", "Deferred"),
+        (99, "Novel", "Internal"),
+        (99, None, "Internal"),
+        # Of a code that is known the reason is, too.
+        (int(ExitCode.CONNECTION_FAILED), "Novel", "ConnectionFailed"),
+    ],
+)
+def test_a_newer_runners_exit_code_is_tried_again(
+    code: int, named: str | None, reason: str
+) -> None:
+    text = outcome_text(Outcome(message="Away.", reason=named))
+    pod = replace(ended(code), termination_message=text)
+    plan = decide_delivery(seen(pod, job=failed(2), now=3), "email")
+    assert said(plan) == ("Unknown", reason)
+    assert plan.condition.message.startswith("Away (tried again")
+
+
 def test_a_disruption_is_no_failure() -> None:
     pod = ended(ExitCode.DELIVERY_REFUSED, "No.", disrupted=True)
     assert said(decide_delivery(seen(pod, job=failed(2)), "email"))[0] == "Unknown"

@@ -393,6 +393,7 @@ def test_what_may_heal_is_tried_again_and_says_why(pod: ObservedPod) -> None:
 NOT_YET = {
     ExitCode.SECRET_MISSING: Reason.SECRET_INVALID,
     ExitCode.STORAGE_RESERVED: Reason.STORAGE_FULL,
+    ExitCode.STORAGE_AWAY: Reason.STORAGE_UNWRITABLE,
 }
 
 

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 import pytest
 from backupexport_operator.leader.election import Leadership
 from backupexport_operator.leader.supervisor import (
+    GOOD_RUN,
     LONGEST_PAUSE,
+    MOST_FAULTS,
     STOP_SECONDS,
+    RepeatedFaultError,
     StuckError,
     Supervisor,
     Term,
@@ -17,6 +20,9 @@ from backupexport_operator.leader.supervisor import (
 )
 from backupexport_operator.observed.watch_health import WatchHealth
 from virtual_time import run
+
+# Between faults in a row that come at once.
+PAUSES = [1, 2, 4, 8, 16, *[LONGEST_PAUSE] * (MOST_FAULTS - 6)]
 
 
 @dataclass
@@ -150,13 +156,93 @@ def test_kopf_that_ends_by_an_error_gives_another_replica_a_chance_and_comes_bac
             process.election.free.set()
             await asyncio.sleep(0.1)
             assert process.diary == ["leads", "kopf starts", "released"]
-            await asyncio.sleep(600)
-            starts = process.diary.count("kopf starts")
-            assert 600 / LONGEST_PAUSE <= starts <= 600 / LONGEST_PAUSE + 6
+            await asyncio.sleep(sum(PAUSES[:-1]))
+            assert process.diary.count("kopf starts") == MOST_FAULTS - 1
             assert not task.done()
             process.kopf = process.obedient
-            await asyncio.sleep(LONGEST_PAUSE)
+            await asyncio.sleep(LONGEST_PAUSE + 1)
             assert process.supervisor.readiness_failures() == []
+
+    run(tell())
+
+
+def test_a_fault_that_ends_one_term_after_the_other_ends_the_process() -> None:
+    async def tell() -> None:
+        async with running() as (process, task):
+            process.kopf = broken
+            process.election.free.set()
+            await asyncio.sleep(sum(PAUSES) + 0.1)
+            assert process.diary == ["leads", "kopf starts", "released"] * MOST_FAULTS
+            with pytest.raises(RepeatedFaultError):
+                await asyncio.wait_for(task, 0.1)
+
+    run(tell())
+
+
+@pytest.mark.parametrize("good_end", ["a long run", "a lost lease"])
+def test_faults_that_are_not_in_a_row_end_no_process(good_end: str) -> None:
+    async def tell() -> None:
+        async with running() as (process, task):
+            terms = 0
+
+            async def sometimes_broken(term: Term) -> None:
+                nonlocal terms
+                terms += 1
+                if terms % (MOST_FAULTS - 1):
+                    raise ValueError("a bug")
+                if good_end == "a lost lease":
+                    process.election.lost.set()
+                    await term.stop.wait()
+                else:
+                    await asyncio.sleep(GOOD_RUN)
+                    raise ValueError("a bug, after a long time")
+
+            process.kopf = sometimes_broken
+            process.election.free.set()
+            await asyncio.sleep(3600)
+            assert terms > 4 * MOST_FAULTS
+            assert not task.done()
+
+    run(tell())
+
+
+def test_a_dead_watch_ends_the_term_and_not_the_process() -> None:
+    async def tell() -> None:
+        async with running() as (process, task):
+            process.watches = watches = WatchHealth(["jobs"], asyncio.get_running_loop().time)
+            process.election.free.set()
+            await asyncio.sleep(1)
+            watches.compare("jobs", {"a": 1}, {"a": 1})
+            watches.compare("jobs", {"a": 2}, {"a": 1})
+            await asyncio.sleep(200)
+            process.watches = WatchHealth((), asyncio.get_running_loop().time)
+            watches.compare("jobs", {"a": 3}, {"a": 1})
+            assert process.supervisor.readiness_failures() == ["the watch of jobs is dead"]
+            await asyncio.sleep(10)
+            assert process.diary == [
+                "leads", "kopf starts", "kopf ended", "released", "leads", "kopf starts",
+            ]  # fmt: skip
+            assert process.supervisor.readiness_failures() == []
+            assert not task.done()
+
+    run(tell())
+
+
+def test_watches_that_die_in_term_after_term_end_the_process() -> None:
+    async def tell() -> None:
+        async with running() as (process, task):
+
+            async def deaf_watch(term: Term) -> None:
+                while not term.stop.is_set():
+                    process.watches.compare("jobs", {"a": 2}, {"a": 1})
+                    await asyncio.sleep(10)
+                process.watches = WatchHealth(["jobs"], asyncio.get_running_loop().time)
+
+            process.kopf = deaf_watch
+            process.election.free.set()
+            with pytest.raises(RepeatedFaultError):
+                await asyncio.wait_for(task, MOST_FAULTS * 200)
+            assert process.diary.count("kopf ended") == MOST_FAULTS
 
     run(tell())
 
@@ -182,7 +268,7 @@ def test_a_signal_during_a_pause_is_heard() -> None:
         async with running() as (process, task):
             process.kopf = broken
             process.election.free.set()
-            await asyncio.sleep(200)
+            await asyncio.sleep(100)
             process.supervisor.stop()
             await asyncio.wait_for(task, 0.1)
             assert process.diary[-2:] == ["farewell", "nothing to release"]
@@ -254,9 +340,8 @@ def test_what_the_probes_hear() -> None:
     async def tell() -> None:
         async with running() as (process, _):
             supervisor = process.supervisor
-            assert (supervisor.liveness_failures(), supervisor.readiness_failures()) == ([], [])
+            assert supervisor.readiness_failures() == []
             process.election.silent = 31
-            assert supervisor.liveness_failures() == []
             assert supervisor.readiness_failures() == ["the Kubernetes API is away for 31 s"]
             process.watches = WatchHealth(["jobs"], asyncio.get_running_loop().time)
             process.election.free.set()
@@ -267,7 +352,6 @@ def test_what_the_probes_hear() -> None:
             process.watches.compare("jobs", {"a": 2}, {"a": 1})
             await asyncio.sleep(120)
             process.watches.compare("jobs", {"a": 3}, {"a": 1})
-            assert supervisor.liveness_failures() == ["the watch of jobs is dead"]
             assert supervisor.readiness_failures() == ["the watch of jobs is dead"]
 
     run(tell())

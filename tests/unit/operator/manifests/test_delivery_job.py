@@ -254,3 +254,11 @@ def test_what_was_chosen_is_named_to_named_domains_alone(
     end = runner_protocol.read_export_end(environment(manifest)[runner_protocol.ENV_EXPORT_END])
     assert end
     assert end.contents == words
+
+
+@pytest.mark.parametrize("claim", [None, "exports-before"])
+def test_the_file_is_read_where_it_was_written(claim: str | None) -> None:
+    status = {"phase": "Succeeded", "artifact": builders.ARTIFACT_STATUS | {"claim": claim}}
+    pod = job("telegram", of=builders.export(status=status))["spec"]["template"]["spec"]
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "exports"]
+    assert volume["persistentVolumeClaim"] == {"claimName": claim or "c"}

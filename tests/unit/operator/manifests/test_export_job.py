@@ -5,6 +5,7 @@ from typing import Any
 
 import builders
 import pytest
+from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import SECRET_KEYS, from_pieces
 from backupexport_operator.manifests.jobs import job_manifest
 from backupexport_operator.manifests.pod import JobSettings, RunnerPods
@@ -197,10 +198,11 @@ def test_fatal_exit_codes_fail_the_job_and_what_is_no_attempt_does_not_count() -
         "Ignore",
         "FailJob",
     )
-    assert not_yet["onExitCodes"]["values"] == [34, 35]
+    assert not_yet["onExitCodes"]["values"] == [34, 35, 38]
     values = fail["onExitCodes"]["values"]
     assert values == sorted(values)
-    assert 0 not in values
+    assert not {0, int(ExitCode.STORAGE_FALTERING)} & set(values)
+    assert {int(ExitCode.STORAGE_FULL), int(ExitCode.STORAGE_UNWRITABLE)} < set(values)
 
 
 def test_the_same_input_makes_the_same_job() -> None:

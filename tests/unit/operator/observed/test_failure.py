@@ -113,6 +113,48 @@ def test_how_a_pod_ended(pod: ObservedPod, reason: Reason, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("exit_code", "outcome", "expected"),
+    [
+        # Codes that no runner of this version ends with.
+        (99, Outcome(message="Do this.", reason="StorageFull"), (Reason.STORAGE_FULL, "Do this.")),
+        (99, Outcome(message="Do this.", reason="Novel"), (Reason.INTERNAL, "Do this.")),
+        # Of the operator's own reasons, of which no exit code tells.
+        (99, Outcome(message="Do this.", reason="Cancelled"), (Reason.INTERNAL, "Do this.")),
+        (99, Outcome(message="Do this."), (Reason.INTERNAL, "Do this.")),
+        (99, Outcome(reason="StorageFull"), (Reason.INTERNAL, "exit code 99")),
+        # Of those it knows the code counts.
+        (28, Outcome(message="Do this.", reason="Novel"), (Reason.STORAGE_FULL, "Do this.")),
+        (143, Outcome(message="Do this.", reason="Novel"), (Reason.INTERNAL, "was stopped")),
+    ],
+)
+def test_how_a_newer_runner_ended(
+    exit_code: int, outcome: Outcome, expected: tuple[Reason, str]
+) -> None:
+    text = outcome_text(outcome)
+    failure = end_failure(replace(ENDED, exit_code=exit_code, termination_message=text))
+    assert told(failure)[0] == expected[0]
+    assert expected[1] in told(failure)[1]
+    assert failure
+    assert failure.is_fatal is (exit_code == ExitCode.STORAGE_FULL)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"version": 2, "files": ["a"]}', "newer than the operator"),
+        ('{"version": 1}', "its report can't be read"),
+        ("", "its report can't be read"),
+    ],
+)
+def test_a_good_end_whose_report_can_not_be_read(text: str, words: str) -> None:
+    failure = end_failure(replace(ENDED, exit_code=0, termination_message=text))
+    assert told(failure)[0] == Reason.INTERNAL
+    assert words in told(failure)[1]
+    assert failure
+    assert failure.is_fatal
+
+
+@pytest.mark.parametrize(
     ("pod", "is_fatal"),
     [
         (replace(ENDED, exit_code=int(ExitCode.STORAGE_FULL)), True),

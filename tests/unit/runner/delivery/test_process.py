@@ -12,7 +12,12 @@ from email import message_from_bytes, policy
 
 import pytest
 from backupexport_contract.reasons import FATAL_DELIVERY_EXIT_CODES, ExitCode
-from backupexport_contract.runner_protocol import ENV_TASK, read_outcome
+from backupexport_contract.runner_protocol import (
+    ENV_DELIVERY_SETTINGS,
+    ENV_EXPORT_END,
+    ENV_TASK,
+    read_outcome,
+)
 from backupexport_runner import __main__ as runner
 from backupexport_runner.export.exporter import Exporter, ServerQuestions
 from backupexport_runner.postgres import preflight
@@ -80,6 +85,26 @@ def test_a_whole_delivery(bench: Bench, server: SmtpServer, values: dict[str, st
     exit_code, message = finish(bench, start(bench, values))
     assert (exit_code, message) == (0, f"The mail server 127.0.0.1:{server.port} took the mail.")
     assert tuple(server.steps) == STEPS
+
+
+def test_a_delivery_that_a_newer_operator_asks_for(
+    bench: Bench, server: SmtpServer, values: dict[str, str]
+) -> None:
+    end, settings = (json.loads(values[name]) for name in (ENV_EXPORT_END, ENV_DELIVERY_SETTINGS))
+    artifact = end["artifact"] | {"storage": {"kind": "s3"}, "warnings": []}
+    newer = {
+        ENV_EXPORT_END: end | {"version": 2, "artifact": artifact, "verification": {"level": "a"}},
+        ENV_DELIVERY_SETTINGS: settings
+        | {"secretRef": settings["secretRef"] | {"namespace": "n"}, "language": "de"},
+        "EXPORT_NEWS": ["x"],
+    }
+    exit_code, message = finish(
+        bench, start(bench, values | {name: json.dumps(value) for name, value in newer.items()})
+    )
+    assert (exit_code, message) == (0, f"The mail server 127.0.0.1:{server.port} took the mail.")
+    asked_by_ours, _ = finish(bench, start(bench, values))
+    assert asked_by_ours == 0
+    assert len(set(server.taken)) == 1
 
 
 def test_killed_at_each_step(bench: Bench, server: SmtpServer, values: dict[str, str]) -> None:

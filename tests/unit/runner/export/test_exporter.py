@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import zstandard
 from backupexport_contract import names
-from backupexport_contract.reasons import ExitCode
+from backupexport_contract.reasons import FATAL_EXIT_CODES, ExitCode
 from backupexport_contract.restore_commands import DumpFile, check_command, restore_command
 from backupexport_contract.runner_protocol import (
     Selection,
@@ -168,6 +168,19 @@ def test_a_choice_that_breaks_the_rules_is_refused(
     with pytest.raises(Failure) as failed:
         bench.run(make_environment(EXPORT_SELECTION=text))
     assert failed.value.exit_code == ExitCode.BAD_REQUEST
+    assert bench.files == []
+
+
+@pytest.mark.parametrize("value", [["public.t"], [], None])
+def test_what_a_newer_operator_leaves_out_is_not_exported(
+    bench: Bench, make_environment: Environment, value: object
+) -> None:
+    bench.says("echo x")
+    text = json.dumps({"exclude_columns": value, "exclude_tables": ["a"]})
+    with pytest.raises(Failure, match=r"older .* \(exclude_columns\): .*runner\.image") as failed:
+        bench.run(make_environment(EXPORT_SELECTION=text))
+    assert failed.value.exit_code == ExitCode.BAD_REQUEST
+    assert failed.value.exit_code in FATAL_EXIT_CODES
     assert bench.files == []
 
 

@@ -32,7 +32,9 @@ def run(bench: Bench, values: dict[str, str]) -> tuple[int, Outcome, list[str]]:
     assert errors == ""
     events = [json.loads(line)["event"] for line in output.splitlines()]
     message = bench.configuration.termination_message.read_text()
-    assert set(json.loads(message)) == {"artifact", "message", "server_verified"}
+    assert set(json.loads(message)) == {
+        "version", "artifact", "message", "server_verified", "reason",
+    }  # fmt: skip
     return process.returncode, read_outcome(message), events
 
 
@@ -69,6 +71,7 @@ def test_another_task(bench: Bench, make_environment: Environment, task: str) ->
     exit_code, outcome, _ = run(bench, make_environment(**{ENV_TASK: task}))
     assert exit_code == ExitCode.BAD_REQUEST
     assert "EXPORT_TASK" in str(outcome.message)
+    assert outcome.reason == "Internal"
     assert "CANARY" not in str(outcome.message)
     assert bench.files == before
 

@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from backupexport_contract.reasons import ExitCode
@@ -45,14 +46,25 @@ class Steps:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
+        self._target: object = None
         self.at_step: Callable[[int, str], None] = lambda step, call: None
         for name in CALLS:
             monkeypatch.setattr(os, name, self._counted(name, getattr(os, name)))
+
+    def is_on(self, mount: Path) -> bool:
+        """Whether the present call is on the volume, and not on the runner's own files."""
+        # Below the mount names are relative, to a descriptor.
+        return (
+            isinstance(self._target, int)
+            or not Path(str(self._target)).is_absolute()
+            or (Path(str(self._target)) == mount)
+        )
 
     def _counted(self, name: str, call: Callable[..., object]) -> Callable[..., object]:
         def step(*arguments: object, **options: object) -> object:
             if threading.current_thread() is not threading.main_thread():
                 self.count += 1
+                self._target = arguments[0]
                 self.at_step(self.count, name)
             return call(*arguments, **options)
 
@@ -70,12 +82,12 @@ def _signals() -> Iterator[None]:
 @pytest.fixture
 def run(
     bench: Bench, make_environment: Environment, capsys: pytest.CaptureFixture[str]
-) -> Callable[[], Ended]:
+) -> Callable[..., Ended]:
     questions = ServerQuestions(lambda _: bench.server, lambda _: bench.obstacle)
     message = bench.configuration.termination_message
 
-    def run() -> Ended:
-        for name in bench.files:
+    def run(*, anew: bool = True) -> Ended:
+        for name in bench.files if anew else ():
             (bench.exports / name).unlink()
         message.unlink(missing_ok=True)
         capsys.readouterr()
@@ -130,6 +142,34 @@ def test_a_volume_that_refuses(
         # all but a final name.
         assert all(files for files in silent)
         assert not any("partial" in name for files in silent for name in files)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EAGAIN, errno.EBUSY])
+def test_a_volume_that_fails_once_and_then_heals(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Ended], number: int
+) -> None:
+    """At whatever step: the Job makes another attempt, which finds what the first has left."""
+    steps = Steps(monkeypatch)
+    bench.says("echo x")
+    count = step_count(run, steps)
+    codes = set()
+    for refused in range(1, count + 1):
+
+        def refuse(step: int, _: str, refused: int = refused) -> None:
+            if step == refused and steps.is_on(bench.exports):
+                raise OSError(number, os.strerror(number))
+
+        steps.count, steps.at_step = 0, refuse
+        first = run()
+        if first.exit_code == 0:
+            # No call on the volume was refused.
+            assert first.is_whole
+            continue
+        codes.add(first.exit_code)
+        second = run(anew=False)
+        assert second.is_whole
+        assert second.has_message
+    assert codes == {ExitCode.STORAGE_AWAY, ExitCode.STORAGE_FALTERING}
 
 
 @pytest.mark.parametrize(
