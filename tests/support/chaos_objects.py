@@ -107,7 +107,9 @@ class Objects:
         if not unfinished:
             return []
         job = unfinished[strike.pick % len(unfinished)]["metadata"]
-        export, task = job["labels"][names.LABEL_JOB_ID], job["labels"].get(names.LABEL_TASK)
+        # One that removes the files of several has no job id.
+        labels = job["labels"]
+        export, task = labels.get(names.LABEL_JOB_ID, ""), labels.get(names.LABEL_TASK)
         if task in (None, "export"):
             self.jobless.add(export)
         elif task.startswith("deliver"):
