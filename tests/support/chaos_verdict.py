@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 FINISHED = ("Succeeded", "Failed", "Cancelled")
 # What an export of a sound project may fail with, if the database was really away meanwhile.
 _OF_THE_DATABASE = ("ConnectionFailed", "DumpFailed")
+_REMOVED = ".removed"
 # No operator may have seen an export this young, so that it never had its target.
 _UNSEEN_SECONDS = 25.0
 
@@ -268,7 +269,7 @@ def wrong_files(
     export went before its end may be there.  The files of those that `expired` are gone; those of
     the `fleeting`, which were deleted when their time was about to be over, may be there or not.
     """
-    exports, deleted = list(exports), list(deleted)
+    exports, deleted, fleeting = list(exports), list(deleted), list(fleeting)
     there = {file.path: file for file in files}
     sins, known = [], set()
     for export in (*exports, *deleted):
@@ -290,6 +291,9 @@ def wrong_files(
     known |= {path for path in there if _is_whole_of(path, unrecorded, there)}
     phase_of = {export.name: export.phase for export in exports}
     gone = {export.name for export in expired}
+    # What a removal leaves, so that it is known for one.
+    removed = gone | {export.name for export in fleeting}
+    known |= {path for path in there if path.endswith(_REMOVED) and _is_of(path, removed)}
     return sins + [
         f"{path}: {_what_is_left(path, phase_of, gone)} is left on the volume"
         for path in sorted(there.keys() - known)
@@ -299,13 +303,17 @@ def wrong_files(
 def _is_whole_of(path: str, names: Collection[str], there: Collection[str]) -> bool:
     artifact = path.removesuffix(".json")
     is_pair = {artifact, f"{artifact}.json"} <= set(there)
-    return is_pair and not _is_partial(path) and any(name in path for name in names)
+    return is_pair and not _is_partial(path) and _is_of(path, names)
+
+
+def _is_of(path: str, names: Iterable[str]) -> bool:
+    return any(name in path for name in names)
 
 
 def _what_is_left(path: str, phase_of: Mapping[str, str], expired: Collection[str]) -> str:
     if _is_partial(path):
         return "a partial file"
-    if any(name in path for name in expired):
+    if _is_of(path, expired):
         return "a file whose time is over"
     phase = next((phase for name, phase in phase_of.items() if name in path), None)
     if phase == "Succeeded":
