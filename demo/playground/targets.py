@@ -7,9 +7,14 @@ from playground.tools import apply, get
 API_VERSION = "backupexport.dev/v1alpha1"
 
 
+def target_name(project_id: str) -> str:
+    """What `make_target` calls a project's target, and its Secret."""
+    return "target-" + "".join(c for c in project_id.lower() if c.isalnum())
+
+
 def make_target(namespace: str, project_id: str, secret: dict[str, str], **spec: Any) -> None:
     """A Secret with `secret` in it and an ExportTarget for `project_id` that names it."""
-    name = "target-" + "".join(c for c in project_id.lower() if c.isalnum())
+    name = target_name(project_id)
     apply(
         {
             "apiVersion": "v1",

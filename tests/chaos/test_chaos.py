@@ -17,9 +17,10 @@ def test_exports_survive() -> None:
         seed=seed,
         seconds=200,
         exports=50,
-        faults=30,
+        faults=40,
         callers=5,
         kinds=faults,
         projects=PROJECTS,
+        hits_with_all=True,
     )
     assert run(plan) == []

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from chaos_schedule import Order
-from chaos_verdict import Accepted
+from chaos_verdict import Accepted, Refusal
 from playground.rest import Answer, Api
 
 _PATIENCE_SECONDS = 240
@@ -27,6 +27,7 @@ class Delivery:
     job_id: str | None = None
     answers: Counter[str] = field(default_factory=Counter)
     sins: list[str] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
 
     @property
     def accepted(self) -> Accepted | None:
@@ -60,6 +61,10 @@ class Callers:
         self._stopped.set()
         self.join()
 
+    def accepted(self) -> list[Accepted]:
+        """What has got its 202 by now."""
+        return [each.accepted for each in self.deliveries if each.accepted]
+
     def join(self) -> None:
         """Wait until everything is delivered or given up."""
         for thread in self._threads:
@@ -81,7 +86,10 @@ class Callers:
             if answer is not None and answer.status == 202:
                 delivery.job_id = answer.body["data"]["job_id"]
                 return
-            if answer is not None and answer.status not in _LATER:
+            if answer is not None and _knows_no_project(answer):
+                order = delivery.order
+                delivery.refusals.append(Refusal(order.key, order.project, time.time()))
+            elif answer is not None and answer.status not in _LATER:
                 delivery.sins.append(
                     f"{delivery.order.key}: a good request was answered {answer.status} "
                     f"{answer.body}"
@@ -103,6 +111,11 @@ def ask(api: Api, order: Order) -> Answer | None:
         return api.export(order.key, **dict(order.fields))
     except (OSError, http.client.HTTPException, ValueError):
         return None
+
+
+def _knows_no_project(answer: Answer) -> bool:
+    """Whether it says that there is no target, which may just be made anew."""
+    return answer.status == 404 and answer.body.get("code") == "project_not_found"
 
 
 def _pause(answer: Answer | None) -> float:

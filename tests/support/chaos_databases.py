@@ -12,7 +12,6 @@ from playground.postgres import CONTAINER_SECURITY, POD_SECURITY, Postgres
 from playground.targets import make_target
 from playground.tools import apply, images, kubectl
 
-MAX_CONCURRENT = 3
 _DATABASE = """
 CREATE TABLE items (id bigint PRIMARY KEY, name text NOT NULL, payload text NOT NULL);
 INSERT INTO items SELECT i, 'item ' || i, md5(i::text) || md5((i * 7)::text) || md5((-i)::text)
@@ -21,10 +20,13 @@ CREATE TABLE notes (id serial PRIMARY KEY, item bigint REFERENCES items, words t
 INSERT INTO notes (item, words) SELECT i, E'tab\\tquote\\' ' || i
     FROM generate_series(1, {notes}) AS i;
 CREATE INDEX ON items (name);
+CREATE TABLE whose (project text NOT NULL);
+INSERT INTO whose VALUES ('{project}');
 """
 _FINGERPRINT = """
-SELECT count(*), coalesce(sum(hashtextextended(i::text, 0)), 0) FROM items AS i
-UNION ALL SELECT count(*), coalesce(sum(hashtextextended(n::text, 0)), 0) FROM notes AS n
+SELECT string_agg(project, '+'), NULL FROM whose UNION ALL
+SELECT count(*)::text, coalesce(sum(hashtextextended(i::text, 0)), 0) FROM items AS i
+UNION ALL SELECT count(*)::text, coalesce(sum(hashtextextended(n::text, 0)), 0) FROM notes AS n
 """
 # pg_isready asks through the Service and its name, as a runner does.
 _PROBE = """
@@ -49,22 +51,24 @@ def load(server: Postgres, projects: Sequence[Project]) -> dict[str, str]:
         own = {**connection, "host": hosts[project.bytes_a_second], "database": database}
         if "AuthenticationFailed" in project.fails_with:
             own |= {"database": "postgres", "password": "not-the-password"}
-        spec = {"maxConcurrent": MAX_CONCURRENT}
+        spec = {"maxConcurrent": project.at_once}
         if project.deadline_seconds is not None:
             spec["activeDeadlineSeconds"] = project.deadline_seconds
+        if project.retention_seconds is not None:
+            spec["retentionSeconds"] = project.retention_seconds
         make_target(server.namespace, project.name, own, **spec)
         if project.has_database:
             server.psql(f"CREATE DATABASE {database}")
             rows = {"rows": project.rows, "notes": min(project.rows, 1000)}
-            server.psql(_DATABASE.format(**rows), database)
+            server.psql(_DATABASE.format(**rows, project=project.name), database)
             contents[project.name] = fingerprint(server, database)
     server.psql("CHECKPOINT")
     return contents
 
 
 def fingerprint(server: Postgres, database: str) -> str:
-    """Counts and checksums of all rows, in one line."""
-    return " ".join(server.psql(_FINGERPRINT, database).split())
+    """The project's name, counts and checksums of all rows, in one line."""
+    return " ".join(server.psql(_FINGERPRINT, database).replace("|", " ").split())
 
 
 class Probe:

@@ -3,16 +3,16 @@
 import contextlib
 import json
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from backupexport_contract import timestamps
 from backupexport_contract.reasons import REST_STATUS, Phase
 from chaos_callers import Delivery, ask
 from chaos_databases import fingerprint
-from chaos_verdict import FINISHED, Artifact, Export, File
-from chaos_watch import Ledger
+from chaos_verdict import FINISHED, Export, File
+from chaos_watch import Ledger, read_export
+from playground.mail_server import Heading, MailServer
 from playground.postgres import Postgres
 from playground.rest import Answer, Api
 from playground.restore import ExportsVolume
@@ -22,32 +22,19 @@ from playground.tools import NeverHappenedError, ToolError, kubectl, wait_for
 _PATIENCE_SECONDS = 300
 
 
-def read_export(item: dict[str, Any]) -> Export:
-    """A BackupExport as far as it is judged."""
-    status = item.get("status", {})
-    completed = status.get("completionTime")
-    artifact = status.get("artifact")
-    return Export(
-        name=item["metadata"]["name"],
-        project=item["spec"]["projectId"],
-        phase=status.get("phase", "Pending"),
-        reason=status.get("reason"),
-        message=status.get("message"),
-        attempts=status.get("attempts", 0),
-        created=timestamps.from_text(item["metadata"]["creationTimestamp"]).timestamp(),
-        completed=timestamps.from_text(completed).timestamp() if completed else None,
-        artifact=artifact and Artifact(artifact["path"], artifact["sha256"], artifact["sizeBytes"]),
-    )
+def wait_for_ends(namespace: str, wanted: set[str], ledger: Ledger) -> list[Export]:
+    """All exports, once nothing is left to be done for any and no runner is left, or time is up.
 
-
-def wait_for_ends(namespace: str, wanted: set[str]) -> list[Export]:
-    """All exports, once those wanted have ended and no runner is left, or time is up."""
+    Those wanted have ended, or are gone; no mail is to be sent any more, and no file to be removed
+    within the run.
+    """
     latest: list[Export] = []
 
     def look() -> bool:
         try:
             found = kubectl("-n", namespace, "get", "bex", "-o", "json", timeout=20)
-            latest[:] = [read_export(item) for item in json.loads(found)["items"]]
+            items = json.loads(found)["items"]
+            latest[:] = [read_export(item, ledger.began) for item in items]
             pods = kubectl(
                 "-n", namespace, "get", "pods", "-o", "name", "-l",
                 "app.kubernetes.io/component=runner",
@@ -55,8 +42,14 @@ def wait_for_ends(namespace: str, wanted: set[str]) -> list[Export]:
             )  # fmt: skip
         except (ToolError, subprocess.TimeoutExpired):
             return False
-        ended = {export.name for export in latest if export.phase in FINISHED}
-        return not pods and ended >= wanted and len(ended) == len(latest)
+        is_open = any(
+            export.phase not in FINISHED
+            or expires_soon(export)
+            or item.get("status", {}).get("deliveryPending")
+            for item, export in zip(items, latest, strict=True)
+        )
+        known = {export.name for export in latest} | ledger.gone.keys()
+        return not pods and not is_open and known >= wanted
 
     with contextlib.suppress(NeverHappenedError):
         wait_for(look, "all ends", _PATIENCE_SECONDS, every=1)
@@ -122,6 +115,23 @@ def _repeated(api: Api, delivery: Delivery) -> str:
         return "never accepted"
 
 
+def expires_soon(export: Export) -> bool:
+    """Whether its time is over while the run still looks at it."""
+    return export.expires is not None and export.expires < time.time() + _PATIENCE_SECONDS
+
+
+def mails_by_address(server: MailServer) -> Counter[str]:
+    """How many mails each address has got."""
+    headings = wait_for(lambda: _messages(server), "the mails", 60, every=1)
+    return Counter(address for heading in headings for address in heading.recipients)
+
+
+def _messages(server: MailServer) -> list[Heading] | None:
+    with contextlib.suppress(ToolError, ValueError):
+        return server.messages()
+    return None
+
+
 def count_answers(deliveries: Sequence[Delivery]) -> str:
     """How often which answer came, of all callers."""
     total: Counter[str] = Counter()
@@ -141,6 +151,7 @@ def table(
         yield (
             f"  {export.name} {export.project:14} {fields.get('format', '?')} "
             f"{fields.get('compression', 'none'):4} {export.phase:9} {export.reason or '-':20} "
-            f"attempts {export.attempts} pods {len(ledger.pods[export.name])} "
+            f"attempts {export.attempts} pods {len(ledger.pods(export.name))} "
             f"jobs {len(ledger.jobs[export.name])} {took}"
+            f"{', gone' if export.name in ledger.gone else ''}"
         )

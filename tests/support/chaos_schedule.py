@@ -14,6 +14,12 @@ class Manner(StrEnum):
     FORCE = "delete by force"
     SIGKILL = "SIGKILL inside"
     CRASH = "crash"
+    FREEZE = "SIGSTOP until another leads"
+    CANCEL = "cancel"
+    SUSPEND = "suspend, and change its retention, for a time"
+    REMAKE = "delete and make again"
+    FILL = "fill up for a time"
+    SET_BACK = "a day behind for a time"
 
 
 @dataclass(frozen=True)
@@ -42,13 +48,16 @@ class Strike:
 class Project:
     """A project; `fails_with` are the reasons for which its exports fail without any fault.
 
-    `bytes_a_second` is the speed of the link to its server, None for the network's own.
+    `bytes_a_second` is the speed of the link to its server, None for the network's own; `at_once`
+    of its exports may run at once.
     """
 
     name: str
     rows: int
     bytes_a_second: int | None = None
     deadline_seconds: int | None = None
+    retention_seconds: int | None = None
+    at_once: int = 1
     fails_with: frozenset[str] = frozenset()
 
     @property
@@ -71,6 +80,12 @@ class Order:
         """The project's id."""
         return str(dict(self.fields)["project_id"])
 
+    @property
+    def address(self) -> str | None:
+        """Who wants a mail about it; nobody else has this address."""
+        found = dict(self.fields).get("notify_email")
+        return None if found is None else str(found)
+
 
 # Faults inside of the run's own namespace.
 POD_FAULTS = (
@@ -81,12 +96,26 @@ POD_FAULTS = (
     ),
     Fault("operator", Manner.FORCE, everyone=True),
     Fault("api", Manner.FORCE, everyone=True),
+    Fault("operator", Manner.FREEZE),
     Fault("database", Manner.FORCE),
+    Fault("mail", Manner.FORCE),
+)
+# What people and their tools do to the objects of the namespace, and what volumes and clocks do.
+OBJECT_FAULTS = (
+    Fault("export", Manner.CANCEL),
+    Fault("export", Manner.DELETE),
+    Fault("target", Manner.SUSPEND),
+    Fault("target", Manner.REMAKE),
+    Fault("job", Manner.DELETE),
+    Fault("volume", Manner.FILL),
+    Fault("clock", Manner.SET_BACK),
 )
 # Faults of the whole cluster.
 NODE_FAULTS = tuple(
-    Fault(component, Manner.CRASH) for component in ("kubelet", "containerd", "kube-apiserver")
+    Fault(component, Manner.CRASH)
+    for component in ("kubelet", "containerd", "kube-apiserver", "kube-controller-manager")
 )
+_OF_THE_MACHINE = (Manner.SIGKILL, Manner.CRASH, Manner.FREEZE, Manner.FILL, Manner.SET_BACK)
 # Several of these are wanted in a run, because there are many pods, or much hangs on one.
 _OFTEN = (
     Fault("runner", Manner.FORCE),
@@ -94,14 +123,23 @@ _OFTEN = (
     Fault("runner", Manner.DELETE),
     Fault("database", Manner.FORCE),
     Fault("operator", Manner.FORCE),
+    Fault("export", Manner.CANCEL),
+    Fault("job", Manner.DELETE),
 )
-_LONGEST_AWAY_SECONDS = 8.0
+# How long a fault lasts: long enough that somebody runs into it.
+_AWAY_SECONDS = (1.0, 8.0)
+_AWAY_SECONDS_OF = {
+    Fault("kube-controller-manager", Manner.CRASH): (10.0, 20.0),
+    Fault("volume", Manner.FILL): (8.0, 14.0),
+    Fault("clock", Manner.SET_BACK): (10.0, 20.0),
+}
 
 FORMATS = tuple(
     {"format": dump_format, **compression}
     for dump_format in ("sql", "tar")
     for compression in ({"compress": False}, {"compression": "zstd"}, {"compression": "gzip"})
 )
+_WANT_MAIL = 0.5
 _PATHS = (None, None, "nightly", "before/migration-7")
 
 
@@ -113,13 +151,13 @@ def strikes(seed: int, seconds: float, count: int, kinds: Sequence[Fault]) -> tu
     while len(faults) < count:
         faults.append(rng.choice(often or list(kinds)))
     rng.shuffle(faults)
-    slot = seconds / count
+    slot = seconds / max(count, 1)
     return tuple(
         Strike(
             second=round(number * slot + rng.uniform(0, slot), 1),
             fault=fault,
             pick=rng.randrange(1 << 16),
-            seconds=round(rng.uniform(1, _LONGEST_AWAY_SECONDS), 1),
+            seconds=round(rng.uniform(*_AWAY_SECONDS_OF.get(fault, _AWAY_SECONDS)), 1),
         )
         for number, fault in enumerate(faults)
     )
@@ -132,11 +170,13 @@ def orders(
     rng = random.Random(f"orders {seed}")
     wanted = []
     for number in range(count):
-        fields = {
+        fields: dict[str, Any] = {
             "project_id": projects[number % len(projects)].name,
             # Another step, so that each project meets each format.
             **FORMATS[(number // len(projects) + number) % len(FORMATS)],
         }
+        if rng.random() < _WANT_MAIL:
+            fields["notify_email"] = f"chaos-{seed}-{number}@example.org"
         path = rng.choice(_PATHS)
         wanted.append({**fields, "storage_path": path} if path else fields)
     rng.shuffle(wanted)
@@ -154,7 +194,7 @@ def chosen_faults(setting: str, *, is_native: bool) -> tuple[Fault, ...]:
     """
     if setting not in ("all", "pods"):
         raise ValueError(f"CHAOS_FAULTS={setting}: known are all and pods")
-    kinds = POD_FAULTS + (NODE_FAULTS if setting == "all" else ())
+    kinds = POD_FAULTS + OBJECT_FAULTS + (NODE_FAULTS if setting == "all" else ())
     if is_native:
         return kinds
-    return tuple(kind for kind in kinds if kind.manner not in (Manner.SIGKILL, Manner.CRASH))
+    return tuple(kind for kind in kinds if kind.manner not in _OF_THE_MACHINE)

@@ -44,6 +44,7 @@ FILE_MISSING = "FileMissing"
 class CleanupReconciler(FinishedExportReconciler):
     """Watches finished exports that await their cleanup, and cleans up after them."""
 
+    rest_until_they_expire = True
     awaiting = AWAITING_CLEANUP
     cleanup_jobs: CleanupJobs
     _knows_batches: bool = field(default=False, init=False)

@@ -15,7 +15,7 @@ from kubernetes.aio.client.exceptions import ApiException
 REQUEST_TIMEOUT = 15.0
 # An API server that asks for more time than this is asked again all the same, in seconds.
 LONGEST_RETRY_AFTER = 60.0
-_PAGE = 500
+PAGE = 500
 _LONGEST_SAYING = 300
 
 # Gets verb, resource and status, which is None if there was no answer.
@@ -165,6 +165,17 @@ async def opened(
         response.close()
 
 
+async def delete_core(api_client: client.ApiClient, path: str) -> None:
+    """Delete an object of the core API, not by CoreV1Api either; ApiException where it refuses."""
+    headers = {"Accept": "application/json"}
+    request = await api_client.param_serialize(
+        "DELETE", f"/api/v1/{path}", header_params=headers, auth_settings=["BearerToken"]
+    )
+    answer = await api_client.call_api(*request)
+    await answer.read()
+    api_client.response_deserialize(answer, {"2XX": "object"})
+
+
 async def list_pages(
     api: client.CustomObjectsApi, *where: str, **options: Any
 ) -> AsyncIterator[dict[str, Any]]:
@@ -172,7 +183,7 @@ async def list_pages(
     following = ""
     while True:
         page: dict[str, Any] = await api.list_namespaced_custom_object(
-            *where, limit=_PAGE, _continue=following, **options
+            *where, limit=PAGE, _continue=following, **options
         )
         yield page
         following = page["metadata"].get("continue", "")

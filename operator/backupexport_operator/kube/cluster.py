@@ -17,8 +17,10 @@ from kubernetes.aio.client.exceptions import ApiException
 from pydantic import ValidationError
 
 from backupexport_operator.kube.client import (
+    PAGE,
     REQUEST_TIMEOUT,
     SERVER_AWAY,
+    delete_core,
     is_unanswered,
     list_pages,
     opened,
@@ -41,6 +43,7 @@ _logger = logging.getLogger(__name__)
 
 Resource = TypeVar("Resource", BackupExport, ExportTarget)
 Value = TypeVar("Value")
+Body = dict[str, Any]
 
 OURS = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
 UNFINISHED = ",".join(f"status.phase!={phase}" for phase in Phase if phase.is_finished)
@@ -113,14 +116,9 @@ class Cluster:
         body = await read_or_none(self._custom, *self._jobs, name)
         return None if body is None else observed_job(body)
 
-    async def list_finished(self, awaiting: str) -> tuple[list[BackupExport], str]:
-        """Returns the exports that the field selector finds, and the version to watch them from."""
-        exports: list[BackupExport] = []
-        version = ""
-        async for page in list_pages(self._custom, *self._exports, field_selector=awaiting):
-            exports += valid_models(BackupExport, page["items"])
-            version = page["metadata"]["resourceVersion"]
-        return exports, version
+    def list_finished(self, awaiting: str) -> AsyncIterator[Body]:
+        """Yields the list of the exports that the field selector finds, page by page."""
+        return list_pages(self._custom, *self._exports, field_selector=awaiting)
 
     async def stored_bytes(self, project_id: str) -> int:
         """Returns how much the files of the project's finished exports take."""
@@ -132,15 +130,18 @@ class Cluster:
         ]
         return sum(int(artifact.get("sizeBytes", 0)) for artifact in artifacts)
 
-    async def watch_finished(
-        self, awaiting: str, version: str
-    ) -> AsyncIterator[tuple[str, BackupExport]]:
-        """Yields (event type, export) for each change since `version`, for some minutes."""
+    async def watch_finished(self, awaiting: str, version: str) -> AsyncIterator[tuple[str, Body]]:
+        """Yields (event type, export) for each change since `version`, for some minutes.
+
+        A BOOKMARK has nothing but the version to go on from: without these, the version of a quiet
+        watch is soon too old, and everything is listed anew.
+        """
         stream = watch.Watch().stream(
             self._custom.list_namespaced_custom_object,
             *self._exports,
             field_selector=awaiting,
             resource_version=version,
+            allow_watch_bookmarks=True,
             timeout_seconds=_WATCH_SECONDS,
             _request_timeout=_WATCH_SECONDS + REQUEST_TIMEOUT,
         )
@@ -148,19 +149,23 @@ class Cluster:
             if not isinstance(event, dict):
                 # The client yields what is no JSON as text, such as a proxy's error.
                 raise ApiException(status=0, reason=f"no event: {event!r:.200}")
-            for export in valid_models(BackupExport, [event["raw_object"]]):
-                yield event["type"], export
+            yield event["type"], event["raw_object"]
 
-    async def _list(self, where: tuple[str, ...], **options: str) -> list[dict[str, Any]]:
-        answer = await self._custom.list_namespaced_custom_object(*where, **options)
-        items: list[dict[str, Any]] = answer["items"]
-        return items
+    async def _list(self, where: tuple[str, ...], **options: str) -> list[Body]:
+        pages = list_pages(self._custom, *where, **options)
+        return [item async for page in pages for item in page["items"]]
 
-    async def _list_pods(self, label_selector: str) -> list[dict[str, Any]]:
-        where, query = f"namespaces/{self._namespace}/pods", {"labelSelector": label_selector}
-        async with opened(self._api_client, where, query) as response:
-            items: list[dict[str, Any]] = json.loads(await response.read())["items"]
-        return items
+    async def _list_pods(self, label_selector: str) -> list[Body]:
+        where = f"namespaces/{self._namespace}/pods"
+        query = {"labelSelector": label_selector, "limit": str(PAGE), "continue": ""}
+        items: list[Body] = []
+        while True:
+            async with opened(self._api_client, where, query) as response:
+                page = json.loads(await response.read())
+            items += page["items"]
+            query["continue"] = page["metadata"].get("continue", "")
+            if not query["continue"]:
+                return items
 
     async def create_job(self, manifest: dict[str, Any]) -> ObservedJob:
         """Create the batch/v1 Job.  Returns it, or the one that has its name already."""
@@ -180,6 +185,14 @@ class Cluster:
     async def delete_job(self, job: ObservedJob) -> None:
         """Delete this Job, and no other of its name; the garbage collector deletes its pods."""
         await self._delete(self._jobs, job.name, job.uid, propagationPolicy="Background")
+
+    async def delete_pod(self, name: str) -> None:
+        """Delete the pod; its Job counts it as it ended, and makes the next one."""
+        try:
+            await delete_core(self._api_client, f"namespaces/{self._namespace}/pods/{name}")
+        except ApiException as error:
+            if error.status != 404:
+                raise
 
     async def delete_export(self, export: BackupExport) -> None:
         """Delete this BackupExport, and no other of its name."""

@@ -6,16 +6,20 @@ await something, so that an export which is kept for good costs nothing.
 
 import asyncio
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from datetime import datetime
+from typing import Any, ClassVar
 
+from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExport
 
-from backupexport_operator.kube.client import SERVER_AWAY, brief
+from backupexport_operator.kube.client import SERVER_AWAY, brief, is_unanswered, retry_after
 from backupexport_operator.kube.cluster import Cluster
 from backupexport_operator.kube.event_recorder import EventRecorder
+from backupexport_operator.kube.held_exports import PackedExports, WholeExports
 from backupexport_operator.kube.work_queue import WorkQueue
 from backupexport_operator.observed.export_cache import ExportCache
 from backupexport_operator.telemetry.metrics import OperatorMetrics
@@ -24,6 +28,7 @@ _logger = logging.getLogger(__name__)
 
 _PARALLEL = 4
 _PAUSE_SECONDS = 5.0
+_SHORT_PAUSE_SECONDS = 1.0
 
 
 @dataclass
@@ -38,9 +43,15 @@ class FinishedExportReconciler(ABC):
     recorder: EventRecorder
     metrics: OperatorMetrics
     awaiting: ClassVar[str]
-    _exports: dict[str, BackupExport] = field(default_factory=dict, init=False)
+    # Whether there is nothing to do for one before it expires or is deleted.  There may be very
+    # many of these, so they are held packed.
+    rest_until_they_expire: ClassVar[bool] = False
+    _exports: PackedExports | WholeExports = field(init=False)
+    # The watch goes on from here; empty where it has to begin with a list.
+    _version: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
+        self._exports = PackedExports() if self.rest_until_they_expire else WholeExports()
         self.queue = WorkQueue(self._run, _PARALLEL, self.metrics.reconciled)
 
     @abstractmethod
@@ -69,14 +80,22 @@ class FinishedExportReconciler(ABC):
     async def watch_for_ever(self) -> None:
         """Follow the exports, and work on them, until cancelled."""
         while True:
+            # The server ends it every few minutes; one that ends it at once must not be hurried.
+            pause = _SHORT_PAUSE_SECONDS
             try:
+                if not self._version:
+                    await self._list()
                 await self._watch()
             except SERVER_AWAY as error:
                 _logger.warning("the watch of %s ended: %s", self.awaiting, brief(error))
+                pause = max(_PAUSE_SECONDS, retry_after(error))
+                if not (is_unanswered(error) or retry_after(error)):
+                    self._version = ""
             except Exception:
                 # A line too long for the client, say: no reason to stop watching.
                 _logger.exception("the watch of %s ended", self.awaiting)
-            await asyncio.sleep(_PAUSE_SECONDS)
+                pause, self._version = _PAUSE_SECONDS, ""
+            await asyncio.sleep(pause)
 
     async def _run(self, uid: str) -> None:
         export = self._exports.get(uid)
@@ -85,22 +104,49 @@ class FinishedExportReconciler(ABC):
         else:
             await self.reconcile(export)
 
+    async def _list(self) -> None:
+        before, version = set(self._exports), ""
+        async for page in self.cluster.list_finished(self.awaiting):
+            for body in page["items"]:
+                before.discard(body["metadata"]["uid"])
+                self._saw(body)
+                # A page of them takes a while, in which others have their turn.
+                await asyncio.sleep(0)
+            version = page["metadata"]["resourceVersion"]
+        for uid in before:
+            self._lost(uid)
+        self._version = version
+
     async def _watch(self) -> None:
-        exports, version = await self.cluster.list_finished(self.awaiting)
-        before = self._exports.keys()
-        self._exports = {export.metadata.uid: export for export in exports}
-        for uid in before - self._exports.keys():
-            self.forget(uid)
-        for uid in self._exports:
+        async for kind, body in self.cluster.watch_finished(self.awaiting, self._version):
+            self._version = body["metadata"]["resourceVersion"]
+            if kind == "DELETED":
+                self._lost(body["metadata"]["uid"])
+            elif kind != "BOOKMARK":
+                self._saw(body)
+
+    def _saw(self, body: dict[str, Any]) -> None:
+        uid, rest = body["metadata"]["uid"], 0.0
+        is_new = self._exports.hold(body)
+        if self.rest_until_they_expire:
+            rest = seconds_to_rest(body, timestamps.now())
+        if rest <= 0:
             self.queue.ask(uid)
-        while True:
-            async for kind, export in self.cluster.watch_finished(self.awaiting, version):
-                uid, version = export.metadata.uid, export.metadata.resource_version
-                if kind == "DELETED":
-                    self._exports.pop(uid, None)
-                    self.forget(uid)
-                else:
-                    self._exports[uid] = export
-                    self.queue.ask(uid)
-            # The server ends it every few minutes; one that ends it at once must not be hurried.
-            await asyncio.sleep(1)
+        elif is_new and rest < math.inf:
+            self.queue.ask(uid, delay=rest)
+
+    def _lost(self, uid: str) -> None:
+        self._exports.pop(uid, None)
+        self.forget(uid)
+
+
+def seconds_to_rest(body: dict[str, Any], now: datetime) -> float:
+    """Returns how long there is nothing to clean up of a finished BackupExport; inf for ever."""
+    if "deletionTimestamp" in body["metadata"]:
+        return 0.0
+    expires = body.get("status", {}).get("expirationTime")
+    try:
+        return (timestamps.from_text(expires) - now).total_seconds() if expires else math.inf
+    except ValueError:
+        # Of this export alone its reconcile may complain.
+        return 0.0

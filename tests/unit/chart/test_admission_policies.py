@@ -70,6 +70,12 @@ def test_the_operators_own_settings_are_what_is_allowed(
     assert f'serviceAccountName == "{account}"' in allowed
 
 
+def test_the_claims_that_held_exports_before_may_be_mounted() -> None:
+    allowed = expressions(render({"storage": {"formerClaims": ["old", "older"]}}))
+    assert 'v.persistentVolumeClaim.claimName in ["old","older"]' in allowed
+    assert "claimName in" not in expressions(render({}))
+
+
 def test_a_job_may_mount_what_the_runner_needs_and_no_other_secret_of_the_releases() -> None:
     manifests = render(
         {
