@@ -100,6 +100,10 @@ class CountingProxy(threading.Thread):
         """The thread's work."""
         asyncio.run(self._serve())
 
+    def instead(self, _: Request) -> bytes | None:
+        """The answer to a request that the API server doesn't get; None where it is to answer."""
+        return None
+
     async def _serve(self) -> None:
         self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
         server = await asyncio.start_server(self._forward, "127.0.0.1", 0)
@@ -109,29 +113,43 @@ class CountingProxy(threading.Thread):
             await self._over.wait()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            far_reader, far_writer = await asyncio.open_connection(*self._far, ssl=self._context)
-            back = asyncio.create_task(_copy(far_reader, writer))
-            try:
-                while True:
-                    head = await reader.readuntil(_END_OF_HEAD)
-                    method, target, length = read_head(head)
-                    body = await reader.readexactly(length)
-                    self.requests.append(Request(method, target, body))
-                    far_writer.write(head + body)
-                    await far_writer.drain()
-            finally:
-                back.cancel()
-                far_writer.close()
-        writer.close()
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await self._pass_on(reader, writer)
+        finally:
+            writer.close()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(*self._far, ssl=self._context)
+        back = asyncio.create_task(_copy(far_reader, writer))
+        try:
+            while True:
+                head = await reader.readuntil(_END_OF_HEAD)
+                method, target, length = read_head(head)
+                request = Request(method, target, await reader.readexactly(length))
+                self.requests.append(request)
+                if (answer := self.instead(request)) is not None:
+                    writer.write(answer)
+                    await writer.drain()
+                    continue
+                far_writer.write(head + request.body)
+                await far_writer.drain()
+        finally:
+            back.cancel()
+            far_writer.close()
+
+
+def address_of(server: str) -> tuple[str, int]:
+    """Host and port of the API server at `server`."""
+    url = urlsplit(server)
+    if url.hostname is None:
+        raise ValueError(f"{server} names no host")
+    return url.hostname, url.port or 443
 
 
 def proxy_of(server: str, context: ssl.SSLContext) -> CountingProxy:
     """A proxy in front of the API server at `server`."""
-    url = urlsplit(server)
-    if url.hostname is None:
-        raise ValueError(f"{server} names no host")
-    return CountingProxy(url.hostname, url.port or 443, context)
+    return CountingProxy(*address_of(server), context)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,11 +214,15 @@ def _operator(manifests: Sequence[Manifest]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Start:
-    """What one start took, in seconds, and left, in MiB; `writes` are for old exports."""
+    """What one start took, in seconds, and left, in MiB; `writes` are for old exports.
+
+    `peak` is the most that the process had in memory.
+    """
 
     seconds: float
     cpu: float
     rss: float
+    peak: float
     writes: int
 
 
@@ -229,11 +233,13 @@ async def start(
     *,
     resync_seconds: int,
     settling_seconds: float,
+    await_all: Callable[[], None] = lambda: None,
 ) -> Start:
     """Start the operator and watch it.
 
     It is ready when it has made the Job of an export that waited for it: it has then seen
-    everything, because it decides nothing before.
+    everything that is unfinished, because it decides nothing before.  `await_all` returns when it
+    has seen the rest.
     """
     async with field.watched():
         waiting = await field.create(1, 1)
@@ -241,16 +247,17 @@ async def start(
         with installation.operator(proxy.port, resync_seconds) as operator, operator.blamed():
             await field.has(Step.JOB, waiting)
             cpu = operator.cpu()
+            await asyncio.to_thread(await_all)
             # Not a wait for anything: what it writes and keeps meanwhile is the measurement.
             await asyncio.sleep(settling_seconds)
-            rss, _ = memory(operator.pid)
+            rss, peak = memory(operator.pid)
             if not any(request.names(waiting[0]) for request in proxy.requests):
                 raise MeasurementError("its requests don't come through the proxy")
             writes = old_writes(proxy.requests, waiting[0])
     for write in writes:
         print(f"UNEXPECTED at the start: {write.method} {write.target}")
     seconds = field.journal.moment(Step.JOB, waiting[0]) - operator.started
-    return Start(seconds, cpu, rss, len(writes))
+    return Start(seconds, cpu, rss, peak, len(writes))
 
 
 def old_writes(requests: list[Request], new: str) -> list[Request]:

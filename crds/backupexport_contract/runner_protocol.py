@@ -192,8 +192,8 @@ class Outcome:
 
     `server_verified` tells, with an artifact, whether its server has shown a certificate that is to
     be trusted; None if nobody knows.  `reason` is that of a failure, in the operator's words, for
-    one that doesn't know the exit code.  `missing` and `failed` are of a removal of several files:
-    the places, in its list, of those that were not there and of those that are still there.
+    one that doesn't know the exit code.  `missing` and `failed` are of the removal of several
+    files: the places, in its list, of those that were not there and of those that are still there.
     """
 
     artifact: Artifact | None = None

@@ -16,7 +16,7 @@ FIGURES = {
     ],
     "bench-operator": [
         "idle_p50_ms", "burst_p99_s", "burst_rate", "requests_per_export", "start_10k_s",
-        "rss_mib", "rss_10k_vs_empty",
+        "rss_mib", "rss_10k_vs_empty", "rss_100k_retained_mib",
     ],
     "bench-download": ["download_vs_nginx", "rss_20_slow_vs_idle"],
 }  # fmt: skip

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from backupexport_contract import names
+from backupexport_contract.runner_protocol import TASK_EXPORT
 from chaos_faults import Blow, LastingBlow, Outcome
 from chaos_schedule import Fault, Manner, Strike
 from chaos_verdict import FINISHED, Accepted, Outage
@@ -107,10 +108,10 @@ class Objects:
         if not unfinished:
             return []
         job = unfinished[strike.pick % len(unfinished)]["metadata"]
-        # One that removes the files of several has no job id.
-        labels = job["labels"]
-        export, task = labels.get(names.LABEL_JOB_ID, ""), labels.get(names.LABEL_TASK)
-        if task in (None, "export"):
+        task, export = (
+            job["labels"].get(key, "") for key in (names.LABEL_TASK, names.LABEL_JOB_ID)
+        )
+        if task == TASK_EXPORT:
             self.jobless.add(export)
         elif task.startswith("deliver"):
             self.struck_mails[export] += 1

@@ -7,6 +7,7 @@ import ssl
 import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -15,22 +16,26 @@ from threading import Thread
 from typing import Any, cast
 
 import aiohttp
+import bench_operator
 import counting_proxy
 import export_field
 import kubelet_stand_in
 import measures
 import operators
 import pytest
+import retained_exports
 from aiohttp import web
-from backupexport_contract import names
+from backupexport_contract import names, timestamps
+from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.runner_protocol import read_outcome
 from bare_operator import job_for
 from cluster_api import ClusterApi
 from counting_proxy import CountingProxy, Request
 from journal import Journal, NotSeenError, Step
 from measures import MeasurementError
-from operators import Operator
+from operators import Contender, Operator
 from rendered_chart import render
+from retained_exports import RetainingProxy
 from virtual_time import run
 
 CUSTOM = f"/apis/{names.API_VERSION}/namespaces/n"
@@ -389,3 +394,151 @@ def test_latencies_are_told_in_milliseconds() -> None:
 
     assert header.split() == ["n", "p50", "ms", "p99", "ms", "max", "ms"]
     assert row.split() == ["a", "->", "b", "3", "2.0", "500.0", "500.0"]
+
+
+class _Field:
+    """Makes exports, whose Jobs its operator makes at once, or never."""
+
+    def __init__(self, broken_after: int) -> None:
+        self.journal = Journal()
+        self._left = broken_after
+        self._made = 0
+
+    async def create(self, count: int, _: int) -> list[str]:
+        created = [f"e{self._made + number}" for number in range(count)]
+        self._made += count
+        for name in created:
+            self.journal.note(Step.SENT, name)
+            self.journal.note(Step.STORED, name)
+        return created
+
+    async def has(self, step: Step, exports: list[str]) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise NotSeenError(f"{len(exports)} exports were not {step}")
+        for name in exports:
+            self.journal.note(step, name)
+
+    async def settled(self, _: list[str]) -> None:
+        pass
+
+
+def _contenders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *broken_after: int
+) -> list[Contender]:
+    monkeypatch.setattr(bench_operator, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(operators, "cpu_seconds", lambda _: 1.0)
+    log = tmp_path / "log"
+    log.write_text("")
+    return [
+        Contender(
+            cast("export_field.ExportField", _Field(broken)),
+            Operator(name, cast("Popen[str]", _Process(None)), log, 0.0),
+        )
+        for name, broken in zip(("operator", "bare"), broken_after, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("broken_after", [0, 1, 2, 3])
+async def test_a_baseline_that_fails_is_told_and_does_not_end_the_run(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    broken_after: int,
+) -> None:
+    contenders = _contenders(tmp_path, monkeypatch, 99, broken_after)
+    ours = contenders[0]
+    exports: dict[Contender, list[str]] = {contender: [] for contender in contenders}
+    form = replace(bench_operator.SHORT, one_by_one=3, burst=2, rounds=2)
+    assert len(await bench_operator._one_by_one(form, contenders, exports)) == 3
+    bursts = await bench_operator._bursts(form, contenders, exports)
+    assert (len(bursts.rates), contenders) == (2, [ours])
+    assert capsys.readouterr().out.count("WITHOUT A BASELINE: bare failed") == 1
+    assert len(exports[ours]) == 3 + 2 * 2
+
+
+async def test_our_own_failure_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contenders = _contenders(tmp_path, monkeypatch, 1, 99)
+    exports: dict[Contender, list[str]] = {contender: [] for contender in contenders}
+    with pytest.raises(MeasurementError, match="operator failed"):
+        await bench_operator._one_by_one(bench_operator.SHORT, contenders, exports)
+
+
+class _Proxied:
+    """A client of a RetainingProxy in front of a server that has one export of its own."""
+
+    def __init__(self, session: aiohttp.ClientSession, proxy: RetainingProxy) -> None:
+        self.session, self.proxy = session, proxy
+
+    async def get(self, **query: str) -> dict[str, Any]:
+        url = f"http://127.0.0.1:{self.proxy.port}{CUSTOM}/backupexports"
+        async with self.session.get(url, params=query) as answer:
+            found: dict[str, Any] = await answer.json()
+        return found
+
+
+@pytest.fixture
+async def retaining() -> AsyncIterator[_Proxied]:
+    async def real(_: web.Request) -> web.Response:
+        return web.json_response({"items": ["the real one"]})
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", real)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    with RetainingProxy(host, port, None, "n", 1200) as proxy:
+        async with aiohttp.ClientSession() as session:
+            yield _Proxied(session, proxy)
+    await runner.cleanup()
+
+
+THEIRS = {"fieldSelector": "status.disposalPending=true"}
+
+
+async def test_the_retained_exports_are_listed_in_pages_and_the_rest_goes_through(
+    retaining: _Proxied,
+) -> None:
+    assert await retaining.get() == {"items": ["the real one"]}
+    pages: list[dict[str, Any]] = []
+    following = ""
+    while not pages or following:
+        page = await retaining.get(
+            **THEIRS, limit="500", **({"continue": following} if following else {})
+        )
+        pages.append(page)
+        following = page["metadata"].get("continue", "")
+    items = [BackupExport.model_validate(item) for page in pages for item in page["items"]]
+    assert [len(page["items"]) for page in pages] == [500, 500, 200]
+    assert len({item.metadata.uid for item in items}) == len(items)
+    assert len({item.spec.project_id for item in items}) == 50
+    assert all(item.status.disposal_pending and item.phase.is_finished for item in items)
+    ends = [timestamps.from_text(item.status.expiration_time or "") for item in items]
+    assert min(ends) > timestamps.now()
+    assert retaining.proxy.lists == 1
+    retaining.proxy.check()
+    await retaining.get(**THEIRS, limit="500")
+    with pytest.raises(MeasurementError, match="lists of the retained"):
+        retaining.proxy.check()
+
+
+async def test_the_question_whether_the_selector_is_known_is_no_list(retaining: _Proxied) -> None:
+    assert len((await retaining.get(**THEIRS, limit="1"))["items"]) == 1
+    assert retaining.proxy.lists == 0
+
+
+async def test_the_watch_of_the_retained_exports_tells_nothing_and_does_not_end(
+    retaining: _Proxied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retained_exports, "_PATIENCE_SECONDS", 0.01)
+    with pytest.raises(MeasurementError, match="in time"):
+        retaining.proxy.await_watch()
+    url = f"http://127.0.0.1:{retaining.proxy.port}{CUSTOM}/backupexports"
+    async with retaining.session.get(url, params={**THEIRS, "watch": "True"}) as answer:
+        retaining.proxy.await_watch()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await answer.content.readline()

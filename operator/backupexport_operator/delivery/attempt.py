@@ -59,7 +59,7 @@ def attempt_of(run: SideJob, job: ObservedJob, kind: str, now: datetime) -> Atte
     if job.complete or (pod is not None and pod.exit_code == ExitCode.SUCCESS):
         # Even if the Job's deadline passed just then: what is sent is sent.
         return Attempt(AttemptState.DONE, (said(pod) if pod else None) or "It was made.")
-    if job.failure is not None:
+    if job.failure is not None or (pod is not None and pod.kept_by):
         return _failed(job, pod)
     if pod is not None and is_overdue(pod, now) and not pod.has_ended:
         # Kubernetes makes no other pod before the node says that this one has ended.

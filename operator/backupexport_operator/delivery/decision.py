@@ -139,7 +139,7 @@ class _Decision:
         if attempt.is_fatal:
             return self._plan("False", attempt.reason, attempt.message)
         if job.failure is None:
-            # Its node doesn't answer, and its Job won't end by itself.
+            # Its node doesn't answer, or another container keeps its pod: its Job won't end.
             return self._stop(attempt)
         plan = self.retry(attempt, timestamps.from_text(job.failed_at or job.created_at))
         if plan.recheck_after is not None and plan.recheck_after <= timedelta():

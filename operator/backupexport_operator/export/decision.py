@@ -49,7 +49,8 @@ class ExportPlan:
 
     `is_failure` says that the export has failed or is cancelled, though its status may not say so
     yet: what leads there must be read afresh.  `create_cleanup` and `delete_cleanup` are a
-    cleanup's task, `follow_pod` is the name of the pod whose log to read.
+    cleanup's task, `delete_pod` has failed and doesn't end by itself, `follow_pod` is the name of
+    the pod whose log to read.
     """
 
     status: BackupExportStatus
@@ -61,6 +62,7 @@ class ExportPlan:
     add_finalizer: bool = False
     remove_finalizer: bool = False
     wants_warning: bool = False
+    delete_pod: ObservedPod | None = None
     follow_pod: str | None = None
     recheck_after: timedelta | None = None
 
@@ -76,6 +78,8 @@ START_GRACE = timedelta(seconds=120)
 # A runner that can't begin yet ends at once, and its export is still Pending then: it runs from its
 # first progress on, or when its pod is this old.
 BEGIN_GRACE = timedelta(seconds=5)
+# An injected container that ends with the runner has done so by then; one that doesn't never does.
+SIDECAR_GRACE = timedelta(seconds=30)
 # If a pod tells nothing, its Events may: they are read this late, and this often.
 WARNING_PAUSE = timedelta(seconds=15)
 
@@ -109,6 +113,15 @@ def decide(seen: Observation) -> ExportPlan:
     if own is not None and own.deleting and not is_still_written(seen):
         # Deleted in the foreground it stays for as long as its pod does, on a dead node for ever.
         seen = replace(seen, job=None, lost_job=own)
+    plan = _next_step(seen)
+    has_ended = plan.status.phase is not None and plan.status.phase.is_finished
+    if has_ended and _own_job(seen) is not None and any(pod.kept_by for pod in seen.pods):
+        # Else the Job would wait for its deadline, or begin anew when the other container fails.
+        return replace(plan, delete_job=True)
+    return plan
+
+
+def _next_step(seen: Observation) -> ExportPlan:
     return (
         # Whoever deletes an export doesn't wait for its file.
         _deleted(seen)
@@ -314,9 +327,16 @@ def _tried_again(seen: Observation, job: ObservedJob) -> ExportPlan | None:
     else:
         used, allowed = next_status.attempts(seen), seen.backoff_limit + 1
         again = f"attempt {used} of {allowed} failed, trying again"
+    left = _until_sidecars_are_late(seen, newest)
+    delete_pod = None
+    if newest is not None and left is not None and left <= timedelta():
+        # The Job makes no other pod while this one is there.
+        kept_by = ", ".join(newest.kept_by)
+        again = f"{again}; pod {newest.name} is deleted, as container {kept_by} doesn't end"
+        delete_pod, left = newest if newest.deletes_at is None else None, None
     last = failures[-1]
     failure = Failure(last.reason, with_aside(last.message, again))
-    return ExportPlan(status_with(seen, failure))
+    return ExportPlan(status_with(seen, failure), delete_pod=delete_pod, recheck_after=left)
 
 
 def _job_suspended(seen: Observation, job: ObservedJob) -> ExportPlan | None:
@@ -388,6 +408,13 @@ def _before_it_begins(seen: Observation, pod: ObservedPod) -> timedelta | None:
     age = seen.now - timestamps.from_text(pod.started_at)
     # A node's clock that is ahead tells nothing.
     return BEGIN_GRACE - age if timedelta(0) <= age < BEGIN_GRACE else None
+
+
+def _until_sidecars_are_late(seen: Observation, pod: ObservedPod | None) -> timedelta | None:
+    """Returns how long the pod's other containers may still take; None if none keeps it."""
+    if pod is None or pod not in seen.pods or not pod.kept_by or pod.finished_at is None:
+        return None
+    return timestamps.from_text(pod.finished_at) + SIDECAR_GRACE - seen.now
 
 
 def _until_overdue(pod: ObservedPod, now: datetime) -> timedelta | None:

@@ -144,6 +144,8 @@ class ExportReconciler:
             await self._tell_target(seen, plan.status)
         if plan.delete_job and seen.job is not None:
             await self.cluster.delete_job(seen.job)
+        if plan.delete_pod is not None:
+            await self.cluster.delete_pod(plan.delete_pod.name)
         if plan.follow_pod is not None:
             self.pod_logs.follow(uid, plan.follow_pod, self._told_progress)
         else:

@@ -165,6 +165,17 @@ async def opened(
         response.close()
 
 
+async def delete_core(api_client: client.ApiClient, path: str) -> None:
+    """Delete an object of the core API, not by CoreV1Api either; ApiException where it refuses."""
+    headers = {"Accept": "application/json"}
+    request = await api_client.param_serialize(
+        "DELETE", f"/api/v1/{path}", header_params=headers, auth_settings=["BearerToken"]
+    )
+    answer = await api_client.call_api(*request)
+    await answer.read()
+    api_client.response_deserialize(answer, {"2XX": "object"})
+
+
 async def list_pages(
     api: client.CustomObjectsApi, *where: str, **options: Any
 ) -> AsyncIterator[dict[str, Any]]:

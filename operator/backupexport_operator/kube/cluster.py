@@ -20,6 +20,7 @@ from backupexport_operator.kube.client import (
     PAGE,
     REQUEST_TIMEOUT,
     SERVER_AWAY,
+    delete_core,
     is_unanswered,
     list_pages,
     opened,
@@ -184,6 +185,14 @@ class Cluster:
     async def delete_job(self, job: ObservedJob) -> None:
         """Delete this Job, and no other of its name; the garbage collector deletes its pods."""
         await self._delete(self._jobs, job.name, job.uid, propagationPolicy="Background")
+
+    async def delete_pod(self, name: str) -> None:
+        """Delete the pod; its Job counts it as it ended, and makes the next one."""
+        try:
+            await delete_core(self._api_client, f"namespaces/{self._namespace}/pods/{name}")
+        except ApiException as error:
+            if error.status != 404:
+                raise
 
     async def delete_export(self, export: BackupExport) -> None:
         """Delete this BackupExport, and no other of its name."""

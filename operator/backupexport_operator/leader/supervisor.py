@@ -119,10 +119,11 @@ class Supervisor:
         ran_well = None
         try:
             await asyncio.wait({keeper, work, death, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done() or death.done():
-                ran_well = asyncio.get_running_loop().time() - began
-            if death.done():
-                ran_well = max(0.0, ran_well - self.dead_watch_seconds)
+            lived = asyncio.get_running_loop().time() - began
+            if work.done():
+                ran_well = lived
+            elif death.done():
+                ran_well = max(0.0, lived - self.dead_watch_seconds)
                 _logger.error("leads no more: the watch of %s is dead", ", ".join(death.result()))
             if keeper.done():
                 _logger.error("leads no more: %s", keeper.exception() or keeper.result())

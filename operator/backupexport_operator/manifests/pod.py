@@ -14,7 +14,7 @@ from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.fields import Bytes, Seconds
 from backupexport_contract.kubernetes_model import FrozenModel
-from backupexport_contract.runner_protocol import TASK_EXPORT
+from backupexport_contract.runner_protocol import TASK_EXPORT, TASK_REMOVE, TASK_TIDY
 from pydantic import ConfigDict, Field
 
 # https://kueue.sigs.k8s.io/docs/tasks/run/jobs/
@@ -54,6 +54,18 @@ _DEFAULT_TEMPLATE: PodTemplate = {
             {"name": names.RUNNER_CONTAINER, "imagePullPolicy": "IfNotPresent", "resources": {}}
         ],
     },
+}
+# An eviction throws away what an attempt has dumped, so what makes room by evictions is asked to
+# leave an export's pod alone; the small Jobs' pods lose nothing by one.
+# https://karpenter.sh/docs/concepts/disruption/#pod-level-controls and
+# https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md
+_SPARED_TEMPLATE: PodTemplate = {
+    "metadata": {
+        "annotations": {
+            "karpenter.sh/do-not-disrupt": "true",
+            "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+        }
+    }
 }
 # What no template sets, but we alone or nobody: of the pod's spec, of its container, and of the
 # pod's security context all but these. The chart's schema has the same lists.
@@ -98,6 +110,8 @@ class JobSettings(FrozenModel):
     """The PersistentVolumeClaim that exports are written to."""
     runner_pods: RunnerPods = RunnerPods()
     """The Jobs' pods: partial PodTemplateSpecs, `all`, and `tasks` for the small Jobs alone."""
+    spare_from_eviction: bool = True
+    """Whether exports' pods ask Karpenter and the cluster autoscaler not to evict them."""
     release: str = ""
     """The label app.kubernetes.io/instance of Jobs and their pods; they have none unless given."""
     backoff_limit: int = Field(default=4, ge=0, le=20)
@@ -190,8 +204,9 @@ def runner_job(
                 "name": name,
                 "uid": export.metadata.uid,
                 "controller": True,
-                # Who deletes the export in the foreground waits for its Jobs, too.
-                "blockOwnerDeletion": True,
+                # Who deletes the export in the foreground waits for its Jobs, too, but for those
+                # that clean up then: they would be deleted before they have.
+                "blockOwnerDeletion": task not in (TASK_REMOVE, TASK_TIDY),
             }
         ],
     }
@@ -253,7 +268,9 @@ def _queue_label(queue_name: str | None) -> dict[str, str]:
 
 
 def _given_template(task: str, target: ExportTarget | None, defaults: JobSettings) -> PodTemplate:
-    templates = [_DEFAULT_TEMPLATE, defaults.runner_pods.all]
+    is_spared = task == TASK_EXPORT and defaults.spare_from_eviction
+    spared = [_SPARED_TEMPLATE] if is_spared else []
+    templates = [_DEFAULT_TEMPLATE, *spared, defaults.runner_pods.all]
     if task != TASK_EXPORT:
         templates += [_resources_template(TASK_RESOURCES), defaults.runner_pods.tasks]
     elif target is not None and target.spec.resources:

@@ -59,7 +59,8 @@ class ObservedPod:
     `unschedulable` the scheduler's message, `exit_code` is None until the container ended.  `job`
     and `job_uid` are those of the Job that made it, `node` is empty until the scheduler chose one,
     `deletes_at` is when the grace period of a pod that is being deleted ends.  `never_made` says
-    that the node never made the container, which has an exit code all the same.
+    that the node never made the container, which has an exit code all the same.  `kept_by` names
+    the containers that keep the pod from its end though the runner's has ended: injected ones.
     """
 
     name: str
@@ -81,6 +82,7 @@ class ObservedPod:
     exit_code: int | None = None
     ended_by: str = ""
     termination_message: str = ""
+    kept_by: tuple[str, ...] = ()
 
     @property
     def is_running(self) -> bool:
@@ -195,7 +197,13 @@ def observed_pod(manifest: Manifest) -> ObservedPod:
         exit_code=ended.get("exitCode"),
         ended_by=ended.get("reason", ""),
         termination_message=ended.get("message", ""),
+        kept_by=_still_there(containers) if ended and status.get("phase") == "Running" else (),
     )
+
+
+def _still_there(containers: Mapping[str, Any]) -> tuple[str, ...]:
+    has_ended = {name for name, it in containers.items() if "terminated" in (it.get("state") or {})}
+    return tuple(sorted(containers.keys() - has_ended))
 
 
 def _moment(text: str | None) -> str | None:

@@ -37,6 +37,12 @@ MAIL = {"email": {"host": "mail", "from": "exports@example.com", "tls": "none"}}
 DONE = Outcome(builders.ARTIFACT)
 
 
+def is_of(labels: dict[str, str], name: str, task: str) -> bool:
+    """Whether a Job with these labels does the task for the export."""
+    found = labels.get(names.LABEL_EXPORT_UID), labels.get(names.LABEL_TASK)
+    return found == (f"uid-of-{name}", task)
+
+
 class Cluster:
     """The fake API server with one operator, and what others than the operator do there."""
 
@@ -71,32 +77,31 @@ class Cluster:
         return self.status(name)
 
     def jobs(self, name: str, task: str = TASK_EXPORT) -> list[str]:
-        """The uids of all Jobs that there have been for the export's task, and that were stored."""
+        """The names of all Jobs that were ever stored for the export's task."""
+        return self._made(lambda labels: is_of(labels, name, task))
+
+    def removals(self) -> list[str]:
+        """The names of all Jobs that were ever stored to remove files, of whatever exports."""
+        return self._made(lambda labels: labels[names.LABEL_TASK] == TASK_REMOVE)
+
+    def _made(self, is_wanted: Callable[[dict[str, str]], bool]) -> list[str]:
         return [
             call.body["metadata"]["name"]
             for call in self.kubernetes.calls
             if str(call) == "create jobs"
             and call.status == 201
-            and call.body["metadata"]["labels"][names.LABEL_EXPORT_UID] == f"uid-of-{name}"
-            and call.body["metadata"]["labels"][names.LABEL_TASK] == task
+            and is_wanted(call.body["metadata"]["labels"])
         ]
+
+    def stored_jobs(self, name: str, task: str = TASK_EXPORT) -> list[str]:
+        """The names of the Jobs that are there for the export's task."""
+        jobs = self.kubernetes.objects("jobs").items()
+        return [job for job, it in jobs if is_of(it["metadata"]["labels"], name, task)]
 
     async def job(self, name: str, task: str = TASK_EXPORT) -> str:
         """The name of the Job for the task, once it is there."""
-
-        def find() -> str | None:
-            return next(
-                (
-                    job
-                    for job, it in self.kubernetes.objects("jobs").items()
-                    if it["metadata"]["labels"][names.LABEL_EXPORT_UID] == f"uid-of-{name}"
-                    and it["metadata"]["labels"][names.LABEL_TASK] == task
-                ),
-                None,
-            )
-
-        await until(lambda: find() is not None)
-        return str(find())
+        await until(lambda: bool(self.stored_jobs(name, task)))
+        return self.stored_jobs(name, task)[0]
 
     def run_pod(self, job: str, state: dict[str, Any] | None = None, **metadata: Any) -> str:
         """The Job gets a pod, whose container has this state; its name."""
@@ -183,12 +188,7 @@ async def test_an_answer_that_is_lost_makes_no_second_job(cluster: Cluster) -> N
     pod = cluster.run_pod(await cluster.job("lost"))
     cluster.end_pod(pod, 0, DONE)
     assert (await cluster.ended("lost"))["phase"] == "Succeeded"
-    stored = [
-        job
-        for job in cluster.kubernetes.objects("jobs").values()
-        if job["metadata"]["labels"][names.LABEL_EXPORT_UID] == "uid-of-lost"
-    ]
-    assert len(stored) == 1
+    assert len(cluster.stored_jobs("lost")) == 1
 
 
 async def test_a_job_that_somebody_deletes_is_not_made_again(cluster: Cluster) -> None:
@@ -240,8 +240,10 @@ async def test_an_export_goes_after_its_file(cluster: Cluster) -> None:
     job = await cluster.job("held")
     cluster.end_pod(cluster.run_pod(job), 0, DONE)
     assert (await cluster.ended("held"))["phase"] == "Succeeded"
+    known = len(cluster.removals())
     cluster.kubernetes.delete(EXPORTS, "held")
-    removal = await cluster.job("held", TASK_REMOVE)
+    await until(lambda: len(cluster.removals()) > known)
+    removal = cluster.removals()[-1]
     await cluster.stays(lambda: "held" in cluster.kubernetes.objects(EXPORTS))
     cluster.end_pod(cluster.run_pod(removal), 0, Outcome())
     cluster.end_job(removal, builders.complete())
@@ -255,8 +257,9 @@ async def test_a_node_whose_clock_is_behind_shortens_no_retention(cluster: Clust
     cluster.end_pod(pod, 0, DONE, startedAt=builders.ago(86460), finishedAt=builders.ago(86400))
     status = await cluster.ended("kept")
     assert timestamps.from_text(status["expirationTime"]) >= before + timedelta(seconds=3600)
+    removals = cluster.removals()
     await cluster.stays(lambda: "kept" in cluster.kubernetes.objects(EXPORTS))
-    assert cluster.jobs("kept", TASK_REMOVE) == []
+    assert cluster.removals() == removals
 
 
 async def test_a_target_that_changes_later_changes_no_retention(cluster: Cluster) -> None:

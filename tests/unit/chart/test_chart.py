@@ -86,7 +86,7 @@ GRANTS: dict[str, dict[str, set[str]]] = {
         f"{EXPORTS}/finalizers": {"update"},
         f"{TARGETS}/status": {"patch"},
         "batch/jobs": READ | {"create", "delete"},
-        "/pods": READ,
+        "/pods": READ | {"delete"},
         "/pods/log": {"get"},
         "events.k8s.io/events": {"create", "list", "patch"},
         "coordination.k8s.io/leases": {"create"},

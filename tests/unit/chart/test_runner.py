@@ -28,6 +28,10 @@ INSTANCE = "app.kubernetes.io/instance"
 AFFINITY = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
     "nodeSelectorTerms": [{"matchExpressions": [{"key": "disk", "operator": "Exists"}]}]
 }}}  # fmt: skip
+SPARED = {
+    "karpenter.sh/do-not-disrupt": "true",
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+}
 VALUES: Manifest = {
     "commonLabels": {"cost": "c1"},
     "runner": {
@@ -94,14 +98,31 @@ def pods(defaults: JobSettings) -> dict[str, Any]:
 def test_every_pod_has_the_labels_and_annotations(defaults: JobSettings) -> None:
     for job in jobs(defaults).values():
         V1Job.model_validate(job)
-    for pod in pods(defaults).values():
+    for what, pod in pods(defaults).items():
         labels = pod["metadata"]["labels"]
         assert labels["sidecar.istio.io/inject"] == "false"
         assert labels["cost"] == "c1"
         # By these the operator and the network policy find them.
         assert labels["app.kubernetes.io/component"] == "runner"
         assert labels["backupexport.dev/export-uid"] == "u"
-        assert pod["metadata"]["annotations"] == {"wind": "west"}
+        spared = SPARED if what == "export" else {}
+        assert pod["metadata"]["annotations"] == {"wind": "west", **spared}
+
+
+def test_only_exports_are_spared_from_evictions(
+    plain: JobSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annotations = {
+        what: pod["metadata"].get("annotations", {}) for what, pod in pods(plain).items()
+    }
+    assert annotations.pop("export") == SPARED
+    assert not any(annotations.values())
+    off = pods(defaults_of({"runner": {"spareFromEviction": False}}, monkeypatch))
+    assert not any("annotations" in pod["metadata"] for pod in off.values())
+    # Who says something else of one of them is obeyed.
+    chosen = {"podAnnotations": {"karpenter.sh/do-not-disrupt": "false"}}
+    pod = pods(defaults_of({"runner": chosen}, monkeypatch))["export"]
+    assert pod["metadata"]["annotations"] == SPARED | chosen["podAnnotations"]
 
 
 def test_every_pod_is_placed_as_told(defaults: JobSettings) -> None:
@@ -124,7 +145,7 @@ def test_the_check_of_the_storage_is_such_a_pod() -> None:
 
 def test_without_values_there_is_nothing_of_it(plain: JobSettings) -> None:
     for pod in pods(plain).values():
-        assert "annotations" not in pod["metadata"]
+        assert pod["metadata"].get("annotations", {}).items() <= SPARED.items()
         assert pod["spec"].keys().isdisjoint({"affinity", "priorityClassName", "nodeSelector"})
 
 
@@ -318,7 +339,8 @@ def test_the_template_wins_over_the_other_values(monkeypatch: pytest.MonkeyPatch
         assert (labels["color"], labels["team"]) == ("red", "data"), what
         component = "storage-check" if what == "check" else "runner"
         assert labels["app.kubernetes.io/component"] == component
-        assert pod["metadata"]["annotations"] == {"wind": "south"}
+        spared = SPARED if what == "export" else {}
+        assert pod["metadata"]["annotations"] == {"wind": "south", **spared}
         assert spec["nodeSelector"] == {"disk": "ssd", "zone": "b"}
         assert spec["tolerations"] == [{"key": "mine"}]
         assert spec["imagePullSecrets"] == [{"name": "mine"}]

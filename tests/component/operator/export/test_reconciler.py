@@ -14,6 +14,7 @@ from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.reasons import ExitCode, Phase, Reason
 from backupexport_contract.runner_protocol import Outcome, Progress
 from backupexport_operator.cleanup.jobs import CleanupJobs
+from backupexport_operator.export.decision import SIDECAR_GRACE
 from backupexport_operator.export.reconciler import ExportReconciler
 from backupexport_operator.export.start_queue import StartQueue
 from backupexport_operator.kube.cluster import Cluster
@@ -295,6 +296,48 @@ async def test_a_failures_reason_is_the_pods_even_where_the_job_is_seen_first(
     status = (await operator.reconcile()).status
     assert (status.phase, status.reason) == (Phase.FAILED, Reason.AUTHENTICATION_FAILED)
     assert status.message == "Correct the password."
+
+
+def end_beside_a_sidecar(operator: Watched, state: Manifest) -> None:
+    """The runner has ended, and another container of its pod has not."""
+    status = builders.pod_status(state) | {"phase": "Running"}
+    status["containerStatuses"].append({"name": "proxy", "state": builders.running()})
+    state["terminated"]["finishedAt"] = builders.ago(SIDECAR_GRACE.total_seconds() + 1)
+    operator.kubernetes.change("pods", "pod-a", {"status": status})
+    operator.look()
+
+
+async def test_a_failed_attempts_pod_that_a_sidecar_keeps_is_deleted_after_the_status_tells(
+    watched: Make,
+) -> None:
+    operator = watched(job={}, pod=builders.running(), **ON_THE_WAY)
+    said = Outcome(message="Start the server.")
+    end_beside_a_sidecar(operator, builders.ended(ExitCode.CONNECTION_FAILED, said))
+    status = (await operator.reconcile()).status
+    assert (status.phase, status.reason) == (Phase.RUNNING, Reason.CONNECTION_FAILED)
+    assert "container proxy doesn't end" in str(status.message)
+    assert operator.requests() == ["patch backupexports/status", "delete pods"]
+    assert "deletionTimestamp" in operator.kubernetes.objects("pods")["pod-a"]["metadata"]
+    operator.look()
+    await operator.reconcile()
+    assert operator.requests().count("delete pods") == 1
+    # It is gone from the API server before the watch tells.
+    operator.kubernetes.remove("pods", "pod-a")
+    await operator.writer.delete_pod("pod-a")
+    operator.kubernetes.faults.append(Fault("delete pods", status=403))
+    with pytest.raises(ApiException) as refused:
+        await operator.writer.delete_pod("pod-a")
+    assert refused.value.status == 403
+
+
+async def test_a_finished_exports_job_that_a_sidecar_keeps_goes_once_the_status_tells(
+    watched: Make,
+) -> None:
+    operator = watched(job={}, pod=builders.running(), **ON_THE_WAY)
+    end_beside_a_sidecar(operator, builders.ended(0, SUCCESS))
+    assert (await operator.reconcile()).phase == Phase.SUCCEEDED
+    assert operator.requests() == ["patch backupexports/status", "delete jobs"]
+    assert operator.jobs() == []
 
 
 async def test_a_job_that_was_made_before_a_crash_is_found_again(watched: Make) -> None:

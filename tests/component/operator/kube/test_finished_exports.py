@@ -50,7 +50,7 @@ async def reconciler(
     """At work as soon as a test has started it."""
     monkeypatch.setattr("backupexport_operator.kube.finished_exports._PAUSE_SECONDS", 0)
     monkeypatch.setattr("backupexport_operator.kube.finished_exports._SHORT_PAUSE_SECONDS", 0.01)
-    recorder = EventRecorder(api_client, NAMESPACE)
+    recorder = EventRecorder(api_client, NAMESPACE, "operator-0")
     noted = Noted(
         ExportCache(live_world(kubernetes), 4, None, 2),
         Cluster(api_client, NAMESPACE),

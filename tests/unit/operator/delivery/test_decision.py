@@ -522,6 +522,22 @@ def test_an_attempt_on_a_node_that_does_not_answer_is_made_again() -> None:
     assert plan.pause == timedelta(seconds=80)
 
 
+@pytest.mark.parametrize(
+    ("code", "expected", "step"),
+    [
+        (ExitCode.CONNECTION_FAILED, ("Unknown", "ConnectionFailed"), DeliveryStep.DELETE),
+        (ExitCode.DELIVERY_REFUSED, ("False", "Refused"), DeliveryStep.WAIT),
+        (ExitCode.SUCCESS, ("True", "Succeeded"), DeliveryStep.WAIT),
+    ],
+)
+def test_an_attempt_has_ended_though_a_sidecar_keeps_its_pod(
+    code: int, expected: tuple[str, str], step: DeliveryStep
+) -> None:
+    pod = replace(ended(code, "Said."), phase="Running", kept_by=("proxy",))
+    plan = decide_delivery(seen(pod, job=JOB, now=3), "email")
+    assert (said(plan), plan.step) == (expected, step)
+
+
 # What is told of it.
 
 

@@ -19,6 +19,7 @@ from backupexport_operator.export import decision
 from backupexport_operator.export.decision import (
     FOREIGN_JOB_GRACE,
     FOREIGN_JOB_PATIENCE,
+    SIDECAR_GRACE,
     START_GRACE,
     TARGET_GRACE,
     ExportPlan,
@@ -917,3 +918,57 @@ def test_the_first_step_that_has_a_plan_decides(
 def test_the_last_step_always_has_a_plan(job: ObservedJob) -> None:
     assert decision._startable(seen(export(), job=None)) is not None
     assert decision._not_started(seen(RUNNING, job=job), job) is not None
+
+
+def beside_a_sidecar(pod: ObservedPod, **changes: Any) -> ObservedPod:
+    return replace(pod, phase="Running", kept_by=("istio-proxy",), **changes)
+
+
+AWAY = beside_a_sidecar(ended(ExitCode.CONNECTION_FAILED, "Start the server."))
+ENDED_AT = timestamps.from_text(LATER)
+
+
+def test_a_sidecar_may_end_soon_after_the_runner() -> None:
+    young = decide(seen(RUNNING, AWAY, now=ENDED_AT + SIDECAR_GRACE / 3))
+    assert young.delete_pod is None
+    assert young.recheck_after == SIDECAR_GRACE * 2 / 3
+    assert young.status.message == "Start the server (attempt 1 of 5 failed, trying again)."
+
+
+@pytest.mark.parametrize("code", [ExitCode.CONNECTION_FAILED, ExitCode.SECRET_MISSING, 137])
+def test_a_failed_attempt_that_a_sidecar_keeps_makes_room_for_the_next(code: int) -> None:
+    pod = replace(AWAY, exit_code=code)
+    plan = decide(seen(RUNNING, pod, now=ENDED_AT + SIDECAR_GRACE))
+    assert plan.delete_pod == pod
+    assert not plan.delete_job
+    is_begun = code != ExitCode.SECRET_MISSING
+    assert plan.status.phase == (Phase.RUNNING if is_begun else Phase.PENDING)
+    assert "pod pod-a is deleted, as container istio-proxy doesn't end" in str(plan.status.message)
+    # It takes its grace period, and the status says the same.
+    going = replace(pod, deletes_at="2026-01-29T15:31:15Z")
+    of = RUNNING.model_copy(update={"status": plan.status})
+    again = decide(seen(of, going, now=ENDED_AT + SIDECAR_GRACE * 2))
+    assert again.delete_pod is None
+    assert again.status == plan.status
+    # The next attempt's pod tells more.
+    gone = replace(going, phase="Failed", kept_by=())
+    after = decide(seen(of, gone, replace(POD, name="pod-b", started_at=CREATED)))
+    assert outcome(after) == (Phase.RUNNING, None)
+
+
+@pytest.mark.parametrize(
+    ("pod", "phase"),
+    [
+        (DONE, Phase.SUCCEEDED),
+        (ended(ExitCode.AUTHENTICATION_FAILED, "Correct the password."), Phase.FAILED),
+    ],
+)
+def test_an_end_takes_the_job_away_that_a_sidecar_keeps(pod: ObservedPod, phase: Phase) -> None:
+    job = replace(JOB, pods_made=1)
+    plan = decide(seen(RUNNING, beside_a_sidecar(pod), job=job))
+    assert plan.status.phase == phase
+    assert plan.delete_job
+    assert plan.delete_pod is None
+    assert not decide(seen(RUNNING, pod, job=job)).delete_job
+    foreign = replace(job, owner_uid="another")
+    assert not decide(seen(RUNNING, beside_a_sidecar(pod), job=foreign)).delete_job

@@ -53,6 +53,7 @@ pods = st.builds(
     exit_code=st.sampled_from([None, None, 1, 137, *map(int, ExitCode)]),
     ended_by=mostly("", "OOMKilled"),
     termination_message=termination_messages,
+    kept_by=mostly((), ("istio-proxy",)),
 )
 jobs = st.builds(
     ObservedJob,
@@ -127,6 +128,10 @@ def test_whatever_is_seen(steps: list[tuple[str, dict[str, Any]]], policy: str) 
                 or FINALIZER in (export.metadata.finalizers)
             )
         assert jobs_planned <= 1
+        if plan.delete_pod is not None:
+            assert plan.delete_pod in seen.pods
+            assert plan.delete_pod.exit_code is not None, "what works is left alone"
+            assert end_artifact(plan.delete_pod) is None, "its Job would begin anew"
         check_progress(seen, plan.status.phase)
         if plan.status.phase in (Phase.FAILED, Phase.CANCELLED) and not export.phase.is_finished:
             check_end(seen, plan.status.reason, plan.status.message)

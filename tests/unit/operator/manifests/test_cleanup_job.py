@@ -74,7 +74,10 @@ def test_the_job_of_an_export_that_is_gone_is_nobodys() -> None:
     instance = "app.kubernetes.io/instance"
     owned = cleanup_manifest(builders.export(), TASK_TIDY, defaults)
     left = cleanup_manifest(builders.export(), TASK_TIDY, defaults, is_owned=False)
-    assert [owner["uid"] for owner in owned["metadata"]["ownerReferences"]] == ["uid-1"]
+    (owner,) = owned["metadata"]["ownerReferences"]
+    assert owner["uid"] == "uid-1"
+    # Of an export that is deleted in the foreground: its file goes first.
+    assert not owner["blockOwnerDeletion"]
     assert owned["metadata"]["labels"][instance] == "r"
     assert "ownerReferences" not in left["metadata"]
     assert instance not in left["metadata"]["labels"]

@@ -141,3 +141,27 @@ def test_a_jobs_owner_is_its_controller() -> None:
 def test_the_export_is_named_by_a_label() -> None:
     assert export_uid_of({"metadata": {"labels": {"backupexport.dev/export-uid": "u"}}}) == "u"
     assert export_uid_of({"metadata": {}}) is None
+
+
+@pytest.mark.parametrize(
+    ("runner", "other", "phase", "kept_by"),
+    [
+        ("running", "running", "Running", ()),
+        ("terminated", "running", "Running", ("proxy",)),
+        ("terminated", "waiting", "Running", ("proxy",)),
+        ("terminated", "terminated", "Running", ()),
+        # Its node is gone, and the pod's phase is what counts.
+        ("terminated", "running", "Failed", ()),
+    ],
+)
+def test_what_keeps_a_pod_whose_runner_has_ended(
+    runner: str, other: str, phase: str, kept_by: tuple[str, ...]
+) -> None:
+    statuses = [
+        {"name": "runner", "state": {runner: {"exitCode": 22}}},
+        {"name": "proxy", "state": {other: {"exitCode": 0}}},
+    ]
+    # What Istio's native sidecars are: they end with the runner.
+    native = [{"name": "istio-proxy", "state": {"running": {}}}]
+    status = {"phase": phase, "containerStatuses": statuses, "initContainerStatuses": native}
+    assert observed_pod({"metadata": META, "status": status}).kept_by == kept_by

@@ -1,0 +1,123 @@
+"""An injected container that never ends keeps no export from its next attempt, nor from its end."""
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sidecar_injector
+from backupexport_contract import names
+from certificate_authority import Authority
+from failing_exports import Attempted, assert_explained, begin
+from installation import Installation
+from playground.tools import apply, kubectl, wait_for
+from pod_program import in_pod
+
+pytestmark = pytest.mark.cluster
+
+FAILING, WHOLE = "beside-failing", "beside-whole"
+_SERVICE = "sidecar-injector"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _injected(
+    installation: Installation, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """The pods of these projects' exports get the container."""
+    namespace = installation.namespace
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    pem = Path(authority.issue(f"{_SERVICE}.{namespace}.svc")).read_text(encoding="utf-8")
+    with in_pod(namespace, sidecar_injector, pem) as pod:
+        kubectl("-n", namespace, "label", "pod", pod, f"test-program={_SERVICE}")
+        webhook = f"{_SERVICE}.{namespace}.example.com"
+        apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {"name": _SERVICE, "namespace": namespace},
+                "spec": {
+                    "selector": {"test-program": _SERVICE},
+                    "ports": [{"port": 443, "targetPort": sidecar_injector.PORT}],
+                },
+            },
+            {
+                "apiVersion": "admissionregistration.k8s.io/v1",
+                "kind": "MutatingWebhookConfiguration",
+                "metadata": {"name": webhook},
+                "webhooks": [
+                    {
+                        "name": webhook,
+                        "admissionReviewVersions": ["v1"],
+                        "sideEffects": "None",
+                        # A Job's controller tries again: no pod is to go without.
+                        "failurePolicy": "Fail",
+                        "timeoutSeconds": 5,
+                        "clientConfig": {
+                            "service": {"name": _SERVICE, "namespace": namespace},
+                            "caBundle": base64.b64encode(authority.pem.encode()).decode(),
+                        },
+                        "rules": [
+                            {
+                                "apiGroups": [""],
+                                "apiVersions": ["v1"],
+                                "operations": ["CREATE"],
+                                "resources": ["pods"],
+                            }
+                        ],
+                        "namespaceSelector": {
+                            "matchLabels": {"kubernetes.io/metadata.name": namespace}
+                        },
+                        "objectSelector": {
+                            "matchExpressions": [
+                                {
+                                    "key": names.LABEL_PROJECT_HASH,
+                                    "operator": "In",
+                                    "values": [names.project_hash(it) for it in (FAILING, WHOLE)],
+                                }
+                            ]
+                        },
+                    }
+                ],
+            },
+        )
+        try:
+            yield
+        finally:
+            kubectl("delete", "mutatingwebhookconfiguration", webhook)
+
+
+@pytest.fixture(scope="module")
+def failing(installation: Installation, connection: dict[str, str]) -> Attempted:
+    """Nothing listens where its pods look for the server."""
+    return begin(installation.namespace, FAILING, {**connection, "host": "127.0.0.1"})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _begun(failing: Attempted) -> None:
+    """At once, so that its waits run beside the other test."""
+
+
+def test_an_export_ends_beside_a_sidecar_and_takes_it_away(
+    installation: Installation, connection: dict[str, str]
+) -> None:
+    export = begin(installation.namespace, WHOLE, connection)
+    status = export.ended()
+    assert (status["phase"], status["attempts"]) == ("Succeeded", 1), status
+    assert export.has_event("Normal", "Completed")
+    wait_for(lambda: not export.pods(), f"the end of the pods of {export.name}", 60)
+    jobs = kubectl("-n", installation.namespace, "get", "jobs", "-o", "name")
+    assert export.job_name not in jobs
+
+
+def test_a_failed_attempt_beside_a_sidecar_is_followed_by_the_next(failing: Attempted) -> None:
+    def kept() -> str | None:
+        message: str = failing.status().get("message", "")
+        return message if sidecar_injector.CONTAINER in message else None
+
+    said = wait_for(kept, "the message that names the container", 120)
+    assert f"container {sidecar_injector.CONTAINER} doesn't end" in said
+    status = failing.ended(300)
+    assert (status["phase"], status["reason"]) == ("Failed", "ConnectionFailed"), status
+    assert status["attempts"] == 2
+    assert failing.job()["status"]["failed"] == 2
+    assert_explained(failing, status)
