@@ -48,6 +48,12 @@ def files_of(installation: Installation, export: dict[str, Any]) -> list[str]:
     return [file for file in installation.volume.files(export["spec"]["projectId"]) if uid in file]
 
 
+def tombstone_of(export: dict[str, Any]) -> str:
+    """What a removal leaves."""
+    directory, _, name = export["status"]["artifact"]["path"].rpartition("/")
+    return f"{directory}/.{name}.removed"
+
+
 def test_a_file_stays_when_its_export_is_deleted(installation: Installation) -> None:
     make_export(installation, "retained", projectId=SMALL)
     export = succeeded(installation, "retained")
@@ -67,7 +73,7 @@ def test_a_file_goes_with_its_export_where_the_policy_says_so(
     assert export["metadata"]["finalizers"] == [FINALIZER]
     assert len(files_of(installation, export)) == 2
     delete(installation, name, cascade)
-    assert files_of(installation, export) == []
+    assert files_of(installation, export) == [tombstone_of(export)]
 
 
 def test_what_has_expired_goes_with_its_file(installation: Installation) -> None:
@@ -76,7 +82,7 @@ def test_what_has_expired_goes_with_its_file(installation: Installation) -> None
     assert export["status"]["expirationTime"]
     assert len(files_of(installation, export)) == 2
     wait_for(lambda: is_gone(installation, "expiring"), "the removal", 90)
-    assert files_of(installation, export) == []
+    assert files_of(installation, export) == [tombstone_of(export)]
 
 
 def test_a_failed_export_holds_nothing_and_expires_too(installation: Installation) -> None:

@@ -266,9 +266,10 @@ def wrong_files(
 
     `deleted` are exports that somebody deleted: their files stay, and one that was whole when its
     export went before its end may be there.  The files of those that `expired` are gone; those of
-    the `fleeting`, which were deleted when their time was about to be over, may be there or not.
+    the `fleeting`, which were deleted when their time was about to be over, may be there or not;
+    of both there may be tombstones.
     """
-    exports, deleted = list(exports), list(deleted)
+    exports, deleted, expired, fleeting = map(list, (exports, deleted, expired, fleeting))
     there = {file.path: file for file in files}
     sins, known = [], set()
     for export in (*exports, *deleted):
@@ -288,6 +289,8 @@ def wrong_files(
     unrecorded = {export.name for export in deleted if export.artifact is None}
     unrecorded |= {export.name for export in fleeting}
     known |= {path for path in there if _is_whole_of(path, unrecorded, there)}
+    removed = {export.name for export in (*expired, *fleeting)}
+    known |= {path for path in there if _is_tombstone_of(path, removed)}
     phase_of = {export.name: export.phase for export in exports}
     gone = {export.name for export in expired}
     return sins + [
@@ -299,13 +302,23 @@ def wrong_files(
 def _is_whole_of(path: str, names: Collection[str], there: Collection[str]) -> bool:
     artifact = path.removesuffix(".json")
     is_pair = {artifact, f"{artifact}.json"} <= set(there)
-    return is_pair and not _is_partial(path) and any(name in path for name in names)
+    return is_pair and not _is_partial(path) and _is_of(path, names)
+
+
+def _is_of(path: str, names: Iterable[str]) -> bool:
+    return any(name in path for name in names)
+
+
+def _is_tombstone_of(path: str, names: Collection[str]) -> bool:
+    file_name = path.rpartition("/")[2]
+    is_one = file_name.startswith(".") and file_name.endswith(".removed")
+    return is_one and any(name in file_name for name in names)
 
 
 def _what_is_left(path: str, phase_of: Mapping[str, str], expired: Collection[str]) -> str:
     if _is_partial(path):
         return "a partial file"
-    if any(name in path for name in expired):
+    if _is_of(path, expired):
         return "a file whose time is over"
     phase = next((phase for name, phase in phase_of.items() if name in path), None)
     if phase == "Succeeded":

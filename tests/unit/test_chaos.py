@@ -308,6 +308,15 @@ def test_a_second_file_of_one_export_is_told() -> None:
     assert "a second file of one export" in sin
 
 
+def test_a_tombstone_is_for_what_was_removed_alone() -> None:
+    directory, _, name = ARTIFACT.path.rpartition("/")
+    tombstone = File(f"{directory}/.{name}.removed", 2)
+    assert verdict.wrong_files([tombstone], [], expired=[GOOD]) == []
+    assert verdict.wrong_files([tombstone], [], fleeting=[GOOD]) == []
+    (sin,) = verdict.wrong_files([tombstone, *WHOLE], [GOOD])
+    assert "is left on the volume" in sin
+
+
 def test_the_file_of_a_deleted_export_stays() -> None:
     assert verdict.wrong_files(WHOLE, [], deleted=[GOOD]) == []
     # Deleted before its end was written down.
@@ -330,6 +339,11 @@ def test_the_file_of_a_deleted_export_stays() -> None:
 
 def test_the_file_of_an_export_whose_time_is_over_is_gone() -> None:
     assert verdict.wrong_files([], [], expired=[GOOD]) == []
+    # What its removal leaves, as docs/retention.md says.
+    tombstone = File("shop/.20260101T000000Z-a.sql.removed", 2)
+    assert verdict.wrong_files([tombstone], [], expired=[GOOD]) == []
+    assert verdict.wrong_files([tombstone], [], fleeting=[GOOD]) == []
+    assert verdict.wrong_files([*WHOLE, tombstone], [GOOD]) != []
     sins = verdict.wrong_files(WHOLE, [], expired=[GOOD])
     assert len(sins) == 2
     assert all("whose time is over" in sin for sin in sins)

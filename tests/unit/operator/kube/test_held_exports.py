@@ -8,7 +8,7 @@ import pytest
 from backupexport_contract.backup_export import BackupExport, BackupExportStatus
 from backupexport_operator.kube.held_exports import PackedExports
 
-SHED = ("attempts", "message", "progress", "restore_hints", "start_time", "warnings")
+SHED = ("message", "progress", "restore_hints", "target_excludes", "warnings")
 
 
 def body(number: int = 0, **status: Any) -> dict[str, Any]:
