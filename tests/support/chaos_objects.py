@@ -111,7 +111,7 @@ class Objects:
         # One that removes the files of several has no job id.
         labels = job["labels"]
         export, task = labels.get(names.LABEL_JOB_ID, ""), labels.get(names.LABEL_TASK)
-        if task in (None, "export"):
+        if task in (None, TASK_EXPORT):
             self.jobless.add(export)
         elif task.startswith("deliver"):
             self.struck_mails[export] += 1

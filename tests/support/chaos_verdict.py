@@ -302,7 +302,11 @@ def wrong_files(
 def _is_whole_of(path: str, names: Collection[str], there: Collection[str]) -> bool:
     artifact = path.removesuffix(".json")
     is_pair = {artifact, f"{artifact}.json"} <= set(there)
-    return is_pair and not _is_partial(path) and any(name in path for name in names)
+    return is_pair and not _is_partial(path) and _is_of(path, names)
+
+
+def _is_of(path: str, names: Iterable[str]) -> bool:
+    return any(name in path for name in names)
 
 
 def _is_tombstone_of(path: str, names: Collection[str]) -> bool:
@@ -314,7 +318,7 @@ def _is_tombstone_of(path: str, names: Collection[str]) -> bool:
 def _what_is_left(path: str, phase_of: Mapping[str, str], expired: Collection[str]) -> str:
     if _is_partial(path):
         return "a partial file"
-    if any(name in path for name in expired):
+    if _is_of(path, expired):
         return "a file whose time is over"
     phase = next((phase for name, phase in phase_of.items() if name in path), None)
     if phase == "Succeeded":

@@ -339,6 +339,11 @@ def test_the_file_of_a_deleted_export_stays() -> None:
 
 def test_the_file_of_an_export_whose_time_is_over_is_gone() -> None:
     assert verdict.wrong_files([], [], expired=[GOOD]) == []
+    # What its removal leaves, as docs/retention.md says.
+    tombstone = File("shop/.20260101T000000Z-a.sql.removed", 2)
+    assert verdict.wrong_files([tombstone], [], expired=[GOOD]) == []
+    assert verdict.wrong_files([tombstone], [], fleeting=[GOOD]) == []
+    assert verdict.wrong_files([*WHOLE, tombstone], [GOOD]) != []
     sins = verdict.wrong_files(WHOLE, [], expired=[GOOD])
     assert len(sins) == 2
     assert all("whose time is over" in sin for sin in sins)

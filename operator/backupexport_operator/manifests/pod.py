@@ -310,7 +310,7 @@ def _pod_template(
     annotations, security = metadata.get("annotations"), spec.get("securityContext", {})
     template = {
         "metadata": {
-            "labels": metadata.get("labels", {}) | labels,
+            "labels": _without_ours(metadata.get("labels", {})) | labels,
             **({"annotations": annotations} if annotations else {}),
         },
         "spec": {
@@ -331,6 +331,11 @@ def _pod_template(
         },
     }
     return with_text_quantities(template)
+
+
+def _without_ours(labels: dict[str, str]) -> dict[str, str]:
+    """A batch's pod lacks some of our labels, and nobody else may say whose it is."""
+    return {name: text for name, text in labels.items() if not name.startswith(f"{names.GROUP}/")}
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

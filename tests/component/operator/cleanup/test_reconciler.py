@@ -197,6 +197,8 @@ async def test_a_thousand_that_expire_together_go_in_batches(
     kubernetes.seed("backupexports", *(expired(number) for number in range(1000)))
     running = start()
     await until(lambda: len(running.batches()) == MOST_BATCHES_OF_A_CLAIM)
+    # They come in pages.
+    await until(lambda: len(running.reconciler._exports) == 1000)
     await running.ask()
     assert len(running.batches()) == MOST_BATCHES_OF_A_CLAIM
     assert len(running.made) <= MOST_FILES * MOST_BATCHES_OF_A_CLAIM

@@ -235,6 +235,29 @@ async def test_what_a_delivery_writes_is_of_the_exports_generation(
     assert [c.observed_generation for c in written.conditions] == [2, 2]
 
 
+@pytest.mark.parametrize(
+    ("code", "reason"), [(0, "Succeeded"), (ExitCode.DELIVERY_REFUSED, "Refused")]
+)
+async def test_the_job_of_a_delivery_that_has_ended_goes_where_a_sidecar_keeps_it(
+    exports_of: Fill, start: Start, code: int, reason: str
+) -> None:
+    exports = exports_of(finished())
+    running = start()
+    await until(lambda: exports.made == ["deliver-email-bex-e1"])
+    job = exports.kubernetes.objects("jobs")["deliver-email-bex-e1"]
+    pod = builders.pod_manifest(job, "pod-a", builders.ended(code, Outcome(message="It ended.")))
+    pod["status"]["phase"] = "Running"
+    pod["status"]["containerStatuses"].append({"name": "proxy", "state": builders.running()})
+    exports.kubernetes.seed("pods", pod)
+    running.reconciler.ask("uid-1")
+    await until(lambda: exports.deleted == ["deliver-email-bex-e1"])
+    assert exports.told()["Notified"][1] == reason
+    calls = [str(call) for call in exports.kubernetes.calls]
+    written = len(calls) - 1 - calls[::-1].index("patch backupexports/status")
+    assert written < calls.index("delete jobs")
+    assert exports.made == ["deliver-email-bex-e1"]
+
+
 async def test_one_kind_fails_and_the_other_goes_on(exports_of: Fill, start: Start) -> None:
     exports = exports_of(finished(1, "p", "email", "telegram"))
     running = start()
