@@ -272,7 +272,7 @@ class BackupExportStatus(KubernetesModel):
     delivery_pending: bool | None = None
     """Whether a delivery is still to be made, once the export has ended."""
     conditions: list[Condition] = Field(default_factory=list)
-    """Accepted, Complete and Failed; others, as Notified and Delivered, tell of deliveries."""
+    """Ready, Complete, Failed, Cancelled, Accepted; Notified and Delivered tell of deliveries."""
 
     @property
     def recorded_artifact(self) -> runner_protocol.Artifact | None:
