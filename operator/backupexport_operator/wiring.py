@@ -19,7 +19,13 @@ from backupexport_operator.cleanup.reconciler import CleanupReconciler
 from backupexport_operator.delivery.reconciler import DeliveryReconciler
 from backupexport_operator.export.reconciler import ExportReconciler
 from backupexport_operator.export.start_queue import StartQueue
-from backupexport_operator.kube.client import SERVER_AWAY, brief, connect, kinds_are_served
+from backupexport_operator.kube.client import (
+    SERVER_AWAY,
+    brief,
+    connect,
+    kinds_are_served,
+    retry_after,
+)
 from backupexport_operator.kube.cluster import AWAITING_DELIVERY, Cluster
 from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.pod_logs import PodLogs
@@ -185,6 +191,7 @@ class RunningOperator:
         # It begins at once, because readiness needs to know whether the watches are complete.
         patience = time.monotonic() + _FIRST_LISTS_SECONDS
         while True:
+            leave_alone = 0.0
             try:
                 snapshot = await self._cluster.snapshot()
                 self._compare(snapshot)
@@ -195,11 +202,13 @@ class RunningOperator:
                     self._targets.resync()
             except SERVER_AWAY as error:
                 _logger.warning("the resync has to wait: %s", brief(error))
+                leave_alone = retry_after(error)
             except Exception:
                 # The resync repairs everything else, so an error of ours must not end it.
                 _logger.exception("the resync failed")
             complete = self._watches.complete
-            await asyncio.sleep(self._resync_seconds if complete else _FIRST_RESYNC_SECONDS)
+            pause = self._resync_seconds if complete else _FIRST_RESYNC_SECONDS
+            await asyncio.sleep(max(pause, leave_alone))
 
     def _compare(self, snapshot: World) -> None:
         for kind in WATCHED:

@@ -28,14 +28,30 @@ def succeeded(installation: Installation, name: str) -> dict[str, Any]:
     return read_export(installation.namespace, name)
 
 
+# kubectl's way, and that of Argo CD and others.
+CASCADES = ("background", "foreground")
+
+
 def is_gone(installation: Installation, name: str) -> bool:
     found = kubectl("-n", installation.namespace, "get", "bex", name, "--ignore-not-found")
     return not found.strip()
 
 
+def delete(installation: Installation, name: str, cascade: str) -> None:
+    """Delete an export, and wait until it is gone."""
+    how = f"--cascade={cascade}"
+    kubectl("-n", installation.namespace, "delete", "bex", name, how, "--timeout=120s")
+
+
 def files_of(installation: Installation, export: dict[str, Any]) -> list[str]:
     uid = export["metadata"]["uid"]
     return [file for file in installation.volume.files(export["spec"]["projectId"]) if uid in file]
+
+
+def tombstone_of(export: dict[str, Any]) -> str:
+    """What a removal leaves."""
+    directory, _, name = export["status"]["artifact"]["path"].rpartition("/")
+    return f"{directory}/.{name}.removed"
 
 
 def test_a_file_stays_when_its_export_is_deleted(installation: Installation) -> None:
@@ -47,13 +63,17 @@ def test_a_file_stays_when_its_export_is_deleted(installation: Installation) -> 
     assert files_of(installation, export) == [path, f"{path}.json"]
 
 
-def test_a_file_goes_with_its_export_where_the_policy_says_so(installation: Installation) -> None:
-    make_export(installation, "deleted", projectId=SMALL, artifactPolicy="Delete")
-    export = succeeded(installation, "deleted")
+@pytest.mark.parametrize("cascade", CASCADES)
+def test_a_file_goes_with_its_export_where_the_policy_says_so(
+    installation: Installation, cascade: str
+) -> None:
+    name = f"deleted-in-the-{cascade}"
+    make_export(installation, name, projectId=SMALL, artifactPolicy="Delete")
+    export = succeeded(installation, name)
     assert export["metadata"]["finalizers"] == [FINALIZER]
     assert len(files_of(installation, export)) == 2
-    kubectl("-n", installation.namespace, "delete", "bex", "deleted", "--timeout=90s")
-    assert files_of(installation, export) == []
+    delete(installation, name, cascade)
+    assert files_of(installation, export) == [tombstone_of(export)]
 
 
 def test_what_has_expired_goes_with_its_file(installation: Installation) -> None:
@@ -62,7 +82,7 @@ def test_what_has_expired_goes_with_its_file(installation: Installation) -> None
     assert export["status"]["expirationTime"]
     assert len(files_of(installation, export)) == 2
     wait_for(lambda: is_gone(installation, "expiring"), "the removal", 90)
-    assert files_of(installation, export) == []
+    assert files_of(installation, export) == [tombstone_of(export)]
 
 
 def test_a_failed_export_holds_nothing_and_expires_too(installation: Installation) -> None:
@@ -73,11 +93,14 @@ def test_a_failed_export_holds_nothing_and_expires_too(installation: Installatio
     wait_for(lambda: is_gone(installation, "failed-and-expired"), "the removal", 60)
 
 
-@pytest.mark.parametrize("policy", ["Retain", "Delete"])
+@pytest.mark.parametrize(
+    ("policy", "cascade"),
+    [("Retain", "background"), ("Delete", "background"), ("Delete", "foreground")],
+)
 def test_deleting_a_running_export_stops_its_job_and_leaves_no_file(
-    installation: Installation, connection: dict[str, str], policy: str
+    installation: Installation, connection: dict[str, str], policy: str, cascade: str
 ) -> None:
-    name = f"deleted-running-{policy.lower()}"
+    name = f"deleted-running-{policy.lower()}-{cascade}"
     # Little processor time, so that it runs for long.
     slow = {**MODEST, "limits": {"cpu": "150m", "memory": "256Mi"}}
     make_target(installation.namespace, name, {**connection, "database": LARGE}, resources=slow)
@@ -88,7 +111,7 @@ def test_deleting_a_running_export_stops_its_job_and_leaves_no_file(
         "progress", 120,
     )  # fmt: skip
     assert files_of(installation, export)[0].endswith(".partial")
-    kubectl("-n", installation.namespace, "delete", "bex", name, "--timeout=120s")
+    delete(installation, name, cascade)
 
     def rest() -> list[str]:
         found = kubectl("-n", installation.namespace, "get", "jobs,pods", "-o", "name")

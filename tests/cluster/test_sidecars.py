@@ -1,6 +1,7 @@
 """An injected container that never ends keeps no export from its next attempt, nor from its end."""
 
 import base64
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from backupexport_contract import names
 from certificate_authority import Authority
 from failing_exports import Attempted, assert_explained, begin
 from installation import Installation
-from playground.tools import apply, kubectl, wait_for
+from playground.tools import ToolError, apply, kubectl, wait_for
 from pod_program import in_pod
 
 pytestmark = pytest.mark.cluster
@@ -81,9 +82,42 @@ def _injected(
             },
         )
         try:
+            wait_for(lambda: _is_injected(namespace), "the webhook", 60)
             yield
         finally:
             kubectl("delete", "mutatingwebhookconfiguration", webhook)
+
+
+def _is_injected(namespace: str) -> bool:
+    """Whether the API server has heard of the webhook, and that one listens."""
+    probe = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "sidecar-probe",
+            "labels": {names.LABEL_PROJECT_HASH: names.project_hash(WHOLE)},
+        },
+        "spec": {
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [
+                {
+                    "name": "runner",
+                    "image": "none",
+                    "imagePullPolicy": "Never",
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                }
+            ],
+        },
+    }
+    create = ("-n", namespace, "create", "--dry-run=server", "-o", "json", "-f", "-")
+    try:
+        made = kubectl(*create, stdin=json.dumps(probe))
+    except ToolError:
+        return False
+    return len(json.loads(made)["spec"]["containers"]) == 2
 
 
 @pytest.fixture(scope="module")

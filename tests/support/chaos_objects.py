@@ -108,10 +108,10 @@ class Objects:
         if not unfinished:
             return []
         job = unfinished[strike.pick % len(unfinished)]["metadata"]
-        task, export = (
-            job["labels"].get(key, "") for key in (names.LABEL_TASK, names.LABEL_JOB_ID)
-        )
-        if task == TASK_EXPORT:
+        # One that removes the files of several has no job id.
+        labels = job["labels"]
+        export, task = labels.get(names.LABEL_JOB_ID, ""), labels.get(names.LABEL_TASK)
+        if task in (None, TASK_EXPORT):
             self.jobless.add(export)
         elif task.startswith("deliver"):
             self.struck_mails[export] += 1

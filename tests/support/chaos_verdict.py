@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 FINISHED = ("Succeeded", "Failed", "Cancelled")
 # What an export of a sound project may fail with, if the database was really away meanwhile.
 _OF_THE_DATABASE = ("ConnectionFailed", "DumpFailed")
-_REMOVED = ".removed"
 # No operator may have seen an export this young, so that it never had its target.
 _UNSEEN_SECONDS = 25.0
 
@@ -267,9 +266,10 @@ def wrong_files(
 
     `deleted` are exports that somebody deleted: their files stay, and one that was whole when its
     export went before its end may be there.  The files of those that `expired` are gone; those of
-    the `fleeting`, which were deleted when their time was about to be over, may be there or not.
+    the `fleeting`, which were deleted when their time was about to be over, may be there or not;
+    of both there may be tombstones.
     """
-    exports, deleted, fleeting = list(exports), list(deleted), list(fleeting)
+    exports, deleted, expired, fleeting = map(list, (exports, deleted, expired, fleeting))
     there = {file.path: file for file in files}
     sins, known = [], set()
     for export in (*exports, *deleted):
@@ -289,11 +289,10 @@ def wrong_files(
     unrecorded = {export.name for export in deleted if export.artifact is None}
     unrecorded |= {export.name for export in fleeting}
     known |= {path for path in there if _is_whole_of(path, unrecorded, there)}
+    removed = {export.name for export in (*expired, *fleeting)}
+    known |= {path for path in there if _is_tombstone_of(path, removed)}
     phase_of = {export.name: export.phase for export in exports}
     gone = {export.name for export in expired}
-    # What a removal leaves, so that it is known for one.
-    removed = gone | {export.name for export in fleeting}
-    known |= {path for path in there if path.endswith(_REMOVED) and _is_of(path, removed)}
     return sins + [
         f"{path}: {_what_is_left(path, phase_of, gone)} is left on the volume"
         for path in sorted(there.keys() - known)
@@ -308,6 +307,12 @@ def _is_whole_of(path: str, names: Collection[str], there: Collection[str]) -> b
 
 def _is_of(path: str, names: Iterable[str]) -> bool:
     return any(name in path for name in names)
+
+
+def _is_tombstone_of(path: str, names: Collection[str]) -> bool:
+    file_name = path.rpartition("/")[2]
+    is_one = file_name.startswith(".") and file_name.endswith(".removed")
+    return is_one and any(name in file_name for name in names)
 
 
 def _what_is_left(path: str, phase_of: Mapping[str, str], expired: Collection[str]) -> str:

@@ -308,6 +308,15 @@ def test_a_second_file_of_one_export_is_told() -> None:
     assert "a second file of one export" in sin
 
 
+def test_a_tombstone_is_for_what_was_removed_alone() -> None:
+    directory, _, name = ARTIFACT.path.rpartition("/")
+    tombstone = File(f"{directory}/.{name}.removed", 2)
+    assert verdict.wrong_files([tombstone], [], expired=[GOOD]) == []
+    assert verdict.wrong_files([tombstone], [], fleeting=[GOOD]) == []
+    (sin,) = verdict.wrong_files([tombstone, *WHOLE], [GOOD])
+    assert "is left on the volume" in sin
+
+
 def test_the_file_of_a_deleted_export_stays() -> None:
     assert verdict.wrong_files(WHOLE, [], deleted=[GOOD]) == []
     # Deleted before its end was written down.

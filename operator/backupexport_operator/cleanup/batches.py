@@ -6,7 +6,7 @@ smaller batches, until the one that can't be removed is alone and holds up no ot
 
 import itertools
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from backupexport_contract import names
@@ -94,10 +94,11 @@ class Batches:
                 del self._batch_of[uid]
         return left
 
-    def left(self, name: str, there: Collection[str]) -> set[str]:
+    def left(self, name: str, there: Container[str]) -> set[str]:
         """Returns the exports of the batch that are still there; `there` are all exports."""
-        left = self._left.get(name, set())
-        left.intersection_update(there)
+        left = {uid for uid in self._left.get(name, ()) if uid in there}
+        if name in self._left:
+            self._left[name] = left
         return set(left)
 
     def of(self, export_uid: str) -> SideJob:

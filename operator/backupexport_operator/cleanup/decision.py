@@ -3,8 +3,8 @@
 A deleted export takes its file along if spec.artifactPolicy says so; our finalizer holds it until
 then.  An export that expires (status.expirationTime) loses its file as soon as no delivery will
 send that any more, and then its resource as soon as no delivery needs that.  A Job with the
-exports' volume removes the file.  Where it finds none, an expired export stays, and is looked for
-again when that Job is gone; a deleted one goes, because whoever deletes it may have removed it.
+exports' volume removes the file.  Where it finds none, an expired export stays, and its file is
+looked for again a day later; a deleted one goes: whoever deletes it may have removed the file.
 """
 
 from dataclasses import dataclass
@@ -24,6 +24,9 @@ from backupexport_operator.observed.export_files import (
     cleanup_result,
 )
 from backupexport_operator.observed.observation import SideJob
+
+# A file that is not there may be somewhere else for a while: another volume was mounted, say.
+MISSING_PAUSE = timedelta(days=1)
 
 
 class CleanupStep(Enum):
@@ -98,8 +101,12 @@ def _decide_removal(export: BackupExport, removal: CleanupResult, now: datetime)
     deleting = export.metadata.deletion_timestamp is not None
     holds = FINALIZER in export.metadata.finalizers
     state = CleanupState.DONE if export.status.artifact is None else removal.state
+    if state is CleanupState.NOT_FOUND and deleting:
+        return CleanupPlan(remove_finalizer=True, is_missing=True)
     if state is CleanupState.NOT_FOUND:
-        return CleanupPlan(remove_finalizer=deleting, is_missing=True)
+        left = timestamps.from_text(removal.made_at) + MISSING_PAUSE - now
+        if left > timedelta():
+            return CleanupPlan(recheck_after=left, is_missing=True)
     if state is CleanupState.DONE and export.status.delivery_pending and not deleting:
         # The mail that is still to be sent is made from the resource.
         return CleanupPlan(CleanupStep.DONE, recheck_after=CLEANUP_PAUSE)

@@ -96,9 +96,15 @@ class DeliveryReconciler(FinishedExportReconciler):
                 await self.cluster.delete_job(job)
             self.forget(uid)
             return
-        plans = [await self._advance(seen, kind) for kind in pending_by_kind(export.status)]
-        await self._write(export, [plan.condition for plan in plans])
-        delays = [plan.recheck_after for plan in plans if plan.recheck_after is not None]
+        kinds = pending_by_kind(export.status)
+        plans = {kind: await self._advance(seen, kind) for kind in kinds}
+        await self._write(export, [plan.condition for plan in plans.values()])
+        for kind, plan in plans.items():
+            kept = _kept_job(seen.delivery_jobs[kind], uid)
+            if kept is not None and not is_pending(plan.condition):
+                # Not before that is written: it might be made again.
+                await self.cluster.delete_job(kept)
+        delays = [plan.recheck_after for plan in plans.values() if plan.recheck_after is not None]
         if delays:
             self.queue.ask(uid, delay=max(min(delays).total_seconds(), _SHORTEST_DELAY_SECONDS))
 
@@ -222,6 +228,14 @@ class DeliveryReconciler(FinishedExportReconciler):
         following = self._slots[kind].leave(uid)
         if following is not None:
             self.queue.ask(following)
+
+
+def _kept_job(run: SideJob, uid: str) -> ObservedJob | None:
+    """Returns the export's Job if an injected container keeps it from its end, else None."""
+    job = run.job
+    if job is None or job.owner_uid != uid:
+        return None
+    return job if any(pod.kept_by and pod.job_uid == job.uid for pod in run.pods) else None
 
 
 def _takes_a_slot(job: ObservedJob | None) -> bool:

@@ -106,15 +106,20 @@ class FinishedExportReconciler(ABC):
 
     async def _list(self) -> None:
         before, version = set(self._exports), ""
+        due: list[str] = []
         async for page in self.cluster.list_finished(self.awaiting):
             for body in page["items"]:
                 before.discard(body["metadata"]["uid"])
-                self._saw(body)
+                if self._hold(body):
+                    due.append(body["metadata"]["uid"])
                 # A page of them takes a while, in which others have their turn.
                 await asyncio.sleep(0)
             version = page["metadata"]["resourceVersion"]
         for uid in before:
             self._lost(uid)
+        # All are known by now: what is done for many at once is done once.
+        for uid in due:
+            self.queue.ask(uid)
         self._version = version
 
     async def _watch(self) -> None:
@@ -122,18 +127,18 @@ class FinishedExportReconciler(ABC):
             self._version = body["metadata"]["resourceVersion"]
             if kind == "DELETED":
                 self._lost(body["metadata"]["uid"])
-            elif kind != "BOOKMARK":
-                self._saw(body)
+            elif kind != "BOOKMARK" and self._hold(body):
+                self.queue.ask(body["metadata"]["uid"])
 
-    def _saw(self, body: dict[str, Any]) -> None:
+    def _hold(self, body: dict[str, Any]) -> bool:
+        """Hold the export, and ask for it once its rest is over.  Returns whether it has none."""
         uid, rest = body["metadata"]["uid"], 0.0
         is_new = self._exports.hold(body)
         if self.rest_until_they_expire:
             rest = seconds_to_rest(body, timestamps.now())
-        if rest <= 0:
-            self.queue.ask(uid)
-        elif is_new and rest < math.inf:
+        if is_new and 0 < rest < math.inf:
             self.queue.ask(uid, delay=rest)
+        return rest <= 0
 
     def _lost(self, uid: str) -> None:
         self._exports.pop(uid, None)

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
+from backupexport_contract import names
 from backupexport_contract.backup_export import BackupExport
 
 from backupexport_operator.kube.cluster import valid_models
@@ -18,24 +19,21 @@ Body = dict[str, Any]
 
 # What nothing that is done for a finished export reads.
 _METADATA = ("managedFields", "selfLink")
-_STATUS = ("attempts", "message", "progress", "restoreHints", "startTime", "targetExcludes",
-           "warnings")  # fmt: skip
+_STATUS = ("message", "progress", "restoreHints", "targetExcludes", "warnings")
 # No header, and room for the few kilobytes of one export.
 _WINDOW = -12
-# What most exports have alike, so that none of them keeps it: the later, the more often.
+# What most exports have alike, so that none of them keeps it.
 _ALIKE = json.dumps(
     {
-        "apiVersion": "backupexport.dev/v1alpha1",
-        "kind": "BackupExport",
         "metadata": {
             "annotations": {
-                "backupexport.dev/created-at": "2026-01-01T00:00:00.000Z",
-                "backupexport.dev/requested-by": "@example.com",
+                names.ANNOTATION_CREATED_AT: "2026-01-01T00:00:00.000Z",
+                names.ANNOTATION_REQUESTED_BY: "@example.com",
             },
             "creationTimestamp": "2026-01-01T00:00:00Z",
-            "finalizers": ["backupexport.dev/artifact"],
+            "finalizers": [names.FINALIZER],
             "generation": 1,
-            "labels": {"backupexport.dev/job-id": "", "backupexport.dev/project-hash": ""},
+            "labels": {names.LABEL_JOB_ID: "", names.LABEL_PROJECT_HASH: ""},
             "name": "",
             "namespace": "",
             "resourceVersion": "",
@@ -44,6 +42,7 @@ _ALIKE = json.dumps(
         "spec": {"artifactPolicy": "Delete", "compress": True, "compression": "zstd",
                  "format": "sql", "projectId": ""},
         "status": {
+            "attempts": 1,
             "artifact": {"claim": "", "displaySize": " MiB", "dumpVersion": "17.6", "path": "",
                          "restoreWith": "PostgreSQL 17 or newer", "serverVersion": "17.5",
                          "sha256": "", "sizeBytes": 0, "uncompressedBytes": 0},
@@ -59,6 +58,7 @@ _ALIKE = json.dumps(
             "observedGeneration": 1,
             "phase": "Succeeded",
             "retentionSeconds": 0,
+            "startTime": "2026-01-01T00:00:00Z",
         },
     },
     separators=(",", ":"),

@@ -71,9 +71,6 @@ _CLEANUP_ATTEMPTS = 3
 # An export that has failed says so after its cleanup (see also export_files.CLEANUP_PAUSE).
 _CLEANUP_DEADLINE_SECONDS = 180
 _CLEANUP_TTL_SECONDS = 600
-# A batch that has done all of its work is deleted at once.  Another one says for so long which
-# files it didn't find; then they are looked for again.
-_BATCH_TTL_SECONDS = 24 * 3600
 # A complete one says that the file is gone, for as long as a mail may keep the resource.
 _REMOVAL_TTL_SECONDS = 8 * 24 * 3600
 
@@ -315,7 +312,7 @@ def removal_manifest(
     spec = {
         "backoffLimit": _CLEANUP_ATTEMPTS - 1,
         "activeDeadlineSeconds": _CLEANUP_DEADLINE_SECONDS,
-        "ttlSecondsAfterFinished": _BATCH_TTL_SECONDS,
+        "ttlSecondsAfterFinished": _REMOVAL_TTL_SECONDS,
     }
     env = literals(runner_protocol.in_pieces(runner_protocol.ENV_FILES, paths))
     return batch_job(name, exports, TASK_REMOVE, defaults, spec, env, claim)

@@ -14,7 +14,7 @@ from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.fields import Bytes, Seconds
 from backupexport_contract.kubernetes_model import FrozenModel
-from backupexport_contract.runner_protocol import TASK_EXPORT
+from backupexport_contract.runner_protocol import TASK_EXPORT, TASK_REMOVE, TASK_TIDY
 from pydantic import ConfigDict, Field
 
 # https://kueue.sigs.k8s.io/docs/tasks/run/jobs/
@@ -204,8 +204,9 @@ def runner_job(
                 "name": name,
                 "uid": export.metadata.uid,
                 "controller": True,
-                # Who deletes the export in the foreground waits for its Jobs, too.
-                "blockOwnerDeletion": True,
+                # Who deletes the export in the foreground waits for its Jobs, too, but for those
+                # that clean up then: they would be deleted before they have.
+                "blockOwnerDeletion": task not in (TASK_REMOVE, TASK_TIDY),
             }
         ],
     }
@@ -309,7 +310,7 @@ def _pod_template(
     annotations, security = metadata.get("annotations"), spec.get("securityContext", {})
     template = {
         "metadata": {
-            "labels": metadata.get("labels", {}) | labels,
+            "labels": _without_ours(metadata.get("labels", {})) | labels,
             **({"annotations": annotations} if annotations else {}),
         },
         "spec": {
@@ -330,6 +331,11 @@ def _pod_template(
         },
     }
     return with_text_quantities(template)
+
+
+def _without_ours(labels: dict[str, str]) -> dict[str, str]:
+    """A batch's pod lacks some of our labels, and nobody else may say whose it is."""
+    return {name: text for name, text in labels.items() if not name.startswith(f"{names.GROUP}/")}
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -94,6 +94,7 @@ class PartialFile:
         self._changing = interruption.changing
         self.name = partial_name(file_name, attempt)
         self._file = -1
+        self._identity: os.stat_result | None = None
         self._written = self._flushed = 0
         self.is_gone = True
         self._is_published = False
@@ -103,6 +104,7 @@ class PartialFile:
             self.is_gone = False
             try:
                 self._file = volume.create_file(self._directory, self.name)
+                self._identity = os.fstat(self._file)
             except OSError as error:
                 # A network's file system can fail after it has made the file.
                 self.is_gone = isinstance(error, FileExistsError)
@@ -115,13 +117,19 @@ class PartialFile:
         if error is not None or not self._is_published:
             self.discard()
         with contextlib.suppress(OSError):
-            os.close(self._file)
-        self._file = -1
+            self._close()
+        # The directory's descriptor may be another's from now on.
+        self._identity = None
+
+    def _close(self) -> None:
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
 
     def discard(self) -> None:
         """Removes the hidden name, which is this attempt's alone."""
         with self._changing, contextlib.suppress(OSError):
-            if self._file < 0:
+            if self._identity is None:
                 return
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.name, dir_fd=self._directory)
@@ -147,6 +155,8 @@ class PartialFile:
     def publish(self) -> None:
         """Gives the file its final name, if nothing has that.  Raises TakenOverFailure."""
         with self._changing, volume_errors():
+            # NFS gives a file that is open another name when it loses one.
+            self._close()
             # Also if the call fails: a network's file system may have done it all the same.
             self._is_published = True
             try:
@@ -166,7 +176,7 @@ class PartialFile:
         except FileExistsError:
             there = volume.look_up(here, final)
             # A network's file system may repeat a call whose answer was lost.
-            if there is None or not os.path.samestat(there, os.fstat(self._file)):
+            if not (there and self._identity and os.path.samestat(there, self._identity)):
                 raise _taken(there) from None
         except OSError as error:
             if error.errno not in _NO_LINKS:

@@ -129,6 +129,8 @@ class _Directory:
         for name in (manifest_name(file_name), file_name):
             self._remove_file(name)
         self._remove_beside(file_name, delivery_journal_name(file_name, ""))
+        # What the manifest told of the export goes with that.
+        _empty(self.descriptor, f".{file_name}{_TOMBSTONE}")
 
     def _remove_beside(self, file_name: str, prefix: str, suffix: str = "") -> None:
         for name in self._hidden.get(_stem(file_name), ()):
@@ -157,6 +159,16 @@ def _hidden_names(directory: int) -> dict[str, list[str]]:
 def _is_file(directory: int, name: str) -> bool:
     there = volume.look_up(directory, name)
     return there is not None and not stat.S_ISDIR(there.st_mode)
+
+
+def _empty(directory: int, name: str) -> None:
+    """Empties a regular file that has this one name; else it stays as it is."""
+    with suppress(OSError):
+        file = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+        with os.fdopen(file, "wb") as stream:
+            there = os.fstat(file)
+            if stat.S_ISREG(there.st_mode) and there.st_nlink == 1:
+                stream.truncate(0)
 
 
 def _remove_old_tombstones(directory: int, hidden: Mapping[str, Iterable[str]]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -108,7 +109,7 @@ def resyncs(kubernetes: FakeKubernetes, plural: str) -> int:
     return sum(not any(word in str(query) for word in of_one) for query in lists)
 
 
-@pytest.mark.parametrize("plural", ["jobs", "pods", "exporttargets"])
+@pytest.mark.parametrize("plural", WATCHES)
 async def test_what_goes_while_a_watch_lists_anew_kills_no_leader(
     kubernetes: FakeKubernetes, process: Process, plural: str
 ) -> None:
@@ -123,10 +124,11 @@ async def test_what_goes_while_a_watch_lists_anew_kills_no_leader(
     kubernetes.faults.append(held)
     kubernetes.tell_watches(plural, GONE)
     await until(lambda: kubernetes.watching(plural) == 0 and held.met > 0)
-    kubernetes.remove(plural, {"jobs": job, "pods": "pod-a", "exporttargets": "t-q"}[plural])
+    gone = {"backupexports": "one", "exporttargets": "t-q", "jobs": job, "pods": "pod-a"}
+    kubernetes.remove(plural, gone[plural])
     kubernetes.compact()
     held.release()
-    await until(lambda: kubernetes.watching(plural) == 1)
+    await until(lambda: kubernetes.watching(plural) >= 1)
     before = resyncs(kubernetes, plural)
     await until(lambda: resyncs(kubernetes, plural) > before + 5)
     assert process.is_ready()
@@ -155,3 +157,15 @@ async def test_a_watch_that_tells_nothing_any_more_ends_a_term_and_not_the_proce
     kubernetes.seed("exporttargets", builders.target_manifest("q", "t-q"))
     await until(lambda: len(process.terms) == 2 and process.is_ready(), seconds=40)
     await until(lambda: "status" in kubernetes.objects("exporttargets")["t-q"])
+
+
+async def test_a_resync_comes_no_sooner_than_the_api_server_asks_for(
+    kubernetes: FakeKubernetes, process: Process
+) -> None:
+    busy = Fault("list exporttargets", status=429, retry_after=3)
+    kubernetes.faults.append(busy)
+    await until(lambda: busy.met == 1)
+    refused, before = time.monotonic(), resyncs(kubernetes, "backupexports")
+    await until(lambda: resyncs(kubernetes, "backupexports") > before)
+    assert time.monotonic() - refused >= 3 - 0.1
+    assert process.is_ready()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -232,6 +233,29 @@ async def test_what_a_delivery_writes_is_of_the_exports_generation(
     written = exports.export().status
     assert written.observed_generation == 2
     assert [c.observed_generation for c in written.conditions] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(0, "Succeeded"), (ExitCode.DELIVERY_REFUSED, "Refused")]
+)
+async def test_the_job_of_a_delivery_that_has_ended_goes_where_a_sidecar_keeps_it(
+    exports_of: Fill, start: Start, code: int, reason: str
+) -> None:
+    exports = exports_of(finished())
+    running = start()
+    await until(lambda: exports.made == ["deliver-email-bex-e1"])
+    job = exports.kubernetes.objects("jobs")["deliver-email-bex-e1"]
+    pod = builders.pod_manifest(job, "pod-a", builders.ended(code, Outcome(message="It ended.")))
+    pod["status"]["phase"] = "Running"
+    pod["status"]["containerStatuses"].append({"name": "proxy", "state": builders.running()})
+    exports.kubernetes.seed("pods", pod)
+    running.reconciler.ask("uid-1")
+    await until(lambda: exports.deleted == ["deliver-email-bex-e1"])
+    assert exports.told()["Notified"][1] == reason
+    calls = [str(call) for call in exports.kubernetes.calls]
+    written = len(calls) - 1 - calls[::-1].index("patch backupexports/status")
+    assert written < calls.index("delete jobs")
+    assert exports.made == ["deliver-email-bex-e1"]
 
 
 async def test_one_kind_fails_and_the_other_goes_on(exports_of: Fill, start: Start) -> None:
@@ -501,3 +525,51 @@ async def test_an_address_gets_no_more_than_its_mails_an_hour(
     await running.ask(*(f"uid-{number}" for number in numbers))
     # Those that were taken count, too.
     assert len(exports.made) == 2
+
+
+@pytest.mark.parametrize("lost", [{"status": 500}, {"status": 504}, {"is_cut": True}])
+async def test_nobody_elses_delivery_begins_while_a_job_may_have_been_made(
+    exports_of: Fill, start: Start, kubernetes: FakeKubernetes, lost: dict[str, Any]
+) -> None:
+    """Of a project's two, the first one's is carried out; no watch or list tells so for a while."""
+    exports = exports_of(finished(1), finished(2))
+    create = Fault("create jobs", is_stored=True, **lost)
+    unreadable = Fault("list jobs", status=503, skip=1, times=3)
+    kubernetes.faults += [create, unreadable]
+    running = start()
+    world = running.reconciler.cache.world
+    running.reconciler.cache.world = replace(world, jobs={}, pods={})
+    await until(lambda: create.met == 1)
+    (first,) = (job["metadata"]["labels"] for job in kubernetes.objects("jobs").values())
+    number = int(first[names.LABEL_EXPORT_UID].removeprefix("uid-"))
+    other = 3 - number
+    while unreadable.met < 3:
+        running.reconciler.ask(f"uid-{other}")
+        running.reconciler.ask(f"uid-{number}")
+        await asyncio.sleep(0.01)
+    await running.ask(f"uid-{other}")
+    await until(lambda: exports.count("list jobs") > 1)
+    assert (len(kubernetes.objects("jobs")), len(exports.made)) == (1, 0)
+    running.reconciler.cache.world = world
+    exports.end(number, "email", 0, "Sent.")
+    running.reconciler.ask(f"uid-{number}")
+    await until(lambda: exports.told(number) == {"Notified": ("True", "Succeeded")})
+    await until(lambda: len(exports.made) == 1)
+
+
+@pytest.mark.parametrize("lost", [{"status": 504}, {"is_cut": True}])
+async def test_an_end_that_was_written_though_the_answer_was_lost_is_told(
+    exports_of: Fill, start: Start, kubernetes: FakeKubernetes, lost: dict[str, Any]
+) -> None:
+    """By its Event, and by the number of deliveries."""
+    exports = exports_of(finished())
+    running = start()
+    await until(lambda: len(exports.made) == 1)
+    exports.end(1, "email", ExitCode.DELIVERY_REFUSED, "No such mailbox.")
+    write = Fault("patch backupexports/status", is_stored=True, **lost)
+    kubernetes.faults.append(write)
+    running.reconciler.ask("uid-1")
+    await until(lambda: exports.told() == {"Notified": ("False", "Refused")})
+    assert write.met == 1
+    await until(lambda: exports.export().status.delivery_pending is None)
+    assert [reason for _, reason, _ in await running.events()] == ["DeliveryFailed"]

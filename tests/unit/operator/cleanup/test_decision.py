@@ -1,12 +1,18 @@
 """What happens to a finished export's file and resource, as tables."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import builders
 import pytest
 from backupexport_contract.backup_export import BackupExport
-from backupexport_operator.cleanup.decision import CleanupPlan, CleanupStep, decide_cleanup
+from backupexport_operator.cleanup.decision import (
+    MISSING_PAUSE,
+    CleanupPlan,
+    CleanupStep,
+    decide_cleanup,
+)
 from backupexport_operator.observed.export_files import (
     CLEANUP_PAUSE,
     NODE_GRACE,
@@ -23,6 +29,7 @@ MISSING, GONE, NOT_FOUND, LOST = (
         CleanupState.MISSING, CleanupState.DONE, CleanupState.NOT_FOUND, CleanupState.LOST
     )
 )  # fmt: skip
+STAYS = CleanupPlan(recheck_after=MISSING_PAUSE - timedelta(seconds=1), is_missing=True)
 UNDER_WAY = CleanupResult(CleanupState.UNDER_WAY, message="its pod can't start: x", made_at=PAST)
 
 
@@ -87,15 +94,21 @@ EXPIRED = export(expirationTime=PAST)
             ),
             CleanupPlan(CleanupStep.CREATE, failure="doesn't end"),
         ),
-        (EXPIRED, NOT_FOUND, CleanupPlan(is_missing=True)),
-        (export(held=True, expirationTime=PAST), NOT_FOUND, CleanupPlan(is_missing=True)),
+        (EXPIRED, NOT_FOUND, STAYS),
+        (export(held=True, expirationTime=PAST), NOT_FOUND, STAYS),
+        (
+            EXPIRED,
+            replace(NOT_FOUND, made_at="2026-01-28T15:31:00Z"),
+            CleanupPlan(CleanupStep.CREATE),
+        ),
         (HELD_AND_DELETED, NOT_FOUND, CleanupPlan(remove_finalizer=True, is_missing=True)),
     ],
     ids=[
         "kept while it is there", "nothing to do", "not yet", "deleted", "being removed",
         "removed, let go", "expired", "expired and removed", "expired, removed, held",
         "expired without a file", "deleted without a file", "the report is lost", "overdue",
-        "expired and not found", "expired, not found, held", "deleted and not found",
+        "expired and not found", "expired, not found, held", "not found a day ago",
+        "deleted and not found",
     ],
 )  # fmt: skip
 def test_the_next_step(of: BackupExport, removal: CleanupResult, expected: CleanupPlan) -> None:

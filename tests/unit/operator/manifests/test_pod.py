@@ -11,6 +11,7 @@ from backupexport_operator.manifests.jobs import (
     cleanup_manifest,
     delivery_manifest,
     job_manifest,
+    removal_manifest,
 )
 from backupexport_operator.manifests.pod import (
     OUR_CONTAINER_FIELDS,
@@ -102,6 +103,7 @@ def jobs(
     made = {
         "export": job_manifest(export, target, defaults),
         "cleanup": cleanup_manifest(export, "clean-attempt", defaults),
+        "removal": removal_manifest([export], "c", defaults),
         "delivery": delivery_manifest(seen, "email", settings, defaults),
     }
     for job in made.values():
@@ -232,7 +234,8 @@ TARGETS = {"limits": {"memory": "50Mi"}}
 def test_whose_resources_a_container_has(
     template: PodTemplate, tasks: PodTemplate, target: Any, expected: list[Any]
 ) -> None:
-    export, cleanup, delivery = resources_of(template, tasks, resources=target)
+    export, cleanup, removal, delivery = resources_of(template, tasks, resources=target)
+    assert removal == cleanup
     assert [export, cleanup] == expected
     assert delivery == cleanup
 

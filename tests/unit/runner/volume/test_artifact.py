@@ -100,6 +100,25 @@ def refuse_links(monkeypatch: pytest.MonkeyPatch, number: int, *, is_done: bool 
     monkeypatch.setattr(os, "link", link)
 
 
+def test_a_file_is_closed_when_it_loses_its_hidden_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS would keep it under a third name, and a download takes no file with two."""
+    unlink = os.unlink
+    still_open: list[str] = []
+
+    def looking(name: str, *, dir_fd: int) -> None:
+        links = [path.readlink().name for path in Path("/proc/self/fd").iterdir() if path.exists()]
+        still_open.extend(link for link in links if link in (name, NAME))
+        unlink(name, dir_fd=dir_fd)
+
+    with made_directory(tmp_path, None) as directory, PartialFile(directory, NAME, LATER) as file:
+        monkeypatch.setattr(os, "unlink", looking)
+        file.publish()
+    assert contents(tmp_path) == [NAME]
+    assert still_open == []
+
+
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
 def test_a_file_system_without_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int

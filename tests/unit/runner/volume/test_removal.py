@@ -83,6 +83,15 @@ def test_files_of_several_projects_go_and_no_others(bench: Bench) -> None:
     kept = [path_of(4), f"{path_of(4)}.json", path_of(1, "q"), f"{path_of(1, 'q')}.json"]
     notes = f"p/.{file_name(4)}.deliver-telegram"
     assert bench.files == sorted([*kept, notes, *map(tombstone, (FIRST, SECOND, THIRD))])
+    assert [(bench.exports / tombstone(path)).read_text() for path in (FIRST, THIRD)] == ["", ""]
+
+
+def test_a_second_name_of_a_manifest_keeps_its_content(bench: Bench) -> None:
+    store(bench, FIRST)
+    other = bench.exports / "of-somebody-else"
+    os.link(bench.exports / f"{FIRST}.json", other)
+    assert remove(bench, FIRST) == Outcome()
+    assert other.read_text() == "{}"
 
 
 def test_what_is_not_there_is_told_by_its_place(bench: Bench) -> None:
