@@ -123,7 +123,7 @@ def running(seen: Observation, pod: ObservedPod) -> BackupExportStatus:
     return _next(
         seen,
         Phase.RUNNING,
-        start_time=status.start_time or _text(pod.started_at),
+        start_time=status.start_time or _time(seen, pod.started_at),
         attempts=attempts(seen),
         progress=ProgressStatus.of(seen.progress) if seen.progress else status.progress,
     )
@@ -184,8 +184,8 @@ def _finished(
         seen,
         phase,
         failure,
-        start_time=status.start_time or _text(started_at),
-        completion_time=timestamps.to_text(completed),
+        start_time=status.start_time or _time(seen, started_at),
+        completion_time=_time(seen, completed_at) or timestamps.to_text(seen.now),
         attempts=attempts(seen),
         expiration_time=expires,
         disposal_pending=(expires is not None or goes_with_it) or None,
@@ -224,5 +224,9 @@ def _begun(seen: Observation) -> int:
     return max(started, seen.job.failed_pods if seen.job else 0)
 
 
-def _text(moment: str | None) -> str | None:
-    return timestamps.to_text(timestamps.from_text(moment)) if moment else None
+def _time(seen: Observation, moment: str | None) -> str | None:
+    """Returns a time that a node has told, which was after the export's creation and is past."""
+    if moment is None:
+        return None
+    created = timestamps.from_text(seen.export.metadata.creation_timestamp)
+    return timestamps.to_text(max(created, min(timestamps.from_text(moment), seen.now)))

@@ -199,6 +199,25 @@ def test_a_node_whose_clock_is_behind_makes_nothing_expire_early() -> None:
 
 
 @pytest.mark.parametrize(
+    ("off", "told"),
+    [
+        (timedelta(days=-1), timestamps.from_text(CREATED)),
+        (timedelta(days=1), NOW),
+        (timedelta(), timestamps.from_text(LATER)),
+    ],
+)
+def test_a_nodes_clock_sets_no_time_before_the_export_or_to_come(
+    off: timedelta, told: datetime
+) -> None:
+    """Deliveries count from the end: a day behind, the first failure would be the last."""
+    at = timestamps.to_text(timestamps.from_text(LATER) + off)
+    end = decide(seen(ACCEPTED, replace(DONE, started_at=at, finished_at=at))).status
+    assert (end.start_time, end.completion_time) == (timestamps.to_text(told),) * 2
+    running = decide(seen(ACCEPTED, replace(POD, started_at=at), progress=Progress(1, 1, 9)))
+    assert running.status.start_time == timestamps.to_text(told)
+
+
+@pytest.mark.parametrize(
     ("pod", "reason"),
     [
         (replace(POD, unschedulable="0/1 nodes are available"), Reason.UNSCHEDULABLE),
