@@ -9,7 +9,7 @@ from backupexport_contract import names, timestamps
 from backupexport_contract.backup_export import BackupExport
 from kubernetes.aio.client.exceptions import ApiException
 
-from backupexport_operator.kube.client import NotNowError, brief
+from backupexport_operator.kube.client import NotNowError, brief, is_unanswered
 from backupexport_operator.kube.cluster import Cluster
 from backupexport_operator.manifests.jobs import cleanup_manifest, removal_manifest
 from backupexport_operator.manifests.pod import JobSettings
@@ -79,8 +79,10 @@ class CleanupJobs:
         name = manifest["metadata"]["name"]
         try:
             job = await self.cluster.create_job(manifest)
-        except ApiException as error:
-            if error.status not in (400, 403, 422):
+        except Exception as error:
+            if is_unanswered(error) and (there := await self.cluster.read_job(name)) is not None:
+                return there
+            if not isinstance(error, ApiException) or error.status not in (400, 403, 422):
                 raise
             if error.status == 403 and not _namespace_is_ending(error):
                 since = self._refused_since.setdefault(name, time.monotonic())

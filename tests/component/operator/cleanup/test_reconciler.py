@@ -11,6 +11,7 @@ from backupexport_contract.runner_protocol import TASK_REMOVE, Outcome, delivery
 from backupexport_operator.cleanup.batches import MOST_BATCHES_OF_A_CLAIM, MOST_FILES
 from backupexport_operator.cleanup.jobs import CleanupJobs
 from backupexport_operator.cleanup.reconciler import CleanupReconciler
+from backupexport_operator.kube.client import SERVER_AWAY
 from backupexport_operator.kube.cluster import Cluster
 from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.manifests.jobs import removal_manifest
@@ -392,6 +393,20 @@ async def test_a_job_that_is_refused_holds_up_no_other(
     await until(lambda: len(kubernetes.objects("events")) == 1)
     (event,) = await running.events()
     assert event["reason"] == "RemovalFailed"
+
+
+@pytest.mark.parametrize("lost", [{"status": 504}, {"status": 500}, {"is_cut": True}])
+async def test_a_batch_whose_answer_is_lost_is_looked_for(
+    kubernetes: FakeKubernetes, api_client: client.ApiClient, lost: dict[str, Any]
+) -> None:
+    """Else its exports would go back in line, and some of them into another batch."""
+    kubernetes.faults.append(Fault("create jobs", is_stored=True, **lost))
+    jobs = CleanupJobs(Cluster(api_client, NAMESPACE), DEFAULTS)
+    exports = [BackupExport.model_validate(expired(number)) for number in (1, 2)]
+    assert (await jobs.create_batch(exports, "c")).batch == ("uid-1", "uid-2")
+    kubernetes.faults.append(Fault("create jobs", **lost))
+    with pytest.raises(SERVER_AWAY):
+        await jobs.create_batch(exports[1:], "c")
 
 
 async def test_in_a_namespace_that_ends_it_lets_go(
