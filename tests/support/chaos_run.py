@@ -261,7 +261,6 @@ def _strike_and_judge(plan: Plan, story: Story, stage: Stage) -> list[str]:
 def _strike(plan: Plan, story: Story, stage: Stage) -> Seen:
     ledger, namespace = Ledger(), stage.namespace
     wanted = orders(plan.seed, plan.seconds * 0.9, plan.exports, plan.callers, plan.projects)
-    story.began = time.monotonic()
     with ExitStack() as stack:
         watches = [
             stack.enter_context(Watch(f"/{path.format(namespace)}", told))
@@ -273,6 +272,9 @@ def _strike(plan: Plan, story: Story, stage: Stage) -> Seen:
                 (f"apis/{names.API_VERSION}/namespaces/{{}}/exporttargets", ledger.told_target),
             )
         ]
+        for watch in watches:
+            watch.wait()
+        story.began = time.monotonic()
         callers = stack.enter_context(Callers(stage.apis, wanted, story.clock))
         projects = [project.name for project in dict.fromkeys(plan.projects)]
         objects = Objects(namespace, stage.apis[0], projects, ledger, callers.accepted)

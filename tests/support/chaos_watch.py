@@ -12,7 +12,7 @@ from backupexport_contract import names, runner_protocol, timestamps
 from backupexport_contract.reasons import ExitCode
 from chaos_pods import PodRun, moment, node_moment
 from chaos_verdict import Artifact, Export, Gone
-from playground.tools import STATE, ToolError, environment, kubectl
+from playground.tools import STATE, NeverHappenedError, ToolError, environment, kubectl
 
 _AGAIN_SECONDS = 0.5
 _STREAM_SECONDS = 120
@@ -38,11 +38,17 @@ class Watch:
         self.cuts = 0
         self._stream: subprocess.Popen[str] | None = None
         self._stopped = threading.Event()
+        self._has_listed = threading.Event()
         self._thread = threading.Thread(target=self._work, name=f"watch {path}", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
+
+    def wait(self) -> None:
+        """Returns when it knows what was there at first; what goes before that is never told."""
+        if not self._has_listed.wait(60):
+            raise NeverHappenedError(f"no list of {self._path}")
 
     def __exit__(self, *error: object) -> None:
         self._stopped.set()
@@ -69,6 +75,7 @@ class Watch:
         for item in found["items"]:
             self._tell("ADDED", item)
         self._version = found["metadata"]["resourceVersion"]
+        self._has_listed.set()
 
     def _tell(self, kind: str, item: dict[str, Any]) -> None:
         if kind == "DELETED":

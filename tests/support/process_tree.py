@@ -1,15 +1,18 @@
 """A process of this machine and those that it has started, as /proc shows them."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
 def descendants(pid: int) -> list[int]:
     """Its children, theirs, and so on."""
     found: list[int] = []
-    for file in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, _text(file).split()):
-            found += [child, *descendants(child)]
+    # It may end at any moment.
+    with suppress(FileNotFoundError):
+        for file in Path(f"/proc/{pid}/task").glob("*/children"):
+            for child in map(int, _text(file).split()):
+                found += [child, *descendants(child)]
     return found
 
 
