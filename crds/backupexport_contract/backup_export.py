@@ -243,6 +243,8 @@ class BackupExportStatus(KubernetesModel):
     """The Job that carries the export out."""
     target_name: str | None = None
     """The ExportTarget that serves the export, as it was seen last."""
+    target_deliveries: list[str] = Field(default_factory=list)
+    """The deliveries of which that ExportTarget says anything; they wait for one that is gone."""
     retention_seconds: Seconds | None = None
     """How long the export is kept after its end, in seconds, as accepted; absent for good."""
     target_excludes: TargetExcludesStatus | None = None

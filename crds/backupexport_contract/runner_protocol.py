@@ -112,6 +112,9 @@ SPOOL_DIRECTORY = ".spool"
 TERMINATION_MESSAGE_PATH = "/dev/termination-log"
 TERMINATION_MESSAGE_BYTES = 4096
 _LISTS = ("warnings", "restore_hints")
+_ALL_PERCENT = 100
+# An integer of a resource has 64 bits.
+_LARGEST_AMOUNT = 2**63 - 1
 _PLACES = ("missing", "failed")
 
 
@@ -278,14 +281,13 @@ def read_progress_line(line: str) -> Progress | None:
     fields = json_object(line)
     if fields is None or fields.get("event") != "progress":
         return None
+    percent, left = fields.get("percent"), fields.get("seconds_left")
     dumped, estimated = (fields.get(name, 0) for name in ("dumped_bytes", "estimated_bytes"))
-    values = [fields.get("percent"), dumped, estimated]
-    left = fields.get("seconds_left")
-    amounts = [value for value in (*values, left or 0) if isinstance(value, int) and value >= 0]
-    if len(amounts) != len(values) + 1:
+    if not all(map(_is_amount, (percent, dumped, estimated))) or percent > _ALL_PERCENT:
         return None
-    percent, dumped_bytes, estimated_bytes, _ = amounts
-    return Progress(percent, dumped_bytes, estimated_bytes, left)
+    if left is not None and not _is_amount(left):
+        return None
+    return Progress(percent, dumped, estimated, left)
 
 
 def outcome_text(outcome: Outcome) -> str:
@@ -357,12 +359,17 @@ def read_artifact(fields: Any) -> Artifact | None:
         artifact = Artifact(**{"uncompressed_bytes": 0} | _known(Artifact, fields) | lists)
     except TypeError:
         return None
-    is_typed = all(
-        type(getattr(artifact, name)) is (int if name.endswith("_bytes") else str)
-        for name in Artifact.__slots__
-        if name not in _LISTS
+    values = {name: getattr(artifact, name) for name in Artifact.__slots__ if name not in _LISTS}
+    is_sound = all(
+        _is_amount(value) if name.endswith("_bytes") else isinstance(value, str)
+        for name, value in values.items()
     )
-    return artifact if is_typed else None
+    return artifact if is_sound else None
+
+
+def _is_amount(value: Any) -> bool:
+    """Whether it is a whole number that a resource can hold."""
+    return type(value) is int and 0 <= value <= _LARGEST_AMOUNT
 
 
 def _read_remarks(listed: Any) -> tuple[Remark, ...]:
@@ -415,9 +422,14 @@ def _items(value: Any) -> tuple[Any, ...]:
 
 
 def json_object(text: str | bytes) -> dict[str, Any] | None:
-    """The JSON object that others wrote, or None where the text is none."""
+    """The JSON object that others wrote, or None where the text is none.
+
+    Half of a surrogate pair, which no resource can hold, becomes a question mark.
+    """
     try:
         fields = json.loads(text)
+        whole = json.dumps(fields, ensure_ascii=False).encode(errors="replace")
+        fields = json.loads(whole)
     except (ValueError, RecursionError):
         return None
     return fields if isinstance(fields, dict) else None

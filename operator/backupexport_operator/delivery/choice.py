@@ -18,14 +18,18 @@ TARGET_IS_AWAY = (
 )
 
 
+def settings_now(kind: str, seen: Observation) -> Delivery | None:
+    """Returns the settings of `kind`; None if it is not to be made, or not before its target is."""
+    if awaits_target(kind, seen):
+        return None
+    return settings_for(kind, seen.target, seen.deliveries)
+
+
 def settings_for(kind: str, target: ExportTarget | None, of_chart: Deliveries) -> Delivery | None:
     """Returns the target's settings of `kind`, else the chart's; None if it is not to be made.
 
     The target's keeps the limits of the chart's, even of one that is not enabled.
-    Without a target no file is sent: the target may have forbidden it, or named another receiver.
     """
-    if awaits_target(kind, target):
-        return None
     of_target = target.spec.deliveries if target is not None else None
     limits = of_chart.settings_of(kind)
     settings = (of_target.settings_of(kind) if of_target else None) or limits
@@ -34,9 +38,18 @@ def settings_for(kind: str, target: ExportTarget | None, of_chart: Deliveries) -
     return settings if settings is not None and settings.enabled else None
 
 
-def awaits_target(kind: str, target: ExportTarget | None) -> bool:
-    """Returns whether a missing ExportTarget alone can say if the delivery is to be made."""
-    return target is None and Deliveries.kinds()[kind].reads_file
+def awaits_target(kind: str, seen: Observation) -> bool:
+    """Returns whether a missing ExportTarget alone can say if and how the delivery is made.
+
+    It may have forbidden it, or named another receiver.
+    """
+    status = seen.export.status
+    if seen.target is not None:
+        return False
+    if status.target_name is None:
+        # Nobody noted what it said.
+        return Deliveries.kinds()[kind].reads_file
+    return kind in status.target_deliveries
 
 
 def first_conditions(seen: Observation, phase: Phase) -> list[Condition]:
@@ -50,8 +63,8 @@ def first_conditions(seen: Observation, phase: Phase) -> list[Condition]:
             continue
         status: ConditionStatus = "Unknown"
         reason, message = DeliveryReason.PENDING, "It is made as soon as possible."
-        is_set_up = settings_for(kind, seen.target, seen.deliveries) is not None
-        if not is_set_up and not awaits_target(kind, seen.target):
+        is_set_up = settings_now(kind, seen) is not None
+        if not is_set_up and not awaits_target(kind, seen):
             if not form.is_asked_for(seen.export.spec):
                 continue
             status, reason = "False", DeliveryReason.NOT_CONFIGURED

@@ -19,7 +19,7 @@ from backupexport_operator.delivery.choice import (
     NOT_CONFIGURED,
     TARGET_IS_AWAY,
     awaits_target,
-    settings_for,
+    settings_now,
 )
 from backupexport_operator.manifests.status import ConditionStatus, condition_now
 from backupexport_operator.observed.failure import with_aside
@@ -85,7 +85,7 @@ class _Decision:
         self._seen = seen
         self._kind = kind
         self._known = conditions_by_kind(seen.export.status)[kind]
-        self._settings = settings_for(kind, seen.target, seen.deliveries)
+        self._settings = settings_now(kind, seen)
 
     def plan(self) -> DeliveryPlan:
         side_job = self._seen.delivery_jobs[self._kind]
@@ -193,7 +193,7 @@ class _Decision:
         return replace(plan, step=DeliveryStep.DELETE, pause=plan.recheck_after)
 
     def _not_configured(self, step: DeliveryStep = DeliveryStep.WAIT) -> DeliveryPlan:
-        awaits = awaits_target(self._kind, self._seen.target)
+        awaits = awaits_target(self._kind, self._seen)
         message = (TARGET_IS_AWAY if awaits else NOT_CONFIGURED).format(kind=self._kind)
         if self._may_get_settings:
             reason = DeliveryReason.NOT_CONFIGURED
@@ -218,7 +218,10 @@ class _Decision:
 
     @property
     def _may_get_settings(self) -> bool:
-        return self._seen.target is None and self._since_end(self._seen.now) < TARGET_PATIENCE
+        status = self._seen.export.status
+        said_nothing = status.target_name and self._kind not in status.target_deliveries
+        is_early = self._since_end(self._seen.now) < TARGET_PATIENCE
+        return self._seen.target is None and is_early and not said_nothing
 
     @property
     def _has_failed(self) -> bool:

@@ -14,7 +14,7 @@ from backupexport_contract.kubernetes_model import Condition
 from backupexport_contract.reasons import DeliveryReason
 from kubernetes.aio.client.exceptions import ApiException
 
-from backupexport_operator.delivery.choice import settings_for
+from backupexport_operator.delivery.choice import settings_now
 from backupexport_operator.delivery.decision import (
     DeliveryPlan,
     DeliveryStep,
@@ -167,7 +167,7 @@ class DeliveryReconciler(FinishedExportReconciler):
 
     def _rationed(self, seen: Observation, kind: str) -> DeliveryPlan | None:
         """Returns the plan for a delivery whose receiver has had enough for now, else None."""
-        settings = settings_for(kind, seen.target, seen.deliveries)
+        settings = settings_now(kind, seen)
         quota = settings.quota(seen.export.spec) if settings is not None else None
         if quota is None:
             return None
@@ -179,7 +179,7 @@ class DeliveryReconciler(FinishedExportReconciler):
         return rationed_delivery(seen, kind, timedelta(seconds=left))
 
     async def _create(self, seen: Observation, kind: str, plan: DeliveryPlan) -> DeliveryPlan:
-        settings = settings_for(kind, seen.target, seen.deliveries)
+        settings = settings_now(kind, seen)
         if settings is None:
             raise AssertionError("a Job is planned only for a delivery with settings")
         uid = seen.export.metadata.uid

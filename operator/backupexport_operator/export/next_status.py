@@ -12,7 +12,8 @@ from backupexport_contract.backup_export import (
     RemarkStatus,
     TargetExcludesStatus,
 )
-from backupexport_contract.deliveries import is_pending
+from backupexport_contract.deliveries import Deliveries, is_pending
+from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.kubernetes_model import Condition
 from backupexport_contract.reasons import Phase, Reason
 from backupexport_contract.runner_protocol import Artifact, Progress, read_outcome
@@ -33,6 +34,8 @@ from backupexport_operator.observed.observation import Observation
 
 # The condition that says whether the export has got its Job.
 ACCEPTED = "Accepted"
+# What Kubernetes says of a pod is in it, of any length; a condition holds 32,768 characters.
+_LONGEST_MESSAGE = 8192
 
 
 def waiting(seen: Observation, failure: Failure | None) -> BackupExportStatus:
@@ -106,6 +109,12 @@ def _retention_seconds(seen: Observation) -> int | None:
         return status.retention_seconds
     of_target = seen.target.spec.retention_seconds if seen.target else None
     return seen.export.spec.retention_seconds or of_target or seen.retention_seconds
+
+
+def _target_deliveries(target: ExportTarget) -> list[str]:
+    """Returns the kinds of which the target says anything."""
+    given = target.spec.deliveries
+    return [kind for kind in Deliveries.kinds() if given and given.settings_of(kind)]
 
 
 def _target_excludes(seen: Observation) -> TargetExcludesStatus | None:
@@ -201,11 +210,12 @@ def _next(
     told: dict[str, object] = {
         "phase": phase,
         "reason": failure.reason if failure else None,
-        "message": failure.message if failure else None,
+        "message": failure.message[:_LONGEST_MESSAGE] if failure else None,
         "retention_seconds": _retention_seconds(seen),
     }
     if seen.target is not None:
         told["target_name"] = seen.target.metadata.name
+        told["target_deliveries"] = _target_deliveries(seen.target)
         told["conditions"] = [c for c in seen.export.status.conditions if not _is_target_missing(c)]
     status = seen.export.status.model_copy(update=told | changes)
     return of_generation(with_phase_conditions(seen, status), seen.export.metadata.generation)

@@ -16,7 +16,7 @@ REQUEST_TIMEOUT = 15.0
 # An API server that asks for more time than this is asked again all the same, in seconds.
 LONGEST_RETRY_AFTER = 60.0
 PAGE = 500
-_LONGEST_SAYING = 300
+_LONGEST_SAYING = 500
 
 # Gets verb, resource and status, which is None if there was no answer.
 CountRequest = Callable[[str, str, int | None], None]

@@ -12,7 +12,7 @@ from enum import Enum, auto
 from backupexport_contract import timestamps
 from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.reasons import ExitCode
-from backupexport_contract.runner_protocol import Artifact, Outcome, read_outcome
+from backupexport_contract.runner_protocol import Artifact, Outcome, json_object, read_outcome
 
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import Observation, SideJob
@@ -120,6 +120,10 @@ def removal_result(batch: SideJob, export_uid: str, now: datetime) -> CleanupRes
     result = replace(cleanup_result(batch, now), made_at=batch.job.created_at)
     if batch.job.suspended:
         return replace(result, state=CleanupState.UNDER_WAY)
+    if result.state is CleanupState.DONE and not any(map(_verdicts, batch.pods)):
+        # Its runner ended well, but what it found is not known: it is asked again.
+        message = "its report can't be read"
+        return replace(result, state=CleanupState.FAILED, message=message)
     if result.state is CleanupState.UNDER_WAY:
         return replace(result, message=_start_problem(batch.pods))
     report = next(filter(None, map(_verdicts, _newest_first(batch.pods))), None)
@@ -139,7 +143,9 @@ def _newest_first(pods: Iterable[ObservedPod]) -> list[ObservedPod]:
 def _verdicts(pod: ObservedPod) -> Outcome | None:
     """Returns the report of a removal that has come to each of its files."""
     told = read_outcome(pod.termination_message)
-    return told if pod.exit_code == ExitCode.SUCCESS or told.failed else None
+    is_readable = json_object(pod.termination_message) is not None
+    has_ended_well = pod.exit_code == ExitCode.SUCCESS and is_readable
+    return told if has_ended_well or told.failed else None
 
 
 def _start_problem(pods: Iterable[ObservedPod]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 from backupexport_contract.runner_protocol import (
@@ -273,3 +274,28 @@ def test_a_choice_that_is_not_known_is_not_ignored(value: object) -> None:
     text = json.dumps({"exclude_tables": ["a"], "exclude_columns": value, "a": 1})
     assert unknown_choices(text) == ["a", "exclude_columns"]
     assert read_selection(text) is None
+
+
+@pytest.mark.parametrize("size", [-1, 2**63, 10**400, True, 1.0, "1", None])
+@pytest.mark.parametrize("name", ["size_bytes", "uncompressed_bytes"])
+def test_an_artifact_that_no_resource_can_hold_is_none(name: str, size: Any) -> None:
+    assert read_artifact({**asdict(ARTIFACT), name: size}) is None
+    assert read_artifact({**asdict(ARTIFACT), name: 2**63 - 1}) is not None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *({"percent": percent} for percent in (101, -1, True, 1.5, "1", None)),
+        *({"dumped_bytes": size} for size in (2**63, -1, True, [])),
+        *({"seconds_left": seconds} for seconds in ("", [], False, -1, 2**63)),
+    ],
+)
+def test_progress_that_no_resource_can_hold_is_none(odd: dict[str, Any]) -> None:
+    told = {"event": "progress", **asdict(Progress(1, 2, 3, 4)), **odd}
+    assert read_progress_line(json.dumps(told)) is None
+
+
+def test_half_a_surrogate_pair_is_told_as_a_question_mark() -> None:
+    assert read_outcome(r'{"message": "a\ud800b"}').message == "a?b"
+    assert read_outcome(r'{"message": "a\ud83d\ude00b"}').message == "a\U0001f600b"

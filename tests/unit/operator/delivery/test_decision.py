@@ -13,7 +13,7 @@ from backupexport_contract.deliveries import Deliveries, conditions_by_kind
 from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.reasons import ExitCode, Phase, Reason
 from backupexport_contract.runner_protocol import Outcome, delivery_task, outcome_text
-from backupexport_operator.delivery.choice import first_conditions, settings_for
+from backupexport_operator.delivery.choice import first_conditions, settings_for, settings_now
 from backupexport_operator.delivery.decision import (
     START_PATIENCE,
     DeliveryPlan,
@@ -486,8 +486,9 @@ def test_the_target_wins_over_the_chart() -> None:
 def test_a_file_goes_nowhere_while_the_target_is_away(chart: Deliveries) -> None:
     """It may have named another chat, or forbidden it; a mail goes to who asked for it."""
     away: dict[str, Any] = {"served_by": None, "chart": chart}
-    assert settings_for("telegram", None, chart) is None
-    assert settings_for("email", None, chart) == chart.email
+    without = seen(of=export(), **away)
+    assert settings_now("telegram", without) is None
+    assert settings_now("email", without) == chart.email
     (first,) = first_conditions(seen(of=export(), **away), Phase.SUCCEEDED)
     assert (first.type, first.status, first.reason) == ("Delivered", "Unknown", "Pending")
     assert not first_conditions(seen(of=export(), **away), Phase.FAILED)
@@ -496,6 +497,48 @@ def test_a_file_goes_nowhere_while_the_target_is_away(chart: Deliveries) -> None
     assert "create it again" in plan.condition.message
     late = decide_delivery(seen(kind="telegram", now=3601, **away), "telegram")
     assert said(late) == ("False", "NotConfigured")
+
+
+OF_TARGETS = [
+    {"email": {"enabled": False}, "telegram": {"enabled": False}},
+    {"email": MAIL | {"host": "mine"}, "telegram": CHAT},
+]
+
+
+@pytest.mark.parametrize("chart", [CHART, Deliveries()])
+@pytest.mark.parametrize("of_target", OF_TARGETS)
+def test_what_a_target_said_of_deliveries_waits_for_it(
+    of_target: dict[str, Any], chart: Deliveries
+) -> None:
+    """It may have forbidden a mail, or narrowed its domains."""
+    known = _accepted(target(**of_target))
+    away = {"served_by": None, "chart": chart, "of": known}
+    first = first_conditions(seen(**away), Phase.SUCCEEDED)
+    assert [(each.type, each.reason) for each in first] == [
+        ("Notified", "Pending"), ("Delivered", "Pending"),
+    ]  # fmt: skip
+    for kind in Deliveries.kinds():
+        assert settings_now(kind, seen(**away)) is None
+
+
+@pytest.mark.parametrize("chart", [CHART, Deliveries()])
+def test_a_target_that_said_nothing_of_deliveries_is_not_waited_for(chart: Deliveries) -> None:
+    away = {"served_by": None, "chart": chart, "of": _accepted(target())}
+    assert settings_now("email", seen(**away)) == chart.email
+    assert settings_now("telegram", seen(**away)) == chart.telegram
+    first = first_conditions(seen(**away), Phase.SUCCEEDED)
+    told = {each.type: each.reason for each in first}
+    if chart is CHART:
+        assert told == {"Notified": "Pending", "Delivered": "Pending"}
+    else:
+        # Nobody had set up the other one, so nothing is told of it.
+        assert told == {"Notified": "NotConfigured"}
+
+
+def _accepted(by: ExportTarget) -> BackupExport:
+    """An export that wants a mail, as a status of it noted what its target said."""
+    of = export(notifyEmail="a@example.com")
+    return of.model_copy(update={"status": next_status.waiting(seen(of=of, served_by=by), None)})
 
 
 def test_an_attempt_goes_on_while_the_target_is_away() -> None:

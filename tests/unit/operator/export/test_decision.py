@@ -625,6 +625,15 @@ def test_a_node_that_does_not_answer_is_said_and_the_export_goes_on_when_it_does
     assert outcome(decide(seen(_goes_on(silent, RUNNING), whole)))[0] == Phase.SUCCEEDED
 
 
+def test_what_kubernetes_says_at_length_is_cut() -> None:
+    talking = replace(POD, waiting="ErrImagePull", waiting_message="x" * 100_000)
+    plan = decide(seen(ACCEPTED, talking))
+    assert plan.status.reason == Reason.IMAGE_UNAVAILABLE
+    assert len(str(plan.status.message)) == 8192
+    # As the API server is given it.
+    BackupExport.model_validate(builders.export_manifest(status=plan.status.to_manifest()))
+
+
 def test_an_older_pod_on_a_silent_node_is_no_news() -> None:
     stuck = replace(POD, started_at=CREATED, deletes_at=CREATED)
     plan = decide(seen(RUNNING, stuck, AGAIN, now=timestamps.from_text(CREATED) + NODE_GRACE))

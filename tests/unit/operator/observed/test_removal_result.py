@@ -47,6 +47,11 @@ STUCK = replace(POD, node="", unschedulable='persistentvolumeclaim "old" not fou
         (SideJob(COMPLETE, [NOT_U1]), "u0", "DONE", ""),
         (SideJob(COMPLETE, [NOT_U1]), "u1", "NOT_FOUND", ""),
         (SideJob(COMPLETE), "u1", "LOST", ""),
+        (SideJob(COMPLETE, [ended(0, None)]), "u1", "FAILED", "its report can't be read"),
+        (
+            SideJob(COMPLETE, [replace(ALL, termination_message="garbage")]), "u1", "FAILED",
+            "its report can't be read",
+        ),
         # It is tried again by another pod.
         (SideJob(JOB, [HALF]), "u0", "UNDER_WAY", ""),
         (SideJob(FAILED, [HALF]), "u0", "DONE", ""),
