@@ -281,13 +281,13 @@ def read_progress_line(line: str) -> Progress | None:
     fields = json_object(line)
     if fields is None or fields.get("event") != "progress":
         return None
-    percent, left = fields.get("percent"), fields.get("seconds_left")
-    dumped, estimated = (fields.get(name, 0) for name in ("dumped_bytes", "estimated_bytes"))
-    if not all(map(_is_amount, (percent, dumped, estimated))) or percent > _ALL_PERCENT:
+    told = {"dumped_bytes": 0, "estimated_bytes": 0} | fields
+    amounts = {name: told.get(name) for name in Progress.__slots__}
+    given = [value for name, value in amounts.items() if name != "seconds_left" or value is not None]
+    if not all(map(_is_amount, given)):
         return None
-    if left is not None and not _is_amount(left):
-        return None
-    return Progress(percent, dumped, estimated, left)
+    progress = Progress(**amounts)  # type: ignore[arg-type] # seen to be numbers
+    return progress if progress.percent <= _ALL_PERCENT else None
 
 
 def outcome_text(outcome: Outcome) -> str:

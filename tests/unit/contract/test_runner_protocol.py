@@ -287,8 +287,10 @@ def test_an_artifact_that_no_resource_can_hold_is_none(name: str, size: Any) -> 
     "odd",
     [
         *({"percent": percent} for percent in (101, -1, True, 1.5, "1", None)),
-        *({"dumped_bytes": size} for size in (2**63, -1, True, [])),
-        *({"seconds_left": seconds} for seconds in ("", [], False, -1, 2**63)),
+        {"dumped_bytes": 2**63},
+        {"dumped_bytes": True},
+        {"estimated_bytes": -1},
+        *({"seconds_left": odd} for odd in ("", False, -1, 2**63)),
     ],
 )
 def test_progress_that_no_resource_can_hold_is_none(odd: dict[str, Any]) -> None:

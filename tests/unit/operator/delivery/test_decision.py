@@ -512,7 +512,7 @@ def test_what_a_target_said_of_deliveries_waits_for_it(
 ) -> None:
     """It may have forbidden a mail, or narrowed its domains."""
     known = _accepted(target(**of_target))
-    away = {"served_by": None, "chart": chart, "of": known}
+    away: dict[str, Any] = {"served_by": None, "chart": chart, "of": known}
     first = first_conditions(seen(**away), Phase.SUCCEEDED)
     assert [(each.type, each.reason) for each in first] == [
         ("Notified", "Pending"), ("Delivered", "Pending"),
@@ -523,7 +523,7 @@ def test_what_a_target_said_of_deliveries_waits_for_it(
 
 @pytest.mark.parametrize("chart", [CHART, Deliveries()])
 def test_a_target_that_said_nothing_of_deliveries_is_not_waited_for(chart: Deliveries) -> None:
-    away = {"served_by": None, "chart": chart, "of": _accepted(target())}
+    away: dict[str, Any] = {"served_by": None, "chart": chart, "of": _accepted(target())}
     assert settings_now("email", seen(**away)) == chart.email
     assert settings_now("telegram", seen(**away)) == chart.telegram
     first = first_conditions(seen(**away), Phase.SUCCEEDED)
