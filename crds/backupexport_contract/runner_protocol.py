@@ -283,8 +283,9 @@ def read_progress_line(line: str) -> Progress | None:
         return None
     told = {"dumped_bytes": 0, "estimated_bytes": 0} | fields
     amounts = {name: told.get(name) for name in Progress.__slots__}
-    given = [value for name, value in amounts.items() if name != "seconds_left" or value is not None]
-    if not all(map(_is_amount, given)):
+    if amounts["seconds_left"] is None:
+        del amounts["seconds_left"]
+    if not all(map(_is_amount, amounts.values())):
         return None
     progress = Progress(**amounts)  # type: ignore[arg-type] # seen to be numbers
     return progress if progress.percent <= _ALL_PERCENT else None
