@@ -49,7 +49,7 @@ class ExportPlan:
 
     `is_failure` says that the export has failed or is cancelled, though its status may not say so
     yet: what leads there must be read afresh.  `create_cleanup` and `delete_cleanup` are a
-    cleanup's task, `delete_pod` has failed and doesn't end by itself, `follow_pod` is the name of
+    cleanup's task, `delete_pod` doesn't end by itself and has failed or lost its Job, `follow_pod` is the name of
     the pod whose log to read.
     """
 
@@ -148,7 +148,7 @@ def _deleted(seen: Observation) -> ExportPlan | None:
     if (job := _own_job(seen)) is not None:
         return ExportPlan(status, delete_job=not job.deleting)
     if is_still_written(seen):
-        return ExportPlan(status, recheck_after=NODE_GRACE)
+        return ExportPlan(status, delete_pod=_orphan(seen), recheck_after=NODE_GRACE)
     if not _is_held(seen):
         return ExportPlan(status)
     if status.job_name is None and seen.lost_job is None and not seen.attempts:
@@ -183,7 +183,7 @@ def _cancelled(seen: Observation) -> ExportPlan | None:
         return None
     if (job := _own_job(seen)) is not None:
         return ExportPlan(seen.export.status, delete_job=not job.deleting)
-    if not all(is_overdue(pod, seen.now) or _is_orphan(pod) for pod in seen.pods):
+    if not all(is_overdue(pod, seen.now) or _stays(pod) for pod in seen.pods):
         # The status says Cancelled only when no pod of the export is left that will go.
         return ExportPlan(seen.export.status, recheck_after=NODE_GRACE)
     return _end(seen, Phase.CANCELLED, _CANCELLED, meanwhile=seen.export.status)
@@ -435,9 +435,14 @@ def _attempt_failure(seen: Observation, pod: ObservedPod) -> Failure | None:
     return Failure(Reason.INTERNAL, f"The export's pod {pod.name} was deleted before it was done.")
 
 
-def _is_orphan(pod: ObservedPod) -> bool:
-    """Returns whether the pod has ended and stays, because its Job was deleted without it."""
+def _stays(pod: ObservedPod) -> bool:
+    """Returns whether the pod has ended and stays, though its Job is gone."""
     return pod.has_ended and pod.deletes_at is None
+
+
+def _orphan(seen: Observation) -> ObservedPod | None:
+    """Returns a pod that works on without its Job, so that nobody else will stop it."""
+    return next((pod for pod in seen.orphans if not pod.has_ended and not pod.deletes_at), None)
 
 
 def _last_failure(seen: Observation) -> Failure | None:
@@ -457,7 +462,9 @@ def _end(
     `meanwhile` is the status until then.
     """
     if is_still_written(seen):
-        return ExportPlan(meanwhile, is_failure=True, recheck_after=NODE_GRACE)
+        return ExportPlan(
+            meanwhile, is_failure=True, delete_pod=_orphan(seen), recheck_after=NODE_GRACE
+        )
     if not is_clean(seen):
         tidied = cleanup_result(seen.tidy_job, seen.now).state
         if tidied is CleanupState.MISSING:

@@ -75,7 +75,7 @@ def is_overdue(pod: ObservedPod, now: datetime) -> bool:
 
 def is_still_written(seen: Observation) -> bool:
     """Returns whether any pod of the export may still write."""
-    return any(may_still_write(pod, seen.now) for pod in seen.pods)
+    return any(may_still_write(pod, seen.now) for pod in (*seen.pods, *seen.orphans))
 
 
 def is_at_work(seen: Observation) -> bool:

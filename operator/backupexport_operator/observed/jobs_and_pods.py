@@ -18,6 +18,9 @@ from backupexport_contract.names import (
 from backupexport_contract.reasons import NOT_YET_EXIT_CODES
 from backupexport_contract.runner_protocol import TASK_EXPORT
 
+# https://kubernetes.io/docs/reference/labels-annotations-taints/#batch-kubernetes-io-job-name
+_LABEL_JOB_NAME = "batch.kubernetes.io/job-name"
+
 Manifest = Mapping[str, Any]
 """A batch/v1 Job or v1 Pod, as JSON."""
 
@@ -57,7 +60,8 @@ class ObservedPod:
     `phase`, `reason` and `message` are the pod's own: only they tell that a node has refused or
     evicted it.  `waiting` is the reason why the container hasn't started (`ImagePullBackOff`, …),
     `unschedulable` the scheduler's message, `exit_code` is None until the container ended.  `job`
-    and `job_uid` are those of the Job that made it, `node` is empty until the scheduler chose one,
+    and `job_uid` are those of the Job that made it, `orphan_of` the name of one that was deleted
+    without it, as the pod's labels have it, `node` is empty until the scheduler chose one,
     `deletes_at` is when the grace period of a pod that is being deleted ends.  `never_made` says
     that the node never made the container, which has an exit code all the same.  `kept_by` names
     the containers that keep the pod from its end though the runner's has ended: injected ones.
@@ -67,6 +71,7 @@ class ObservedPod:
     created_at: str
     job: str = ""
     job_uid: str = ""
+    orphan_of: str = ""
     node: str = ""
     deletes_at: str | None = None
     phase: str = ""
@@ -175,6 +180,7 @@ def observed_pod(manifest: Manifest) -> ObservedPod:
         created_at=metadata.get("creationTimestamp", ""),
         job=job.get("name", ""),
         job_uid=job.get("uid", ""),
+        orphan_of="" if job else metadata.get("labels", {}).get(_LABEL_JOB_NAME, ""),
         node=(manifest.get("spec") or {}).get("nodeName") or "",
         deletes_at=metadata.get("deletionTimestamp"),
         phase=status.get("phase", ""),

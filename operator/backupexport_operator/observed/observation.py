@@ -28,6 +28,7 @@ class Observation:
     """Everything that a decision about one export may use.
 
     `lost_job` and `lost_pods` are gone; they are as they were seen last by this process.
+    `orphans` are pods whose Job was deleted without them: they work on, and nobody counts them.
     `tidy_job` removes partial files, `remove_job` the file; `delivery_jobs` are by kind.
     `place_in_queue` tells in words which exports come first; None if none does.
     `retention_seconds` (None to keep exports for good), `deliveries`, `max_stored_bytes` (None for
@@ -47,6 +48,7 @@ class Observation:
     backoff_limit: int
     lost_job: ObservedJob | None = None
     lost_pods: Sequence[ObservedPod] = ()
+    orphans: Sequence[ObservedPod] = ()
     tidy_job: SideJob = field(default_factory=SideJob)
     remove_job: SideJob = field(default_factory=SideJob)
     place_in_queue: str | None = None
@@ -101,8 +103,12 @@ def with_jobs_and_pods(
     """
     job_of = {job.name: job for job in jobs}
     pods_of: dict[str, list[ObservedPod]] = {}
+    orphans_of: dict[str, list[ObservedPod]] = {}
     for pod in pods:
-        pods_of.setdefault(pod.job, []).append(pod)
+        if pod.orphan_of:
+            orphans_of.setdefault(pod.orphan_of, []).append(pod)
+        else:
+            pods_of.setdefault(pod.job, []).append(pod)
 
     def side_job(task: str) -> SideJob:
         name = names.task_job_name(seen.export.metadata.name, task)
@@ -112,6 +118,7 @@ def with_jobs_and_pods(
         seen,
         job=job_of.get(seen.job_name),
         pods=pods_of.get(seen.job_name, []),
+        orphans=orphans_of.get(seen.job_name, []),
         tidy_job=side_job(TASK_TIDY),
         remove_job=side_job(TASK_REMOVE),
         delivery_jobs={kind: side_job(delivery_task(kind)) for kind in Deliveries.kinds()},

@@ -640,6 +640,28 @@ async def test_a_copy_of_the_job_with_all_its_labels_is_not_taken_for_it(watched
     assert (await operator.reconcile()).phase == Phase.RUNNING
 
 
+async def test_a_pod_that_lost_its_job_is_stopped_and_no_other_export_begins_beside_it(
+    watched: Make,
+) -> None:
+    operator = watched(job={}, **ON_THE_WAY)
+    orphaned = {"labels": {"batch.kubernetes.io/job-name": JOB}, "ownerReferences": []}
+    add_pod(operator, state=builders.running())
+    labels = operator.kubernetes.objects("pods")["pod-a"]["metadata"]["labels"]
+    orphaned["labels"] |= labels
+    operator.kubernetes.storage.collects_garbage = False
+    operator.kubernetes.remove("jobs", JOB)
+    operator.kubernetes.change("pods", "pod-a", {"metadata": orphaned})
+    other = builders.export_manifest("other", uid="uid-2", creationTimestamp=builders.ago(OLD))
+    operator.kubernetes.seed("backupexports", other)
+    operator.look()
+    await operator.run()
+    operator.reconciler.queue.ask("uid-2")
+    await operator.settled()
+    assert "delete pods" in operator.requests()
+    assert operator.export().phase == Phase.RUNNING
+    assert "bex-other" not in operator.jobs()
+
+
 async def test_a_running_export_that_is_deleted_leaves_no_partial_file(watched: Make) -> None:
     operator = watched(job={}, pod=builders.running(), **ON_THE_WAY)
     kubernetes, deleted = operator.kubernetes, operator.export()

@@ -520,6 +520,23 @@ def test_cancelling_deletes_the_job_then_waits_for_the_pod_then_ends() -> None:
     assert outcome(over) == (Phase.CANCELLED, Reason.CANCELLED)
 
 
+@pytest.mark.parametrize("spec", [{}, {"cancel": True}])
+def test_a_pod_whose_job_was_deleted_without_it_is_stopped_before_the_end(
+    spec: dict[str, Any],
+) -> None:
+    of = export(spec, jobName=JOB.name, phase="Running", attempts=1)
+    orphan = replace(POD, started_at=CREATED, job="", orphan_of=JOB.name)
+    gone: dict[str, Any] = {"job": None, "lost_job": JOB}
+    plan = decide(seen(of, orphans=[orphan], **gone))
+    assert (plan.status.phase, plan.delete_pod) == (Phase.RUNNING, orphan)
+    going = replace(orphan, deletes_at=timestamps.to_text(NOW))
+    plan = decide(seen(of, orphans=[going], **gone))
+    assert (plan.status.phase, plan.delete_pod) == (Phase.RUNNING, None)
+    over = replace(going, exit_code=int(ExitCode.INTERRUPTED))
+    plan = decide(seen(of, orphans=[over], tidy_job=TIDIED, **gone))
+    assert plan.status.phase == (Phase.CANCELLED if spec else Phase.FAILED)
+
+
 def test_cancelling_what_never_got_its_container_needs_no_cleanup() -> None:
     cancelled = export({"cancel": True}, jobName=JOB.name, phase="Pending")
     never = replace(POD, phase="Failed", exit_code=137, never_made=True)
