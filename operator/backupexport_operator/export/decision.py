@@ -49,8 +49,8 @@ class ExportPlan:
 
     `is_failure` says that the export has failed or is cancelled, though its status may not say so
     yet: what leads there must be read afresh.  `create_cleanup` and `delete_cleanup` are a
-    cleanup's task, `delete_pod` doesn't end by itself and has failed or lost its Job, `follow_pod` is the name of
-    the pod whose log to read.
+    cleanup's task, `delete_pod` has failed or lost its Job and doesn't end by itself, `follow_pod`
+    is the name of the pod whose log to read.
     """
 
     status: BackupExportStatus
