@@ -349,6 +349,7 @@ def _judged_exports(plan: Plan, story: Story, stage: Stage, seen: Seen) -> list[
         full=[] if seen.filler is None else seen.filler.full,
         cancelled=objects.asked_to_cancel,
         jobless=objects.jobless,
+        struck=ledger.exports_of(seen.striker.struck_pods),
         away=objects.away,
     )
     deleted = [each.export for name, each in ledger.gone.items() if name in objects.deleted]

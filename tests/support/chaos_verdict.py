@@ -62,7 +62,8 @@ class Expectation:
 
     `outages` are the database's, `full` the volume's.  `fails_with`: the reasons of a project that
     can't be exported; none for a sound one.  `cancelled` are the exports that somebody asked to
-    cancel, `jobless` those whose Job somebody deleted; `away` tells of each project's target.
+    cancel, `jobless` those whose Job somebody deleted, `struck` those that lost a runner; `away`
+    tells of each project's target.
     """
 
     outages: Sequence[Outage]
@@ -71,6 +72,7 @@ class Expectation:
     full: Sequence[Outage] = ()
     cancelled: Collection[str] = ()
     jobless: Collection[str] = ()
+    struck: Collection[str] = ()
     away: Mapping[str, Sequence[Outage]] = field(default_factory=dict)
 
 
@@ -247,6 +249,10 @@ def _is_struck(export: Export, expected: Expectation) -> bool:
             outage.began - _UNSEEN_SECONDS <= export.created <= outage.ended
             for outage in expected.away.get(export.project, ())
         )
+    if export.reason == "Internal":
+        # The last of all attempts was killed.
+        has_used_all = export.attempts >= expected.attempts_allowed
+        return has_used_all and export.name in expected.struck
     return export.reason == "StorageFull" and _was_away(export, expected.full)
 
 

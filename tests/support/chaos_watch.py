@@ -156,6 +156,10 @@ class Ledger:
         killed = {uid for uid, run in self._runs.items() if run.exit_code in _KILLED}
         return len((killed | self._runners_gone) & set(struck))
 
+    def exports_of(self, pods: Collection[str]) -> set[str]:
+        """The exports whose attempts these pods are; by uid."""
+        return {run.export for uid, run in self._runs.items() if uid in pods}
+
     def leader_pod(self) -> str | None:
         """The pod that holds the Lease, None where nobody has held it."""
         return self.leaders[-1].rpartition("_")[0] if self.leaders else None

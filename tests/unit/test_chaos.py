@@ -141,6 +141,7 @@ THERE = replace(AWAY, outages=[Outage(10.0, 99.9), Outage(200.1, 210.0)])
         (replace(FLAWED, reason="ConnectionFailed", attempts=5), AWAY),
         (replace(LOST, phase="Cancelled", reason="Cancelled"), replace(AWAY, cancelled={"a"})),
         (replace(LOST, reason="JobDeleted"), replace(THERE, jobless={"a"})),
+        (replace(LOST, reason="Internal"), replace(THERE, struck={"a"})),
         (replace(LOST, reason="StorageFull"), replace(THERE, full=AWAY.outages)),
         (
             replace(LOST, reason="TargetNotFound"),
@@ -165,6 +166,12 @@ def test_true_ends(export: Export, expected: Expectation) -> None:
         (replace(LOST, reason="AuthenticationFailed"), AWAY, "no fault of the run"),
         (replace(LOST, reason="OutOfMemory"), AWAY, "no fault of the run"),
         (replace(LOST, reason="Internal"), AWAY, "no fault of the run"),
+        (replace(LOST, reason="Internal"), replace(AWAY, struck={"b"}), "no fault of the run"),
+        (
+            replace(LOST, reason="Internal", attempts=4),
+            replace(AWAY, struck={"a"}),
+            "no fault of the run",
+        ),
         (replace(LOST, reason="JobDeleted"), AWAY, "no fault of the run"),
         (replace(LOST, reason=None), AWAY, "no fault of the run"),
         (replace(LOST, phase="Cancelled", reason="Cancelled"), AWAY, "nobody cancelled"),
