@@ -300,6 +300,10 @@ def _running(seen: Observation) -> ExportPlan | None:
     if (left := _before_it_begins(seen, newest)) is not None:
         failures = _attempt_failures(seen)
         status = next_status.waiting(seen, failures[-1] if failures else None)
+        if not failures:
+            # That it has begun is told a moment later, with the phase: one write, not two.
+            known = {"attempts": seen.export.status.attempts}
+            status = status.model_copy(update=known)
         return ExportPlan(status, follow_pod=newest.name, recheck_after=left)
     return ExportPlan(
         next_status.running(seen, newest),

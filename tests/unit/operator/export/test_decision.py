@@ -651,6 +651,14 @@ def test_what_kubernetes_says_at_length_is_cut() -> None:
     BackupExport.model_validate(builders.export_manifest(status=plan.status.to_manifest()))
 
 
+def test_an_attempt_that_has_only_just_begun_costs_no_write_of_its_own() -> None:
+    accepted = _goes_on(decide(seen(ACCEPTED)), ACCEPTED)
+    begun = replace(POD, started_at=timestamps.to_text(NOW))
+    assert decide(seen(accepted, begun)).status == accepted.status
+    running = decide(seen(accepted, begun, progress=Progress(1, 1, 9))).status
+    assert (running.phase, running.attempts) == (Phase.RUNNING, 1)
+
+
 def test_an_older_pod_on_a_silent_node_is_no_news() -> None:
     stuck = replace(POD, started_at=CREATED, deletes_at=CREATED)
     plan = decide(seen(RUNNING, stuck, AGAIN, now=timestamps.from_text(CREATED) + NODE_GRACE))
