@@ -43,13 +43,16 @@ def awaits_target(kind: str, seen: Observation) -> bool:
 
     It may have forbidden it, or named another receiver.
     """
-    status = seen.export.status
-    if seen.target is not None:
+    if seen.target is not None or target_said_nothing(kind, seen):
         return False
-    if status.target_name is None:
-        # Nobody noted what it said.
-        return Deliveries.kinds()[kind].reads_file
-    return kind in status.target_deliveries
+    is_noted = seen.export.status.target_name is not None
+    return is_noted or Deliveries.kinds()[kind].reads_file
+
+
+def target_said_nothing(kind: str, seen: Observation) -> bool:
+    """Returns whether it is noted that the ExportTarget said nothing of the kind."""
+    status = seen.export.status
+    return status.target_name is not None and kind not in status.target_deliveries
 
 
 def first_conditions(seen: Observation, phase: Phase) -> list[Condition]:

@@ -20,6 +20,7 @@ from backupexport_operator.delivery.choice import (
     TARGET_IS_AWAY,
     awaits_target,
     settings_now,
+    target_said_nothing,
 )
 from backupexport_operator.manifests.status import ConditionStatus, condition_now
 from backupexport_operator.observed.failure import with_aside
@@ -218,10 +219,9 @@ class _Decision:
 
     @property
     def _may_get_settings(self) -> bool:
-        status = self._seen.export.status
-        said_nothing = status.target_name and self._kind not in status.target_deliveries
         is_early = self._since_end(self._seen.now) < TARGET_PATIENCE
-        return self._seen.target is None and is_early and not said_nothing
+        may_have_said = not target_said_nothing(self._kind, self._seen)
+        return self._seen.target is None and is_early and may_have_said
 
     @property
     def _has_failed(self) -> bool:

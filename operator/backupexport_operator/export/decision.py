@@ -302,8 +302,7 @@ def _running(seen: Observation) -> ExportPlan | None:
         status = next_status.waiting(seen, failures[-1] if failures else None)
         if not failures:
             # That it has begun is told a moment later, with the phase: one write, not two.
-            known = {"attempts": seen.export.status.attempts}
-            status = status.model_copy(update=known)
+            status = status.model_copy(update={"attempts": seen.export.status.attempts})
         return ExportPlan(status, follow_pod=newest.name, recheck_after=left)
     return ExportPlan(
         next_status.running(seen, newest),

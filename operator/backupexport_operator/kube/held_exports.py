@@ -8,14 +8,11 @@ where it is needed.
 import json
 import zlib
 from collections.abc import Iterator, MutableMapping
-from typing import Any
 
 from backupexport_contract import names
 from backupexport_contract.backup_export import BackupExport
 
-from backupexport_operator.kube.cluster import valid_models
-
-Body = dict[str, Any]
+from backupexport_operator.kube.cluster import Body, valid_models
 
 # What nothing that is done for a finished export reads.
 _METADATA = ("managedFields", "selfLink")
