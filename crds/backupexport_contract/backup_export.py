@@ -21,6 +21,7 @@ from backupexport_contract.fields import (
     Format,
     Patterns,
     ProjectId,
+    Recipients,
     Seconds,
     StoragePath,
 )
@@ -99,6 +100,9 @@ class ExportOptions(FrozenModel):
     """Whether the file is compressed."""
     compression: Compression | None = None
     """How it is compressed, zstd unless given; only with compress: true."""
+    encrypt_to: Recipients | None = None
+    """Recipients of age who alone can read the file, besides the target's: age1…, or public keys
+    ssh-ed25519 … or ssh-rsa …."""
     storage_path: StoragePath | None = None
     """A directory below the project's own, relative, in which the file is placed."""
     notify_email: EmailAddress | None = None
@@ -163,7 +167,7 @@ class ArtifactFields(FrozenModel):
     """The finished file, alike over REST and in a BackupExport's status."""
 
     path: str
-    """Where the file lies, relative to the root of the volume."""
+    """Where the file lies, relative to the root of its storage."""
     size_bytes: int = Field(ge=0)
     """The file's size in bytes."""
     uncompressed_bytes: int = Field(ge=0)
@@ -176,6 +180,10 @@ class ArtifactFields(FrozenModel):
     """The version of the pg_dump that was used."""
     restore_with: str | None = None
     """The programs that can read the file, such as "pg_restore of PostgreSQL 17 or newer"."""
+    storage: str | None = None
+    """The storage that has the file, by its name in the chart."""
+    encrypted_to: list[str] = Field(default_factory=list)
+    """Fingerprints of the recipients who can decrypt the file; empty if it is not encrypted."""
 
 
 class TargetExcludes(FrozenModel):
@@ -221,6 +229,8 @@ class ArtifactStatus(ArtifactFields, KubernetesModel):
 
     claim: str | None = None
     """The PersistentVolumeClaim of the volume that the file lies on."""
+    url: str | None = None
+    """Where the file lies in a bucket: s3://, gs:// or az://, for whoever may read there."""
     display_size: str
     """sizeBytes as kubectl shows it."""
 
@@ -228,7 +238,12 @@ class ArtifactStatus(ArtifactFields, KubernetesModel):
     def of(cls, artifact: runner_protocol.Artifact, claim: str | None = None) -> Self:
         """The status of what the runner told, on the volume of `claim`."""
         fields = {name: getattr(artifact, name) for name in ArtifactFields.model_fields}
-        fields["restore_with"] = artifact.restore_with or None
+        fields |= {
+            "restore_with": artifact.restore_with or None,
+            "storage": artifact.storage or None,
+            "encrypted_to": list(artifact.encrypted_to),
+            "url": artifact.url or None,
+        }
         return cls(**fields, claim=claim, display_size=readable_size(artifact.size_bytes))
 
 
@@ -249,6 +264,10 @@ class BackupExportStatus(KubernetesModel):
     """How long the export is kept after its end, in seconds, as accepted; absent for good."""
     target_excludes: TargetExcludesStatus | None = None
     """What the ExportTarget leaves out, beside what the spec does."""
+    storage: str | None = None
+    """The storage that the export was accepted for, by its name in the chart."""
+    target_recipients: Recipients = Field(default_factory=list)
+    """Recipients of age that the ExportTarget named, besides those of spec.encryptTo."""
     start_time: Timestamp | None = None
     """When the first attempt's container started."""
     completion_time: Timestamp | None = None
@@ -283,7 +302,12 @@ class BackupExportStatus(KubernetesModel):
             return None
         return runner_protocol.Artifact(
             **{name: getattr(self.artifact, name) for name in ArtifactFields.model_fields}
-            | {"restore_with": self.artifact.restore_with or ""},
+            | {
+                "restore_with": self.artifact.restore_with or "",
+                "storage": self.artifact.storage or "",
+                "encrypted_to": tuple(self.artifact.encrypted_to),
+            },
+            url=self.artifact.url or "",
             warnings=tuple(remark.remark for remark in self.warnings),
             restore_hints=tuple(remark.remark for remark in self.restore_hints),
         )
@@ -342,6 +366,12 @@ class BackupExport(KubernetesModel):
         )
 
     @property
+    def recipients(self) -> tuple[str, ...]:
+        """To whom the file is encrypted, as far as status has the target's; empty for nobody."""
+        given = (*self.status.target_recipients, *(self.spec.encrypt_to or ()))
+        return tuple(dict.fromkeys(given))
+
+    @property
     def file_name(self) -> str:
         """The artifact's file name, as `names.artifact_file_name` has it."""
         return names.artifact_file_name(
@@ -349,11 +379,15 @@ class BackupExport(KubernetesModel):
             self.job_id,
             self.spec.format,
             self.spec.effective_compression,
+            is_encrypted=bool(self.recipients),
         )
 
     @property
     def path(self) -> str:
-        """Where the artifact lies, relative to the volume's root; made from the spec alone."""
+        """Where the artifact lies, relative to its storage's root.
+
+        It is made from the spec, and from whether status or spec have recipients.
+        """
         return names.artifact_path(self.spec.project_id, self.spec.storage_path, self.file_name)
 
     def age(self, now: datetime) -> float:

@@ -7,8 +7,9 @@ from pydantic.config import JsonDict
 
 from backupexport_contract.backup_export import TargetExcludes
 from backupexport_contract.deliveries import Deliveries, Port, SecretReference
-from backupexport_contract.fields import CEL_KEY, Bytes, ProjectId, Seconds
+from backupexport_contract.fields import CEL_KEY, Bytes, ProjectId, Recipients, Seconds
 from backupexport_contract.kubernetes_model import Condition, KubernetesModel, ObjectMeta
+from backupexport_contract.storages import StorageName
 
 _HOSTS = r"^[A-Za-z0-9_:]([A-Za-z0-9_:.%,-]*[A-Za-z0-9_:.])?$"
 _DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -89,6 +90,16 @@ class ResourceRequirements(KubernetesModel):
     """What the container may use at most."""
 
 
+class TargetEncryption(KubernetesModel):
+    """To whom every export of the project is encrypted, by age (https://age-encryption.org/v1)."""
+
+    recipients: Recipients | None = None
+    """Recipients of age: age1…, or public keys ssh-ed25519 … or ssh-rsa …; an export's encryptTo
+    adds others."""
+    required: bool = False
+    """Whether exports without any recipient are refused."""
+
+
 class ExportTargetSpec(TargetExcludes, KubernetesModel):
     """A project, and where its database is."""
 
@@ -120,6 +131,11 @@ class ExportTargetSpec(TargetExcludes, KubernetesModel):
     """The largest file that an export of this project may make, in bytes; else the chart's."""
     max_stored_bytes: Bytes | None = None
     """How much the files of all this project's exports may take, in bytes; else the chart's."""
+    storage: StorageName | None = None
+    """Which of the chart's storages has the files of this project's exports; default unless
+    given."""
+    encryption: TargetEncryption | None = None
+    """To whom this project's exports are encrypted."""
     resources: ResourceRequirements | None = None
     """Resources of this project's runner containers; the chart's unless given."""
     deliveries: Deliveries | None = None

@@ -61,6 +61,11 @@ EmailAddress = Annotated[str, Follows(rules.EMAIL, rules.EMAIL_LENGTH, rules.EMA
 Pattern = Annotated[str, Follows(rules.PATTERN, rules.PATTERN_LENGTH, rules.PATTERN[-1].pattern)]
 Patterns = Annotated[list[Pattern], Field(max_length=rules.MOST_PATTERNS)]
 
+Recipient = Annotated[
+    str, Follows(rules.RECIPIENT, rules.RECIPIENT_LENGTH, rules.RECIPIENT[-1].pattern)
+]
+Recipients = Annotated[list[Recipient], Field(max_length=rules.MOST_RECIPIENTS)]
+
 Format = Literal["sql", "tar", "custom"]
 Content = Literal["all", "schema", "data"]
 Compression = Literal["zstd", "gzip"]

@@ -46,6 +46,7 @@ _JOB_NAME_PREFIX = "bex-"
 # No export's own Job, nor one beside it, has such a name.
 _BATCH_NAME_PREFIX = "remove-files-"
 
+ENCRYPTED = ".age"
 _FILE_SUFFIX = {"none": "", "zstd": ".zst", "gzip": ".gz"}
 
 
@@ -99,8 +100,15 @@ def outer_compression(dump_format: str, compression: str) -> str:
     return "none" if dump_format == "custom" else compression
 
 
-def artifact_file_name(created: datetime, job_id: str, dump_format: str, compression: str) -> str:
-    """`<UTC time>-<job id>.<sql|tar>[.zst|.gz]`, or `.dump` at the end for format custom.
+def artifact_file_name(
+    created: datetime,
+    job_id: str,
+    dump_format: str,
+    compression: str,
+    *,
+    is_encrypted: bool = False,
+) -> str:
+    """`<UTC time>-<job id>.<sql|tar>[.zst|.gz][.age]`, `.dump` for `.sql` in format custom.
 
     The time is the export's creation, not the attempt's start: a retry then replaces its own
     file and never leaves a second one.
@@ -108,17 +116,17 @@ def artifact_file_name(created: datetime, job_id: str, dump_format: str, compres
     stamp = created.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     ending = "dump" if dump_format == "custom" else dump_format
     suffix = _FILE_SUFFIX[outer_compression(dump_format, compression)]
-    return f"{stamp}-{job_id}.{ending}{suffix}"
+    return f"{stamp}-{job_id}.{ending}{suffix}{ENCRYPTED if is_encrypted else ''}"
 
 
 def artifact_path(project_id: str, storage_path: str | None, file_name: str) -> str:
-    """Where an artifact lies, relative to the root of the volume."""
+    """Where an artifact lies, relative to the root of its storage."""
     return "/".join(part for part in (project_id, storage_path, file_name) if part)
 
 
 _ARTIFACT_FILE_NAME = re.compile(
     rf"[0-9]{{8}}T[0-9]{{6}}Z-{_UUID}"
-    r"\.(?:dump|(?:sql|tar)(?:\.zst|\.gz)?)"
+    r"\.(?:dump|(?:sql|tar)(?:\.zst|\.gz)?)(?:\.age)?"
 )
 
 

@@ -116,6 +116,27 @@ PATTERN = (
 )
 
 
+MOST_RECIPIENTS = 10
+RECIPIENT_LENGTH = 1500
+# https://age-encryption.org/v1: of X25519, or a public key of ssh as its file has it.
+_RECIPIENT = (
+    r"age1[02-9ac-hj-np-z]{58}"
+    r"|ssh-(?:ed25519|rsa) AAAA[A-Za-z0-9+/]+={0,2}(?: [!-~][ -~]*)?"
+)
+RECIPIENT = (
+    Rule(
+        "recipient_length",
+        f"must be 1 to {RECIPIENT_LENGTH} characters long",
+        f"(?s:.{{1,1000}}.{{0,{RECIPIENT_LENGTH - 1000}}})",
+    ),
+    Rule(
+        "recipient_invalid",
+        "must be a recipient of age: age1…, or a public key ssh-ed25519 … or ssh-rsa …",
+        _RECIPIENT,
+    ),
+)
+
+
 # Of a volume's room: bytes, or a percentage of all of it.
 RESERVE = "[0-9]{1,18}|(?:100|[0-9]{1,2})%"
 

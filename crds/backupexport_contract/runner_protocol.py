@@ -45,6 +45,10 @@ ENV_MAX_BYTES = "EXPORT_MAX_BYTES"
 ENV_MAX_STORED_BYTES = "EXPORT_MAX_STORED_BYTES"
 ENV_ROOM_BYTES = "EXPORT_ROOM_BYTES"
 ENV_MAX_SPOOL_BYTES = "EXPORT_MAX_SPOOL_BYTES"
+# To whom the file is encrypted: a JSON list of age's recipients; none of it if empty.
+ENV_RECIPIENTS = "EXPORT_RECIPIENTS"
+# Where the file goes, as `storages.storage_text` has it; the volume at EXPORTS_MOUNT unless given.
+ENV_STORAGE = "EXPORT_STORAGE"
 # What stays free on the volume, as `rules.RESERVE` has it.
 ENV_RESERVE = "EXPORT_RESERVE"
 ENV_SECRET_NAME = "EXPORT_SECRET_NAME"
@@ -101,6 +105,8 @@ SECRET_KEYS: dict[str, tuple[str, ...]] = {
     "sslkey": ("sslkey", "tls.key"),
 }
 
+# A bucket's credentials: each key of its Secret that `storages` names as a file of that name.
+STORAGE_MOUNT = "/storage"
 # The project's own directory of the volume; nothing above it is mounted.
 EXPORTS_MOUNT = "/exports"
 # The runner's own small files, in memory for as long as the pod lives.
@@ -111,7 +117,7 @@ SPOOL_MOUNT = "/tmp"  # noqa: S108 - mounted for this one export
 SPOOL_DIRECTORY = ".spool"
 TERMINATION_MESSAGE_PATH = "/dev/termination-log"
 TERMINATION_MESSAGE_BYTES = 4096
-_LISTS = ("warnings", "restore_hints")
+_REMARKS = ("warnings", "restore_hints")
 _ALL_PERCENT = 100
 # An integer of a resource has 64 bits.
 _LARGEST_AMOUNT = 2**63 - 1
@@ -175,7 +181,8 @@ class Artifact:
 
     `sha256` (hex) and `size_bytes` are of the file there, `uncompressed_bytes` is pg_dump's output.
     `restore_with` names the programs that can read it; `warnings` tell what is not in it, and
-    `restore_hints` what a restore needs.
+    `restore_hints` what a restore needs.  `storage` is the name of the storage that has it, `url`
+    where it is in a bucket, `encrypted_to` the fingerprints of those who can decrypt it.
     """
 
     path: str
@@ -187,6 +194,9 @@ class Artifact:
     restore_with: str = ""
     warnings: tuple[Remark, ...] = ()
     restore_hints: tuple[Remark, ...] = ()
+    storage: str = ""
+    url: str = ""
+    encrypted_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,11 +366,12 @@ def read_artifact(fields: Any) -> Artifact | None:
     if not isinstance(fields, dict):
         return None
     try:
-        lists = {name: _read_remarks(fields.get(name) or ()) for name in _LISTS}
+        lists: dict[str, Any] = {name: _read_remarks(fields.get(name) or ()) for name in _REMARKS}
+        lists["encrypted_to"] = _read_texts(fields.get("encrypted_to") or [])
         artifact = Artifact(**{"uncompressed_bytes": 0} | _known(Artifact, fields) | lists)
     except TypeError:
         return None
-    values = {name: getattr(artifact, name) for name in Artifact.__slots__ if name not in _LISTS}
+    values = {name: getattr(artifact, name) for name in Artifact.__slots__ if name not in lists}
     is_sound = all(
         _is_amount(value) if name.endswith("_bytes") else isinstance(value, str)
         for name, value in values.items()
@@ -371,6 +382,13 @@ def read_artifact(fields: Any) -> Artifact | None:
 def _is_amount(value: Any) -> bool:
     """Whether it is a whole number that a resource can hold."""
     return type(value) is int and 0 <= value <= _LARGEST_AMOUNT
+
+
+def _read_texts(listed: Any) -> tuple[str, ...]:
+    """Raises TypeError where it is no list of texts."""
+    if not isinstance(listed, list) or not all(isinstance(text, str) for text in listed):
+        raise TypeError
+    return tuple(listed)
 
 
 def _read_remarks(listed: Any) -> tuple[Remark, ...]:
