@@ -9,7 +9,6 @@ from backupexport_api.downloads.settings import DownloadSettings
 from backupexport_api.downloads.volume import ExportVolume
 from backupexport_api.jobs.finished_file import FinishedFile
 
-
 Place = ExportVolume | ExportBucket
 
 

@@ -21,7 +21,7 @@ class DownloadSettings(BaseSettings):
     """Where the volume with the exports is mounted; read-only will do. Downloads are off unless
     given."""
     exports_claim: str = ""
-    """The claim of that volume; files that are known to lie on another one are not looked for on it."""
+    """The claim of that volume; it has no files that are known to lie on another one."""
     storages: Storages = Field(default_factory=dict)
     """The other storages that files are fetched from, in JSON, by name: each is as in the chart's
     storages."""
