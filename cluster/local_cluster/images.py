@@ -70,7 +70,9 @@ IMAGES = (
         MAIL / "Dockerfile",
         program="backupexport.dev/mail-server",
     ),
-    Image("S3_IMAGE", "backupexport-s3", S3, S3 / "Dockerfile", program="backupexport.dev/s3-server"),
+    Image(
+        "S3_IMAGE", "backupexport-s3", S3, S3 / "Dockerfile", program="backupexport.dev/s3-server"
+    ),
 )
 
 
