@@ -12,7 +12,7 @@ from typing import Literal, TypeVar, cast
 
 import obstore
 from backupexport_contract.storages import Storage
-from backupexport_runtime.buckets import Bucket, CredentialsError, Store, problem_of
+from backupexport_runtime.buckets import Bucket, CredentialsError, Patience, Store, problem_of
 from obstore.exceptions import BaseError, PreconditionError
 
 from backupexport_api.downloads.opened_file import StorageUnavailableError
@@ -26,7 +26,8 @@ _ANSWER_SECONDS = 4.0
 _READ_SECONDS = 60.0
 # Of an object read in order each request asks for more, up to this: each download holds so much.
 _MOST_AHEAD_BYTES = 1024 * 1024
-# A server may end a body early; what it answers before, obstore tries again by itself.
+_PATIENCE = Patience(connect=3.0, request=30.0, retries=2, retrying=3.0)
+# A server may end a body early, or be short of breath for longer than that.
 _ATTEMPTS = 3
 
 _log = logging.getLogger(__name__)
@@ -39,8 +40,8 @@ class ExportBucket:
 
     def __init__(self, storage: Storage, directory: Path) -> None:
         self._storage = storage
-        self._asked = Bucket(storage, directory)
-        self._signed_for = Bucket(storage, directory, is_public=True)
+        self._asked = Bucket(storage, directory, _PATIENCE)
+        self._signed_for = Bucket(storage, directory, _PATIENCE, is_public=True)
 
     def __str__(self) -> str:
         return self._storage.root
