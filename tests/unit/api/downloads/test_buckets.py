@@ -294,6 +294,7 @@ async def test_volumes_and_buckets_side_by_side(
     storages = {**json.loads(settings["STORAGES"]), "second": {"volume": {"claim": "b"}}}
     settings |= {"STORAGES": json.dumps(storages), "EXPORTS_CLAIM": "a"}
     settings |= {"EXPORTS_DIRECTORY": str(tmp_path / "main")}
+    settings |= {"VOLUMES_DIRECTORY": str(tmp_path / "volumes")}
     (tmp_path / "main").mkdir()
     stored.export()
 
@@ -307,7 +308,7 @@ async def test_volumes_and_buckets_side_by_side(
         client.headers.update(bearer())
         for root, content, claim in (
             (tmp_path / "main", b"1" * 50, "a"),
-            (stored.directory / "second", b"2" * 60, "b"),
+            (tmp_path / "volumes" / "second", b"2" * 60, "b"),
         ):
             answer = await client.get(on_volume(root, content, claim).url)
             assert (answer.status_code, answer.content) == (200, content)
