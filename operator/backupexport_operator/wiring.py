@@ -87,13 +87,16 @@ class RunningOperator:
             settings.deliveries,
             settings.max_stored_bytes,
             settings.own_secrets,
+            settings.storages,
             timedelta(seconds=settings.target_patience_seconds),
         )
         self._queue = StartQueue(settings.max_concurrent)
         self.exports = ExportReconciler(
             self._cache, cluster, cleanup_jobs, recorder, pod_logs, settings, self._queue, metrics
         )
-        self._targets = TargetReconciler(world.targets, cluster, metrics, settings.own_secrets)
+        self._targets = TargetReconciler(
+            world.targets, cluster, metrics, settings.storages, settings.own_secrets
+        )
         self._cleanup = CleanupReconciler(self._cache, cluster, recorder, metrics, cleanup_jobs)
         self._delivery = DeliveryReconciler(self._cache, cluster, recorder, metrics, settings)
         self._resync_seconds = settings.resync_seconds

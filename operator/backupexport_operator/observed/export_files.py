@@ -27,7 +27,8 @@ CLEANUP_PAUSE = timedelta(minutes=5)
 class CleanupState(Enum):
     """How far a cleanup's Job is; LOST is complete, but its pod is gone with its report.
 
-    NOT_FOUND is a removal that has ended and didn't find the file.
+    NOT_FOUND is a removal that has ended and didn't find the file, UNREACHABLE one that can't be
+    made, as nobody knows the bucket any more.
     """
 
     MISSING = auto()
@@ -36,6 +37,7 @@ class CleanupState(Enum):
     NOT_FOUND = auto()
     FAILED = auto()
     LOST = auto()
+    UNREACHABLE = auto()
 
 
 @dataclass(frozen=True, slots=True)

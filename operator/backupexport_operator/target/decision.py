@@ -6,6 +6,7 @@ from backupexport_contract import timestamps
 from backupexport_contract.export_target import ExportTarget, ExportTargetStatus
 from backupexport_contract.kubernetes_model import Condition
 from backupexport_contract.reasons import Reason
+from backupexport_contract.storages import DEFAULT_NAME
 
 from backupexport_operator.manifests.status import with_condition
 from backupexport_operator.observed.observation import serving_target
@@ -13,11 +14,15 @@ from backupexport_operator.observed.own_secrets import own_secret_problem
 
 
 def readiness(
-    target: ExportTarget, rivals: Iterable[ExportTarget], own_secrets: Collection[str] = ()
+    target: ExportTarget,
+    rivals: Iterable[ExportTarget],
+    storages: Collection[str],
+    own_secrets: Collection[str] = (),
 ) -> tuple[bool, str, str]:
     """Returns whether `target` is ready, a reason, a message.
 
-    `rivals` may include `target`; `own_secrets` are those that no target may name.
+    `rivals` may include `target`; `storages` are the names of the chart's, `own_secrets` the
+    Secrets that no target may name.
     """
     older = serving_target([target, *rivals])
     if older is not None and older.metadata.uid != target.metadata.uid:
@@ -29,16 +34,22 @@ def readiness(
         )
     if (problem := own_secret_problem(target, own_secrets)) is not None:
         return False, Reason.SECRET_INVALID, problem
+    if (storage := target.spec.storage or DEFAULT_NAME) not in storages:
+        problem = f"The chart has no storage {storage}: add it to `storages`, or name another one."
+        return False, Reason.STORAGE_NOT_FOUND, problem
     if target.spec.suspend:
         return False, "Suspended", "New exports wait until spec.suspend is false."
     return True, "Serving", f"Exports of project {target.spec.project_id} use this target."
 
 
 def wanted_status(
-    target: ExportTarget, rivals: list[ExportTarget], own_secrets: Collection[str] = ()
+    target: ExportTarget,
+    rivals: list[ExportTarget],
+    storages: Collection[str],
+    own_secrets: Collection[str] = (),
 ) -> ExportTargetStatus:
     """Returns the target's status with the Ready condition as it should be now."""
-    ready, reason, message = readiness(target, rivals, own_secrets)
+    ready, reason, message = readiness(target, rivals, storages, own_secrets)
     condition = Condition(
         type="Ready",
         status="True" if ready else "False",

@@ -22,8 +22,10 @@ class TargetReconciler:
         targets: Index[ExportTarget],
         writer: Cluster,
         metrics: OperatorMetrics,
+        storages: Collection[str],
         own_secrets: Collection[str] = (),
     ) -> None:
+        self._storages = storages
         self._own_secrets = own_secrets
         self._targets = targets
         self._writer = writer
@@ -37,6 +39,7 @@ class TargetReconciler:
     async def _reconcile(self, project_id: str) -> None:
         rivals = list(values(self._targets, project_id))
         for target in rivals:
-            patch = merge_patch(target.status, wanted_status(target, rivals, self._own_secrets))
+            wanted = wanted_status(target, rivals, self._storages, self._own_secrets)
+            patch = merge_patch(target.status, wanted)
             if patch:
                 await self._writer.patch_target_status(target, patch)
