@@ -42,6 +42,7 @@ POSTGRES = CLONE / "cluster" / "postgres"
 POSTGRES_MAJORS = CLONE / "cluster" / "postgres-majors"
 VALKEY = CLONE / "cluster" / "valkey"
 MAIL = CLONE / "cluster" / "mail"
+S3 = build.S3_SERVER
 IMAGES = (
     Image("IMAGE", "backupexport", CLONE, CLONE / "Dockerfile", "controller"),
     Image("RUNNER_IMAGE", "backupexport-runner", CLONE, CLONE / "Dockerfile", "runner"),
@@ -68,6 +69,9 @@ IMAGES = (
         MAIL,
         MAIL / "Dockerfile",
         program="backupexport.dev/mail-server",
+    ),
+    Image(
+        "S3_IMAGE", "backupexport-s3", S3, S3 / "Dockerfile", program="backupexport.dev/s3-server"
     ),
 )
 
