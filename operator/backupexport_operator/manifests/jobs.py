@@ -14,7 +14,13 @@ from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.readable import readable_selection
 from backupexport_contract.reasons import DeliveryReason, Reason
 from backupexport_contract.restore_commands import restore_command
-from backupexport_contract.runner_protocol import TASK_REMOVE, ExportEnd, Remark, Selection
+from backupexport_contract.runner_protocol import (
+    TASK_CHECK,
+    TASK_REMOVE,
+    ExportEnd,
+    Remark,
+    Selection,
+)
 
 from backupexport_operator.manifests.parts import literals, secret_volume
 from backupexport_operator.manifests.pod import (
@@ -72,6 +78,10 @@ _WITHHELD = (
     "addresses of this domain don't repeat what servers say."
 )
 
+# A volume may still have to be made.
+_CHECK_DEADLINE_SECONDS = 300
+# No project has such an id.
+_CHECK_DIRECTORY = ".check"
 _CLEANUP_ATTEMPTS = 3
 # An export that has failed says so after its cleanup (see also export_files.CLEANUP_PAUSE).
 _CLEANUP_DEADLINE_SECONDS = 180
@@ -336,4 +346,28 @@ def removal_manifest(
             {f"{runner_protocol.EXPORTS_MOUNT}/{project}": project for project in projects},
         ),
         annotations={names.ANNOTATION_EXPORTS: ",".join(uids)},
+    )
+
+
+def storage_check_manifest(name: str, place: Place, defaults: JobSettings) -> dict[str, Any]:
+    """Returns the batch/v1 Job of this name that checks the storage at `place`.
+
+    Of a volume it sees a directory of its own, and no project's.
+    """
+    directories = {runner_protocol.EXPORTS_MOUNT: _CHECK_DIRECTORY}
+    return job_without_export(
+        name,
+        TASK_CHECK,
+        defaults,
+        {
+            "backoffLimit": _CLEANUP_ATTEMPTS - 1,
+            "activeDeadlineSeconds": _CHECK_DEADLINE_SECONDS,
+            "podFailurePolicy": {
+                "rules": [
+                    IGNORE_DISRUPTIONS,
+                    _on_exit_codes("FailJob", reasons.FATAL_EXIT_CODES),
+                ]
+            },
+        },
+        access=storage_access(place, defaults.storages, directories),
     )

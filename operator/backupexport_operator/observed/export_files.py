@@ -127,7 +127,7 @@ def removal_result(batch: SideJob, export_uid: str, now: datetime) -> CleanupRes
         message = "its report can't be read"
         return replace(result, state=CleanupState.FAILED, message=message)
     if result.state is CleanupState.UNDER_WAY:
-        return replace(result, message=_start_problem(batch.pods))
+        return replace(result, message=start_problem(batch.pods))
     report = next(filter(None, map(_verdicts, _newest_first(batch.pods))), None)
     if report is None:
         return result
@@ -150,7 +150,8 @@ def _verdicts(pod: ObservedPod) -> Outcome | None:
     return told if has_ended_well or told.failed else None
 
 
-def _start_problem(pods: Iterable[ObservedPod]) -> str:
+def start_problem(pods: Iterable[ObservedPod]) -> str:
+    """Returns why the newest pod of a Job can't start, in Kubernetes' words; empty if it may."""
     newest = next(iter(_newest_first(pods)), None)
     if newest is None or newest.started_at or newest.has_ended:
         return ""

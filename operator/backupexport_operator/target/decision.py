@@ -1,4 +1,4 @@
-"""What the Ready condition of an ExportTarget says; pure."""
+"""What the conditions Ready and StorageReady of an ExportTarget say; pure."""
 
 from collections.abc import Collection, Iterable
 
@@ -11,6 +11,9 @@ from backupexport_contract.storages import DEFAULT_NAME
 from backupexport_operator.manifests.status import with_condition
 from backupexport_operator.observed.observation import serving_target
 from backupexport_operator.observed.own_secrets import own_secret_problem
+from backupexport_operator.observed.storage_state import StorageState
+
+STORAGE_READY = "StorageReady"
 
 
 def readiness(
@@ -47,20 +50,32 @@ def wanted_status(
     rivals: list[ExportTarget],
     storages: Collection[str],
     own_secrets: Collection[str] = (),
+    storage: StorageState | None = None,
 ) -> ExportTargetStatus:
-    """Returns the target's status with the Ready condition as it should be now."""
+    """Returns the target's status with its conditions as they should be now.
+
+    `storage` is the state of the target's storage; None if storages are not checked.
+    """
     ready, reason, message = readiness(target, rivals, storages, own_secrets)
-    condition = Condition(
-        type="Ready",
-        status="True" if ready else "False",
-        reason=reason,
-        message=message,
-        last_transition_time=timestamps.to_text(timestamps.now()),
-        observed_generation=target.metadata.generation,
-    )
+    state = StorageState("True" if ready else "False", reason, message)
+    conditions = [c for c in target.status.conditions if c.type != STORAGE_READY or storage]
+    conditions = with_condition(conditions, _condition(target, "Ready", state))
+    if storage is not None:
+        conditions = with_condition(conditions, _condition(target, STORAGE_READY, storage))
     return target.status.model_copy(
         update={
             "observed_generation": target.metadata.generation,
-            "conditions": with_condition(target.status.conditions, condition),
+            "conditions": conditions,
         }
+    )
+
+
+def _condition(target: ExportTarget, kind: str, state: StorageState) -> Condition:
+    return Condition(
+        type=kind,
+        status=state.status,
+        reason=state.reason,
+        message=state.message,
+        last_transition_time=timestamps.to_text(timestamps.now()),
+        observed_generation=target.metadata.generation,
     )
