@@ -71,7 +71,7 @@ async def _operator(kubernetes: FakeKubernetes) -> AsyncIterator[None]:
     settings = Settings(
         namespace=NAMESPACE,
         runner_image="i",
-        claim_name="c",
+        storages=builders.STORAGES,
         resync_seconds=1,
         progress_seconds=0.1,
     )
