@@ -122,6 +122,11 @@ class Bucket:
         """An object's content."""
         return self._client.request("GET", f"/{self.name}/{key}").content
 
+    def copy(self, source: str, key: str) -> None:
+        """Copy an object within the bucket."""
+        headers = {"x-amz-copy-source": quote(f"/{self.name}/{source}", safe="/-_.~")}
+        self._client.request("PUT", f"/{self.name}/{key}", headers=headers)
+
     def delete(self, key: str) -> None:
         """Remove an object; it need not be there."""
         self._client.request("DELETE", f"/{self.name}/{key}")

@@ -27,8 +27,10 @@ def test_an_object_comes_back_as_it_went(s3_bucket: Bucket) -> None:
     assert (first.size, first.metadata) == (5, {"sha256": "12"})
     assert (second.size, second.metadata) == (0, {})
     assert s3_bucket.get(first.key) == b"whole"
+    s3_bucket.copy(first.key, "c")
     s3_bucket.delete(first.key)
-    assert s3_bucket.keys() == ["b"]
+    assert s3_bucket.keys() == ["b", "c"]
+    assert s3_bucket.head("c").metadata == first.metadata
 
 
 def test_what_an_upload_has_left_is_seen(s3_bucket: Bucket) -> None:
