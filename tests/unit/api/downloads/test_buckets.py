@@ -168,9 +168,7 @@ async def test_a_client_that_follows_gets_the_file(
             return await transport.handle_async_request(request)
 
     async with Client(transport=Both(), base_url="http://api", headers=client.headers) as both:
-        answer = await both.get(
-            exported.url, headers={"Range": "bytes=1-5"}, follow_redirects=True
-        )
+        answer = await both.get(exported.url, headers={"Range": "bytes=1-5"}, follow_redirects=True)
     assert (answer.status_code, answer.content) == (206, CONTENT[1:6])
     assert ["authorization" in request.headers for request in asked] == [True, False]
 
