@@ -1,5 +1,6 @@
-// Command s3-server is versitygw, an S3 server over a directory, with two keys: its owner's, who may
-// do all, and a user's, who may do what a bucket's policy allows. Both come from the environment.
+// Command s3-server is versitygw, an S3 server over a directory, with two pairs of keys: its owner's,
+// who may do all, and a user's, who may do what a bucket's policy allows. They come from the
+// environment.
 package main
 
 import (
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/versity/versitygw/auth"
@@ -20,8 +22,11 @@ import (
 
 const connections = 1000
 
-// The largest number that S3 itself allows.
-const parts = 10_000
+// S3's own limits: of an upload's parts, and of an object's bytes that it copies at once.
+const (
+	parts  = 10_000
+	copied = 5 << 30
+)
 
 // accounts says of an unknown key what S3 says: the single account itself answers with a 404.
 type accounts struct{ auth.IAMService }
@@ -34,20 +39,23 @@ func (a accounts) GetUserAccount(key string) (auth.Account, error) {
 	return found, nil
 }
 
-// open makes a backend of `directory`. Where its file system has no extended attributes for users,
+// open makes a backend of `directory`, which holds these buckets at least. Where its file system has no extended attributes for users,
 // as some that a pod gets, metadata are files of their own.
-func open(directory string) (*posix.Posix, error) {
+func open(directory string, names []string) (*posix.Posix, error) {
 	directory, err := filepath.Abs(directory)
 	if err != nil {
 		return nil, err
 	}
 	buckets, metadata := filepath.Join(directory, "buckets"), filepath.Join(directory, "metadata")
-	if err := os.MkdirAll(buckets, 0o700); err != nil {
-		return nil, err
+	for _, name := range names {
+		// A directory here is a bucket.
+		if err := os.MkdirAll(filepath.Join(buckets, name), 0o700); err != nil {
+			return nil, err
+		}
 	}
 	attributes := meta.XattrMeta{}
 	if attributes.Test(buckets) == nil {
-		return posix.New(buckets, attributes, posix.PosixOpts{})
+		return posix.New(buckets, attributes, posix.PosixOpts{CopyObjectThreshold: copied})
 	}
 	if err := os.MkdirAll(metadata, 0o700); err != nil {
 		return nil, err
@@ -56,7 +64,7 @@ func open(directory string) (*posix.Posix, error) {
 	if err != nil {
 		return nil, err
 	}
-	return posix.New(buckets, files, posix.PosixOpts{SideCarDir: metadata})
+	return posix.New(buckets, files, posix.PosixOpts{SideCarDir: metadata, CopyObjectThreshold: copied})
 }
 
 func main() {
@@ -64,6 +72,7 @@ func main() {
 	certificate := flag.String("tls-cert", "", "file of the certificate; none: without TLS")
 	key := flag.String("tls-key", "", "file of its key")
 	directory := flag.String("directory", "", "where all is kept; made if it is not there")
+	buckets := flag.String("buckets", "", "names of buckets to make, with commas between them")
 	region := flag.String("region", "us-east-1", "the only region that a request may be signed for")
 	health := flag.String("health", "/readyz", "path that is answered without a signature")
 	flag.Parse()
@@ -76,7 +85,7 @@ func main() {
 		Secret: cmp.Or(os.Getenv("USER_SECRET_ACCESS_KEY"), secret),
 		Role:   auth.RoleUser,
 	}
-	backend, err := open(*directory)
+	backend, err := open(*directory, strings.Split(*buckets, ","))
 	if err != nil {
 		log.Fatal(err)
 	}
