@@ -1,13 +1,15 @@
 """One export, from its environment to its artifact."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from backupexport_contract import names, timestamps
 from backupexport_contract.runner_protocol import Artifact, Outcome, Remark, Selection
 
+from backupexport_runner.export import encryption
 from backupexport_runner.export.cgroup import memory_kills, thread_count
 from backupexport_runner.export.compression import Chunk, compressor
 from backupexport_runner.export.dump_file import (
@@ -38,6 +40,7 @@ from backupexport_runner.task.log import Log
 from backupexport_runner.task.request import (
     Request,
     read_attempt,
+    read_recipients,
     read_request,
     read_selection,
 )
@@ -77,6 +80,7 @@ class _Source:
     client: clients.Client
     dump_version: str
     server: Server
+    keys: Sequence[Any]
 
     def clean_head(self, head: bytes) -> bytes:
         """Returns the beginning of the dump as it goes into the file."""
@@ -118,6 +122,8 @@ class Exporter:
     ) -> Outcome:
         started_at = timestamps.to_text(timestamps.now())
         mount, attempt = self.configuration.exports, read_attempt(environment)
+        recipients = read_recipients(environment, request)
+        keys, encrypted_to = encryption.keys_and_fingerprints(recipients)
         with before_it_begins():
             room = self._room(environment, mount)
         connection = self._connection(request, environment)
@@ -140,7 +146,7 @@ class Exporter:
                 estimate = estimated_bytes(server.estimated_bytes, request, selection)
                 meter = ProgressMeter(estimate, time.monotonic())
                 write = room.limited(file.write)
-                source = _Source(request, selection, parameters, client, version, server)
+                source = _Source(request, selection, parameters, client, version, server, keys)
                 streamed, lines = self._dump(source, write, meter, room.spool_bytes)
                 file.sync()
                 artifact = Artifact(
@@ -161,6 +167,7 @@ class Exporter:
                     restore_hints=self._told(
                         *restore_needs.restore_hints(server.catalogs, selection)
                     ),
+                    encrypted_to=encrypted_to,
                     **asdict(streamed),
                 )
                 completed_at = timestamps.to_text(timestamps.now())
@@ -253,6 +260,7 @@ class Exporter:
                         thread_count(cgroup),
                     ),
                     write,
+                    source.keys,
                     clean_head=source.clean_head,
                     count=count,
                     at_end=lambda: lines.extend(self._check_end(dump, parameters, kills_before)),
