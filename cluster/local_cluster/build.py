@@ -20,6 +20,8 @@ from .progress import run
 
 SOURCES = CLONE / "cluster" / "node"
 POLICY_ENGINE = CLONE / "cluster" / "policy"
+S3_SERVER = CLONE / "cluster" / "s3"
+OTHER_S3_SERVER = CLONE / "cluster" / "s3-other"
 # Debug information is a seventh of the compiler's work; the linker would leave it out anyway.
 # Inlining is a quarter of what is left. Go's own libraries keep it: every program's hot loops call
 # them.
@@ -81,19 +83,33 @@ def build(cache: Path, logs: Path) -> Path:
 
 def build_policy_engine(cache: Path, logs: Path) -> Path:
     """The program that enforces NetworkPolicies: not the cluster's own, for tests of them."""
-    sources = content_hash(POLICY_ENGINE, [POLICY_ENGINE], *COMPILER_FLAGS)
-    target = cache / f"policy-engine-{sources}"
+    return _build_program("policy engine", POLICY_ENGINE, "local-cluster-policy", cache, logs)
+
+
+def build_s3_server(cache: Path, logs: Path) -> Path:
+    """The program that S3_IMAGE holds, for tests without a cluster."""
+    return _build_program("S3 server", S3_SERVER, "s3-server", cache, logs)
+
+
+def build_other_s3_server(cache: Path, logs: Path) -> Path:
+    """The program that OTHER_S3_IMAGE holds, likewise."""
+    return _build_program("other S3 server", OTHER_S3_SERVER, "s3-other-server", cache, logs)
+
+
+def _build_program(title: str, sources: Path, program: str, cache: Path, logs: Path) -> Path:
+    name = title.replace(" ", "-").lower()
+    target = cache / f"{name}-{content_hash(sources, [sources], *COMPILER_FLAGS)}"
     if not target.is_dir():
         with _draft(target) as draft:
             _compile(
-                "building the policy engine (Go; kept for later runs)",
-                POLICY_ENGINE,
+                f"building the {title} (Go; kept for later runs)",
+                sources,
                 (".",),
                 "-s -w",
                 draft,
-                logs / "go-build-policy-engine.log",
+                logs / f"go-build-{name}.log",
             )
-    return target / "local-cluster-policy"
+    return target / program
 
 
 @contextmanager

@@ -42,6 +42,8 @@ POSTGRES = CLONE / "cluster" / "postgres"
 POSTGRES_MAJORS = CLONE / "cluster" / "postgres-majors"
 VALKEY = CLONE / "cluster" / "valkey"
 MAIL = CLONE / "cluster" / "mail"
+S3 = build.S3_SERVER
+OTHER_S3 = build.OTHER_S3_SERVER
 IMAGES = (
     Image("IMAGE", "backupexport", CLONE, CLONE / "Dockerfile", "controller"),
     Image("RUNNER_IMAGE", "backupexport-runner", CLONE, CLONE / "Dockerfile", "runner"),
@@ -68,6 +70,17 @@ IMAGES = (
         MAIL,
         MAIL / "Dockerfile",
         program="backupexport.dev/mail-server",
+    ),
+    Image(
+        "S3_IMAGE", "backupexport-s3", S3, S3 / "Dockerfile", program="backupexport.dev/s3-server"
+    ),
+    Image(
+        "OTHER_S3_IMAGE",
+        "backupexport-s3-other",
+        OTHER_S3,
+        OTHER_S3 / "Dockerfile",
+        program="backupexport.dev/s3-other-server",
+        only_tests=True,
     ),
 )
 

@@ -121,9 +121,10 @@ def main(root: Path = Path()) -> int:
         (root / FOLDER / file_name).write_text(as_yaml(manifest), encoding="utf-8")
     values = root / values_schema.FILE
     values.write_text(
-        values_schema.with_deliveries(values.read_text(encoding="utf-8")), encoding="utf-8"
+        values_schema.with_models(values.read_text(encoding="utf-8")), encoding="utf-8"
     )
     (root / values_schema.KINDS_FILE).write_text(values_schema.kinds_text(), encoding="utf-8")
+    (root / values_schema.STORAGES_FILE).write_text(values_schema.storages_text(), encoding="utf-8")
     return 0
 
 

@@ -21,6 +21,9 @@ LABEL_TASK = f"{GROUP}/task"
 # On a Job for several exports, and on its pods: its name, and there alone the exports' uids.
 LABEL_BATCH = f"{GROUP}/batch"
 ANNOTATION_EXPORTS = f"{GROUP}/exports"
+# On a Job that writes, reads or removes files: the storage that they are in, and where that is.
+ANNOTATION_STORAGE = f"{GROUP}/storage"
+ANNOTATION_STORAGE_ROOT = f"{GROUP}/storage-root"
 ANNOTATION_REQUESTED_BY = f"{GROUP}/requested-by"
 ANNOTATION_CREATED_AT = f"{GROUP}/created-at"
 # Which links to its file are good: those of this generation, without those with an annotation of
@@ -37,6 +40,8 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 RUNNER_CONTAINER = "runner"
 SECRET_VOLUME = "secret"
 EXPORTS_VOLUME = "exports"
+STORAGE_VOLUME = "storage"
+SPOOL_VOLUME = "spool"
 
 # A Job's name becomes the label batch.kubernetes.io/job-name of its pods, and a label value
 # ends at 63 characters (https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/).
@@ -45,6 +50,7 @@ _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _JOB_NAME_PREFIX = "bex-"
 # No export's own Job, nor one beside it, has such a name.
 _BATCH_NAME_PREFIX = "remove-files-"
+_CHECK_NAME_PREFIX = "check-storage-"
 
 ENCRYPTED = ".age"
 _FILE_SUFFIX = {"none": "", "zstd": ".zst", "gzip": ".gz"}
@@ -70,10 +76,23 @@ def task_job_name(export_name: str, task: str) -> str:
     return _short_name(f"{task}-{_JOB_NAME_PREFIX}", export_name)
 
 
-def removal_batch_name(claim: str, export_uids: Iterable[str]) -> str:
-    """The name of the Job that removes these exports' files, the same for whoever makes it."""
-    contents = "\n".join((claim, *sorted(export_uids)))
+def removal_batch_name(root: str, export_uids: Iterable[str]) -> str:
+    """The name of the Job that removes these exports' files from the storage with this root.
+
+    It is the same for whoever makes the Job.
+    """
+    contents = "\n".join((root, *sorted(export_uids)))
     return f"{_BATCH_NAME_PREFIX}{hashlib.sha256(contents.encode()).hexdigest()[:32]}"
+
+
+def storage_check_name(settings: str) -> str:
+    """The name of the Job that checks the storage with these settings."""
+    return f"{_CHECK_NAME_PREFIX}{hashlib.sha256(settings.encode()).hexdigest()[:32]}"
+
+
+def is_storage_check(text: str) -> bool:
+    """Whether `text` is such a name, and no uid."""
+    return text.startswith(_CHECK_NAME_PREFIX)
 
 
 def is_removal_batch(text: str) -> bool:

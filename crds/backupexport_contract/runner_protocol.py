@@ -78,6 +78,8 @@ TASK_EXPORT = "export"
 TASK_TIDY = "tidy"
 # Remove that, and the export's artifact with its manifest; or those of several exports.
 TASK_REMOVE = "remove"
+# Write, read, sign for, list and remove something small in the storage.
+TASK_CHECK = "check-storage"
 # Bring what became of the export to its owner, in the way whose name follows.
 _TASK_DELIVER = "deliver-"
 

@@ -54,6 +54,8 @@ class Settings(JobSettings, BaseSettings):
     """The least time between two progress updates of one export, in seconds."""
     http_port: int = Field(default=8081, ge=1, le=65535)
     """The port of GET /healthz, /readyz and /metrics."""
+    storage_checks: bool = True
+    """Whether each storage is checked by a small Job, at the start and from time to time."""
     lease_name: str = "backupexport-operator"
     """The Lease that decides which replica leads."""
     lease_seconds: int = Field(default=10, ge=3, le=600)

@@ -34,6 +34,7 @@ from backupexport_operator.observed.export_files import is_on_silent_node
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.watch_health import Present, WatchHealth
 from backupexport_operator.settings import Settings
+from backupexport_operator.storage_check.reconciler import StorageChecks
 from backupexport_operator.target.reconciler import TargetReconciler
 from backupexport_operator.telemetry.metrics import OperatorMetrics, OperatorState, UnfinishedExport
 
@@ -87,13 +88,26 @@ class RunningOperator:
             settings.deliveries,
             settings.max_stored_bytes,
             settings.own_secrets,
+            settings.storages,
             timedelta(seconds=settings.target_patience_seconds),
         )
         self._queue = StartQueue(settings.max_concurrent)
         self.exports = ExportReconciler(
             self._cache, cluster, cleanup_jobs, recorder, pod_logs, settings, self._queue, metrics
         )
-        self._targets = TargetReconciler(world.targets, cluster, metrics, settings.own_secrets)
+        self._checks = (
+            StorageChecks(world, cluster, settings, metrics, self._storage_changed)
+            if settings.storage_checks
+            else None
+        )
+        self._targets = TargetReconciler(
+            world.targets,
+            cluster,
+            metrics,
+            settings.storages,
+            settings.own_secrets,
+            self._checks.state if self._checks else None,
+        )
         self._cleanup = CleanupReconciler(self._cache, cluster, recorder, metrics, cleanup_jobs)
         self._delivery = DeliveryReconciler(self._cache, cluster, recorder, metrics, settings)
         self._resync_seconds = settings.resync_seconds
@@ -111,6 +125,7 @@ class RunningOperator:
             self.exports.queue.stop,
             self._cleanup.stop,
             self._delivery.queue.stop,
+            *([self._checks.queue.stop] if self._checks else []),
             self._targets.queue.stop,
             recorder.stop,
             requests.close,
@@ -144,6 +159,8 @@ class RunningOperator:
         self.exports.queue.ask(uid)
         self._cleanup.ask(uid)
         self._delivery.ask(uid)
+        if self._checks is not None:
+            self._checks.ask(uid)
 
     def project_changed(self, project_id: str) -> None:
         """Work on the project: a target of it came, changed or went."""
@@ -182,6 +199,9 @@ class RunningOperator:
             with contextlib.suppress(*SERVER_AWAY):
                 await close()
 
+    def _storage_changed(self) -> None:
+        self._targets.resync()
+
     async def _later(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do `work` once the watches have told of all; before, no Job seems to be there."""
         await self._first_lists_are_in.wait()
@@ -199,6 +219,8 @@ class RunningOperator:
                 if self._watches.complete or time.monotonic() > patience:
                     self._first_lists_are_in.set()
                     self.exports.resync(snapshot)
+                    if self._checks is not None:
+                        self._checks.resync()
                     self._targets.resync()
             except SERVER_AWAY as error:
                 _logger.warning("the resync has to wait: %s", brief(error))
@@ -240,6 +262,7 @@ class RunningOperator:
             queue_length=self.exports.queue.length,
             watch_lateness_seconds=self._watches.lateness(),
             pending_deliveries=self._delivery.pending(),
+            storages_ready=self._checks.ready() if self._checks else {},
             pods_on_silent_nodes=sum(
                 is_on_silent_node(pod, now) for pod in all_of(self._world.pods)
             ),

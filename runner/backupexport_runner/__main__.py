@@ -26,19 +26,36 @@ from backupexport_runner.export.exporter import Exporter, ServerQuestions
 from backupexport_runner.postgres import preflight
 from backupexport_runner.postgres.confined import ConfinedQuestions
 from backupexport_runner.postgres.libpq_parameters import SYSTEM_CERTIFICATES_VARIABLE
+from backupexport_runner.storage.failures import NotAllRemovedError
+from backupexport_runner.storages import open_storage
 from backupexport_runner.task.configuration import Configuration
 from backupexport_runner.task.failure import Failure, interrupted, unforeseen
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log, Scrubber
 from backupexport_runner.task.request import read_files, read_request, read_task
-from backupexport_runner.volume.cleanup import clean_up
-from backupexport_runner.volume.removal import NotAllRemovedError, remove_all
 
 _SECONDS_TO_NOTICE = 0.25
 _SECONDS_TO_STOP = 1.5
 # Files are for the owner and the group (the pod's fsGroup), for nobody else.
 _UMASK = 0o027
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# What a cloud's admission webhook gives a pod for an identity of its own at a bucket.
+_IDENTITY = frozenset(
+    {
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "AWS_REGION",
+        "AWS_ROLE_ARN",
+        "AWS_STS_REGIONAL_ENDPOINTS",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AZURE_AUTHORITY_HOST",
+        "AZURE_CLIENT_ID",
+        "AZURE_FEDERATED_TOKEN_FILE",
+        "AZURE_TENANT_ID",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+    }
+)
 
 # What has happened to the task: its outcome, its failure, or a signal (None).
 _Happened = queue.SimpleQueue[protocol.Outcome | Failure | None]
@@ -50,6 +67,9 @@ def main() -> None:
     # Neither libpq in this process (PGOPTIONS, PGSERVICE, …) nor any child sees it.
     os.environ.clear()
     os.environ.update({"PATH": _PATH, **SYSTEM_CERTIFICATES_VARIABLE})
+    if protocol.ENV_STORAGE in environment:
+        # For this process alone: pg_dump has an environment of its own.
+        os.environ.update({name: environment[name] for name in _IDENTITY & environment.keys()})
     os.umask(_UMASK)
     # No other task asks a server, so none else gets the child that does.
     is_export = _named_task(environment) == protocol.TASK_EXPORT
@@ -105,9 +125,15 @@ def _outcome(exporter: Exporter, environment: Mapping[str, str]) -> protocol.Out
         kind = protocol.delivery_kind(task)
         if kind is not None:
             return deliver(kind, environment, configuration, log, interruption)
-        if task == protocol.TASK_REMOVE and protocol.ENV_FILES in environment:
-            return remove_all(configuration.exports, read_files(environment), log)
-        return clean_up(task, configuration.exports, read_request(environment), log)
+        storage = open_storage(environment, configuration, log, interruption)
+        if task == protocol.TASK_CHECK:
+            return protocol.Outcome(message=storage.check())
+        if task == protocol.TASK_TIDY:
+            return protocol.Outcome(storage.tidy(read_request(environment)))
+        if protocol.ENV_FILES in environment:
+            return storage.remove_all(read_files(environment))
+        storage.remove(read_request(environment))
+        return protocol.Outcome()
     except Failure as failure:
         return interrupted(_named_task(environment)) if interruption.requested else failure
     except Exception:  # noqa: BLE001 - whatever it is, the task must end with a report

@@ -9,14 +9,23 @@ from typing import Any
 
 from backupexport_contract import names, timestamps
 from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.deliveries import SecretReference
 from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.runner_protocol import TASK_EXPORT, Artifact, Outcome, outcome_text
+from backupexport_contract.storages import S3Storage, Storage, VolumeStorage
+from backupexport_operator.observed.places import Place
 
 Manifest = dict[str, Any]
 
 UID = "uid-1"
 NAME = "nightly"
 CREATED = "2026-01-29T15:30:00Z"
+STORAGES = {"default": Storage(volume=VolumeStorage(claim="c"))}
+BUCKET = Storage(
+    s3=S3Storage(bucket="exports", prefix="team"), secret_ref=SecretReference(name="b")
+)
+PLACE = Place("default", "c")
+BUCKET_PLACE = Place("bucket", BUCKET.root)
 ARTIFACT = Artifact("p/f", 1, 2, "ab", "17.5", "17.6")
 ARTIFACT_STATUS = {
     "path": "p/f", "sizeBytes": 1, "uncompressedBytes": 2, "sha256": "ab",

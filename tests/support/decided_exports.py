@@ -49,6 +49,7 @@ class _Life:
         """The export with the status that is decided on this."""
         given: dict[str, Any] = {
             "target": builders.target(), "job": _JOB, "now": self._now, "deliveries": _CHART,
+            "storages": builders.STORAGES,
         }  # fmt: skip
         seen = Observation(export=self.export, pods=pods, backoff_limit=4, **(given | facts))
         self._now += timedelta(minutes=1)

@@ -47,7 +47,7 @@ class OperatorProcess:
                 for key, value in {
                     "NAMESPACE": NAMESPACE,
                     "RUNNER_IMAGE": "i",
-                    "CLAIM_NAME": "c",
+                    "STORAGES": '{"default": {"volume": {"claim": "c"}}}',
                     "POD_UID": name,
                     "HTTP_PORT": str(self._port),
                     **_TIMES,

@@ -30,7 +30,8 @@ class AuditRecord(FrozenModel):
     """Of `create`: `accepted`, `replayed` (the same Idempotency-Key again). Of `cancel`:
     `accepted`, `repeated`, `too_late`. Of `link`: `made`. Of `take_back_links`: `done`. Of
     `create`, `cancel` and `take_back_links`: `unanswered` where the Kubernetes API did not say
-    whether it is done. Of `download_start`: `started`. Of `download_end`: `complete`, `vanished`,
+    whether it is done. Of `download_start`: `started`, or `redirected` to a
+    bucket, which has no `download_end`. Of `download_end`: `complete`, `vanished`,
     `stalled`, `failed`, `interrupted`. Of `refusal`: the problem's `code`."""
     request_id: str
     """The request's X-Request-ID."""
@@ -53,7 +54,8 @@ class AuditRecord(FrozenModel):
     link_maker: str | None = None
     """A hash of the issuer and subject that made the link."""
     bytes: int | None = None
-    """Of `download_start` how many are to be sent, of `download_end` how many were."""
+    """Of `download_start` how many are to be sent, of `download_end` how many were. Null where a
+    bucket sends them."""
 
     def line(self) -> str:
         """Return the record as a line of ASCII without control characters."""

@@ -34,14 +34,14 @@ links_disabled = problem(
 file_elsewhere = problem(
     501,
     "file_elsewhere",
-    "The file lies on another volume than the one that the api reads now. Fetch it from there, or"
-    " ask the platform's administrators for it.",
+    "The file lies in a storage that the api does not read, or not any more. Fetch it from there,"
+    " or ask the platform's administrators for it.",
 )
 # Also where something else has the file's name.
 artifact_gone = problem(
     410,
     "artifact_gone",
-    "The file that was exported is no longer on the volume. Request a new export.",
+    "The file that was exported is no longer in its storage. Request a new export.",
 )
 # Whatever is wrong with a link: the answer must not tell.
 link_refused = problem(
@@ -65,6 +65,11 @@ volume_unavailable = problem(
     503,
     "volume_unavailable",
     "The volume with the exports does not answer. Try again in a moment.",
+)
+bucket_unavailable = problem(
+    503,
+    "bucket_unavailable",
+    "The bucket with the exports does not answer as it should. Try again in a moment.",
 )
 
 

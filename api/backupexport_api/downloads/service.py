@@ -11,11 +11,14 @@ from fastapi import Request, Response
 from backupexport_api.audit import trail
 from backupexport_api.auth.authentication import Caller
 from backupexport_api.downloads import answer, links, problems
+from backupexport_api.downloads.bucket import ExportBucket
 from backupexport_api.downloads.links import Link, LinkedJob, LinkRequest, LinkView
+from backupexport_api.downloads.opened_file import OpenedFile, StorageUnavailableError
+from backupexport_api.downloads.places import Place, Places
 from backupexport_api.downloads.settings import DownloadSettings, link_secrets
 from backupexport_api.downloads.streaming import DownloadResponse
-from backupexport_api.downloads.volume import ExportFile, ExportVolume, VolumeUnavailableError
 from backupexport_api.http import request_context
+from backupexport_api.http.problems import ProblemError
 from backupexport_api.jobs.cached_job import CachedJob
 from backupexport_api.jobs.finished_file import FinishedFile
 from backupexport_api.jobs.store import JobStore
@@ -35,9 +38,7 @@ class Downloads:
     """The downloads of one process; belongs to the event loop."""
 
     def __init__(self, settings: DownloadSettings, store: JobStore, metrics: Metrics) -> None:
-        directory = settings.exports_directory
-        self._volume = None if directory is None else ExportVolume(directory)
-        self._claim = settings.exports_claim
+        self._places = Places(settings)
         self._link_secrets = link_secrets(settings)
         self._link_max_seconds = settings.link_max_seconds
         self._public_url = settings.public_url
@@ -47,13 +48,12 @@ class Downloads:
         self._store = store
         self._metrics = metrics
 
-    def require(self, *, links: bool) -> ExportVolume:
-        """Return the volume; raises ProblemError (501): there is none, or no secret for `links`."""
-        if self._volume is None:
+    def require(self, *, links: bool) -> None:
+        """Raise ProblemError (501) where there is no storage, or no secret for `links`."""
+        if self._places.are_none:
             raise problems.downloads_disabled()
         if links and not self._link_secrets():
             raise problems.links_disabled()
-        return self._volume
 
     async def linked_job(self, job_id: str, request: Request) -> CachedJob:
         """Return the job that a link opens.  Raises ProblemError: 403, alike for any wrong; 429."""
@@ -106,8 +106,7 @@ class Downloads:
             raise problems.job_without_file()
         if file.is_expired(timestamps.now()):
             raise problems.retention_over()
-        if self._claim and file.claim and file.claim != self._claim:
-            raise problems.file_elsewhere()
+        self._place(file)
         return file
 
     async def _read_anew(self, job: CachedJob) -> BackupExport | None:
@@ -124,11 +123,17 @@ class Downloads:
 
     async def check(self, file: FinishedFile) -> None:
         """Check that the file can be sent; raises ProblemError (410, 503)."""
-        (await self._opened(file)).close()
+        (await self._opened(self._place(file), file)).close()
 
     async def respond(self, request: Request, file: FinishedFile, owner: SlotOwner) -> Response:
-        """Answer with the file or parts of it; raises ProblemError (410, 412, 416, 429, 503)."""
-        opened = await self._opened(file)
+        """Answer with the file or parts of it, or where it is.
+
+        Raises ProblemError (410, 412, 416, 429, 501, 503).
+        """
+        place = self._place(file)
+        if isinstance(place, ExportBucket) and place.redirects:
+            return await self._redirected(request, file, place)
+        opened = await self._opened(place, file)
         try:
             headers = {name: ", ".join(request.headers.getlist(name)) for name in request.headers}
             described = answer.answer(request.method, headers, file, secrets.token_hex(16))
@@ -159,12 +164,33 @@ class Downloads:
             described, opened, self._stall_seconds, on_sent=on_sent, on_end=on_end
         )
 
-    async def _opened(self, file: FinishedFile) -> ExportFile:
+    async def _redirected(
+        self, request: Request, file: FinishedFile, bucket: ExportBucket
+    ) -> Response:
+        # Else clients would be told of it by a server that they don't know, or not at all.
+        (await self._opened(bucket, file)).close()
+        is_head = request.method == "HEAD"
         try:
-            return await self.require(links=False).open(file)
-        except VolumeUnavailableError as error:
-            why = f"the volume does not answer: {error}"
-            raise problems.volume_unavailable(why=why) from None
+            url = await bucket.url("HEAD" if is_head else "GET", file)
+        except StorageUnavailableError as error:
+            raise _unavailable(bucket, error) from None
+        if not is_head:
+            trail.note(request, "download_start", "redirected")
+            self._metrics.count_redirect()
+        # Whoever has the URL has the file, for a while.
+        return Response(status_code=307, headers={"Location": url, "Cache-Control": "no-store"})
+
+    def _place(self, file: FinishedFile) -> Place:
+        place = self._places.of(file)
+        if place is None:
+            raise problems.file_elsewhere()
+        return place
+
+    async def _opened(self, place: Place, file: FinishedFile) -> OpenedFile:
+        try:
+            return await place.open(file)
+        except StorageUnavailableError as error:
+            raise _unavailable(place, error) from None
 
     def _take_slot(self, owner: SlotOwner) -> None:
         taken = self._slots.take(owner)
@@ -176,6 +202,10 @@ class Downloads:
     def _end(self, owner: SlotOwner, outcome: DownloadOutcome) -> None:
         self._slots.release(owner)
         self._metrics.count_download_end(outcome)
+
+
+def _unavailable(place: Place, error: StorageUnavailableError) -> ProblemError:
+    return place.unavailable(why=f"{place} does not answer: {error}")
 
 
 def _linked(job: CachedJob) -> LinkedJob:

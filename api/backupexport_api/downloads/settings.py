@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from backupexport_contract.storages import Storages
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -12,7 +13,7 @@ from backupexport_api.downloads.links import LEAST_SECONDS, MOST_SECONDS, SHORTE
 
 
 class DownloadSettings(BaseSettings):
-    """Where the volume is, how many downloads there may be, and how links are made."""
+    """Where files are stored, how many downloads there may be, and how links are made."""
 
     model_config = SettingsConfigDict(use_attribute_docstrings=True)
 
@@ -20,7 +21,15 @@ class DownloadSettings(BaseSettings):
     """Where the volume with the exports is mounted; read-only will do. Downloads are off unless
     given."""
     exports_claim: str = ""
-    """The claim of that volume; files that are known to lie on another one are refused by name."""
+    """The claim of that volume; it has no files that are known to lie on another one."""
+    storages: Storages = Field(default_factory=dict)
+    """The other storages that files are fetched from, in JSON, by name: each is as in the chart's
+    storages."""
+    storages_directory: Path = Path("/storages")
+    """Has a directory for each of these that is a bucket, by its name, with its Secret's keys as
+    files; read again when they change."""
+    volumes_directory: Path = Path("/volumes")
+    """Where each of these that is a volume is mounted, by its name; read-only will do."""
     most_downloads: int = Field(default=100, ge=1, le=10000)
     """How many downloads one replica carries at once."""
     most_downloads_each: int = Field(default=40, ge=1, le=10000)

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from backupexport_api.downloads.answer import DownloadAnswer
-from backupexport_api.downloads.volume import ExportFile, VolumeUnavailableError
+from backupexport_api.downloads.opened_file import OpenedFile, StorageUnavailableError
 from backupexport_api.http import transport
 from backupexport_api.http.transport import body_message
 from backupexport_api.telemetry.metrics import DownloadOutcome
@@ -28,7 +28,7 @@ class DownloadResponse(Response):
     def __init__(
         self,
         answer: DownloadAnswer,
-        file: ExportFile,
+        file: OpenedFile,
         stall_seconds: float,
         *,
         on_sent: Callable[[int], object],
@@ -72,8 +72,8 @@ class DownloadResponse(Response):
                 if self._has_vanished():
                     return "vanished"
                 self._on_sent(len(chunk))
-        except VolumeUnavailableError as error:
-            _log.warning("a download ends early: the volume failed: %s", error)
+        except StorageUnavailableError as error:
+            _log.warning("a download ends early: the storage failed: %s", error)
             return "failed"
         # An empty chunk, to wait for the last one.
         if not await self._is_taken(body_message(b"", more=True), send):
@@ -95,7 +95,7 @@ class DownloadResponse(Response):
             while position < piece.end:
                 chunk = await self._file.read(position, min(CHUNK_BYTES, piece.end - position))
                 if not chunk:
-                    raise VolumeUnavailableError("the file has become shorter")
+                    raise StorageUnavailableError("the file has become shorter")
                 position += len(chunk)
                 yield chunk
 

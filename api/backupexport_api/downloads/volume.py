@@ -1,4 +1,4 @@
-"""Reads the volume with the exports: in threads, and with a time limit for each call."""
+"""Reads a volume with exports: in threads, and with a time limit for each call."""
 
 import asyncio
 import errno
@@ -15,7 +15,8 @@ from typing import TypeVar
 from backupexport_runtime import volume
 from backupexport_runtime.volume import NotTheFileError
 
-from backupexport_api.downloads.problems import artifact_gone
+from backupexport_api.downloads.opened_file import StorageUnavailableError
+from backupexport_api.downloads.problems import artifact_gone, volume_unavailable
 from backupexport_api.jobs.finished_file import FinishedFile
 
 T = TypeVar("T")
@@ -27,10 +28,6 @@ _OPEN_SECONDS = 4.0
 _READ_SECONDS = 60.0
 
 _log = logging.getLogger(__name__)
-
-
-class VolumeUnavailableError(Exception):
-    """The volume did not answer in time, or with an error."""
 
 
 class ThreadsBusyError(Exception):
@@ -102,7 +99,7 @@ class ExportFile:
         self._is_closed = False
 
     async def read(self, start: int, count: int) -> bytes | bytearray:
-        """Return up to `count` bytes, none at the file's end; raises VolumeUnavailableError."""
+        """Return up to `count` bytes, none at the file's end; raises StorageUnavailableError."""
         # Changing threads twice would cost more than reading what is cached.
         cached = self._read_cached(start, count)
         if cached is not None:
@@ -111,7 +108,7 @@ class ExportFile:
             async with asyncio.timeout(_READ_SECONDS):
                 return await self._threads.run(lambda: self._read(start, count))
         except (OSError, ThreadsBusyError) as error:
-            raise VolumeUnavailableError(_why(error)) from error
+            raise StorageUnavailableError(_why(error)) from error
 
     def close(self) -> None:
         """Close the file in a thread, after a read that is under way."""
@@ -156,14 +153,19 @@ class ExportFile:
 
 
 class ExportVolume:
-    """The volume, mounted at `root`."""
+    """A volume, mounted at `root`."""
+
+    unavailable = volume_unavailable
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._threads = FileThreads(_THREADS)
 
+    def __str__(self) -> str:
+        return "the volume"
+
     async def open(self, file: FinishedFile) -> ExportFile:
-        """Open a job's file; raises ProblemError (410) or VolumeUnavailableError."""
+        """Open a job's file; raises ProblemError (410) or StorageUnavailableError."""
         try:
             async with asyncio.timeout(_OPEN_SECONDS):
                 call = partial(volume.open_file, self._root, file.path, file.size)
@@ -175,7 +177,7 @@ class ExportVolume:
             if isinstance(error, OSError) and volume.is_missing(error):
                 _log.info("%s is not on the volume: %s", file.path, _why(error))
                 raise artifact_gone() from error
-            raise VolumeUnavailableError(_why(error)) from error
+            raise StorageUnavailableError(_why(error)) from error
         return ExportFile(number, self._threads)
 
 

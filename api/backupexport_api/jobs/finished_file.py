@@ -26,10 +26,10 @@ MEDIA_TYPES = tuple(_MEDIA_TYPES.values())
 
 @dataclass(frozen=True, slots=True)
 class FinishedFile:
-    """A whole file on the volume."""
+    """A whole file in its storage."""
 
     path: str
-    """Relative to the volume's root; made from the export's spec, never taken from its status."""
+    """Relative to the storage's root; made from the export's spec, never taken from its status."""
     size: int
     sha256: bytes
     completed_s: int
@@ -37,7 +37,9 @@ class FinishedFile:
     expires_s: int | None
     """When its retention is over, in seconds since 1970; None where it has none."""
     claim: str | None = None
-    """The PersistentVolumeClaim of its volume; None where nobody noted it."""
+    """The PersistentVolumeClaim of its volume; None where nobody noted it, and of a bucket."""
+    url: str | None = None
+    """The URL of the object in its bucket, to be compared and never followed; None of a volume."""
 
     @classmethod
     def of(cls, export: BackupExport) -> Self | None:
@@ -47,6 +49,8 @@ class FinishedFile:
             return None
         if artifact.path != export.path or not _SHA256.fullmatch(artifact.sha256):
             return None
+        if artifact.claim and artifact.url:
+            return None
         expiration = export.status.expiration_time
         return cls(
             path=export.path,
@@ -55,6 +59,7 @@ class FinishedFile:
             completed_s=_seconds(completed),
             expires_s=None if expiration is None else _seconds(expiration),
             claim=artifact.claim,
+            url=artifact.url,
         )
 
     @property
@@ -64,7 +69,7 @@ class FinishedFile:
 
     @property
     def media_type(self) -> str:
-        """The media type of the file as it lies on the volume."""
+        """The media type of the file as it is stored."""
         return _MEDIA_TYPES[self.name[self.name.rindex(".") :]]
 
     def is_expired(self, now: datetime) -> bool:

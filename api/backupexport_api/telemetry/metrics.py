@@ -17,8 +17,10 @@ CONTENT_TYPE = prometheus.CONTENT_TYPE_LATEST
 
 DownloadOutcome = Literal["complete", "vanished", "stalled", "failed", "interrupted"]
 """How a download ends.  `vanished`: the client closed the connection; `stalled`: it took too
-little for too long; `failed`: the volume did; `interrupted`: this process ended."""
+little for too long; `failed`: the storage did; `interrupted`: this process ended."""
 
+# What follows is the client's matter and the bucket's.
+_REDIRECTED = "redirected"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # How long one exposition serves all scrapes, in seconds: nobody needs a token for it.
 _EXPOSITION_SECONDS = 0.1
@@ -71,7 +73,7 @@ class Metrics:
             "backupexport_downloads_under_way", "Downloads that are being sent."
         )
         # A series that is there from the start can be seen to rise from 0 to 1.
-        for outcome in get_args(DownloadOutcome):
+        for outcome in (*get_args(DownloadOutcome), _REDIRECTED):
             self._downloads.labels(outcome)
         for limit in ("export", "read", "link"):
             self._refusals.labels(limit)
@@ -106,6 +108,10 @@ class Metrics:
         """Count a download that was under way and has ended."""
         self.downloads_under_way.dec()
         self._downloads.labels(outcome).inc()
+
+    def count_redirect(self) -> None:
+        """Count a download for which the client was sent to a bucket."""
+        self._downloads.labels(_REDIRECTED).inc()
 
     def exposition(self) -> bytes:
         """Return all of it in Prometheus' text format."""

@@ -17,6 +17,23 @@
 {{- default (printf "%s-exports" (include "backupexport.fullname" .)) .Values.storage.existingClaim -}}
 {{- end -}}
 
+{{/* Where files are kept, by name, as JSON. */}}
+{{- define "backupexport.storages" -}}
+{{- $storages := deepCopy .Values.storages -}}
+{{- if and .Values.storage.enabled (not (hasKey $storages "default")) -}}
+{{- $_ := set $storages "default" (dict "volume" (dict "claim" (include "backupexport.claimName" .))) -}}
+{{- end -}}
+{{- include "backupexport.json" $storages -}}
+{{- end -}}
+
+{{/* The claims that the operator's Jobs may mount, as JSON. */}}
+{{- define "backupexport.claims" -}}
+{{- $claims := list -}}
+{{- if .Values.storage.enabled }}{{ $claims = append $claims (include "backupexport.claimName" .) }}{{ end -}}
+{{- range .Values.storages }}{{ $claims = append $claims (dig "volume" "claim" "" .) }}{{ end -}}
+{{- concat $claims .Values.storage.formerClaims | compact | uniq | sortAlpha | toJson -}}
+{{- end -}}
+
 {{- define "backupexport.jwtSecretName" -}}
 {{- default (printf "%s-jwt" (include "backupexport.fullname" .)) .Values.auth.jwt.existingSecret -}}
 {{- end -}}
@@ -250,6 +267,7 @@ topologySpreadConstraints:
 {{- range dig "spec" "imagePullSecrets" list (default dict .Values.runner.podTemplate) }}{{ $names = append $names .name }}{{ end -}}
 {{- range .Values.ingress.tls }}{{ $names = append $names .secretName }}{{ end -}}
 {{- range .Values.deliveries }}{{ $names = append $names (dig "secretRef" "name" "" (default dict .)) }}{{ end -}}
+{{- range .Values.storages }}{{ $names = append $names (dig "secretRef" "name" "" .) }}{{ end -}}
 {{- compact $names | uniq | sortAlpha | toJson -}}
 {{- end -}}
 
@@ -257,6 +275,7 @@ topologySpreadConstraints:
 {{- define "backupexport.unmountedSecrets" -}}
 {{- $names := include "backupexport.ownSecrets" . | fromJsonArray -}}
 {{- range .Values.deliveries }}{{ $names = without $names (dig "secretRef" "name" "" (default dict .)) }}{{ end -}}
+{{- range .Values.storages }}{{ $names = without $names (dig "secretRef" "name" "" .) }}{{ end -}}
 {{- toJson $names -}}
 {{- end -}}
 

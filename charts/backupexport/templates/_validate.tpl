@@ -60,6 +60,7 @@
 {{- range .Values.exportTargets }}
 {{- include "backupexport.checkDeliveries" (list $ (printf "exportTargets of %s: deliveries" .projectId) .deliveries) }}
 {{- end }}
+{{- include "backupexport.checkStorages" . }}
 {{- if and (include "backupexport.downloadsEnabled" .) (not .Values.storage.existingClaim) (has "ReadWriteOncePod" .Values.storage.accessModes) }}
 {{- fail "api.downloads.enabled: a ReadWriteOncePod volume is for one pod at a time, and the api's would keep every runner from it" }}
 {{- end }}
@@ -86,6 +87,32 @@
 {{- if and .Values.ingress.enabled (not .Values.ingress.allowHttp) }}
 {{- with include "backupexport.hostsWithoutTls" . }}
 {{- fail (printf "ingress.tls: has nothing for %s, so tokens would travel in the clear: name a Secret with a certificate, or set ingress.allowHttp=true where TLS ends elsewhere" .) }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Each storage is of one kind, and there is one for ExportTargets that name none. */}}
+{{- define "backupexport.checkStorages" -}}
+{{- $kinds := .Files.Get "files/storages.json" | fromJson }}
+{{- range $name, $storage := .Values.storages }}
+{{- $given := list }}
+{{- range $kind, $_ := $kinds }}{{ if get $storage $kind }}{{ $given = append $given $kind }}{{ end }}{{ end }}
+{{- if ne (len $given) 1 }}
+{{- fail (printf "storages.%s: must have exactly one of %s" $name (keys $kinds | sortAlpha | join ", ")) }}
+{{- end }}
+{{- if and (eq (first $given) "volume") (or $storage.secretRef $storage.caCertificates) }}
+{{- fail (printf "storages.%s: a volume has neither secretRef nor caCertificates" $name) }}
+{{- end }}
+{{- end }}
+{{- if not (or .Values.storage.enabled .Values.storages.default) }}
+{{- fail "storage.enabled: without the chart's volume, name another storage in storages.default, for ExportTargets that name none" }}
+{{- end }}
+{{- with .Values.runner.spool }}
+{{- if and .size .sizeLimit }}
+{{- fail "runner.spool: give size, for a volume, or sizeLimit, for the node's disk, not both" }}
+{{- end }}
+{{- if and .storageClassName (not .size) }}
+{{- fail "runner.spool.storageClassName: needs size" }}
 {{- end }}
 {{- end }}
 {{- end -}}

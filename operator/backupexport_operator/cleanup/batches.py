@@ -1,6 +1,6 @@
 """Which exports' files the next Job removes, and which Job has an export; no I/O.
 
-A batch is a Job for many files of one volume.  Should it fail, its exports are tried again in
+A batch is a Job for many files of one storage.  Should it fail, its exports are tried again in
 smaller batches, until the one that can't be removed is alone and holds up no other.
 """
 
@@ -14,13 +14,14 @@ from backupexport_contract import names
 from backupexport_operator.observed.export_cache import Index, all_of, values
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import SideJob
+from backupexport_operator.observed.places import Place
 
 MOST_FILES = 200
 # Each project is a mount of the pod, which takes its node a moment.
 MOST_PROJECTS = 50
-# At once, in all and of one claim: one that can't be mounted leaves room for others.
+# At once, in all and of one storage: one that can't be reached leaves room for others.
 MOST_BATCHES = 4
-MOST_BATCHES_OF_A_CLAIM = 2
+MOST_BATCHES_OF_A_PLACE = 2
 _SMALLER = 8
 # How far it is looked for more exports of a batch's projects.
 _LONGEST_LOOK = 2000
@@ -28,9 +29,9 @@ _LONGEST_LOOK = 2000
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The uids of exports whose files one Job may remove from the volume of `claim`."""
+    """The uids of exports whose files one Job may remove, as they are all at `place`."""
 
-    claim: str
+    place: Place
     uids: tuple[str, ...]
 
 
@@ -45,8 +46,8 @@ class Batches:
     # The newest batch of each export, and the exports of each that are still there.
     _batch_of: dict[str, str] = field(default_factory=dict, init=False)
     _left: dict[str, set[str]] = field(default_factory=dict, init=False)
-    # (claim, how many may go together) -> uid -> project id, the longest waiting first.
-    _waiting: dict[tuple[str, int], dict[str, str]] = field(default_factory=dict, init=False)
+    # (place, how many may go together) -> uid -> project id, the longest waiting first.
+    _waiting: dict[tuple[Place, int], dict[str, str]] = field(default_factory=dict, init=False)
 
     def note_all(self) -> list[str]:
         """Take all that the watches have told, of a predecessor too.  Returns their names."""
@@ -119,29 +120,29 @@ class Batches:
         self._left[name].discard(export_uid)
         return None if self._left[name] else name
 
-    def wait(self, export_uid: str, project_id: str, claim: str) -> None:
+    def wait(self, export_uid: str, project_id: str, place: Place) -> None:
         """Have the export's file removed by one of the next batches."""
         before = self.of(export_uid).job
         failed = before is not None and before.failure is not None
         most = max(1, len(before.batch) // _SMALLER) if before and failed else MOST_FILES
-        self._waiting.setdefault((claim, most), {}).setdefault(export_uid, project_id)
+        self._waiting.setdefault((place, most), {}).setdefault(export_uid, project_id)
 
     def take(self) -> Iterator[Batch]:
         """Yields the batches that may begin now, and takes their exports out of the line."""
         under_way = [job for name in list(self._left) if (job := self.job(name)) and _works(job)]
         free = MOST_BATCHES - len(under_way)
-        of_claim = Counter(job.claim for job in under_way)
+        at_root = Counter(job.place.root for job in under_way if job.place is not None)
         # Those that have failed come last.
         for key in sorted(self._waiting, key=lambda it: it[1], reverse=True):
-            claim, most = key
+            place, most = key
             waiting = self._waiting[key]
-            while waiting and free > 0 and of_claim[claim] < MOST_BATCHES_OF_A_CLAIM:
+            while waiting and free > 0 and at_root[place.root] < MOST_BATCHES_OF_A_PLACE:
                 uids = next_batch(waiting, most)
                 for uid in uids:
                     del waiting[uid]
-                yield Batch(claim, uids)
+                yield Batch(place, uids)
                 free -= 1
-                of_claim[claim] += 1
+                at_root[place.root] += 1
             if not waiting:
                 del self._waiting[key]
 

@@ -3,7 +3,7 @@
 A deleted export takes its file along if spec.artifactPolicy says so; our finalizer holds it until
 then.  An export that expires (status.expirationTime) loses its file as soon as no delivery will
 send that any more, and then its resource as soon as no delivery needs that.  A Job with the
-exports' volume removes the file.  Where it finds none, an expired export stays, and its file is
+exports' storage removes the file.  Where it finds none, an expired export stays, and its file is
 looked for again a day later; a deleted one goes: whoever deletes it may have removed the file.
 """
 
@@ -112,6 +112,9 @@ def _decide_removal(export: BackupExport, removal: CleanupResult, now: datetime)
         return CleanupPlan(CleanupStep.DONE, recheck_after=CLEANUP_PAUSE)
     if state is CleanupState.DONE:
         return CleanupPlan(CleanupStep.DONE, remove_finalizer=holds, delete_export=not deleting)
+    if state is CleanupState.UNREACHABLE:
+        # It may come back: what isn't looked for is not taken for removed.
+        return CleanupPlan(recheck_after=MISSING_PAUSE, failure=removal.message)
     if state is CleanupState.UNDER_WAY:
         return CleanupPlan(recheck_after=CLEANUP_PAUSE, failure=removal.message)
     if state is CleanupState.FAILED:

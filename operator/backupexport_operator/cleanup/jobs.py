@@ -14,18 +14,18 @@ from backupexport_operator.kube.cluster import Cluster
 from backupexport_operator.manifests.jobs import cleanup_manifest, removal_manifest
 from backupexport_operator.manifests.pod import JobSettings
 from backupexport_operator.observed.jobs_and_pods import ObservedJob
+from backupexport_operator.observed.places import Place, is_reachable, without_storage
 
 # How long a Job is tried again that a quota or a webhook refuses: either may let it pass later.
 _PATIENCE_SECONDS = 300.0
 
 
 class CleanupRefusedError(NotNowError):
-    """The API server refuses the cleanup's Job, and has done so for some time."""
+    """The API server has refused the cleanup's Job for some time, or nobody knows the bucket."""
 
-    def __init__(self, manifest: dict[str, Any], error: ApiException) -> None:
-        super().__init__(f"a cleanup can't be created: {brief(error)}")
-        self.namespace_is_ending = _namespace_is_ending(error)
-        name = manifest["metadata"]["name"]
+    def __init__(self, name: str, why: str, *, namespace_is_ending: bool = False) -> None:
+        super().__init__(f"a cleanup can't be created: {why}")
+        self.namespace_is_ending = namespace_is_ending
         self.as_failed_job = ObservedJob(
             name,
             "",
@@ -47,16 +47,19 @@ class CleanupJobs:
         self,
         export: BackupExport,
         task: str,
+        place: Place | None,
         *,
         is_owned: bool = True,
-        claim: str | None = None,
     ) -> None:
-        """Create the Job for `task`, on the volume of `claim` or else of the chart's.
+        """Create the Job for `task` at `place`, which is None for a storage that is none any more.
 
-        Raises CleanupRefusedError if the API server refuses it, ApiException 409 while the Job of
-        an earlier export has its name.
+        Raises CleanupRefusedError if that can't be, ApiException 409 while the Job of an earlier
+        export has its name.
         """
-        manifest = cleanup_manifest(export, task, self.defaults, is_owned=is_owned, claim=claim)
+        if place is None or not is_reachable(place, self.defaults.storages):
+            name = names.task_job_name(export.metadata.name, task)
+            raise CleanupRefusedError(name, without_storage(place, export.status.storage))
+        manifest = cleanup_manifest(export, task, self.defaults, place, is_owned=is_owned)
         job = await self._create(manifest)
         owner = export.metadata.uid if is_owned else ""
         if (job.export_uid, job.owner_uid) == (export.metadata.uid, owner):
@@ -64,13 +67,13 @@ class CleanupJobs:
         # An earlier export's of this name, or one about to go with this export: ours comes after.
         await self._make_way(job)
 
-    async def create_batch(self, exports: Sequence[BackupExport], claim: str) -> ObservedJob:
-        """Create the Job that removes these exports' files from the volume of `claim`.
+    async def create_batch(self, exports: Sequence[BackupExport], place: Place) -> ObservedJob:
+        """Create the Job that removes these exports' files, which are all at `place`.
 
         Returns it, or the one that somebody else has made meanwhile.  Raises CleanupRefusedError if
         the API server refuses it, ApiException 409 while an earlier one has its name.
         """
-        job = await self._create(removal_manifest(exports, claim, self.defaults))
+        job = await self._create(removal_manifest(exports, place, self.defaults))
         if job.complete or job.failure or job.deleting:
             await self._make_way(job)
         return job
@@ -89,7 +92,9 @@ class CleanupJobs:
                 if time.monotonic() - since < _PATIENCE_SECONDS:
                     raise
             self._refused_since.pop(name, None)
-            raise CleanupRefusedError(manifest, error) from error
+            raise CleanupRefusedError(
+                name, brief(error), namespace_is_ending=_namespace_is_ending(error)
+            ) from error
         self._refused_since.pop(name, None)
         return job
 

@@ -27,6 +27,12 @@ from backupexport_operator.observed.export_files import (
 )
 from backupexport_operator.observed.jobs_and_pods import ObservedJob
 from backupexport_operator.observed.observation import Observation
+from backupexport_operator.observed.places import (
+    Place,
+    is_reachable,
+    recorded_place,
+    without_storage,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -36,6 +42,8 @@ _GATHER_SECONDS = 0.5
 _NEXT = ""
 # Nobody needs a timer that runs for years: it is set anew when this time has passed.
 _LONGEST_DELAY_SECONDS = 24 * 3600.0
+# After these another Job is made.
+_MADE_ANEW = (CleanupState.MISSING, CleanupState.FAILED, CleanupState.LOST)
 # A condition of an export, and the reason of the Event.
 FILE_MISSING = "FileMissing"
 
@@ -53,6 +61,7 @@ class CleanupReconciler(FinishedExportReconciler):
         super().__post_init__()
         world = self.cache.world
         self._batches = Batches(world.jobs, world.pods)
+        self._storages = self.cleanup_jobs.defaults.storages
         # One at a time, so that no export gets into two batches.
         self.batch_queue = WorkQueue(self._work_on_batch, 1, self.metrics.reconciled)
 
@@ -77,7 +86,7 @@ class CleanupReconciler(FinishedExportReconciler):
         if plan.is_missing:
             await self._tell_missing(seen)
         if plan.step is CleanupStep.CREATE:
-            self._batches.wait(uid, export.spec.project_id, self._claim(export))
+            self._batches.wait(uid, export.spec.project_id, self._place(export))
             self.batch_queue.ask(_NEXT, delay=_GATHER_SECONDS)
         if plan.remove_finalizer:
             await self.cleanup_jobs.release_finalizer(export)
@@ -111,12 +120,14 @@ class CleanupReconciler(FinishedExportReconciler):
         if alone.state is CleanupState.UNDER_WAY:
             return alone
         uid = seen.export.metadata.uid
-        return removal_result(self._batches.of(uid), uid, seen.now)
+        result = removal_result(self._batches.of(uid), uid, seen.now)
+        place = self._place(seen.export)
+        if result.state in _MADE_ANEW and not is_reachable(place, self._storages):
+            return CleanupResult(CleanupState.UNREACHABLE, message=without_storage(place))
+        return result
 
-    def _claim(self, export: BackupExport) -> str:
-        artifact = export.status.artifact
-        recorded = artifact.claim if artifact else None
-        return recorded or self.cleanup_jobs.defaults.claim_name
+    def _place(self, export: BackupExport) -> Place:
+        return recorded_place(export, self._storages)
 
     async def _work_on_batch(self, name: str) -> None:
         if not self._knows_batches:
@@ -182,13 +193,13 @@ class CleanupReconciler(FinishedExportReconciler):
             self.batch_queue.ask(_NEXT)
             return
         try:
-            job = await self.cleanup_jobs.create_batch(exports, batch.claim)
+            job = await self.cleanup_jobs.create_batch(exports, batch.place)
         except CleanupRefusedError as refusal:
             for export in exports:
                 await self._refused(export, refusal)
         except BaseException:
             for export in exports:
-                self._batches.wait(export.metadata.uid, export.spec.project_id, batch.claim)
+                self._batches.wait(export.metadata.uid, export.spec.project_id, batch.place)
             raise
         else:
             self._batches.note_made(job)
@@ -204,12 +215,12 @@ class CleanupReconciler(FinishedExportReconciler):
         self.queue.ask(export.metadata.uid, delay=CLEANUP_PAUSE.total_seconds())
 
     def _tell_failure(self, export: BackupExport, failure: str) -> None:
-        message = f"The file can't be removed yet from {self._claim(export)}: {failure}"
+        message = f"The file can't be removed yet from {self._place(export).root}: {failure}"
         self.recorder.record(export, ExportEvent("Warning", "RemovalFailed", message))
 
     async def _tell_missing(self, seen: Observation) -> None:
         """Say it by an Event, and on an export that stays by a condition."""
-        where = f"{seen.export.path} is not on {self._claim(seen.export)}"
+        where = f"{seen.export.path} is not on {self._place(seen.export).root}"
         if seen.export.metadata.deletion_timestamp is not None:
             message = f"The file {where}: there was nothing to remove with the BackupExport."
             self.recorder.record(seen.export, ExportEvent("Warning", FILE_MISSING, message))

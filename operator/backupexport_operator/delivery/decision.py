@@ -27,6 +27,7 @@ from backupexport_operator.observed.failure import with_aside
 from backupexport_operator.observed.jobs_and_pods import ObservedJob
 from backupexport_operator.observed.observation import Observation
 from backupexport_operator.observed.own_secrets import own_secret_problem
+from backupexport_operator.observed.places import is_reachable, recorded_place, without_storage
 
 SHORTEST_PAUSE = timedelta(seconds=10)
 LONGEST_PAUSE = timedelta(minutes=15)
@@ -109,6 +110,11 @@ class _Decision:
         # Only after an attempt has failed: after an outage of the operator the first one is late.
         if self._has_failed and self._is_over(self._seen.now):
             return self._given_up(Attempt(AttemptState.FAILED, self._before(), self._known.reason))
+        place = recorded_place(self._seen.export, self._seen.storages)
+        if self._settings.reads_file and not is_reachable(place, self._seen.storages):
+            message = f"The file can't be read: {without_storage(place)}."
+            reason = DeliveryReason.DEFERRED
+            return self._plan("Unknown", reason, message, recheck_after=_LOOK_AGAIN)
         return DeliveryPlan(self._known, DeliveryStep.CREATE, recheck_after=_LOOK_AGAIN)
 
     def _with_job(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan:

@@ -95,8 +95,8 @@ _FOREIGN_JOB = Failure(
 )
 _LOST_REPORT = Failure(
     Reason.INTERNAL,
-    "The Job is complete, but its pod is gone with its report and no whole file is on the "
-    "volume: start the export again.",
+    "The Job is complete, but its pod is gone with its report and no whole file is in its "
+    "storage: start the export again.",
 )
 
 
@@ -249,6 +249,17 @@ def _secret_refused(seen: Observation) -> ExportPlan | None:
     return _fail(seen, Failure(Reason.SECRET_INVALID, problem)) if problem else None
 
 
+def _storage_missing(seen: Observation) -> ExportPlan | None:
+    if seen.place is not None or seen.target is None:
+        return None
+    message = (
+        f"The chart has no storage {seen.storage_name}, which ExportTarget "
+        f"{seen.target.metadata.name} names: add it to `storages`, or name another one in "
+        "spec.storage, and the export starts by itself."
+    )
+    return ExportPlan(next_status.waiting(seen, Failure(Reason.STORAGE_NOT_FOUND, message)))
+
+
 def _in_queue(seen: Observation) -> ExportPlan | None:
     place = seen.place_in_queue
     return ExportPlan(next_status.queued(seen, place)) if place is not None else None
@@ -367,6 +378,7 @@ def _without_job(seen: Observation) -> ExportPlan:
         or _without_target(seen)
         or _secret_refused(seen)
         or _target_suspended(seen)
+        or _storage_missing(seen)
         or _room_used_up(seen)
         or _in_queue(seen)
         or _startable(seen)

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from backupexport_contract import timestamps
@@ -97,6 +98,7 @@ def accepted(seen: Observation) -> BackupExportStatus:
         update={
             "job_name": name,
             "target_excludes": _target_excludes(seen),
+            "storage": seen.storage_name,
             "conditions": with_condition(status.conditions, condition),
         }
     )
@@ -149,10 +151,20 @@ def succeeded(seen: Observation, artifact: Artifact) -> BackupExportStatus:
         started_at=pod.started_at if pod else None,
         completed_at=pod.finished_at if pod else None,
         progress=ProgressStatus.of(Progress(100, size, size)),
-        artifact=ArtifactStatus.of(artifact, seen.claim),
+        artifact=_placed(seen, artifact),
         warnings=[RemarkStatus.of(remark) for remark in artifact.warnings],
         restore_hints=[RemarkStatus.of(remark) for remark in artifact.restore_hints],
     )
+
+
+def _placed(seen: Observation, artifact: Artifact) -> ArtifactStatus:
+    """Returns the artifact with where its Job was to write it, whatever its runner knew of that."""
+    place = seen.place
+    if place is None:
+        return ArtifactStatus.of(artifact)
+    url = f"{place.root}/{artifact.path}" if place.is_bucket else ""
+    told = replace(artifact, storage=place.storage, url=url)
+    return ArtifactStatus.of(told, None if place.is_bucket else place.root)
 
 
 def ended(seen: Observation, phase: Phase, failure: Failure) -> BackupExportStatus:

@@ -19,7 +19,7 @@ from backupexport_operator.kube.cluster import Cluster
 from backupexport_operator.kube.event_recorder import EventRecorder
 from backupexport_operator.kube.pod_logs import PodLogs
 from backupexport_operator.kube.work_queue import WorkQueue
-from backupexport_operator.manifests.events import events_between
+from backupexport_operator.manifests.events import ExportEvent, events_between
 from backupexport_operator.manifests.jobs import job_manifest
 from backupexport_operator.manifests.pod import JobSettings
 from backupexport_operator.manifests.status import (
@@ -198,7 +198,7 @@ class ExportReconciler:
         if plan.create_cleanup is None:
             return
         try:
-            await self.cleanup_jobs.create(seen.export, plan.create_cleanup, claim=seen.claim)
+            await self.cleanup_jobs.create(seen.export, plan.create_cleanup, seen.place)
         except CleanupRefusedError as refusal:
             newest = self.cache.export(seen.export.metadata.uid) or seen.export
             is_deleted = newest.metadata.deletion_timestamp is not None
@@ -208,13 +208,17 @@ class ExportReconciler:
                 seen = replace(seen, export=newest, tidy_job=SideJob(refusal.as_failed_job))
                 await self._apply(seen, decide(seen))
             else:
+                message = f"The file can't be removed yet: {refusal}"
+                self.recorder.record(newest, ExportEvent("Warning", "RemovalFailed", message))
                 raise
 
     async def _create_job(self, seen: Observation) -> ObservedJob:
         if seen.target is None:
             raise AssertionError("a Job is planned only for an export with a target")
+        if seen.place is None:
+            raise AssertionError("a Job is planned only for an export with a storage")
         limits = seen.stored_limit, seen.room_bytes
-        manifest = job_manifest(seen.export, seen.target, self.defaults, *limits)
+        manifest = job_manifest(seen.export, seen.target, self.defaults, seen.place, *limits)
         try:
             return await self.cluster.create_job(manifest)
         except Exception as error:
@@ -286,7 +290,7 @@ class ExportReconciler:
                 # If it is refused for good, the project's next export cleans up.
                 with contextlib.suppress(CleanupRefusedError):
                     await self.cleanup_jobs.create(
-                        export, plan.create_cleanup, is_owned=False, claim=seen.claim
+                        export, plan.create_cleanup, seen.place, is_owned=False
                     )
             self.cache.note_gone(uid)
         self._forget(uid)

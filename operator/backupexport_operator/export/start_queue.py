@@ -215,8 +215,8 @@ class QueueSync:
                 self.leave(uid)
             return True
         # A project without room must not hold places that others could have.
-        is_full = seen.room_bytes == 0
-        if is_over or target is None or target.spec.suspend or is_full or export.spec.cancel:
+        has_room = seen.room_bytes != 0 and seen.place is not None
+        if is_over or target is None or target.spec.suspend or not has_room or export.spec.cancel:
             self.leave(uid)
             return True
         arrival = (export.metadata.creation_timestamp, export.created_at, uid)

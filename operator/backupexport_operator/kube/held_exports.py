@@ -42,7 +42,8 @@ _ALIKE = json.dumps(
             "attempts": 1,
             "artifact": {"claim": "", "displaySize": " MiB", "dumpVersion": "17.6", "path": "",
                          "restoreWith": "PostgreSQL 17 or newer", "serverVersion": "17.5",
-                         "sha256": "", "sizeBytes": 0, "uncompressedBytes": 0},
+                         "sha256": "", "sizeBytes": 0, "storage": "default",
+                         "uncompressedBytes": 0},
             "completionTime": "2026-01-01T00:00:00Z",
             "conditions": [
                 {"lastTransitionTime": "2026-01-01T00:00:00Z", "message": "",

@@ -14,18 +14,29 @@ from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.readable import readable_selection
 from backupexport_contract.reasons import DeliveryReason, Reason
 from backupexport_contract.restore_commands import restore_command
-from backupexport_contract.runner_protocol import TASK_REMOVE, ExportEnd, Remark, Selection
+from backupexport_contract.runner_protocol import (
+    TASK_CHECK,
+    TASK_REMOVE,
+    ExportEnd,
+    Remark,
+    Selection,
+)
 
+from backupexport_operator.manifests.parts import literals, secret_volume
 from backupexport_operator.manifests.pod import (
     IGNORE_DISRUPTIONS,
     LABEL_INSTANCE,
     JobSettings,
-    batch_job,
-    literals,
+    job_without_export,
     runner_job,
-    secret_volume,
+)
+from backupexport_operator.manifests.storage_access import (
+    StorageAccess,
+    spool_access,
+    storage_access,
 )
 from backupexport_operator.observed.observation import Observation
+from backupexport_operator.observed.places import Place, recorded_place
 
 
 def _on_exit_codes(action: str, codes: Iterable[reasons.ExitCode]) -> dict[str, Any]:
@@ -67,6 +78,10 @@ _WITHHELD = (
     "addresses of this domain don't repeat what servers say."
 )
 
+# A volume may still have to be made.
+_CHECK_DEADLINE_SECONDS = 300
+# No project has such an id.
+_CHECK_DIRECTORY = ".check"
 _CLEANUP_ATTEMPTS = 3
 # An export that has failed says so after its cleanup (see also export_files.CLEANUP_PAUSE).
 _CLEANUP_DEADLINE_SECONDS = 180
@@ -79,19 +94,18 @@ def job_manifest(
     export: BackupExport,
     target: ExportTarget,
     defaults: JobSettings,
+    place: Place,
     stored_limit: int | None = None,
     room_bytes: int | None = None,
 ) -> dict[str, Any]:
-    """Returns a batch/v1 Job, which gets the target's Secret.
+    """Returns a batch/v1 Job, which gets the target's Secret and the storage at `place`.
 
     `stored_limit` is how much the project's files may take, `room_bytes` how much of it those that
     the operator knows of leave; None for no limit.
     """
-    spool = {
-        "name": names.EXPORTS_VOLUME,
-        "mountPath": runner_protocol.SPOOL_MOUNT,
-        "subPath": f"{export.spec.project_id}/{runner_protocol.SPOOL_DIRECTORY}",
-    }
+    accesses = [_access(export, place, defaults)]
+    if export.spec.format == "tar":
+        accesses.append(spool_access(place, defaults.spool, export.spec.project_id))
     return runner_job(
         export,
         runner_protocol.TASK_EXPORT,
@@ -114,10 +128,21 @@ def job_manifest(
             *_selection(export, target),
             *_environment(target, defaults),
             *_limits(target, defaults, stored_limit, room_bytes),
+            *([] if place.is_bucket else _reserve(defaults)),
         ],
         secret=_target_secret(target),
-        mounts=[spool] if export.spec.format == "tar" else [],
+        accesses=accesses,
     )
+
+
+def _access(export: BackupExport, place: Place, defaults: JobSettings) -> StorageAccess:
+    """Returns the access to what the export has at `place`: of a volume its project's directory."""
+    directories = {runner_protocol.EXPORTS_MOUNT: export.spec.project_id}
+    return storage_access(place, defaults.storages, directories)
+
+
+def _reserve(defaults: JobSettings) -> list[dict[str, Any]]:
+    return literals({runner_protocol.ENV_RESERVE: defaults.storage_reserve})
 
 
 def _selection(export: BackupExport, target: ExportTarget) -> list[dict[str, Any]]:
@@ -175,8 +200,7 @@ def _limits(
         runner_protocol.ENV_ROOM_BYTES: room_bytes,
         runner_protocol.ENV_MAX_SPOOL_BYTES: defaults.max_spool_bytes,
     }
-    given = {name: str(most) for name, most in limits.items() if most is not None}
-    return literals({**given, runner_protocol.ENV_RESERVE: defaults.storage_reserve})
+    return literals({name: str(most) for name, most in limits.items() if most is not None})
 
 
 def delivery_manifest(
@@ -186,6 +210,7 @@ def delivery_manifest(
     end = _export_end(seen.export, settings, defaults)
     manifest = settings.to_manifest()
     for_runner = {key: manifest[key] for key in manifest if key not in _NOT_FOR_THE_RUNNER}
+    place = recorded_place(seen.export, defaults.storages)
     return runner_job(
         seen.export,
         runner_protocol.delivery_task(kind),
@@ -214,7 +239,7 @@ def delivery_manifest(
             if settings.secret_ref
             else None
         ),
-        has_volume=settings.reads_file,
+        accesses=[_access(seen.export, place, defaults)] if settings.reads_file else [],
     )
 
 
@@ -274,17 +299,11 @@ def _withheld(remarks: tuple[Remark, ...]) -> tuple[Remark, ...]:
 
 
 def cleanup_manifest(
-    export: BackupExport,
-    task: str,
-    defaults: JobSettings,
-    *,
-    is_owned: bool = True,
-    claim: str | None = None,
+    export: BackupExport, task: str, defaults: JobSettings, place: Place, *, is_owned: bool = True
 ) -> dict[str, Any]:
-    """Returns a batch/v1 Job for `task`; it gets no Secret.
+    """Returns a batch/v1 Job for `task` at `place`; it gets no Secret of the target's.
 
     `is_owned` is false if the export is gone already; the Job is then deleted by its TTL alone.
-    `claim` is what the export's attempts mounted, None if nobody knows.
     """
     is_kept = is_owned and task == TASK_REMOVE
     spec = {
@@ -292,7 +311,7 @@ def cleanup_manifest(
         "activeDeadlineSeconds": _CLEANUP_DEADLINE_SECONDS,
         "ttlSecondsAfterFinished": _REMOVAL_TTL_SECONDS if is_kept else _CLEANUP_TTL_SECONDS,
     }
-    job = runner_job(export, task, defaults, spec, claim=claim)
+    job = runner_job(export, task, defaults, spec, accesses=[_access(export, place, defaults)])
     if not is_owned:
         del job["metadata"]["ownerReferences"]
         # Argo CD may delete what has this label and no owner.
@@ -301,18 +320,54 @@ def cleanup_manifest(
 
 
 def removal_manifest(
-    exports: Sequence[BackupExport], claim: str, defaults: JobSettings
+    exports: Sequence[BackupExport], place: Place, defaults: JobSettings
 ) -> dict[str, Any]:
-    """Returns a batch/v1 Job that removes the files of these exports from the volume of `claim`.
+    """Returns a batch/v1 Job that removes the files of these exports, which are all at `place`.
 
     Its name follows from them, so that none is made twice.
     """
-    name = names.removal_batch_name(claim, (export.metadata.uid for export in exports))
+    uids = [export.metadata.uid for export in exports]
     paths = json.dumps([export.path for export in exports])
-    spec = {
-        "backoffLimit": _CLEANUP_ATTEMPTS - 1,
-        "activeDeadlineSeconds": _CLEANUP_DEADLINE_SECONDS,
-        "ttlSecondsAfterFinished": _REMOVAL_TTL_SECONDS,
-    }
-    env = literals(runner_protocol.in_pieces(runner_protocol.ENV_FILES, paths))
-    return batch_job(name, exports, TASK_REMOVE, defaults, spec, env, claim)
+    projects = sorted({export.spec.project_id for export in exports})
+    return job_without_export(
+        names.removal_batch_name(place.root, uids),
+        TASK_REMOVE,
+        defaults,
+        {
+            "backoffLimit": _CLEANUP_ATTEMPTS - 1,
+            "activeDeadlineSeconds": _CLEANUP_DEADLINE_SECONDS,
+            "ttlSecondsAfterFinished": _REMOVAL_TTL_SECONDS,
+        },
+        env=literals(runner_protocol.in_pieces(runner_protocol.ENV_FILES, paths)),
+        # Its runner sees their projects' directories, each under the project's id.
+        access=storage_access(
+            place,
+            defaults.storages,
+            {f"{runner_protocol.EXPORTS_MOUNT}/{project}": project for project in projects},
+        ),
+        annotations={names.ANNOTATION_EXPORTS: ",".join(uids)},
+    )
+
+
+def storage_check_manifest(name: str, place: Place, defaults: JobSettings) -> dict[str, Any]:
+    """Returns the batch/v1 Job of this name that checks the storage at `place`.
+
+    Of a volume it sees a directory of its own, and no project's.
+    """
+    directories = {runner_protocol.EXPORTS_MOUNT: _CHECK_DIRECTORY}
+    return job_without_export(
+        name,
+        TASK_CHECK,
+        defaults,
+        {
+            "backoffLimit": _CLEANUP_ATTEMPTS - 1,
+            "activeDeadlineSeconds": _CHECK_DEADLINE_SECONDS,
+            "podFailurePolicy": {
+                "rules": [
+                    IGNORE_DISRUPTIONS,
+                    _on_exit_codes("FailJob", reasons.FATAL_EXIT_CODES),
+                ]
+            },
+        },
+        access=storage_access(place, defaults.storages, directories),
+    )

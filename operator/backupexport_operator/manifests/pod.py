@@ -15,7 +15,11 @@ from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.fields import Bytes, Seconds
 from backupexport_contract.kubernetes_model import FrozenModel
 from backupexport_contract.runner_protocol import TASK_EXPORT, TASK_REMOVE, TASK_TIDY
+from backupexport_contract.storages import Storages
 from pydantic import ConfigDict, Field
+
+from backupexport_operator.manifests.parts import literals
+from backupexport_operator.manifests.storage_access import Spool, StorageAccess
 
 # https://kueue.sigs.k8s.io/docs/tasks/run/jobs/
 _KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
@@ -106,8 +110,10 @@ class JobSettings(FrozenModel):
     """The namespace whose BackupExports are served."""
     runner_image: str
     """The image of the Jobs' container."""
-    claim_name: str
-    """The PersistentVolumeClaim that exports are written to."""
+    storages: Storages
+    """Where files are kept, by name: that called default for ExportTargets that name none."""
+    spool: Spool = Spool()
+    """Where a tar export keeps each table for a while, if its file is in a bucket."""
     runner_pods: RunnerPods = RunnerPods()
     """The Jobs' pods: partial PodTemplateSpecs, `all`, and `tasks` for the small Jobs alone."""
     spare_from_eviction: bool = True
@@ -155,47 +161,24 @@ def runner_job(
     target: ExportTarget | None = None,
     env: Iterable[dict[str, Any]] = (),
     secret: dict[str, Any] | None = None,
-    has_volume: bool = True,
-    mounts: Iterable[dict[str, Any]] = (),
-    claim: str | None = None,
+    accesses: Sequence[StorageAccess] = (),
 ) -> dict[str, Any]:
     """Returns the batch/v1 Job that does `task` for the export; `spec` is its own part of JobSpec.
 
-    `env` and `mounts` are core/v1 EnvVars and VolumeMounts beside those that every runner gets,
-    `secret` is a `secret_volume`.  `claim` is that of the volume; the one that has the export's
-    file, else the chart's, unless given.
+    `env` are core/v1 EnvVars beside those that every runner gets, `secret` is a `secret_volume`,
+    `accesses` are to where its files are.
     """
     name, labels = export.metadata.name, _labels(export, task, defaults)
     queue_name = (target and target.spec.queue_name) or defaults.kueue_queue_name
-    # A runner sees nothing of the volume but the project's directory.
-    exports = {
-        "name": names.EXPORTS_VOLUME,
-        "mountPath": runner_protocol.EXPORTS_MOUNT,
-        "subPath": export.spec.project_id,
-    }
-    container = _container(
-        defaults.runner_image,
-        [*_request_environment(export, task), *env],
-        [
-            *([exports] if has_volume else []),
-            _SCRATCH_MOUNT,
-            *([_SECRET_MOUNT] if secret else []),
-            *mounts,
-        ],
+    container, volumes = _runner(
+        [*_request_environment(export, task), *env], accesses, defaults, secret
     )
-    artifact = export.status.artifact
-    recorded = artifact.claim if artifact else None
-    exports_volume = claim_volume(claim or recorded or defaults.claim_name)
-    volumes = [
-        *([exports_volume] if has_volume else []),
-        _SCRATCH_VOLUME,
-        *([secret] if secret else []),
-    ]
     template = _given_template(task, target, defaults)
     metadata = {
         "name": names.job_name(name) if task == TASK_EXPORT else names.task_job_name(name, task),
         "namespace": export.metadata.namespace,
         "labels": labels | _queue_label(queue_name),
+        **_annotations(accesses),
         # The Job goes with its export, and tells whose it is.
         "ownerReferences": [
             {
@@ -213,43 +196,31 @@ def runner_job(
     return _job(metadata, spec, _pod_template(template, labels, container, volumes))
 
 
-def batch_job(
+def job_without_export(
     name: str,
-    exports: Sequence[BackupExport],
     task: str,
     defaults: JobSettings,
     spec: dict[str, Any],
-    env: Iterable[dict[str, Any]],
-    claim: str,
+    *,
+    env: Iterable[dict[str, Any]] = (),
+    access: StorageAccess,
+    annotations: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Returns a batch/v1 Job that does `task` for exports on the volume of `claim`.
+    """Returns a batch/v1 Job that does `task` in a storage, for several exports or for none.
 
-    Its runner sees their projects' directories, each under the project's id.
+    `annotations` are its own, besides those of `access`.
     """
     # No export owns it, and Argo CD may delete what has LABEL_INSTANCE and no owner.
     labels = _OUR_LABELS | {names.LABEL_TASK: task, names.LABEL_BATCH: name}
-    mounts = [
-        {
-            "name": names.EXPORTS_VOLUME,
-            "mountPath": f"{runner_protocol.EXPORTS_MOUNT}/{project_id}",
-            "subPath": project_id,
-        }
-        for project_id in sorted({export.spec.project_id for export in exports})
-    ]
-    container = _container(
-        defaults.runner_image,
-        [*literals({runner_protocol.ENV_TASK: task}), *env],
-        [*mounts, _SCRATCH_MOUNT],
+    container, volumes = _runner(
+        [*literals({runner_protocol.ENV_TASK: task}), *env], [access], defaults
     )
-    volumes = [claim_volume(claim), _SCRATCH_VOLUME]
     template = _given_template(task, None, defaults)
     metadata = {
         "name": name,
-        "namespace": exports[0].metadata.namespace,
+        "namespace": defaults.namespace,
         "labels": labels | _queue_label(defaults.kueue_queue_name),
-        "annotations": {
-            names.ANNOTATION_EXPORTS: ",".join(export.metadata.uid for export in exports)
-        },
+        "annotations": {**access.annotations, **(annotations or {})},
     }
     return _job(metadata, spec, _pod_template(template, labels, container, volumes))
 
@@ -261,6 +232,11 @@ def _job(metadata: dict[str, Any], spec: dict[str, Any], template: Any) -> dict[
         "metadata": metadata,
         "spec": spec | {"template": template},
     }
+
+
+def _annotations(accesses: Iterable[StorageAccess]) -> dict[str, Any]:
+    annotations = {key: text for each in accesses for key, text in each.annotations.items()}
+    return {"annotations": annotations} if annotations else {}
 
 
 def _queue_label(queue_name: str | None) -> dict[str, str]:
@@ -372,39 +348,19 @@ def with_text_quantities(node: Any, name: str = "") -> Any:
     return node
 
 
-def claim_volume(claim: str) -> dict[str, Any]:
-    """Returns a core/v1 Volume with the exports on this PersistentVolumeClaim."""
-    return {"name": names.EXPORTS_VOLUME, "persistentVolumeClaim": {"claimName": claim}}
-
-
-def secret_volume(
-    name: str, keys: Iterable[str], chosen: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    """Returns a core/v1 Volume with these keys of the Secret, and nothing else of it.
-
-    `keys` may be missing, and so may the Secret: the runner then says what it needs.  The kubelet
-    waits for those of `chosen`, which has their names under those of their files.
-    """
-    optional = [{"key": key, "path": key} for key in keys]
-    needed = [
-        {"key": key, "path": f"{runner_protocol.CHOSEN_KEYS}/{part}"}
-        for part, key in (chosen or {}).items()
-    ]
-    # A source without items would be the whole Secret.
-    sources = [
-        *([{"secret": {"name": name, "items": optional, "optional": True}}] if optional else []),
-        *([{"secret": {"name": name, "items": needed}}] if needed else []),
-    ]
-    return {"name": names.SECRET_VOLUME, "projected": {"defaultMode": 0o440, "sources": sources}}
-
-
-def _container(
-    image: str, env: list[dict[str, Any]], mounts: list[dict[str, Any]]
-) -> dict[str, Any]:
-    return {
+def _runner(
+    env: list[dict[str, Any]],
+    accesses: Sequence[StorageAccess],
+    defaults: JobSettings,
+    secret: dict[str, Any] | None = None,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Returns the container, without what templates say of it, and the pod's volumes."""
+    mounts = [mount for each in accesses for mount in each.mounts]
+    volumes = [volume for each in accesses for volume in each.volumes]
+    container = {
         "name": names.RUNNER_CONTAINER,
-        "image": image,
-        "env": env,
+        "image": defaults.runner_image,
+        "env": [*env, *(entry for each in accesses for entry in each.env)],
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -412,8 +368,9 @@ def _container(
         },
         "terminationMessagePath": runner_protocol.TERMINATION_MESSAGE_PATH,
         "terminationMessagePolicy": "File",
-        "volumeMounts": mounts,
+        "volumeMounts": [*mounts, _SCRATCH_MOUNT, *([_SECRET_MOUNT] if secret else [])],
     }
+    return container, [*volumes, _SCRATCH_VOLUME, *([secret] if secret else [])]
 
 
 def _request_environment(export: BackupExport, task: str) -> list[dict[str, Any]]:
@@ -431,10 +388,3 @@ def _request_environment(export: BackupExport, task: str) -> list[dict[str, Any]
             runner_protocol.ENV_CREATED_AT: timestamps.to_text(created),
         }
     )
-
-
-def literals(values: Mapping[str, str | None]) -> list[dict[str, Any]]:
-    """Environment entries; the kubelet expands $(NAME) in a value, and $$ is a dollar sign."""
-    return [
-        {"name": name, "value": value.replace("$", "$$")} for name, value in values.items() if value
-    ]

@@ -15,6 +15,7 @@ from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.runner_protocol import Progress
+from backupexport_contract.storages import Storage
 
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import (
@@ -64,6 +65,7 @@ class ExportCache:
     deliveries: Deliveries = field(default_factory=Deliveries)
     max_stored_bytes: int | None = None
     own_secrets: Collection[str] = ()
+    storages: Mapping[str, Storage] = field(default_factory=dict)
     target_patience: timedelta = TARGET_PATIENCE
     _memories: dict[str, _Memory] = field(default_factory=dict, init=False)
     # kopf's watch doesn't tell of an export that goes while it lists anew.
@@ -110,6 +112,7 @@ class ExportCache:
             retention_seconds=self.retention_seconds,
             max_stored_bytes=self.max_stored_bytes,
             own_secrets=self.own_secrets,
+            storages=self.storages,
             target_patience=self.target_patience,
             progress=self._progress_to_show(memory),
         )

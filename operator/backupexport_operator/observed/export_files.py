@@ -27,7 +27,8 @@ CLEANUP_PAUSE = timedelta(minutes=5)
 class CleanupState(Enum):
     """How far a cleanup's Job is; LOST is complete, but its pod is gone with its report.
 
-    NOT_FOUND is a removal that has ended and didn't find the file.
+    NOT_FOUND is a removal that has ended and didn't find the file, UNREACHABLE one that can't be
+    made, as nobody knows the bucket any more.
     """
 
     MISSING = auto()
@@ -36,6 +37,7 @@ class CleanupState(Enum):
     NOT_FOUND = auto()
     FAILED = auto()
     LOST = auto()
+    UNREACHABLE = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ def removal_result(batch: SideJob, export_uid: str, now: datetime) -> CleanupRes
         message = "its report can't be read"
         return replace(result, state=CleanupState.FAILED, message=message)
     if result.state is CleanupState.UNDER_WAY:
-        return replace(result, message=_start_problem(batch.pods))
+        return replace(result, message=start_problem(batch.pods))
     report = next(filter(None, map(_verdicts, _newest_first(batch.pods))), None)
     if report is None:
         return result
@@ -148,7 +150,8 @@ def _verdicts(pod: ObservedPod) -> Outcome | None:
     return told if has_ended_well or told.failed else None
 
 
-def _start_problem(pods: Iterable[ObservedPod]) -> str:
+def start_problem(pods: Iterable[ObservedPod]) -> str:
+    """Returns why the newest pod of a Job can't start, in Kubernetes' words; empty if it may."""
     newest = next(iter(_newest_first(pods)), None)
     if newest is None or newest.started_at or newest.has_ended:
         return ""

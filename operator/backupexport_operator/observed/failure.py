@@ -35,13 +35,13 @@ _OUT_OF_MEMORY = Failure(
 _REPORT_UNREADABLE = Failure(
     Reason.INTERNAL,
     "The runner ended well but its report can't be read; the file may be whole: look "
-    "for its manifest on the volume, or start the export again.",
+    "for its manifest in its storage, or start the export again.",
     is_fatal=True,
 )
 _REPORT_OF_NEWER_RUNNER = Failure(
     Reason.INTERNAL,
     "The runner ended well but is newer than the operator, which can't read its report; the file "
-    "may be whole: look for its manifest on the volume, or give both the same version "
+    "may be whole: look for its manifest in its storage, or give both the same version "
     "(runner.image.tag) and start the export again.",
     is_fatal=True,
 )

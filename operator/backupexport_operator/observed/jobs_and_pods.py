@@ -9,6 +9,8 @@ from typing import Any
 
 from backupexport_contract.names import (
     ANNOTATION_EXPORTS,
+    ANNOTATION_STORAGE,
+    ANNOTATION_STORAGE_ROOT,
     EXPORTS_VOLUME,
     LABEL_BATCH,
     LABEL_EXPORT_UID,
@@ -17,6 +19,9 @@ from backupexport_contract.names import (
 )
 from backupexport_contract.reasons import NOT_YET_EXIT_CODES
 from backupexport_contract.runner_protocol import TASK_EXPORT
+from backupexport_contract.storages import DEFAULT_NAME
+
+from backupexport_operator.observed.places import Place
 
 # https://kubernetes.io/docs/reference/labels-annotations-taints/#batch-kubernetes-io-job-name
 _LABEL_JOB_NAME = "batch.kubernetes.io/job-name"
@@ -31,8 +36,8 @@ class ObservedJob:
 
     `owner_uid` is its controller's, `export_uid` that of the export it was made for, which may be
     gone; `batch` has the uids of the exports that one for several is for.  `task` is what its
-    pods do (`runner_protocol.TASK_EXPORT`, …), `claim` the PersistentVolumeClaim that they write
-    to or read, `pods_made` how many pods its status counts.  Times are RFC 3339, as in a pod.
+    pods do (`runner_protocol.TASK_EXPORT`, …), `place` where they write, read or remove files,
+    `pods_made` how many pods its status counts.  Times are RFC 3339, as in a pod.
     """
 
     name: str
@@ -41,7 +46,7 @@ class ObservedJob:
     export_uid: str = ""
     batch: tuple[str, ...] = ()
     task: str = TASK_EXPORT
-    claim: str | None = None
+    place: Place | None = None
     created_at: str = ""
     suspended: bool = False
     deleting: bool = False
@@ -133,7 +138,7 @@ def observed_job(manifest: Manifest) -> ObservedJob:
         export_uid=export_uid_of(manifest) or "",
         batch=_uids(metadata),
         task=str(metadata.get("labels", {}).get(LABEL_TASK, TASK_EXPORT)),
-        claim=_claim(manifest.get("spec") or {}),
+        place=_place(manifest),
         suspended=bool((manifest.get("spec") or {}).get("suspend")),
         created_at=metadata.get("creationTimestamp", ""),
         deleting=deleted_at is not None,
@@ -149,6 +154,13 @@ def observed_job(manifest: Manifest) -> ObservedJob:
 def _uids(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     text = metadata.get("annotations", {}).get(ANNOTATION_EXPORTS, "")
     return tuple(filter(None, text.split(",")))
+
+
+def _place(manifest: Manifest) -> Place | None:
+    annotations = manifest["metadata"].get("annotations", {})
+    # What it mounts is the truth; an operator that knew claims alone noted nothing.
+    root = _claim(manifest.get("spec") or {}) or annotations.get(ANNOTATION_STORAGE_ROOT)
+    return Place(annotations.get(ANNOTATION_STORAGE, DEFAULT_NAME), root) if root else None
 
 
 def _claim(job_spec: Mapping[str, Any]) -> str | None:

@@ -9,8 +9,10 @@ from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY, Progress, delivery_task
+from backupexport_contract.storages import DEFAULT_NAME, Storage
 
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
+from backupexport_operator.observed.places import Place, place_of
 
 TARGET_PATIENCE = timedelta(minutes=10)
 
@@ -33,7 +35,7 @@ class Observation:
     `place_in_queue` tells in words which exports come first; None if none does.
     `retention_seconds` (None to keep exports for good), `deliveries`, `max_stored_bytes` (None for
     no limit), `own_secrets`, which no target may name, and `target_patience`, which a target has to
-    come back, are the chart's.
+    come back, are the chart's, and so are `storages`, by their names.
     `stored_bytes` is what the project's files take; None if nobody looked.
     `warning` is `Reason: note` of the newest Event of type Warning about the newest pod, or about
     the Job if it has no pod; empty if there is none, None if nobody looked.
@@ -58,6 +60,7 @@ class Observation:
     max_stored_bytes: int | None = None
     stored_bytes: int | None = None
     own_secrets: Collection[str] = ()
+    storages: Mapping[str, Storage] = field(default_factory=dict)
     target_patience: timedelta = TARGET_PATIENCE
     warning: str | None = None
     progress: Progress | None = None
@@ -83,10 +86,22 @@ class Observation:
         return left if (left := limit - stored) >= rules.LEAST_FILE_BYTES else 0
 
     @property
-    def claim(self) -> str | None:
-        """The claim of the volume that the export's attempts write to; None if nobody knows."""
-        jobs = (self.job, self.lost_job, self.tidy_job.job)
-        return next((job.claim for job in jobs if job is not None and job.claim), None)
+    def storage_name(self) -> str:
+        """The storage that the export was, or would be, accepted for."""
+        of_target = self.target.spec.storage if self.target else None
+        noted = self._noted_place
+        return self.export.status.storage or (noted.storage if noted else of_target or DEFAULT_NAME)
+
+    @property
+    def place(self) -> Place | None:
+        """Where the export's attempts write; None if the chart has no such storage."""
+        return self._noted_place or place_of(self.storage_name, self.storages)
+
+    @property
+    def _noted_place(self) -> Place | None:
+        own = self.job if self.job and self.job.owner_uid == self.export.metadata.uid else None
+        jobs = (own, self.lost_job, self.tidy_job.job)
+        return next((job.place for job in jobs if job is not None and job.place), None)
 
     @property
     def job_name(self) -> str:

@@ -1,1 +1,1 @@
-"""The Ready condition of ExportTargets."""
+"""The conditions of ExportTargets."""

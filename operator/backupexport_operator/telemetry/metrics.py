@@ -7,7 +7,7 @@ new series for ever.  To count raises nothing, since an export matters more than
 import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ParamSpec
 
 import aiohttp
@@ -92,7 +92,8 @@ class OperatorState:
     `waiting_for_turn` counts the exports that a limit keeps from their Job, `queue_length` the
     keys in the work queue.  `watch_lateness_seconds` are by resource, of what its watch has
     missed; `pending_deliveries` are by kind the seconds since the ends of the exports.
-    `pods_on_silent_nodes` counts the pods that their nodes should have ended.
+    `pods_on_silent_nodes` counts the pods that their nodes should have ended.  `storages_ready` are
+    by name, of those of which it is known.
     """
 
     exports: Iterable[UnfinishedExport]
@@ -101,6 +102,7 @@ class OperatorState:
     watch_lateness_seconds: Mapping[str, float]
     pending_deliveries: Mapping[str, Sequence[float]]
     pods_on_silent_nodes: int = 0
+    storages_ready: Mapping[str, bool] = field(default_factory=dict)
 
 
 class OperatorMetrics(Collector):
@@ -279,6 +281,12 @@ def _families(state: OperatorState) -> Iterator[Metric]:
         "Pods of exports that their nodes should have ended and have not: exports wait for them.",
         (),
         {(): state.pods_on_silent_nodes},
+    )
+    yield _gauge(
+        "backupexport_storage_ready",
+        "Whether the newest check of a storage went well; none where it could not be made.",
+        ("storage",),
+        {(name,): is_ready for name, is_ready in state.storages_ready.items()},
     )
     yield _gauge(
         "backupexport_operator_queue_length",

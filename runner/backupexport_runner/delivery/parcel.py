@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.reasons import ExitCode
 
+from backupexport_runner.storage.interface import Storage
+from backupexport_runner.storages import open_storage
 from backupexport_runner.task.configuration import Configuration
 from backupexport_runner.task.failure import Failure, malformed_delivery
 from backupexport_runner.task.interruption import Interruption
@@ -26,14 +27,14 @@ class Parcel:
 
     `settings` are the kind's under their names in an ExportTarget, checked by the operator;
     `secret` is its Secret, key by key.  `check` raises Failure if the process has been asked to
-    stop.  `exports` is the mount with the project's directory.
+    stop.  `storage` has the file.
     """
 
     request: Request
     end: protocol.ExportEnd
     settings: Mapping[str, Any]
     secret: Mapping[str, str]
-    exports: Path
+    storage: Storage
     log: Log
     check: Callable[[], None]
 
@@ -80,7 +81,7 @@ def read_parcel(
         end=end,
         settings=settings,
         secret=secret,
-        exports=configuration.exports,
+        storage=open_storage(environment, configuration, log, interruption),
         log=log,
         check=interruption.check,
     )

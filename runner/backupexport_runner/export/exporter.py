@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from backupexport_contract import names, timestamps
@@ -34,6 +33,11 @@ from backupexport_runner.postgres.libpq_parameters import (
     write_certificates,
 )
 from backupexport_runner.postgres.preflight import Server
+from backupexport_runner.storage.failures import TakenOverFailure, before_it_begins
+from backupexport_runner.storage.interface import BEGINNING_SECONDS, Storage
+from backupexport_runner.storage.manifest import manifest_text
+from backupexport_runner.storages import open_storage
+from backupexport_runner.task.clock import seconds_now
 from backupexport_runner.task.configuration import Configuration
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log
@@ -45,20 +49,6 @@ from backupexport_runner.task.request import (
     read_selection,
 )
 from backupexport_runner.task.secret import read_secret
-from backupexport_runner.volume.artifact import (
-    BEGINNING_SECONDS,
-    PartialFile,
-    TakenOverFailure,
-    remove_abandoned_partials,
-    seconds_now,
-)
-from backupexport_runner.volume.cleanup import tidy
-from backupexport_runner.volume.directories import existing_directory, made_directory
-from backupexport_runner.volume.failures import before_it_begins
-from backupexport_runner.volume.finished_files import finished_bytes
-from backupexport_runner.volume.manifest import manifest_name, manifest_text, whole_artifact
-from backupexport_runner.volume.project_directory import require_own_directory
-from backupexport_runner.volume.room import Room
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,32 +90,34 @@ class Exporter:
         """Returns an Outcome with the artifact, complete under its final name.  Raises Failure."""
         until = seconds_now() + BEGINNING_SECONDS
         request, selection = read_request(environment), read_selection(environment)
-        mount = self.configuration.exports
+        storage = open_storage(environment, self.configuration, self.log, self.interruption)
         # First of all, so that an attempt that fails at once leaves nothing of earlier ones either.
         with before_it_begins():
-            whole = tidy(mount, request, self.log, until)
+            whole = storage.tidy(request, until)
         if whole is not None:
             self.log.event("already_complete", path=whole.path)
             return Outcome(whole)
         try:
-            return self._export(request, selection, environment)
+            return self._export(request, selection, environment, storage)
         except TakenOverFailure:
-            with existing_directory(mount, request.storage_path) as directory:
-                first = None if directory is None else whole_artifact(directory, request)
+            first = storage.whole_artifact(request)
             if first is None:
                 raise
             self.log.event("completed_by_another_attempt", path=first.path)
             return Outcome(first)
 
     def _export(
-        self, request: Request, selection: Selection, environment: Mapping[str, str]
+        self,
+        request: Request,
+        selection: Selection,
+        environment: Mapping[str, str],
+        storage: Storage,
     ) -> Outcome:
-        started_at = timestamps.to_text(timestamps.now())
-        mount, attempt = self.configuration.exports, read_attempt(environment)
+        started_at, attempt = timestamps.to_text(timestamps.now()), read_attempt(environment)
         recipients = read_recipients(environment, request)
         keys, encrypted_to = encryption.keys_and_fingerprints(recipients)
         with before_it_begins():
-            room = self._room(environment, mount)
+            room = storage.room(environment, request.project_id)
         connection = self._connection(request, environment)
         certificates = write_certificates(connection, self.configuration.scratch)
         parameters = libpq_parameters(connection, certificates, request.job_id)
@@ -135,67 +127,39 @@ class Exporter:
         installed = clients.installed_clients(self.configuration.clients)
         client = clients.choose_client(installed, server.major, server.version)
         version = clients.dump_version(client.program)
-        self._sweep(mount)
-        with made_directory(mount, request.storage_path) as directory:
-            file, manifest = (
-                PartialFile(directory, name, attempt, self.interruption)
-                for name in (request.file_name, manifest_name(request.file_name))
+        estimate = estimated_bytes(server.estimated_bytes, request, selection)
+        with storage.new_file(request, attempt, estimate) as file:
+            meter = ProgressMeter(estimate, time.monotonic())
+            write = room.limited(file.write)
+            source = _Source(request, selection, parameters, client, version, server, keys)
+            streamed, lines = self._dump(source, write, meter, room.spool_bytes)
+            file.finish()
+            artifact = Artifact(
+                path=request.artifact_path,
+                # The server's own words.
+                server_version=self.log.scrubber.clean(server.version),
+                dump_version=version,
+                restore_with=restore_with(request.format, version, server.version),
+                warnings=self._told(
+                    *compression_warnings(request, client.major),
+                    *dump_warnings(lines),
+                    *left_out.warnings(
+                        server.catalogs,
+                        selection,
+                        reaches_partitions=pg_dump.reaches_partitions(client),
+                    ),
+                ),
+                restore_hints=self._told(*restore_needs.restore_hints(server.catalogs, selection)),
+                storage=storage.name,
+                url=storage.url(request.artifact_path),
+                encrypted_to=encrypted_to,
+                **asdict(streamed),
             )
-            with file:
-                require_own_directory(mount, request.project_id, directory, file.name)
-                estimate = estimated_bytes(server.estimated_bytes, request, selection)
-                meter = ProgressMeter(estimate, time.monotonic())
-                write = room.limited(file.write)
-                source = _Source(request, selection, parameters, client, version, server, keys)
-                streamed, lines = self._dump(source, write, meter, room.spool_bytes)
-                file.sync()
-                artifact = Artifact(
-                    path=request.artifact_path,
-                    # The server's own words.
-                    server_version=self.log.scrubber.clean(server.version),
-                    dump_version=version,
-                    restore_with=restore_with(request.format, version, server.version),
-                    warnings=self._told(
-                        *compression_warnings(request, client.major),
-                        *dump_warnings(lines),
-                        *left_out.warnings(
-                            server.catalogs,
-                            selection,
-                            reaches_partitions=pg_dump.reaches_partitions(client),
-                        ),
-                    ),
-                    restore_hints=self._told(
-                        *restore_needs.restore_hints(server.catalogs, selection)
-                    ),
-                    encrypted_to=encrypted_to,
-                    **asdict(streamed),
-                )
-                completed_at = timestamps.to_text(timestamps.now())
-                with manifest:
-                    text = manifest_text(request, selection, artifact, started_at, completed_at)
-                    manifest.write(text.encode())
-                    manifest.sync()
-                    with self.interruption.changing:
-                        self.interruption.check()
-                        file.publish()
-                        manifest.publish()
-                        self.interruption.keep()
+            completed_at = timestamps.to_text(timestamps.now())
+            text = manifest_text(request, selection, artifact, started_at, completed_at)
+            file.publish(text, streamed.sha256)
         self.log.progress(meter.complete(streamed.uncompressed_bytes))
         return Outcome(artifact, server_verified=connection.verifies_server)
-
-    def _room(self, environment: Mapping[str, str], mount: Path) -> Room:
-        """Returns what the export may take.  Raises Failure if it can't begin."""
-        room = Room.of(environment)
-        if room.lacks(mount) is not None:
-            self._sweep(mount)
-            if (lack := room.lacks(mount)) is not None:
-                raise lack
-        if room.most_stored is None:
-            return room
-        stored, is_whole = finished_bytes(mount)
-        if not is_whole:
-            self.log.event("finished_files_not_all_counted", counted_bytes=stored)
-        return room.beside(stored)
 
     def _told(self, *remarks: Remark) -> tuple[Remark, ...]:
         """Returns the remarks without secrets, as the log has them, too."""
@@ -204,10 +168,6 @@ class Exporter:
         for each in told:
             self.log.event("remark", code=each.code, message=each.message)
         return told
-
-    def _sweep(self, mount: Path) -> None:
-        for path in remove_abandoned_partials(mount, time.time()):
-            self.log.event("abandoned_partial_removed", path=path)
 
     def _connection(self, request: Request, environment: Mapping[str, str]) -> Connection:
         secret = read_secret(self.configuration.secret, whose(environment))

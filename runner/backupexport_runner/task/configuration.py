@@ -17,3 +17,5 @@ class Configuration:
     clients: Path = Path("/usr/lib/postgresql")
     cgroup: Path = Path("/sys/fs/cgroup")
     secret: Path = Path(runner_protocol.SECRET_MOUNT)
+    # The files of the Secret of a bucket.
+    storage: Path = Path(runner_protocol.STORAGE_MOUNT)

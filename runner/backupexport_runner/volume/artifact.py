@@ -30,9 +30,10 @@ from pathlib import Path
 from typing import Self
 
 from backupexport_contract import names
-from backupexport_contract.reasons import ExitCode
 from backupexport_runtime import volume
 
+from backupexport_runner.storage.failures import TakenOverFailure
+from backupexport_runner.task.clock import seconds_now
 from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.volume.failures import storage_failure, volume_errors
@@ -45,8 +46,6 @@ _FLUSH_BYTES = 8 * 1024 * 1024
 # No export runs this long without writing; its deadline is shorter.
 _ABANDONED_SECONDS = 24 * 3600
 _LONGEST_SWEEP_SECONDS = 2.0
-# A successor's pod takes longer to be made, scheduled and started, and to have a file.
-BEGINNING_SECONDS = 2.0
 # Of file systems without hard links: https://man7.org/linux/man-pages/man2/link.2.html.
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -54,22 +53,6 @@ _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 def partial_name(file_name: str, attempt: str) -> str:
     """Returns the hidden name under which an attempt writes a file."""
     return f".{file_name}@{attempt}.partial"
-
-
-def seconds_now() -> float:
-    """Returns the time of a clock that nobody sets, and that goes on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-class TakenOverFailure(Failure):
-    """The final name is taken, or the hidden one was removed: by another attempt or a cleanup."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            ExitCode.INTERNAL,
-            "Another attempt of this export, or its cleanup, took the file over: wait for that "
-            "one.",
-        )
 
 
 class PartialFile:

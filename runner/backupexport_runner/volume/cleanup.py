@@ -22,24 +22,17 @@ import math
 import os
 from pathlib import Path
 
-from backupexport_contract.runner_protocol import TASK_REMOVE, Artifact, Outcome
+from backupexport_contract.runner_protocol import Artifact
 from backupexport_runtime import volume
 
+from backupexport_runner.storage.manifest import manifest_name
 from backupexport_runner.task.log import Log
 from backupexport_runner.task.request import Request
 from backupexport_runner.volume.artifact import remove_file, remove_stale_partials
 from backupexport_runner.volume.delivery_notes import remove_delivery_journals
 from backupexport_runner.volume.directories import existing_directory
 from backupexport_runner.volume.failures import volume_errors
-from backupexport_runner.volume.manifest import manifest_name, whole_artifact
-
-
-def clean_up(task: str, mount: Path, request: Request, log: Log) -> Outcome:
-    """Runs the task `tidy` or `remove`.  Raises Failure if the volume refuses."""
-    if task == TASK_REMOVE:
-        remove(mount, request, log)
-        return Outcome()
-    return Outcome(tidy(mount, request, log))
+from backupexport_runner.volume.manifest import whole_artifact
 
 
 def tidy(mount: Path, request: Request, log: Log, until: float = math.inf) -> Artifact | None:

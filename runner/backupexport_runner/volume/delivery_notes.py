@@ -13,16 +13,12 @@ from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import json_object
 from backupexport_runtime import volume
 
+from backupexport_runner.storage.interface import delivery_journal_name
 from backupexport_runner.task.failure import Failure
 from backupexport_runner.volume.artifact import remove_files, write_all
 from backupexport_runner.volume.failures import system_words, volume_errors
 
 _LARGEST_BYTES = 1024 * 1024
-
-
-def delivery_journal_name(file_name: str, kind: str) -> str:
-    """Returns the hidden name of the notes that a kind of delivery makes about the artifact."""
-    return f".{file_name}.deliver-{kind}"
 
 
 def remove_delivery_journals(directory: int, file_name: str) -> list[str]:

@@ -70,17 +70,6 @@ def storage_failure(error: OSError) -> Failure:
     return Failure(exit_code, f"{advice}, then start the export again ({system_words(error)}).")
 
 
-@contextlib.contextmanager
-def before_it_begins() -> Iterator[None]:
-    """Within the context a failure of storage that may heal is no attempt: nothing is lost yet."""
-    try:
-        yield
-    except Failure as failure:
-        if failure.exit_code != ExitCode.STORAGE_FALTERING:
-            raise
-        raise Failure(ExitCode.STORAGE_AWAY, failure.message) from failure
-
-
 def system_words(error: OSError) -> str:
     """Returns the system's words for the error, for example "No space left on device"."""
     return os.strerror(error.errno) if error.errno else type(error).__name__

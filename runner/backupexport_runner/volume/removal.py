@@ -22,27 +22,20 @@ from backupexport_contract import names
 from backupexport_contract.runner_protocol import Outcome
 from backupexport_runtime import volume
 
+from backupexport_runner.storage.failures import NotAllRemovedError
+from backupexport_runner.storage.interface import delivery_journal_name
+from backupexport_runner.storage.manifest import manifest_name
 from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.log import Log
 from backupexport_runner.task.request import StoredFile
 from backupexport_runner.volume.artifact import remove_file
-from backupexport_runner.volume.delivery_notes import delivery_journal_name
 from backupexport_runner.volume.directories import existing_directory
 from backupexport_runner.volume.failures import volume_errors
-from backupexport_runner.volume.manifest import manifest_name
 
 _TOMBSTONE = ".removed"
 # A removal is made anew within minutes, or once an outage of the operator is over.
 _TOMBSTONE_SECONDS = 8 * 24 * 3600
 _STEM_LENGTH = len("20260129T153000Z-0b7c1111-2222-4333-8444-555566667777")
-
-
-class NotAllRemovedError(Failure):
-    """Some files are still there; `outcome` tells which, and which were not found."""
-
-    def __init__(self, first: Failure, outcome: Outcome) -> None:
-        super().__init__(first.exit_code, first.message)
-        self.outcome = outcome
 
 
 def remove_all(mount: Path, files: Sequence[StoredFile], log: Log) -> Outcome:

@@ -40,7 +40,10 @@ class Process:
 
     async def _serve(self) -> None:
         settings = Settings(
-            namespace=NAMESPACE, runner_image="i", claim_name="c", resync_seconds=RESYNC_SECONDS
+            namespace=NAMESPACE,
+            runner_image="i",
+            storages=builders.STORAGES,
+            resync_seconds=RESYNC_SECONDS,
         )
         api_client = await connect(4)
         store = LeaseStore(api_client, NAMESPACE, "op")

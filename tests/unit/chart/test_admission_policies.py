@@ -26,6 +26,11 @@ def expressions(manifests: list[Manifest]) -> str:
     return "\n".join(one["expression"] for one in validations)
 
 
+def allowed_claims(manifests: list[Manifest]) -> list[str]:
+    (claims,) = re.findall(r"claimName in (\[.*?\])", expressions(manifests))
+    return list(json.loads(claims))
+
+
 @every_combination
 def test_the_operator_alone_and_here_alone_is_bound(values: dict[str, Any]) -> None:
     manifests = render(values)
@@ -65,15 +70,29 @@ def test_the_operators_own_settings_are_what_is_allowed(
     settings = Settings()
     allowed = expressions(manifests)
     assert f'c.image == "{settings.runner_image}"' in allowed
-    assert f'claimName == "{settings.claim_name}"' in allowed
+    assert allowed_claims(manifests) == [settings.storages["default"].root]
     account = settings.runner_pods.all["spec"]["serviceAccountName"]
     assert f'serviceAccountName == "{account}"' in allowed
 
 
 def test_the_claims_that_held_exports_before_may_be_mounted() -> None:
-    allowed = expressions(render({"storage": {"formerClaims": ["old", "older"]}}))
-    assert 'v.persistentVolumeClaim.claimName in ["old","older"]' in allowed
-    assert "claimName in" not in expressions(render({}))
+    manifests = render({"storage": {"formerClaims": ["old", "older"]}})
+    assert allowed_claims(manifests) == ["old", "older", "r-backupexport-exports"]
+    assert allowed_claims(render({})) == ["r-backupexport-exports"]
+
+
+def test_the_claims_of_all_storages_may_be_mounted() -> None:
+    storages = {"fast": {"volume": {"claim": "ssd"}}, "default": {"s3": {"bucket": "exports"}}}
+    manifests = render({"storages": storages})
+    assert allowed_claims(manifests) == ["r-backupexport-exports", "ssd"]
+    manifests = render({"storages": storages, "storage": {"enabled": False}})
+    assert allowed_claims(manifests) == ["ssd"]
+
+
+def test_a_volume_for_the_pod_alone_is_the_spool_and_only_where_there_is_one() -> None:
+    assert "ephemeral" not in expressions(render({}))
+    spool = {"runner": {"spool": {"size": "10Gi"}}}
+    assert 'has(v.ephemeral) && v.name == "spool"' in expressions(render(spool))
 
 
 def test_a_job_may_mount_what_the_runner_needs_and_no_other_secret_of_the_releases() -> None:
@@ -85,13 +104,16 @@ def test_a_job_may_mount_what_the_runner_needs_and_no_other_secret_of_the_releas
             "deliveries": {
                 "email": {"host": "h", "from": "a@b.cd", "secretRef": {"name": "mail-login"}}
             },
+            "storages": {"s3": {"s3": {"bucket": "exports"}, "secretRef": {"name": "bucket"}}},
         }
     )
     forbidden = re.search(r"s\.secret\.name in (\[.*?\])", expressions(manifests))
     assert forbidden
     own = json.loads(environment(manifests, "operator")["BACKUPEXPORT_OWN_SECRETS"])
-    assert set(json.loads(forbidden[1])) == set(own) - {"mail-login"}
-    assert {"registry", "of-the-ingress", "of-the-storage", "r-backupexport-jwt"} < set(own)
+    assert set(json.loads(forbidden[1])) == set(own) - {"mail-login", "bucket"}
+    assert {"registry", "bucket", "of-the-ingress", "of-the-storage", "r-backupexport-jwt"} < set(
+        own
+    )
 
 
 def test_a_secret_that_a_delivery_shares_is_mounted_all_the_same() -> None:

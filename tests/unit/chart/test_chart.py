@@ -135,7 +135,8 @@ def test_an_existing_claim_is_used() -> None:
     assert [job["metadata"]["name"] for job in of_kind(manifests, "Job")] == [
         "r-backupexport-finalizers"
     ]
-    assert environment(manifests, "operator")["BACKUPEXPORT_CLAIM_NAME"] == "mine"
+    storages = environment(manifests, "operator")["BACKUPEXPORT_STORAGES"]
+    assert json.loads(storages) == {"default": {"volume": {"claim": "mine"}}}
 
 
 def test_the_storage_class() -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from typing import Any
 
+import builders
 import pytest
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.export_target import ExportTarget
@@ -281,7 +282,12 @@ def test_nobody_reaches_the_runners_of_the_operator() -> None:
     target = ExportTarget.model_validate(
         {"metadata": {"name": "t"}, "spec": {"projectId": "a", "secretRef": {"name": "s"}}}
     )
-    job = job_manifest(export, target, JobSettings(namespace="n", runner_image="i", claim_name="c"))
+    job = job_manifest(
+        export,
+        target,
+        JobSettings(namespace="n", runner_image="i", storages=builders.STORAGES),
+        builders.PLACE,
+    )
     labels = job["spec"]["template"]["metadata"]["labels"]
     (policy,) = of_kind(render(), "NetworkPolicy", "-runner")
     assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()

@@ -20,6 +20,7 @@ from backupexport_operator.manifests.pod import (
     JobSettings,
 )
 from backupexport_operator.observed.observation import Observation
+from backupexport_operator.observed.places import recorded_place
 from backupexport_operator.settings import Settings
 from kubernetes.client import V1Job
 from rendered_chart import EVERYTHING, Manifest, environment, of_kind, render, template
@@ -71,11 +72,12 @@ def jobs(defaults: JobSettings) -> dict[str, Manifest]:
     assert settings
     now = timestamps.from_text(export.created_at)
     seen = Observation(export=export, target=target, job=None, pods=(), now=now, backoff_limit=4)
+    place = recorded_place(export, defaults.storages)
     return {
-        "export": job_manifest(export, target, defaults),
-        "cleanup": cleanup_manifest(export, "clean-attempt", defaults),
+        "export": job_manifest(export, target, defaults, place),
+        "cleanup": cleanup_manifest(export, "clean-attempt", defaults, place),
         "cleanup of what is gone": cleanup_manifest(
-            export, "remove-artifact", defaults, is_owned=False
+            export, "remove-artifact", defaults, place, is_owned=False
         ),
         "delivery": delivery_manifest(seen, "telegram", settings, defaults),
     }

@@ -19,7 +19,7 @@ def test_the_file_is_fresh(file_name: str) -> None:
 
 def test_the_chart_s_schema_of_deliveries_is_fresh() -> None:
     text = (ROOT / values_schema.FILE).read_text(encoding="utf-8")
-    assert values_schema.with_deliveries(text) == text, "run `make crds`"
+    assert values_schema.with_models(text) == text, "run `make crds`"
 
 
 def test_what_the_chart_knows_of_deliveries_is_fresh() -> None:
@@ -29,7 +29,7 @@ def test_what_the_chart_knows_of_deliveries_is_fresh() -> None:
 
 def test_a_schema_without_the_place_for_deliveries_is_refused() -> None:
     with pytest.raises(ValueError, match="no definition to write anew"):
-        values_schema.with_deliveries("{}")
+        values_schema.with_models("{}")
 
 
 def test_every_field_is_explained() -> None:

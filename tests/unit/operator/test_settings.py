@@ -4,7 +4,8 @@ import pytest
 from backupexport_operator.settings import Settings
 from pydantic import ValidationError
 
-NEEDED = {"NAMESPACE": "n", "RUNNER_IMAGE": "i", "CLAIM_NAME": "c"}
+STORAGES = '{"default": {"volume": {"claim": "c"}}}'
+NEEDED = {"NAMESPACE": "n", "RUNNER_IMAGE": "i", "STORAGES": STORAGES}
 
 
 def settings_of(monkeypatch: pytest.MonkeyPatch, **given: str) -> Settings:

@@ -1,4 +1,5 @@
 import subprocess
+from base64 import b64encode
 from pathlib import Path
 
 import pyrage
@@ -55,8 +56,12 @@ def test_recipients_that_nobody_could_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bits", [1024, 8192])
-def test_keys_of_rsa_that_age_refuses(tmp_path: Path, bits: int) -> None:
-    assert not is_usable(ssh_key(tmp_path, "rsa", "-b", str(bits))[1])
+def test_keys_of_rsa_that_age_refuses(bits: int) -> None:
+    modulus = b"\0" + (2 ** (bits - 1) + 1).to_bytes(bits // 8)
+    blob = b"".join(len(it).to_bytes(4) + it for it in (b"ssh-rsa", b"\1\0\1", modulus))
+    recipient = f"ssh-rsa {b64encode(blob).decode()}"
+    assert rules.first_broken(rules.RECIPIENT, recipient) is None
+    assert not is_usable(recipient)
 
 
 def test_what_is_usable_can_be_encrypted_to(tmp_path: Path) -> None:

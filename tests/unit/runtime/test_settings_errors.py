@@ -7,7 +7,8 @@ import pytest
 from backupexport_operator.settings import Settings
 from backupexport_runtime.settings_errors import SETTINGS_ERRORS, complaints
 
-GIVEN = {"NAMESPACE": "n", "RUNNER_IMAGE": "i", "CLAIM_NAME": "c"}
+STORAGES = '{"default": {"volume": {"claim": "c"}}}'
+GIVEN = {"NAMESPACE": "n", "RUNNER_IMAGE": "i", "STORAGES": STORAGES}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import builders
 import pytest
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.runner_protocol import TASK_REMOVE, Outcome, delivery_task
-from backupexport_operator.cleanup.batches import MOST_BATCHES_OF_A_CLAIM, MOST_FILES
+from backupexport_operator.cleanup.batches import MOST_BATCHES_OF_A_PLACE, MOST_FILES
 from backupexport_operator.cleanup.jobs import CleanupJobs
 from backupexport_operator.cleanup.reconciler import CleanupReconciler
 from backupexport_operator.kube.client import SERVER_AWAY
@@ -18,6 +18,7 @@ from backupexport_operator.manifests.jobs import removal_manifest
 from backupexport_operator.manifests.pod import JobSettings
 from backupexport_operator.observed.export_cache import ExportCache
 from backupexport_operator.observed.jobs_and_pods import export_uid_of, observed_job
+from backupexport_operator.observed.places import Place
 from backupexport_operator.telemetry.metrics import OperatorMetrics
 from builders import Manifest
 from fake_kubernetes.faults import Fault
@@ -28,7 +29,7 @@ from seen_world import live_world
 from waiting import until
 
 PAST = "2026-01-29T15:30:59Z"
-DEFAULTS = JobSettings(namespace="n", runner_image="i", claim_name="c")
+DEFAULTS = JobSettings(namespace=NAMESPACE, runner_image="i", storages=builders.STORAGES)
 FINALIZER = "backupexport.dev/artifact"
 
 
@@ -58,7 +59,7 @@ class Running:
         writer = Cluster(api_client, NAMESPACE)
         self.recorder = EventRecorder(api_client, NAMESPACE, "operator-0")
         self.reconciler = CleanupReconciler(
-            ExportCache(live_world(kubernetes), 4, None, 2),
+            ExportCache(live_world(kubernetes), 4, None, 2, storages=builders.STORAGES),
             writer,
             self.recorder,
             OperatorMetrics(),
@@ -197,12 +198,12 @@ async def test_a_thousand_that_expire_together_go_in_batches(
 ) -> None:
     kubernetes.seed("backupexports", *(expired(number) for number in range(1000)))
     running = start()
-    await until(lambda: len(running.batches()) == MOST_BATCHES_OF_A_CLAIM)
+    await until(lambda: len(running.batches()) == MOST_BATCHES_OF_A_PLACE)
     # They come in pages.
     await until(lambda: len(running.reconciler._exports) == 1000)
     await running.ask()
-    assert len(running.batches()) == MOST_BATCHES_OF_A_CLAIM
-    assert len(running.made) <= MOST_FILES * MOST_BATCHES_OF_A_CLAIM
+    assert len(running.batches()) == MOST_BATCHES_OF_A_PLACE
+    assert len(running.made) <= MOST_FILES * MOST_BATCHES_OF_A_PLACE
     while running.exports():
         for job in running.batches():
             running.finish(job)
@@ -211,7 +212,7 @@ async def test_a_thousand_that_expire_together_go_in_batches(
     calls = [str(call) for call in kubernetes.calls if call.kind.plural != "events"]
     # The first may be small, made before the others had been seen.
     fewest = 1000 // MOST_FILES
-    assert fewest <= calls.count("create jobs") <= fewest + MOST_BATCHES_OF_A_CLAIM
+    assert fewest <= calls.count("create jobs") <= fewest + MOST_BATCHES_OF_A_PLACE
     await until(lambda: not kubernetes.objects("jobs"))
     # Deleting each is all that it takes.
     assert 1000 <= calls.count("delete backupexports") < 1100
@@ -311,8 +312,9 @@ async def test_a_file_is_removed_from_the_volume_that_has_it(
     running = start()
     await until(lambda: len(running.batches()) == 2)
     volumes = {
-        observed_job(job).batch: observed_job(job).claim
+        it.batch: it.place.root
         for job in kubernetes.objects("jobs").values()
+        if (it := observed_job(job)).place
     }
     assert volumes == {("uid-1",): "before", ("uid-2",): "c"}
 
@@ -327,7 +329,7 @@ async def test_a_volume_that_is_not_there_is_said_and_holds_up_no_other(
     await until(lambda: len(running.batches()) == 2)
     jobs = kubernetes.objects("jobs")
     for name, job in jobs.items():
-        if observed_job(job).claim == "lost":
+        if observed_job(job).place == Place("default", "lost"):
             words = 'persistentvolumeclaim "lost" not found'
             scheduled = builders.condition("PodScheduled", "False", "Unschedulable", words)
             pod = builders.pod_manifest(job, "stuck")
@@ -353,7 +355,7 @@ async def test_a_batch_that_failed_is_tried_again_in_smaller_ones(
     exports = kubernetes.seed("backupexports", *(expired(number) for number in range(16)))
     uids = [export["metadata"]["uid"] for export in exports]
     job = removal_manifest(
-        [BackupExport.model_validate(export) for export in exports], "c", DEFAULTS
+        [BackupExport.model_validate(export) for export in exports], builders.PLACE, DEFAULTS
     )
     long_ago = {"creationTimestamp": builders.ago(301)}
     job |= {"metadata": job["metadata"] | long_ago, "status": builders.failed()}

@@ -134,11 +134,11 @@ class Running:
         self.metrics = OperatorMetrics()
         self.recorder = EventRecorder(api_client, NAMESPACE, "operator-0")
         self.reconciler = DeliveryReconciler(
-            ExportCache(world, 4, None, 2, chart),
+            ExportCache(world, 4, None, 2, chart, storages=builders.STORAGES),
             Cluster(api_client, NAMESPACE),
             self.recorder,
             self.metrics,
-            JobSettings(namespace="n", runner_image="i", claim_name="c"),
+            JobSettings(namespace="n", runner_image="i", storages=builders.STORAGES),
         )
         kubernetes.listeners.append(self._job_went)
         self.task = asyncio.create_task(self.reconciler.watch_for_ever())

@@ -67,9 +67,11 @@ class Watched:
         self.followed = Followed()
         self.writer = Cluster(api_client, NAMESPACE)
         self.recorder = EventRecorder(api_client, NAMESPACE, "operator-0")
-        defaults = JobSettings(namespace="n", runner_image="i", claim_name="c")
+        defaults = JobSettings(namespace="n", runner_image="i", storages=builders.STORAGES)
         self.metrics = OperatorMetrics()
-        self.cache = ExportCache(World(**self.indexes), 4, None, progress_seconds=0.01)
+        self.cache = ExportCache(
+            World(**self.indexes), 4, None, progress_seconds=0.01, storages=builders.STORAGES
+        )
         self.reconciler = ExportReconciler(
             self.cache,
             self.writer,
@@ -225,7 +227,9 @@ async def test_a_server_that_nobody_verified_is_told_on_the_export_and_on_its_ta
     watched: Make,
 ) -> None:
     operator = watched(job={}, pod=builders.running(), **ON_THE_WAY)
-    targets = TargetReconciler(operator.cache.world.targets, operator.writer, OperatorMetrics())
+    targets = TargetReconciler(
+        operator.cache.world.targets, operator.writer, OperatorMetrics(), builders.STORAGES
+    )
     await targets._reconcile("p")
     operator.look()
     end_pod(operator, builders.ended(0, replace(SUCCESS, server_verified=False)))
@@ -600,7 +604,9 @@ async def test_an_export_that_is_gone_is_forgotten(watched: Make) -> None:
 
 async def test_a_targets_condition_is_written_once(watched: Make) -> None:
     operator = watched()
-    targets = TargetReconciler(operator.cache.world.targets, operator.writer, OperatorMetrics())
+    targets = TargetReconciler(
+        operator.cache.world.targets, operator.writer, OperatorMetrics(), builders.STORAGES
+    )
     await targets._reconcile("p")
     (condition,) = operator.kubernetes.objects("exporttargets")["t"]["status"]["conditions"]
     assert (condition["type"], condition["reason"]) == ("Ready", "Serving")

@@ -11,7 +11,8 @@ import httpx
 import pytest
 from backupexport_api.audit import trail
 from backupexport_api.audit.record import LONGEST_TEXT, AuditRecord
-from backupexport_api.downloads.volume import ExportFile, VolumeUnavailableError
+from backupexport_api.downloads.opened_file import StorageUnavailableError
+from backupexport_api.downloads.volume import ExportFile
 from backupexport_api.kube.errors import StoreUnavailableError
 from backupexport_runtime import logs
 from exported_files import CONTENT, JOB_ID, Exported, another_id
@@ -233,7 +234,7 @@ async def test_a_download_that_fails_says_how_far_it_came(
 ) -> None:
     async def failing(_: Any, start: int, __: int) -> bytes:
         if start:
-            raise VolumeUnavailableError("EIO")
+            raise StorageUnavailableError("EIO")
         return b"x" * 1000
 
     monkeypatch.setattr(ExportFile, "read", failing)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from backupexport_operator.cleanup.batches import (
     MOST_BATCHES,
-    MOST_BATCHES_OF_A_CLAIM,
+    MOST_BATCHES_OF_A_PLACE,
     MOST_FILES,
     MOST_PROJECTS,
     Batch,
@@ -12,13 +12,18 @@ from backupexport_operator.cleanup.batches import (
     next_batch,
 )
 from backupexport_operator.observed.jobs_and_pods import ObservedJob
+from backupexport_operator.observed.places import Place
 
 MADE = "2026-01-29T15:30:00Z"
 
 
+def at(claim: str) -> Place:
+    return Place("default", claim)
+
+
 def job(name: str, batch: Batch, created_at: str = MADE) -> ObservedJob:
-    uids, claim = batch.uids, batch.claim
-    return ObservedJob(f"remove-files-{name}", "", batch=uids, claim=claim, created_at=created_at)
+    uids, place = batch.uids, batch.place
+    return ObservedJob(f"remove-files-{name}", "", batch=uids, place=place, created_at=created_at)
 
 
 def test_a_batch_has_the_longest_waiting_of_few_projects() -> None:
@@ -34,36 +39,36 @@ def test_a_batch_has_the_longest_waiting_of_few_projects() -> None:
 def test_each_volume_has_its_own_and_leaves_room_for_others() -> None:
     batches = Batches({}, {})
     for number in range(1000):
-        batches.wait(f"a{number}", "p", "a")
-    batches.wait("b0", "p", "b")
+        batches.wait(f"a{number}", "p", at("a"))
+    batches.wait("b0", "p", at("b"))
     taken = list(batches.take())
-    assert [(batch.claim, len(batch.uids)) for batch in taken] == [
+    assert [(batch.place.root, len(batch.uids)) for batch in taken] == [
         ("a", MOST_FILES), ("a", MOST_FILES), ("b", 1)
     ]  # fmt: skip
     for number, batch in enumerate(taken):
         batches.note_made(job(str(number), batch))
     assert list(batches.take()) == []
-    assert MOST_BATCHES > MOST_BATCHES_OF_A_CLAIM
+    assert MOST_BATCHES > MOST_BATCHES_OF_A_PLACE
 
 
 def test_what_failed_together_is_tried_in_smaller_batches_after_all_others() -> None:
     jobs: dict[str, list[ObservedJob]] = {}
     batches = Batches(jobs, {})
-    first = Batch("a", tuple(f"u{number}" for number in range(16)))
+    first = Batch(at("a"), tuple(f"u{number}" for number in range(16)))
     failed = replace(job("x", first), failure="DeadlineExceeded")
     jobs[failed.name] = [failed]
     assert batches.note_all() == [failed.name]
     for uid in first.uids:
-        batches.wait(uid, "p", "a")
-    batches.wait("new", "p", "a")
-    assert list(batches.take()) == [Batch("a", ("new",)), Batch("a", ("u0", "u1"))]
+        batches.wait(uid, "p", at("a"))
+    batches.wait("new", "p", at("a"))
+    assert list(batches.take()) == [Batch(at("a"), ("new",)), Batch(at("a"), ("u0", "u1"))]
 
 
 def test_the_newest_batch_of_an_export_counts() -> None:
     jobs: dict[str, list[ObservedJob]] = {}
     batches = Batches(jobs, {})
-    old = job("old", Batch("a", ("u0", "u1")))
-    new = job("new", Batch("a", ("u1",)), "2026-01-29T15:40:00Z")
+    old = job("old", Batch(at("a"), ("u0", "u1")))
+    new = job("new", Batch(at("a"), ("u1",)), "2026-01-29T15:40:00Z")
     jobs |= {it.name: [it] for it in (new, old)}
     batches.note_all()
     assert batches.of("u0").job == old
@@ -76,7 +81,7 @@ def test_the_newest_batch_of_an_export_counts() -> None:
 def test_a_batch_that_this_process_made_is_known_until_a_watch_has_told_of_it() -> None:
     jobs: dict[str, list[ObservedJob]] = {}
     batches = Batches(jobs, {})
-    made = job("x", Batch("a", ("u0",)))
+    made = job("x", Batch(at("a"), ("u0",)))
     batches.note_made(made)
     assert batches.of("u0").job == made
     jobs[made.name] = [made]

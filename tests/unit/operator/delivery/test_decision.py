@@ -82,6 +82,7 @@ def seen(
         backoff_limit=4,
         delivery_jobs=runs,
         deliveries=chart,
+        storages=builders.STORAGES,
     )
 
 

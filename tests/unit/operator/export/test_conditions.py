@@ -122,7 +122,7 @@ def test_what_tools_make_of_targets() -> None:
     unseen = builders.target("p", "v")
     forbidden = builders.target(secretRef={"name": "own"})
     decided = [
-        each.model_copy(update={"status": wanted_status(each, [ready], ["own"])})
+        each.model_copy(update={"status": wanted_status(each, [ready], builders.STORAGES, ["own"])})
         for each in (ready, suspended, newer, forbidden)
     ]
     changed = ready.metadata.model_copy(update={"generation": 2})

@@ -62,6 +62,7 @@ RUNNING = export(jobName=JOB.name, phase="Running", startTime=CREATED, attempts=
 
 def seen(of: BackupExport, *pods: ObservedPod, **changes: Any) -> Observation:
     facts: dict[str, Any] = {"target": TARGET, "job": JOB, "now": NOW, "backoff_limit": 4}
+    facts["storages"] = builders.STORAGES
     return Observation(export=of, pods=pods, **(facts | changes))
 
 

@@ -111,7 +111,7 @@ def test_whatever_is_seen(steps: list[tuple[str, dict[str, Any]]], policy: str) 
     jobs_planned = 0
     for change, facts in steps:
         export = changed(export, change)
-        seen = Observation(export=export, backoff_limit=4, **facts)
+        seen = Observation(export=export, backoff_limit=4, storages=builders.STORAGES, **facts)
         plan = decide(seen)
 
         if export.phase.is_finished:

@@ -10,8 +10,11 @@ from backupexport_operator.cleanup.batches import MOST_FILES
 from backupexport_operator.manifests.jobs import cleanup_manifest, removal_manifest
 from backupexport_operator.manifests.pod import JobSettings
 from backupexport_operator.observed.jobs_and_pods import observed_job
+from backupexport_operator.observed.places import Place
 from kubernetes.client import V1Job
 
+# No storage is there any more.
+OLD = Place("default", "old")
 A_WEEK = 7 * 24 * 3600
 
 
@@ -25,22 +28,24 @@ A_WEEK = 7 * 24 * 3600
     ],
 )
 def test_how_long_it_stays(task: str, is_owned: bool, least: int, most: int) -> None:
-    defaults = JobSettings(namespace="n", runner_image="i", claim_name="c")
-    spec = cleanup_manifest(builders.export(), task, defaults, is_owned=is_owned)["spec"]
-    assert least < spec["ttlSecondsAfterFinished"] < most
+    defaults = JobSettings(namespace="n", runner_image="i", storages=builders.STORAGES)
+    place = builders.PLACE
+    job = cleanup_manifest(builders.export(), task, defaults, place, is_owned=is_owned)
+    assert least < job["spec"]["ttlSecondsAfterFinished"] < most
 
 
 def test_a_batch_sees_its_projects_alone_and_is_nobodys() -> None:
-    defaults = JobSettings(namespace="n", runner_image="i", claim_name="c", release="r")
+    defaults = JobSettings(namespace="n", runner_image="i", storages=builders.STORAGES, release="r")
     exports = [
         builders.export(
             f"e{number}", {"projectId": project, "storagePath": "a/b"}, uid=f"u{number}"
         )
         for number, project in enumerate(("p", "--help", "p"))
     ]
-    job = removal_manifest(exports, "old", defaults)
-    assert job == removal_manifest(exports, "old", defaults)
-    assert job["metadata"]["name"] != removal_manifest(exports, "new", defaults)["metadata"]["name"]
+    job = removal_manifest(exports, OLD, defaults)
+    assert job == removal_manifest(exports, OLD, defaults)
+    elsewhere = removal_manifest(exports, builders.PLACE, defaults)
+    assert job["metadata"]["name"] != elsewhere["metadata"]["name"]
     assert A_WEEK < job["spec"]["ttlSecondsAfterFinished"] < 2 * A_WEEK
     assert "ownerReferences" not in job["metadata"]
     assert "app.kubernetes.io/instance" not in job["metadata"]["labels"]
@@ -57,10 +62,10 @@ def test_a_batch_sees_its_projects_alone_and_is_nobodys() -> None:
 
 
 def test_the_environment_of_the_largest_batch_is_in_pieces() -> None:
-    defaults = JobSettings(namespace="n", runner_image="i", claim_name="c")
+    defaults = JobSettings(namespace="n", runner_image="i", storages=builders.STORAGES)
     spec = {"projectId": "p" * 100, "storagePath": "a" * 255}
     exports = [builders.export(f"e{n}", spec, uid=f"u{n}") for n in range(MOST_FILES)]
-    job = removal_manifest(exports, "c", defaults)
+    job = removal_manifest(exports, builders.PLACE, defaults)
     V1Job.model_validate(job)
     environment = job["spec"]["template"]["spec"]["containers"][0]["env"]
     values = {it["name"]: it["value"] for it in environment}
@@ -70,10 +75,10 @@ def test_the_environment_of_the_largest_batch_is_in_pieces() -> None:
 
 
 def test_the_job_of_an_export_that_is_gone_is_nobodys() -> None:
-    defaults = JobSettings(namespace="n", runner_image="i", claim_name="c", release="r")
+    defaults = JobSettings(namespace="n", runner_image="i", storages=builders.STORAGES, release="r")
     instance = "app.kubernetes.io/instance"
-    owned = cleanup_manifest(builders.export(), TASK_TIDY, defaults)
-    left = cleanup_manifest(builders.export(), TASK_TIDY, defaults, is_owned=False)
+    owned = cleanup_manifest(builders.export(), TASK_TIDY, defaults, builders.PLACE)
+    left = cleanup_manifest(builders.export(), TASK_TIDY, defaults, builders.PLACE, is_owned=False)
     (owner,) = owned["metadata"]["ownerReferences"]
     assert owner["uid"] == "uid-1"
     # Of an export that is deleted in the foreground: its file goes first.

@@ -29,7 +29,7 @@ EXPORT = builders.export(
     creationTimestamp="2026-01-29T15:00:00Z",
 )
 DEFAULTS = JobSettings(
-    namespace="n", runner_image="i", claim_name="c", ttl_seconds_after_finished=77
+    namespace="n", runner_image="i", storages=builders.STORAGES, ttl_seconds_after_finished=77
 )
 SETTINGS = Deliveries.model_validate(
     {

@@ -9,13 +9,14 @@ from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import SECRET_KEYS, from_pieces
 from backupexport_operator.manifests.jobs import job_manifest
 from backupexport_operator.manifests.pod import JobSettings, RunnerPods
+from backupexport_operator.observed.places import Place
 from kubernetes.aio import client
 
 RESOURCES: dict[str, Any] = {"limits": {}}
 DEFAULTS = JobSettings(
     namespace="n",
     runner_image="runner:1",
-    claim_name="exports",
+    storages=builders.STORAGES,
     runner_pods=RunnerPods(
         all={"spec": {"containers": [{"name": "runner", "resources": RESOURCES}]}}
     ),
@@ -27,12 +28,13 @@ def manifest(
     spec: dict[str, Any] | None = None,
     target: dict[str, Any] | None = None,
     defaults: JobSettings = DEFAULTS,
+    place: Place = builders.PLACE,
 ) -> dict[str, Any]:
     export = builders.export(
         "0b7cbb51-7c4f-4f52-9b0e-3f6a2b1c9d8e", {"projectId": "--help", **(spec or {})}
     )
     serving = builders.target("--help", **{"secretRef": {"name": "db"}, **(target or {})})
-    return job_manifest(export, serving, defaults)
+    return job_manifest(export, serving, defaults, place)
 
 
 def container(job: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import builders
 import pytest
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExport
@@ -87,7 +88,7 @@ def jobs(
     defaults = JobSettings(
         namespace="n",
         runner_image="i",
-        claim_name="c",
+        storages=builders.STORAGES,
         release="r",
         runner_pods=RunnerPods(all=template or {}, tasks=tasks or {}),
     )
@@ -101,9 +102,9 @@ def jobs(
     now = timestamps.from_text(export.created_at)
     seen = Observation(export=export, target=target, job=None, pods=(), now=now, backoff_limit=4)
     made = {
-        "export": job_manifest(export, target, defaults),
-        "cleanup": cleanup_manifest(export, "clean-attempt", defaults),
-        "removal": removal_manifest([export], "c", defaults),
+        "export": job_manifest(export, target, defaults, builders.PLACE),
+        "cleanup": cleanup_manifest(export, "clean-attempt", defaults, builders.PLACE),
+        "removal": removal_manifest([export], builders.PLACE, defaults),
         "delivery": delivery_manifest(seen, "email", settings, defaults),
     }
     for job in made.values():

@@ -28,13 +28,13 @@ def test_the_oldest_serves() -> None:
     ],
 )
 def test_readiness(of: ExportTarget, ready: bool, reason: str) -> None:
-    assert readiness(of, [OLD, NEW])[:2] == (ready, reason)
+    assert readiness(of, [OLD, NEW], builders.STORAGES)[:2] == (ready, reason)
 
 
 def test_a_target_that_names_a_secret_of_the_installations_own_is_not_ready() -> None:
-    assert readiness(OLD, [], own_secrets=("s",))[:2] == (False, "SecretInvalid")
-    assert readiness(OLD, [], own_secrets=("other",))[0]
+    assert readiness(OLD, [], builders.STORAGES, own_secrets=("s",))[:2] == (False, "SecretInvalid")
+    assert readiness(OLD, [], builders.STORAGES, own_secrets=("other",))[0]
 
 
 def test_the_newer_is_told_which_one_is_older() -> None:
-    assert "ExportTarget z is older" in readiness(NEW, [OLD, NEW])[2]
+    assert "ExportTarget z is older" in readiness(NEW, [OLD, NEW], builders.STORAGES)[2]

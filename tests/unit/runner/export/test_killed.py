@@ -9,7 +9,7 @@ import pytest
 from backupexport_contract.runner_protocol import ENV_TASK, TASK_REMOVE, TASK_TIDY, Artifact
 from backupexport_runner.task.log import Log, Scrubber
 from backupexport_runner.task.request import read_request
-from backupexport_runner.volume.cleanup import clean_up, tidy
+from backupexport_runner.volume.cleanup import remove, tidy
 from runner_bench import Bench
 from runner_process import start
 
@@ -118,6 +118,6 @@ def test_a_remove(bench: Bench, make_environment: Environment, begin: Path, tmp_
         shutil.rmtree(bench.exports)
         (tmp_path / "killed").rename(bench.exports)
         log = Log(Scrubber(), bench.output)
-        clean_up(TASK_REMOVE, bench.exports, after.request, log)
+        remove(bench.exports, after.request, log)
         assert bench.files == []
     assert bench.files == []

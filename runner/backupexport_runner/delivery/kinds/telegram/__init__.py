@@ -18,9 +18,9 @@ from backupexport_runner.delivery.kinds.telegram.journal import Journal, parts_i
 from backupexport_runner.delivery.kinds.telegram.sending import Sender
 from backupexport_runner.delivery.parcel import Parcel
 from backupexport_runner.delivery.tls import tls_context
+from backupexport_runner.storage.failures import FileChangedFailure, file_changed, file_missing
+from backupexport_runner.storage.interface import Notes, Reader
 from backupexport_runner.task.failure import Failure, malformed_delivery
-from backupexport_runner.volume.delivery_notes import NotesFile, delivery_journal_name
-from backupexport_runner.volume.directories import existing_directory
 
 _KIND = "telegram"
 _TOKEN = re.compile(r"[0-9]{1,32}:[A-Za-z0-9_-]{1,256}")
@@ -41,7 +41,7 @@ def deliver(parcel: Parcel) -> str:
     settings = _settings(parcel)
     artifact = parcel.end.artifact
     if artifact is None:
-        raise parts.file_missing()
+        raise file_missing()
     count = parts.part_count(artifact.size_bytes, settings.part_bytes)
     if count > parts.MOST_PARTS:
         raise Failure(
@@ -50,31 +50,27 @@ def deliver(parcel: Parcel) -> str:
             f"{parts.MOST_PARTS}: raise partBytes with a Bot API server of your own, or fetch the "
             "file in another way.",
         )
-    with existing_directory(
-        parcel.exports, parcel.request.storage_path, parts.file_unreadable
-    ) as directory:
-        if directory is None:
-            raise parts.file_missing()
-        notes = NotesFile(directory, delivery_journal_name(parcel.request.file_name, _KIND))
+    with parcel.storage.finished(parcel.request) as finished:
+        notes = finished.notes(_KIND)
         try:
-            with parts.opened_artifact(directory, parcel.request.file_name, artifact) as file:
+            with finished.opened(artifact.size_bytes) as file:
                 _send(parcel, settings, artifact, notes, file)
         except Failure as failure:
             if failure.exit_code == ExitCode.FILE_MISSING:
-                is_changed = isinstance(failure, parts.FileChangedFailure)
+                is_changed = isinstance(failure, FileChangedFailure)
                 _disown(parcel, settings, notes, is_changed=is_changed)
             raise
     return texts.success_sentence(artifact.size_bytes, count)
 
 
 def _send(
-    parcel: Parcel, settings: _Settings, artifact: Artifact, notes: NotesFile, file: int
+    parcel: Parcel, settings: _Settings, artifact: Artifact, notes: Notes, file: Reader
 ) -> None:
     request = parcel.request
     planned = parts.plan_parts(request.file_name, artifact.size_bytes, settings.part_bytes)
     sha256s, whole = parts.checksums(file, planned, parcel.check)
     if whole != artifact.sha256:
-        raise parts.file_changed()
+        raise file_changed()
     messages: tuple[str, ...] = ()
     if len(planned) > 1:
         restore = parcel.end.restore_command
@@ -100,7 +96,7 @@ def _send(
                 sender.send_message(index, message)
 
 
-def _disown(parcel: Parcel, settings: _Settings, notes: NotesFile, *, is_changed: bool) -> None:
+def _disown(parcel: Parcel, settings: _Settings, notes: Notes, *, is_changed: bool) -> None:
     """Tells the chat if it has parts that nobody can use.  Raises Failure if that can't be yet."""
     sent, planned, is_damaged = parts_in_chat(notes)
     if sent and (is_changed or is_damaged):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from backupexport_runner.delivery.kinds.telegram.parts import Part
-from backupexport_runner.volume.delivery_notes import NotesFile
+from backupexport_runner.storage.interface import Notes
 
 # Stands for a number not known yet, as wide as Telegram's: filling one in needs no more room.
 _UNSENT = -(10**12)
@@ -61,7 +61,7 @@ class Journal:
 
     def __init__(
         self,
-        file: NotesFile,
+        file: Notes,
         plan: Mapping[str, str | int],
         parts: Sequence[Part],
         sha256s: Sequence[str],
@@ -137,7 +137,7 @@ class Journal:
         self._file.write(self._notes)
 
 
-def parts_in_chat(file: NotesFile) -> tuple[int, int, bool]:
+def parts_in_chat(file: Notes) -> tuple[int, int, bool]:
     """Returns how many parts a chat has and was to have, by any plan, and if one is damaged."""
     notes = file.read() or {}
     parts = notes.get("parts")

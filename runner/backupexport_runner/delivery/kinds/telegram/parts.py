@@ -1,19 +1,12 @@
 """Cuts the file into documents that a Bot API server takes, and reads them."""
 
-import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
-from backupexport_contract.reasons import ExitCode
-from backupexport_contract.runner_protocol import Artifact
-from backupexport_runtime import volume
-from backupexport_runtime.volume import NotTheFileError
-
-from backupexport_runner.task.failure import Failure
-from backupexport_runner.volume.failures import system_words, volume_errors
+from backupexport_runner.storage.failures import file_changed
+from backupexport_runner.storage.interface import Reader
 
 # Telegram lets a bot send some twenty messages a minute to a group: more parts take hours, and
 # nobody finds them in the chat.
@@ -60,29 +53,8 @@ def part_count(size: int, part_bytes: int) -> int:
     return max(1, -(-size // part_bytes))
 
 
-class FileChangedFailure(Failure):
-    """FILE_MISSING, because what is on the volume is not what was exported."""
-
-
-@contextlib.contextmanager
-def opened_artifact(directory: int, file_name: str, artifact: Artifact) -> Iterator[int]:
-    """Yields a descriptor of the file with this name and size.  Raises Failure."""
-    try:
-        file = volume.open_file_in(directory, file_name, artifact.size_bytes)
-    except NotTheFileError:
-        raise file_changed() from None
-    except FileNotFoundError:
-        raise file_missing() from None
-    except OSError as error:
-        raise (file_changed() if volume.is_missing(error) else file_unreadable(error)) from None
-    try:
-        yield file
-    finally:
-        os.close(file)
-
-
 def checksums(
-    file: int, parts: Sequence[Part], check: Callable[[], None]
+    file: Reader, parts: Sequence[Part], check: Callable[[], None]
 ) -> tuple[tuple[str, ...], str]:
     """Returns the SHA-256 (hex) of each part, and that of the whole file, in one pass."""
     whole = hashlib.sha256()
@@ -101,7 +73,7 @@ class PartView:
     `check` is called before every piece.  Raises Failure if the file has become shorter.
     """
 
-    def __init__(self, file: int, part: Part, check: Callable[[], None]) -> None:
+    def __init__(self, file: Reader, part: Part, check: Callable[[], None]) -> None:
         self._file = file
         self._part = part
         self._check = check
@@ -130,33 +102,9 @@ class PartView:
         self._check()
         left = self._part.size - self._position
         wanted = left if size < 0 else min(size, left)
-        with volume_errors(file_unreadable):
-            piece = os.pread(self._file, wanted, self._part.offset + self._position)
+        piece = self._file.read_at(self._part.offset + self._position, wanted)
         if wanted and not piece:
             raise file_changed()
         self._position += len(piece)
         self._hash.update(piece)
         return piece
-
-
-file_missing = partial(
-    Failure,
-    ExitCode.FILE_MISSING,
-    "The export's file is not on the volume any more: start the export again.",
-)
-# Another file is in its place.
-file_changed = partial(
-    FileChangedFailure,
-    ExitCode.FILE_MISSING,
-    "What is on the volume under the file's name is not what was exported, its size, checksum "
-    "or names differ: find out who changed it, and start the export again.",
-)
-
-
-def file_unreadable(error: OSError) -> Failure:
-    """Returns the failure for a volume that fails: the export may be as good as it was."""
-    return Failure(
-        ExitCode.DELIVERY_DEFERRED,
-        f"The export's file can't be read: check the export volume's storage "
-        f"({system_words(error)}).",
-    )

@@ -10,7 +10,9 @@ from backupexport_contract.reasons import ExitCode
 from backupexport_runner.delivery.kinds.telegram import answers
 from backupexport_runner.delivery.kinds.telegram.bot_api import BotApi
 from backupexport_runner.delivery.kinds.telegram.journal import Journal, Sending
-from backupexport_runner.delivery.kinds.telegram.parts import Part, PartView, file_changed
+from backupexport_runner.delivery.kinds.telegram.parts import Part, PartView
+from backupexport_runner.storage.failures import file_changed
+from backupexport_runner.storage.interface import Reader
 from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.log import Log
 
@@ -50,7 +52,7 @@ class Sender:
         if left > 0:
             self._wait(left, left)
 
-    def send_part(self, file: int, part: Part, sha256: str, caption: str) -> None:
+    def send_part(self, file: Reader, part: Part, sha256: str, caption: str) -> None:
         """Sends the part and notes it.  Raises Failure if it isn't in the chat, or is damaged."""
         view = PartView(file, part, self.check)
 

@@ -1,19 +1,17 @@
-"""How much room an export may take on the volume, and how much has to stay free there."""
+"""How much room an export may take where it is stored."""
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from backupexport_contract import rules
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.readable import readable_size
 from backupexport_contract.reasons import ExitCode
 
+from backupexport_runner.storage.failures import ON_VOLUME
 from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.request import bad_value
-from backupexport_runner.volume.failures import volume_errors
 
 _Piece = bytes | memoryview
 
@@ -27,7 +25,7 @@ _OF_ALL_FILES = (
     "again."
 )
 _NONE_LEFT = (
-    "The project's files on the volume take {stored} of maxStoredBytes, {limit}: remove old "
+    "The project's files {where} take {stored} of maxStoredBytes, {limit}: remove old "
     "exports, with those files whose BackupExports are gone, or have an administrator raise it on "
     "the ExportTarget or in the chart, then start the export again."
 )
@@ -71,7 +69,7 @@ class Room:
         """How large a file of pg_dump's own may be: unless given what the export's may have."""
         return self.most if self.most_spooled is None else self.most_spooled
 
-    def beside(self, stored: int) -> "Room":
+    def beside(self, stored: int, where: str = ON_VOLUME) -> "Room":
         """Returns what is left beside finished files of `stored` bytes.
 
         Raises Failure(STORAGE_FULL) if no file fits there.
@@ -81,28 +79,10 @@ class Room:
         left = self.most_stored - stored
         if left < rules.LEAST_FILE_BYTES:
             sizes = {"stored": readable_size(stored), "limit": readable_size(self.most_stored)}
-            raise Failure(ExitCode.STORAGE_FULL, _NONE_LEFT.format(**sizes))
+            raise Failure(ExitCode.STORAGE_FULL, _NONE_LEFT.format(where=where, **sizes))
         if self.most is not None and self.most <= left:
             return self
         return replace(self, most=left, sentence=_OF_ALL_FILES)
-
-    def lacks(self, mount: Path) -> Failure | None:
-        """Returns why no export may begin on this volume now; None if it may.  Raises Failure.
-
-        A file system that doesn't tell its size (statvfs) has no reserve.
-        """
-        with volume_errors():
-            found = os.statvfs(mount)
-        size, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
-        number = int(self.reserve.removesuffix("%") or 0)
-        reserve = size * number // 100 if self.reserve.endswith("%") else number
-        if not size or free >= reserve:
-            return None
-        return Failure(
-            ExitCode.STORAGE_RESERVED,
-            f"The export volume has {readable_size(free)} free, and {readable_size(reserve)} are "
-            "reserved (storage.reserve): remove old exports or make the volume larger.",
-        )
 
     def limited(self, write: Callable[[_Piece], None]) -> Callable[[_Piece], None]:
         """Returns `write` for a new file: it raises Failure in place of the byte too many."""

@@ -1,0 +1,66 @@
+"""Where files of exports are, and which of the chart's storages is there now."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.storages import DEFAULT_NAME, Storage, is_root_of_bucket
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A storage by its name, and by its `root`: a volume's claim, or a bucket's URL."""
+
+    storage: str
+    root: str
+
+    @property
+    def is_bucket(self) -> bool:
+        """Whether it is spoken to, and not mounted."""
+        return is_root_of_bucket(self.root)
+
+
+def place_of(name: str, storages: Mapping[str, Storage]) -> Place | None:
+    """Returns where the storage of this name is; None if there is none."""
+    storage = storages.get(name)
+    return Place(name, storage.root) if storage is not None else None
+
+
+def storage_at(place: Place, storages: Mapping[str, Storage]) -> Storage | None:
+    """Returns the storage that is there; None if there is none any more."""
+    return storages[name] if (name := _name_at(place, storages)) else None
+
+
+def is_reachable(place: Place, storages: Mapping[str, Storage]) -> bool:
+    """Returns whether a Job can get at the files there.
+
+    A claim can be mounted that no storage has any more (storage.formerClaims); of a bucket without
+    a storage nobody knows the settings.
+    """
+    return not place.is_bucket or storage_at(place, storages) is not None
+
+
+def recorded_place(export: BackupExport, storages: Mapping[str, Storage]) -> Place:
+    """Returns where the file of a finished export is, as its status has it."""
+    artifact = export.status.artifact
+    name = (artifact.storage if artifact else None) or DEFAULT_NAME
+    if artifact is not None and artifact.url:
+        # Another export's URL, which none of ours has, is no storage's either.
+        place = Place(name, artifact.url.removesuffix(f"/{artifact.path}"))
+    elif artifact is not None and artifact.claim:
+        place = Place(name, artifact.claim)
+    else:
+        # An operator wrote it that knew one claim alone.
+        place = place_of(name, storages) or Place(name, "")
+    return Place(_name_at(place, storages) or name, place.root)
+
+
+def _name_at(place: Place, storages: Mapping[str, Storage]) -> str | None:
+    of_that_root = [name for name, storage in storages.items() if storage.root == place.root]
+    return place.storage if place.storage in of_that_root else next(iter(of_that_root), None)
+
+
+def without_storage(place: Place | None, name: str | None = None) -> str:
+    """Returns what to do about a storage that is none of the chart's any more, by place or name."""
+    what = f"is {place.root}" if place else f"has the name {name or DEFAULT_NAME}"
+    return f"no storage of the chart {what}: put it back into `storages`"
