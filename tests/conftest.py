@@ -13,10 +13,15 @@ settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
 
-@pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.S3Server]:
-    """A server of this process, for buckets of many tests."""
-    with s3.s3_server(tmp_path_factory.mktemp("s3") / "server") as server:
+@pytest.fixture(scope="session", params=s3.KINDS)
+def s3_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[s3.S3Server]:
+    """A server of this process, for buckets of many tests: one of each kind, in turn.
+
+    A test of one kind has @pytest.mark.parametrize("s3_server", ["versitygw"], indirect=True).
+    """
+    with s3.s3_server(tmp_path_factory.mktemp("s3") / "server", request.param) as server:
         yield server
 
 

@@ -21,6 +21,7 @@ from .progress import run
 SOURCES = CLONE / "cluster" / "node"
 POLICY_ENGINE = CLONE / "cluster" / "policy"
 S3_SERVER = CLONE / "cluster" / "s3"
+OTHER_S3_SERVER = CLONE / "cluster" / "s3-other"
 # Debug information is a seventh of the compiler's work; the linker would leave it out anyway.
 # Inlining is a quarter of what is left. Go's own libraries keep it: every program's hot loops call
 # them.
@@ -88,6 +89,11 @@ def build_policy_engine(cache: Path, logs: Path) -> Path:
 def build_s3_server(cache: Path, logs: Path) -> Path:
     """The program that S3_IMAGE holds, for tests without a cluster."""
     return _build_program("S3 server", S3_SERVER, "s3-server", cache, logs)
+
+
+def build_other_s3_server(cache: Path, logs: Path) -> Path:
+    """The program that OTHER_S3_IMAGE holds, likewise."""
+    return _build_program("other S3 server", OTHER_S3_SERVER, "s3-other-server", cache, logs)
 
 
 def _build_program(title: str, sources: Path, program: str, cache: Path, logs: Path) -> Path:

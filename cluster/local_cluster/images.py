@@ -43,6 +43,7 @@ POSTGRES_MAJORS = CLONE / "cluster" / "postgres-majors"
 VALKEY = CLONE / "cluster" / "valkey"
 MAIL = CLONE / "cluster" / "mail"
 S3 = build.S3_SERVER
+OTHER_S3 = build.OTHER_S3_SERVER
 IMAGES = (
     Image("IMAGE", "backupexport", CLONE, CLONE / "Dockerfile", "controller"),
     Image("RUNNER_IMAGE", "backupexport-runner", CLONE, CLONE / "Dockerfile", "runner"),
@@ -72,6 +73,14 @@ IMAGES = (
     ),
     Image(
         "S3_IMAGE", "backupexport-s3", S3, S3 / "Dockerfile", program="backupexport.dev/s3-server"
+    ),
+    Image(
+        "OTHER_S3_IMAGE",
+        "backupexport-s3-other",
+        OTHER_S3,
+        OTHER_S3 / "Dockerfile",
+        program="backupexport.dev/s3-other-server",
+        only_tests=True,
     ),
 )
 

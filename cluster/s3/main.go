@@ -22,8 +22,11 @@ import (
 
 const connections = 1000
 
-// The largest number that S3 itself allows.
-const parts = 10_000
+// S3's own limits: of an upload's parts, and of an object's bytes that it copies at once.
+const (
+	parts  = 10_000
+	copied = 5 << 30
+)
 
 // accounts says of an unknown key what S3 says: the single account itself answers with a 404.
 type accounts struct{ auth.IAMService }
@@ -52,7 +55,7 @@ func open(directory string, names []string) (*posix.Posix, error) {
 	}
 	attributes := meta.XattrMeta{}
 	if attributes.Test(buckets) == nil {
-		return posix.New(buckets, attributes, posix.PosixOpts{})
+		return posix.New(buckets, attributes, posix.PosixOpts{CopyObjectThreshold: copied})
 	}
 	if err := os.MkdirAll(metadata, 0o700); err != nil {
 		return nil, err
@@ -61,7 +64,7 @@ func open(directory string, names []string) (*posix.Posix, error) {
 	if err != nil {
 		return nil, err
 	}
-	return posix.New(buckets, files, posix.PosixOpts{SideCarDir: metadata})
+	return posix.New(buckets, files, posix.PosixOpts{SideCarDir: metadata, CopyObjectThreshold: copied})
 }
 
 func main() {

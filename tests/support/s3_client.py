@@ -19,7 +19,8 @@ from awscrt.http import HttpHeaders, HttpRequest
 from playground.s3_server import KeyPair
 
 _META = "x-amz-meta-"
-_NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
+# Some servers leave S3's namespace out.
+_ANY = "{*}"
 _SIGN_SECONDS = 10
 
 
@@ -121,6 +122,11 @@ class Bucket:
         """An object's content."""
         return self._client.request("GET", f"/{self.name}/{key}").content
 
+    def copy(self, source: str, key: str) -> None:
+        """Copy an object within the bucket."""
+        headers = {"x-amz-copy-source": quote(f"/{self.name}/{source}", safe="/-_.~")}
+        self._client.request("PUT", f"/{self.name}/{key}", headers=headers)
+
     def delete(self, key: str) -> None:
         """Remove an object; it need not be there."""
         self._client.request("DELETE", f"/{self.name}/{key}")
@@ -130,7 +136,7 @@ class Bucket:
         query = {"list-type": "2", "prefix": prefix}
         found = []
         for page in self._pages(query, {"continuation-token": "NextContinuationToken"}):
-            found += [_text(one, "Key") for one in page.iter(f"{_NAMESPACE}Contents")]
+            found += [_text(one, "Key") for one in page.findall(f"{_ANY}Contents")]
         return sorted(found)
 
     def objects(self, prefix: str = "") -> list[StoredObject]:
@@ -158,7 +164,7 @@ class Bucket:
         found = [
             Upload(_text(one, "Key"), _text(one, "UploadId"))
             for page in self._pages({"uploads": ""}, markers)
-            for one in page.iter(f"{_NAMESPACE}Upload")
+            for one in page.findall(f"{_ANY}Upload")
         ]
         return sorted(found, key=lambda one: (one.key, one.upload_id))
 
@@ -183,4 +189,4 @@ class Bucket:
 
 
 def _text(element: ET.Element, name: str) -> str:
-    return element.findtext(f"{_NAMESPACE}{name}") or ""
+    return element.findtext(f"{_ANY}{name}") or ""

@@ -1,4 +1,9 @@
-"""An S3 server on loopback, the program that S3_IMAGE holds, for tests without a cluster."""
+"""S3 servers on loopback, the programs that S3_IMAGE and OTHER_S3_IMAGE hold.
+
+What the other, gofakes3, has not: a bucket's policy, so its user may do nothing; a disk, so its
+objects end with it and have to fit into memory; a look at whether a body is the one that was signed
+for, but where there is a Content-MD5.
+"""
 
 import os
 import secrets
@@ -9,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from local_cluster.build import build_s3_server
+from local_cluster.build import build_other_s3_server, build_s3_server
 from local_cluster.layout import cache_directory
 from local_cluster.locking import turn
 from playground.forward import free_port
@@ -17,6 +22,7 @@ from playground.s3_server import REGION, KeyPair
 from playground.tools import wait_for
 from s3_client import S3Client
 
+KINDS = {"versitygw": build_s3_server, "gofakes3": build_other_s3_server}
 _LOCK = Path("/run/lock/backupexport-s3-server.lock")
 _START_SECONDS = 30
 _END_SECONDS = 15
@@ -26,6 +32,7 @@ _END_SECONDS = 15
 class S3Server:
     """Where it is, and who may ask it: `owner` for all, `user` for what a policy allows."""
 
+    kind: str
     url: str
     region: str
     owner: KeyPair
@@ -42,9 +49,13 @@ class S3Server:
 
 @contextmanager
 def s3_server(
-    directory: Path, *, certificate: Path | None = None, authority: str | None = None
+    directory: Path,
+    kind: str = "versitygw",
+    *,
+    certificate: Path | None = None,
+    authority: str | None = None,
 ) -> Iterator[S3Server]:
-    """A server over `directory`, which ends with the context.
+    """A server of one of the KINDS over `directory`, which ends with the context.
 
     `certificate` is a file with a key and a certificate for 127.0.0.1, of that `authority`.
     """
@@ -52,12 +63,13 @@ def s3_server(
     address = f"127.0.0.1:{port}"
     owner, user = _key_pair("owner"), _key_pair("user")
     command = [
-        str(_program()), f"--listen={address}", f"--directory={directory}", f"--region={REGION}"
+        str(_program(kind)), f"--listen={address}", f"--directory={directory}", f"--region={REGION}"
     ]  # fmt: skip
     if certificate is not None:
         command += [f"--tls-cert={certificate}", f"--tls-key={certificate}"]
     log = directory.with_name(f"{directory.name}.log")
     server = S3Server(
+        kind=kind,
         url=f"{'http' if certificate is None else 'https'}://{address}",
         region=REGION,
         owner=owner,
@@ -86,10 +98,10 @@ def s3_server(
             process.wait()
 
 
-def _program() -> Path:
+def _program(kind: str) -> Path:
     cache = cache_directory()
     with turn(_LOCK, "S3 server"):
-        return build_s3_server(cache, cache / "logs")
+        return KINDS[kind](cache, cache / "logs")
 
 
 def _key_pair(whose: str) -> KeyPair:

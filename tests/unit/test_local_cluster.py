@@ -307,7 +307,7 @@ def test_what_the_node_has_of_the_tests_images_stays_published(
     present.update(references.values())
     images.native(lambda: None, tests=False)
 
-    own = ("POSTGRES_15_IMAGE", "POSTGRES_MAJORS_IMAGE")
+    own = ("POSTGRES_15_IMAGE", "POSTGRES_MAJORS_IMAGE", "OTHER_S3_IMAGE")
     tests_own = {name: references.pop(name) for name in own}
     assert published == [references, references | tests_own]
 

@@ -5,7 +5,6 @@ What a bucket's server says is logged in its codes alone, and never told to clie
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -13,11 +12,9 @@ from typing import Literal, TypeVar, cast
 
 import obstore
 from backupexport_contract.storages import Storage
-from backupexport_runtime import buckets
-from backupexport_runtime.buckets import BucketStore
+from backupexport_runtime.buckets import Bucket, CredentialsError, Patience, Store, problem_of
 from obstore.exceptions import BaseError, PreconditionError
 
-from backupexport_api.auth.secret_files import SecretFiles
 from backupexport_api.downloads.opened_file import StorageUnavailableError
 from backupexport_api.downloads.problems import artifact_gone, bucket_unavailable
 from backupexport_api.jobs.finished_file import FinishedFile
@@ -29,11 +26,9 @@ _ANSWER_SECONDS = 4.0
 _READ_SECONDS = 60.0
 # Of an object read in order each request asks for more, up to this: each download holds so much.
 _MOST_AHEAD_BYTES = 1024 * 1024
-# A server may end a body early; what it answers before, obstore tries again by itself.
+_PATIENCE = Patience(connect=3.0, request=30.0, retries=2, retrying=3.0)
+# A server may end a body early, or be short of breath for longer than that.
 _ATTEMPTS = 3
-
-_STATUS = re.compile(r"status code: (\d{3})")
-_CODE = re.compile(r"<Code>([A-Za-z0-9]{1,64})</Code>")
 
 _log = logging.getLogger(__name__)
 
@@ -45,8 +40,8 @@ class ExportBucket:
 
     def __init__(self, storage: Storage, directory: Path) -> None:
         self._storage = storage
-        self._directory = directory
-        self._stores: SecretFiles[tuple[BucketStore, BucketStore]] | None = None
+        self._asked = Bucket(storage, directory, _PATIENCE)
+        self._signed_for = Bucket(storage, directory, _PATIENCE, is_public=True)
 
     def __str__(self) -> str:
         return self._storage.root
@@ -65,8 +60,7 @@ class ExportBucket:
         try:
             found = await self.answer(lambda store: obstore.head_async(store, file.path))
         except FileNotFoundError as error:
-            # So a server without the bucket answers, too, and here it can't say which of them.
-            await self.answer(lambda store: _listed(store, file.path))
+            await self._require_bucket(file)
             _log.info("%s is not in %s", file.path, self)
             raise artifact_gone() from error
         if found["size"] != file.size:
@@ -74,37 +68,30 @@ class ExportBucket:
             raise artifact_gone()
         return BucketObject(self, file, found["e_tag"])
 
+    async def _require_bucket(self, file: FinishedFile) -> None:
+        """Find the bucket: without one, HEAD of an object has the same answer, and no words."""
+
+        async def listed(store: Store) -> None:
+            async for _ in obstore.list(store, file.path):
+                return
+
+        try:
+            await self.answer(listed)
+        except FileNotFoundError:
+            raise StorageUnavailableError("no such bucket") from None
+
     async def url(self, method: Literal["GET", "HEAD"], file: FinishedFile) -> str:
         """Return a URL for `method` alone, good for a while; raises StorageUnavailableError."""
         lifetime = timedelta(seconds=self._storage.url_seconds)
-        _, public = self._open_stores()
-        return await _bounded(
-            _ANSWER_SECONDS, obstore.sign_async(public, method, file.path, lifetime)
+        return await _answer(
+            self._signed_for, lambda store: obstore.sign_async(store, method, file.path, lifetime)
         )
 
     async def answer(
-        self, call: Callable[[BucketStore], Awaitable[T]], seconds: float = _ANSWER_SECONDS
+        self, call: Callable[[Store], Awaitable[T]], seconds: float = _ANSWER_SECONDS
     ) -> T:
         """Return what `call` does; raises FileNotFoundError, StorageUnavailableError."""
-        store, _ = self._open_stores()
-        return await _bounded(seconds, call(store))
-
-    def _open_stores(self) -> tuple[BucketStore, BucketStore]:
-        """Return the stores to ask and to sign for; raises StorageUnavailableError."""
-        try:
-            if self._stores is None:
-                keys = [self._directory / key for key in self._storage.secret_keys]
-                self._stores = SecretFiles(keys, self._read_stores)
-            return self._stores.current()
-        except (BaseError, OSError, ValueError) as error:
-            # Its text may have a secret in it.
-            why = f"its settings or its Secret can't be used: {type(error).__name__}"
-            raise StorageUnavailableError(why) from None
-
-    def _read_stores(self) -> tuple[BucketStore, BucketStore]:
-        store = buckets.open_bucket(self._storage, self._directory)
-        public = _for_clients(self._storage)
-        return store, store if public is None else buckets.open_bucket(public, self._directory)
+        return await _answer(self._asked, call, seconds)
 
 
 class BucketObject:
@@ -135,7 +122,7 @@ class BucketObject:
         self._held = memoryview(b"")
 
     async def _fetched(self, start: int, end: int) -> memoryview:
-        async def get(store: BucketStore) -> memoryview:
+        async def get(store: Store) -> memoryview:
             options = {"range": (start, end), "if_match": self._etag}
             answer = await obstore.get_async(
                 store, self._file.path, options=cast("obstore.GetOptions", options)
@@ -143,23 +130,11 @@ class BucketObject:
             return memoryview(await answer.bytes_async())
 
         try:
-            return await self._bucket.answer(lambda store: _again(lambda: get(store)), _READ_SECONDS)
+            return await self._bucket.answer(
+                lambda store: _again(lambda: get(store)), _READ_SECONDS
+            )
         except FileNotFoundError:
             raise StorageUnavailableError("the object has gone") from None
-
-
-def _for_clients(storage: Storage) -> Storage | None:
-    """Return the storage as clients reach it, where that is elsewhere."""
-    if storage.s3 is None or storage.s3.public_endpoint is None:
-        return None
-    seen = storage.s3.model_copy(update={"endpoint": storage.s3.public_endpoint})
-    return storage.model_copy(update={"s3": seen})
-
-
-async def _listed(store: BucketStore, path: str) -> None:
-    """Ask for something that a server without the bucket answers otherwise."""
-    async for _ in obstore.list(store, path):
-        return
 
 
 async def _again(call: Callable[[], Awaitable[T]]) -> T:
@@ -173,25 +148,29 @@ async def _again(call: Callable[[], Awaitable[T]]) -> T:
     return await call()
 
 
-async def _bounded(seconds: float, call: Awaitable[T]) -> T:
+async def _answer(
+    bucket: Bucket, call: Callable[[Store], Awaitable[T]], seconds: float = _ANSWER_SECONDS
+) -> T:
     try:
         async with asyncio.timeout(seconds):
-            return await call
+            return await call(bucket.store)
     except FileNotFoundError as error:
-        # Which the server says of an object, or else of the bucket.
-        if _CODE.search(str(error)) and "NoSuchKey" not in str(error):
-            raise StorageUnavailableError(_why(error)) from None
-        raise
+        # Which a server says of an object, or else of the bucket.
+        if problem_of(error).code in ("", "NoSuchKey"):
+            raise
+        raise StorageUnavailableError(_why(error)) from None
+    except CredentialsError as error:
+        raise StorageUnavailableError(f"its Secret can't be used: {error}") from None
     except (BaseError, OSError, ValueError) as error:
         raise StorageUnavailableError(_why(error)) from None
 
 
 def _why(error: Exception) -> str:
-    """Say what is known of an error, in words of ours and codes of the server's."""
+    """Say what is known of an error, without a word of the server's."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, PreconditionError):
         return "another object is in its place"
-    text = str(error)
-    codes = [found[1] for found in (_STATUS.search(text), _CODE.search(text)) if found]
-    return " ".join([type(error).__name__, *codes])
+    problem = problem_of(error)
+    told = (str(problem.status or ""), problem.code)
+    return " ".join(filter(None, (type(error).__name__, *told)))

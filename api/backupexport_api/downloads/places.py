@@ -9,7 +9,6 @@ from backupexport_api.downloads.settings import DownloadSettings
 from backupexport_api.downloads.volume import ExportVolume
 from backupexport_api.jobs.finished_file import FinishedFile
 
-
 Place = ExportVolume | ExportBucket
 
 
@@ -23,10 +22,11 @@ class Places:
         self._volumes: dict[str, ExportVolume] = {}
         self._buckets: list[ExportBucket] = []
         for name, storage in settings.storages.items():
-            mount = settings.storages_directory / name
             if storage.volume is None:
-                self._buckets.append(ExportBucket(storage, mount))
+                credentials = settings.storages_directory / name
+                self._buckets.append(ExportBucket(storage, credentials))
             else:
+                mount = settings.volumes_directory / name
                 self._volumes[storage.volume.claim] = ExportVolume(mount)
         if self._main and self._main_claim:
             self._volumes[self._main_claim] = self._main

@@ -61,6 +61,10 @@ DOWNLOAD_RESPONSES: dict[int | str, dict[str, Any]] = {
         "headers": _DESCRIBED | _CONTENT_RANGE,
     },
     304: {"description": "The client has this file", "headers": _LASTING},
+    307: {
+        "description": "The file is in a bucket, which sends it",
+        "headers": {"Location": header("Where; a URL for this method, good for a few minutes.")},
+    },
     **problem_responses(401, 403, 404, 409, 410, 412, 416, 429, 501, 503),
 }
 
@@ -87,12 +91,15 @@ router = APIRouter(prefix="/api/jobs", tags=["downloads"])
 
 
 async def download_job(job_id: JobId, request: Request, caller: FetchingCaller) -> Response:
-    """Fetch a completed job's file, as it lies on the volume.
+    """Fetch a completed job's file, as it is stored.
 
     With a token, or with a link that `POST /api/jobs/{job_id}/link` has made. An interrupted
     download goes on with Range. HEAD answers the same without the file.
 
-    409 while there is no file; 410 once its retention is over, or it is gone from the volume.
+    Where the file is in a bucket, 307 leads to a URL of it for GET, or for HEAD, which needs no
+    token: send none there. To go on with Range, come here again. Range works there, too.
+
+    409 while there is no file; 410 once its retention is over, or it is gone from its storage.
     Retention removes the job as well: from then on it is 404, or 403 by a link.
     """
     downloads: Downloads = request.app.state.downloads

@@ -11,8 +11,8 @@ from fastapi import Request, Response
 from backupexport_api.audit import trail
 from backupexport_api.auth.authentication import Caller
 from backupexport_api.downloads import answer, links, problems
-from backupexport_api.downloads.links import Link, LinkedJob, LinkRequest, LinkView
 from backupexport_api.downloads.bucket import ExportBucket
+from backupexport_api.downloads.links import Link, LinkedJob, LinkRequest, LinkView
 from backupexport_api.downloads.opened_file import OpenedFile, StorageUnavailableError
 from backupexport_api.downloads.places import Place, Places
 from backupexport_api.downloads.settings import DownloadSettings, link_secrets

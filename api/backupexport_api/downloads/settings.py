@@ -21,13 +21,15 @@ class DownloadSettings(BaseSettings):
     """Where the volume with the exports is mounted; read-only will do. Downloads are off unless
     given."""
     exports_claim: str = ""
-    """The claim of that volume; files that are known to lie on another one are not looked for on it."""
+    """The claim of that volume; it has no files that are known to lie on another one."""
     storages: Storages = Field(default_factory=dict)
     """The other storages that files are fetched from, in JSON, by name: each is as in the chart's
     storages."""
     storages_directory: Path = Path("/storages")
-    """Has a directory for each of them, by its name: of a bucket its Secret's keys as files, which
-    are read again when they change; else the volume."""
+    """Has a directory for each of these that is a bucket, by its name, with its Secret's keys as
+    files; read again when they change."""
+    volumes_directory: Path = Path("/volumes")
+    """Where each of these that is a volume is mounted, by its name; read-only will do."""
     most_downloads: int = Field(default=100, ge=1, le=10000)
     """How many downloads one replica carries at once."""
     most_downloads_each: int = Field(default=40, ge=1, le=10000)

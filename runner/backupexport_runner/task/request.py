@@ -19,9 +19,7 @@ from backupexport_runner.task.failure import Failure, malformed_delivery, one_li
 # A name that Kubernetes generates ends at 63 characters.
 _POD_NAME = r"[a-z0-9][a-z0-9.-]{0,62}"
 _LONGEST_NAMES = 200
-_TASKS = (
-    protocol.TASK_EXPORT, protocol.TASK_TIDY, protocol.TASK_REMOVE, protocol.TASK_CHECK
-)
+_TASKS = (protocol.TASK_EXPORT, protocol.TASK_TIDY, protocol.TASK_REMOVE, protocol.TASK_CHECK)
 
 
 @dataclass(frozen=True, slots=True)

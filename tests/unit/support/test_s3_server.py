@@ -8,7 +8,7 @@ import pytest
 from certificate_authority import Authority
 from playground.s3_server import KeyPair
 from s3_client import Bucket, S3Client
-from s3_server import S3Server, s3_server
+from s3_server import KINDS, S3Server, s3_server
 
 _PART_BYTES = 5 * 1024 * 1024
 
@@ -27,8 +27,10 @@ def test_an_object_comes_back_as_it_went(s3_bucket: Bucket) -> None:
     assert (first.size, first.metadata) == (5, {"sha256": "12"})
     assert (second.size, second.metadata) == (0, {})
     assert s3_bucket.get(first.key) == b"whole"
+    s3_bucket.copy(first.key, "c")
     s3_bucket.delete(first.key)
-    assert s3_bucket.keys() == ["b"]
+    assert s3_bucket.keys() == ["b", "c"]
+    assert s3_bucket.head("c").metadata == first.metadata
 
 
 def test_what_an_upload_has_left_is_seen(s3_bucket: Bucket) -> None:
@@ -50,6 +52,7 @@ def test_who_may_ask_is_told_from_others(s3_server: S3Server, s3_bucket: Bucket)
         assert _code(no) == (403, told)
 
 
+@pytest.mark.parametrize("s3_server", ["versitygw"], indirect=True)
 def test_the_user_may_do_what_a_policy_allows(s3_server: S3Server, s3_bucket: Bucket) -> None:
     statement = {
         "Effect": "Allow",
@@ -79,10 +82,13 @@ def test_another_region_and_no_bucket_are_refused(s3_server: S3Server, s3_bucket
     assert _code(no) == (404, "NoSuchBucket")
 
 
-def test_only_its_own_authority_vouches_for_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_its_own_authority_vouches_for_it(kind: str, tmp_path: Path) -> None:
     authority, stranger = Authority(tmp_path), Authority(tmp_path, "another")
     certificate = authority.issue("127.0.0.1")
-    with s3_server(tmp_path / "server", certificate=certificate, authority=authority.pem) as server:
+    with s3_server(
+        tmp_path / "server", kind, certificate=certificate, authority=authority.pem
+    ) as server:
         with server.client() as client:
             client.bucket("with-tls").make().put("a", b"x")
         with (
