@@ -37,6 +37,13 @@
 {{- include "backupexport.json" $found -}}
 {{- end -}}
 
+{{/* The names of the storages that the api has files of, as JSON. */}}
+{{- define "backupexport.downloadableStorages" -}}
+{{- $names := include "backupexport.apiStorages" . | default "{}" | fromJson | keys -}}
+{{- if include "backupexport.mountsExports" . }}{{ $names = append $names "default" }}{{ end -}}
+{{- $names | uniq | sortAlpha | toJson -}}
+{{- end -}}
+
 {{/* The name of the api's volume with a storage's files. */}}
 {{- define "backupexport.storageVolume" -}}
 exports-{{ sha256sum . | trunc 12 }}

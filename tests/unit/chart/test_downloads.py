@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from backupexport_api.downloads.settings import DownloadSettings
 from backupexport_contract.storages import AzureStorage, S3Storage, read_storages
+from backupexport_operator.settings import Settings
 from rendered_chart import (
     LONG_SECRET,
     Manifest,
@@ -156,9 +157,13 @@ def test_without_such_a_bucket_it_has_no_mount_of_them() -> None:
     ],
 )
 def test_the_storages_that_the_api_has_files_of(
-    said: bool | None, served: set[str], mounted: set[str]
+    said: bool | None, served: set[str], mounted: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifests = render({"storages": STORAGES, "api": {"downloads": {"enabled": said}}})
+    for name, value in environment(manifests, "operator").items():
+        if isinstance(value, str):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("BACKUPEXPORT_NAMESPACE", "n")
     told = environment(manifests, "api")
     storages = read_storages(told.get("BACKUPEXPORT_STORAGES", "{}"))
     assert storages == {
@@ -169,6 +174,9 @@ def test_the_storages_that_the_api_has_files_of(
     found = mounts(manifests)
     assert set(found) == mounted
     assert bool(files_of_buckets(manifests)) is bool(served)
+    # So mails name what can be fetched.
+    names = Settings().downloads
+    assert names == (served | {"default"} if mounted else served)
     # Links lead to a bucket as they do to a volume.
     assert ("BACKUPEXPORT_LINK_SECRET_FILE" in told) is bool(served)
     if "ssd" in mounted:
