@@ -266,8 +266,9 @@ def test_the_file_is_read_where_it_was_written(claim: str | None) -> None:
 
 def test_a_mail_tells_of_downloads_where_the_api_has_the_file() -> None:
     artifact = {
-        "path": "p", "sizeBytes": 1, "uncompressedBytes": 2, "sha256": "ab", "serverVersion": "17.5",
-        "dumpVersion": "17.6", "displaySize": "1 B", "storage": "elsewhere", "claim": "c",
+        "path": "p", "sizeBytes": 1, "uncompressedBytes": 2, "sha256": "ab",
+        "serverVersion": "17.5", "dumpVersion": "17.6", "displaySize": "1 B",
+        "storage": "elsewhere", "url": "s3://elsewhere/p",
     }  # fmt: skip
     status = EXPORT.status.model_copy(update={"artifact": ArtifactStatus.model_validate(artifact)})
     elsewhere = EXPORT.model_copy(update={"status": status})
