@@ -13,10 +13,10 @@ import runner_bench
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.runner_protocol import Artifact, ExportEnd, Outcome
 from backupexport_runner.delivery.attempt import deliver
+from backupexport_runner.storage.interface import delivery_journal_name
 from backupexport_runner.task.configuration import Configuration
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log, Scrubber
-from backupexport_runner.volume.delivery_notes import delivery_journal_name
 from secret_files import mount
 
 TOKEN = "123456789:AAcanary-Token_of_the_bot"

@@ -80,7 +80,9 @@ class StorageChecks:
 
     def _check(self, job_name: str) -> SideJob:
         job = next(values(self._world.jobs, job_name), None)
-        return SideJob(job, tuple(values(self._world.pods, job_name)))
+        # Pods of the one before it may still be there.
+        pods = (pod for pod in values(self._world.pods, job_name) if job and pod.job_uid == job.uid)
+        return SideJob(job, tuple(pods))
 
     async def _reconcile(self, job_name: str) -> None:
         check = self._check(job_name)

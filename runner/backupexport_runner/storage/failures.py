@@ -12,7 +12,7 @@ ON_VOLUME, IN_BUCKET = "on the volume", "in the bucket"
 
 
 class TakenOverFailure(Failure):
-    """The final name is taken, or the unfinished file was removed: by another attempt or a cleanup."""
+    """Another attempt, or a cleanup, has the final name or removed the unfinished file."""
 
     def __init__(self) -> None:
         super().__init__(

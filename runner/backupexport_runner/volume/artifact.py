@@ -24,12 +24,12 @@ import math
 import os
 import re
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
 from backupexport_contract import names
-from backupexport_contract.reasons import ExitCode
 from backupexport_runtime import volume
 
 from backupexport_runner.storage.failures import TakenOverFailure

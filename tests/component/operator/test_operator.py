@@ -6,25 +6,16 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import builders
-import kopf
 import pytest
 from backupexport_contract import names
 from backupexport_contract.runner_protocol import TASK_EXPORT, Outcome, Progress, progress_line
-from backupexport_operator.handlers import build_registry, configure
-from backupexport_operator.kube.kopf_run import run_kopf
-from backupexport_operator.leader.election import steady_clock
-from backupexport_operator.observed.watch_health import WatchHealth
 from backupexport_operator.settings import Settings
-from backupexport_operator.telemetry.metrics import OperatorMetrics
-from backupexport_operator.wiring import WATCHED
 from fake_kubernetes.faults import Fault
 from fake_kubernetes.server import CUT, END, GONE, NAMESPACE, FakeKubernetes
 from fake_kubernetes.storage import Change
 from kubernetes.aio import client
 from waiting import until
-
-EXPORTS = "backupexports"
-WATCHES = (EXPORTS, "exporttargets", "jobs", "pods")
+from whole_operator import EXPORTS, WATCHES, whole_operator
 
 
 class Kubelet:
@@ -74,26 +65,10 @@ async def _operator(kubernetes: FakeKubernetes) -> AsyncIterator[None]:
         storages=builders.STORAGES,
         resync_seconds=1,
         progress_seconds=0.1,
+        storage_checks=False,
     )
-    kopf_settings = kopf.OperatorSettings()
-    configure(kopf_settings)
-    registry = build_registry(
-        settings, OperatorMetrics(), WatchHealth(WATCHED, steady_clock), lambda: 15.0
-    )
-    loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
-
-    async def work() -> None:
-        stop = asyncio.Event()
-        loops.append((asyncio.get_running_loop(), stop))
-        await run_kopf(registry, kopf_settings, NAMESPACE, stop, asyncio.Event(), lambda: None)
-
-    # At its end kopf waits for every task of its event loop, those of our server too.
-    running = asyncio.create_task(asyncio.to_thread(asyncio.run, work()))
-    await until(lambda: all(kubernetes.watching(plural) for plural in WATCHES))
-    yield
-    for loop, stop in loops:
-        loop.call_soon_threadsafe(stop.set)
-    await running
+    async with whole_operator(kubernetes, settings):
+        yield
 
 
 def status(kubernetes: FakeKubernetes, name: str) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def test_a_delivery_that_a_newer_operator_asks_for(
     bench: Bench, server: SmtpServer, values: dict[str, str]
 ) -> None:
     end, settings = (json.loads(values[name]) for name in (ENV_EXPORT_END, ENV_DELIVERY_SETTINGS))
-    artifact = end["artifact"] | {"storage": {"kind": "s3"}, "warnings": []}
+    artifact = end["artifact"] | {"shelf": {"kind": "s3"}, "warnings": []}
     newer = {
         ENV_EXPORT_END: end | {"version": 2, "artifact": artifact, "verification": {"level": "a"}},
         ENV_DELIVERY_SETTINGS: settings

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from backupexport_contract.reasons import ExitCode
+from backupexport_runner.storage.failures import TakenOverFailure
 from backupexport_runner.task.failure import Failure
 from backupexport_runner.volume.artifact import (
     PartialFile,
-    TakenOverFailure,
     partial_name,
     remove_abandoned_partials,
     remove_file,

@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import Artifact
+from backupexport_runner.storage.manifest import manifest_name
+from backupexport_runner.task.clock import seconds_now
 from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.log import Log, Scrubber
 from backupexport_runner.task.request import Request, read_request
 from backupexport_runner.volume import cleanup
-from backupexport_runner.volume.artifact import PartialFile, partial_name, seconds_now
+from backupexport_runner.volume.artifact import PartialFile, partial_name
 from backupexport_runner.volume.cleanup import remove, tidy
 from backupexport_runner.volume.directories import made_directory
-from backupexport_runner.volume.manifest import manifest_name, whole_artifact
+from backupexport_runner.volume.manifest import whole_artifact
 from runner_bench import Bench
 
 Environment = Callable[..., dict[str, str]]

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from backupexport_runner.storage.interface import delivery_journal_name
 from backupexport_runner.task.log import Log, Scrubber
 from backupexport_runner.task.request import Request, read_request
 from backupexport_runner.volume.cleanup import remove, tidy
-from backupexport_runner.volume.delivery_notes import NotesFile, delivery_journal_name
+from backupexport_runner.volume.delivery_notes import NotesFile
 from backupexport_runner.volume.directories import made_directory
 from runner_bench import Bench, environment
 

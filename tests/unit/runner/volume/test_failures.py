@@ -10,8 +10,9 @@ from backupexport_contract.reasons import (
     ExitCode,
     Reason,
 )
+from backupexport_runner.storage.failures import before_it_begins
 from backupexport_runner.task.failure import Failure
-from backupexport_runner.volume.failures import before_it_begins, storage_failure
+from backupexport_runner.volume.failures import storage_failure
 
 FULL, UNWRITABLE = ExitCode.STORAGE_FULL, ExitCode.STORAGE_UNWRITABLE
 FALTERING = ExitCode.STORAGE_FALTERING

@@ -22,12 +22,13 @@ from backupexport_contract.runner_protocol import (
     outcome_text,
     read_outcome,
 )
+from backupexport_runner.storage.failures import NotAllRemovedError
 from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.log import Log, Scrubber
 from backupexport_runner.task.request import StoredFile, read_files
 from backupexport_runner.volume import removal
 from backupexport_runner.volume.artifact import partial_name
-from backupexport_runner.volume.removal import NotAllRemovedError, remove_all
+from backupexport_runner.volume.removal import remove_all
 from runner_bench import Bench
 from runner_process import start
 

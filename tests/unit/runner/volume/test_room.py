@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.reasons import ExitCode
+from backupexport_runner.storage.room import Room
 from backupexport_runner.task.failure import Failure
-from backupexport_runner.volume.room import Room
 from runner_bench import Bench
 
 Environment = Callable[..., dict[str, str]]

@@ -10,6 +10,7 @@ from backupexport_contract.reasons import ExitCode
 from backupexport_runner.delivery.kinds.telegram.answers import Unclear
 from backupexport_runner.delivery.kinds.telegram.bot_api import BotApi
 from backupexport_runner.delivery.kinds.telegram.parts import Part, PartView
+from backupexport_runner.volume.storage import DescriptorReader
 
 
 @pytest.mark.parametrize(("read", "is_lost"), [(9, False), (10, True)])
@@ -18,7 +19,7 @@ def test_only_a_document_sent_as_a_whole_can_have_a_lost_answer(
 ) -> None:
     (tmp_path / "file").write_bytes(b"0123456789")
     file = os.open(tmp_path / "file", os.O_RDONLY)
-    view = PartView(file, Part(1, "file", 0, 10), lambda: None)
+    view = PartView(DescriptorReader(file), Part(1, "file", 0, 10), lambda: None)
 
     def cut(*_: Any) -> Unclear:
         view.read(read)
