@@ -1,12 +1,15 @@
 """A bucket with its Secret and the environment that names it, for a runner of a bench."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
+import httpx
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.storages import Storage, storage_text
-from runner_bench import JOB_ID, Bench
+from runner_bench import JOB_ID, Bench, environment
 from s3_client import Bucket
+from s3_faults import FaultProxy
 from s3_server import S3Server
 
 PREFIX = "exports"
@@ -42,12 +45,57 @@ def write_secret(bench: Bench, server: S3Server, secret: str | None = None) -> N
         (bench.configuration.storage / key).write_text(value)
 
 
-def prefixed(bucket: Bucket) -> list[str]:
-    """The keys that are there."""
-    return bucket.keys()
+def uploads(bucket: Bucket) -> list[str]:
+    """The keys that something is being uploaded to."""
+    try:
+        return [each.key for each in bucket.uploads()]
+    except httpx.HTTPStatusError as error:
+        # How gofakes3 says that there is none.
+        if error.response.status_code != 404:
+            raise
+        return []
 
 
 def manifest(bucket: Bucket) -> dict[str, Any]:
     """The export's manifest."""
     fields: dict[str, Any] = json.loads(bucket.get(f"{KEY}.json"))
     return fields
+
+
+@dataclass
+class BucketBench:
+    """A runner and the bucket that it reaches through the proxy; `bucket` goes past it."""
+
+    bench: Bench
+    server: S3Server
+    bucket: Bucket
+    proxy: FaultProxy
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """What the operator gives the container, for an export as it is."""
+        storage = bucket_environment(storage_values(self.server, self.bucket.name))
+        return environment(compression="none") | storage | more
+
+    def says(self, size: int) -> bytes:
+        """Have pg_dump say so many bytes; they are returned."""
+        self.bench.says(f"yes | head -c {size}")
+        return (b"y\n" * (size // 2 + 1))[:size]
+
+    def require_whole_or_nothing(self, content: bytes) -> None:
+        """Under its name is nothing, or all of it; no manifest is without its object."""
+        keys = self.bucket.keys()
+        if KEY in keys:
+            assert self.bucket.get(KEY) == content
+        else:
+            assert f"{KEY}.json" not in keys
+
+    def require_whole(self, content: bytes) -> None:
+        """The object and its manifest are there, and nothing else."""
+        assert self.bucket.keys() == [KEY, f"{KEY}.json"]
+        assert self.bucket.get(KEY) == content
+        assert uploads(self.bucket) == []
+
+    def empty(self) -> None:
+        """Remove all objects."""
+        for key in [*self.bucket.keys()]:
+            self.bucket.delete(key)

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 
 import pytest
-from bucket_bench import KEY, bucket_environment, manifest, storage_values, write_secret
+from bucket_bench import KEY, bucket_environment, manifest, storage_values, uploads, write_secret
 from runner_bench import JOB_ID, Bench
 from s3_client import Bucket
 from s3_server import S3Server
@@ -28,7 +28,7 @@ def test_the_object_is_what_pg_dump_said(
     storage = bucket_environment(storage_values(s3_server, s3_bucket.name))
     artifact = bench.run(make_environment(compression="none", **storage))
     assert s3_bucket.keys() == [KEY, f"{KEY}.json"]
-    assert s3_bucket.uploads() == []
+    assert uploads(s3_bucket) == []
     assert s3_bucket.get(KEY) == content
     sha256 = hashlib.sha256(content).hexdigest()
     assert (artifact.size_bytes, artifact.sha256) == (len(content), sha256)
@@ -38,7 +38,9 @@ def test_the_object_is_what_pg_dump_said(
     assert found.content_type == "application/sql"
     assert found.metadata["job-id"] == JOB_ID
     assert found.metadata["project-id"] == "--help"
-    assert found.metadata["sha256"] == sha256
+    # gofakes3 copies an object to itself without its new metadata.
+    if s3_server.kind != "gofakes3" or mebibytes < 8:
+        assert found.metadata["sha256"] == sha256
     told = manifest(s3_bucket)
     assert (told["sha256"], told["url"]) == (sha256, artifact.url)
     assert told["attempt"] == found.metadata["attempt"]
