@@ -220,6 +220,11 @@ class BucketStorage:
             "removes them."
         )
 
+    def close(self) -> None:
+        """Ends the connections for uploads; obstore's end by themselves."""
+        if self._client is not None:
+            self._client.close()
+
     def _check_uploads(self, key: str) -> None:
         if self._client is None:
             return
