@@ -162,9 +162,11 @@ async def test_a_file_in_a_bucket_that_is_none_of_the_charts_any_more_is_not_tak
         "expirationTime": builders.ago(60),
         "disposalPending": True,
     }
-    deleted = {"deletionTimestamp": builders.ago(1), "finalizers": [names.FINALIZER]}
+    metadata: dict[str, Any] = {"finalizers": [names.FINALIZER]}
+    if is_deleted:
+        metadata["deletionTimestamp"] = builders.ago(1)
     spec = {"artifactPolicy": "Delete"}
-    export = builders.export_manifest(spec=spec, status=status, **(deleted if is_deleted else {}))
+    export = builders.export_manifest(spec=spec, status=status, **metadata)
     kubernetes.seed(EXPORTS, export)
     kubernetes.seed("exporttargets", builders.target_manifest(storage="bucket"))
     # Another bucket has its name now.
