@@ -173,6 +173,7 @@ async def test_a_file_in_a_bucket_that_is_none_of_the_charts_any_more_is_not_tak
     other = builders.BUCKET.model_copy(update={"s3": S3Storage(bucket="another")})
     async with whole_operator(kubernetes, settings({**builders.STORAGES, "bucket": other})):
         await until(lambda: "RemovalFailed" in reasons(kubernetes))
+        await until(lambda: file_missing(kubernetes) == [("Unknown", "StorageNotFound")])
     (event,) = kubernetes.objects("events").values()
     assert f"no storage of the chart is {ROOT}" in event["note"]
     assert list(kubernetes.objects(EXPORTS)) == [builders.NAME]
@@ -183,6 +184,11 @@ async def test_a_file_in_a_bucket_that_is_none_of_the_charts_any_more_is_not_tak
     ):
         await until(lambda: kubernetes.objects(EXPORTS) == {})
     assert kubelet.tasks() == [TASK_REMOVE]
+
+
+def file_missing(kubernetes: FakeKubernetes) -> list[tuple[str, str]]:
+    told = status_of(kubernetes).get("conditions", [])
+    return [(it["status"], it["reason"]) for it in told if it["type"] == "FileMissing"]
 
 
 def reasons(kubernetes: FakeKubernetes) -> set[str]:
