@@ -139,6 +139,8 @@ class ExitCode(IntEnum):
     """The volume's storage fails, and may heal (EIO, ESTALE), as when its server restarts."""
     STORAGE_AWAY = 38
     """As 37, before an export has begun."""
+    RECIPIENT_INVALID = 39
+    """Nothing can be encrypted to a recipient that looks like one."""
     KILLED = 137
     """128 + SIGKILL: killed, by the kernel for its memory most often; or its pg_dump was."""
     INTERRUPTED = 143
@@ -183,6 +185,7 @@ FATAL_EXIT_CODES = (
     ExitCode.STORAGE_FULL,
     ExitCode.STORAGE_UNWRITABLE,
     ExitCode.DUMP_REFUSED,
+    ExitCode.RECIPIENT_INVALID,
 )
 
 # The attempt ended before it began, for want of what may come: it doesn't count, and the Job's

@@ -6,13 +6,18 @@ input for the end of the dump, and commits, and pg_restore can look for the end 
 
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backupexport_contract import names
 
 CAUTION = (
     "A restore runs what the database's authors have written, so use a scratch instance and a role "
     "that is no superuser."
+)
+
+DECRYPTION = (
+    "KEY is the file with your identity of age or your private key of ssh. The decrypted file stays "
+    "beside the encrypted one: remove it when you are done."
 )
 
 # Since this major, pg_dump and pg_restore set it, and older servers don't know it
@@ -45,6 +50,11 @@ def file_name(path: str) -> str:
     return path.rpartition("/")[2]
 
 
+def is_encrypted(path: str) -> bool:
+    """Returns whether the file is encrypted, as its name says."""
+    return path.endswith(names.ENCRYPTED)
+
+
 def check_command(path: str, sha256: str) -> str:
     """Returns what compares the file in the current directory with its checksum (hex)."""
     return f"echo {shlex.quote(f'{sha256}  {file_name(path)}')} | sha256sum --check"
@@ -56,7 +66,15 @@ def sets_unknown_timeout(dump_version: str, server_version: str) -> bool:
 
 
 def restore_command(dump: DumpFile) -> str:
-    """Returns what restores the file in the current directory into DATABASE; bash runs it."""
+    """Returns what restores the file in the current directory into DATABASE; bash runs it.
+
+    An encrypted one is decrypted with KEY first, as a whole: age fails at what was cut, after it
+    has written what was there.
+    """
+    if is_encrypted(dump.path):
+        plain = replace(dump, path=dump.path.removesuffix(names.ENCRYPTED))
+        decrypted, encrypted = (shlex.quote(file_name(each.path)) for each in (plain, dump))
+        return f"age -d -i KEY -o {decrypted} {encrypted} && {restore_command(plain)}"
     file = shlex.quote(file_name(dump.path))
     compression = names.outer_compression(dump.format, dump.compression)
     decompress = "" if compression == "none" else f"{compression} -dc {file}"

@@ -57,4 +57,13 @@ RESTORED = {
     ),
     DumpFile("b.dump", "custom", "zstd", "16.4", "16.9"): f"{_RESTORE} b.dump",
     DumpFile("b.dump", "custom", "zstd", "17.4", "18.1"): f"{_RESTORE} b.dump",
+    DumpFile("a/b.sql.zst.age", "sql", "zstd"): (
+        "age -d -i KEY -o b.sql.zst b.sql.zst.age && " + _piped("zstd", "b.sql.zst")
+    ),
+    DumpFile("a/b.tar.age", "tar", "none"): (
+        f"age -d -i KEY -o b.tar b.tar.age && {_WHOLE_TAR.format('b.tar')} && {_RESTORE} b.tar"
+    ),
+    DumpFile("b c.dump.age", "custom", "zstd"): (
+        f"age -d -i KEY -o 'b c.dump' 'b c.dump.age' && {_RESTORE} 'b c.dump'"
+    ),
 }

@@ -1,12 +1,14 @@
 """One export, from its environment to its artifact."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from backupexport_contract import names, timestamps
 from backupexport_contract.runner_protocol import Artifact, Outcome, Remark, Selection
 
+from backupexport_runner.export import encryption
 from backupexport_runner.export.cgroup import memory_kills, thread_count
 from backupexport_runner.export.compression import Chunk, compressor
 from backupexport_runner.export.dump_file import (
@@ -42,6 +44,7 @@ from backupexport_runner.task.log import Log
 from backupexport_runner.task.request import (
     Request,
     read_attempt,
+    read_recipients,
     read_request,
     read_selection,
 )
@@ -67,6 +70,7 @@ class _Source:
     client: clients.Client
     dump_version: str
     server: Server
+    keys: Sequence[Any]
 
     def clean_head(self, head: bytes) -> bytes:
         """Returns the beginning of the dump as it goes into the file."""
@@ -110,6 +114,8 @@ class Exporter:
         storage: Storage,
     ) -> Outcome:
         started_at, attempt = timestamps.to_text(timestamps.now()), read_attempt(environment)
+        recipients = read_recipients(environment, request)
+        keys, encrypted_to = encryption.keys_and_fingerprints(recipients)
         with before_it_begins():
             room = storage.room(environment, request.project_id)
         connection = self._connection(request, environment)
@@ -125,7 +131,7 @@ class Exporter:
         with storage.new_file(request, attempt, estimate) as file:
             meter = ProgressMeter(estimate, time.monotonic())
             write = room.limited(file.write)
-            source = _Source(request, selection, parameters, client, version, server)
+            source = _Source(request, selection, parameters, client, version, server, keys)
             streamed, lines = self._dump(source, write, meter, room.spool_bytes)
             file.finish()
             artifact = Artifact(
@@ -146,6 +152,7 @@ class Exporter:
                 restore_hints=self._told(*restore_needs.restore_hints(server.catalogs, selection)),
                 storage=storage.name,
                 url=storage.url(request.artifact_path),
+                encrypted_to=encrypted_to,
                 **asdict(streamed),
             )
             completed_at = timestamps.to_text(timestamps.now())
@@ -213,6 +220,7 @@ class Exporter:
                         thread_count(cgroup),
                     ),
                     write,
+                    source.keys,
                     clean_head=source.clean_head,
                     count=count,
                     at_end=lambda: lines.extend(self._check_end(dump, parameters, kills_before)),

@@ -1,19 +1,22 @@
-"""One pass over pg_dump's output: count, compress, hash, write, in constant memory; its progress.
+"""One pass over pg_dump's output: count, compress, encrypt, hash, write, in constant memory.
 
 One thread does all of it but zstd's compression.  Hashing and writing take a few percent of
-pg_dump's time (measured: a thread for reading and one for writing made it slower on two cores).
+pg_dump's time (measured: a thread for reading and one for writing made it slower on two cores),
+and so does encrypting: age asks for the next piece when it has written the last one.
 """
 
 import hashlib
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from backupexport_contract.runner_protocol import Progress
 
 from backupexport_runner.export.compression import Chunk, Compressor
+from backupexport_runner.export.encryption import encrypt
 
 _BUFFER_BYTES = 1024 * 1024
 # pg_dump writes 4 KiB at a time, and waking a waiting reader for each costs a fifth of its speed.
@@ -43,6 +46,7 @@ def stream(
     source: int,
     compressor: Compressor,
     write: Callable[[Chunk], None],
+    recipients: Sequence[Any] = (),
     *,
     clean_head: Callable[[bytes], bytes],
     count: Callable[[int], None],
@@ -50,38 +54,62 @@ def stream(
 ) -> Streamed:
     """Moves everything from the descriptor `source` through `compressor` to `write`.
 
-    What `clean_head` returns of the first `HEAD_BYTES` or more takes their place.  `count` gets the
+    It is encrypted to the `recipients`, pyrage's, unless there are none.  What `clean_head` returns of the first `HEAD_BYTES` or more takes their place.  `count` gets the
     number of bytes read so far, after each read.  `at_end` is called between the end of `source`
     and the end of the file: if it raises, the file stays without its end.
     """
-    digest = hashlib.sha256()
-    written_bytes = 0
-    buffer = memoryview(bytearray(_BUFFER_BYTES))
+    sink, dump = _Sink(write), _Dump(source, compressor, clean_head, count, at_end)
+    if recipients:
+        encrypt(dump.pieces(), sink.put, recipients)
+    else:
+        for piece in dump.pieces():
+            sink.put(piece)
+    return Streamed(dump.read_bytes, sink.written_bytes, sink.digest.hexdigest())
 
-    def put(piece: Chunk) -> None:
-        nonlocal written_bytes
-        digest.update(piece)
-        write(piece)
-        written_bytes += len(piece)
 
-    head = bytearray()
-    while len(head) < HEAD_BYTES and (length := os.readv(source, [buffer])):
-        head += buffer[:length]
-    cleaned = clean_head(bytes(head))
-    if piece := compressor.compress(cleaned):
-        put(piece)
-    read_bytes = len(cleaned)
-    count(read_bytes)
-    while length := os.readv(source, [buffer]):
-        if piece := compressor.compress(buffer[:length]):
-            put(piece)
-        read_bytes += length
-        count(read_bytes)
-        if length < _SHORT_READ_BYTES:
-            time.sleep(_NAP_SECONDS)
-    at_end()
-    put(compressor.flush())
-    return Streamed(read_bytes, written_bytes, digest.hexdigest())
+@dataclass
+class _Dump:
+    """pg_dump's output in compressed pieces; the memory of one is used again for the next."""
+
+    source: int
+    compressor: Compressor
+    clean_head: Callable[[bytes], bytes]
+    count: Callable[[int], None]
+    at_end: Callable[[], None]
+    read_bytes: int = 0
+
+    def pieces(self) -> Iterator[Chunk]:
+        buffer = memoryview(bytearray(_BUFFER_BYTES))
+        head = bytearray()
+        while len(head) < HEAD_BYTES and (length := os.readv(self.source, [buffer])):
+            head += buffer[:length]
+        cleaned = self.clean_head(bytes(head))
+        yield self.compressor.compress(cleaned)
+        self.read_bytes = len(cleaned)
+        self.count(self.read_bytes)
+        while length := os.readv(self.source, [buffer]):
+            yield self.compressor.compress(buffer[:length])
+            self.read_bytes += length
+            self.count(self.read_bytes)
+            if length < _SHORT_READ_BYTES:
+                time.sleep(_NAP_SECONDS)
+        self.at_end()
+        yield self.compressor.flush()
+
+
+class _Sink:
+    """Hashes and counts what is written."""
+
+    def __init__(self, write: Callable[[Chunk], None]) -> None:
+        self._write = write
+        self.digest = hashlib.sha256()
+        self.written_bytes = 0
+
+    def put(self, piece: Chunk) -> None:
+        if piece:
+            self.digest.update(piece)
+            self._write(piece)
+            self.written_bytes += len(piece)
 
 
 class ProgressMeter:

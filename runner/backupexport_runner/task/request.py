@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from backupexport_contract import names, rules, timestamps
 from backupexport_contract import runner_protocol as protocol
 from backupexport_contract.reasons import ExitCode
+from backupexport_contract.restore_commands import is_encrypted
 
 from backupexport_runner.task.failure import Failure, malformed_delivery, one_line
 
@@ -38,6 +39,11 @@ class Request:
     def artifact_path(self) -> str:
         """The artifact's path, relative to the volume's root."""
         return names.artifact_path(self.project_id, self.storage_path, self.file_name)
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the file is encrypted, as its name says."""
+        return is_encrypted(self.file_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +132,38 @@ def read_request(environment: Mapping[str, str]) -> Request:
     except (ValueError, OverflowError):
         problem = "must be an RFC 3339 time with a zone"
         raise values.bad(protocol.ENV_CREATED_AT, problem) from None
-    name = names.artifact_file_name(created, job_id, request.format, request.compression)
+    name = names.artifact_file_name(
+        created,
+        job_id,
+        request.format,
+        request.compression,
+        is_encrypted=request.is_encrypted,
+    )
     if request.file_name != name or not names.is_artifact_file_name(name):
         raise values.bad(
             protocol.ENV_FILE_NAME,
             "must follow from the job id, the format, the compression and the creation time",
         )
     return request
+
+
+def read_recipients(environment: Mapping[str, str], request: Request) -> tuple[str, ...]:
+    """Returns to whom the file is encrypted, none for nobody.  Raises Failure."""
+    values = _Values(environment)
+    try:
+        recipients = json.loads(protocol.from_pieces(protocol.ENV_RECIPIENTS, environment) or "[]")
+    except (ValueError, RecursionError):
+        recipients = None
+    if not isinstance(recipients, list) or any(
+        not isinstance(each, str) or rules.first_broken(rules.RECIPIENT, each)
+        for each in recipients
+    ):
+        raise values.bad(protocol.ENV_RECIPIENTS, "must be a JSON list of recipients")
+    # Neither may be lost on the way: a plain file would take the place of an encrypted one.
+    if bool(recipients) != request.is_encrypted:
+        problem = f"must be there where the file's name ends in {names.ENCRYPTED}, and only there"
+        raise values.bad(protocol.ENV_RECIPIENTS, problem)
+    return tuple(recipients)
 
 
 def read_attempt(environment: Mapping[str, str]) -> str:

@@ -1,0 +1,61 @@
+"""Identities and recipients of age, and age itself as Debian has it."""
+
+import functools
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from local_cluster import packages
+from local_cluster.layout import cache_directory
+
+# By the Debian packages that have them.
+_PROGRAMS = {"age": "age", "openssh-client": "ssh-keygen"}
+
+# X25519 with what everybody has in common.
+OF_LOW_ORDER = (
+    "age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq5cu47z",
+    "age1qyqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqj7vrya",
+    "age1anlllllllllllllllllllllllllllllllllllllllllllllllals4n2t7m",
+    "age1ahlllllllllllllllllllllllllllllllllllllllllllllllalsn46ayy",
+    "age1amlllllllllllllllllllllllllllllllllllllllllllllllalselrwrv",
+    "age1ur4h5lpmgxu2u9jku0a0r87ydtdqnr0tnsetrlvxvgz3vh6fhqqqzyt4v9",
+    "age1t7wft09r2zxzfvwsk92eeql0tvzyghxytqwgapkcyf8dm5ylz9ts6wm9s8",
+    "age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqzqqsuwj9m",
+    "age1qyqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqzqqk67yly",
+)
+
+
+@functools.cache
+def require_age() -> None:
+    """Have age and ssh-keygen, from Debian's packages where they are missing."""
+    missing = [package for package, program in _PROGRAMS.items() if not shutil.which(program)]
+    if missing and os.geteuid() != 0:
+        pytest.skip(f"{', '.join(missing)}: Debian's packages are installed by itself for root")
+    if missing:
+        packages.install(missing, cache_directory() / "logs")
+
+
+def age_key(directory: Path) -> tuple[Path, str]:
+    """A new identity's file, and its recipient."""
+    require_age()
+    identity = directory / "key.txt"
+    subprocess.run(["age-keygen", "-o", identity], check=True, capture_output=True)
+    recipient = subprocess.check_output(["age-keygen", "-y", identity], text=True).strip()
+    return identity, recipient
+
+
+def ssh_key(directory: Path, kind: str, *options: str) -> tuple[Path, str]:
+    """A new private key's file, and its public key with a comment."""
+    require_age()
+    identity = directory / f"id_{kind}"
+    command = ["ssh-keygen", "-q", "-t", kind, *options, "-N", "", "-C", "a comment", "-f"]
+    subprocess.run([*command, identity], check=True)
+    return identity, Path(f"{identity}.pub").read_text().strip()
+
+
+def decrypted(identity: Path, content: bytes) -> bytes:
+    """What stock age makes of it; raises CalledProcessError where it refuses."""
+    command = ["age", "-d", "-i", identity]
+    return subprocess.run(command, input=content, stdout=subprocess.PIPE, check=True).stdout
