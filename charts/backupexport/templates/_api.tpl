@@ -14,11 +14,39 @@
 {{- join ", " $names -}}
 {{- end -}}
 
-{{/* Whether the api mounts the volume: said, or where pods on several nodes can mount it at once. */}}
+{{/* Whether the api has any files to send, or to send clients to. */}}
 {{- define "backupexport.downloadsEnabled" -}}
+{{- if or (include "backupexport.mountsExports" .) (include "backupexport.apiStorages" .) -}}yes{{- end -}}
+{{- end -}}
+
+{{/* Whether the api mounts the volume of `storage`: said, or where pods on several nodes can mount it at once. */}}
+{{- define "backupexport.mountsExports" -}}
 {{- $said := .Values.api.downloads.enabled -}}
 {{- $shared := and (not .Values.storage.existingClaim) (has "ReadWriteMany" .Values.storage.accessModes) -}}
-{{- if ternary $shared $said (kindIs "invalid" $said) -}}yes{{- end -}}
+{{- if and .Values.storage.enabled (ternary $shared $said (kindIs "invalid" $said)) -}}yes{{- end -}}
+{{- end -}}
+
+{{/* Those of `storages` that the api has files of, as JSON, or nothing: buckets, unless it is told to have none, and
+     volumes, where it is told to mount them. */}}
+{{- define "backupexport.apiStorages" -}}
+{{- $said := .Values.api.downloads.enabled -}}
+{{- $found := dict -}}
+{{- range $name, $storage := .Values.storages -}}
+{{- if ternary (not $storage.volume) $said (kindIs "invalid" $said) }}{{ $_ := set $found $name $storage }}{{ end -}}
+{{- end -}}
+{{- include "backupexport.json" $found -}}
+{{- end -}}
+
+{{/* The names of the storages that the api has files of, as JSON. */}}
+{{- define "backupexport.downloadableStorages" -}}
+{{- $names := include "backupexport.apiStorages" . | default "{}" | fromJson | keys -}}
+{{- if include "backupexport.mountsExports" . }}{{ $names = append $names "default" }}{{ end -}}
+{{- $names | uniq | sortAlpha | toJson -}}
+{{- end -}}
+
+{{/* The name of the api's volume with a storage's files. */}}
+{{- define "backupexport.storageVolume" -}}
+exports-{{ sha256sum . | trunc 12 }}
 {{- end -}}
 
 {{- define "backupexport.linksSecretName" -}}

@@ -61,7 +61,7 @@
 {{- include "backupexport.checkDeliveries" (list $ (printf "exportTargets of %s: deliveries" .projectId) .deliveries) }}
 {{- end }}
 {{- include "backupexport.checkStorages" . }}
-{{- if and (include "backupexport.downloadsEnabled" .) (not .Values.storage.existingClaim) (has "ReadWriteOncePod" .Values.storage.accessModes) }}
+{{- if and (include "backupexport.mountsExports" .) (not .Values.storage.existingClaim) (has "ReadWriteOncePod" .Values.storage.accessModes) }}
 {{- fail "api.downloads.enabled: a ReadWriteOncePod volume is for one pod at a time, and the api's would keep every runner from it" }}
 {{- end }}
 {{- if not (regexMatch "^[a-z][-a-z0-9]*$" (include "backupexport.fullname" .)) }}

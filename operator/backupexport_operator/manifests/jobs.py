@@ -266,6 +266,7 @@ def _export_end(export: BackupExport, settings: Delivery, defaults: JobSettings)
     may_quote_server = settings.may_quote_servers(export.spec)
     may_quote = status.reason in _NEVER_QUOTING or may_quote_server
     artifact = status.recorded_artifact
+    storage = recorded_place(export, defaults.storages).storage
     if artifact and not may_quote_server:
         # They name objects of the database.
         artifact = replace(
@@ -283,7 +284,7 @@ def _export_end(export: BackupExport, settings: Delivery, defaults: JobSettings)
         requested_by=requested_by if is_asked_for else None,
         notify_email=export.spec.notify_email if is_asked_for else None,
         api_url=defaults.public_url,
-        has_downloads=defaults.downloads,
+        has_downloads=storage in defaults.downloads,
         artifact=artifact,
         restore_command=restore_command(export.dump_file) if export.dump_file else "",
         contents=_contents(export, may_name=may_quote_server),

@@ -148,8 +148,8 @@ class JobSettings(FrozenModel):
     """The installation's own Secrets, which no ExportTarget may name."""
     public_url: str | None = None
     """Where people reach the api, for the mails; they say it in words unless given."""
-    downloads: bool = False
-    """Whether people get files from the api, for the mails."""
+    downloads: frozenset[str] = frozenset()
+    """The storages whose files people get from the api, for the mails."""
 
 
 def runner_job(

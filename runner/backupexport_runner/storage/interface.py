@@ -31,7 +31,7 @@ class NewFile(Protocol):
     def finish(self) -> None:
         """Waits until all of it is stored."""
 
-    def publish(self, manifest: str, sha256: str) -> None:
+    def publish(self, manifest: str, sha256: str, /) -> None:
         """Gives the file its name, and then its manifest the manifest's.
 
         Raises TakenOverFailure if another attempt, or a cleanup, was first.
@@ -72,11 +72,13 @@ class FinishedFile(Protocol):
 
 
 class Storage(Protocol):
-    """A place where finished files are; `name` is what the chart calls it."""
+    """A place where finished files are."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the chart calls it."""
 
-    def url(self, path: str) -> str:
+    def url(self, path: str, /) -> str:
         """Returns where in a bucket the file at `path` is; empty for a volume."""
 
     def tidy(self, request: Request, until: float = math.inf) -> Artifact | None:
@@ -98,11 +100,11 @@ class Storage(Protocol):
         earlier run.  Raises NotAllRemovedError.
         """
 
-    def room(self, environment: Mapping[str, str], project_id: str) -> Room:
+    def room(self, environment: Mapping[str, str], project_id: str, /) -> Room:
         """Returns what an export may take.  Raises Failure if it can't begin."""
 
     def new_file(
-        self, request: Request, attempt: str, estimated_bytes: int
+        self, request: Request, attempt: str, estimated_bytes: int, /
     ) -> AbstractContextManager[NewFile]:
         """Yields the request's file; the end of the context removes it, unless it is published."""
 

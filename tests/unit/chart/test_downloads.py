@@ -1,9 +1,13 @@
 """Downloads in the chart: whether there are any, volume, secret of links, public URL."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from backupexport_api.downloads.settings import DownloadSettings
+from backupexport_contract.storages import AzureStorage, S3Storage, read_storages
+from backupexport_operator.settings import Settings
 from rendered_chart import (
     LONG_SECRET,
     Manifest,
@@ -86,6 +90,111 @@ def test_the_notes_say_so(values: dict[str, Any], tmp_path: Path) -> None:
     assert ("Downloads are on" in notes) is on
     assert ("Downloads are off" in notes) is not on
     assert f"api.downloads.enabled={'false' if on else 'true'}" in notes
+
+
+BUCKET = {"s3": {"bucket": "exports"}, "secretRef": {"name": "keys-of-s3"}}
+STORAGES = {
+    "default": BUCKET,
+    "blobs": {
+        "azure": {"account": "account", "container": "exports"},
+        "secretRef": {"name": "keys-of-azure"},
+        "downloads": "stream",
+    },
+    "by-identity": {"gcs": {"bucket": "exports"}},
+    "fast": {"volume": {"claim": "ssd"}},
+}
+
+
+def api_pod(manifests: list[Manifest]) -> Any:
+    (deployment,) = of_kind(manifests, "Deployment", "-api")
+    return deployment["spec"]["template"]["spec"]
+
+
+def files_of_buckets(manifests: list[Manifest]) -> dict[str, str]:
+    """Each file below the mount of the buckets' Secrets, with the Secret that it is from."""
+    found = {}
+    for volume in api_pod(manifests)["volumes"]:
+        if volume["name"] == "storages":
+            for source in volume["projected"]["sources"]:
+                # One of a bucket that nobody asks for must not keep the api from starting.
+                assert source["secret"]["optional"] is True
+                for item in source["secret"]["items"]:
+                    assert item["path"].endswith(f"/{item['key']}")
+                    found[item["path"]] = source["secret"]["name"]
+    return found
+
+
+def test_the_api_has_the_named_keys_of_buckets_with_a_secret_and_nothing_else() -> None:
+    manifests = render({"storages": STORAGES})
+    found = files_of_buckets(manifests)
+    expected = {f"default/{key}": "keys-of-s3" for key in S3Storage.secret_keys}
+    expected |= {f"blobs/{key}": "keys-of-azure" for key in AzureStorage.secret_keys}
+    assert found == expected
+    (mount,) = (
+        mount
+        for mount in api_pod(manifests)["containers"][0]["volumeMounts"]
+        if mount["name"] == "storages"
+    )
+    assert mount == {"name": "storages", "mountPath": "/storages", "readOnly": True}
+    for component in ("operator", "valkey"):
+        (deployment,) = of_kind(manifests, "Deployment", f"-{component}")
+        volumes = json.dumps(deployment["spec"]["template"]["spec"]["volumes"])
+        assert "keys-of" not in volumes
+
+
+def test_without_such_a_bucket_it_has_no_mount_of_them() -> None:
+    for storages in ({}, {"by-identity": STORAGES["by-identity"]}, {"fast": STORAGES["fast"]}):
+        pod = api_pod(render({"storages": storages}))
+        assert "storages" not in {volume["name"] for volume in pod["volumes"]}
+
+
+@pytest.mark.parametrize(
+    ("said", "served", "mounted"),
+    [
+        (None, {"default", "blobs", "by-identity"}, set()),
+        (True, set(STORAGES), {"r-backupexport-exports", "ssd"}),
+        (False, set(), set()),
+    ],
+)
+def test_the_storages_that_the_api_has_files_of(
+    said: bool | None, served: set[str], mounted: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifests = render({"storages": STORAGES, "api": {"downloads": {"enabled": said}}})
+    for name, value in environment(manifests, "operator").items():
+        if isinstance(value, str):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("BACKUPEXPORT_NAMESPACE", "n")
+    told = environment(manifests, "api")
+    storages = read_storages(told.get("BACKUPEXPORT_STORAGES", "{}"))
+    assert storages == {
+        name: storage
+        for name, storage in read_storages(json.dumps(STORAGES)).items()
+        if name in served
+    }
+    found = mounts(manifests)
+    assert set(found) == mounted
+    assert bool(files_of_buckets(manifests)) is bool(served)
+    # So mails name what can be fetched.
+    names = Settings().downloads
+    assert names == (served | {"default"} if mounted else served)
+    # Links lead to a bucket as they do to a volume.
+    assert ("BACKUPEXPORT_LINK_SECRET_FILE" in told) is bool(served)
+    if "ssd" in mounted:
+        assert (found["ssd"]["mountPath"], found["ssd"]["readOnly"]) == ("/volumes/fast", True)
+
+
+def test_without_a_volume_there_is_none_to_mount() -> None:
+    values = {"storage": {"enabled": False}, "storages": {"default": BUCKET}, **with_downloads()}
+    told = environment(render(values), "api")
+    assert mounts(render(values)) == {}
+    assert "BACKUPEXPORT_EXPORTS_DIRECTORY" not in told
+    assert set(read_storages(told["BACKUPEXPORT_STORAGES"])) == {"default"}
+
+
+def test_where_the_api_looks_for_them_is_where_they_are() -> None:
+    fields = DownloadSettings.model_fields
+    assert fields["storages_directory"].default == Path("/storages")
+    assert fields["volumes_directory"].default == Path("/volumes")
 
 
 def secret_of_links(manifests: list[Manifest]) -> Any:

@@ -405,10 +405,10 @@ async def test_a_batch_whose_answer_is_lost_is_looked_for(
     kubernetes.faults.append(Fault("create jobs", is_stored=True, **lost))
     jobs = CleanupJobs(Cluster(api_client, NAMESPACE), DEFAULTS)
     exports = [BackupExport.model_validate(expired(number)) for number in (1, 2)]
-    assert (await jobs.create_batch(exports, "c")).batch == ("uid-1", "uid-2")
+    assert (await jobs.create_batch(exports, builders.PLACE)).batch == ("uid-1", "uid-2")
     kubernetes.faults.append(Fault("create jobs", **lost))
     with pytest.raises(SERVER_AWAY):
-        await jobs.create_batch(exports[1:], "c")
+        await jobs.create_batch(exports[1:], builders.PLACE)
 
 
 async def test_in_a_namespace_that_ends_it_lets_go(

@@ -1,8 +1,9 @@
 """Downloads of objects in a bucket: by redirect to it, and through the api."""
 
+import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from exported_files import CONTENT, LAST_MODIFIED, Exported, export
 from playground.forward import free_port
 from playground.s3_server import KeyPair
 from s3_client import Bucket
+from s3_faults import ANSWER, CUT, DELAY, DROP_AFTER, DROP_BEFORE, Fault, FaultProxy
 from s3_server import S3Server
 
 Client = httpx.AsyncClient
@@ -434,3 +436,56 @@ async def test_an_object_that_changes_half_way_is_cut(
     start, end = lines()
     assert (start["outcome"], start["bytes"]) == ("started", len(content))
     assert (end["outcome"], end["bytes"]) == ("failed", 128 * 1024)
+
+
+@pytest.fixture
+def faulty(stored: Stored) -> Iterator[FaultProxy]:
+    """What is between the api and the server."""
+    with FaultProxy(stored.server.url) as proxy:
+        yield proxy
+
+
+async def test_a_server_that_is_short_of_breath_is_asked_again(
+    make: Make, stored: Stored, faulty: FaultProxy
+) -> None:
+    exported = stored.export()
+    faulty.let_through(0, Fault(ANSWER, times=2))
+    async with make({"endpoint": faulty.url}) as client:
+        assert (await client.get(exported.url)).status_code == 307
+
+
+@pytest.mark.parametrize("fault", [Fault(ANSWER), Fault(DROP_BEFORE), Fault(DELAY, seconds=9)])
+async def test_no_client_waits_long_for_a_server(
+    make: Make, stored: Stored, faulty: FaultProxy, fault: Fault
+) -> None:
+    exported = stored.export()
+    faulty.let_through(0, fault)
+    async with make({"endpoint": faulty.url}) as client, asyncio.timeout(8):
+        answer = await client.get(exported.url)
+    assert (answer.status_code, answer.json()["code"]) == (503, "bucket_unavailable")
+
+
+@pytest.mark.parametrize("what", [CUT, DROP_BEFORE, DROP_AFTER, ANSWER])
+async def test_a_read_that_fails_once_is_made_again(
+    make: Make, stored: Stored, faulty: FaultProxy, what: str
+) -> None:
+    content = CONTENT * 1000
+    exported = stored.export(content)
+    async with make({"endpoint": faulty.url}, downloads="stream") as client:
+        # HEAD and three reads are well.
+        faulty.let_through(4, Fault(what, times=1))
+        answer = await client.get(exported.url)
+    assert (answer.status_code, answer.content) == (200, content)
+
+
+async def test_a_server_that_is_lost_half_way_ends_the_download(
+    make: Make, stored: Stored, faulty: FaultProxy, lines: Any
+) -> None:
+    content = CONTENT * 1000
+    exported = stored.export(content)
+    async with make({"endpoint": faulty.url}, downloads="stream") as client:
+        faulty.let_through(4, Fault(CUT))
+        with pytest.raises(AssertionError):
+            await client.get(exported.url)
+    _, end = lines()
+    assert (end["outcome"], end["bytes"]) == ("failed", (1 + 2 + 4) * 128 * 1024)

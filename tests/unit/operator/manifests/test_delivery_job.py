@@ -7,7 +7,7 @@ from typing import Any
 import builders
 import pytest
 from backupexport_contract import runner_protocol, timestamps
-from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.backup_export import ArtifactStatus, BackupExport
 from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.kubernetes_model import Condition
 from backupexport_operator.manifests.jobs import delivery_manifest
@@ -54,7 +54,7 @@ def seen(of: BackupExport = EXPORT, since_end: float = 1, **target: Any) -> Obse
 def job(kind: str, **more: Any) -> dict[str, Any]:
     settings = SETTINGS.settings_of(kind)
     assert settings
-    api = {"public_url": "https://exports.example.com", "downloads": True}
+    api = {"public_url": "https://exports.example.com", "downloads": frozenset({"default"})}
     return delivery_manifest(seen(**more), kind, settings, DEFAULTS.model_copy(update=api))
 
 
@@ -262,3 +262,15 @@ def test_the_file_is_read_where_it_was_written(claim: str | None) -> None:
     pod = job("telegram", of=builders.export(status=status))["spec"]["template"]["spec"]
     (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "exports"]
     assert volume["persistentVolumeClaim"] == {"claimName": claim or "c"}
+
+
+def test_a_mail_tells_of_downloads_where_the_api_has_the_file() -> None:
+    artifact = {
+        "path": "p", "sizeBytes": 1, "uncompressedBytes": 2, "sha256": "ab",
+        "serverVersion": "17.5", "dumpVersion": "17.6", "displaySize": "1 B",
+        "storage": "elsewhere", "url": "s3://elsewhere/p",
+    }  # fmt: skip
+    status = EXPORT.status.model_copy(update={"artifact": ArtifactStatus.model_validate(artifact)})
+    elsewhere = EXPORT.model_copy(update={"status": status})
+    text = environment(job("email", of=elsewhere))[runner_protocol.ENV_EXPORT_END]
+    assert not runner_protocol.read_export_end(text.replace("$$", "$")).has_downloads

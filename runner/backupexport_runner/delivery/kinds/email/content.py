@@ -170,7 +170,7 @@ def _fetch(request: Request, end: ExportEnd, path: str) -> Step:
         return Step(
             "Fetch it",
             "Downloads are turned off here. Ask whoever runs the cluster for this path of the "
-            "exports' volume:",
+            "exports' storage:",
             (path,),
         )
     if not end.api_url:
@@ -182,7 +182,7 @@ def _fetch(request: Request, end: ExportEnd, path: str) -> Step:
         )
     url = _line(end.api_url).rstrip("/") + route
     command = (
-        f"curl --fail -C - -o {shlex.quote(restore_commands.file_name(path))} "
+        f"curl --fail -L -C - -o {shlex.quote(restore_commands.file_name(path))} "
         f'-H "Authorization: Bearer $TOKEN" {shlex.quote(url)}'
     )
     return Step(

@@ -207,11 +207,11 @@ def test_facts_of_another_end(phase: str, facts: dict[str, str]) -> None:
     ("api_url", "has_downloads", "words", "commands", "link"),
     [
         (API, True, "with this command", (
-            f'curl --fail -C - -o {FILE}.sql.zst -H "Authorization: Bearer $TOKEN" '
+            f'curl --fail -L -C - -o {FILE}.sql.zst -H "Authorization: Bearer $TOKEN" '
             f"{API}/api/jobs/{JOB_ID}/download",
         ), f"{API}/#/jobs/{JOB_ID}"),
         (f"{API}/below/", True, "with this command", (
-            f'curl --fail -C - -o {FILE}.sql.zst -H "Authorization: Bearer $TOKEN" '
+            f'curl --fail -L -C - -o {FILE}.sql.zst -H "Authorization: Bearer $TOKEN" '
             f"{API}/below/api/jobs/{JOB_ID}/download",
         ), f"{API}/below/#/jobs/{JOB_ID}"),
         (None, True, "this path of the API", (f"/api/jobs/{JOB_ID}/download",), None),

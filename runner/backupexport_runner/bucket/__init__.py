@@ -1,0 +1,1 @@
+"""Finished files as objects of a bucket: each whole under its name, or not there."""

@@ -1,0 +1,154 @@
+"""What a bucket's answer means, and what to do about it.
+
+What a server says is anybody's text: it is cut and cleaned, and decides nothing but by its code.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import httpx
+from backupexport_contract.reasons import ExitCode
+from backupexport_runtime.buckets import CredentialsError, Problem, problem_of
+from obstore.exceptions import BaseError
+
+from backupexport_runner.task.failure import Failure, one_line
+
+_LONGEST_WORDS = 200
+
+_FULL = {
+    "AccountStorageLimitExceeded",
+    "InsufficientStorage",
+    "QuotaExceeded",
+    "QuotaExceededException",
+    "XMinioAdminBucketQuotaExceeded",
+    "XMinioStorageFull",
+}
+_WRONG_CREDENTIALS = {
+    "AuthenticationFailed",
+    "AuthFailure",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidSecurity",
+    "SignatureDoesNotMatch",
+}
+_EXPIRED = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
+_NO_BUCKET = {"ContainerNotFound", "NoSuchBucket"}
+_WRONG_REGION = {
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+    "InvalidRegion",
+    "PermanentRedirect",
+    "TemporaryRedirect",
+}
+# Of others than 5xx and 429: a request that was right may be so the next time.
+_PASSING = {"ConditionalRequestConflict", "OperationAborted", "RequestTimeout", "SlowDown"}
+_CERTIFICATE = re.compile(r"certificate|UnknownIssuer", re.IGNORECASE)
+_NO_IDENTITY = re.compile(
+    r"credential|169\.254\.169\.254|token request|metadata\.google", re.IGNORECASE
+)
+
+_WORDS = {
+    "full": "{Bucket} is full or its quota is used up: make room in it or raise the quota",
+    "credentials": "{Bucket} refuses the credentials: correct the keys in the storage's Secret",
+    "expired": "{Bucket} says that the credentials have expired: renew the storage's Secret",
+    "bucket": "{Bucket} doesn't exist: create the bucket or correct its name",
+    "region": "{Bucket} is in another region, or at another endpoint: correct region and endpoint "
+    "of the storage",
+    "skew": "{Bucket} and this node disagree on the time: correct the clock of the node or of the "
+    "server",
+    "denied": "{Bucket} forbids to {action}: allow it to the storage's credentials",
+    "certificate": "The certificate of {bucket} isn't trusted: correct caCertificates of the "
+    "storage or the server's certificate",
+    "identity": "No credentials for {bucket} were found: give the storage a Secret (secretRef), or "
+    "the pod's ServiceAccount an identity",
+    "away": "{Bucket} doesn't answer, or fails for a while, and is tried again by itself: if that "
+    "doesn't help, check its server and the network to it",
+    "refused": "{Bucket} refuses to {action}: check the storage's settings and the server",
+}
+_EXIT_CODES = {
+    "full": ExitCode.STORAGE_FULL,
+    "expired": ExitCode.STORAGE_FALTERING,
+    "skew": ExitCode.STORAGE_FALTERING,
+    "identity": ExitCode.STORAGE_FALTERING,
+    "away": ExitCode.STORAGE_FALTERING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BucketErrors:
+    """Makes failures of errors; `bucket` is the bucket's URL, for the sentences."""
+
+    bucket: str
+
+    def failure(self, problem: Problem, action: str) -> Failure:
+        """Returns the failure; `action` is what was forbidden, such as "write (s3:PutObject)"."""
+        kind = kind_of(problem)
+        advice = _WORDS[kind].format(
+            Bucket=f"The bucket {self.bucket}", bucket=f"the bucket {self.bucket}", action=action
+        )
+        told = filter(None, (str(problem.status or ""), problem.code, problem.message))
+        words = one_line(" ".join(told), _LONGEST_WORDS)
+        return Failure(
+            _EXIT_CODES.get(kind, ExitCode.STORAGE_UNWRITABLE),
+            f"{advice}, then start the export again ({words}).",
+        )
+
+    def not_found(self, error: FileNotFoundError, action: str) -> Failure:
+        """Returns the failure where nothing of the bucket can be missing but itself."""
+        return self.failure(replace(problem_of(error), code="NoSuchBucket"), action)
+
+    def require_bucket(self, error: FileNotFoundError) -> None:
+        """Raises Failure if not the object, but the bucket isn't there."""
+        if kind_of(problem_of(error)) == "bucket":
+            raise self.failure(problem_of(error), "read") from None
+
+    @contextlib.contextmanager
+    def told(self, action: str, known: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+        """Raises Failure of every error of obstore, httpx or the credentials within the context.
+
+        Those that are `known` go through.
+        """
+        try:
+            yield
+        except CredentialsError as error:
+            raise Failure(
+                ExitCode.STORAGE_UNWRITABLE,
+                f"The Secret of the storage {self.bucket} can't be used: {error}. Correct it, then "
+                "start the export again.",
+            ) from None
+        except known:
+            raise
+        except httpx.HTTPError as error:
+            words = str(error) or type(error).__name__
+            raise self.failure(Problem(None, "", words), action) from None
+        except BaseError as error:
+            problem = problem_of(error)
+            if problem.status is None and _CERTIFICATE.search(str(error)):
+                problem = Problem(None, "", "invalid peer certificate")
+            raise self.failure(problem, action) from None
+
+
+def kind_of(problem: Problem) -> str:
+    """Returns which kind of problem it is, a key of the words."""
+    status, code = problem.status, problem.code
+    for kind, codes in (
+        ("full", _FULL),
+        ("credentials", _WRONG_CREDENTIALS),
+        ("expired", _EXPIRED),
+        ("bucket", _NO_BUCKET),
+        ("region", _WRONG_REGION),
+        ("skew", {"RequestTimeTooSkewed"}),
+        ("away", _PASSING),
+    ):
+        if code in codes:
+            return kind
+    if status is None:
+        if _CERTIFICATE.search(problem.message):
+            return "certificate"
+        return "identity" if _NO_IDENTITY.search(problem.message) else "away"
+    by_status = {301: "region", 307: "region", 401: "credentials", 403: "denied", 507: "full"}
+    if status in by_status:
+        return by_status[status]
+    return "away" if status in (408, 429) or (status >= 500 and status != 501) else "refused"
