@@ -44,18 +44,19 @@ class S3Pod:
         self.region = REGION
         self.keys_secret = f"{name}-keys"
         self._image, self._memory = image, memory
-        self._tls_secret = f"{name}-tls" if tls else ""
+        # Holds the authority as ca.crt; empty without TLS.
+        self.tls_secret = f"{name}-tls" if tls else ""
 
     @property
     def url(self) -> str:
         """Where pods reach it."""
-        scheme = "https" if self._tls_secret else "http"
+        scheme = "https" if self.tls_secret else "http"
         return f"{scheme}://{self.name}.{self.namespace}.svc:{PORT}"
 
     @property
     def authority(self) -> str | None:
         """The PEM of the authority that a client has to trust."""
-        return self._secret_value(self._tls_secret, "ca.crt") if self._tls_secret else None
+        return self._secret_value(self.tls_secret, "ca.crt") if self.tls_secret else None
 
     @property
     def owner(self) -> KeyPair:
@@ -73,7 +74,7 @@ class S3Pod:
         Other pods reach its Service a moment later, when the nodes have heard of it.
         """
         for secret, make in (
-            (self._tls_secret, self._certificate),
+            (self.tls_secret, self._certificate),
             (self.keys_secret, self._make_keys),
         ):
             if secret and not kubectl(
@@ -115,7 +116,7 @@ class S3Pod:
         return {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": self._metadata(self._tls_secret),
+            "metadata": self._metadata(self.tls_secret),
             "type": "kubernetes.io/tls",
             "stringData": {
                 "ca.crt": made.authority,
@@ -168,8 +169,8 @@ class S3Pod:
         else:
             data = {"persistentVolumeClaim": {"claimName": self.name}}
         volumes = [{"name": "data", **data}]
-        if self._tls_secret:
-            volumes.append({"name": "tls", "secret": {"secretName": self._tls_secret}})
+        if self.tls_secret:
+            volumes.append({"name": "tls", "secret": {"secretName": self.tls_secret}})
         return {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
@@ -201,7 +202,7 @@ class S3Pod:
             f"--region={self.region}",
         ]  # fmt: skip
         mounts: list[dict[str, Any]] = [{"name": "data", "mountPath": _DATA}]
-        if self._tls_secret:
+        if self.tls_secret:
             arguments += [f"--tls-cert={_TLS}/tls.crt", f"--tls-key={_TLS}/tls.key"]
             mounts.append({"name": "tls", "mountPath": _TLS, "readOnly": True})
         return {
@@ -221,7 +222,7 @@ class S3Pod:
                 "httpGet": {
                     "path": "/readyz",
                     "port": PORT,
-                    "scheme": "HTTPS" if self._tls_secret else "HTTP",
+                    "scheme": "HTTPS" if self.tls_secret else "HTTP",
                 },
                 "periodSeconds": 1,
             },

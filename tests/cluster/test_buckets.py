@@ -123,6 +123,7 @@ def test_a_file_of_many_parts_is_whole_and_fetched_from_the_bucket_by_a_link(
     whole = buckets.curl("--location", "--dump-header", "/dev/stderr", link)
     assert b"307" in whole.stderr.splitlines()[0]
     assert hashlib.sha256(whole.stdout).hexdigest() == artifact["sha256"]
+    assert buckets.fetched(link, artifact["sizeBytes"], cuts=3) == artifact["sha256"]
     part = buckets.curl("--location", "--range", "1000000-1000099", link)
     assert part.stdout == whole.stdout[1000000:1000100]
     head = buckets.curl("--location", "--head", link).stdout.decode().lower()

@@ -1,4 +1,4 @@
-"""The S3 server in a pod that other tests trust: over TLS, it loses nothing, and it can be full."""
+"""The S3 servers in pods that other tests trust: one loses nothing, is full, or fails when told."""
 
 import secrets
 from collections.abc import Iterator
@@ -7,7 +7,9 @@ import httpx
 import pytest
 from playground.s3_server import S3Pod
 from playground.tools import namespace
-from s3_pod import reached
+from s3_client import S3Client
+from s3_faults import ANSWER, Fault
+from s3_pod import FaultProxyPod, forwarded, reached
 
 
 @pytest.fixture(scope="module")
@@ -37,3 +39,25 @@ def test_a_small_one_is_full_soon(own_namespace: str) -> None:
         with pytest.raises(httpx.HTTPStatusError, match="507"):
             bucket.put("does-not", bytes(5 << 20))
         assert bucket.keys() == ["fits"]
+
+
+@pytest.mark.parametrize("image", ["S3_IMAGE", "OTHER_S3_IMAGE"])
+def test_a_proxy_before_it_fails_when_told(own_namespace: str, image: str) -> None:
+    name = image.lower().replace("_", "-")
+    pod = S3Pod(own_namespace, name, image=image)
+    pod.start()
+    proxy = FaultProxyPod(pod, f"{name}-faults")
+    proxy.start()
+    with (
+        forwarded(own_namespace, proxy.name, proxy.port) as url,
+        S3Client(url, pod.owner) as client,
+    ):
+        bucket = client.bucket(pod.bucket)
+        before = proxy.requests()
+        proxy.let_through(1, Fault(ANSWER, times=1))
+        bucket.put("a", b"1")
+        with pytest.raises(httpx.HTTPStatusError, match="503"):
+            bucket.put("b", b"1")
+        assert bucket.keys() == ["a"]
+        came = proxy.requests()[len(before) :]
+    assert came[:2] == ["PUT /exports/a", "PUT /exports/b"]

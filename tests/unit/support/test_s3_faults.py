@@ -1,5 +1,6 @@
 """The proxy that fails on request: what it breaks is what a test asked for, and nothing else."""
 
+import json
 import time
 from collections.abc import Iterator
 
@@ -104,7 +105,10 @@ def test_a_delay_delays(proxy: FaultProxy, bucket: Bucket) -> None:
 
 def test_a_pod_is_told_over_http(proxy: FaultProxy, bucket: Bucket) -> None:
     def ask(what: str, told: object) -> None:
-        httpx.post(f"{proxy.url}/-/{what}", json=told, trust_env=False).raise_for_status()
+        # In pieces, as the API server passes it on.
+        pieces = iter([json.dumps(told).encode()])
+        answer = httpx.post(f"{proxy.url}/-/{what}", content=pieces, trust_env=False)
+        answer.raise_for_status()
 
     ask("let-through", {"count": 1, "fault": {"what": ANSWER, "status": 500, "code": "X"}})
     bucket.put("a", b"")
