@@ -18,10 +18,10 @@ FILE_NAME = f"20260129T153000Z-{JOB_ID}.sql"
 KEY = f"{PREFIX}/{PROJECT}/{FILE_NAME}"
 
 
-def storage_values(server: S3Server, bucket: str, **more: Any) -> dict[str, Any]:
+def storage_values(server: S3Server, name: str, **more: Any) -> dict[str, Any]:
     """The storage as the chart has it."""
     s3 = {
-        "bucket": bucket,
+        "bucket": name,
         "prefix": PREFIX,
         "endpoint": server.url,
         "region": server.region,

@@ -222,7 +222,8 @@ class S3Client:
     def uploads(self, key: str) -> list[Upload]:
         """Returns what is being uploaded to this very key."""
         action = "list uploads (s3:ListBucketMultipartUploads)"
-        found, markers = [], ""
+        found: list[Upload] = []
+        markers = ""
         while True:
             prefix = f"uploads=&prefix={_quoted(self._full(key))}{markers}"
             try:
