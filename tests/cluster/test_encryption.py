@@ -116,7 +116,8 @@ def _type_command(installation: Installation, artifact: dict[str, Any], identity
     volume.run("bash", "-c", "rm -rf /scratch/*")
     for name, file in (("age", Path(str(shutil.which("age")))), ("KEY", identity)):
         text = base64.b64encode(file.read_bytes()).decode()
-        volume.run("bash", "-c", f"base64 -d > /scratch/{name}; chmod 0500 /scratch/{name}", stdin=text)
+        taken = f"base64 -d > /scratch/{name}; chmod 0500 /scratch/{name}"
+        volume.run("bash", "-c", taken, stdin=text)
     command = artifact["restore_command"].replace("DATABASE", _RESTORED)
     try:
         volume.run(
