@@ -13,6 +13,7 @@ from backupexport_contract.names import (
     ANNOTATION_STORAGE_ROOT,
     EXPORTS_VOLUME,
     LABEL_BATCH,
+    LABEL_CHECK,
     LABEL_EXPORT_UID,
     LABEL_TASK,
     RUNNER_CONTAINER,
@@ -115,11 +116,11 @@ class ObservedPod:
 def export_uid_of(manifest: Manifest) -> str | None:
     """Returns the uid of the BackupExport that a Job or Pod of ours is for; None without one.
 
-    For one that is for several it is the batch's name.
+    For one that is for several it is the batch's name, for one that checks a storage the check's.
     """
     labels = manifest["metadata"].get("labels", {})
-    uid = labels.get(LABEL_EXPORT_UID) or labels.get(LABEL_BATCH)
-    return uid if isinstance(uid, str) else None
+    found = (labels.get(label) for label in (LABEL_EXPORT_UID, LABEL_BATCH, LABEL_CHECK))
+    return next((uid for uid in found if isinstance(uid, str) and uid), None)
 
 
 def observed_job(manifest: Manifest) -> ObservedJob:
