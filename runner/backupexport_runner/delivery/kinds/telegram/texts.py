@@ -65,9 +65,7 @@ def closing_messages(
         f"Join the {count} parts, check the whole file and restore it:\n"
         f"cat {parts_glob(name, count)} > {name}\n"
         f"{check_command(name, sha256)}\n"
-        f"{restore_command}\n"
-        + (f"{DECRYPTION}\n" if request.is_encrypted else "")
-        + CAUTION
+        f"{restore_command}\n" + (f"{DECRYPTION}\n" if request.is_encrypted else "") + CAUTION
     )
     lines = [f"{digest}  {part.name}" for part, digest in zip(parts, part_sha256s, strict=True)]
     lists = [
