@@ -162,8 +162,10 @@ class S3Upload:
                 "less, or into a volume, then start the export again.",
             )
         size = part_bytes(self._number, self.estimated_bytes)
+        # One is filled, and one more waits for a thread.
+        most = min(MOST_MEMORY_BYTES, (_MOST_AT_ONCE + 2) * size)
         with self._state:
-            while self._memory + size > MOST_MEMORY_BYTES and self._failure is None:
+            while self._memory + size > most and self._failure is None:
                 self._state.wait(_SECONDS_TO_NOTICE)
                 self.check()
             self._memory += size
