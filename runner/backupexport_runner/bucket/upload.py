@@ -207,6 +207,15 @@ class S3Upload:
             raise self._failure
 
 
+def fixed_parts(estimated_bytes: int) -> tuple[int, int]:
+    """Returns the size of parts that don't grow, and how many are sent at once.
+
+    They have room for four times the estimate, or for 128 GiB where there is none.
+    """
+    size = part_bytes(1, estimated_bytes * 4 or 128 << 30)
+    return size, max(1, min(_MOST_AT_ONCE, MOST_MEMORY_BYTES // size - 1))
+
+
 def _not_implemented() -> Failure:
     return Failure(
         ExitCode.STORAGE_UNWRITABLE,
@@ -232,14 +241,13 @@ class ObstoreUpload:
         self.check()
         with self.errors.told("write"):
             if self._writer is None:
-                # The parts don't grow: room for an estimate that is a fourth of the size.
-                size = part_bytes(1, self.estimated_bytes * 4 or 128 << 30)
+                size, at_once = fixed_parts(self.estimated_bytes)
                 self._writer = open_writer(
                     self.bucket.store,
                     self.key,
                     attributes=dict(self.attributes),
                     buffer_size=size,
-                    max_concurrency=max(1, min(_MOST_AT_ONCE, MOST_MEMORY_BYTES // size - 1)),
+                    max_concurrency=at_once,
                 )
                 self._writer.__enter__()
                 self._is_open = True
