@@ -72,9 +72,9 @@ def restore_command(dump: DumpFile) -> str:
     has written what was there.
     """
     if is_encrypted(dump.path):
-        plain = replace(dump, path=dump.path.removesuffix(names.ENCRYPTED))
-        decrypted, encrypted = (shlex.quote(file_name(each.path)) for each in (plain, dump))
-        return f"age -d -i KEY -o {decrypted} {encrypted} && {restore_command(plain)}"
+        readable = replace(dump, path=dump.path.removesuffix(names.ENCRYPTED))
+        decrypted, encrypted = (shlex.quote(file_name(each.path)) for each in (readable, dump))
+        return f"age -d -i KEY -o {decrypted} {encrypted} && {restore_command(readable)}"
     file = shlex.quote(file_name(dump.path))
     compression = names.outer_compression(dump.format, dump.compression)
     decompress = "" if compression == "none" else f"{compression} -dc {file}"
