@@ -1,5 +1,6 @@
 """A release whose exports go to buckets of S3 servers in pods of the same namespace."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -7,7 +8,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from failing_exports import Attempted, begin
@@ -15,11 +15,12 @@ from playground.forward import forwarded
 from playground.release import Release
 from playground.rest import Api
 from playground.s3_server import KeyPair, S3Pod
-from playground.tools import ROOT, apply, get, wait_for
+from playground.tools import ROOT, STATE, apply, get, wait_for
 from s3_client import Bucket
 from s3_pod import reached
 
 PREFIX = "team/exports"
+_PIECE = 2**20
 _DOCUMENT = ROOT / "docs" / "storage.md"
 
 
@@ -50,16 +51,36 @@ class BucketRelease:
 
     def curl(self, *arguments: str, to: S3Pod | None = None) -> subprocess.CompletedProcess[bytes]:
         """Curl, which finds the S3 servers by the names that pods know them by."""
-        pods = [to or self.s3]
-        resolved = [f"--resolve={_host(pod)}:{self._address(pod)}" for pod in pods]
-        authorities = [pod.authority for pod in pods if pod.authority]
-        bundle = Path(f"/tmp/{self.namespace}.pem")
-        bundle.write_text("".join(authorities), encoding="ascii")
-        command = ["curl", "--silent", "--show-error", f"--cacert={bundle}", *resolved, *arguments]
-        try:
-            return subprocess.run(command, capture_output=True, timeout=120, check=False)
-        finally:
-            bundle.unlink()
+        command = self._command(to or self.s3, *arguments)
+        return subprocess.run(command, capture_output=True, timeout=120, check=False)
+
+    def fetched(self, link: str, size: int, cuts: int = 0) -> str:
+        """The SHA-256 (hex) of what a client gets who is cut off and goes on, so often."""
+        digest, got = hashlib.sha256(), 0
+        ends = [*(size * (cut + 1) // (cuts + 1) for cut in range(cuts)), size]
+        for end in ends:
+            command = self._command(self.s3, "--location", "--fail", "--range", f"{got}-", link)
+            with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+                assert process.stdout is not None
+                while got < end and (piece := process.stdout.read(min(_PIECE, end - got))):
+                    digest.update(piece)
+                    got += len(piece)
+                process.kill()
+            assert got == end, f"{got} bytes instead of {end}"
+        return digest.hexdigest()
+
+    def _command(self, pod: S3Pod, *arguments: str) -> list[str]:
+        command = [
+            "curl",
+            "--silent",
+            "--show-error",
+            f"--resolve={_host(pod)}:{self._address(pod)}",
+        ]
+        if pod.authority:
+            bundle = STATE / f"{self.namespace}-{pod.name}.pem"
+            bundle.write_text(pod.authority, encoding="ascii")
+            command.append(f"--cacert={bundle}")
+        return [*command, *arguments]
 
     def _address(self, pod: S3Pod) -> str:
         if pod.name not in self.addresses:

@@ -100,6 +100,7 @@ def job_manifest(
 ) -> dict[str, Any]:
     """Returns a batch/v1 Job, which gets the target's Secret and the storage at `place`.
 
+    The recipients in the export's status are the target's already.
     `stored_limit` is how much the project's files may take, `room_bytes` how much of it those that
     the operator knows of leave; None for no limit.
     """
@@ -126,6 +127,7 @@ def job_manifest(
         env=[
             _POD_NAME,
             *_selection(export, target),
+            *literals(runner_protocol.recipients_pieces(export.recipients)),
             *_environment(target, defaults),
             *_limits(target, defaults, stored_limit, room_bytes),
             *([] if place.is_bucket else _reserve(defaults)),

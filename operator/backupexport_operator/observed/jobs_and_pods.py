@@ -19,7 +19,7 @@ from backupexport_contract.names import (
     RUNNER_CONTAINER,
 )
 from backupexport_contract.reasons import NOT_YET_EXIT_CODES
-from backupexport_contract.runner_protocol import TASK_EXPORT
+from backupexport_contract.runner_protocol import TASK_EXPORT, read_recipients
 from backupexport_contract.storages import DEFAULT_NAME
 
 from backupexport_operator.observed.places import Place
@@ -38,7 +38,8 @@ class ObservedJob:
     `owner_uid` is its controller's, `export_uid` that of the export it was made for, which may be
     gone; `batch` has the uids of the exports that one for several is for.  `task` is what its
     pods do (`runner_protocol.TASK_EXPORT`, …), `place` where they write, read or remove files,
-    `pods_made` how many pods its status counts.  Times are RFC 3339, as in a pod.
+    `recipients` to whom they encrypt, `pods_made` how many pods its status counts.  Times are
+    RFC 3339, as in a pod.
     """
 
     name: str
@@ -48,6 +49,7 @@ class ObservedJob:
     batch: tuple[str, ...] = ()
     task: str = TASK_EXPORT
     place: Place | None = None
+    recipients: tuple[str, ...] = ()
     created_at: str = ""
     suspended: bool = False
     deleting: bool = False
@@ -140,6 +142,7 @@ def observed_job(manifest: Manifest) -> ObservedJob:
         batch=_uids(metadata),
         task=str(metadata.get("labels", {}).get(LABEL_TASK, TASK_EXPORT)),
         place=_place(manifest),
+        recipients=_recipients(manifest.get("spec") or {}),
         suspended=bool((manifest.get("spec") or {}).get("suspend")),
         created_at=metadata.get("creationTimestamp", ""),
         deleting=deleted_at is not None,
@@ -162,6 +165,14 @@ def _place(manifest: Manifest) -> Place | None:
     # What it mounts is the truth; an operator that knew claims alone noted nothing.
     root = _claim(manifest.get("spec") or {}) or annotations.get(ANNOTATION_STORAGE_ROOT)
     return Place(annotations.get(ANNOTATION_STORAGE, DEFAULT_NAME), root) if root else None
+
+
+def _recipients(job_spec: Mapping[str, Any]) -> tuple[str, ...]:
+    containers = job_spec.get("template", {}).get("spec", {}).get("containers") or ()
+    runner: Mapping[str, Any] = next((c for c in containers if c["name"] == RUNNER_CONTAINER), {})
+    # As `manifests.parts.literals` writes values.
+    values = {it["name"]: it.get("value", "").replace("$$", "$") for it in runner.get("env") or ()}
+    return read_recipients(values) or ()
 
 
 def _claim(job_spec: Mapping[str, Any]) -> str | None:

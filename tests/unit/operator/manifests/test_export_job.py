@@ -5,11 +5,13 @@ from typing import Any
 
 import builders
 import pytest
+from age_keys import AGE, SSH
 from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import SECRET_KEYS, from_pieces
 from backupexport_operator.manifests.jobs import job_manifest
 from backupexport_operator.manifests.pod import JobSettings, RunnerPods
 from backupexport_operator.manifests.storage_access import Spool
+from backupexport_operator.observed.jobs_and_pods import observed_job
 from backupexport_operator.observed.places import Place
 from kubernetes.aio import client
 
@@ -53,6 +55,19 @@ def test_the_kubernetes_client_knows_every_field() -> None:
     job = manifest({"storagePath": "a"}, {"keys": {"host": "h"}})
     read = client.V1Job.model_validate(job)
     assert read.model_dump(mode="json", by_alias=True, exclude_none=True) == job
+
+
+def test_the_runner_gets_the_recipients_and_the_operator_reads_them_back() -> None:
+    named = "$(EXPORT_JOB_ID) $HOME"
+    spec = {"encryptTo": [f"{SSH} {named}", AGE]}
+    job = manifest(spec, {"encryption": {"recipients": [AGE]}})
+    values = environment(job)
+    assert json.loads(values["EXPORT_RECIPIENTS"].replace("$$", "$")) == [f"{SSH} {named}", AGE]
+    assert "$(" not in values["EXPORT_RECIPIENTS"].replace("$$", "")
+    assert values["EXPORT_FILE_NAME"].endswith(".sql.zst.age")
+    assert observed_job(job).recipients == (f"{SSH} {named}", AGE)
+    assert "EXPORT_RECIPIENTS" not in environment(manifest())
+    assert observed_job(manifest()).recipients == ()
 
 
 def test_the_project_id_is_only_a_value() -> None:

@@ -2,6 +2,7 @@
 
 import builders
 import pytest
+from age_keys import AGE, MISTYPED, SSH
 from backupexport_contract.export_target import ExportTarget
 from backupexport_operator.observed.observation import serving_target
 from backupexport_operator.observed.storage_state import StorageState
@@ -35,6 +36,17 @@ def test_readiness(of: ExportTarget, ready: bool, reason: str) -> None:
 def test_a_target_that_names_a_secret_of_the_installations_own_is_not_ready() -> None:
     assert readiness(OLD, [], builders.STORAGES, own_secrets=("s",))[:2] == (False, "SecretInvalid")
     assert readiness(OLD, [], builders.STORAGES, own_secrets=("other",))[0]
+
+
+def test_a_target_with_a_recipient_that_is_none_is_not_ready() -> None:
+    for recipients, expected in [
+        ([AGE, SSH], (True, "Serving")),
+        ([AGE, MISTYPED], (False, "RecipientInvalid")),
+    ]:
+        encrypting = builders.target(encryption={"recipients": recipients})
+        ready, reason, message = readiness(encrypting, [], builders.STORAGES)
+        assert (ready, reason) == expected
+        assert ready or "recipient 2 of encryption.recipients" in message
 
 
 def test_the_newer_is_told_which_one_is_older() -> None:
