@@ -30,6 +30,8 @@ _PATIENCE = Patience(connect=3.0, request=30.0, retries=2, retrying=3.0)
 # A server may end a body early, or be short of breath for longer than that.
 _ATTEMPTS = 3
 
+_REPLACED = "another object is in its place"
+
 _log = logging.getLogger(__name__)
 
 
@@ -127,6 +129,9 @@ class BucketObject:
             answer = await obstore.get_async(
                 store, self._file.path, options=cast("obstore.GetOptions", options)
             )
+            # Not every server heeds If-Match.
+            if answer.meta["e_tag"] != self._etag:
+                raise StorageUnavailableError(_REPLACED)
             return memoryview(await answer.bytes_async())
 
         try:
@@ -170,7 +175,7 @@ def _why(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, PreconditionError):
-        return "another object is in its place"
+        return _REPLACED
     problem = problem_of(error)
     told = (str(problem.status or ""), problem.code)
     return " ".join(filter(None, (type(error).__name__, *told)))
