@@ -1,10 +1,13 @@
-"""`make demo`: from nothing to a mail, a fetched file and restored databases, step by step.
+"""`make demo`: from nothing to a mail, fetched files and restored databases, step by step.
 
 Needs a cluster and images (`make cluster-up images`); running it again works.
 """
 
 import hashlib
 import json
+import os
+import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -14,15 +17,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from playground import demo_database, forward
+from local_cluster.errors import ClusterError
+from playground import demo_database, forward, owner
 from playground.mail_server import MailServer
 from playground.postgres import Postgres
 from playground.release import Release
 from playground.rest import FINISHED, Api
 from playground.restore import ExportsVolume
+from playground.s3_server import S3Pod
 from playground.targets import make_target, read_export
 from playground.tools import (
+    ROOT,
     STATE,
+    apply,
+    environment,
     kubectl,
     make_namespace,
     wait_for,
@@ -30,7 +38,7 @@ from playground.tools import (
 
 NAMESPACE = "backupexport-demo"
 PROJECT = "demo-shop"
-PORT = 18080
+PORT, S3_PORT = 18080, 18070
 CLAIM = "backupexport-exports"
 FORMATS = ("sql", "tar")
 # Its owner gets a mail, and fetches the file by a link.
@@ -38,6 +46,10 @@ FETCHED = FORMATS[0]
 OWNER = "owner@example.com"
 SENDER = "exports@example.com"
 LINK_SECONDS = 600
+# The same database again: its exports go to the bucket of this storage, which a Secret is named as.
+ARCHIVED, STORAGE = "demo-archive", "bucket"
+# Stays, for what is in the bucket can be decrypted by nothing else.
+IDENTITY = STATE / "demo-identity.txt"
 
 _began = time.monotonic()
 
@@ -53,10 +65,10 @@ def step(text: str) -> None:
 
 
 def main() -> int:
-    """0 where the mail came and both exports restore to equal databases."""
+    """0 where the mail came and all exports restore to equal databases."""
     try:
         demo()
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, ClusterError, subprocess.SubprocessError) as error:
         print(f"\nThe demo failed: {error}", file=sys.stderr)
         return 1
     return 0
@@ -64,6 +76,7 @@ def main() -> int:
 
 def demo() -> None:
     """All of it, in order."""
+    owner.require_programs()
     make_namespace(NAMESPACE)
     server = Postgres(NAMESPACE)
     step("PostgreSQL 17 in a pod, and a database that is nobody's toy")
@@ -77,32 +90,43 @@ def demo() -> None:
     mail.start()
     print(f"{mail.host}:{mail.starttls_port}, the login in the Secret {mail.login_secret}")
 
+    step("An S3 server in a pod, with a bucket")
+    port, s3_port = forward.ports_to_leave_forwarded(PORT, S3_PORT)
+    s3 = S3Pod(NAMESPACE, tls=False)
+    s3.start()
+    apply(_bucket_keys(s3))
+    s3_url = forward.leave_forwarded(NAMESPACE, s3.name, s3_port, "s3")
+    print(f"{s3.url} for pods, {s3_url} for us; the keys in the Secret {STORAGE}")
+
     step("The project, installed by its own chart")
-    port = forward.port_to_leave_forwarded(PORT)
     release = Release(NAMESPACE)
     release.install(
         {
             "storage": {"size": "5Gi"},
+            "storages": {STORAGE: _bucket_settings(s3, s3_url)},
             "publicUrl": f"http://127.0.0.1:{port}",
             "deliveries": {"email": _mail_settings(mail)},
         }
     )
     print(kubectl("-n", NAMESPACE, "get", "deployments,pods,pvc").rstrip())
 
-    step(f"An ExportTarget: where the database of project {PROJECT} is")
-    make_target(NAMESPACE, PROJECT, demo_database.exporter_connection(server))
-    wait_for(_target_ready, "the ExportTarget's Ready condition", 30)
-    print(kubectl("-n", NAMESPACE, "get", "exporttargets").rstrip())
+    step("ExportTargets: where databases of projects are, and where their exports go")
+    connection = demo_database.exporter_connection(server)
+    make_target(NAMESPACE, PROJECT, connection)
+    make_target(NAMESPACE, ARCHIVED, connection, storage=STORAGE)
+    wait_for(_targets_ready, "the Ready condition of both", 60)
+    print(kubectl("-n", NAMESPACE, "get", "exporttargets", "-o", "wide").rstrip())
 
     step("A token, and the API on 127.0.0.1")
-    token = release.token("demo", "--project", PROJECT, "--ttl", "24h")
+    token = release.token("demo", "--project", PROJECT, "--project", ARCHIVED, "--ttl", "24h")
     url = forward.leave_forwarded(NAMESPACE, f"{release.name}-api", port)
     _write_environment(url, token)
     api = Api(url, token)
     print(url)
 
-    jobs = {dump_format: _export(api, dump_format) for dump_format in FORMATS}
+    jobs = {dump_format: _export_to_volume(api, dump_format) for dump_format in FORMATS}
     _show_mail(mail, api, jobs[FETCHED]["job_id"])
+    encrypted = _export_to_bucket(api)
 
     step("The same story in kubectl")
     print(kubectl("-n", NAMESPACE, "get", "backupexports", "-o", "wide").rstrip())
@@ -113,7 +137,10 @@ def demo() -> None:
         file = _fetch(api, jobs[FETCHED], Path(folder))
         for dump_format, job in jobs.items():
             _prove(volume, server, job, file if dump_format == FETCHED else None)
-    _summary(url, list(jobs.values()))
+    with tempfile.TemporaryDirectory(prefix="backupexport-demo-") as folder:
+        _fetch_from_bucket(api, encrypted, Path(folder))
+        _decrypt_and_prove(server, encrypted, Path(folder))
+    _summary(url, [*jobs.values(), encrypted])
 
 
 def _mail_settings(mail: MailServer) -> dict[str, Any]:
@@ -128,16 +155,54 @@ def _mail_settings(mail: MailServer) -> dict[str, Any]:
     }
 
 
-def _target_ready() -> bool:
+def _bucket_keys(s3: S3Pod) -> dict[str, Any]:
+    keys = s3.owner
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": STORAGE, "namespace": NAMESPACE},
+        "stringData": {
+            "AWS_ACCESS_KEY_ID": keys.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
+        },
+    }
+
+
+def _bucket_settings(s3: S3Pod, url_for_us: str) -> dict[str, Any]:
+    return {
+        "s3": {
+            "bucket": s3.bucket,
+            "region": s3.region,
+            "endpoint": s3.url,
+            "publicEndpoint": url_for_us,
+            "pathStyle": True,
+        },
+        "secretRef": {"name": STORAGE},
+    }
+
+
+def _targets_ready() -> bool:
     ready = "jsonpath={.items[*].status.conditions[?(@.type=='Ready')].status}"
-    return kubectl("-n", NAMESPACE, "get", "exporttargets", "-o", ready).strip() == "True"
+    told = kubectl("-n", NAMESPACE, "get", "exporttargets", "-o", ready)
+    return told.split() == ["True", "True"]
 
 
-def _export(api: Api, dump_format: str) -> dict[str, Any]:
+def _export_to_volume(api: Api, dump_format: str) -> dict[str, Any]:
     step(f"An export as {dump_format}, over REST")
     body = {"project_id": PROJECT, "format": dump_format}
     if dump_format == FETCHED:
         body["notify_email"] = OWNER
+    return _export(api, body)
+
+
+def _export_to_bucket(api: Api) -> dict[str, Any]:
+    step("An export into the bucket, encrypted to a key that the cluster never sees")
+    recipient = owner.recipient(IDENTITY)
+    print(f"$ age-keygen -y {IDENTITY.relative_to(ROOT)}\n{recipient}")
+    return _export(api, {"project_id": ARCHIVED, "encrypt_to": [recipient]})
+
+
+def _export(api: Api, body: dict[str, Any]) -> dict[str, Any]:
     print(f"$ curl -X POST {api.url}/api/backup/export -H 'Authorization: Bearer '\"$TOKEN\" \\")
     print(f"    -H 'Content-Type: application/json' -d '{json.dumps(body)}'")
     answer = api.export(**body)
@@ -149,7 +214,7 @@ def _export(api: Api, dump_format: str) -> dict[str, Any]:
     print(f"$ curl {api.url}/api/jobs/{job_id}")
     job = _watch(api, job_id)
     if job["status"] != "completed":
-        raise DemoFailedError(f"the {dump_format} export ended as {job['status']}: {job['error']}")
+        raise DemoFailedError(f"the export ended as {job['status']}: {job['error']}")
     print(json.dumps(job["artifact"], indent=2))
     return job
 
@@ -202,11 +267,7 @@ def _fetch(api: Api, job: dict[str, Any], folder: Path) -> Path:
     """Download by a link, without a token, and compare."""
     artifact = job["artifact"]
     step(f"The {job['format']} export, fetched by a link that needs no token")
-    asked = {"lifetime_seconds": LINK_SECONDS}
-    print(f"$ curl -X POST {api.url}/api/jobs/{job['job_id']}/link \\")
-    print("    -H 'Authorization: Bearer '\"$TOKEN\" -H 'Content-Type: application/json' \\")
-    print(f"    -d '{json.dumps(asked)}'")
-    link = api.link(job["job_id"], LINK_SECONDS)
+    link = _link(api, job)
     print(f"$ curl --fail --remote-name --remote-header-name '{link}'", flush=True)
     began = time.monotonic()
     with urllib.request.urlopen(link, timeout=30) as response:
@@ -223,6 +284,60 @@ def _fetch(api: Api, job: dict[str, Any], folder: Path) -> Path:
     _must(file.stat().st_size == artifact["size_bytes"], "its size is the recorded one")
     _must(digest.hexdigest() == artifact["sha256"], "its SHA-256 is the recorded one")
     return file
+
+
+def _link(api: Api, job: dict[str, Any]) -> str:
+    asked = {"lifetime_seconds": LINK_SECONDS}
+    print(f"$ curl -X POST {api.url}/api/jobs/{job['job_id']}/link \\")
+    print("    -H 'Authorization: Bearer '\"$TOKEN\" -H 'Content-Type: application/json' \\")
+    print(f"    -d '{json.dumps(asked)}'")
+    return api.link(job["job_id"], LINK_SECONDS)
+
+
+def _fetch_from_bucket(api: Api, job: dict[str, Any], folder: Path) -> None:
+    """Download by a link, which leads to the bucket, and compare."""
+    step("The encrypted export, fetched from the bucket by a link to the API")
+    command = ["curl", "--fail", "--location", "--remote-name", "--remote-header-name"]
+    link = _link(api, job)
+    print(f"$ {shlex.join([*command, link])}", flush=True)
+    told = "%{num_redirects} %{url_effective}"
+    began = time.monotonic()
+    redirects, url = subprocess.check_output(
+        [*command, "--silent", "--show-error", "--write-out", told, link], cwd=folder, text=True
+    ).split()
+    artifact = job["artifact"]
+    (file,) = folder.iterdir()
+    megabytes, seconds = file.stat().st_size / 1e6, time.monotonic() - began
+    print(f"{megabytes:.1f} MB in {seconds:.0f} s, from {url.partition('?')[0]}?...")
+    _must(int(redirects) == 1, "the API has led curl there, with a signature after the '?'")
+    _must(file.name == Path(artifact["path"]).name, "its name is the recorded one")
+    print(f"$ {artifact['check_command']}", flush=True)
+    checked = subprocess.run(["bash", "-c", artifact["check_command"]], cwd=folder, check=False)
+    _must(checked.returncode == 0, "its SHA-256 is the recorded one")
+
+
+def _decrypt_and_prove(server: Postgres, job: dict[str, Any], folder: Path) -> None:
+    """Restore with the command that the API prints, here; its psql is the one beside the server."""
+    step("The encrypted export: decrypted with age, restored by the printed command, compared")
+    database = "restored_encrypted"
+    server.make_empty(database)
+    values = {"DATABASE": database, "KEY": shlex.quote(str(IDENTITY))}
+    command = re.sub(
+        r"\b(DATABASE|KEY)\b", lambda name: values[name[0]], job["artifact"]["restore_command"]
+    )
+    psql = f'psql() {{ kubectl -n {NAMESPACE} exec -i {server.pod} -- psql -q "$@"; }}'
+    print(f"$ {psql}\n$ {command}", flush=True)
+    seconds = _timed(
+        lambda: subprocess.run(
+            ["bash", "-c", f"{psql}; {command}"],
+            cwd=folder,
+            env=environment() | {"PATH": f"{STATE / 'bin'}:{os.environ['PATH']}"},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+    )
+    print(f"decrypted and restored in {seconds:.0f} s")
+    _compare(server, database)
 
 
 def _prove(
@@ -242,6 +357,10 @@ def _prove(
         seconds = _timed(lambda: volume.restore_copy(downloaded, database))
     tool = "psql" if dump_format == "sql" else "pg_restore"
     print(f"restored with {tool} --single-transaction in {seconds:.0f} s")
+    _compare(server, database)
+
+
+def _compare(server: Postgres, database: str) -> None:
     compared = subprocess.run(demo_database.comparison(server, "demo", database), check=False)
     _must(compared.returncode == 0, "schema and content are equal")
     server.psql(f'DROP DATABASE "{database}"')
@@ -277,7 +396,8 @@ def _summary(url: str, jobs: list[dict[str, Any]]) -> None:
     for job in jobs:
         export = read_export(NAMESPACE, job["job_id"])["status"]
         size = export["artifact"]["displaySize"]
-        print(f"{job['format']}: {size}, restored and equal ({job['artifact']['path']})")
+        place = job["artifact"]["url"] or job["artifact"]["path"]
+        print(f"{job['format']}: {size}, restored and equal ({place})")
     print(
         f"""
 The cluster stays up, with a web page on {url} (sign in with the TOKEN in

@@ -1,7 +1,7 @@
-"""A port of the API's Service on 127.0.0.1, by kubectl port-forward.
+"""Ports of Services on 127.0.0.1, by kubectl port-forward.
 
-`python3 -m playground.forward NAMESPACE SERVICE PORT` goes on for ever, through restarts of the
-pods, until it is stopped or the cluster has been away for a minute.
+`python3 -m playground.forward NAMESPACE SERVICE PORT REMOTE` goes on for ever, through restarts of
+the pods, until it is stopped or the cluster has been away for a minute.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ def _is_taken(port: int) -> bool:
 
 @contextmanager
 def forwarded(namespace: str, service: str) -> Iterator[str]:
-    """The URL of a Service for as long as the context lasts."""
+    """The URL of the API's Service for as long as the context lasts."""
     port = free_port()
     process = _start(namespace, service, port)
     try:
@@ -62,36 +62,44 @@ def forwarded(namespace: str, service: str) -> Iterator[str]:
         process.wait()
 
 
-def port_to_leave_forwarded(preferred: int) -> int:
-    """A port for `leave_forwarded`, whose earlier forward it ends: `preferred` where it is free."""
-    if stop_left_forwarded():
+def ports_to_leave_forwarded(*preferred: int) -> list[int]:
+    """Ports for `leave_forwarded`, whose earlier ones it ends: these where they are free."""
+    if _stop_left_forwarded():
         with contextlib.suppress(NeverHappenedError):
-            wait_for(lambda: not _is_taken(preferred), f"port {preferred} to be free", 5)
+            wait_for(lambda: not any(map(_is_taken, preferred)), f"ports {preferred} to be free", 5)
     # By another program, or by another clone: its forward may lead elsewhere.
-    return free_port() if _is_taken(preferred) else preferred
+    return [free_port() if _is_taken(port) else port for port in preferred]
 
 
-def leave_forwarded(namespace: str, service: str, port: int) -> str:
-    """The URL of a Service, still there when this process has ended."""
-    process = _start(namespace, service, port)
-    _PID_FILE.write_text(f"{process.pid} {_started(process.pid)}", encoding="utf-8")
+def leave_forwarded(namespace: str, service: str, port: int, remote: str = "http") -> str:
+    """The URL of a Service's port `remote`, still there when this process has ended.
+
+    What is behind it answers /readyz.
+    """
+    process = _start(namespace, service, port, remote)
+    with _PID_FILE.open("a", encoding="utf-8") as file:
+        file.write(f"{process.pid} {_started(process.pid)}\n")
     return _answering(port)
 
 
-def stop_left_forwarded() -> bool:
+def _stop_left_forwarded() -> bool:
     """Stop what `leave_forwarded` left, and only that; whether there was something."""
-    with contextlib.suppress(FileNotFoundError, ValueError):
-        pid, started = _PID_FILE.read_text(encoding="utf-8").split()
+    try:
+        left = [line.split() for line in _PID_FILE.read_text(encoding="utf-8").splitlines()]
         _PID_FILE.unlink()
-        if _started(int(pid)) == started:
-            _stop(int(pid))
-            return True
-    return False
+    except FileNotFoundError:
+        return False
+    running = [int(pid) for pid, started in left if _is_running(int(pid), started)]
+    for pid in running:
+        _stop(pid)
+    return bool(running)
 
 
-def _start(namespace: str, service: str, port: int) -> subprocess.Popen[bytes]:
+def _start(
+    namespace: str, service: str, port: int, remote: str = "http"
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "playground.forward", namespace, service, str(port)],
+        [sys.executable, "-m", "playground.forward", namespace, service, str(port), remote],
         env={**os.environ, "PYTHONPATH": str(ROOT / "demo")},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -120,6 +128,13 @@ def _started(pid: int) -> str:
     return stat.rpartition(")")[2].split()[19]
 
 
+def _is_running(pid: int, started: str) -> bool:
+    try:
+        return _started(pid) == started
+    except FileNotFoundError:
+        return False
+
+
 def _stop(pid: int) -> None:
     # The session's own group: kubectl is in it too.
     with contextlib.suppress(ProcessLookupError):
@@ -128,11 +143,11 @@ def _stop(pid: int) -> None:
 
 def main() -> int:
     """Forward until the cluster is gone."""
-    namespace, service, port = sys.argv[1:4]
+    namespace, service, port, remote = sys.argv[1:5]
     away_since: float | None = None
     while away_since is None or time.monotonic() - away_since < _GIVE_UP_SECONDS:
         command = [str(STATE / "bin" / "kubectl"), "-n", namespace, "port-forward"]
-        command += ["--address=127.0.0.1", f"service/{service}", f"{port}:http"]
+        command += ["--address=127.0.0.1", f"service/{service}", f"{port}:{remote}"]
         subprocess.run(command, env=environment(), check=False)
         try:
             kubectl("get", "--raw", "/readyz", timeout=10)

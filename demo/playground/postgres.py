@@ -83,6 +83,11 @@ class Postgres:
             stdin=sql, timeout=timeout,
         ).strip()  # fmt: skip
 
+    def make_empty(self, database: str) -> None:
+        """A new database of this name, in place of one that is there."""
+        self.psql(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
+        self.psql(f'CREATE DATABASE "{database}" TEMPLATE template0')
+
     def psql_file(self, file: Path, database: str, *options: str) -> None:
         """Run a file of SQL; it is streamed, so it may be large."""
         command = [

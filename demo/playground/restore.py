@@ -55,11 +55,12 @@ class ExportsVolume:
         """Remove the pod."""
         kubectl("-n", self._namespace, "delete", "pod", self._pod, "--wait=false")
 
-    def run(self, *command: str, timeout: float = 600) -> str:
+    def run(self, *command: str, stdin: str | None = None, timeout: float = 600) -> str:
         """What a command prints there; artifacts lie below the working directory."""
         return kubectl(
-            "-n", self._namespace, "exec", "-i", self._pod, "--", *command, timeout=timeout
-        )
+            "-n", self._namespace, "exec", "-i", self._pod, "--", *command,
+            stdin=stdin, timeout=timeout,
+        )  # fmt: skip
 
     def files(self, project_id: str) -> list[str]:
         """All files of a project, hidden ones too, relative to the volume's root."""
@@ -85,20 +86,16 @@ class ExportsVolume:
 
     def restore(self, path: str, database: str) -> None:
         """Restore an artifact into a new, empty database of the server."""
-        self._make_empty(database)
+        self._server.make_empty(database)
         self.run("bash", "-c", _FROM_THE_VOLUME + _script(path), "restore", path, database)
 
     def restore_copy(self, file: Path, database: str) -> None:
         """Restore a file of this machine, with an artifact's name, instead of the volume's."""
-        self._make_empty(database)
+        self._server.make_empty(database)
         with file.open("rb") as stream:
             self._stream(
                 "bash", "-c", _script(file.name), "restore", file.name, database, stdin=stream
             )
-
-    def _make_empty(self, database: str) -> None:
-        self._server.psql(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
-        self._server.psql(f'CREATE DATABASE "{database}" TEMPLATE template0')
 
     def _stream(
         self, *command: str, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None

@@ -1,8 +1,8 @@
 """Encryption to recipients of age, in constant memory.
 
-pyrage asks for some KiB at a time, which it encrypts and hands on in pieces of 64 KiB.  It is handed
-no end of file before all pieces are there, and without that what is written can't be decrypted to
-an end.
+pyrage asks for some KiB at a time, which it encrypts and hands on in pieces of 64 KiB.  It gets no
+end of file before all pieces are there, and without that what is written can't be decrypted to an
+end.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -49,9 +49,11 @@ def encrypt(
         pyrage.encrypt_io(between, between, recipients)
     except pyrage.EncryptError:
         # It has the words of what was raised, and nothing else of it.
-        if between.raised is not None:
-            raise between.raised from None
-        raise
+        if between.raised is None:
+            raise
+    # What was raised as the last piece was written it doesn't tell at all.
+    if between.raised is not None:
+        raise between.raised
 
 
 class _Between:
