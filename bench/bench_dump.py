@@ -26,6 +26,7 @@ from playground.forward import forwarded
 from playground.postgres import CONTAINER_SECURITY, POD_SECURITY, Postgres
 from playground.release import Release
 from playground.rest import FINISHED, Api
+from playground.s3_server import S3Pod
 from playground.targets import make_target
 from playground.tools import apply, get, images, kubectl, wait_for
 
@@ -35,8 +36,15 @@ POD = "bare"
 RAW = "pg_dump > /dev/null"
 GZIP = "pg_dump | gzip -6"
 ZSTD = "export, zstd"
+AGE = "export, zstd, age"
+# Nobody has its identity any more.
+_RECIPIENT = "age1yvkl2sjkq8q2rven7ffnhumyy6xfwg9y7hz3sh6ygvfh6ckqpqpstf8luc"
+BUCKET = "export, zstd, bucket"
+_OF_BUCKET = "bench-bucket"
 EXPORTS: dict[str, dict[str, Any]] = {
     ZSTD: {},
+    AGE: {"encrypt_to": [_RECIPIENT]},
+    BUCKET: {"project_id": _OF_BUCKET},
     "export, gzip": {"compression": "gzip"},
     "export, uncompressed": {"compress": False},
 }
@@ -71,13 +79,19 @@ class Dumped:
     program: str
     began: float
     ended: float
+    # When the whole file was stored.
+    stored: float
 
 
 @dataclass
 class Measured:
-    """Seconds of each contender's dumps, and those around an export's: before and after it."""
+    """Seconds of each contender's dumps, and those around an export's: before and after it.
+
+    `stored`: those of each export's, until its file is stored.
+    """
 
     dumps: dict[str, list[float]] = field(default_factory=dict)
+    stored: dict[str, list[float]] = field(default_factory=dict)
     start: list[float] = field(default_factory=list)
     finish: list[float] = field(default_factory=list)
 
@@ -89,9 +103,11 @@ def main() -> int:
 
 def _measure(form: Form) -> Mapping[str, float]:
     with benchmark.own_namespace() as namespace:
-        server, release = Postgres(namespace), Release(namespace)
+        server, release, s3 = Postgres(namespace), Release(namespace), S3Pod(namespace)
+        s3.start()
+        apply(_credentials(s3))
         with ThreadPoolExecutor() as threads:
-            values = {"storage": {"size": "20Gi", "keep": False}}
+            values = {"storage": {"size": "20Gi", "keep": False}, "storages": _storages(s3)}
             installed = threads.submit(release.install, values)
             server.start()
             _load(server, form.rows)
@@ -99,6 +115,7 @@ def _measure(form: Form) -> Mapping[str, float]:
             _start_bare_pod(namespace, connection)
             installed.result()
         make_target(namespace, PROJECT, connection)
+        make_target(namespace, _OF_BUCKET, connection, storage="bucket")
         with forwarded(namespace, f"{release.name}-api") as url:
             measured = _Bench(namespace, url, release).rounds(form)
     return _figures(measured)
@@ -153,14 +170,14 @@ class _Bench:
         if turn % 2 == 0:
             contenders[GZIP] = self._gzip
         for name, fields in EXPORTS.items():
-            contenders[name] = partial(self._export, api, fields, measured)
+            contenders[name] = partial(self._export, api, name, fields, measured)
         return contenders
 
     def _warm_up(self) -> None:
         """An export and a bare dump, to see that they are the same work."""
         with blamed_on(ZSTD):
             api = Api(self._url, self._release.token("bench-warm-up", "--all-projects"))
-            self._export(api, {}, Measured())
+            self._export(api, ZSTD, {}, Measured())
         with blamed_on(RAW):
             dumped = int(self._bare(f"{self._program} --format=plain | wc -c"))
             check_equal("bytes of a bare dump beside the export's", dumped, self._length)
@@ -184,9 +201,9 @@ class _Bench:
         command = ("exec", POD, "--", "bash", "-c", script)
         return kubectl("-n", self._namespace, *command, timeout=600)
 
-    def _export(self, api: Api, fields: dict[str, Any], measured: Measured) -> float:
+    def _export(self, api: Api, name: str, fields: dict[str, Any], measured: Measured) -> float:
         posted = time.time()
-        answer = api.export(project_id=PROJECT, **fields)
+        answer = api.export(**{"project_id": PROJECT, **fields})
         check_equal(f"the status of a POST ({answer.body})", answer.status, 202)
         job_id = answer.body["data"]["job_id"]
 
@@ -198,12 +215,13 @@ class _Bench:
         job = wait_for(look, f"the end of job {job_id}", 600, every=0.1)
         seen = time.time()
         check_equal(f"the status of the job ({job['error']})", job["status"], "completed")
-        name = f"{_JOB}{job_id}"
-        dumped = read_log(kubectl("-n", self._namespace, "logs", f"job/{name}"))
-        self._jobs.append(name)
+        job_name = f"{_JOB}{job_id}"
+        dumped = read_log(kubectl("-n", self._namespace, "logs", f"job/{job_name}"))
+        self._jobs.append(job_name)
         self._check_same(dumped.program, job["artifact"])
         measured.start.append(dumped.began - posted)
         measured.finish.append(seen - dumped.ended)
+        measured.stored.setdefault(name, []).append(dumped.stored - dumped.began)
         return dumped.ended - dumped.began
 
     def _check_same(self, program: str, artifact: dict[str, Any]) -> None:
@@ -241,8 +259,37 @@ def read_log(log: str) -> Dumped:
     ended = [line["exit_status"] for line in finished]
     if len(started) != 1 or ended != [0]:
         raise MeasurementError(f"{len(started)} dumps began and ended with {ended}:\n{log}")
-    times = (datetime.fromisoformat(line["time"]).timestamp() for line in (*started, *finished))
+    stored = [line for line in lines if line["event"] == "completed"][:1]
+    if not stored:
+        raise MeasurementError(f"no file was stored:\n{log}")
+    times = (
+        datetime.fromisoformat(line["time"]).timestamp() for line in (*started, *finished, *stored)
+    )
     return Dumped(started[0]["program"], *times)
+
+
+def _storages(s3: S3Pod) -> dict[str, Any]:
+    settings = {
+        "bucket": s3.bucket, "endpoint": s3.url, "region": s3.region, "pathStyle": True,
+    }  # fmt: skip
+    return {
+        "bucket": {
+            "s3": settings, "caCertificates": s3.authority, "secretRef": {"name": _OF_BUCKET},
+        }
+    }  # fmt: skip
+
+
+def _credentials(s3: S3Pod) -> dict[str, Any]:
+    keys = s3.owner
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": _OF_BUCKET, "namespace": s3.namespace},
+        "stringData": {
+            "AWS_ACCESS_KEY_ID": keys.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
+        },
+    }
 
 
 def _start_bare_pod(namespace: str, connection: dict[str, str]) -> None:
@@ -294,9 +341,16 @@ def _figures(measured: Measured) -> dict[str, float]:
     start, finish = statistics.median(measured.start), statistics.median(measured.finish)
     print(f"\nfrom POST to pg_dump's start {start:.2f} s (max {max(measured.start):.2f} s)")
     print(f"from pg_dump's end to completed {finish:.2f} s (max {max(measured.finish):.2f} s)")
+    stored = {name: statistics.median(values) for name, values in measured.stored.items()}
+    print(
+        f"from pg_dump's start to a stored file: volume {stored[ZSTD]:.2f} s, "
+        f"encrypted {stored[AGE]:.2f} s, bucket {stored[BUCKET]:.2f} s"
+    )
     return {
         "zstd_vs_raw": medians[RAW] / medians[ZSTD],
         "zstd_vs_gzip": medians[GZIP] / medians[ZSTD],
+        "age_vs_plain": stored[ZSTD] / stored[AGE],
+        "s3_vs_volume": stored[ZSTD] / stored[BUCKET],
         "start_s": start,
         "finish_s": finish,
     }

@@ -148,7 +148,7 @@ class ExportTargetStatus(KubernetesModel):
     observed_generation: int | None = None
     """The metadata.generation that this status was computed from."""
     conditions: list[Condition] = Field(default_factory=list)
-    """Ready, and ServerVerified, which the newest export tells."""
+    """Ready, StorageReady, and ServerVerified, which the newest export tells."""
 
 
 # Of `kubectl get`: name, type, JSON path, and 1 where `-o wide` alone shows it, else 0.

@@ -21,6 +21,8 @@ LABEL_TASK = f"{GROUP}/task"
 # On a Job for several exports, and on its pods: its name, and there alone the exports' uids.
 LABEL_BATCH = f"{GROUP}/batch"
 ANNOTATION_EXPORTS = f"{GROUP}/exports"
+# On a Job that checks a storage, and on its pods: its name.
+LABEL_CHECK = f"{GROUP}/check"
 # On a Job that writes, reads or removes files: the storage that they are in, and where that is.
 ANNOTATION_STORAGE = f"{GROUP}/storage"
 ANNOTATION_STORAGE_ROOT = f"{GROUP}/storage-root"
@@ -85,9 +87,9 @@ def removal_batch_name(root: str, export_uids: Iterable[str]) -> str:
     return f"{_BATCH_NAME_PREFIX}{hashlib.sha256(contents.encode()).hexdigest()[:32]}"
 
 
-def storage_check_name(settings: str) -> str:
-    """The name of the Job that checks the storage with these settings."""
-    return f"{_CHECK_NAME_PREFIX}{hashlib.sha256(settings.encode()).hexdigest()[:32]}"
+def storage_check_name(contents: str) -> str:
+    """The name of the Job with these contents that checks a storage."""
+    return f"{_CHECK_NAME_PREFIX}{hashlib.sha256(contents.encode()).hexdigest()[:32]}"
 
 
 def is_storage_check(text: str) -> bool:

@@ -19,7 +19,7 @@ One may be newer than the other: during an upgrade, or for as long as runner.ima
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -255,6 +255,21 @@ def from_pieces(name: str, environment: Mapping[str, str]) -> str:
     while piece := environment.get(f"{name}_{len(pieces)}"):
         pieces.append(piece)
     return "".join(pieces)
+
+
+def recipients_pieces(recipients: Iterable[str]) -> dict[str, str]:
+    """Environment values that `read_recipients` reads; none for nobody."""
+    listed = list(recipients)
+    return in_pieces(ENV_RECIPIENTS, json.dumps(listed)) if listed else {}
+
+
+def read_recipients(environment: Mapping[str, str]) -> tuple[str, ...] | None:
+    """To whom the file is encrypted, as `recipients_pieces` has it; None where it can't be read."""
+    try:
+        listed = json.loads(from_pieces(ENV_RECIPIENTS, environment) or "[]")
+        return _read_texts(listed)
+    except (ValueError, TypeError, RecursionError):
+        return None
 
 
 def delivery_task(kind: str) -> str:

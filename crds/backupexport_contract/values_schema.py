@@ -49,7 +49,7 @@ def storages_schema() -> dict[str, Any]:
     """What Helm can check of `storages`; _validate.tpl checks that each is of one kind."""
     schema = Storage.model_json_schema(by_alias=True, mode="validation")
     return {
-        "type": "object",
+        "type": ["object", "null"],
         "propertyNames": {"maxLength": 63, "pattern": STORAGE_NAME},
         "additionalProperties": _plain(schema, schema.get("$defs", {})),
     }

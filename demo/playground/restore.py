@@ -55,11 +55,12 @@ class ExportsVolume:
         """Remove the pod."""
         kubectl("-n", self._namespace, "delete", "pod", self._pod, "--wait=false")
 
-    def run(self, *command: str, timeout: float = 600) -> str:
+    def run(self, *command: str, stdin: str | None = None, timeout: float = 600) -> str:
         """What a command prints there; artifacts lie below the working directory."""
         return kubectl(
-            "-n", self._namespace, "exec", "-i", self._pod, "--", *command, timeout=timeout
-        )
+            "-n", self._namespace, "exec", "-i", self._pod, "--", *command,
+            stdin=stdin, timeout=timeout,
+        )  # fmt: skip
 
     def files(self, project_id: str) -> list[str]:
         """All files of a project, hidden ones too, relative to the volume's root."""

@@ -27,6 +27,7 @@ from backupexport_runner.postgres import preflight
 from backupexport_runner.postgres.confined import ConfinedQuestions
 from backupexport_runner.postgres.libpq_parameters import SYSTEM_CERTIFICATES_VARIABLE
 from backupexport_runner.storage.failures import NotAllRemovedError
+from backupexport_runner.storage.interface import Storage
 from backupexport_runner.storages import open_storage
 from backupexport_runner.task.configuration import Configuration
 from backupexport_runner.task.failure import Failure, interrupted, unforeseen
@@ -125,20 +126,26 @@ def _outcome(exporter: Exporter, environment: Mapping[str, str]) -> protocol.Out
         kind = protocol.delivery_kind(task)
         if kind is not None:
             return deliver(kind, environment, configuration, log, interruption)
-        storage = open_storage(environment, configuration, log, interruption)
-        if task == protocol.TASK_CHECK:
-            return protocol.Outcome(message=storage.check())
-        if task == protocol.TASK_TIDY:
-            return protocol.Outcome(storage.tidy(read_request(environment)))
-        if protocol.ENV_FILES in environment:
-            return storage.remove_all(read_files(environment))
-        storage.remove(read_request(environment))
-        return protocol.Outcome()
+        with contextlib.closing(
+            open_storage(environment, configuration, log, interruption)
+        ) as storage:
+            return _cleaned_up(task, storage, environment)
     except Failure as failure:
         return interrupted(_named_task(environment)) if interruption.requested else failure
     except Exception:  # noqa: BLE001 - whatever it is, the task must end with a report
         log.event("unexpected", traceback=traceback.format_exc())
         return unforeseen(_named_task(environment))
+
+
+def _cleaned_up(task: str, storage: Storage, environment: Mapping[str, str]) -> protocol.Outcome:
+    if task == protocol.TASK_CHECK:
+        return protocol.Outcome(message=storage.check())
+    if task == protocol.TASK_TIDY:
+        return protocol.Outcome(storage.tidy(read_request(environment)))
+    if protocol.ENV_FILES in environment:
+        return storage.remove_all(read_files(environment))
+    storage.remove(read_request(environment))
+    return protocol.Outcome()
 
 
 def _named_task(environment: Mapping[str, str]) -> str:

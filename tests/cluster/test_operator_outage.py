@@ -44,7 +44,8 @@ def test_a_leader_outlives_every_outage_as_the_same_process(namespace: str, tmp_
             "PYTHONPATH": f"{ROOT}/operator:{ROOT}/crds",
             "BACKUPEXPORT_NAMESPACE": namespace,
             "BACKUPEXPORT_RUNNER_IMAGE": "none",
-            "BACKUPEXPORT_CLAIM_NAME": "none",
+            "BACKUPEXPORT_STORAGES": '{"default": {"volume": {"claim": "none"}}}',
+            "BACKUPEXPORT_STORAGE_CHECKS": "false",
             "BACKUPEXPORT_HTTP_PORT": str(port),
             "BACKUPEXPORT_LOG_FORMAT": "text",
         }

@@ -13,6 +13,12 @@ from local_cluster.layout import cache_directory
 # By the Debian packages that have them.
 _PROGRAMS = {"age": "age", "openssh-client": "ssh-keygen"}
 
+# Nobody has their identities any more.
+AGE = "age1yvkl2sjkq8q2rven7ffnhumyy6xfwg9y7hz3sh6ygvfh6ckqpqpstf8luc"
+SSH = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDaSy1Qo9LLMgMe1CbswESXe12OGq13+neJJeT8IYRdV a b@c"
+# Of the right shape, with a letter mistyped.
+MISTYPED = AGE[:-1] + "q"
+
 # X25519 with what everybody has in common.
 OF_LOW_ORDER = (
     "age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq5cu47z",

@@ -210,7 +210,10 @@ def condition(
 
 
 # What a Job's pods have of its labels.
-_KEPT = (names.LABEL_MANAGED_BY, names.LABEL_EXPORT_UID, names.LABEL_BATCH, names.LABEL_TASK)
+_KEPT = (
+    names.LABEL_MANAGED_BY, names.LABEL_EXPORT_UID, names.LABEL_BATCH, names.LABEL_CHECK,
+    names.LABEL_TASK,
+)  # fmt: skip
 
 
 def _labels(export_uid: str, task: str) -> dict[str, str]:

@@ -57,7 +57,13 @@ def export(root: Path, content: bytes = CONTENT, *, job_id: str = JOB_ID, **spec
     spec = {"projectId": "proj-123", **spec}
     compression = spec.get("compression", "zstd") if spec.get("compress", True) else "none"
     created = datetime(2026, 1, 29, 15, 30, tzinfo=UTC)
-    file_name = names.artifact_file_name(created, job_id, spec.get("format", "sql"), compression)
+    file_name = names.artifact_file_name(
+        created,
+        job_id,
+        spec.get("format", "sql"),
+        compression,
+        is_encrypted=bool(spec.get("encryptTo")),
+    )
     path = "/".join(filter(None, (spec["projectId"], spec.get("storagePath"), file_name)))
     file = root / path
     file.parent.mkdir(parents=True, exist_ok=True)

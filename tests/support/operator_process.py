@@ -48,6 +48,8 @@ class OperatorProcess:
                     "NAMESPACE": NAMESPACE,
                     "RUNNER_IMAGE": "i",
                     "STORAGES": '{"default": {"volume": {"claim": "c"}}}',
+                    # Nothing plays the kubelet for their Jobs.
+                    "STORAGE_CHECKS": "false",
                     "POD_UID": name,
                     "HTTP_PORT": str(self._port),
                     **_TIMES,

@@ -64,8 +64,9 @@ class Bench:
             clients=self.root / "clients",
             cgroup=self.root / "cgroup",
             secret=self.root / "secret",
+            storage=self.root / "storage",
         )
-        for directory in ("exports", "scratch", "cgroup"):
+        for directory in ("exports", "scratch", "cgroup", "storage"):
             (self.root / directory).mkdir()
 
     def says(self, shell: str, major: int = 17) -> None:

@@ -56,7 +56,7 @@ for variable, replacement in (("TEST_REFUSED", refuse), ("TEST_HANGS_AT", hang))
 
 configuration = Configuration(
     root / "exports", root / "scratch", root / "termination", root / "clients", root / "cgroup",
-    root / "secret",
+    root / "secret", root / "storage",
 )
 questions = runner.ServerQuestions(look, lambda parameters: None)
 if "TEST_SECONDS" in os.environ:

@@ -66,12 +66,23 @@ class CachedJob(CachedResource):
 
 @dataclass(frozen=True, slots=True)
 class CachedTarget(CachedResource):
-    """An ExportTarget, of which the api needs the project alone."""
+    """An ExportTarget, of which the api needs the project, and whether it wants a recipient."""
 
     project_id: str
+    created_at: str
+    """RFC 3339; of two targets with one project the older serves, of one second the first."""
+    wants_recipient: bool
+    """Whether an export that names no recipient is refused."""
 
     @classmethod
     def of(cls, data: dict[str, Any]) -> Self:
         """Read an ExportTarget."""
-        metadata = data["metadata"]
-        return cls(metadata["name"], metadata["resourceVersion"], data["spec"]["projectId"])
+        metadata, spec = data["metadata"], data["spec"]
+        encryption = spec.get("encryption") or {}
+        return cls(
+            metadata["name"],
+            metadata["resourceVersion"],
+            spec["projectId"],
+            metadata["creationTimestamp"],
+            bool(encryption.get("required")) and not encryption.get("recipients"),
+        )

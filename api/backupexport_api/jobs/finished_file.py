@@ -20,8 +20,10 @@ _MEDIA_TYPES = {
     ".sql": "application/sql",
     # pg_dump's own archive, which has no type of its own.
     ".dump": "application/octet-stream",
+    # Nor has age's format.
+    ".age": "application/octet-stream",
 }
-MEDIA_TYPES = tuple(_MEDIA_TYPES.values())
+MEDIA_TYPES = tuple(dict.fromkeys(_MEDIA_TYPES.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class FinishedFile:
     """A whole file in its storage."""
 
     path: str
-    """Relative to the storage's root; made from the export's spec, never taken from its status."""
+    """Relative to the storage's root; made from the export's spec and recipients, and the status must agree."""
     size: int
     sha256: bytes
     completed_s: int

@@ -1,6 +1,8 @@
 """What may be wrong with a request for an export or a job; call one for a new error to raise."""
 
-from backupexport_api.http.problems import problem
+from functools import partial
+
+from backupexport_api.http.problems import invalid_field, problem
 
 project_forbidden = problem(
     403,
@@ -11,6 +13,12 @@ project_not_found = problem(
     404,
     "project_not_found",
     "No such project: an ExportTarget with this projectId must exist.",
+)
+recipient_required = partial(
+    invalid_field,
+    "encrypt_to",
+    "recipient_required",
+    "must name a recipient: this project's exports are encrypted, and its ExportTarget names none",
 )
 # The same for a job that the token may not see.
 job_not_found = problem(404, "job_not_found", "No such job.")

@@ -5,6 +5,7 @@ from typing import Any
 
 from backupexport_contract import names, timestamps
 from backupexport_contract.backup_export import BackupExportSpec, ExportOptions
+from backupexport_runtime.recipients import is_usable
 from pydantic import ConfigDict, ValidationInfo, field_validator
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
@@ -38,6 +39,17 @@ class ExportRequest(ExportOptions):
         if value is not None and info.data.get("compress") is False:
             raise PydanticCustomError(
                 "compression_without_compress", "is only allowed with compress: true"
+            )
+        return value
+
+    @field_validator("encrypt_to")
+    @classmethod
+    def _recipients_are_usable(cls, value: list[str] | None) -> list[str] | None:
+        if not all(map(is_usable, value or ())):
+            raise PydanticCustomError(
+                "recipient_invalid",
+                "must hold recipients that age can encrypt to; one is cut, mistyped, or of a size "
+                "that age refuses",
             )
         return value
 

@@ -133,17 +133,22 @@ async def request_export(
     if not caller.access.allows(body.project_id):
         raise problems.project_forbidden()
     job_id = idempotency.job_id_of(caller.subject, key) if key else str(uuid.uuid4())
-    if await store.project_exists(body.project_id):
+    refusal = None
+    if not await store.project_exists(body.project_id):
+        refusal = problems.project_not_found()
+    elif not body.encrypt_to and store.wants_recipient(body.project_id):
+        refusal = problems.recipient_required()
+    if refusal is None:
         trail.about(request, job=job_id)
         created = timestamps.now()
         manifest = export_manifest(body, job_id=job_id, subject=caller.subject, created=created)
         with trail.unanswered_noted(request, "create"):
             stored = await store.create_job(manifest)
     else:
-        # A repeated request gets its job even when the project has gone since.
+        # A repeated request gets its job whatever has become of the project since.
         earlier = await store.find_export(job_id) if key else None
         if earlier is None:
-            raise problems.project_not_found()
+            raise refusal
         stored = StoredExport(earlier, is_new=False)
     headers = {"Location": f"/api/jobs/{stored.export.job_id}"}
     if not stored.is_new:

@@ -140,6 +140,15 @@ class JobStore:
         asked = self._objects.are_there(names.TARGET_PLURAL, selector)
         return await self._call("list", _LOOK_UP_SECONDS, asked)
 
+    def wants_recipient(self, project_id: str) -> bool:
+        """Return whether an export of the project that names no recipient is refused.
+
+        The operator has the last word: a target that the cache doesn't know yet wants none.
+        """
+        targets = [target for target in self._targets.all() if target.project_id == project_id]
+        serving = min(targets, key=lambda it: (it.created_at, it.name), default=None)
+        return serving is not None and serving.wants_recipient
+
     async def create_job(self, manifest: dict[str, Any]) -> StoredExport:
         """Store a BackupExport unless there is one of its name; return the stored one."""
         asked = self._objects.create(names.EXPORT_PLURAL, manifest)

@@ -16,15 +16,16 @@ const FIELDS = {
   owner: "export-owner",
   privileges: "export-privileges",
 };
-// Each is a list of patterns, one a line.
-const PATTERNS = {
+// Each is a list, of patterns or recipients, one a line.
+const LISTS = {
+  encrypt_to: "export-encrypt-to",
   include_schemas: "export-include-schemas",
   exclude_schemas: "export-exclude-schemas",
   include_tables: "export-include-tables",
   exclude_tables: "export-exclude-tables",
   exclude_table_data: "export-exclude-table-data",
 };
-const IDS = { ...FIELDS, ...PATTERNS };
+const IDS = { ...FIELDS, ...LISTS };
 const CODES_ABOUT_THE_PROJECT = ["project_forbidden", "project_not_found"];
 const UNCERTAIN =
   "It may have been accepted all the same. Press the button again: that never makes a second one.";
@@ -181,10 +182,10 @@ function filledIn() {
     content: byId("export-content").value,
   };
   const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== ""));
-  for (const [field, id] of Object.entries(PATTERNS)) {
-    const patterns = byId(id).value.split("\n").map((line) => line.trim()).filter(Boolean);
-    if (patterns.length > 0) {
-      given[field] = patterns;
+  for (const [field, id] of Object.entries(LISTS)) {
+    const lines = byId(id).value.split("\n").map((line) => line.trim()).filter(Boolean);
+    if (lines.length > 0) {
+      given[field] = lines;
     }
   }
   for (const field of ["owner", "privileges"]) {

@@ -6,6 +6,9 @@ import { cancelAfterAsking, cancelRefusal, downloadControl, isCancelling } from 
 import { isFinished } from "./jobs.js";
 
 const SYMBOLS = { pending: "○", running: "▶", completed: "✓", failed: "✕", cancelled: "■" };
+const DECRYPTION =
+  "KEY is the file with your identity of age or your private key of ssh. The decrypted file stays " +
+  "beside the encrypted one: remove it when you are done.";
 const DELIVERY_SYMBOLS = { pending: "○", sent: "✓", failed: "✕" };
 
 export class JobRow {
@@ -45,6 +48,7 @@ export class JobRow {
       warnings: element("ul", { class: "remarks", role: "list", "aria-label": "Warnings" }),
       hints: element("ul", { class: "remarks", role: "list", "aria-label": "To restore it" }),
       restore: element("section", { class: "restore" }),
+      decryption: element("p", { class: "hint" }, DECRYPTION),
       commands: element("code"),
     };
     const { cancel, details } = this.#parts;
@@ -82,6 +86,7 @@ export class JobRow {
     setHidden(parts.cancel, isFinished(job), parts.link);
     this.#showFacts(job);
     setHidden(parts.restore, !job.artifact, parts.link);
+    setHidden(parts.decryption, !job.artifact?.encrypted_to.length, parts.link);
     setText(parts.commands, format.commandsOf(job.artifact));
     setText(parts.warned, format.warnedWords(job.warnings));
     setHidden(parts.warned, job.warnings.length === 0);
@@ -112,6 +117,7 @@ export class JobRow {
           "A restore runs what the database's authors have written, so use a scratch instance " +
           "and a role that is no superuser.",
       ),
+      parts.decryption,
       element("pre", { tabindex: "0", "aria-label": "Commands" }, parts.commands),
       parts.hints,
       copyButton("Copy", "commands", () => parts.commands.textContent),
@@ -172,6 +178,7 @@ export class JobRow {
     this.#fact("File", file?.path, { copied: "path" });
     this.#fact("Size", file && format.bytes(file.size_bytes));
     this.#fact("Before compression", file && format.bytes(file.uncompressed_bytes));
+    this.#fact("Encrypted to", file?.encrypted_to.join(", "));
     this.#fact("SHA-256", file?.sha256, { copied: "SHA-256" });
     this.#fact("PostgreSQL", file?.server_version);
     this.#fact("pg_dump", file?.dump_version);

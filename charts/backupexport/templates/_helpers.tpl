@@ -17,10 +17,15 @@
 {{- default (printf "%s-exports" (include "backupexport.fullname" .)) .Values.storage.existingClaim -}}
 {{- end -}}
 
+{{/* Whether there is the volume of `storage`; the values of an older chart don't say. */}}
+{{- define "backupexport.hasVolume" -}}
+{{- if ne (toString .Values.storage.enabled) "false" }}yes{{ end -}}
+{{- end -}}
+
 {{/* Where files are kept, by name, as JSON. */}}
 {{- define "backupexport.storages" -}}
-{{- $storages := deepCopy .Values.storages -}}
-{{- if and .Values.storage.enabled (not (hasKey $storages "default")) -}}
+{{- $storages := deepCopy (default dict .Values.storages) -}}
+{{- if and (include "backupexport.hasVolume" .) (not (hasKey $storages "default")) -}}
 {{- $_ := set $storages "default" (dict "volume" (dict "claim" (include "backupexport.claimName" .))) -}}
 {{- end -}}
 {{- include "backupexport.json" $storages -}}
@@ -29,7 +34,7 @@
 {{/* The claims that the operator's Jobs may mount, as JSON. */}}
 {{- define "backupexport.claims" -}}
 {{- $claims := list -}}
-{{- if .Values.storage.enabled }}{{ $claims = append $claims (include "backupexport.claimName" .) }}{{ end -}}
+{{- if include "backupexport.hasVolume" . }}{{ $claims = append $claims (include "backupexport.claimName" .) }}{{ end -}}
 {{- range .Values.storages }}{{ $claims = append $claims (dig "volume" "claim" "" .) }}{{ end -}}
 {{- concat $claims .Values.storage.formerClaims | compact | uniq | sortAlpha | toJson -}}
 {{- end -}}

@@ -104,7 +104,7 @@
 {{- fail (printf "storages.%s: a volume has neither secretRef nor caCertificates" $name) }}
 {{- end }}
 {{- end }}
-{{- if not (or .Values.storage.enabled .Values.storages.default) }}
+{{- if not (or (include "backupexport.hasVolume" .) (dig "default" "" (default dict .Values.storages))) }}
 {{- fail "storage.enabled: without the chart's volume, name another storage in storages.default, for ExportTargets that name none" }}
 {{- end }}
 {{- with .Values.runner.spool }}

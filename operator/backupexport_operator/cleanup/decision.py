@@ -42,7 +42,8 @@ class CleanupStep(Enum):
 class CleanupPlan:
     """What to do for a finished export.
 
-    `failure` is why its file is not removed yet; `is_missing` says that there is none to remove.
+    `failure` is why its file is not removed yet; `is_missing` says that there is none to remove,
+    `is_unreachable` that its storage is none of the chart's any more.
     """
 
     step: CleanupStep = CleanupStep.WAIT
@@ -51,6 +52,7 @@ class CleanupPlan:
     recheck_after: timedelta | None = None
     failure: str = ""
     is_missing: bool = False
+    is_unreachable: bool = False
 
 
 def cleanup_step(cleanup: SideJob, now: datetime) -> tuple[CleanupStep, timedelta | None]:
@@ -114,7 +116,8 @@ def _decide_removal(export: BackupExport, removal: CleanupResult, now: datetime)
         return CleanupPlan(CleanupStep.DONE, remove_finalizer=holds, delete_export=not deleting)
     if state is CleanupState.UNREACHABLE:
         # It may come back: what isn't looked for is not taken for removed.
-        return CleanupPlan(recheck_after=MISSING_PAUSE, failure=removal.message)
+        failure = removal.message
+        return CleanupPlan(recheck_after=MISSING_PAUSE, failure=failure, is_unreachable=True)
     if state is CleanupState.UNDER_WAY:
         return CleanupPlan(recheck_after=CLEANUP_PAUSE, failure=removal.message)
     if state is CleanupState.FAILED:

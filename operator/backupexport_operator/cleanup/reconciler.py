@@ -7,6 +7,7 @@ from datetime import datetime
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.names import is_removal_batch
+from backupexport_contract.reasons import Reason
 
 from backupexport_operator.cleanup.batches import Batch, Batches
 from backupexport_operator.cleanup.decision import CleanupPlan, CleanupStep, decide_cleanup
@@ -16,7 +17,12 @@ from backupexport_operator.kube.cluster import AWAITING_CLEANUP
 from backupexport_operator.kube.finished_exports import FinishedExportReconciler
 from backupexport_operator.kube.work_queue import WorkQueue
 from backupexport_operator.manifests.events import ExportEvent
-from backupexport_operator.manifests.status import condition_now, merge_patch, with_condition
+from backupexport_operator.manifests.status import (
+    ConditionStatus,
+    condition_now,
+    merge_patch,
+    with_condition,
+)
 from backupexport_operator.observed.export_files import (
     CLEANUP_PAUSE,
     CleanupResult,
@@ -83,6 +89,9 @@ class CleanupReconciler(FinishedExportReconciler):
         plan = self._plan(seen)
         if plan.failure:
             self._tell_failure(export, plan.failure)
+        if plan.is_unreachable:
+            message = f"Nobody can look for the file: {plan.failure}."
+            await self._tell(seen, "Unknown", Reason.STORAGE_NOT_FOUND, message)
         if plan.is_missing:
             await self._tell_missing(seen)
         if plan.step is CleanupStep.CREATE:
@@ -225,29 +234,35 @@ class CleanupReconciler(FinishedExportReconciler):
             message = f"The file {where}: there was nothing to remove with the BackupExport."
             self.recorder.record(seen.export, ExportEvent("Warning", FILE_MISSING, message))
             return
-        if _is_known_as_missing(seen.export):
+        message = (
+            f"The file {where}: nothing was removed. If "
+            "somebody has removed it, delete this BackupExport; else bring the storage back, it is "
+            "looked for again once a day."
+        )
+        await self._tell(seen, "True", "NotFound", message)
+
+    async def _tell(
+        self, seen: Observation, status: ConditionStatus, reason: str, message: str
+    ) -> None:
+        """Write the condition FILE_MISSING, unless it is there; post that a file is missing."""
+        if _tells(seen.export, status, reason):
             return
         export = await self.cluster.read_export(seen.export.metadata.name)
         if export is None or export.metadata.uid != seen.export.metadata.uid:
             return
-        message = (
-            f"The file {where}: nothing was removed. If "
-            "somebody has removed it, delete this BackupExport; else bring the volume back, it is "
-            "looked for again once a day."
-        )
-        self.recorder.record(export, ExportEvent("Warning", FILE_MISSING, message))
-        if _is_known_as_missing(export):
+        if status == "True":
+            self.recorder.record(export, ExportEvent("Warning", FILE_MISSING, message))
+        if _tells(export, status, reason):
             return
-        told = condition_now(
-            replace(seen, export=export), FILE_MISSING, "True", "NotFound", message
-        )
+        told = condition_now(replace(seen, export=export), FILE_MISSING, status, reason, message)
         conditions = with_condition(export.status.conditions, told)
-        status = export.status.model_copy(update={"conditions": conditions})
-        await self.cluster.patch_export_status(export, merge_patch(export.status, status))
+        changed = export.status.model_copy(update={"conditions": conditions})
+        await self.cluster.patch_export_status(export, merge_patch(export.status, changed))
 
 
-def _is_known_as_missing(export: BackupExport) -> bool:
-    return any(condition.type == FILE_MISSING for condition in export.status.conditions)
+def _tells(export: BackupExport, status: ConditionStatus, reason: str) -> bool:
+    told = ((it.type, it.status, it.reason) for it in export.status.conditions)
+    return (FILE_MISSING, status, reason) in told
 
 
 def _seconds_left(job: ObservedJob, now: datetime) -> float:

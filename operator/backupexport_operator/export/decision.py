@@ -41,6 +41,11 @@ from backupexport_operator.observed.failure import (
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import Observation
 from backupexport_operator.observed.own_secrets import own_secret_problem
+from backupexport_operator.observed.recipients import (
+    export_problem,
+    lacks_recipient,
+    target_problem,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +254,21 @@ def _secret_refused(seen: Observation) -> ExportPlan | None:
     return _fail(seen, Failure(Reason.SECRET_INVALID, problem)) if problem else None
 
 
+def _encryption_refused(seen: Observation) -> ExportPlan | None:
+    if seen.target is None:
+        return None
+    if (problem := export_problem(seen.export) or target_problem(seen.target)) is not None:
+        message = f"{problem} Then start the export again."
+        return _fail(seen, Failure(Reason.RECIPIENT_INVALID, message))
+    if not lacks_recipient(seen.export, seen.target):
+        return None
+    message = (
+        f"ExportTarget {seen.target.metadata.name} wants exports to be encrypted: name a recipient "
+        "in encryptTo, or in encryption.recipients of the target, then start the export again."
+    )
+    return _fail(seen, Failure(Reason.ENCRYPTION_REQUIRED, message))
+
+
 def _storage_missing(seen: Observation) -> ExportPlan | None:
     if seen.place is not None or seen.target is None:
         return None
@@ -377,6 +397,7 @@ def _without_job(seen: Observation) -> ExportPlan:
         _job_gone(seen)
         or _without_target(seen)
         or _secret_refused(seen)
+        or _encryption_refused(seen)
         or _target_suspended(seen)
         or _storage_missing(seen)
         or _room_used_up(seen)

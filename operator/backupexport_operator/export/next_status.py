@@ -98,6 +98,7 @@ def accepted(seen: Observation) -> BackupExportStatus:
         update={
             "job_name": name,
             "target_excludes": _target_excludes(seen),
+            "target_recipients": seen.accepted_export.status.target_recipients,
             "storage": seen.storage_name,
             "conditions": with_condition(status.conditions, condition),
         }
@@ -152,6 +153,7 @@ def succeeded(seen: Observation, artifact: Artifact) -> BackupExportStatus:
         completed_at=pod.finished_at if pod else None,
         progress=ProgressStatus.of(Progress(100, size, size)),
         artifact=_placed(seen, artifact),
+        target_recipients=seen.accepted_export.status.target_recipients,
         warnings=[RemarkStatus.of(remark) for remark in artifact.warnings],
         restore_hints=[RemarkStatus.of(remark) for remark in artifact.restore_hints],
     )

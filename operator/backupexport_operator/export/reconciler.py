@@ -198,7 +198,7 @@ class ExportReconciler:
         if plan.create_cleanup is None:
             return
         try:
-            await self.cleanup_jobs.create(seen.export, plan.create_cleanup, seen.place)
+            await self.cleanup_jobs.create(seen.accepted_export, plan.create_cleanup, seen.place)
         except CleanupRefusedError as refusal:
             newest = self.cache.export(seen.export.metadata.uid) or seen.export
             is_deleted = newest.metadata.deletion_timestamp is not None
@@ -218,7 +218,7 @@ class ExportReconciler:
         if seen.place is None:
             raise AssertionError("a Job is planned only for an export with a storage")
         limits = seen.stored_limit, seen.room_bytes
-        manifest = job_manifest(seen.export, seen.target, self.defaults, seen.place, *limits)
+        manifest = job_manifest(seen.accepted_export, seen.target, self.defaults, seen.place, *limits)
         try:
             return await self.cluster.create_job(manifest)
         except Exception as error:
@@ -290,7 +290,7 @@ class ExportReconciler:
                 # If it is refused for good, the project's next export cleans up.
                 with contextlib.suppress(CleanupRefusedError):
                     await self.cleanup_jobs.create(
-                        export, plan.create_cleanup, seen.place, is_owned=False
+                        seen.accepted_export, plan.create_cleanup, seen.place, is_owned=False
                     )
             self.cache.note_gone(uid)
         self._forget(uid)

@@ -100,6 +100,7 @@ def job_manifest(
 ) -> dict[str, Any]:
     """Returns a batch/v1 Job, which gets the target's Secret and the storage at `place`.
 
+    The recipients in the export's status are the target's already.
     `stored_limit` is how much the project's files may take, `room_bytes` how much of it those that
     the operator knows of leave; None for no limit.
     """
@@ -126,6 +127,7 @@ def job_manifest(
         env=[
             _POD_NAME,
             *_selection(export, target),
+            *literals(runner_protocol.recipients_pieces(export.recipients)),
             *_environment(target, defaults),
             *_limits(target, defaults, stored_limit, room_bytes),
             *([] if place.is_bucket else _reserve(defaults)),
@@ -346,29 +348,31 @@ def removal_manifest(
             defaults.storages,
             {f"{runner_protocol.EXPORTS_MOUNT}/{project}": project for project in projects},
         ),
+        label=names.LABEL_BATCH,
         annotations={names.ANNOTATION_EXPORTS: ",".join(uids)},
     )
 
 
-def storage_check_manifest(name: str, place: Place, defaults: JobSettings) -> dict[str, Any]:
-    """Returns the batch/v1 Job of this name that checks the storage at `place`.
+def storage_check_manifest(place: Place, defaults: JobSettings) -> dict[str, Any]:
+    """Returns a batch/v1 Job that checks the storage at `place`.
 
-    Of a volume it sees a directory of its own, and no project's.
+    Of a volume it sees a directory of its own, and no project's.  Its name follows from all that it
+    has: a Job can't be changed, and other settings, or another image, are checked anew.
     """
-    directories = {runner_protocol.EXPORTS_MOUNT: _CHECK_DIRECTORY}
-    return job_without_export(
-        name,
-        TASK_CHECK,
-        defaults,
-        {
+    make = functools.partial(
+        job_without_export,
+        task=TASK_CHECK,
+        defaults=defaults,
+        label=names.LABEL_CHECK,
+        spec={
             "backoffLimit": _CLEANUP_ATTEMPTS - 1,
             "activeDeadlineSeconds": _CHECK_DEADLINE_SECONDS,
             "podFailurePolicy": {
-                "rules": [
-                    IGNORE_DISRUPTIONS,
-                    _on_exit_codes("FailJob", reasons.FATAL_EXIT_CODES),
-                ]
+                "rules": [IGNORE_DISRUPTIONS, _on_exit_codes("FailJob", reasons.FATAL_EXIT_CODES)]
             },
         },
-        access=storage_access(place, defaults.storages, directories),
+        access=storage_access(
+            place, defaults.storages, {runner_protocol.EXPORTS_MOUNT: _CHECK_DIRECTORY}
+        ),
     )
+    return make(names.storage_check_name(json.dumps(make(""), sort_keys=True)))

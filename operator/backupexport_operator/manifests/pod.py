@@ -204,14 +204,15 @@ def job_without_export(
     *,
     env: Iterable[dict[str, Any]] = (),
     access: StorageAccess,
+    label: str,
     annotations: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Returns a batch/v1 Job that does `task` in a storage, for several exports or for none.
 
-    `annotations` are its own, besides those of `access`.
+    `label` has its name, on its pods too; `annotations` are its own, besides those of `access`.
     """
     # No export owns it, and Argo CD may delete what has LABEL_INSTANCE and no owner.
-    labels = _OUR_LABELS | {names.LABEL_TASK: task, names.LABEL_BATCH: name}
+    labels = _OUR_LABELS | {names.LABEL_TASK: task, label: name}
     container, volumes = _runner(
         [*literals({runner_protocol.ENV_TASK: task}), *env], [access], defaults
     )

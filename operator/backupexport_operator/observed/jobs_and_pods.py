@@ -13,12 +13,13 @@ from backupexport_contract.names import (
     ANNOTATION_STORAGE_ROOT,
     EXPORTS_VOLUME,
     LABEL_BATCH,
+    LABEL_CHECK,
     LABEL_EXPORT_UID,
     LABEL_TASK,
     RUNNER_CONTAINER,
 )
 from backupexport_contract.reasons import NOT_YET_EXIT_CODES
-from backupexport_contract.runner_protocol import TASK_EXPORT
+from backupexport_contract.runner_protocol import TASK_EXPORT, read_recipients
 from backupexport_contract.storages import DEFAULT_NAME
 
 from backupexport_operator.observed.places import Place
@@ -37,7 +38,7 @@ class ObservedJob:
     `owner_uid` is its controller's, `export_uid` that of the export it was made for, which may be
     gone; `batch` has the uids of the exports that one for several is for.  `task` is what its
     pods do (`runner_protocol.TASK_EXPORT`, …), `place` where they write, read or remove files,
-    `pods_made` how many pods its status counts.  Times are RFC 3339, as in a pod.
+    `recipients` to whom they encrypt, `pods_made` how many pods its status counts.  Times are RFC 3339, as in a pod.
     """
 
     name: str
@@ -47,6 +48,7 @@ class ObservedJob:
     batch: tuple[str, ...] = ()
     task: str = TASK_EXPORT
     place: Place | None = None
+    recipients: tuple[str, ...] = ()
     created_at: str = ""
     suspended: bool = False
     deleting: bool = False
@@ -113,11 +115,11 @@ class ObservedPod:
 def export_uid_of(manifest: Manifest) -> str | None:
     """Returns the uid of the BackupExport that a Job or Pod of ours is for; None without one.
 
-    For one that is for several it is the batch's name.
+    For one that is for several it is the batch's name, for one that checks a storage the check's.
     """
     labels = manifest["metadata"].get("labels", {})
-    uid = labels.get(LABEL_EXPORT_UID) or labels.get(LABEL_BATCH)
-    return uid if isinstance(uid, str) else None
+    found = (labels.get(label) for label in (LABEL_EXPORT_UID, LABEL_BATCH, LABEL_CHECK))
+    return next((uid for uid in found if isinstance(uid, str) and uid), None)
 
 
 def observed_job(manifest: Manifest) -> ObservedJob:
@@ -139,6 +141,7 @@ def observed_job(manifest: Manifest) -> ObservedJob:
         batch=_uids(metadata),
         task=str(metadata.get("labels", {}).get(LABEL_TASK, TASK_EXPORT)),
         place=_place(manifest),
+        recipients=_recipients(manifest.get("spec") or {}),
         suspended=bool((manifest.get("spec") or {}).get("suspend")),
         created_at=metadata.get("creationTimestamp", ""),
         deleting=deleted_at is not None,
@@ -161,6 +164,16 @@ def _place(manifest: Manifest) -> Place | None:
     # What it mounts is the truth; an operator that knew claims alone noted nothing.
     root = _claim(manifest.get("spec") or {}) or annotations.get(ANNOTATION_STORAGE_ROOT)
     return Place(annotations.get(ANNOTATION_STORAGE, DEFAULT_NAME), root) if root else None
+
+
+def _recipients(job_spec: Mapping[str, Any]) -> tuple[str, ...]:
+    containers = job_spec.get("template", {}).get("spec", {}).get("containers") or ()
+    runner: Mapping[str, Any] = next((c for c in containers if c["name"] == RUNNER_CONTAINER), {})
+    # As `manifests.parts.literals` writes values.
+    values = {
+        it["name"]: it.get("value", "").replace("$$", "$") for it in runner.get("env") or ()
+    }
+    return read_recipients(values) or ()
 
 
 def _claim(job_spec: Mapping[str, Any]) -> str | None:

@@ -98,9 +98,31 @@ class Observation:
         return self._noted_place or place_of(self.storage_name, self.storages)
 
     @property
+    def accepted_export(self) -> BackupExport:
+        """The export with the recipients in its status that its Job was, or would be, made with.
+
+        Its file's name follows from them.
+        """
+        export, status = self.export, self.export.status
+        if status.job_name:
+            return export
+        encryption = self.target.spec.encryption if self.target else None
+        recipients = list((encryption and encryption.recipients) or ())
+        if (job := self._own_job or self.lost_job) is not None:
+            # The target may be another by now.
+            own = export.spec.encrypt_to or ()
+            recipients = [each for each in job.recipients if each not in own]
+        status = status.model_copy(update={"target_recipients": recipients})
+        return export.model_copy(update={"status": status})
+
+    @property
+    def _own_job(self) -> ObservedJob | None:
+        job = self.job
+        return job if job and job.owner_uid == self.export.metadata.uid else None
+
+    @property
     def _noted_place(self) -> Place | None:
-        own = self.job if self.job and self.job.owner_uid == self.export.metadata.uid else None
-        jobs = (own, self.lost_job, self.tidy_job.job)
+        jobs = (self._own_job, self.lost_job, self.tidy_job.job)
         return next((job.place for job in jobs if job is not None and job.place), None)
 
     @property

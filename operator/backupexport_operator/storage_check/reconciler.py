@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Iterator
 
 from backupexport_contract import names, timestamps
-from backupexport_contract.storages import storage_text
 
 from backupexport_operator.kube.cluster import Cluster
 from backupexport_operator.kube.work_queue import WorkQueue
@@ -40,12 +39,14 @@ class StorageChecks:
     ) -> None:
         self._world = world
         self._cluster = cluster
-        self._defaults = defaults
         self._changed = changed
-        # By storage, the Job's name, which is another one for other settings.
+        places = (Place(name, storage.root) for name, storage in defaults.storages.items())
+        self._manifests = {
+            place.storage: storage_check_manifest(place, defaults) for place in places
+        }
         self._job_names = {
-            name: names.storage_check_name(f"{storage_text(name, storage)}{storage.secret_ref}")
-            for name, storage in defaults.storages.items()
+            storage: str(manifest["metadata"]["name"])
+            for storage, manifest in self._manifests.items()
         }
         # What was known before the check that is under way.
         self._known: dict[str, StorageState] = {}
@@ -99,8 +100,7 @@ class StorageChecks:
             self._changed()
         plan = decide_check(check, timestamps.now())
         if plan.step is CheckStep.CREATE:
-            place = Place(storage, self._defaults.storages[storage].root)
-            await self._cluster.create_job(storage_check_manifest(job_name, place, self._defaults))
+            await self._cluster.create_job(self._manifests[storage])
         elif plan.step is CheckStep.DELETE and check.job is not None:
             await self._cluster.delete_job(check.job)
         if plan.recheck_after is not None:

@@ -11,6 +11,7 @@ from backupexport_contract.storages import DEFAULT_NAME
 from backupexport_operator.manifests.status import with_condition
 from backupexport_operator.observed.observation import serving_target
 from backupexport_operator.observed.own_secrets import own_secret_problem
+from backupexport_operator.observed.recipients import target_problem
 from backupexport_operator.observed.storage_state import StorageState
 
 STORAGE_READY = "StorageReady"
@@ -40,6 +41,8 @@ def readiness(
     if (storage := target.spec.storage or DEFAULT_NAME) not in storages:
         problem = f"The chart has no storage {storage}: add it to `storages`, or name another one."
         return False, Reason.STORAGE_NOT_FOUND, problem
+    if (problem := target_problem(target)) is not None:
+        return False, Reason.RECIPIENT_INVALID, problem
     if target.spec.suspend:
         return False, "Suspended", "New exports wait until spec.suspend is false."
     return True, "Serving", f"Exports of project {target.spec.project_id} use this target."

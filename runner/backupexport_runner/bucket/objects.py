@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 import obstore
-from backupexport_runtime.buckets import Bucket
-from obstore.exceptions import AlreadyExistsError, PreconditionError
+from backupexport_runtime.buckets import Bucket, problem_of
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
 from backupexport_runner.bucket.failures import BucketErrors
 
@@ -38,7 +38,7 @@ class Objects:
         """Returns what the object is; None if there is none."""
         with self.errors.told("read (s3:GetObject)"):
             try:
-                answer = obstore.get(self.bucket.store, key, options={"head": True})
+                answer = self._head(key)
             except FileNotFoundError as error:
                 self.require_bucket(error)
                 return None
@@ -134,6 +134,15 @@ class Objects:
             for page in obstore.list(self.bucket.store, directory, chunk_size=_PER_PAGE):
                 for each in page:
                     yield each["path"].rpartition("/")[2], each["size"]
+
+    def _head(self, key: str) -> "obstore.GetResult":
+        try:
+            return obstore.get(self.bucket.store, key, options={"head": True})
+        except BaseError as error:
+            if problem_of(error).status is not None:
+                # The answer to HEAD has no words: that to GET tells why.
+                obstore.get_range(self.bucket.store, key, start=0, end=1)
+            raise
 
     def require_bucket(self, error: FileNotFoundError) -> None:
         """Raises Failure if not the object, but the bucket isn't there."""

@@ -116,6 +116,11 @@ class S3Client:
         limits = httpx.Limits(max_connections=16, max_keepalive_connections=16)
         return httpx.Client(verify=self.tls, timeout=_TIMEOUT, trust_env=False, limits=limits)
 
+    def close(self) -> None:
+        """Ends the connections."""
+        if "_http" in self.__dict__:
+            self._http.close()
+
     def create_upload(self, key: str, headers: Mapping[str, str]) -> tuple[str, bool]:
         """Returns the id of a new upload, and whether an earlier try may have made another one."""
         tries = 0
@@ -217,10 +222,15 @@ class S3Client:
     def uploads(self, key: str) -> list[Upload]:
         """Returns what is being uploaded to this very key."""
         action = "list uploads (s3:ListBucketMultipartUploads)"
-        found, markers = [], ""
+        found: list[Upload] = []
+        markers = ""
         while True:
             prefix = f"uploads=&prefix={_quoted(self._full(key))}{markers}"
-            answer = self._request(action, "GET", None, prefix)
+            try:
+                answer = self._request(action, "GET", None, prefix)
+            except NoSuchUploadError:
+                # How some servers say that there is none.
+                return found
             listed = _xml(answer)
             server_now = _server_time(answer)
             for element in listed.iter():

@@ -98,6 +98,7 @@ class S3Upload:
             while self._on_their_way and self._failure is None:
                 self._state.wait(_SECONDS_TO_NOTICE)
                 self.check()
+        self._threads.shutdown(wait=False)
         self._raise_failure()
 
     def complete(self) -> None:
@@ -121,6 +122,7 @@ class S3Upload:
     def abort(self) -> bool:
         """Stops the threads, and has the server forget the parts."""
         self._is_stopped = True
+        self._threads.shutdown(wait=False)
         if not self._has_begun:
             return True
         with self._state:

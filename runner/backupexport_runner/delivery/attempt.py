@@ -1,5 +1,6 @@
 """One attempt to bring the end of an export to its owner, by the kind that the task names."""
 
+import contextlib
 import importlib
 import pkgutil
 from collections.abc import Mapping
@@ -28,4 +29,5 @@ def deliver(
     """Makes the attempt; returns an Outcome with a sentence.  Raises Failure."""
     parcel = read_parcel(environment, configuration, log, interruption)
     module = importlib.import_module(f"{kinds.__name__}.{kind}")
-    return Outcome(message=module.deliver(parcel))
+    with contextlib.closing(parcel.storage):
+        return Outcome(message=module.deliver(parcel))

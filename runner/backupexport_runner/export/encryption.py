@@ -49,9 +49,11 @@ def encrypt(
         pyrage.encrypt_io(between, between, recipients)
     except pyrage.EncryptError:
         # It has the words of what was raised, and nothing else of it.
-        if between.raised is not None:
-            raise between.raised from None
-        raise
+        if between.raised is None:
+            raise
+    # What was raised as the last piece was written it doesn't tell at all.
+    if between.raised is not None:
+        raise between.raised
 
 
 class _Between:

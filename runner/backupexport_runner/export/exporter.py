@@ -1,5 +1,6 @@
 """One export, from its environment to its artifact."""
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -91,20 +92,21 @@ class Exporter:
         until = seconds_now() + BEGINNING_SECONDS
         request, selection = read_request(environment), read_selection(environment)
         storage = open_storage(environment, self.configuration, self.log, self.interruption)
-        # First of all, so that an attempt that fails at once leaves nothing of earlier ones either.
-        with before_it_begins():
-            whole = storage.tidy(request, until)
-        if whole is not None:
-            self.log.event("already_complete", path=whole.path)
-            return Outcome(whole)
-        try:
-            return self._export(request, selection, environment, storage)
-        except TakenOverFailure:
-            first = storage.whole_artifact(request)
-            if first is None:
-                raise
-            self.log.event("completed_by_another_attempt", path=first.path)
-            return Outcome(first)
+        with contextlib.closing(storage):
+            # First of all, so that an attempt that fails at once leaves nothing of earlier ones.
+            with before_it_begins():
+                whole = storage.tidy(request, until)
+            if whole is not None:
+                self.log.event("already_complete", path=whole.path)
+                return Outcome(whole)
+            try:
+                return self._export(request, selection, environment, storage)
+            except TakenOverFailure:
+                first = storage.whole_artifact(request)
+                if first is None:
+                    raise
+                self.log.event("completed_by_another_attempt", path=first.path)
+                return Outcome(first)
 
     def _export(
         self,

@@ -113,3 +113,6 @@ class Storage(Protocol):
 
     def check(self) -> str:
         """Tries all that the tasks do; returns a sentence on what works."""
+
+    def close(self) -> None:
+        """Ends its connections."""

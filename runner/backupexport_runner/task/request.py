@@ -150,20 +150,14 @@ def read_request(environment: Mapping[str, str]) -> Request:
 def read_recipients(environment: Mapping[str, str], request: Request) -> tuple[str, ...]:
     """Returns to whom the file is encrypted, none for nobody.  Raises Failure."""
     values = _Values(environment)
-    try:
-        recipients = json.loads(protocol.from_pieces(protocol.ENV_RECIPIENTS, environment) or "[]")
-    except (ValueError, RecursionError):
-        recipients = None
-    if not isinstance(recipients, list) or any(
-        not isinstance(each, str) or rules.first_broken(rules.RECIPIENT, each)
-        for each in recipients
-    ):
+    recipients = protocol.read_recipients(environment)
+    if recipients is None or any(rules.first_broken(rules.RECIPIENT, it) for it in recipients):
         raise values.bad(protocol.ENV_RECIPIENTS, "must be a JSON list of recipients")
     # Neither may be lost on the way: a plain file would take the place of an encrypted one.
     if bool(recipients) != request.is_encrypted:
         problem = f"must be there where the file's name ends in {names.ENCRYPTED}, and only there"
         raise values.bad(protocol.ENV_RECIPIENTS, problem)
-    return tuple(recipients)
+    return recipients
 
 
 def read_attempt(environment: Mapping[str, str]) -> str:

@@ -119,6 +119,9 @@ class VolumeStorage:
             )
         return "The volume takes files, and gives them back."
 
+    def close(self) -> None:
+        """Ends nothing."""
+
     def _sweep(self) -> None:
         for path in remove_abandoned_partials(self.mount, time.time()):
             self.log.event("abandoned_partial_removed", path=path)

@@ -121,7 +121,7 @@ LAST_VERSION = {
 NEXT_VERSION = {
     "version": 2,
     "artifact": LAST_VERSION["artifact"] | {  # type: ignore[operator]
-        "restore_with": "psql", "storage": {"kind": "s3"}, "encrypted_to": ["age1"],
+        "restore_with": "psql", "copies": [{"kind": "s3"}], "encrypted_to": ["age1"],
         "warnings": [{"code": "a", "message": "A.", "object": "t"}],
     },
     "message": None,

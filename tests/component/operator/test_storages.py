@@ -162,15 +162,18 @@ async def test_a_file_in_a_bucket_that_is_none_of_the_charts_any_more_is_not_tak
         "expirationTime": builders.ago(60),
         "disposalPending": True,
     }
-    deleted = {"deletionTimestamp": builders.ago(1), "finalizers": [names.FINALIZER]}
+    metadata: dict[str, Any] = {"finalizers": [names.FINALIZER]}
+    if is_deleted:
+        metadata["deletionTimestamp"] = builders.ago(1)
     spec = {"artifactPolicy": "Delete"}
-    export = builders.export_manifest(spec=spec, status=status, **(deleted if is_deleted else {}))
+    export = builders.export_manifest(spec=spec, status=status, **metadata)
     kubernetes.seed(EXPORTS, export)
     kubernetes.seed("exporttargets", builders.target_manifest(storage="bucket"))
     # Another bucket has its name now.
     other = builders.BUCKET.model_copy(update={"s3": S3Storage(bucket="another")})
     async with whole_operator(kubernetes, settings({**builders.STORAGES, "bucket": other})):
         await until(lambda: "RemovalFailed" in reasons(kubernetes))
+        await until(lambda: file_missing(kubernetes) == [("Unknown", "StorageNotFound")])
     (event,) = kubernetes.objects("events").values()
     assert f"no storage of the chart is {ROOT}" in event["note"]
     assert list(kubernetes.objects(EXPORTS)) == [builders.NAME]
@@ -181,6 +184,11 @@ async def test_a_file_in_a_bucket_that_is_none_of_the_charts_any_more_is_not_tak
     ):
         await until(lambda: kubernetes.objects(EXPORTS) == {})
     assert kubelet.tasks() == [TASK_REMOVE]
+
+
+def file_missing(kubernetes: FakeKubernetes) -> list[tuple[str, str]]:
+    told = status_of(kubernetes).get("conditions", [])
+    return [(it["status"], it["reason"]) for it in told if it["type"] == "FileMissing"]
 
 
 def reasons(kubernetes: FakeKubernetes) -> set[str]:

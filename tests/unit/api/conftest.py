@@ -33,6 +33,7 @@ class FakeStore(JobStore):
 
     def __init__(self) -> None:
         self.projects = {"proj-123", "other"}
+        self.encrypted_projects: set[str] = set()
         self.manifests: list[dict[str, Any]] = []
         self.resources: dict[str, dict[str, Any]] = {}
         self.listeners = JobListeners()
@@ -82,6 +83,9 @@ class FakeStore(JobStore):
     async def project_exists(self, project_id: str) -> bool:
         self._answer()
         return project_id in self.projects
+
+    def wants_recipient(self, project_id: str) -> bool:
+        return project_id in self.encrypted_projects
 
     async def create_job(self, manifest: dict[str, Any]) -> StoredExport:
         self._answer()

@@ -153,6 +153,20 @@ CASES = {
         },
         20,
     ),
+    "a storage fails": Case(
+        "BackupExportStorageNotReady",
+        {
+            name("backupexport_storage_ready", storage="a"): "0x60",
+            name("backupexport_storage_ready", storage="b"): "1x60",
+        },
+        16,
+        ({"namespace": NAMESPACE, "storage": "a"} | CRITICAL,),
+    ),
+    "a storage failed once": Case(
+        "BackupExportStorageNotReady",
+        {name("backupexport_storage_ready", storage="a"): "1x10 0x20 1x30"},
+        18,
+    ),
     "an export waits for 35 minutes": Case(
         "BackupExportPendingTooLong",
         {name("backupexport_oldest_export_age_seconds", phase="Pending"): "0+30x100"},

@@ -149,17 +149,6 @@ def test_the_storage_class() -> None:
     assert classes == {"": None, "-": "", "fast": "fast"}
 
 
-def test_another_storage_check_is_another_job() -> None:
-    """A Job's template can't be changed."""
-    images: tuple[dict[str, Any], ...] = (
-        {},
-        {"runner": {"image": {"tag": "2"}}},
-        {"runner": {"nodeSelector": {"a": "b"}}},
-    )
-    names = {of_kind(render(values), "Job")[0]["metadata"]["name"] for values in images}
-    assert len(names) == 3
-
-
 def test_a_secret_is_made_and_kept() -> None:
     (secret,) = of_kind(render(), "Secret", "-jwt")
     # What HS512 asks for.

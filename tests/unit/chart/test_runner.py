@@ -11,6 +11,7 @@ from backupexport_operator.manifests.jobs import (
     cleanup_manifest,
     delivery_manifest,
     job_manifest,
+    storage_check_manifest,
 )
 from backupexport_operator.manifests.pod import (
     OUR_CONTAINER_FIELDS,
@@ -20,7 +21,7 @@ from backupexport_operator.manifests.pod import (
     JobSettings,
 )
 from backupexport_operator.observed.observation import Observation
-from backupexport_operator.observed.places import recorded_place
+from backupexport_operator.observed.places import Place, recorded_place
 from backupexport_operator.settings import Settings
 from kubernetes.client import V1Job
 from rendered_chart import EVERYTHING, Manifest, environment, of_kind, render, template
@@ -134,15 +135,42 @@ def test_every_pod_is_placed_as_told(defaults: JobSettings) -> None:
         assert pod["spec"]["nodeSelector"] == {"disk": "ssd"}
 
 
-def test_the_check_of_the_storage_is_such_a_pod() -> None:
-    (job,) = of_kind(render(VALUES), "Job", "")[:1]
+def test_the_check_of_a_storage_is_such_a_pod(defaults: JobSettings) -> None:
+    job = check_of(defaults)
+    V1Job.model_validate(job)
     pod = job["spec"]["template"]
-    assert pod["metadata"]["labels"]["app.kubernetes.io/component"] == "storage-check"
+    assert pod["metadata"]["labels"]["app.kubernetes.io/component"] == "runner"
     assert pod["metadata"]["labels"]["sidecar.istio.io/inject"] == "false"
     assert pod["metadata"]["annotations"] == {"wind": "west"}
     assert pod["spec"]["affinity"] == AFFINITY
     assert pod["spec"]["priorityClassName"] == "low"
     assert pod["spec"]["nodeSelector"] == {"disk": "ssd"}
+
+
+def test_another_storage_check_is_another_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Job's template can't be changed."""
+    all_values: tuple[Manifest, ...] = (
+        {},
+        {"runner": {"image": {"tag": "2"}}},
+        {"runner": {"nodeSelector": {"a": "b"}}},
+        {"storage": {"existingClaim": "mine"}},
+        {"storages": {"default": {"s3": {"bucket": "exports"}}}},
+        {"storages": {"default": {"s3": {"bucket": "exports"}, "secretRef": {"name": "a"}}}},
+        {"storages": {"default": {"s3": {"bucket": "exports", "region": "eu"}}}},
+    )
+    made = [check_of(defaults_of(values, monkeypatch)) for values in all_values]
+    assert len({job["metadata"]["name"] for job in made}) == len(made)
+    assert made[0] == check_of(defaults_of({}, monkeypatch))
+    # Values that no pod has change nothing.
+    same = check_of(defaults_of({"storage": {"retentionSeconds": 60}}, monkeypatch))
+    assert same["metadata"]["name"] == made[0]["metadata"]["name"]
+
+
+def test_storages_are_checked_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    for check in (True, False):
+        defaults = defaults_of({"storage": {"check": check}}, monkeypatch)
+        assert isinstance(defaults, Settings)
+        assert defaults.storage_checks is check
 
 
 def test_without_values_there_is_nothing_of_it(plain: JobSettings) -> None:
@@ -276,18 +304,28 @@ def of_template(**spec: Any) -> Manifest:
 
 
 def with_check(values: Manifest, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The pods of the operator's Jobs, and of the chart's own."""
-    check = next(
-        job for job in of_kind(render(values), "Job") if "-check-" in job["metadata"]["name"]
-    )
-    return pods(defaults_of(values, monkeypatch)) | {"check": check["spec"]["template"]}
+    """The pods of exports' Jobs, and of those that check storages."""
+    defaults = defaults_of(values, monkeypatch)
+    return pods(defaults) | {"check": check_of(defaults)["spec"]["template"]}
+
+
+def check_of(defaults: JobSettings) -> Manifest:
+    return storage_check_manifest(Place("default", defaults.storages["default"].root), defaults)
 
 
 def test_values_that_are_null_or_of_an_older_chart_render(monkeypatch: pytest.MonkeyPatch) -> None:
     # As `helm upgrade --reuse-values` leaves them, or somebody who wants no limits at all.
     values: Manifest = {
-        "runner": {"podTemplate": None, "resources": None, "image": {"pullPolicy": None}}
+        "runner": {
+            "podTemplate": None,
+            "resources": None,
+            "image": {"pullPolicy": None},
+            "spool": None,
+        },
+        "storages": None,
+        "storage": {"enabled": None},
     }
+    assert of_kind(render(values), "PersistentVolumeClaim")
     for what, pod in with_check(values, monkeypatch).items():
         (container,) = pod["spec"]["containers"]
         assert container.get("imagePullPolicy", "IfNotPresent") == "IfNotPresent", what
@@ -339,8 +377,7 @@ def test_the_template_wins_over_the_other_values(monkeypatch: pytest.MonkeyPatch
     for what, pod in with_check(values, monkeypatch).items():
         labels, spec = pod["metadata"]["labels"], pod["spec"]
         assert (labels["color"], labels["team"]) == ("red", "data"), what
-        component = "storage-check" if what == "check" else "runner"
-        assert labels["app.kubernetes.io/component"] == component
+        assert labels["app.kubernetes.io/component"] == "runner"
         spared = SPARED if what == "export" else {}
         assert pod["metadata"]["annotations"] == {"wind": "south", **spared}
         assert spec["nodeSelector"] == {"disk": "ssd", "zone": "b"}
@@ -349,8 +386,8 @@ def test_the_template_wins_over_the_other_values(monkeypatch: pytest.MonkeyPatch
         assert spec["priorityClassName"] == "mine"
         (only,) = spec["containers"]
         assert only["imagePullPolicy"] == "Always"
-        assert only["name"] == ("storage-check" if what == "check" else "runner")
-        memory = "2Gi" if what in ("export", "check") else "192Mi"
+        assert only["name"] == "runner"
+        memory = "2Gi" if what == "export" else "192Mi"
         assert only["resources"]["limits"]["memory"] == memory
 
 

@@ -7,14 +7,17 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+import pyrage
 import pytest
 import zstandard
+from age_keys import age_key
 from backupexport_contract.restore_commands import (
     CAUTION,
     DumpFile,
     check_command,
     restore_command,
 )
+from backupexport_runtime.recipients import key_of
 from printed_commands import CAUTION as PRINTED_CAUTION
 from printed_commands import RESTORED, SHA256
 
@@ -62,9 +65,11 @@ def test_the_word_of_caution_is_the_pages_too() -> None:
 class Restore:
     """The printed command in a directory of its own, with programs that only tell of their run."""
 
-    def __init__(self, directory: Path, dump_format: str, compression: str) -> None:
+    def __init__(
+        self, directory: Path, dump_format: str, compression: str, encrypted: str = ""
+    ) -> None:
         self._directory = directory
-        self._file = directory / f"a b.{dump_format}{ENDINGS[compression]}"
+        self._file = directory / f"a b.{dump_format}{ENDINGS[compression]}{encrypted}"
         self._command = restore_command(DumpFile(str(self._file), dump_format, compression))
         for name in ("psql", "pg_restore"):
             (directory / name).write_text("#!/bin/sh\ncat > /dev/null\ntouch restored\n")
@@ -102,6 +107,23 @@ def test_a_cut_file_is_not_restored(tmp_path: Path, dump_format: str, compressio
         size = 512 + -(-len(DUMP) // 512) * 512
         lengths |= {size * count for count in range(len(MEMBERS))}
     for length in lengths:
+        assert restore.run(content[:length]) != 0, length
+        assert not restore.is_done
+    assert restore.run(content) == 0
+    assert restore.is_done
+
+
+@pytest.mark.parametrize(("dump_format", "compression"), [("sql", "none"), ("tar", "gzip")])
+def test_a_cut_encrypted_file_is_not_restored(
+    tmp_path: Path, dump_format: str, compression: str
+) -> None:
+    identity, recipient = age_key(tmp_path)
+    identity.rename(tmp_path / "KEY")
+    restore = Restore(tmp_path, dump_format, compression, ".age")
+    content = pyrage.encrypt(PACKED[compression], [key_of(recipient)])
+    # After the header and a whole chunk, too (https://age-encryption.org/v1).
+    whole_chunk = content.index(b"\n---") + 1 + 4 + 43 + 1 + 16 + 64 * 1024 + 16
+    for length in {0, len(content) // 2, len(content) - 1, whole_chunk}:
         assert restore.run(content[:length]) != 0, length
         assert not restore.is_done
     assert restore.run(content) == 0

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyrage
 import pytest
-from age_keys import OF_LOW_ORDER, ssh_key
+from age_keys import AGE, MISTYPED, OF_LOW_ORDER, ssh_key
 from backupexport_contract import rules
 from backupexport_runtime.recipients import (
     RecipientError,
@@ -13,8 +13,6 @@ from backupexport_runtime.recipients import (
     is_usable,
     key_of,
 )
-
-AGE = "age1yvkl2sjkq8q2rven7ffnhumyy6xfwg9y7hz3sh6ygvfh6ckqpqpstf8luc"
 
 
 def test_a_recipient_of_age() -> None:
@@ -38,15 +36,14 @@ def test_recipients_that_nobody_could_read(tmp_path: Path) -> None:
     name, blob, *_ = ssh_key(tmp_path, "ed25519")[1].split(" ")
     assert is_usable(f"{name} {blob}")
     unusable = [
-        AGE[:-1] + "q",
+        MISTYPED,
         "age1" + "q" * 58,
         *OF_LOW_ORDER,
         f"{name} {blob[:-4]}",
         # pyrage takes these: stock age then finds no part for its identity.
         f"{name} {blob}AAAA",
-        f"{name} {blob}=",
         f"ssh-rsa {blob}",
-        f"{name} AAAA",
+        f"{name} AAAAA",
     ]
     for recipient in unusable:
         assert rules.first_broken(rules.RECIPIENT, recipient) is None, recipient

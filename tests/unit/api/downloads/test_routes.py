@@ -17,6 +17,7 @@ from typing import Any, get_args
 
 import httpx
 import pytest
+from age_keys import AGE
 from backupexport_api.downloads import service
 from backupexport_api.jobs.finished_file import MEDIA_TYPES, FinishedFile
 from backupexport_api.kube.errors import StoreUnavailableError
@@ -75,6 +76,7 @@ async def test_the_whole_file(client: Client, exported: Exported) -> None:
         ({"format": "custom"}, "application/octet-stream"),
         ({"format": "custom", "compress": False}, "application/octet-stream"),
         ({"storagePath": "a/b.c"}, "application/zstd"),
+        ({"encryptTo": [AGE]}, "application/octet-stream"),
     ],
 )
 async def test_every_kind_of_file(
@@ -89,8 +91,13 @@ async def test_every_kind_of_file(
 
 @pytest.mark.parametrize("dump_format", get_args(Format))
 @pytest.mark.parametrize("compression", ["none", *get_args(Compression)])
-def test_every_file_that_is_made_has_a_media_type(dump_format: str, compression: str) -> None:
-    name = artifact_file_name(datetime.now(UTC), str(uuid.uuid4()), dump_format, compression)
+@pytest.mark.parametrize("is_encrypted", [False, True])
+def test_every_file_that_is_made_has_a_media_type(
+    dump_format: str, compression: str, is_encrypted: bool
+) -> None:
+    name = artifact_file_name(
+        datetime.now(UTC), str(uuid.uuid4()), dump_format, compression, is_encrypted=is_encrypted
+    )
     assert FinishedFile(name, 1, b"", 0, None).media_type in MEDIA_TYPES
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from age_keys import AGE, MISTYPED, OF_LOW_ORDER, SSH
 from backupexport_api.kube.errors import StoreRefusedError, StoreUnavailableError
 from backupexport_contract import names
 
@@ -86,6 +87,48 @@ async def test_unknown_project(post: Make, store: Any) -> None:
     response = await post(project_id="nobody")
     assert (response.status_code, response.json()["code"]) == (404, "project_not_found")
     assert store.manifests == []
+
+
+@pytest.mark.parametrize(
+    ("recipients", "code"),
+    [
+        (["CANARY"], "recipient_invalid"),
+        ([AGE, ""], "recipient_length"),
+        ([AGE, "A" * 1501], "recipient_length"),
+        ([f"{AGE}\n"], "recipient_invalid"),
+        ([MISTYPED], "recipient_invalid"),
+        ([SSH, SSH.replace(" a b@c", "AAAA")], "recipient_invalid"),
+        ([OF_LOW_ORDER[0]], "recipient_invalid"),
+        ([AGE] * 11, "too_long"),
+        ([1], "not_a_string"),
+        (AGE, "list_type"),
+    ],
+)
+async def test_recipients_that_are_none(
+    post: Make, store: Any, recipients: Any, code: str
+) -> None:
+    response = await post(encrypt_to=recipients)
+    assert response.status_code == 400
+    (error,) = response.json()["errors"]
+    assert (error["field"].split(".")[0], error["code"]) == ("encrypt_to", code)
+    assert "CANARY" not in response.text
+    assert store.manifests == []
+
+
+async def test_recipients(post: Make, store: Any) -> None:
+    assert (await post(encrypt_to=[AGE, SSH])).status_code == 202
+    assert store.manifests[0]["spec"]["encryptTo"] == [AGE, SSH]
+
+
+async def test_a_project_that_wants_a_recipient(post: Make, store: Any) -> None:
+    store.encrypted_projects.add("proj-123")
+    for fields in ({}, {"encrypt_to": []}, {"encrypt_to": None}):
+        response = await post(**fields)
+        assert response.status_code == 400
+        (error,) = response.json()["errors"]
+        assert (error["field"], error["code"]) == ("encrypt_to", "recipient_required")
+    assert store.manifests == []
+    assert (await post(encrypt_to=[AGE])).status_code == 202
 
 
 async def test_store_unavailable(post: Make, store: Any) -> None:

@@ -90,6 +90,13 @@ async def test_after_the_project_has_gone(post: Make, store: Any) -> None:
     assert (await post()).json()["code"] == "project_not_found"
 
 
+async def test_after_the_project_has_begun_to_want_recipients(post: Make, store: Any) -> None:
+    await post("key-1")
+    store.encrypted_projects.add("proj-123")
+    assert (await post("key-1")).headers["Idempotency-Replayed"] == "true"
+    assert (await post("key-2")).status_code == 400
+
+
 @pytest.mark.parametrize("key", ["!", "~" * 255, "a:b/c", '"8e03978e"'])
 async def test_good_keys(post: Make, key: str) -> None:
     assert (await post(key)).status_code == 202

@@ -281,6 +281,31 @@ async def test_projects(store: JobStore, api: FakeApi, started: Callable[[], Non
     assert await store.project_exists("just-made")
 
 
+@pytest.mark.parametrize(
+    ("encryption", "wants"),
+    [
+        (None, False),
+        ({}, False),
+        ({"required": True}, True),
+        ({"required": True, "recipients": []}, True),
+        ({"required": True, "recipients": ["age1"]}, False),
+        ({"required": False}, False),
+    ],
+)
+async def test_whether_a_project_wants_a_recipient(
+    store: JobStore, api: FakeApi, started: Callable[[], None], encryption: Any, wants: bool
+) -> None:
+    older, newer = target("z", "p"), target("a", "p")
+    older["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+    newer["metadata"]["creationTimestamp"] = "2026-01-02T00:00:00Z"
+    older["spec"]["encryption"], newer["spec"]["encryption"] = encryption, {"required": not wants}
+    api.put(TARGETS, newer)
+    api.put(TARGETS, older)
+    started()
+    assert store.wants_recipient("p") == wants
+    assert not store.wants_recipient("nobody")
+
+
 async def test_an_object_of_a_newer_version_stops_nobody(
     store: JobStore,
     api: FakeApi,

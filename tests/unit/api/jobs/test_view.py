@@ -197,10 +197,21 @@ def test_a_finished_job() -> None:
         "server_version": "17.5",
         "dump_version": "17.6",
         "restore_with": "psql of PostgreSQL 17",
+        "storage": None,
+        "encrypted_to": [],
         "check_command": "echo 'ab  x.sql.zst' | sha256sum --check",
         "restore_command": "(set -o pipefail; zstd -tq x.sql.zst && zstd -dc x.sql.zst | "
         "psql -X --single-transaction -v ON_ERROR_STOP=1 -d DATABASE)",
     }
+
+
+def test_an_encrypted_file() -> None:
+    artifact = ARTIFACT | {"path": "proj-123/x.sql.zst.age", "encryptedTo": ["SHA256:a"]}
+    done = {"phase": "Succeeded", "completionTime": "2026-01-29T15:31:00Z", "artifact": artifact}
+    shown = view(status=done)["artifact"]
+    assert shown["encrypted_to"] == ["SHA256:a"]
+    assert shown["check_command"] == "echo 'ab  x.sql.zst.age' | sha256sum --check"
+    assert shown["restore_command"].startswith("age -d -i KEY -o x.sql.zst x.sql.zst.age && ")
 
 
 def test_what_the_target_leaves_out_is_shown() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import builders
 import pytest
 from backupexport_contract import names, timestamps
-from backupexport_contract.backup_export import BackupExport
+from backupexport_contract.backup_export import ArtifactStatus, BackupExport
 from backupexport_contract.deliveries import Deliveries, conditions_by_kind
 from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.reasons import ExitCode, Phase, Reason
@@ -377,6 +377,29 @@ def test_a_job_that_goes_is_waited_for() -> None:
     plan = decide_delivery(seen(job=replace(failed(2), deleting=True)), "email")
     assert (plan.step, said(plan)) == (DeliveryStep.WAIT, ("Unknown", "Pending"))
     assert plan.recheck_after
+
+
+def test_a_file_in_a_bucket_that_is_none_of_the_charts_any_more_is_waited_for() -> None:
+    url = {"path": "p/f", "storage": "bucket", "url": "s3://exports/team/p/f"}
+    gone = export([told("email"), told("telegram")], notifyEmail="a@example.com")
+    artifact = ArtifactStatus.model_validate(builders.ARTIFACT_STATUS | url)
+    gone = gone.model_copy(update={"status": gone.status.model_copy(update={"artifact": artifact})})
+    plan = decide_delivery(seen(of=gone, kind="telegram"), "telegram")
+    assert (plan.step, plan.condition.status) == (DeliveryStep.WAIT, "Unknown")
+    assert plan.condition.reason == "Deferred"
+    assert "no storage of the chart is s3://exports/team" in plan.condition.message
+    # A mail has no need of the file.
+    assert decide_delivery(seen(of=gone), "email").step is DeliveryStep.CREATE
+    # It is back.
+    back = replace(seen(of=gone, kind="telegram"), storages={"again": builders.BUCKET})
+    assert decide_delivery(back, "telegram").step is DeliveryStep.CREATE
+    # It doesn't come back.
+    conditions = [plan.condition if it.type == "Delivered" else it for it in gone.status.conditions]
+    status = gone.status.model_copy(update={"conditions": conditions})
+    late = seen(of=gone.model_copy(update={"status": status}), kind="telegram", now=86401)
+    given_up = decide_delivery(late, "telegram").condition
+    assert given_up.status == "False"
+    assert "giveUpSeconds" in given_up.message
 
 
 def test_settings_that_have_gone() -> None:

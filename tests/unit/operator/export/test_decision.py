@@ -8,6 +8,7 @@ from typing import Any
 
 import builders
 import pytest
+from age_keys import AGE, MISTYPED, SSH
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.export_target import ExportTarget
@@ -127,6 +128,47 @@ def test_a_target_that_names_a_secret_of_the_installations_own_fails_its_exports
     assert "release-jwt" in str(plan.status.message)
     plan = decide(seen(export(), job=None, target=builders.target(**spec), own_secrets=("other",)))
     assert plan.create_job
+
+
+@pytest.mark.parametrize(
+    ("encrypt_to", "encryption", "reason"),
+    [
+        (None, {"required": True}, Reason.ENCRYPTION_REQUIRED),
+        ([], {"required": True, "recipients": []}, Reason.ENCRYPTION_REQUIRED),
+        ([MISTYPED], None, Reason.RECIPIENT_INVALID),
+        ([AGE], {"recipients": [SSH, MISTYPED]}, Reason.RECIPIENT_INVALID),
+        (None, {"required": False}, None),
+        ([AGE], {"required": True}, None),
+        (None, {"required": True, "recipients": [SSH]}, None),
+        ([AGE], None, None),
+    ],
+)
+def test_an_export_starts_only_with_the_recipients_that_it_needs(
+    encrypt_to: list[str] | None, encryption: dict[str, Any] | None, reason: Reason | None
+) -> None:
+    waiting = export(spec={"encryptTo": encrypt_to} if encrypt_to is not None else {})
+    plan = decide(seen(waiting, job=None, target=builders.target(encryption=encryption)))
+    if reason is None:
+        assert plan.create_job
+    else:
+        assert outcome(plan) == (Phase.FAILED, reason)
+        assert not plan.create_job
+
+
+def test_what_the_job_was_made_with_counts_and_not_what_the_target_says_now() -> None:
+    made = replace(JOB, recipients=(AGE, SSH))
+    own = export(spec={"encryptTo": [SSH]})
+    for target in (builders.target(), builders.target(encryption={"recipients": [SSH]}), None):
+        # The operator died before it wrote that there is a Job.
+        plan = decide(seen(own, job=made, target=target))
+        assert plan.status.target_recipients == [AGE]
+        # The status has it, and the Job is gone.
+        after = own.model_copy(update={"status": plan.status})
+        assert seen(after, job=None, target=target).accepted_export.recipients == (AGE, SSH)
+        lost = seen(own, job=None, lost_job=made, target=target)
+        assert lost.accepted_export.file_name.endswith(".age")
+    changed = builders.target(encryption={"recipients": [AGE]})
+    assert decide(seen(export(), job=JOB, target=changed)).status.target_recipients == []
 
 
 def test_a_target_does_not_get_what_helm_keeps() -> None:

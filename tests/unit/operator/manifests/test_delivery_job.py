@@ -273,4 +273,6 @@ def test_a_mail_tells_of_downloads_where_the_api_has_the_file() -> None:
     status = EXPORT.status.model_copy(update={"artifact": ArtifactStatus.model_validate(artifact)})
     elsewhere = EXPORT.model_copy(update={"status": status})
     text = environment(job("email", of=elsewhere))[runner_protocol.ENV_EXPORT_END]
-    assert not runner_protocol.read_export_end(text.replace("$$", "$")).has_downloads
+    end = runner_protocol.read_export_end(text.replace("$$", "$"))
+    assert end
+    assert not end.has_downloads

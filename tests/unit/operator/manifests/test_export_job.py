@@ -5,10 +5,13 @@ from typing import Any
 
 import builders
 import pytest
+from age_keys import AGE, SSH
 from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import SECRET_KEYS, from_pieces
 from backupexport_operator.manifests.jobs import job_manifest
 from backupexport_operator.manifests.pod import JobSettings, RunnerPods
+from backupexport_operator.manifests.storage_access import Spool
+from backupexport_operator.observed.jobs_and_pods import observed_job
 from backupexport_operator.observed.places import Place
 from kubernetes.aio import client
 
@@ -52,6 +55,19 @@ def test_the_kubernetes_client_knows_every_field() -> None:
     job = manifest({"storagePath": "a"}, {"keys": {"host": "h"}})
     read = client.V1Job.model_validate(job)
     assert read.model_dump(mode="json", by_alias=True, exclude_none=True) == job
+
+
+def test_the_runner_gets_the_recipients_and_the_operator_reads_them_back() -> None:
+    named = "$(EXPORT_JOB_ID) $HOME"
+    spec = {"encryptTo": [f"{SSH} {named}", AGE]}
+    job = manifest(spec, {"encryption": {"recipients": [AGE]}})
+    values = environment(job)
+    assert json.loads(values["EXPORT_RECIPIENTS"].replace("$$", "$")) == [f"{SSH} {named}", AGE]
+    assert "$(" not in values["EXPORT_RECIPIENTS"].replace("$$", "")
+    assert values["EXPORT_FILE_NAME"].endswith(".sql.zst.age")
+    assert observed_job(job).recipients == (f"{SSH} {named}", AGE)
+    assert "EXPORT_RECIPIENTS" not in environment(manifest())
+    assert observed_job(manifest()).recipients == ()
 
 
 def test_the_project_id_is_only_a_value() -> None:
@@ -223,3 +239,89 @@ def test_the_runner_gets_the_limits_of_its_room(target: dict[str, Any], most: st
     assert "EXPORT_ROOM_BYTES" not in given
     unlimited = environment(manifest())
     assert not {"EXPORT_MAX_BYTES", "EXPORT_MAX_SPOOL_BYTES", "EXPORT_RESERVE"} & unlimited.keys()
+
+
+IN_BUCKET = DEFAULTS.model_copy(
+    update={"storages": {**builders.STORAGES, "bucket": builders.BUCKET}, "storage_reserve": "5%"}
+)
+
+
+def volumes(job: dict[str, Any]) -> dict[str, Any]:
+    return {volume["name"]: volume for volume in job["spec"]["template"]["spec"]["volumes"]}
+
+
+def mounts(job: dict[str, Any]) -> dict[str, str]:
+    return {mount["mountPath"]: mount["name"] for mount in container(job)["volumeMounts"]}
+
+
+def test_an_export_into_a_bucket_gets_its_settings_and_the_keys_of_its_secret_alone() -> None:
+    job = manifest(defaults=IN_BUCKET, place=builders.BUCKET_PLACE)
+    client.V1Job.model_validate(job)
+    assert mounts(job) == {
+        "/storage": "storage", "/run/backupexport": "scratch", "/secret": "secret",
+    }  # fmt: skip
+    (source,) = volumes(job)["storage"]["projected"]["sources"]
+    assert source["secret"]["name"] == "b"
+    # The kubelet gives what there is; the runner says what it misses.
+    assert source["secret"]["optional"] is True
+    assert [item["key"] for item in source["secret"]["items"]] == [
+        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+    ]  # fmt: skip
+    told = json.loads(environment(job)["EXPORT_STORAGE"])
+    assert told["name"] == "bucket"
+    assert told["storage"]["s3"] == builders.BUCKET.to_manifest()["s3"]
+    # A bucket has no room that could be kept free.
+    assert "EXPORT_RESERVE" not in environment(job)
+    assert job["metadata"]["annotations"] == {
+        "backupexport.dev/storage": "bucket",
+        "backupexport.dev/storage-root": "s3://exports/team",
+    }
+
+
+def test_the_pods_own_identity_needs_no_secret() -> None:
+    without = builders.BUCKET.model_copy(update={"secret_ref": None})
+    defaults = IN_BUCKET.model_copy(update={"storages": {"bucket": without}})
+    job = manifest(defaults=defaults, place=builders.BUCKET_PLACE)
+    assert "storage" not in volumes(job)
+
+
+def test_the_name_of_a_volume_is_told_and_its_reserve() -> None:
+    job = manifest(defaults=IN_BUCKET)
+    told = json.loads(environment(job)["EXPORT_STORAGE"])
+    assert (told["name"], told["storage"]["volume"]) == ("default", {"claim": "c"})
+    assert environment(job)["EXPORT_RESERVE"] == "5%"
+
+
+def test_a_bucket_that_nobody_knows_has_no_job() -> None:
+    with pytest.raises(LookupError, match="s3://exports/team"):
+        manifest(place=builders.BUCKET_PLACE)
+
+
+@pytest.mark.parametrize(
+    ("spool", "expected"),
+    [
+        (Spool(), {"emptyDir": {}}),
+        (Spool(size_limit="9Gi"), {"emptyDir": {"sizeLimit": "9Gi"}}),
+        (Spool(size="9Gi"),
+         {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "9Gi"}}}),
+        (Spool(size="9Gi", storage_class_name="fast"),
+         {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "9Gi"}},
+          "storageClassName": "fast"}),
+    ],
+)  # fmt: skip
+def test_the_tables_of_a_tar_into_a_bucket_have_room_of_their_own(
+    spool: Spool, expected: dict[str, Any]
+) -> None:
+    defaults = IN_BUCKET.model_copy(update={"spool": spool})
+    job = manifest({"format": "tar"}, defaults=defaults, place=builders.BUCKET_PLACE)
+    client.V1Job.model_validate(job)
+    assert mounts(job)["/tmp"] == "spool"
+    room = dict(volumes(job)["spool"])
+    del room["name"]
+    if spool.size:
+        room = room["ephemeral"]["volumeClaimTemplate"]["spec"]
+    assert room == expected
+    # On a volume it is where the file goes.
+    on_volume = manifest({"format": "tar"}, defaults=defaults)
+    assert mounts(on_volume)["/tmp"] == "exports"
+    assert "spool" not in volumes(on_volume)

@@ -48,6 +48,8 @@ def test_exports_now() -> None:
     assert value(registry, "backupexport_exports_waiting") == 1
     assert value(registry, "backupexport_operator_queue_length") == 3
     assert value(registry, "backupexport_pods_on_silent_nodes") == 2
+    assert value(registry, "backupexport_storage_ready", storage="default") == 1
+    assert value(registry, "backupexport_storage_ready", storage="bucket") == 0
     assert value(registry, "backupexport_operator_watch_lateness_seconds", resource="jobs") == 61
     assert value(registry, "backupexport_deliveries_pending", kind="email") == 2
 

@@ -8,19 +8,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pyrage
 import pytest
 import zstandard
+from age_keys import AGE, MISTYPED, SSH
 from backupexport_contract import names
 from backupexport_contract.reasons import FATAL_EXIT_CODES, ExitCode
 from backupexport_contract.restore_commands import DumpFile, check_command, restore_command
 from backupexport_contract.runner_protocol import (
     Selection,
     read_progress_line,
+    recipients_pieces,
     selection_text,
 )
 from backupexport_runner.postgres.dump_failures import Obstacle
 from backupexport_runner.postgres.preflight import Server
 from backupexport_runner.task.failure import Failure
+from backupexport_runtime.recipients import fingerprint
 from runner_bench import Bench
 
 Environment = Callable[..., dict[str, str]]
@@ -69,6 +73,9 @@ def test_success(
         "restore_command": restore_command(DumpFile(artifact.path, dump_format, compression)),
         "warnings": [],
         "restore_hints": [],
+        "storage": "",
+        "url": "",
+        "encrypted_to": [],
         "content": "all",
         "include_schemas": [],
         "exclude_schemas": [],
@@ -100,6 +107,77 @@ def test_success(
     progress = read_progress_line(bench.output.getvalue().splitlines()[-1])
     assert progress is not None
     assert progress.percent == 100
+
+
+@pytest.mark.parametrize("compression", list(READ))
+@pytest.mark.parametrize("content", [CONTENT, b""])
+def test_an_encrypted_export(
+    bench: Bench, make_environment: Environment, compression: str, content: bytes
+) -> None:
+    (bench.root / "content").write_bytes(content)
+    bench.says(f"cat {bench.root}/content")
+    identities = [pyrage.x25519.Identity.generate() for _ in range(2)]
+    recipients = [str(identity.to_public()) for identity in identities]
+    values = encrypted(make_environment("sql", compression), *recipients, SSH)
+    artifact = bench.run(values)
+
+    assert artifact.path.endswith(".age")
+    file = bench.exports / values["EXPORT_FILE_NAME"]
+    written = file.read_bytes()
+    assert artifact.sha256 == hashlib.sha256(written).hexdigest()
+    assert (artifact.size_bytes, artifact.uncompressed_bytes) == (len(written), len(content))
+    for identity in identities:
+        assert READ[compression](pyrage.decrypt(written, [identity])) == content
+    told = json.loads(Path(f"{file}.json").read_text())
+    assert artifact.encrypted_to == tuple(map(fingerprint, (*recipients, SSH)))
+    assert tuple(told["encrypted_to"]) == artifact.encrypted_to
+    assert told["restore_command"].startswith("age -d ")
+    assert bench.files == [file.name, f"{file.name}.json"]
+
+
+def test_a_dump_that_fails_is_not_encrypted_to_an_end(
+    bench: Bench, make_environment: Environment
+) -> None:
+    bench.says("head -c 3000000 /dev/zero; exit 1")
+    with pytest.raises(Failure) as failure:
+        bench.run(encrypted(make_environment("sql", "none"), AGE))
+    assert failure.value.exit_code == ExitCode.DUMP_FAILED
+    assert bench.files == []
+
+
+@pytest.mark.parametrize(
+    ("recipients", "code"),
+    [
+        ([MISTYPED], ExitCode.RECIPIENT_INVALID),
+        ([AGE, MISTYPED], ExitCode.RECIPIENT_INVALID),
+        (["CANARY"], ExitCode.BAD_REQUEST),
+        # The name says that it is encrypted.
+        ([], ExitCode.BAD_REQUEST),
+    ],
+)
+def test_nothing_is_dumped_for_recipients_that_are_none(
+    bench: Bench, make_environment: Environment, recipients: list[str], code: ExitCode
+) -> None:
+    bench.says("echo never")
+    with pytest.raises(Failure) as failure:
+        bench.run(encrypted(make_environment(), *recipients))
+    assert failure.value.exit_code == code
+    assert code in FATAL_EXIT_CODES
+    assert "CANARY" not in failure.value.message
+    assert bench.files == []
+
+
+def test_recipients_are_never_ignored(bench: Bench, make_environment: Environment) -> None:
+    values = make_environment() | recipients_pieces([AGE])
+    with pytest.raises(Failure) as failure:
+        bench.run(values)
+    assert failure.value.exit_code == ExitCode.BAD_REQUEST
+    assert bench.files == []
+
+
+def encrypted(values: dict[str, str], *recipients: str) -> dict[str, str]:
+    name = values["EXPORT_FILE_NAME"] + names.ENCRYPTED
+    return values | recipients_pieces(recipients) | {"EXPORT_FILE_NAME": name}
 
 
 def test_a_custom_archive_is_stored_as_it_comes(

@@ -1,9 +1,11 @@
 """How far a dump is."""
 
 import os
+import tempfile
 import threading
 from collections.abc import Callable
 
+import pyrage
 import pytest
 from backupexport_runner.export.compression import compressor
 from backupexport_runner.export.streaming import HEAD_BYTES, ProgressMeter, stream
@@ -77,6 +79,64 @@ def pumped(parts: list[bytes], clean: Callable[[bytes], bytes] = bytes) -> tuple
 def test_all_of_a_dump_is_written(size: int) -> None:
     content = os.urandom(size)
     assert pumped([content[: size // 3], content[size // 3 :]]) == (content, size)
+
+
+def test_what_fails_is_never_encrypted_to_an_end() -> None:
+    identity = pyrage.x25519.Identity.generate()
+
+    class CutError(Exception):
+        pass
+
+    def cut() -> None:
+        raise CutError
+
+    for size in (0, 100, 64 * 1024, 1_000_000):
+        written = bytearray()
+        with tempfile.TemporaryFile() as source:
+            source.write(b"x" * size)
+            source.seek(0)
+            with pytest.raises(CutError):
+                stream(
+                    source.fileno(),
+                    compressor("none", 1),
+                    written.extend,
+                    [identity.to_public()],
+                    clean_head=bytes,
+                    count=lambda _: None,
+                    at_end=cut,
+                )
+        with pytest.raises(pyrage.DecryptError):
+            pyrage.decrypt(bytes(written), [identity])
+
+
+@pytest.mark.parametrize(
+    ("size", "room"),
+    # As the header, the first piece, and the last one is written.
+    [(0, 0), (0, 100), (100_000, 0), (100_000, 300), (100_000, 66_000), (100_000, 100_000)],
+)
+def test_a_storage_that_fails_ends_an_encrypted_export_with_its_own_failure(
+    size: int, room: int
+) -> None:
+    written = bytearray()
+
+    def put(piece: bytes) -> None:
+        if len(written) + len(piece) > room:
+            raise OSError(28, "full")
+        written.extend(piece)
+
+    with tempfile.TemporaryFile() as source, pytest.raises(OSError, match="full") as raised:
+        source.write(os.urandom(size))
+        source.seek(0)
+        stream(
+            source.fileno(),
+            compressor("zstd", 1),
+            put,
+            [pyrage.x25519.Identity.generate().to_public()],
+            clean_head=bytes,
+            count=lambda _: None,
+            at_end=lambda: None,
+        )
+    assert raised.value.errno == 28
 
 
 def test_only_the_head_is_cleaned() -> None:

@@ -115,6 +115,7 @@ def _facts(request: Request, end: ExportEnd, artifact: Artifact | None) -> Itera
     yield Fact("Format", request.format)
     yield Fact("Compression", request.compression)
     if artifact:
+        yield Fact("Encrypted to", _line(", ".join(artifact.encrypted_to)), is_code=True)
         yield Fact("SHA-256", _line(artifact.sha256), is_code=True)
         yield Fact("PostgreSQL server", _line(artifact.server_version))
         yield Fact("pg_dump", _line(artifact.dump_version))
@@ -139,6 +140,7 @@ def _what_to_do(request: Request, end: ExportEnd) -> tuple[Step, ...]:
 def _steps_with_file(request: Request, end: ExportEnd, artifact: Artifact) -> tuple[Step, ...]:
     path = _line(artifact.path)
     warnings, hints = _messages(artifact.warnings), _messages(artifact.restore_hints)
+    decryption = f"{restore_commands.DECRYPTION} " if artifact.encrypted_to else ""
     known = "The file is whole. What whoever uses it should know:"
     return (
         *([Step("Warnings", known, points=warnings)] if warnings else []),
@@ -151,7 +153,7 @@ def _steps_with_file(request: Request, end: ExportEnd, artifact: Artifact) -> tu
         Step(
             "Restore it",
             "Into an empty database in place of DATABASE, where the roles exist that own things or "
-            f"hold grants. {restore_commands.CAUTION}",
+            f"hold grants. {decryption}{restore_commands.CAUTION}",
             (_line(end.restore_command),),
             points=hints,
         ),

@@ -26,6 +26,8 @@ def caption(request: Request, part: Part, count: int, sha256: str, end: ExportEn
         f"Format: {request.format}, compression: {request.compression}",
         f"Job: {request.job_id}",
     ]
+    if request.is_encrypted:
+        lines.append("Encrypted with age")
     if count == 1:
         lines += [f"Restore: {end.restore_command}", CAUTION]
     if warnings:

@@ -1,0 +1,71 @@
+"""Where files are, and which storage is there."""
+
+from typing import Any
+
+import builders
+import pytest
+from backupexport_contract.storages import S3Storage, Storage, VolumeStorage
+from backupexport_operator.observed.places import (
+    Place,
+    is_reachable,
+    place_of,
+    recorded_place,
+    storage_at,
+)
+
+ROOT = "s3://exports/team"
+BOTH = {**builders.STORAGES, "bucket": builders.BUCKET}
+RENAMED = {**builders.STORAGES, "other": builders.BUCKET}
+MOVED = {
+    "default": Storage(volume=VolumeStorage(claim="new")),
+    "bucket": Storage(s3=S3Storage(bucket="exports")),
+}
+
+
+@pytest.mark.parametrize(
+    ("artifact", "storages", "expected"),
+    [
+        ({"claim": "c"}, BOTH, Place("default", "c")),
+        ({"storage": "bucket", "url": f"{ROOT}/p/f"}, BOTH, Place("bucket", ROOT)),
+        # By where it is, not by a name that may be another's by now.
+        ({"storage": "bucket", "url": f"{ROOT}/p/f"}, RENAMED, Place("other", ROOT)),
+        ({"storage": "bucket", "url": f"{ROOT}/p/f"}, MOVED, Place("bucket", ROOT)),
+        ({"claim": "c"}, MOVED, Place("default", "c")),
+        # No operator writes these.
+        ({"url": f"{ROOT}/p/another"}, BOTH, Place("default", f"{ROOT}/p/another")),
+        ({"url": "s3://exports/p/f"}, BOTH, Place("default", "s3://exports")),
+        # One that knew a single claim wrote this.
+        ({}, BOTH, Place("default", "c")),
+        ({}, {"bucket": builders.BUCKET}, Place("default", "")),
+        (None, BOTH, Place("default", "c")),
+    ],
+)
+def test_where_a_file_is_recorded(
+    artifact: dict[str, Any] | None, storages: dict[str, Storage], expected: Place
+) -> None:
+    recorded = None if artifact is None else builders.ARTIFACT_STATUS | artifact
+    export = builders.export(status={"phase": "Succeeded", "artifact": recorded})
+    assert recorded_place(export, storages) == expected
+
+
+@pytest.mark.parametrize(
+    ("place", "storages", "storage", "reachable"),
+    [
+        (Place("bucket", ROOT), BOTH, builders.BUCKET, True),
+        (Place("whatever", ROOT), RENAMED, builders.BUCKET, True),
+        (Place("bucket", ROOT), MOVED, None, False),
+        (Place("default", "c"), BOTH, builders.STORAGES["default"], True),
+        # It can be mounted still: storage.formerClaims.
+        (Place("default", "c"), MOVED, None, True),
+    ],
+)
+def test_which_storage_is_there(
+    place: Place, storages: dict[str, Storage], storage: Storage | None, reachable: bool
+) -> None:
+    assert storage_at(place, storages) == storage
+    assert is_reachable(place, storages) is reachable
+
+
+def test_the_place_of_a_name() -> None:
+    assert place_of("bucket", BOTH) == Place("bucket", ROOT)
+    assert place_of("another", BOTH) is None
