@@ -16,8 +16,8 @@ CAUTION = (
 )
 
 DECRYPTION = (
-    "KEY is the file with your identity of age or your private key of ssh. The decrypted file stays "
-    "beside the encrypted one: remove it when you are done."
+    "KEY is the file with your identity of age or your private key of ssh. The decrypted file "
+    "stays beside the encrypted one: remove it when you are done."
 )
 
 # Since this major, pg_dump and pg_restore set it, and older servers don't know it

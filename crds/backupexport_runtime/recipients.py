@@ -84,7 +84,7 @@ def _is_whole(recipient: str) -> bool:
     while len(blob) >= _LENGTH_BYTES:
         blob = blob[_LENGTH_BYTES + int.from_bytes(blob[:_LENGTH_BYTES]) :]
         fields += 1
-    return not blob and fields == _FIELDS[recipient.split(" ")[0]]
+    return not blob and fields == _FIELDS[recipient.split(" ", maxsplit=1)[0]]
 
 
 def _is_of_high_order(recipient: str) -> bool:

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import secrets
 import shutil
 import subprocess
 import urllib.request
@@ -31,6 +30,10 @@ INSERT INTO parts SELECT i, md5(i::text) FROM generate_series(1, 50000) AS i;
 _CONTENT = "SELECT count(*), md5(string_agg(name, ',' ORDER BY id)) FROM parts"
 _MAGIC = b"age-encryption.org/v1\n"
 _PROJECT = "encrypted"
+_KINDS = (
+    "backupexports", "exporttargets", "jobs", "pods", "deployments", "secrets", "configmaps",
+    "events",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,8 @@ def _type_command(installation: Installation, artifact: dict[str, Any], identity
     volume.run("bash", "-c", "rm -rf /scratch/*")
     for name, file in (("age", Path(str(shutil.which("age")))), ("KEY", identity)):
         text = base64.b64encode(file.read_bytes()).decode()
-        volume.run("bash", "-c", f"base64 -d > /scratch/{name}; chmod 0500 /scratch/{name}", stdin=text)
+        taken = f"base64 -d > /scratch/{name}; chmod 0500 /scratch/{name}"
+        volume.run("bash", "-c", taken, stdin=text)
     command = artifact["restore_command"].replace("DATABASE", _RESTORED)
     try:
         volume.run(
@@ -173,16 +177,14 @@ def test_no_identity_is_in_the_cluster(
     installation: Installation, project: str, keys: Keys
 ) -> None:
     namespace = installation.namespace
-    name = begin_again(
-        namespace, project, {"password": secrets.token_hex()}, encryptTo=[keys.ssh_recipient]
-    )
-    assert name.ended()["phase"] == "Succeeded"
-    kinds = "bex,ext,jobs,pods,deployments,secrets,configmaps,events"
+    export = begin_again(namespace, project, {}, encryptTo=[keys.ssh_recipient])
+    assert export.ended()["phase"] == "Succeeded"
+    objects = [get("-n", namespace, kind) for kind in _KINDS]
     logs = [
         kubectl("-n", namespace, "logs", pod, "--all-containers", "--ignore-errors")
         for pod in kubectl("-n", namespace, "get", "pods", "-o", "name").split()
     ]
-    known = json.dumps(get("-n", namespace, kinds)) + "".join(logs)
+    known = json.dumps(objects) + "".join(logs)
     secret = [
         line
         for file in (keys.age, keys.ssh)

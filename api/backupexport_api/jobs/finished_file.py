@@ -31,7 +31,8 @@ class FinishedFile:
     """A whole file in its storage."""
 
     path: str
-    """Relative to the storage's root; made from the export's spec and recipients, and the status must agree."""
+    """Relative to the storage's root; made from the export's spec and recipients, and the status
+    has to agree."""
     size: int
     sha256: bytes
     completed_s: int

@@ -218,7 +218,9 @@ class ExportReconciler:
         if seen.place is None:
             raise AssertionError("a Job is planned only for an export with a storage")
         limits = seen.stored_limit, seen.room_bytes
-        manifest = job_manifest(seen.accepted_export, seen.target, self.defaults, seen.place, *limits)
+        manifest = job_manifest(
+            seen.accepted_export, seen.target, self.defaults, seen.place, *limits
+        )
         try:
             return await self.cluster.create_job(manifest)
         except Exception as error:

@@ -38,7 +38,8 @@ class ObservedJob:
     `owner_uid` is its controller's, `export_uid` that of the export it was made for, which may be
     gone; `batch` has the uids of the exports that one for several is for.  `task` is what its
     pods do (`runner_protocol.TASK_EXPORT`, …), `place` where they write, read or remove files,
-    `recipients` to whom they encrypt, `pods_made` how many pods its status counts.  Times are RFC 3339, as in a pod.
+    `recipients` to whom they encrypt, `pods_made` how many pods its status counts.  Times are
+    RFC 3339, as in a pod.
     """
 
     name: str
@@ -170,9 +171,7 @@ def _recipients(job_spec: Mapping[str, Any]) -> tuple[str, ...]:
     containers = job_spec.get("template", {}).get("spec", {}).get("containers") or ()
     runner: Mapping[str, Any] = next((c for c in containers if c["name"] == RUNNER_CONTAINER), {})
     # As `manifests.parts.literals` writes values.
-    values = {
-        it["name"]: it.get("value", "").replace("$$", "$") for it in runner.get("env") or ()
-    }
+    values = {it["name"]: it.get("value", "").replace("$$", "$") for it in runner.get("env") or ()}
     return read_recipients(values) or ()
 
 

@@ -23,7 +23,7 @@ def lacks_recipient(export: BackupExport, target: ExportTarget) -> bool:
     """Returns whether the target wants a recipient, and neither names one."""
     encryption = target.spec.encryption
     is_required = encryption is not None and encryption.required
-    return is_required and not (encryption and encryption.recipients or export.spec.encrypt_to)
+    return is_required and not ((encryption and encryption.recipients) or export.spec.encrypt_to)
 
 
 def _problem(recipients: Sequence[str], where: str) -> str | None:

@@ -48,8 +48,8 @@ from backupexport_runner.task.log import Log
 from backupexport_runner.task.request import Request, StoredFile, bad_value
 
 _TOMBSTONE = ".removed"
-# How their names begin: a dot, and the year of an artifact.
-_OF_TOMBSTONES = ".2"
+# A file's name begins with its year; a dot alone is no name that can be asked for.
+_TOMBSTONES = ".2"
 # A removal is made anew within minutes, or once an outage of the operator is over.
 _TOMBSTONE_AGE = timedelta(days=8)
 _LONGEST_COUNT_SECONDS = 10.0
@@ -305,7 +305,7 @@ class BucketStorage:
 
     def _remove_old_tombstones(self, directory: str) -> None:
         now = datetime.now(UTC)
-        for name, written_at in list(self._objects.beside(directory, _OF_TOMBSTONES)):
+        for name, written_at in list(self._objects.beside(directory, _TOMBSTONES)):
             is_tombstone = name.endswith(_TOMBSTONE) and names.is_artifact_file_name(
                 name[1 : -len(_TOMBSTONE)]
             )

@@ -1,8 +1,8 @@
 """Encryption to recipients of age, in constant memory.
 
-pyrage asks for some KiB at a time, which it encrypts and hands on in pieces of 64 KiB.  It is handed
-no end of file before all pieces are there, and without that what is written can't be decrypted to
-an end.
+pyrage asks for some KiB at a time, which it encrypts and hands on in pieces of 64 KiB.  It gets no
+end of file before all pieces are there, and without that what is written can't be decrypted to an
+end.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -54,9 +54,10 @@ def stream(
 ) -> Streamed:
     """Moves everything from the descriptor `source` through `compressor` to `write`.
 
-    It is encrypted to the `recipients`, pyrage's, unless there are none.  What `clean_head` returns of the first `HEAD_BYTES` or more takes their place.  `count` gets the
-    number of bytes read so far, after each read.  `at_end` is called between the end of `source`
-    and the end of the file: if it raises, the file stays without its end.
+    It is encrypted to the `recipients`, pyrage's, unless there are none.  What `clean_head` returns
+    of the first `HEAD_BYTES` or more takes their place.  `count` gets the number of bytes read so
+    far, after each read.  `at_end` is called between the end of `source` and the end of the file:
+    if it raises, the file stays without its end.
     """
     sink, dump = _Sink(write), _Dump(source, compressor, clean_head, count, at_end)
     if recipients:

@@ -8,6 +8,7 @@ from typing import Any
 
 import builders
 import pytest
+from age_keys import AGE
 from aiohttp import ClientError
 from backupexport_contract import names
 from backupexport_contract.backup_export import BackupExport
@@ -19,6 +20,7 @@ from backupexport_operator.export.reconciler import ExportReconciler
 from backupexport_operator.export.start_queue import StartQueue
 from backupexport_operator.kube.cluster import Cluster
 from backupexport_operator.kube.event_recorder import EventRecorder
+from backupexport_operator.manifests.jobs import job_manifest
 from backupexport_operator.manifests.pod import JobSettings
 from backupexport_operator.observed.export_cache import ExportCache, World
 from backupexport_operator.observed.jobs_and_pods import observed_job, observed_pod
@@ -205,6 +207,42 @@ async def test_what_an_attempt_left_is_looked_for_on_its_claim(watched: Make) ->
     pod = operator.kubernetes.objects("jobs")[TIDY]["spec"]["template"]["spec"]
     (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "exports"]
     assert volume["persistentVolumeClaim"] == {"claimName": "before"}
+
+
+async def test_a_job_over_which_an_operator_died_tells_what_it_encrypts_to(watched: Make) -> None:
+    operator = watched()
+    encryption = {"recipients": [AGE]}
+    operator.kubernetes.change("exporttargets", "t", {"spec": {"encryption": encryption}})
+    operator.look()
+    seen = operator.cache.observe(operator.export())
+    assert seen.target is not None
+    defaults = operator.reconciler.defaults
+    made = job_manifest(seen.accepted_export, seen.target, defaults, builders.PLACE)
+    await operator.writer.create_job(made)
+
+    operator.kubernetes.change("exporttargets", "t", {"spec": {"encryption": {"recipients": []}}})
+    operator.look()
+    export = await operator.reconcile()
+    assert export.status.target_recipients == [AGE]
+    assert export.file_name.endswith(".age")
+    add_pod(operator, state=KILLED)
+    operator.kubernetes.change("jobs", JOB, {"status": builders.failed()})
+    operator.look()
+    await operator.reconcile()
+    for job in (JOB, TIDY):
+        (runner,) = operator.kubernetes.objects("jobs")[job]["spec"]["template"]["spec"][
+            "containers"
+        ]
+        assert {"name": "EXPORT_FILE_NAME", "value": export.file_name} in runner["env"]
+
+
+async def test_an_encrypted_export_costs_no_other_requests(watched: Make) -> None:
+    operator = watched()
+    encryption = {"recipients": [AGE]}
+    operator.kubernetes.change("exporttargets", "t", {"spec": {"encryption": encryption}})
+    operator.look()
+    assert (await operator.reconcile()).status.target_recipients == [AGE]
+    assert operator.requests() == ["create jobs", "patch backupexports/status"]
 
 
 async def test_from_creation_to_success_in_few_requests(watched: Make) -> None:

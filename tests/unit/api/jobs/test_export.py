@@ -104,9 +104,7 @@ async def test_unknown_project(post: Make, store: Any) -> None:
         (AGE, "list_type"),
     ],
 )
-async def test_recipients_that_are_none(
-    post: Make, store: Any, recipients: Any, code: str
-) -> None:
+async def test_recipients_that_are_none(post: Make, store: Any, recipients: Any, code: str) -> None:
     response = await post(encrypt_to=recipients)
     assert response.status_code == 400
     (error,) = response.json()["errors"]

@@ -30,7 +30,8 @@ from bucket_bench import (
     storage_values,
     uploads,
 )
-from runner_process import start, wait_for
+from playground.tools import wait_for
+from runner_process import start
 from s3_faults import DROP_BEFORE, Fault
 
 MIB = 1024 * 1024
@@ -226,8 +227,10 @@ def test_a_delivery_reads_ranges_and_keeps_notes(bucket_bench: BucketBench) -> N
             assert reader.read_at(4990, 100) == content[4990:]
             assert reader.read_at(5000, 100) == b""
             bucket.put(KEY, b"z" * 5000)
-            with pytest.raises(FileChangedFailure, match="in the bucket"):
-                reader.read_at(0, 10)
+            # gofakes3 knows no If-Match; whoever reads compares the checksum, too.
+            if bench.server.kind != "gofakes3":
+                with pytest.raises(FileChangedFailure, match="in the bucket"):
+                    reader.read_at(0, 10)
         with pytest.raises(FileChangedFailure), file.opened(4999):
             pass
         bucket.delete(KEY)
@@ -245,7 +248,7 @@ def test_sigterm_aborts_the_upload_or_says_that_it_may_be_there(
     bench.bench.says("yes | head -c 30000000; touch $0.said; exec sleep 60")
     process = start(bench.bench, bench.environment())
     program = bench.bench.configuration.clients / "17/bin/pg_dump.said"
-    wait_for(lambda: program.exists() and uploads(bench.bucket))
+    wait_for(lambda: program.exists() and uploads(bench.bucket), "an upload", 60)
     if is_network_gone:
         bench.proxy.let_through(0, Fault(DROP_BEFORE))
     began = time.monotonic()

@@ -124,18 +124,19 @@ def test_a_storage_that_fails_ends_an_encrypted_export_with_its_own_failure(
             raise OSError(28, "full")
         written.extend(piece)
 
-    with tempfile.TemporaryFile() as source, pytest.raises(OSError, match="full") as raised:
+    with tempfile.TemporaryFile() as source:
         source.write(os.urandom(size))
         source.seek(0)
-        stream(
-            source.fileno(),
-            compressor("zstd", 1),
-            put,
-            [pyrage.x25519.Identity.generate().to_public()],
-            clean_head=bytes,
-            count=lambda _: None,
-            at_end=lambda: None,
-        )
+        with pytest.raises(OSError, match="full") as raised:
+            stream(
+                source.fileno(),
+                compressor("zstd", 1),
+                put,
+                [pyrage.x25519.Identity.generate().to_public()],
+                clean_head=bytes,
+                count=lambda _: None,
+                at_end=lambda: None,
+            )
     assert raised.value.errno == 28
 
 

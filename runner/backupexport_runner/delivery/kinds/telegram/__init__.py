@@ -72,8 +72,10 @@ def _send(
     if whole != artifact.sha256:
         raise file_changed()
     messages: tuple[str, ...] = ()
+    restore = parcel.end.restore_command
+    if request.is_encrypted:
+        messages = (texts.restore_message(restore),)
     if len(planned) > 1:
-        restore = parcel.end.restore_command
         messages = texts.closing_messages(request, planned, sha256s, whole, restore)
     plan = parts_plan(whole, settings.part_bytes, settings.chat_id)
     journal = Journal(notes, plan, planned, sha256s, len(messages))

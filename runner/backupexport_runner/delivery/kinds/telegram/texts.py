@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from backupexport_contract.readable import readable_size
-from backupexport_contract.restore_commands import CAUTION, check_command
+from backupexport_contract.restore_commands import CAUTION, DECRYPTION, check_command
 from backupexport_contract.runner_protocol import ExportEnd
 
 from backupexport_runner.delivery.kinds.telegram.parts import Part, parts_glob
@@ -27,8 +27,9 @@ def caption(request: Request, part: Part, count: int, sha256: str, end: ExportEn
         f"Job: {request.job_id}",
     ]
     if request.is_encrypted:
+        # Its command, which is longer, comes in a message.
         lines.append("Encrypted with age")
-    if count == 1:
+    elif count == 1:
         lines += [f"Restore: {end.restore_command}", CAUTION]
     if warnings:
         lines.append(f"Warnings: {len(warnings)}, which the job has over REST and on the web page")
@@ -36,6 +37,11 @@ def caption(request: Request, part: Part, count: int, sha256: str, end: ExportEn
         room = LONGEST_CAPTION - len("\n".join([*lines, "Contents: "]))
         lines.insert(4, f"Contents: {one_line(end.contents, room)}")
     return "\n".join(lines)
+
+
+def restore_message(restore_command: str) -> str:
+    """Returns the message after an encrypted file in one part."""
+    return f"Restore: {restore_command}\n{DECRYPTION}\n{CAUTION}"
 
 
 def closing_messages(
@@ -59,8 +65,7 @@ def closing_messages(
         f"Join the {count} parts, check the whole file and restore it:\n"
         f"cat {parts_glob(name, count)} > {name}\n"
         f"{check_command(name, sha256)}\n"
-        f"{restore_command}\n"
-        f"{CAUTION}"
+        f"{restore_command}\n" + (f"{DECRYPTION}\n" if request.is_encrypted else "") + CAUTION
     )
     lines = [f"{digest}  {part.name}" for part, digest in zip(parts, part_sha256s, strict=True)]
     lists = [

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from backupexport_contract import rules
 from backupexport_contract.reasons import ExitCode
-from backupexport_contract.restore_commands import CAUTION
+from backupexport_contract.restore_commands import CAUTION, DECRYPTION
 from backupexport_contract.runner_protocol import ExportEnd, Remark
 from backupexport_runner.delivery.kinds.email.content import Content, content
 from backupexport_runner.delivery.kinds.email.message import (
@@ -245,6 +245,18 @@ def test_how_to_check_and_restore(is_smaller: bool) -> None:
     name = request.file_name
     assert check.commands == (f"echo '{'0a' * 32}  {name}' | sha256sum --check",)
     assert ("Uncompressed" in facts_of(said)) == is_smaller
+
+
+def test_an_encrypted_file_says_to_whom_and_how_it_is_read() -> None:
+    end = end_of("Succeeded")
+    assert end.artifact is not None
+    told = replace(end.artifact, encrypted_to=("SHA256:a", "SHA256:b"))
+    said = content(request_of(), replace(end, artifact=told))
+    assert facts_of(said)["Encrypted to"] == "SHA256:a, SHA256:b"
+    assert DECRYPTION in said.steps[-1].text
+    plain = content(request_of(), end)
+    assert "Encrypted to" not in facts_of(plain)
+    assert DECRYPTION not in plain.steps[-1].text
 
 
 def test_warnings_and_hints_are_told() -> None:

@@ -7,13 +7,19 @@ from pathlib import Path
 
 import pytest
 import runner_bench
-from backupexport_contract.restore_commands import CAUTION, DumpFile, restore_command
+from backupexport_contract.restore_commands import (
+    CAUTION,
+    DECRYPTION,
+    DumpFile,
+    restore_command,
+)
 from backupexport_contract.runner_protocol import Artifact, ExportEnd, Remark
 from backupexport_runner.delivery.kinds.telegram import texts
 from backupexport_runner.delivery.kinds.telegram.parts import plan_parts
 from backupexport_runner.task.request import Request, read_request
 
 NAME = "20260129T153000Z-0b7c1111-2222-4333-8444-555566667777.sql.zst"
+ENCRYPTED = "20260129T153000Z-0b7c1111-2222-4333-8444-555566667777.tar.zst.age"
 # The longest that there is.
 RESTORE = restore_command(DumpFile(NAME, "tar", "zstd", "13.1", "18.1", False, False))
 END = ExportEnd(
@@ -42,6 +48,23 @@ def test_the_longest_caption_fits(request_of: Request) -> None:
         assert "\nContents: Not tables t, t, t" in text
         assert (RESTORE in text) == (count == 1)
         assert ("part 1000 of 1000" in text) == (count == 1000)
+
+
+def test_an_encrypted_file_has_its_command_in_a_message(request_of: Request) -> None:
+    encrypted = replace(request_of, file_name=ENCRYPTED)
+    restore = restore_command(DumpFile(ENCRYPTED, "tar", "zstd", "13.1", "18.1", False, False))
+    end = replace(END, restore_command=restore)
+    text = texts.caption(encrypted, plan_parts(ENCRYPTED, 10**15, 10**15)[0], 1, "f" * 64, end)
+    assert len(text) <= texts.LONGEST_CAPTION
+    assert "\nEncrypted with age\n" in text
+    assert restore not in text
+    message = texts.restore_message(restore)
+    assert message == f"Restore: {restore}\n{DECRYPTION}\n{CAUTION}"
+    assert len(message) <= texts.LONGEST_MESSAGE
+    parts = plan_parts(ENCRYPTED, 10_000, 10)
+    *_, last = texts.closing_messages(encrypted, parts, ["e" * 64] * 1000, "f" * 64, restore)
+    assert len(last) <= texts.LONGEST_MESSAGE
+    assert last.endswith(f"{restore}\n{DECRYPTION}\n{CAUTION}")
 
 
 @pytest.mark.parametrize("count", [2, 3, 24, 25, 26, 27, 28, 29, 52, 53, 54, 999, 1000])
