@@ -2,6 +2,7 @@
 
 import re
 import socket
+from pathlib import Path
 
 import pytest
 from backupexport_contract.reasons import ExitCode
@@ -9,13 +10,17 @@ from backupexport_runner.bucket.failures import BucketErrors, kind_of
 from backupexport_runner.task.failure import Failure
 from backupexport_runtime.buckets import Problem
 from bucket_bench import (
+    KEY,
     BucketBench,
     bucket_environment,
     storage_values,
     uploads,
     write_secret,
 )
+from certificate_authority import Authority
+from runner_bench import Bench, environment
 from s3_faults import ANSWER, CUT, DELAY, Fault
+from s3_server import s3_server
 
 ONE_KIND = pytest.mark.parametrize("s3_server", ["versitygw"], indirect=True)
 MIB = 1024 * 1024
@@ -195,3 +200,21 @@ def test_a_dump_that_fails_leaves_nothing_and_says_why(bucket_bench: BucketBench
     failure = refused(bucket_bench, bucket_bench.environment())
     assert "disk on fire" in failure.message
     assert not bucket_bench.bench.interruption.is_anything_left
+
+
+def test_only_an_authority_that_the_storage_names_is_trusted(tmp_path: Path) -> None:
+    bench, authority = Bench(tmp_path), Authority(tmp_path)
+    with s3_server(
+        tmp_path / "server", certificate=authority.issue("127.0.0.1"), authority=authority.pem
+    ) as server:
+        write_secret(bench, server)
+        bench.says(f"yes | head -c {9 * MIB}")
+        with server.client() as client:
+            bucket = client.bucket("with-tls").make()
+            values = storage_values(server, bucket.name)
+            with pytest.raises(Failure, match="isn't trusted") as caught:
+                bench.run(environment(compression="none") | bucket_environment(values))
+            assert caught.value.exit_code == ExitCode.STORAGE_UNWRITABLE
+            trusting = bucket_environment(values | {"caCertificates": authority.pem})
+            artifact = bench.run(environment(compression="none") | trusting)
+            assert len(bucket.get(KEY)) == artifact.size_bytes == 9 * MIB
