@@ -115,7 +115,8 @@ def demo() -> None:
     make_target(NAMESPACE, PROJECT, connection)
     make_target(NAMESPACE, ARCHIVED, connection, storage=STORAGE)
     wait_for(_targets_ready, "the Ready condition of both", 60)
-    print(kubectl("-n", NAMESPACE, "get", "exporttargets", "-o", "wide").rstrip())
+    print(kubectl("-n", NAMESPACE, "get", "exporttargets").rstrip())
+    print(f"exports of {ARCHIVED} go to the storage {STORAGE}, the others to the volume")
 
     step("A token, and the API on 127.0.0.1")
     token = release.token("demo", "--project", PROJECT, "--project", ARCHIVED, "--ttl", "24h")
@@ -394,10 +395,9 @@ def _write_environment(url: str, token: str) -> None:
 def _summary(url: str, jobs: list[dict[str, Any]]) -> None:
     step("Done")
     for job in jobs:
-        export = read_export(NAMESPACE, job["job_id"])["status"]
-        size = export["artifact"]["displaySize"]
-        place = job["artifact"]["url"] or job["artifact"]["path"]
-        print(f"{job['format']}: {size}, restored and equal ({place})")
+        artifact = read_export(NAMESPACE, job["job_id"])["status"]["artifact"]
+        place = artifact.get("url") or artifact["path"]
+        print(f"{job['format']}: {artifact['displaySize']}, restored and equal ({place})")
     print(
         f"""
 The cluster stays up, with a web page on {url} (sign in with the TOKEN in

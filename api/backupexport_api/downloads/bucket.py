@@ -30,6 +30,8 @@ _PATIENCE = Patience(connect=3.0, request=30.0, retries=2, retrying=3.0)
 # A server may end a body early, or be short of breath for longer than that.
 _ATTEMPTS = 3
 
+_REPLACED = "another object is in its place"
+
 _log = logging.getLogger(__name__)
 
 
@@ -58,7 +60,9 @@ class ExportBucket:
     async def open(self, file: FinishedFile) -> "BucketObject":
         """Find a job's file; raises ProblemError (410) or StorageUnavailableError."""
         try:
-            found = await self.answer(lambda store: obstore.head_async(store, file.path))
+            found = await self.answer(
+                lambda store: obstore.head_async(store, file.path), _ANSWER_SECONDS
+            )
         except FileNotFoundError as error:
             await self._require_bucket(file)
             _log.info("%s is not in %s", file.path, self)
@@ -76,7 +80,7 @@ class ExportBucket:
                 return
 
         try:
-            await self.answer(listed)
+            await self.answer(listed, _ANSWER_SECONDS)
         except FileNotFoundError:
             raise StorageUnavailableError("no such bucket") from None
 
@@ -84,12 +88,12 @@ class ExportBucket:
         """Return a URL for `method` alone, good for a while; raises StorageUnavailableError."""
         lifetime = timedelta(seconds=self._storage.url_seconds)
         return await _answer(
-            self._signed_for, lambda store: obstore.sign_async(store, method, file.path, lifetime)
+            self._signed_for,
+            lambda store: obstore.sign_async(store, method, file.path, lifetime),
+            _ANSWER_SECONDS,
         )
 
-    async def answer(
-        self, call: Callable[[Store], Awaitable[T]], seconds: float = _ANSWER_SECONDS
-    ) -> T:
+    async def answer(self, call: Callable[[Store], Awaitable[T]], seconds: float) -> T:
         """Return what `call` does; raises FileNotFoundError, StorageUnavailableError."""
         return await _answer(self._asked, call, seconds)
 
@@ -127,6 +131,9 @@ class BucketObject:
             answer = await obstore.get_async(
                 store, self._file.path, options=cast("obstore.GetOptions", options)
             )
+            # Not every server heeds If-Match.
+            if answer.meta["e_tag"] != self._etag:
+                raise StorageUnavailableError(_REPLACED)
             return memoryview(await answer.bytes_async())
 
         try:
@@ -148,9 +155,7 @@ async def _again(call: Callable[[], Awaitable[T]]) -> T:
     return await call()
 
 
-async def _answer(
-    bucket: Bucket, call: Callable[[Store], Awaitable[T]], seconds: float = _ANSWER_SECONDS
-) -> T:
+async def _answer(bucket: Bucket, call: Callable[[Store], Awaitable[T]], seconds: float) -> T:
     try:
         async with asyncio.timeout(seconds):
             return await call(bucket.store)
@@ -170,7 +175,7 @@ def _why(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, PreconditionError):
-        return "another object is in its place"
+        return _REPLACED
     problem = problem_of(error)
     told = (str(problem.status or ""), problem.code)
     return " ".join(filter(None, (type(error).__name__, *told)))

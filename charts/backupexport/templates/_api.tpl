@@ -23,7 +23,7 @@
 {{- define "backupexport.mountsExports" -}}
 {{- $said := .Values.api.downloads.enabled -}}
 {{- $shared := and (not .Values.storage.existingClaim) (has "ReadWriteMany" .Values.storage.accessModes) -}}
-{{- if and .Values.storage.enabled (ternary $shared $said (kindIs "invalid" $said)) -}}yes{{- end -}}
+{{- if and (include "backupexport.hasVolume" .) (ternary $shared $said (kindIs "invalid" $said)) -}}yes{{- end -}}
 {{- end -}}
 
 {{/* Those of `storages` that the api has files of, as JSON, or nothing: buckets, unless it is told to have none, and

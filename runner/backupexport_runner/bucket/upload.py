@@ -162,8 +162,10 @@ class S3Upload:
                 "less, or into a volume, then start the export again.",
             )
         size = part_bytes(self._number, self.estimated_bytes)
+        # One is filled, and one more waits for a thread.
+        most = min(MOST_MEMORY_BYTES, (_MOST_AT_ONCE + 2) * size)
         with self._state:
-            while self._memory + size > MOST_MEMORY_BYTES and self._failure is None:
+            while self._memory + size > most and self._failure is None:
                 self._state.wait(_SECONDS_TO_NOTICE)
                 self.check()
             self._memory += size
@@ -205,6 +207,15 @@ class S3Upload:
             raise self._failure
 
 
+def fixed_parts(estimated_bytes: int) -> tuple[int, int]:
+    """Returns the size of parts that don't grow, and how many are sent at once.
+
+    They have room for four times the estimate, or for 128 GiB where there is none.
+    """
+    size = part_bytes(1, estimated_bytes * 4 or 128 << 30)
+    return size, max(1, min(_MOST_AT_ONCE, MOST_MEMORY_BYTES // size - 1))
+
+
 def _not_implemented() -> Failure:
     return Failure(
         ExitCode.STORAGE_UNWRITABLE,
@@ -230,14 +241,13 @@ class ObstoreUpload:
         self.check()
         with self.errors.told("write"):
             if self._writer is None:
-                # The parts don't grow: room for an estimate that is a fourth of the size.
-                size = part_bytes(1, self.estimated_bytes * 4 or 128 << 30)
+                size, at_once = fixed_parts(self.estimated_bytes)
                 self._writer = open_writer(
                     self.bucket.store,
                     self.key,
                     attributes=dict(self.attributes),
                     buffer_size=size,
-                    max_concurrency=max(1, min(_MOST_AT_ONCE, MOST_MEMORY_BYTES // size - 1)),
+                    max_concurrency=at_once,
                 )
                 self._writer.__enter__()
                 self._is_open = True

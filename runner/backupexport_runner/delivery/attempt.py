@@ -1,6 +1,5 @@
 """One attempt to bring the end of an export to its owner, by the kind that the task names."""
 
-import contextlib
 import importlib
 import pkgutil
 from collections.abc import Mapping
@@ -29,5 +28,4 @@ def deliver(
     """Makes the attempt; returns an Outcome with a sentence.  Raises Failure."""
     parcel = read_parcel(environment, configuration, log, interruption)
     module = importlib.import_module(f"{kinds.__name__}.{kind}")
-    with contextlib.closing(parcel.storage):
-        return Outcome(message=module.deliver(parcel))
+    return Outcome(message=module.deliver(parcel))

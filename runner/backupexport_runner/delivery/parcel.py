@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from backupexport_contract import runner_protocol as protocol
@@ -27,14 +28,14 @@ class Parcel:
 
     `settings` are the kind's under their names in an ExportTarget, checked by the operator;
     `secret` is its Secret, key by key.  `check` raises Failure if the process has been asked to
-    stop.  `storage` has the file.
+    stop.  `open_storage` returns where the file is.
     """
 
     request: Request
     end: protocol.ExportEnd
     settings: Mapping[str, Any]
     secret: Mapping[str, str]
-    storage: Storage
+    open_storage: Callable[[], Storage]
     log: Log
     check: Callable[[], None]
 
@@ -81,7 +82,7 @@ def read_parcel(
         end=end,
         settings=settings,
         secret=secret,
-        storage=open_storage(environment, configuration, log, interruption),
+        open_storage=partial(open_storage, environment, configuration, log, interruption),
         log=log,
         check=interruption.check,
     )

@@ -209,6 +209,36 @@ async def test_what_an_attempt_left_is_looked_for_on_its_claim(watched: Make) ->
     assert volume["persistentVolumeClaim"] == {"claimName": "before"}
 
 
+def in_bucket(operator: Watched) -> None:
+    """The Job was made while the chart had another storage, a bucket."""
+    place = builders.BUCKET_PLACE
+    noted = {names.ANNOTATION_STORAGE: place.storage, names.ANNOTATION_STORAGE_ROOT: place.root}
+    operator.kubernetes.change("jobs", JOB, {"metadata": {"annotations": noted}})
+    operator.look()
+
+
+async def test_an_export_ends_though_its_bucket_is_none_of_the_charts_any_more(
+    watched: Make,
+) -> None:
+    operator = watched(job=builders.failed(), pod=KILLED, **ON_THE_WAY)
+    in_bucket(operator)
+    export = await operator.reconcile()
+    # Nobody can look for what the attempt left: the project's next export does.
+    assert export.phase == Phase.FAILED
+    assert operator.jobs() == [JOB]
+
+
+async def test_a_success_in_a_bucket_that_is_none_of_the_charts_any_more_is_one(
+    watched: Make,
+) -> None:
+    operator = watched(job=builders.complete(), pod=DONE, **ON_THE_WAY)
+    in_bucket(operator)
+    artifact = (await operator.reconcile()).status.artifact
+    assert artifact is not None
+    assert (artifact.storage, artifact.url) == ("bucket", "s3://exports/team/p/f")
+    assert artifact.claim is None
+
+
 async def test_a_job_over_which_an_operator_died_tells_what_it_encrypts_to(watched: Make) -> None:
     operator = watched()
     encryption = {"recipients": [AGE]}

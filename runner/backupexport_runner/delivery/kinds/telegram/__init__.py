@@ -4,6 +4,7 @@ The file is read twice: once for its checksums, so that a damaged or swapped fil
 good one, and once to send it.
 """
 
+import contextlib
 import re
 import ssl
 from dataclasses import dataclass
@@ -50,7 +51,10 @@ def deliver(parcel: Parcel) -> str:
             f"{parts.MOST_PARTS}: raise partBytes with a Bot API server of your own, or fetch the "
             "file in another way.",
         )
-    with parcel.storage.finished(parcel.request) as finished:
+    with (
+        contextlib.closing(parcel.open_storage()) as storage,
+        storage.finished(parcel.request) as finished,
+    ):
         notes = finished.notes(_KIND)
         try:
             with finished.opened(artifact.size_bytes) as file:
