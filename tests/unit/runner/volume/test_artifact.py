@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from backupexport_contract.reasons import ExitCode
 from backupexport_runner.storage.failures import TakenOverFailure
+from backupexport_runner.task.clock import seconds_now
 from backupexport_runner.task.failure import Failure
 from backupexport_runner.volume.artifact import (
     PartialFile,
@@ -16,7 +17,6 @@ from backupexport_runner.volume.artifact import (
     remove_abandoned_partials,
     remove_file,
     remove_stale_partials,
-    seconds_now,
 )
 from backupexport_runner.volume.directories import existing_directory, made_directory
 
