@@ -116,7 +116,8 @@ class BucketErrors:
         except CredentialsError as error:
             raise Failure(
                 ExitCode.STORAGE_UNWRITABLE,
-                f"The Secret of the storage {self.bucket} can't be used: {error}. Correct it{THEN}.",
+                f"The Secret of the storage {self.bucket} can't be used: {error}: correct it{THEN}"
+                ".",
             ) from None
         except known:
             raise
