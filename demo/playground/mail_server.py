@@ -249,6 +249,7 @@ class MailServer:
             "readinessProbe": {
                 "httpGet": {"path": "/readyz", "port": http},
                 "periodSeconds": 1,
+                "timeoutSeconds": 5,
             },
             "securityContext": CONTAINER_SECURITY,
             "volumeMounts": [

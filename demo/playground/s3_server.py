@@ -225,6 +225,7 @@ class S3Pod:
                     "scheme": "HTTPS" if self.tls_secret else "HTTP",
                 },
                 "periodSeconds": 1,
+                "timeoutSeconds": 5,
             },
             "securityContext": CONTAINER_SECURITY,
             "volumeMounts": mounts,

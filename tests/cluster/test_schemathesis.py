@@ -91,7 +91,7 @@ def test_nothing_is_found(served: LocalApi, tmp_path: Path) -> None:
         env={
             **os.environ,
             "SCHEMATHESIS_HOOKS": "schemathesis_hooks",
-            "PYTHONPATH": str(ROOT / "tests" / "support"),
+            "PYTHONPATH": f"{ROOT}/tests/support:{ROOT}/cluster",
         },
         capture_output=True,
         text=True,

@@ -56,12 +56,12 @@ def ssh_key(directory: Path, kind: str, *options: str) -> tuple[Path, str]:
     """A new private key's file, and its public key with a comment."""
     require_age()
     identity = directory / f"id_{kind}"
-    command = ["ssh-keygen", "-q", "-t", kind, *options, "-N", "", "-C", "a comment", "-f"]
-    subprocess.run([*command, identity], check=True)
+    command = ["ssh-keygen", "-q", "-t", kind, *options, "-N", "", "-C", "a comment"]
+    subprocess.run([*command, "-f", str(identity)], check=True)
     return identity, Path(f"{identity}.pub").read_text().strip()
 
 
 def decrypted(identity: Path, content: bytes) -> bytes:
     """What stock age makes of it; raises CalledProcessError where it refuses."""
-    command = ["age", "-d", "-i", identity]
+    command = ["age", "-d", "-i", str(identity)]
     return subprocess.run(command, input=content, stdout=subprocess.PIPE, check=True).stdout

@@ -120,7 +120,8 @@ async def test_recipients(post: Make, store: Any) -> None:
 
 async def test_a_project_that_wants_a_recipient(post: Make, store: Any) -> None:
     store.encrypted_projects.add("proj-123")
-    for fields in ({}, {"encrypt_to": []}, {"encrypt_to": None}):
+    refused: list[dict[str, Any]] = [{}, {"encrypt_to": []}, {"encrypt_to": None}]
+    for fields in refused:
         response = await post(**fields)
         assert response.status_code == 400
         (error,) = response.json()["errors"]

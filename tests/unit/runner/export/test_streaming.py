@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pyrage
 import pytest
-from backupexport_runner.export.compression import compressor
+from backupexport_runner.export.compression import Chunk, compressor
 from backupexport_runner.export.streaming import HEAD_BYTES, ProgressMeter, stream
 
 
@@ -119,7 +119,7 @@ def test_a_storage_that_fails_ends_an_encrypted_export_with_its_own_failure(
 ) -> None:
     written = bytearray()
 
-    def put(piece: bytes) -> None:
+    def put(piece: Chunk) -> None:
         if len(written) + len(piece) > room:
             raise OSError(28, "full")
         written.extend(piece)
