@@ -113,7 +113,7 @@ def run(
         outcome = interrupted(_named_task(environment))
     if isinstance(outcome, Failure):
         return _report_failure(outcome, exporter, _named_task(environment))
-    return _report_success(outcome, exporter)
+    return _report_success(outcome, exporter, _named_task(environment))
 
 
 def _outcome(exporter: Exporter, environment: Mapping[str, str]) -> protocol.Outcome | Failure:
@@ -170,13 +170,14 @@ def _outcome_after_signal(happened: _Happened) -> protocol.Outcome | Failure | N
     return outcome
 
 
-def _report_success(outcome: protocol.Outcome, exporter: Exporter) -> int:
+def _report_success(outcome: protocol.Outcome, exporter: Exporter, task: str) -> int:
     artifact, log = outcome.artifact, exporter.log
     if artifact is not None:
         log.event("completed", path=artifact.path, size_bytes=artifact.size_bytes)
     elif outcome.message is not None:
         outcome = replace(outcome, message=log.scrubber.clean(outcome.message))
-        log.event("delivered", message=outcome.message)
+        event = "checked" if task == protocol.TASK_CHECK else "delivered"
+        log.event(event, message=outcome.message)
     else:
         log.event("nothing_left")
     _write_termination_message(outcome, exporter)

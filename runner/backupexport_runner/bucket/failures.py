@@ -16,6 +16,7 @@ from obstore.exceptions import BaseError
 from backupexport_runner.task.failure import Failure, one_line
 
 _LONGEST_WORDS = 200
+THEN = ", then start the export again"
 
 _FULL = {
     "AccountStorageLimitExceeded",
@@ -92,7 +93,7 @@ class BucketErrors:
         words = one_line(" ".join(told), _LONGEST_WORDS)
         return Failure(
             _EXIT_CODES.get(kind, ExitCode.STORAGE_UNWRITABLE),
-            f"{advice}, then start the export again ({words}).",
+            f"{advice}{THEN} ({words}).",
         )
 
     def not_found(self, error: FileNotFoundError, action: str) -> Failure:
@@ -115,8 +116,8 @@ class BucketErrors:
         except CredentialsError as error:
             raise Failure(
                 ExitCode.STORAGE_UNWRITABLE,
-                f"The Secret of the storage {self.bucket} can't be used: {error}. Correct it, then "
-                "start the export again.",
+                f"The Secret of the storage {self.bucket} can't be used: {error}: correct it{THEN}"
+                ".",
             ) from None
         except known:
             raise

@@ -27,7 +27,7 @@ from backupexport_contract.storages import Storage as StorageSettings
 from backupexport_runtime.buckets import Bucket, CredentialsError, Patience, read_credentials
 from pydantic import ValidationError
 
-from backupexport_runner.bucket.failures import BucketErrors
+from backupexport_runner.bucket.failures import THEN, BucketErrors
 from backupexport_runner.bucket.new_object import ATTEMPT, NewObject, s3_headers
 from backupexport_runner.bucket.objects import Found, Objects
 from backupexport_runner.bucket.s3_client import S3Client
@@ -203,6 +203,17 @@ class BucketStorage:
 
     def check(self) -> str:
         """Does with a small object all that the tasks do with large ones."""
+        try:
+            self._check()
+        except Failure as failure:
+            # Nobody's export has failed.
+            raise Failure(failure.exit_code, failure.message.replace(THEN, "")) from None
+        return (
+            f"The bucket {self._settings.root} takes objects, gives them back, lists, signs and "
+            "removes them."
+        )
+
+    def _check(self) -> None:
         key, content = f".check-{secrets.token_hex(8)}", secrets.token_bytes(1000)
         self._check_uploads(f"{key}/upload")
         key = f"{key}/object"
@@ -217,10 +228,6 @@ class BucketStorage:
             self._objects.remove(key)
         if self._objects.look_up(key) is not None:
             raise self._strange("still has what was removed")
-        return (
-            f"The bucket {self._settings.root} takes objects, gives them back, lists, signs and "
-            "removes them."
-        )
 
     def close(self) -> None:
         """Ends the connections for uploads; obstore's end by themselves."""
