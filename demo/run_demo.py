@@ -327,7 +327,7 @@ def _decrypt_and_prove(server: Postgres, job: dict[str, Any], folder: Path) -> N
         r"\b(DATABASE|KEY)\b", lambda name: values[name[0]], job["artifact"]["restore_command"]
     )
     psql = f'psql() {{ kubectl -n {NAMESPACE} exec -i {server.pod} -- psql -q "$@"; }}'
-    print(f"$ {psql}\n$ {command}", flush=True)
+    print(f"$ {psql}  # the server's major\n$ {command}", flush=True)
     seconds = _timed(
         lambda: subprocess.run(
             ["bash", "-c", f"{psql}; {command}"],
@@ -401,7 +401,8 @@ def _summary(url: str, jobs: list[dict[str, Any]]) -> None:
     print(
         f"""
 The cluster stays up, with a web page on {url} (sign in with the TOKEN in
-.cluster/demo.env). Going on by hand:
+.cluster/demo.env). {IDENTITY.relative_to(ROOT)} decrypts what is in the bucket.
+Going on by hand:
 
   . .cluster/demo.env && export PATH="$PWD/.cluster/bin:$PATH"
   curl -X POST "$API_URL/api/backup/export" -H "Authorization: Bearer $TOKEN" \\
