@@ -138,9 +138,7 @@ def demo() -> None:
         file = _fetch(api, jobs[FETCHED], Path(folder))
         for dump_format, job in jobs.items():
             _prove(volume, server, job, file if dump_format == FETCHED else None)
-    with tempfile.TemporaryDirectory(prefix="backupexport-demo-") as folder:
-        _fetch_from_bucket(api, encrypted, Path(folder))
-        _decrypt_and_prove(server, encrypted, Path(folder))
+    _prove_encrypted(api, server, encrypted)
     _summary(url, [*jobs.values(), encrypted])
 
 
@@ -295,6 +293,12 @@ def _link(api: Api, job: dict[str, Any]) -> str:
     return api.link(job["job_id"], LINK_SECONDS)
 
 
+def _prove_encrypted(api: Api, server: Postgres, job: dict[str, Any]) -> None:
+    with tempfile.TemporaryDirectory(prefix="backupexport-demo-") as folder:
+        _fetch_from_bucket(api, job, Path(folder))
+        _decrypt_and_restore(server, job, Path(folder))
+
+
 def _fetch_from_bucket(api: Api, job: dict[str, Any], folder: Path) -> None:
     """Download by a link, which leads to the bucket, and compare."""
     step("The encrypted export, fetched from the bucket by a link to the API")
@@ -317,7 +321,7 @@ def _fetch_from_bucket(api: Api, job: dict[str, Any], folder: Path) -> None:
     _must(checked.returncode == 0, "its SHA-256 is the recorded one")
 
 
-def _decrypt_and_prove(server: Postgres, job: dict[str, Any], folder: Path) -> None:
+def _decrypt_and_restore(server: Postgres, job: dict[str, Any], folder: Path) -> None:
     """Restore with the command that the API prints, here; its psql is the one beside the server."""
     step("The encrypted export: decrypted with age, restored by the printed command, compared")
     database = "restored_encrypted"
