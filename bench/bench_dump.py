@@ -26,7 +26,7 @@ from playground.forward import forwarded
 from playground.postgres import CONTAINER_SECURITY, POD_SECURITY, Postgres
 from playground.release import Release
 from playground.rest import FINISHED, Api
-from playground.s3_server import S3Pod
+from playground.s3_server import S3Pod, storage_secret
 from playground.targets import make_target
 from playground.tools import apply, get, images, kubectl, wait_for
 
@@ -105,9 +105,10 @@ def _measure(form: Form) -> Mapping[str, float]:
     with benchmark.own_namespace() as namespace:
         server, release, s3 = Postgres(namespace), Release(namespace), S3Pod(namespace)
         s3.start()
-        apply(_credentials(s3))
+        apply(storage_secret(namespace, _OF_BUCKET, s3.owner))
+        storages = {"bucket": s3.storage(_OF_BUCKET)}
         with ThreadPoolExecutor() as threads:
-            values = {"storage": {"size": "20Gi", "keep": False}, "storages": _storages(s3)}
+            values = {"storage": {"size": "20Gi", "keep": False}, "storages": storages}
             installed = threads.submit(release.install, values)
             server.start()
             _load(server, form.rows)
@@ -266,30 +267,6 @@ def read_log(log: str) -> Dumped:
         datetime.fromisoformat(line["time"]).timestamp() for line in (*started, *finished, *stored)
     )
     return Dumped(started[0]["program"], *times)
-
-
-def _storages(s3: S3Pod) -> dict[str, Any]:
-    settings = {
-        "bucket": s3.bucket, "endpoint": s3.url, "region": s3.region, "pathStyle": True,
-    }  # fmt: skip
-    return {
-        "bucket": {
-            "s3": settings, "caCertificates": s3.authority, "secretRef": {"name": _OF_BUCKET},
-        }
-    }  # fmt: skip
-
-
-def _credentials(s3: S3Pod) -> dict[str, Any]:
-    keys = s3.owner
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": _OF_BUCKET, "namespace": s3.namespace},
-        "stringData": {
-            "AWS_ACCESS_KEY_ID": keys.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
-        },
-    }
 
 
 def _start_bare_pod(namespace: str, connection: dict[str, str]) -> None:

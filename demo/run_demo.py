@@ -24,7 +24,7 @@ from playground.postgres import Postgres
 from playground.release import Release
 from playground.rest import FINISHED, Api
 from playground.restore import ExportsVolume
-from playground.s3_server import S3Pod
+from playground.s3_server import S3Pod, storage_secret
 from playground.targets import make_target, read_export
 from playground.tools import (
     ROOT,
@@ -94,7 +94,7 @@ def demo() -> None:
     port, s3_port = forward.ports_to_leave_forwarded(PORT, S3_PORT)
     s3 = S3Pod(NAMESPACE, tls=False)
     s3.start()
-    apply(_bucket_keys(s3))
+    apply(storage_secret(NAMESPACE, STORAGE, s3.owner))
     s3_url = forward.leave_forwarded(NAMESPACE, s3.name, s3_port, "s3")
     print(f"{s3.url} for pods, {s3_url} for us; the keys in the Secret {STORAGE}")
 
@@ -103,7 +103,7 @@ def demo() -> None:
     release.install(
         {
             "storage": {"size": "5Gi"},
-            "storages": {STORAGE: _bucket_settings(s3, s3_url)},
+            "storages": {STORAGE: s3.storage(STORAGE, publicEndpoint=s3_url)},
             "publicUrl": f"http://127.0.0.1:{port}",
             "deliveries": {"email": _mail_settings(mail)},
         }
@@ -151,32 +151,6 @@ def _mail_settings(mail: MailServer) -> dict[str, Any]:
         "allowedDomains": [OWNER.partition("@")[2]],
         "caCertificates": mail.authority,
         "secretRef": {"name": mail.login_secret},
-    }
-
-
-def _bucket_keys(s3: S3Pod) -> dict[str, Any]:
-    keys = s3.owner
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": STORAGE, "namespace": NAMESPACE},
-        "stringData": {
-            "AWS_ACCESS_KEY_ID": keys.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
-        },
-    }
-
-
-def _bucket_settings(s3: S3Pod, url_for_us: str) -> dict[str, Any]:
-    return {
-        "s3": {
-            "bucket": s3.bucket,
-            "region": s3.region,
-            "endpoint": s3.url,
-            "publicEndpoint": url_for_us,
-            "pathStyle": True,
-        },
-        "secretRef": {"name": STORAGE},
     }
 
 

@@ -24,6 +24,19 @@ class KeyPair:
     secret_access_key: str
 
 
+def storage_secret(namespace: str, name: str, keys: KeyPair) -> dict[str, Any]:
+    """The Secret that a storage of the chart names."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace},
+        "stringData": {
+            "AWS_ACCESS_KEY_ID": keys.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
+        },
+    }
+
+
 class S3Pod:
     """A server named `name` in `namespace`; what is in its bucket outlives `stop` and the pod.
 
@@ -67,6 +80,18 @@ class S3Pod:
     def user(self) -> KeyPair:
         """Who may do what the bucket's policy allows: nothing, until there is one."""
         return self._keys("user")
+
+    def storage(self, secret: str, **changes: Any) -> dict[str, Any]:
+        """The chart's `storages.NAME` for its bucket; `changes` of `s3` win."""
+        settings = {
+            "bucket": self.bucket,
+            "endpoint": self.url,
+            "region": self.region,
+            "pathStyle": True,
+        }
+        storage = {"s3": settings | changes, "secretRef": {"name": secret}}
+        authority = self.authority
+        return storage | ({"caCertificates": authority} if authority else {})
 
     def start(self) -> None:
         """Create the server, or bring it back, and wait until it answers.

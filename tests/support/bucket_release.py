@@ -14,7 +14,7 @@ from failing_exports import Attempted, begin
 from playground.forward import forwarded
 from playground.release import Release
 from playground.rest import Api
-from playground.s3_server import KeyPair, S3Pod
+from playground.s3_server import KeyPair, S3Pod, storage_secret
 from playground.tools import ROOT, STATE, apply, get, wait_for
 from s3_client import Bucket
 from s3_pod import reached
@@ -108,30 +108,8 @@ def _host(pod: S3Pod) -> str:
 
 
 def storage_values(pod: S3Pod, secret: str, **changes: Any) -> dict[str, Any]:
-    """The chart's `storages.NAME` for the pod's bucket; `changes` of `s3` win."""
-    settings = {
-        "bucket": pod.bucket, "prefix": PREFIX, "endpoint": pod.url, "region": pod.region,
-        "pathStyle": True,
-    }  # fmt: skip
-    authority = pod.authority
-    return {
-        "s3": settings | changes,
-        "secretRef": {"name": secret},
-        **({"caCertificates": authority} if authority else {}),
-    }
-
-
-def credentials(namespace: str, name: str, keys: KeyPair) -> dict[str, Any]:
-    """A storage's Secret."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name, "namespace": namespace},
-        "stringData": {
-            "AWS_ACCESS_KEY_ID": keys.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
-        },
-    }
+    """The chart's `storages.NAME` for the pod's bucket, below a prefix."""
+    return pod.storage(secret, **{"prefix": PREFIX} | changes)
 
 
 def least_policy(pod: S3Pod) -> str:
@@ -160,4 +138,4 @@ def bucket_release(
 
 def apply_credentials(namespace: str, **keys: KeyPair) -> None:
     """The Secrets of storages by their names."""
-    apply(*(credentials(namespace, name, pair) for name, pair in keys.items()))
+    apply(*(storage_secret(namespace, name, pair) for name, pair in keys.items()))
