@@ -30,12 +30,12 @@ _VALUES = {
 _IS_FIRST = pytest.StashKey[bool]()
 # The files that take longest, so that none of them is begun when the others are nearly done.
 _LONGEST = (
-    "main_job", "buckets", "majors", "egress_enforced", "silent_node", "deliveries", "retries", "dump_causes",
-    "remarks", "benchmarks", "web_page", "failures", "storage_failures", "operator_takeover",
-    "hostile_values", "start_failures", "life_cycle", "large_short", "restores", "chart",
-    "schemathesis", "encryption", "session_settings", "connection_forms", "replicas", "delivery_ends",
-    "download", "mail_server", "live_events", "operator_outage", "hostile_owner",
-    "kubernetes_outage", "older_server", "rolling_restart",
+    "main_job", "buckets", "majors", "egress_enforced", "silent_node", "deliveries", "retries",
+    "dump_causes", "remarks", "benchmarks", "web_page", "failures", "storage_failures",
+    "operator_takeover", "hostile_values", "start_failures", "life_cycle", "large_short",
+    "restores", "chart", "schemathesis", "encryption", "session_settings", "connection_forms",
+    "replicas", "delivery_ends", "download", "mail_server", "live_events", "operator_outage",
+    "hostile_owner", "kubernetes_outage", "older_server", "rolling_restart",
 )  # fmt: skip
 
 
