@@ -64,7 +64,7 @@ async def test_different_keys_run_side_by_side_up_to_the_limit() -> None:
     await tasks.stop()
 
 
-class PanicException(BaseException):  # noqa: N818 - as PyO3 names it
+class PanicException(BaseException):
     """What a library in Rust raises."""
 
 
