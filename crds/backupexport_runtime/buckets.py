@@ -98,7 +98,10 @@ class Bucket:
 
 
 def read_credentials(storage: Storage, directory: Path) -> Credentials:
-    """Returns the values of the Secret's keys, none where it has none.  Raises CredentialsError."""
+    """Returns the values of the Secret's keys, none where there is no Secret.
+
+    Raises CredentialsError, also where `storage` names a Secret and none of its keys is there.
+    """
     found = {}
     for key in storage.secret_keys:
         try:
@@ -115,6 +118,8 @@ def read_credentials(storage: Storage, directory: Path) -> Credentials:
         if not text or "\0" in text or len(content) > _MOST_BYTES:
             raise CredentialsError(f"its key {key} holds no text in UTF-8")
         found[key] = text
+    if not found and storage.secret_ref is not None:
+        raise CredentialsError("none of the keys " + ", ".join(storage.secret_keys) + " is there")
     _require_whole(storage, found)
     return found
 

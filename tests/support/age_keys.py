@@ -4,6 +4,7 @@ import functools
 import os
 import shutil
 import subprocess
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,13 @@ from local_cluster.layout import cache_directory
 
 # By the Debian packages that have them.
 _PROGRAMS = {"age": "age", "openssh-client": "ssh-keygen"}
+
+
+def ssh_line(*fields: bytes) -> str:
+    """The public key of ssh that has these."""
+    blob = b"".join(len(field).to_bytes(4) + field for field in fields)
+    return f"{fields[0].decode()} {b64encode(blob).decode()}"
+
 
 # Nobody has their identities any more.
 AGE = "age1yvkl2sjkq8q2rven7ffnhumyy6xfwg9y7hz3sh6ygvfh6ckqpqpstf8luc"
@@ -30,6 +38,31 @@ OF_LOW_ORDER = (
     "age1t7wft09r2zxzfvwsk92eeql0tvzyghxytqwgapkcyf8dm5ylz9ts6wm9s8",
     "age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqzqqsuwj9m",
     "age1qyqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqzqqk67yly",
+)
+
+# The same of Ed25519, canonical or not, with either sign: https://eprint.iacr.org/2020/1244.
+OF_LOW_ORDER_SSH = tuple(
+    ssh_line(b"ssh-ed25519", bytes.fromhex(point))
+    for point in (
+        "00" * 32,
+        "00" * 31 + "80",
+        "01" + "00" * 31,
+        "01" + "00" * 30 + "80",
+        "ec" + "ff" * 30 + "7f",
+        "ec" + "ff" * 31,
+        "ed" + "ff" * 30 + "7f",
+        "ee" + "ff" * 30 + "7f",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+    )
+)
+
+# pyrage panics at a number that is zero.
+ZERO_RSA = (
+    "ssh-rsa AAAAB3NzaC1yc2EAAAABAAAAAAEA",
+    ssh_line(b"ssh-rsa", b"\1\0\1", bytes(256)),
 )
 
 

@@ -44,7 +44,7 @@ class NotLeadingError(NotNowError):
 SERVER_AWAY = (ApiException, aiohttp.ClientError, TimeoutError, NotNowError)
 
 
-def brief(error: Exception) -> str:
+def brief(error: BaseException) -> str:
     """An error of `SERVER_AWAY` in one line; the client's own text has all headers in it."""
     if isinstance(error, ApiException):
         return f"{error.status} {error.reason}{_said(error)}"

@@ -37,7 +37,7 @@ class WorkQueue(Generic[Key]):
         self,
         work: Callable[[Key], Awaitable[None]],
         parallel: int,
-        measure: Callable[[float, Exception | None], None] = lambda *_: None,
+        measure: Callable[[float, BaseException | None], None] = lambda *_: None,
         is_urgent: Callable[[Key], bool] = lambda _: False,
     ) -> None:
         self._work = work
@@ -102,13 +102,16 @@ class WorkQueue(Generic[Key]):
 
     async def _run(self, key: Key) -> None:
         self._asked_again.discard(key)
-        failed = None
+        failed: BaseException | None = None
         began = time.monotonic()
         is_over = True
         try:
             try:
                 await self._work(key)
-            except Exception as error:  # noqa: BLE001 - logged below, and tried again
+            except (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit):
+                raise
+            except BaseException as error:  # noqa: BLE001 - logged below, and tried again
+                # A library in Rust may raise what is no Exception.
                 failed = error
             finally:
                 self._free += 1
@@ -128,7 +131,7 @@ class WorkQueue(Generic[Key]):
                 self._pauses.pop(key, None)
                 self._tasks.pop(key, None)
 
-    async def _pause(self, key: Key, error: Exception) -> None:
+    async def _pause(self, key: Key, error: BaseException) -> None:
         pause = self._pauses[key]
         self._pauses[key] = min(2 * pause, LONGEST_RETRY_SECONDS)
         at_least = max(NEWS_PAUSE_SHARE * pause, retry_after(error))

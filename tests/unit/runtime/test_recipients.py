@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pyrage
 import pytest
-from age_keys import AGE, MISTYPED, OF_LOW_ORDER, ssh_key
+from age_keys import AGE, MISTYPED, OF_LOW_ORDER, OF_LOW_ORDER_SSH, ZERO_RSA, ssh_key
 from backupexport_contract import rules
+from backupexport_runtime import recipients as recipients_module
 from backupexport_runtime.recipients import (
     RecipientError,
     fingerprint,
@@ -44,6 +45,8 @@ def test_recipients_that_nobody_could_read(tmp_path: Path) -> None:
         f"{name} {blob}AAAA",
         f"ssh-rsa {blob}",
         f"{name} AAAAA",
+        *OF_LOW_ORDER_SSH,
+        *ZERO_RSA,
     ]
     for recipient in unusable:
         assert rules.first_broken(rules.RECIPIENT, recipient) is None, recipient
@@ -59,6 +62,14 @@ def test_keys_of_rsa_that_age_refuses(bits: int) -> None:
     recipient = f"ssh-rsa {b64encode(blob).decode()}"
     assert rules.first_broken(rules.RECIPIENT, recipient) is None
     assert not is_usable(recipient)
+
+
+@pytest.mark.parametrize("recipient", ZERO_RSA)
+def test_a_panic_of_pyrage_is_an_error(monkeypatch: pytest.MonkeyPatch, recipient: str) -> None:
+    """Also one that nobody has foreseen."""
+    monkeypatch.setattr(recipients_module, "_is_whole", lambda _: True)
+    with pytest.raises(RecipientError, match="can't read it"):
+        key_of(recipient)
 
 
 def test_what_is_usable_can_be_encrypted_to(tmp_path: Path) -> None:

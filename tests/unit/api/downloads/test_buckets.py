@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -342,6 +343,9 @@ def put_away(stored: Stored, made: Make, what: str) -> Client:
     if what == "credentials":
         stored.use(KeyPair(stored.server.owner.access_key_id, "wrong" * 8))
         client = made()
+    elif what == "no Secret":
+        shutil.rmtree(stored.credentials)
+        client = made()
     elif what == "half a Secret":
         (stored.credentials / "AWS_SECRET_ACCESS_KEY").unlink()
         client = made()
@@ -353,11 +357,18 @@ def put_away(stored: Stored, made: Make, what: str) -> Client:
     return client
 
 
-@pytest.mark.parametrize("what", ["credentials", "half a Secret", "server", "bucket"])
+@pytest.mark.parametrize("what", ["credentials", "no Secret", "half a Secret", "server", "bucket"])
 async def test_a_bucket_that_can_t_be_used(
-    make: Make, stored: Stored, what: str, caplog: pytest.LogCaptureFixture
+    make: Make,
+    stored: Stored,
+    what: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     exported = stored.export()
+    # The pod's own identity is good, and does not take the Secret's place.
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", stored.server.owner.access_key_id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", stored.server.owner.secret_access_key)
     if what == "bucket":
         path = exported.status["artifact"]["path"]
         exported = stored.export(url=f"s3://no-such-bucket/{PREFIX}/{path}")
@@ -369,6 +380,7 @@ async def test_a_bucket_that_can_t_be_used(
         assert (await client.get("/readyz")).status_code == 200
     why = {
         "credentials": "PermissionDeniedError 403",
+        "no Secret": "its Secret can't be used: none of the keys AWS_ACCESS_KEY_ID, ",
         "half a Secret": "its Secret can't be used: it has AWS_ACCESS_KEY_ID, but no",
         "server": "GenericError",
         "bucket": "NoSuchBucket",

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from age_keys import AGE, MISTYPED, OF_LOW_ORDER, SSH
+from age_keys import AGE, MISTYPED, OF_LOW_ORDER, OF_LOW_ORDER_SSH, SSH, ZERO_RSA
 from backupexport_api.kube.errors import StoreRefusedError, StoreUnavailableError
 from backupexport_contract import names
 
@@ -99,6 +99,8 @@ async def test_unknown_project(post: Make, store: Any) -> None:
         ([MISTYPED], "recipient_invalid"),
         ([SSH, SSH.replace(" a b@c", "AAAA")], "recipient_invalid"),
         ([OF_LOW_ORDER[0]], "recipient_invalid"),
+        ([OF_LOW_ORDER_SSH[0]], "recipient_invalid"),
+        ([ZERO_RSA[0]], "recipient_invalid"),
         ([AGE] * 11, "too_long"),
         ([1], "not_a_string"),
         (AGE, "list_type"),

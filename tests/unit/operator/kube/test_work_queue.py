@@ -64,7 +64,14 @@ async def test_different_keys_run_side_by_side_up_to_the_limit() -> None:
     await tasks.stop()
 
 
-async def test_a_failure_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+class PanicException(BaseException):
+    """What a library in Rust raises."""
+
+
+@pytest.mark.parametrize("error", [OSError("not yet"), PanicException("index out of bounds")])
+async def test_a_failure_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
     monkeypatch.setattr(work_queue, "FIRST_RETRY_SECONDS", 0.001)
     runs = 0
 
@@ -72,12 +79,13 @@ async def test_a_failure_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None
         nonlocal runs
         runs += 1
         if runs < 4:
-            raise OSError("not yet")
+            raise error
 
     tasks = WorkQueue(work, parallel=1)
     tasks.ask("a")
     await until(lambda: runs == 4)
     await tasks.stop()
+    assert caplog.text.count(f"work on a failed, again in 0.0 s: {error}") == 3
 
 
 async def test_pauses_grow_up_to_the_longest(
