@@ -209,9 +209,10 @@ def storage_text(name: str, storage: Storage) -> str:
     """What the runner gets of a storage: its name and settings as JSON, without its Secret's."""
     manifest: dict[str, Any] = storage.to_manifest()
     manifest.pop("secretRef", None)
-    return NamedStorage(name=name, storage=Storage(**manifest)).model_dump_json(
-        by_alias=True, exclude_none=True
+    named = NamedStorage(
+        name=name, storage=Storage(**manifest), has_secret=storage.secret_ref is not None or None
     )
+    return named.model_dump_json(by_alias=True, exclude_none=True)
 
 
 class NamedStorage(KubernetesModel):
@@ -219,3 +220,5 @@ class NamedStorage(KubernetesModel):
 
     name: StorageName
     storage: Storage
+    has_secret: bool | None = None
+    """Whether the storage has a Secret, without which no identity of the pod takes its place."""

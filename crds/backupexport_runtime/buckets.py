@@ -21,6 +21,7 @@ from backupexport_contract.storages import AzureStorage, GcsStorage, S3Storage, 
 # As much as a whole Secret may hold (https://kubernetes.io/docs/concepts/configuration/secret/).
 _MOST_BYTES = 1024 * 1024
 _SECONDS_BETWEEN_READS = 1.0
+_MOST_READS = 5
 _LONGEST_CODE = 64
 
 Store = obstore.store.S3Store | obstore.store.GCSStore | obstore.store.AzureStore
@@ -29,6 +30,10 @@ Credentials = Mapping[str, str]
 
 class CredentialsError(Exception):
     """The storage's Secret can't be used; the text says why, without a value of it."""
+
+
+class NoKeysError(CredentialsError):
+    """The storage has a Secret, and none of its keys is there (yet)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +63,15 @@ class Bucket:
     """A storage's bucket with the credentials that its Secret has at the time.
 
     `directory` has the Secret's keys as files.  `is_public` is for URLs that clients use, at the
-    storage's `publicEndpoint`.  May be used by several threads.
+    storage's `publicEndpoint`.  `has_secret` is for settings that don't name their Secret.  May be
+    used by several threads.
     """
 
     storage: Storage
     directory: Path
     patience: Patience = field(default_factory=Patience)
     is_public: bool = False
+    has_secret: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _read_at: float = field(default=float("-inf"), init=False, repr=False)
     _credentials: Credentials | None = field(default=None, init=False, repr=False)
@@ -90,18 +97,39 @@ class Bucket:
 
     def _read(self) -> Credentials:
         if self._credentials is None or time.monotonic() - self._read_at > _SECONDS_BETWEEN_READS:
-            found = read_credentials(self.storage, self.directory)
+            found = read_credentials(self.storage, self.directory, has_secret=self.has_secret)
             if found != self._credentials:
                 self._store = None
             self._credentials, self._read_at = found, time.monotonic()
         return self._credentials
 
 
-def read_credentials(storage: Storage, directory: Path) -> Credentials:
+def read_credentials(storage: Storage, directory: Path, *, has_secret: bool = False) -> Credentials:
     """Returns the values of the Secret's keys, none where there is no Secret.
 
-    Raises CredentialsError, also where `storage` names a Secret and none of its keys is there.
+    Raises CredentialsError, of a Secret without a key NoKeysError.
     """
+    for _ in range(_MOST_READS):
+        version = _version(directory)
+        found = _read_keys(storage, version)
+        # A version that was replaced meanwhile may have lost some of its keys already.
+        if _version(directory) == version:
+            break
+    if not found and (has_secret or storage.secret_ref is not None):
+        raise NoKeysError("none of the keys " + ", ".join(storage.secret_keys) + " is there")
+    _require_whole(storage, found)
+    return found
+
+
+def _version(directory: Path) -> Path:
+    """Returns where the files of one version of the Secret are: the kubelet swaps a link to it."""
+    try:
+        return directory / (directory / "..data").readlink()
+    except OSError:
+        return directory
+
+
+def _read_keys(storage: Storage, directory: Path) -> dict[str, str]:
     found = {}
     for key in storage.secret_keys:
         try:
@@ -118,9 +146,6 @@ def read_credentials(storage: Storage, directory: Path) -> Credentials:
         if not text or "\0" in text or len(content) > _MOST_BYTES:
             raise CredentialsError(f"its key {key} holds no text in UTF-8")
         found[key] = text
-    if not found and storage.secret_ref is not None:
-        raise CredentialsError("none of the keys " + ", ".join(storage.secret_keys) + " is there")
-    _require_whole(storage, found)
     return found
 
 

@@ -5,17 +5,25 @@ What a server says is anybody's text: it is cut and cleaned, and decides nothing
 
 import contextlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import httpx
 from backupexport_contract.reasons import ExitCode
-from backupexport_runtime.buckets import CredentialsError, Problem, problem_of
+from backupexport_runtime.buckets import CredentialsError, NoKeysError, Problem, problem_of
 from obstore.exceptions import BaseError
 
 from backupexport_runner.task.failure import Failure, one_line
 
+T = TypeVar("T")
+
 _LONGEST_WORDS = 200
+# The kubelet brings a Secret's new keys within two minutes; a server may take a while to know them.
+_SECONDS_FOR_NEW_KEYS = 180.0
+_SECONDS_BETWEEN_KEYS = 2.0
+_SECONDS_TO_NOTICE = 0.2
 THEN = ", then start the export again"
 
 _FULL = {
@@ -77,11 +85,45 @@ _EXIT_CODES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+class RefusedFailure(Failure):
+    """The credentials are refused, or there are none that can be used."""
+
+
+@dataclass(slots=True)
 class BucketErrors:
-    """Makes failures of errors; `bucket` is the bucket's URL, for the sentences."""
+    """Makes failures of errors; `bucket` is the bucket's URL, for the sentences.
+
+    Once a request has worked, refused credentials are ones that are being replaced: that passes.
+    """
 
     bucket: str
+    is_hasty: Callable[[], bool] = lambda: False
+    _has_worked: bool = field(default=False, init=False)
+    # When waiting for new keys ends, a time of the monotonic clock.
+    _until: float | None = field(default=None, init=False)
+
+    def patiently(self, ask: Callable[[], T], check: Callable[[], None] = lambda: None) -> T:
+        """Returns what `ask` returns; it is asked again while the credentials are being replaced.
+
+        Raises what `ask` and `check` raise.
+        """
+        while True:
+            try:
+                answer = ask()
+            except RefusedFailure:
+                now = time.monotonic()
+                if self._until is None:
+                    self._until = now + _SECONDS_FOR_NEW_KEYS
+                if not self._has_worked or now >= self._until:
+                    raise
+                while time.monotonic() < now + _SECONDS_BETWEEN_KEYS:
+                    check()
+                    if self.is_hasty():
+                        raise
+                    time.sleep(_SECONDS_TO_NOTICE)
+            else:
+                self._has_worked, self._until = True, None
+                return answer
 
     def failure(self, problem: Problem, action: str) -> Failure:
         """Returns the failure; `action` is what was forbidden, such as "write (s3:PutObject)"."""
@@ -91,9 +133,14 @@ class BucketErrors:
         )
         told = filter(None, (str(problem.status or ""), problem.code, problem.message))
         words = one_line(" ".join(told), _LONGEST_WORDS)
-        return Failure(
-            _EXIT_CODES.get(kind, ExitCode.STORAGE_UNWRITABLE),
-            f"{advice}{THEN} ({words}).",
+        exit_code = _EXIT_CODES.get(kind, ExitCode.STORAGE_UNWRITABLE)
+        if kind in ("credentials", "expired"):
+            return self._refused(exit_code, f"{advice}{THEN} ({words}).")
+        return Failure(exit_code, f"{advice}{THEN} ({words}).")
+
+    def _refused(self, exit_code: ExitCode, message: str) -> Failure:
+        return RefusedFailure(
+            ExitCode.STORAGE_FALTERING if self._has_worked else exit_code, message
         )
 
     def not_found(self, error: FileNotFoundError, action: str) -> Failure:
@@ -109,18 +156,21 @@ class BucketErrors:
     def told(self, action: str, known: tuple[type[Exception], ...] = ()) -> Iterator[None]:
         """Raises Failure of every error of obstore, httpx or the credentials within the context.
 
-        Those that are `known` go through.
+        Those that are `known` go through.  Where an object is not there, the bucket is not.
         """
         try:
             yield
         except CredentialsError as error:
-            raise Failure(
-                ExitCode.STORAGE_UNWRITABLE,
+            has_none = isinstance(error, NoKeysError)
+            raise self._refused(
+                ExitCode.SECRET_MISSING if has_none else ExitCode.STORAGE_UNWRITABLE,
                 f"The Secret of the storage {self.bucket} can't be used: {error}: correct it{THEN}"
                 ".",
             ) from None
         except known:
             raise
+        except FileNotFoundError as error:
+            raise self.not_found(error, action) from None
         except httpx.HTTPError as error:
             words = str(error) or type(error).__name__
             raise self.failure(Problem(None, "", words), action) from None

@@ -9,13 +9,15 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from backupexport_contract.runner_protocol import json_object
+
 from backupexport_runner.bucket.objects import Objects
 from backupexport_runner.bucket.part_sizes import SMALLEST_PART_BYTES
 from backupexport_runner.bucket.s3_client import NoSuchUploadError, S3Client
 from backupexport_runner.bucket.s3_client import PreconditionError as NotThereError
 from backupexport_runner.bucket.upload import Upload
 from backupexport_runner.storage.failures import TakenOverFailure
-from backupexport_runner.storage.manifest import manifest_name
+from backupexport_runner.storage.manifest import LARGEST_BYTES, manifest_name
 from backupexport_runner.task.failure import Failure
 from backupexport_runner.task.interruption import Interruption
 from backupexport_runner.task.log import Log
@@ -32,14 +34,21 @@ _MEDIA_TYPES = {
 }
 
 
-def attributes_of(request: Request, attempt: str) -> dict[str, str]:
-    """Returns the object's headers and metadata, as obstore has them."""
-    ending = request.file_name.rpartition(".")[2]
+def object_attributes(
+    file_name: str, job_id: str, project_id: str, attempt: str, *, is_azure: bool
+) -> dict[str, str]:
+    """Returns the object's headers and metadata, as obstore has them.
+
+    Azure's names are identifiers:
+    https://learn.microsoft.com/en-us/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata#metadata-names
+    """
+    ending = file_name.rpartition(".")[2]
+    joint = "_" if is_azure else "-"
     return {
         "Content-Type": _MEDIA_TYPES.get(ending, "application/octet-stream"),
-        "Content-Disposition": f'attachment; filename="{request.file_name}"',
-        "job-id": request.job_id,
-        "project-id": request.project_id,
+        "Content-Disposition": f'attachment; filename="{file_name}"',
+        f"job{joint}id": job_id,
+        f"project{joint}id": project_id,
         ATTEMPT: attempt,
     }
 
@@ -63,6 +72,7 @@ class NewObject:
     client: S3Client | None
     request: Request
     attempt: str
+    attributes: Mapping[str, str]
     begin: Callable[[Mapping[str, str]], Upload]
     interruption: Interruption
     log: Log
@@ -89,7 +99,7 @@ class NewObject:
             with self.interruption.changing:
                 self._require_ours()
                 self.is_gone = False
-                self._upload = self.begin(attributes_of(self.request, self.attempt))
+                self._upload = self.begin(self.attributes)
             head, self._head = self._head, bytearray()
             self._upload.write(memoryview(head))
         self._upload.write(data)
@@ -105,22 +115,22 @@ class NewObject:
             self.interruption.check()
             self._require_ours()
             self.is_gone, self._may_be_there = False, True
-            attributes = attributes_of(self.request, self.attempt) | {"sha256": sha256}
+            attributes = {**self.attributes, "sha256": sha256}
             if self._upload is None:
                 is_new = self.objects.create(self.key, bytes(self._head), attributes)
                 if not (is_new or self.is_ours()):
                     self._may_be_there, self.is_gone = False, True
                     raise TakenOverFailure
             else:
-                self._complete(self._upload, attributes, sha256)
+                self._complete(self._upload, sha256)
             self.objects.put_json(
                 manifest_name(self.key), {**json.loads(manifest), ATTEMPT: self.attempt}
             )
-            # A cleanup may have taken it for one without a manifest.
-            if not self.is_ours():
-                raise TakenOverFailure
+            self._require_both()
             self._is_published = True
             self.interruption.keep()
+        if self.client is not None and self._upload is not None:
+            self._note_checksum(self.client, attributes)
 
     def is_ours(self) -> bool:
         """Whether the object that is there is of this attempt, and whole."""
@@ -146,14 +156,23 @@ class NewObject:
         if self._is_discarded:
             raise TakenOverFailure
 
-    def _complete(self, upload: Upload, attributes: Mapping[str, str], sha256: str) -> None:
+    def _require_both(self) -> None:
+        """Raises TakenOverFailure where a cleanup took the object for one without a manifest."""
+        name = manifest_name(self.key)
+        manifest = json_object(self.objects.read(name, LARGEST_BYTES) or b"") or {}
+        is_manifest_ours = manifest.get(ATTEMPT) == self.attempt
+        if is_manifest_ours and self.is_ours():
+            return
+        if is_manifest_ours:
+            self.objects.remove(name)
+        raise TakenOverFailure
+
+    def _complete(self, upload: Upload, sha256: str) -> None:
         try:
             upload.complete()
         except TakenOverFailure:
             self._may_be_there = False
             raise
-        if self.client is not None and self._size <= _MOST_COPIED_BYTES:
-            self._note_checksum(self.client, attributes)
         self.log.event("upload_completed", size_bytes=self._size, sha256=sha256)
 
     def _note_checksum(self, client: S3Client, attributes: Mapping[str, str]) -> None:
@@ -161,6 +180,8 @@ class NewObject:
 
         Not where every version stays.  It is whole without, and its manifest has the checksum.
         """
+        if self._size > _MOST_COPIED_BYTES:
+            return
         try:
             found = self.objects.look_up(self.key)
             if found is None or found.is_versioned:

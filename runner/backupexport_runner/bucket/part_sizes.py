@@ -8,12 +8,15 @@ SMALLEST_PART_BYTES = 8 * MIB
 MOST_MEMORY_BYTES = 96 * MIB
 # What an encrypted and barely compressible dump has more than the dump.
 _MARGIN = 1.005
-# The estimate may be too low, or missing: parts double when so many have been sent.
-_PARTS_BEFORE_GROWTH = 1_000
+# The estimate may be too low: parts double when so many have been sent, so that 850 GB fit anyway.
+_PARTS_BEFORE_GROWTH = 500
+# Where there is none: a terabyte fits.
+_PARTS_BEFORE_GROWTH_UNESTIMATED = 20
 
 
 def part_bytes(number: int, estimated_bytes: int) -> int:
     """Returns the size of the part, which counts from one, of a file that is estimated so large."""
     fitting = -(-int(estimated_bytes * _MARGIN) // MOST_PARTS)
     size = max(SMALLEST_PART_BYTES, -(-fitting // MIB) * MIB)
-    return min(MOST_MEMORY_BYTES, size << min((number - 1) // _PARTS_BEFORE_GROWTH, 32))
+    steady = _PARTS_BEFORE_GROWTH if estimated_bytes else _PARTS_BEFORE_GROWTH_UNESTIMATED
+    return min(MOST_MEMORY_BYTES, size << min((number - 1) // steady, 32))

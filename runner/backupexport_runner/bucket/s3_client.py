@@ -32,7 +32,7 @@ from backupexport_contract.storages import S3Storage
 from backupexport_runtime.buckets import Bucket, Problem, s3_url
 from backupexport_runtime.tls import system_context
 
-from backupexport_runner.bucket.failures import BucketErrors, kind_of
+from backupexport_runner.bucket.failures import BucketErrors, RefusedFailure, kind_of
 from backupexport_runner.task.clock import seconds_now
 from backupexport_runner.task.failure import Failure
 
@@ -96,6 +96,8 @@ class S3Client:
     errors: BucketErrors
     is_hasty: Callable[[], bool]
     pauses: Sequence[float] = PAUSES
+    clock_ahead: float = field(default=0.0, init=False)
+    """How much the server's clock said more than the node's when it answered last, in seconds."""
     _default_chain: AwsCredentialsProvider | None = field(default=None, init=False)
 
     @cached_property
@@ -219,33 +221,61 @@ class S3Client:
                 return True
         return False
 
+    def last_part_at(self, upload: Upload) -> float:
+        """Returns when its last part came, a time as `initiated_at`; that if there is none.
+
+        Raises NoSuchUploadError.
+        """
+        action = "list parts (s3:ListMultipartUploadParts)"
+        last, marker = upload.initiated_at, ""
+        while True:
+            query = f"{marker}uploadId={_quoted(upload.upload_id)}"
+            listed = _xml(self._request(action, "GET", upload.key, query))
+            for element in listed.iter():
+                if _name(element) == "Part":
+                    last = max(last, self._clocked(_text(element, "LastModified")))
+            after = f"part-number-marker={_quoted(_text(listed, 'NextPartNumberMarker'))}&"
+            if _text(listed, "IsTruncated") != "true" or after == marker:
+                return last
+            marker = after
+
     def uploads(self, key: str) -> list[Upload]:
         """Returns what is being uploaded to this very key."""
+        return [each for each in self.uploads_below(key) if each.key == key]
+
+    def uploads_below(self, begin: str) -> Iterator[Upload]:
+        """Yields what is being uploaded to keys that begin so."""
         action = "list uploads (s3:ListBucketMultipartUploads)"
-        found: list[Upload] = []
+        above = self._full("")
         markers = ""
         while True:
-            prefix = f"uploads=&prefix={_quoted(self._full(key))}{markers}"
+            prefix = f"uploads=&prefix={_quoted(self._full(begin))}{markers}"
             try:
                 answer = self._request(action, "GET", None, prefix)
             except NoSuchUploadError:
                 # How some servers say that there is none.
-                return found
+                return
             listed = _xml(answer)
-            server_now = _server_time(answer)
             for element in listed.iter():
-                if _name(element) == "Upload" and _text(element, "Key") == self._full(key):
-                    age = server_now - _time(_text(element, "Initiated"))
-                    found.append(Upload(key, _text(element, "UploadId"), seconds_now() - age))
+                if _name(element) == "Upload" and _text(element, "Key").startswith(above):
+                    yield Upload(
+                        _text(element, "Key").removeprefix(above),
+                        _text(element, "UploadId"),
+                        self._clocked(_text(element, "Initiated")),
+                    )
             if _text(listed, "IsTruncated") != "true":
-                return found
+                return
             key_marker, id_marker = (
                 _text(listed, name) for name in ("NextKeyMarker", "NextUploadIdMarker")
             )
             after = f"&key-marker={_quoted(key_marker)}&upload-id-marker={_quoted(id_marker)}"
             if after == markers:
-                return found
+                return
             markers = after
+
+    def _clocked(self, text: str) -> float:
+        """Returns a time of the server's as one of the clock CLOCK_BOOTTIME."""
+        return seconds_now() - (time.time() + self.clock_ahead - _time(text))
 
     @property
     def _encryption(self) -> dict[str, str]:
@@ -265,6 +295,22 @@ class S3Client:
         key: str | None,
         query: str,
         *,
+        check: Callable[[], None] = lambda: None,
+        **more: Any,
+    ) -> httpx.Response:
+        """Returns the answer, of one of the `expected` statuses; waits and tries again."""
+        return self.errors.patiently(
+            lambda: self._request_with_these_keys(action, method, key, query, check=check, **more),
+            check,
+        )
+
+    def _request_with_these_keys(
+        self,
+        action: str,
+        method: str,
+        key: str | None,
+        query: str,
+        *,
         body: Body = b"",
         digest: str | None = None,
         headers: Mapping[str, str] | None = None,
@@ -273,7 +319,6 @@ class S3Client:
         before: Callable[[], None] = lambda: None,
         check: Callable[[], None] = lambda: None,
     ) -> httpx.Response:
-        """Returns the answer, of one of the `expected` statuses; waits and tries again."""
         url = s3_url(self.s3) + (f"/{quote(self._full(key))}" if key is not None else "/")
         url += f"?{query}" if query else ""
         pauses = iter(self.pauses)
@@ -291,6 +336,9 @@ class S3Client:
                         timeout=_HASTY_TIMEOUT if self.is_hasty() else timeout,
                     )
                     problem = _problem(answer, expected)
+                    self.clock_ahead = _server_time(answer) - time.time()
+            except RefusedFailure:
+                raise
             except Failure as error:
                 failure = error
             else:

@@ -24,13 +24,18 @@ from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import Artifact, Outcome, json_object
 from backupexport_contract.storages import NamedStorage
 from backupexport_contract.storages import Storage as StorageSettings
-from backupexport_runtime.buckets import Bucket, CredentialsError, Patience, read_credentials
+from backupexport_runtime.buckets import Bucket, CredentialsError, Patience
 from pydantic import ValidationError
 
 from backupexport_runner.bucket.failures import THEN, BucketErrors
-from backupexport_runner.bucket.new_object import ATTEMPT, NewObject, s3_headers
+from backupexport_runner.bucket.new_object import (
+    ATTEMPT,
+    NewObject,
+    object_attributes,
+    s3_headers,
+)
 from backupexport_runner.bucket.objects import Found, Objects
-from backupexport_runner.bucket.s3_client import S3Client
+from backupexport_runner.bucket.s3_client import NoSuchUploadError, S3Client
 from backupexport_runner.bucket.upload import ObstoreUpload, S3Upload, Upload
 from backupexport_runner.storage.failures import (
     IN_BUCKET,
@@ -53,6 +58,9 @@ _TOMBSTONES = ".2"
 # A removal is made anew within minutes, or once an outage of the operator is over.
 _TOMBSTONE_AGE = timedelta(days=8)
 _LONGEST_COUNT_SECONDS = 10.0
+# Nothing has come for so long: nobody writes them any more, as on a volume.
+_ABANDONED_SECONDS = 24 * 3600.0
+_LONGEST_SWEEP_SECONDS = 10.0
 _LARGEST_NOTES_BYTES = 1024 * 1024
 # A name of a server's clock is whole seconds.
 _CLOCK_SECONDS = 1.0
@@ -64,9 +72,10 @@ def open_bucket(text: str, secret: Path, log: Log, interruption: Interruption) -
         named = NamedStorage.model_validate_json(text)
     except ValidationError:
         raise bad_value(protocol.ENV_STORAGE, "can't be read") from None
+    bucket = Bucket(named.storage, secret, Patience(), has_secret=bool(named.has_secret))
     with contextlib.suppress(CredentialsError):
-        log.scrubber.learn(read_credentials(named.storage, secret).values())
-    return BucketStorage(named.name, named.storage, secret, log, interruption)
+        log.scrubber.learn(bucket.credentials.values())
+    return BucketStorage(named.name, bucket, log, interruption)
 
 
 class BucketStorage:
@@ -75,23 +84,24 @@ class BucketStorage:
     def __init__(
         self,
         name: str,
-        settings: StorageSettings,
-        secret: Path,
+        bucket: Bucket,
         log: Log,
         interruption: Interruption,
     ) -> None:
         self.name = name
-        self._settings = settings
+        self._bucket = bucket
+        self._settings: StorageSettings = bucket.storage
         self._log = log
         self._interruption = interruption
-        self._errors = BucketErrors(settings.root)
-        self._bucket = Bucket(settings, secret, Patience())
-        self._objects = Objects(self._bucket, self._errors)
+
+        def is_hasty() -> bool:
+            return interruption.requested
+
+        self._errors = BucketErrors(self._settings.root, is_hasty)
+        self._objects = Objects(bucket, self._errors)
         self._client: S3Client | None = None
-        if settings.s3 is not None:
-            self._client = S3Client(
-                self._bucket, settings.s3, self._errors, lambda: interruption.requested
-            )
+        if self._settings.s3 is not None:
+            self._client = S3Client(bucket, self._settings.s3, self._errors, is_hasty)
 
     def url(self, path: str) -> str:
         """Returns the object's URL."""
@@ -100,20 +110,24 @@ class BucketStorage:
     def tidy(self, request: Request, until: float = math.inf) -> Artifact | None:
         """Returns the complete artifact; None if there is none."""
         key = request.artifact_path
+        is_final = until == math.inf
         before = self._objects.look_up(key)
         self._abort_uploads(key, until)
+        if is_final:
+            # What was completed before its upload could be aborted has to go, too.
+            before = self._objects.look_up(key)
         artifact = self.whole_artifact(request)
         if artifact is not None:
             return artifact
-        if before is not None and _is_in_time(before.modified_at, until):
+        if before is not None and self._is_in_time(before.modified_at, until):
             # One that an attempt has put in its place meanwhile stays.
             if self._objects.look_up(key) == before and self.whole_artifact(request) is None:
                 self._objects.remove(manifest_name(key))
                 self._objects.remove(key)
                 self._log.event("unproven_file_removed", name=request.file_name)
-        elif before is None and until == math.inf:
+        elif before is None and is_final:
             self._objects.remove(manifest_name(key))
-        if until == math.inf or before is not None:
+        if is_final or before is not None:
             self._remove_journals(key)
         return None
 
@@ -166,6 +180,7 @@ class BucketStorage:
 
     def room(self, environment: Mapping[str, str], project_id: str) -> Room:
         """Returns what the export may take beside what the project has there."""
+        self._sweep(project_id)
         room = Room.of(environment)
         if room.most_stored is None:
             return room
@@ -186,6 +201,13 @@ class BucketStorage:
             self._client,
             request,
             attempt,
+            object_attributes(
+                request.file_name,
+                request.job_id,
+                request.project_id,
+                attempt,
+                is_azure=self._settings.azure is not None,
+            ),
             lambda attributes: self._upload(file, attributes, estimated_bytes),
             self._interruption,
             self._log,
@@ -217,7 +239,10 @@ class BucketStorage:
         key, content = f".check-{secrets.token_hex(8)}", secrets.token_bytes(1000)
         self._check_uploads(f"{key}/upload")
         key = f"{key}/object"
-        self._objects.put(key, content, {"Content-Type": "application/octet-stream"})
+        attributes = object_attributes(
+            "object", "check", "check", "check", is_azure=self._settings.azure is not None
+        )
+        self._objects.put(key, content, attributes)
         try:
             if self._objects.read(key, len(content) + 1) != content:
                 raise self._strange("gives back other bytes than were written")
@@ -284,6 +309,39 @@ class BucketStorage:
             elif self._client.abort_upload(key, upload.upload_id):
                 self._log.event("stale_upload_aborted", name=key.rpartition("/")[2])
 
+    def _sweep(self, project_id: str) -> None:
+        """Aborts the project's uploads that nobody goes on with, such as of a cleanup that failed.
+
+        Failures are logged: the export does without.
+        """
+        if self._client is None:
+            return
+        end = time.monotonic() + _LONGEST_SWEEP_SECONDS
+        try:
+            for upload in self._client.uploads_below(f"{project_id}/"):
+                self._interruption.check()
+                if time.monotonic() > end:
+                    self._log.event("abandoned_uploads_not_all_seen")
+                    return
+                name = upload.key.rpartition("/")[2]
+                long_ago = seconds_now() - _ABANDONED_SECONDS
+                if not names.is_artifact_file_name(name) or upload.initiated_at > long_ago:
+                    continue
+                with contextlib.suppress(NoSuchUploadError):
+                    if self._client.last_part_at(upload) > long_ago:
+                        continue
+                    if self._client.abort_upload(upload.key, upload.upload_id):
+                        self._log.event("abandoned_upload_aborted", path=upload.key)
+        except Failure as failure:
+            self._interruption.check()
+            self._log.event("abandoned_uploads_not_all_seen", message=failure.message)
+
+    def _is_in_time(self, written_at: datetime, until: float) -> bool:
+        """Whether a time of the server's clock is before `until`, a `seconds_now()`."""
+        ahead = 0.0 if self._client is None else self._client.clock_ahead
+        age = time.time() + ahead - written_at.timestamp()
+        return seconds_now() - age - _CLOCK_SECONDS <= until
+
     def _remove_object(self, key: str) -> None:
         for each in (manifest_name(key), key):
             if self._objects.remove(each):
@@ -292,7 +350,7 @@ class BucketStorage:
 
     def _remove_journals(self, key: str) -> None:
         directory, _, file_name = key.rpartition("/")
-        for name, _ in list(self._objects.beside(directory, delivery_journal_name(file_name, ""))):
+        for name, _ in self._objects.beside(directory, delivery_journal_name(file_name, "")):
             self._objects.remove(f"{directory}/{name}")
             self._log.event("delivery_journal_removed", name=name)
 
@@ -312,7 +370,7 @@ class BucketStorage:
 
     def _remove_old_tombstones(self, directory: str) -> None:
         now = datetime.now(UTC)
-        for name, written_at in list(self._objects.beside(directory, _TOMBSTONES)):
+        for name, written_at in self._objects.beside(directory, _TOMBSTONES):
             is_tombstone = name.endswith(_TOMBSTONE) and names.is_artifact_file_name(
                 name[1 : -len(_TOMBSTONE)]
             )
@@ -391,9 +449,3 @@ def _deferred(what: str) -> Iterator[None]:
         yield
     except Failure as failure:
         raise Failure(ExitCode.DELIVERY_DEFERRED, f"{what}. {failure.message}") from None
-
-
-def _is_in_time(written_at: datetime, until: float) -> bool:
-    """Whether a time of the server's clock is before `until`, a `seconds_now()`."""
-    age = (datetime.now(UTC) - written_at).total_seconds()
-    return seconds_now() - age - _CLOCK_SECONDS <= until

@@ -1,5 +1,6 @@
 """An object that is written without knowing its size: parts, of which several are on their way."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -117,7 +118,9 @@ class S3Upload:
             raise _not_implemented() from None
         self._has_begun = False
         if self._may_have_more:
-            self._abort_others()
+            # The object is whole; a sweep finds what stays.
+            with contextlib.suppress(Failure):
+                self._abort_others()
 
     def abort(self) -> bool:
         """Stops the threads, and has the server forget the parts."""

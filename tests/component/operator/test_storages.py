@@ -100,7 +100,7 @@ async def test_an_export_into_a_bucket_to_the_end_of_its_file(
     assert kubelet.tasks() == [TASK_EXPORT, TASK_REMOVE]
     for job in kubelet.made:
         told = json.loads(environment(job)["EXPORT_STORAGE"])
-        assert told == {"name": "bucket", "storage": told["storage"]}
+        assert told == {"name": "bucket", "storage": told["storage"], "hasSecret": True}
         assert told["storage"]["s3"]["bucket"] == "exports"
         assert "secretRef" not in told["storage"]
         assert "exports" not in volumes(job)

@@ -22,14 +22,20 @@ def test_what_was_estimated_fits_into_all_parts(estimated: int) -> None:
     assert all(one <= next_one for one, next_one in itertools.pairwise(sizes))
 
 
-def test_an_estimate_of_nothing_takes_most_of_a_terabyte() -> None:
-    assert sum(part_bytes(number, 0) for number in range(1, MOST_PARTS + 1)) > 6 * 10**11
+@pytest.mark.parametrize(
+    ("estimated", "fitting"), [(0, 10**12), (1, 85 * 10**10), (10**11, 85 * 10**10)]
+)
+def test_much_fits_without_an_estimate_and_with_one_that_is_too_low(
+    estimated: int, fitting: int
+) -> None:
+    assert sum(part_bytes(number, estimated) for number in range(1, MOST_PARTS + 1)) >= fitting
 
 
 @pytest.mark.parametrize(
     ("number", "estimated", "mebibytes"),
     [
-        *[(1, 0, 8), (1000, 0, 8), (1001, 0, 16), (2001, 0, 32), (3001, 0, 64), (4001, 0, 96)],
+        *[(1, 0, 8), (20, 0, 8), (21, 0, 16), (41, 0, 32), (61, 0, 64), (81, 0, 96)],
+        *[(1, 1, 8), (500, 1, 8), (501, 1, 16), (1001, 1, 32), (1501, 1, 64), (2001, 1, 96)],
         *[(1, 10**11, 10), (1, 10**12, 96), (10_000, 10**12, 96), (1, 10**15, 96)],
     ],
 )
