@@ -231,12 +231,19 @@ class ArtifactStatus(ArtifactFields, KubernetesModel):
     """The PersistentVolumeClaim of the volume that the file lies on."""
     url: str | None = None
     """Where the file lies in a bucket: s3://, gs:// or az://, for whoever may read there."""
+    endpoint: str | None = None
+    """The URL of that bucket's server; absent where it is the cloud's own."""
     display_size: str
     """sizeBytes as kubectl shows it."""
 
     @classmethod
-    def of(cls, artifact: runner_protocol.Artifact, claim: str | None = None) -> Self:
-        """The status of what the runner told, on the volume of `claim`."""
+    def of(
+        cls,
+        artifact: runner_protocol.Artifact,
+        claim: str | None = None,
+        endpoint: str | None = None,
+    ) -> Self:
+        """The status of what the runner told, on the volume of `claim` or the bucket's server."""
         fields = {name: getattr(artifact, name) for name in ArtifactFields.model_fields}
         fields |= {
             "restore_with": artifact.restore_with or None,
@@ -244,7 +251,8 @@ class ArtifactStatus(ArtifactFields, KubernetesModel):
             "encrypted_to": list(artifact.encrypted_to),
             "url": artifact.url or None,
         }
-        return cls(**fields, claim=claim, display_size=readable_size(artifact.size_bytes))
+        size = readable_size(artifact.size_bytes)
+        return cls(**fields, claim=claim, endpoint=endpoint, display_size=size)
 
 
 class BackupExportStatus(KubernetesModel):

@@ -26,6 +26,7 @@ LABEL_CHECK = f"{GROUP}/check"
 # On a Job that writes, reads or removes files: the storage that they are in, and where that is.
 ANNOTATION_STORAGE = f"{GROUP}/storage"
 ANNOTATION_STORAGE_ROOT = f"{GROUP}/storage-root"
+ANNOTATION_STORAGE_ENDPOINT = f"{GROUP}/storage-endpoint"
 ANNOTATION_REQUESTED_BY = f"{GROUP}/requested-by"
 ANNOTATION_CREATED_AT = f"{GROUP}/created-at"
 # Which links to its file are good: those of this generation, without those with an annotation of

@@ -50,6 +50,10 @@ class Bucket(KubernetesModel):
 
     prefix: Prefix | None = None
     """A directory of the bucket, below which all files are."""
+    endpoint: Endpoint | None = None
+    """The server's URL; the cloud's own unless given."""
+    former_endpoints: list[Endpoint] | None = None
+    """Other URLs of the same server, at which files were written that are still to be found."""
 
     @property
     def place(self) -> str:
@@ -96,8 +100,6 @@ class GcsStorage(Bucket):
 
     bucket: BucketName
     """The bucket's name."""
-    endpoint: Endpoint | None = None
-    """The server's URL; Google's unless given."""
 
     @property
     def place(self) -> str:
@@ -121,8 +123,6 @@ class AzureStorage(Bucket):
     """The storage account's name."""
     container: str = Field(pattern=_CONTAINER)
     """The container's name."""
-    endpoint: Endpoint | None = None
-    """The server's URL; the account's at Azure unless given."""
 
     @property
     def place(self) -> str:
@@ -177,6 +177,19 @@ class Storage(KubernetesModel):
         bucket = self.bucket
         assert bucket is not None  # noqa: S101 - of one kind
         return "/".join(filter(None, (f"{bucket.scheme}://{bucket.place}", bucket.prefix)))
+
+    @property
+    def endpoint(self) -> str | None:
+        """The URL of a bucket's server; None for the cloud's own, and for a volume.
+
+        Buckets of two servers may have one `root`.
+        """
+        return self.bucket.endpoint if self.bucket else None
+
+    def is_at(self, root: str, endpoint: str | None) -> bool:
+        """Whether it is what was recorded under these, or by a former endpoint."""
+        former = (self.bucket.former_endpoints if self.bucket else None) or ()
+        return root == self.root and endpoint in (self.endpoint, *former)
 
     def url(self, path: str) -> str | None:
         """The URL of the file at `path`; None for a volume."""

@@ -55,7 +55,8 @@ class ExportBucket:
 
     def has(self, file: FinishedFile) -> bool:
         """Return whether the file is recorded to be in this bucket, where it would be put."""
-        return file.url is not None and file.url == self._storage.url(file.path)
+        root = self._storage.root
+        return file.url == f"{root}/{file.path}" and self._storage.is_at(root, file.endpoint)
 
     async def open(self, file: FinishedFile) -> "BucketObject":
         """Find a job's file; raises ProblemError (410) or StorageUnavailableError."""

@@ -20,11 +20,11 @@ class Places:
         self._main = None if directory is None else ExportVolume(directory)
         self._main_claim = settings.exports_claim
         self._volumes: dict[str, ExportVolume] = {}
-        self._buckets: list[ExportBucket] = []
+        self._buckets: dict[str, ExportBucket] = {}
         for name, storage in settings.storages.items():
             if storage.volume is None:
                 credentials = settings.storages_directory / name
-                self._buckets.append(ExportBucket(storage, credentials))
+                self._buckets[name] = ExportBucket(storage, credentials)
             else:
                 mount = settings.volumes_directory / name
                 self._volumes[storage.volume.claim] = ExportVolume(mount)
@@ -39,7 +39,8 @@ class Places:
     def of(self, file: FinishedFile) -> Place | None:
         """Return the storage that has the file; None if it is none of these."""
         if file.url is not None:
-            return next((bucket for bucket in self._buckets if bucket.has(file)), None)
+            there = {name: it for name, it in self._buckets.items() if it.has(file)}
+            return there.get(file.storage or "") or next(iter(there.values()), None)
         if file.claim is None or not self._main_claim:
             return self._volumes.get(file.claim or "", self._main)
         return self._volumes.get(file.claim)

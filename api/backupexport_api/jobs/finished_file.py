@@ -43,6 +43,10 @@ class FinishedFile:
     """The PersistentVolumeClaim of its volume; None where nobody noted it, and of a bucket."""
     url: str | None = None
     """The URL of the object in its bucket, to be compared and never followed; None of a volume."""
+    endpoint: str | None = None
+    """The URL of the bucket's server, to be compared alike; None where it is the cloud's own."""
+    storage: str | None = None
+    """The storage's name then, which decides where several are the same place."""
 
     @classmethod
     def of(cls, export: BackupExport) -> Self | None:
@@ -63,6 +67,8 @@ class FinishedFile:
             expires_s=None if expiration is None else _seconds(expiration),
             claim=artifact.claim,
             url=artifact.url,
+            endpoint=artifact.endpoint,
+            storage=artifact.storage,
         )
 
     @property

@@ -131,18 +131,18 @@ class Batches:
         """Yields the batches that may begin now, and takes their exports out of the line."""
         under_way = [job for name in list(self._left) if (job := self.job(name)) and _works(job)]
         free = MOST_BATCHES - len(under_way)
-        at_root = Counter(job.place.root for job in under_way if job.place is not None)
+        at_place = Counter(job.place.address for job in under_way if job.place is not None)
         # Those that have failed come last.
         for key in sorted(self._waiting, key=lambda it: it[1], reverse=True):
             place, most = key
             waiting = self._waiting[key]
-            while waiting and free > 0 and at_root[place.root] < MOST_BATCHES_OF_A_PLACE:
+            while waiting and free > 0 and at_place[place.address] < MOST_BATCHES_OF_A_PLACE:
                 uids = next_batch(waiting, most)
                 for uid in uids:
                     del waiting[uid]
                 yield Batch(place, uids)
                 free -= 1
-                at_root[place.root] += 1
+                at_place[place.address] += 1
             if not waiting:
                 del self._waiting[key]
 

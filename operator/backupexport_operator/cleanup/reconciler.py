@@ -224,12 +224,12 @@ class CleanupReconciler(FinishedExportReconciler):
         self.queue.ask(export.metadata.uid, delay=CLEANUP_PAUSE.total_seconds())
 
     def _tell_failure(self, export: BackupExport, failure: str) -> None:
-        message = f"The file can't be removed yet from {self._place(export).root}: {failure}"
+        message = f"The file can't be removed yet from {self._place(export)}: {failure}"
         self.recorder.record(export, ExportEvent("Warning", "RemovalFailed", message))
 
     async def _tell_missing(self, seen: Observation) -> None:
         """Say it by an Event, and on an export that stays by a condition."""
-        where = f"{seen.export.path} is not on {self._place(seen.export).root}"
+        where = f"{seen.export.path} is not on {self._place(seen.export)}"
         if seen.export.metadata.deletion_timestamp is not None:
             message = f"The file {where}: there was nothing to remove with the BackupExport."
             self.recorder.record(seen.export, ExportEvent("Warning", FILE_MISSING, message))

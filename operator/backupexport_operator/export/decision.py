@@ -12,7 +12,7 @@ from backupexport_contract.backup_export import BackupExportStatus
 from backupexport_contract.names import FINALIZER
 from backupexport_contract.readable import readable_size
 from backupexport_contract.reasons import NOT_YET_EXIT_CODES, Phase, Reason
-from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY
+from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY, Artifact
 
 from backupexport_operator.cleanup.decision import CleanupStep, cleanup_step
 from backupexport_operator.export import next_status
@@ -98,6 +98,11 @@ _FOREIGN_JOB = Failure(
     "A Job of this export's name belongs to something else: delete that Job, or make a "
     "BackupExport of another name.",
 )
+_WITHOUT_RECIPIENTS = Failure(
+    Reason.ENCRYPTION_REQUIRED,
+    "The export's Job was made without its recipients, by an operator that knew none: start the "
+    "export again.",
+)
 _LOST_REPORT = Failure(
     Reason.INTERNAL,
     "The Job is complete, but its pod is gone with its report and no whole file is in its "
@@ -133,6 +138,7 @@ def _next_step(seen: Observation) -> ExportPlan:
         # A file that is there is there, whatever has happened since.
         or _succeeded(seen)
         or _cancelled(seen)
+        or _made_without_recipients(seen)
         or (_without_job(seen) if seen.job is None else _with_job(seen, seen.job))
     )
 
@@ -176,11 +182,35 @@ def _succeeded(seen: Observation) -> ExportPlan | None:
     artifact = reported or cleanup_result(seen.tidy_job, seen.now).artifact
     if artifact is None:
         return None
+    if (failure := _not_encrypted(seen, artifact)) is not None:
+        return _fail(seen, failure)
     return ExportPlan(
         next_status.succeeded(seen, artifact),
         # Its author may have put our finalizer there, and nothing else would take it off.
         remove_finalizer=seen.export.spec.artifact_policy != "Delete" and _is_held(seen),
     )
+
+
+def _not_encrypted(seen: Observation, artifact: Artifact) -> Failure | None:
+    """An operator or a runner from before encryption knows of no recipients."""
+    accepted = seen.accepted_export
+    if not accepted.recipients or (artifact.encrypted_to and artifact.path == accepted.path):
+        return None
+    where = f" on {seen.place}" if seen.place else ""
+    message = (
+        f"The file {artifact.path}{where} is not encrypted as the export asked: an older operator "
+        "or runner wrote it. Remove that file, then start the export again."
+    )
+    return Failure(Reason.ENCRYPTION_REQUIRED, message)
+
+
+def _made_without_recipients(seen: Observation) -> ExportPlan | None:
+    own = _own_job(seen)
+    job = own or seen.lost_job
+    if job is None or job.recipients or not seen.accepted_export.recipients:
+        return None
+    plan = _fail(seen, _WITHOUT_RECIPIENTS)
+    return replace(plan, delete_job=own is not None and not own.deleting)
 
 
 def _cancelled(seen: Observation) -> ExportPlan | None:

@@ -166,7 +166,7 @@ def _placed(seen: Observation, artifact: Artifact) -> ArtifactStatus:
         return ArtifactStatus.of(artifact)
     url = f"{place.root}/{artifact.path}" if place.is_bucket else ""
     told = replace(artifact, storage=place.storage, url=url)
-    return ArtifactStatus.of(told, None if place.is_bucket else place.root)
+    return ArtifactStatus.of(told, None if place.is_bucket else place.root, place.endpoint)
 
 
 def ended(seen: Observation, phase: Phase, failure: Failure) -> BackupExportStatus:

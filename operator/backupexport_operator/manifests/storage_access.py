@@ -50,13 +50,14 @@ def storage_access(
     annotations = {
         names.ANNOTATION_STORAGE: place.storage,
         names.ANNOTATION_STORAGE_ROOT: place.root,
+        **({names.ANNOTATION_STORAGE_ENDPOINT: place.endpoint} if place.endpoint else {}),
     }
     env = literals(_told(place.storage, storage)) if storage is not None else []
     if not place.is_bucket:
         mounts = [_exports_mount(path, below) for path, below in directories.items()]
         return StorageAccess(tuple(env), tuple(mounts), (claim_volume(place.root),), annotations)
     if storage is None:
-        raise LookupError(f"no storage is {place.root}")
+        raise LookupError(f"no storage is {place}")
     secret = storage.secret_ref
     if secret is None:
         return StorageAccess(tuple(env), annotations=annotations)

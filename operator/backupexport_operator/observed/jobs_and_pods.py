@@ -10,6 +10,7 @@ from typing import Any
 from backupexport_contract.names import (
     ANNOTATION_EXPORTS,
     ANNOTATION_STORAGE,
+    ANNOTATION_STORAGE_ENDPOINT,
     ANNOTATION_STORAGE_ROOT,
     EXPORTS_VOLUME,
     LABEL_BATCH,
@@ -164,7 +165,9 @@ def _place(manifest: Manifest) -> Place | None:
     annotations = manifest["metadata"].get("annotations", {})
     # What it mounts is the truth; an operator that knew claims alone noted nothing.
     root = _claim(manifest.get("spec") or {}) or annotations.get(ANNOTATION_STORAGE_ROOT)
-    return Place(annotations.get(ANNOTATION_STORAGE, DEFAULT_NAME), root) if root else None
+    name = annotations.get(ANNOTATION_STORAGE, DEFAULT_NAME)
+    endpoint = annotations.get(ANNOTATION_STORAGE_ENDPOINT)
+    return Place(name, root, endpoint) if root else None
 
 
 def _recipients(job_spec: Mapping[str, Any]) -> tuple[str, ...]:

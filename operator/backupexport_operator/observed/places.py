@@ -1,7 +1,7 @@
 """Where files of exports are, and which of the chart's storages is there now."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.storages import DEFAULT_NAME, Storage, is_root_of_bucket
@@ -9,10 +9,22 @@ from backupexport_contract.storages import DEFAULT_NAME, Storage, is_root_of_buc
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A storage by its name, and by its `root`: a volume's claim, or a bucket's URL."""
+    """A storage by its name, and by where it is.
+
+    `root` is a volume's claim or a bucket's URL, `endpoint` its server's (None: the cloud's own).
+    """
 
     storage: str
     root: str
+    endpoint: str | None = None
+
+    def __str__(self) -> str:
+        return self.address
+
+    @property
+    def address(self) -> str:
+        """Where it is, in words, whatever its name."""
+        return f"{self.root} at {self.endpoint}" if self.endpoint else self.root
 
     @property
     def is_bucket(self) -> bool:
@@ -23,7 +35,7 @@ class Place:
 def place_of(name: str, storages: Mapping[str, Storage]) -> Place | None:
     """Returns where the storage of this name is; None if there is none."""
     storage = storages.get(name)
-    return Place(name, storage.root) if storage is not None else None
+    return Place(name, storage.root, storage.endpoint) if storage is not None else None
 
 
 def storage_at(place: Place, storages: Mapping[str, Storage]) -> Storage | None:
@@ -46,21 +58,22 @@ def recorded_place(export: BackupExport, storages: Mapping[str, Storage]) -> Pla
     name = (artifact.storage if artifact else None) or DEFAULT_NAME
     if artifact is not None and artifact.url:
         # Another export's URL, which none of ours has, is no storage's either.
-        place = Place(name, artifact.url.removesuffix(f"/{artifact.path}"))
+        root = artifact.url.removesuffix(f"/{artifact.path}")
+        place = Place(name, root, artifact.endpoint)
     elif artifact is not None and artifact.claim:
         place = Place(name, artifact.claim)
     else:
         # An operator wrote it that knew one claim alone.
         place = place_of(name, storages) or Place(name, "")
-    return Place(_name_at(place, storages) or name, place.root)
+    return replace(place, storage=_name_at(place, storages) or name)
 
 
 def _name_at(place: Place, storages: Mapping[str, Storage]) -> str | None:
-    of_that_root = [name for name, storage in storages.items() if storage.root == place.root]
-    return place.storage if place.storage in of_that_root else next(iter(of_that_root), None)
+    there = [name for name, it in storages.items() if it.is_at(place.root, place.endpoint)]
+    return place.storage if place.storage in there else next(iter(there), None)
 
 
 def without_storage(place: Place | None, name: str | None = None) -> str:
     """Returns what to do about a storage that is none of the chart's any more, by place or name."""
-    what = f"is {place.root}" if place else f"has the name {name or DEFAULT_NAME}"
+    what = f"is {place}" if place else f"has the name {name or DEFAULT_NAME}"
     return f"no storage of the chart {what}: put it back into `storages`"

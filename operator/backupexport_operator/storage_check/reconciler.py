@@ -11,7 +11,7 @@ from backupexport_operator.manifests.jobs import storage_check_manifest
 from backupexport_operator.manifests.pod import JobSettings
 from backupexport_operator.observed.export_cache import World, values
 from backupexport_operator.observed.observation import SideJob
-from backupexport_operator.observed.places import Place
+from backupexport_operator.observed.places import place_of
 from backupexport_operator.observed.storage_state import (
     NOT_THERE,
     UNCHECKED,
@@ -40,7 +40,7 @@ class StorageChecks:
         self._world = world
         self._cluster = cluster
         self._changed = changed
-        places = (Place(name, storage.root) for name, storage in defaults.storages.items())
+        places = filter(None, (place_of(name, defaults.storages) for name in defaults.storages))
         self._manifests = {
             place.storage: storage_check_manifest(place, defaults) for place in places
         }

@@ -162,6 +162,7 @@ async def test_curl_gets_a_file_from_a_bucket_and_goes_on_after_a_cut(
             artifact = made.status["artifact"]
             s3_bucket.put(f"{name}/{artifact['path']}", content)
             artifact |= {"url": f"s3://{s3_bucket.name}/{name}/{artifact['path']}"}
+            artifact |= {"endpoint": network.url}
             resource = {**made.manifest, "status": made.status}
             resource["metadata"] |= {"namespace": NAMESPACE, "creationTimestamp": CREATED}
             kubernetes.seed("backupexports", resource)

@@ -15,7 +15,7 @@ from backupexport_contract.runner_protocol import (
     Artifact,
     Outcome,
 )
-from backupexport_contract.storages import S3Storage, Storages
+from backupexport_contract.storages import S3Storage, Storage, Storages
 from backupexport_operator.settings import Settings
 from backupexport_operator.telemetry.metrics import OperatorMetrics
 from builders import Manifest
@@ -151,9 +151,24 @@ def conditions(kubernetes: FakeKubernetes, target: str = "t") -> dict[str, tuple
     return {it["type"]: (it["status"], it["reason"]) for it in found}
 
 
+def _at(endpoint: str) -> Storage:
+    assert builders.BUCKET.s3 is not None
+    there = builders.BUCKET.s3.model_copy(update={"endpoint": endpoint})
+    return builders.BUCKET.model_copy(update={"s3": there})
+
+
+# Another bucket has its name now, or it is another server's of that name.
+@pytest.mark.parametrize(
+    "other",
+    [
+        builders.BUCKET.model_copy(update={"s3": S3Storage(bucket="another")}),
+        _at("https://another.example"),
+    ],
+    ids=["bucket", "server"],
+)
 @pytest.mark.parametrize("is_deleted", [False, True], ids=["expired", "deleted"])
 async def test_a_file_in_a_bucket_that_is_none_of_the_charts_any_more_is_not_taken_for_removed(
-    kubernetes: FakeKubernetes, kubelet: Kubelet, is_deleted: bool
+    kubernetes: FakeKubernetes, kubelet: Kubelet, is_deleted: bool, other: Storage
 ) -> None:
     status = {
         "phase": "Succeeded",
@@ -169,8 +184,6 @@ async def test_a_file_in_a_bucket_that_is_none_of_the_charts_any_more_is_not_tak
     export = builders.export_manifest(spec=spec, status=status, **metadata)
     kubernetes.seed(EXPORTS, export)
     kubernetes.seed("exporttargets", builders.target_manifest(storage="bucket"))
-    # Another bucket has its name now.
-    other = builders.BUCKET.model_copy(update={"s3": S3Storage(bucket="another")})
     async with whole_operator(kubernetes, settings({**builders.STORAGES, "bucket": other})):
         await until(lambda: "RemovalFailed" in reasons(kubernetes))
         await until(lambda: file_missing(kubernetes) == [("Unknown", "StorageNotFound")])

@@ -212,7 +212,11 @@ async def test_what_an_attempt_left_is_looked_for_on_its_claim(watched: Make) ->
 def in_bucket(operator: Watched) -> None:
     """The Job was made while the chart had another storage, a bucket."""
     place = builders.BUCKET_PLACE
-    noted = {names.ANNOTATION_STORAGE: place.storage, names.ANNOTATION_STORAGE_ROOT: place.root}
+    noted = {
+        names.ANNOTATION_STORAGE: place.storage,
+        names.ANNOTATION_STORAGE_ROOT: place.root,
+        names.ANNOTATION_STORAGE_ENDPOINT: "https://minio.example.com",
+    }
     operator.kubernetes.change("jobs", JOB, {"metadata": {"annotations": noted}})
     operator.look()
 
@@ -236,6 +240,7 @@ async def test_a_success_in_a_bucket_that_is_none_of_the_charts_any_more_is_one(
     artifact = (await operator.reconcile()).status.artifact
     assert artifact is not None
     assert (artifact.storage, artifact.url) == ("bucket", "s3://exports/team/p/f")
+    assert artifact.endpoint == "https://minio.example.com"
     assert artifact.claim is None
 
 

@@ -51,6 +51,8 @@ class Stored:
             "bucket": self.bucket.name,
             "prefix": PREFIX,
             "endpoint": self.server.url,
+            # Behind a proxy it is the same server.
+            "formerEndpoints": [self.server.url],
             "pathStyle": True,
             **(s3 or {}),
         }
@@ -67,7 +69,8 @@ class Stored:
         path = made.status["artifact"]["path"]
         self.bucket.put(f"{PREFIX}/{path}", content)
         url = f"s3://{self.bucket.name}/{PREFIX}/{path}"
-        told = {**made.status["artifact"], "storage": NAME, "url": url, **artifact}
+        place = {"storage": NAME, "url": url, "endpoint": self.server.url}
+        told = {**made.status["artifact"], **place, **artifact}
         made = replace(made, status={**made.status, "artifact": told})
         self._store.put(made.manifest, **made.status)
         return made
@@ -280,6 +283,32 @@ async def test_a_status_leads_nowhere(client: Client, stored: Stored, url: str) 
     for answer in (await client.get(hostile.url), await client.post(hostile.link_url)):
         assert (answer.status_code, answer.json()["code"]) == (501, "file_elsewhere")
         assert "location" not in answer.headers
+
+
+@pytest.mark.parametrize("endpoint", ["https://another.example", "", None])
+async def test_a_bucket_of_that_name_on_another_server_is_another_one(
+    client: Client, stored: Stored, endpoint: str | None
+) -> None:
+    answer = await client.get(stored.export(endpoint=endpoint).url)
+    assert (answer.status_code, answer.json()["code"]) == (501, "file_elsewhere")
+    assert "location" not in answer.headers
+
+
+async def test_of_two_buckets_of_one_name_the_one_that_has_the_file_is_asked(
+    make_client: Make, bearer: Make, stored: Stored
+) -> None:
+    settings = stored.settings()
+    (mine,) = json.loads(settings["STORAGES"]).values()
+    spec = {**mine["s3"], "endpoint": "https://another.example", "formerEndpoints": []}
+    # The recorded name decides between two for one place.
+    storages = {"another": {"s3": spec}, "twin": {**mine, "urlSeconds": 10}, NAME: mine}
+    settings["STORAGES"] = json.dumps(storages)
+    async with make_client(**settings) as client:
+        client.headers.update(bearer())
+        answer = await client.get(stored.export().url)
+        assert answer.status_code == 307
+        assert answer.headers["location"].startswith(stored.server.url)
+        assert "X-Amz-Expires=300&" in answer.headers["location"]
 
 
 async def test_a_status_with_two_places_has_none(client: Client, stored: Stored) -> None:

@@ -58,6 +58,7 @@ def export(spec: dict[str, Any] | None = None, **status: Any) -> BackupExport:
 
 
 ACCEPTED = export(jobName=JOB.name, phase="Pending")
+TO_AGE = export({"encryptTo": [AGE]}, jobName=JOB.name, phase="Pending")
 RUNNING = export(jobName=JOB.name, phase="Running", startTime=CREATED, attempts=1)
 
 
@@ -169,6 +170,49 @@ def test_what_the_job_was_made_with_counts_and_not_what_the_target_says_now() ->
         assert lost.accepted_export.file_name.endswith(".age")
     changed = builders.target(encryption={"recipients": [AGE]})
     assert decide(seen(export(), job=JOB, target=changed)).status.target_recipients == []
+
+
+@pytest.mark.parametrize(
+    ("path", "encrypted_to", "succeeds"),
+    [
+        (TO_AGE.path, ("SHA256:x",), True),
+        (TO_AGE.path.removesuffix(".age"), (), False),
+        (TO_AGE.path, (), False),
+        (TO_AGE.path.removesuffix(".age"), ("SHA256:x",), False),
+    ],
+)
+def test_what_is_not_encrypted_as_asked_is_no_success(
+    path: str, encrypted_to: tuple[str, ...], succeeds: bool
+) -> None:
+    """A runner from before encryption ignores recipients."""
+    artifact = replace(ARTIFACT, path=path, encrypted_to=encrypted_to)
+    done = replace(DONE, termination_message=outcome_text(Outcome(artifact)))
+    for recipients in ((), (AGE,)):
+        job = replace(JOB, recipients=recipients, complete=True, pods_made=1)
+        plan = decide(seen(TO_AGE, done, job=job))
+        if succeeds:
+            assert plan.status.phase is Phase.SUCCEEDED
+            continue
+        assert (plan.status.phase, plan.is_failure) == (Phase.FAILED, True)
+        assert plan.status.reason == Reason.ENCRYPTION_REQUIRED
+        assert plan.status.artifact is None
+        assert f"The file {path} on c is not encrypted" in (plan.status.message or "")
+
+
+def test_a_job_that_was_made_without_its_recipients_is_stopped() -> None:
+    """An operator from before encryption makes such ones."""
+    running = replace(POD, started_at=CREATED)
+    plan = decide(seen(TO_AGE, running, job=JOB))
+    assert (plan.delete_job, plan.is_failure, plan.status.phase) == (True, True, Phase.PENDING)
+    assert plan.status.reason == Reason.ENCRYPTION_REQUIRED
+    going = export({"encryptTo": [AGE]}, **plan.status.to_manifest())
+    plan = decide(seen(going, running, job=replace(JOB, deleting=True)))
+    assert (plan.delete_job, plan.status.phase) == (False, Phase.PENDING)
+    plan = decide(seen(going, job=None, lost_job=JOB, tidy_job=TIDIED))
+    assert (plan.status.phase, plan.status.reason) == (Phase.FAILED, Reason.ENCRYPTION_REQUIRED)
+    # One that has them goes on.
+    plan = decide(seen(TO_AGE, running, job=replace(JOB, recipients=(AGE,))))
+    assert (plan.delete_job, plan.is_failure) == (False, False)
 
 
 def test_a_target_does_not_get_what_helm_keeps() -> None:

@@ -278,6 +278,19 @@ def test_an_export_into_a_bucket_gets_its_settings_and_the_keys_of_its_secret_al
     }
 
 
+def test_a_job_notes_the_server_of_its_bucket() -> None:
+    assert builders.BUCKET.s3 is not None
+    endpoint = "https://minio.example.com"
+    there = builders.BUCKET.s3.model_copy(update={"endpoint": endpoint})
+    bucket = builders.BUCKET.model_copy(update={"s3": there})
+    defaults = IN_BUCKET.model_copy(update={"storages": {"bucket": bucket}})
+    place = Place("bucket", bucket.root, endpoint)
+    job = manifest(defaults=defaults, place=place)
+    assert job["metadata"]["annotations"]["backupexport.dev/storage-endpoint"] == endpoint
+    observed = observed_job(job)
+    assert observed.place == place
+
+
 def test_the_pods_own_identity_needs_no_secret() -> None:
     without = builders.BUCKET.model_copy(update={"secret_ref": None})
     defaults = IN_BUCKET.model_copy(update={"storages": {"bucket": without}})
