@@ -5,7 +5,7 @@ The first step that returns a plan decides, and the last one always does.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExportStatus
@@ -15,7 +15,7 @@ from backupexport_contract.reasons import NOT_YET_EXIT_CODES, Phase, Reason
 from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY, Artifact
 
 from backupexport_operator.cleanup.decision import CleanupStep, cleanup_step
-from backupexport_operator.export import next_status
+from backupexport_operator.export import attempts, next_status
 from backupexport_operator.observed.export_files import (
     CLEANUP_PAUSE,
     NODE_GRACE,
@@ -30,7 +30,6 @@ from backupexport_operator.observed.export_files import (
 from backupexport_operator.observed.failure import (
     Failure,
     end_artifact,
-    end_failure,
     job_deleted,
     job_failure,
     remembered,
@@ -80,11 +79,6 @@ FOREIGN_JOB_GRACE = timedelta(seconds=60)
 FOREIGN_JOB_PATIENCE = timedelta(minutes=10)
 # To pull an image takes its time; a pod or a Job this old that tells nothing is stuck.
 START_GRACE = timedelta(seconds=120)
-# A runner that can't begin yet ends at once, and its export is still Pending then: it runs from its
-# first progress on, or when its pod is this old.
-BEGIN_GRACE = timedelta(seconds=5)
-# An injected container that ends with the runner has done so by then; one that doesn't never does.
-SIDECAR_GRACE = timedelta(seconds=30)
 # If a pod tells nothing, its Events may: they are read this late, and this often.
 WARNING_PAUSE = timedelta(seconds=15)
 
@@ -114,7 +108,7 @@ def decide(seen: Observation) -> ExportPlan:
     """Returns the next step; to decide twice on the same observation changes nothing more."""
     if seen.export.phase.is_finished:
         return ExportPlan(seen.export.status)
-    own = _own_job(seen)
+    own = attempts.own_job(seen)
     if own is not None and not seen.export.status.job_name:
         # Made just now, or before a crash.  The status must have its name before it is deleted:
         # else another one would be made, and nobody would look for what this one left.
@@ -125,7 +119,7 @@ def decide(seen: Observation) -> ExportPlan:
         seen = replace(seen, job=None, lost_job=own)
     plan = _next_step(seen)
     has_ended = plan.status.phase is not None and plan.status.phase.is_finished
-    if has_ended and _own_job(seen) is not None and any(pod.kept_by for pod in seen.pods):
+    if has_ended and attempts.own_job(seen) is not None and any(pod.kept_by for pod in seen.pods):
         # Else the Job would wait for its deadline, or begin anew when the other container fails.
         return replace(plan, delete_job=True)
     return plan
@@ -156,10 +150,10 @@ def _deleted(seen: Observation) -> ExportPlan | None:
     if seen.export.metadata.deletion_timestamp is None:
         return None
     status = seen.export.status
-    if (job := _own_job(seen)) is not None:
+    if (job := attempts.own_job(seen)) is not None:
         return ExportPlan(status, delete_job=not job.deleting)
     if is_still_written(seen):
-        return ExportPlan(status, delete_pod=_orphan(seen), recheck_after=NODE_GRACE)
+        return ExportPlan(status, delete_pod=attempts.orphan(seen), recheck_after=NODE_GRACE)
     if not _is_held(seen):
         return ExportPlan(status)
     if status.job_name is None and seen.lost_job is None and not seen.attempts:
@@ -205,7 +199,7 @@ def _not_encrypted(seen: Observation, artifact: Artifact) -> Failure | None:
 
 
 def _made_without_recipients(seen: Observation) -> ExportPlan | None:
-    own = _own_job(seen)
+    own = attempts.own_job(seen)
     job = own or seen.lost_job
     if job is None or job.recipients or not seen.accepted_export.recipients:
         return None
@@ -216,9 +210,9 @@ def _made_without_recipients(seen: Observation) -> ExportPlan | None:
 def _cancelled(seen: Observation) -> ExportPlan | None:
     if not seen.export.spec.cancel:
         return None
-    if (job := _own_job(seen)) is not None:
+    if (job := attempts.own_job(seen)) is not None:
         return ExportPlan(seen.export.status, delete_job=not job.deleting)
-    if not all(is_overdue(pod, seen.now) or _stays(pod) for pod in seen.pods):
+    if not all(is_overdue(pod, seen.now) or attempts.stays(pod) for pod in seen.pods):
         # The status says Cancelled only when no pod of the export is left that will go.
         return ExportPlan(seen.export.status, recheck_after=NODE_GRACE)
     return _end(seen, Phase.CANCELLED, _CANCELLED, meanwhile=seen.export.status)
@@ -231,7 +225,7 @@ def _job_gone(seen: Observation) -> ExportPlan | None:
         return failed
     if seen.lost_job is not None and seen.lost_job.failure is not None:
         # Kubernetes deletes a Job some time after its end.
-        return _fail(seen, job_failure(seen, seen.lost_job, _last_failure(seen)))
+        return _fail(seen, job_failure(seen, seen.lost_job, attempts.last_failure(seen)))
     return _fail(seen, job_deleted(seen))
 
 
@@ -321,7 +315,7 @@ def _startable(seen: Observation) -> ExportPlan:
 
 
 def _behind_another(seen: Observation, job: ObservedJob) -> ExportPlan | None:
-    if _own_job(seen) is not None:
+    if attempts.own_job(seen) is not None:
         return None
     age = seen.now - timestamps.from_text(seen.export.metadata.creation_timestamp)
     if age < FOREIGN_JOB_GRACE or (job.deleting and age < FOREIGN_JOB_PATIENCE):
@@ -331,13 +325,13 @@ def _behind_another(seen: Observation, job: ObservedJob) -> ExportPlan | None:
 
 
 def _failed_for_good(seen: Observation) -> ExportPlan | None:
-    fatal = next((failure for failure in _attempt_failures(seen) if failure.is_fatal), None)
+    fatal = next((failure for failure in attempts.attempt_failures(seen) if failure.is_fatal), None)
     return _fail(seen, fatal) if fatal is not None else None
 
 
 def _job_failed(seen: Observation, job: ObservedJob) -> ExportPlan | None:
     failed = job.failure is not None
-    return _fail(seen, job_failure(seen, job, _last_failure(seen))) if failed else None
+    return _fail(seen, job_failure(seen, job, attempts.last_failure(seen))) if failed else None
 
 
 def _silent_node(seen: Observation) -> ExportPlan | None:
@@ -355,11 +349,11 @@ def _silent_node(seen: Observation) -> ExportPlan | None:
 
 
 def _running(seen: Observation) -> ExportPlan | None:
-    newest = _newest_pod(seen)
+    newest = attempts.newest_pod(seen)
     if newest is None or not newest.is_running or newest not in seen.pods:
         return None
-    if (left := _before_it_begins(seen, newest)) is not None:
-        failures = _attempt_failures(seen)
+    if (left := attempts.before_it_begins(seen, newest)) is not None:
+        failures = attempts.attempt_failures(seen)
         status = next_status.waiting(seen, failures[-1] if failures else None)
         if not failures:
             # That it has begun is told a moment later, with the phase: one write, not two.
@@ -368,18 +362,18 @@ def _running(seen: Observation) -> ExportPlan | None:
     return ExportPlan(
         next_status.running(seen, newest),
         follow_pod=newest.name,
-        recheck_after=_until_overdue(newest, seen.now),
+        recheck_after=attempts.until_overdue(newest, seen.now),
     )
 
 
 def _cannot_start(seen: Observation) -> ExportPlan | None:
-    newest = _newest_pod(seen)
+    newest = attempts.newest_pod(seen)
     failure = start_failure(newest) if newest is not None and newest in seen.pods else None
     return ExportPlan(next_status.waiting(seen, failure)) if failure is not None else None
 
 
 def _tried_again(seen: Observation, job: ObservedJob) -> ExportPlan | None:
-    failures, newest = _attempt_failures(seen), _newest_pod(seen)
+    failures, newest = attempts.attempt_failures(seen), attempts.newest_pod(seen)
     if not failures or job.suspended:
         return None
     status_with: Callable[[Observation, Failure], BackupExportStatus] = next_status.waiting
@@ -391,7 +385,7 @@ def _tried_again(seen: Observation, job: ObservedJob) -> ExportPlan | None:
     else:
         used, allowed = next_status.attempts(seen), seen.backoff_limit + 1
         again = f"attempt {used} of {allowed} failed, trying again"
-    left = _until_sidecars_are_late(seen, newest)
+    left = attempts.until_sidecars_are_late(seen, newest)
     delete_pod = None
     if newest is not None and left is not None and left <= timedelta():
         # The Job makes no other pod while this one is there.
@@ -411,7 +405,7 @@ def _job_suspended(seen: Observation, job: ObservedJob) -> ExportPlan | None:
 
 
 def _not_started(seen: Observation, job: ObservedJob) -> ExportPlan:
-    pod = _newest_pod(seen)
+    pod = attempts.newest_pod(seen)
     age = seen.now - timestamps.from_text(pod.created_at if pod else job.created_at)
     wants_warning = age >= WARNING_PAUSE and seen.warning is None
     if seen.warning or (age >= START_GRACE and not wants_warning):
@@ -457,65 +451,6 @@ def _with_job(seen: Observation, job: ObservedJob) -> ExportPlan:
     )
 
 
-def _own_job(seen: Observation) -> ObservedJob | None:
-    """Returns the Job, unless it is another export's of the same name."""
-    job = seen.job
-    return job if job is not None and job.owner_uid == seen.export.metadata.uid else None
-
-
-def _newest_pod(seen: Observation) -> ObservedPod | None:
-    return seen.attempts[-1] if seen.attempts else None
-
-
-def _before_it_begins(seen: Observation, pod: ObservedPod) -> timedelta | None:
-    """Returns how long to wait, at most, before `pod` counts as running; None if it does."""
-    if seen.export.phase is Phase.RUNNING or seen.progress is not None or pod.started_at is None:
-        return None
-    age = seen.now - timestamps.from_text(pod.started_at)
-    # A node's clock that is ahead tells nothing.
-    return BEGIN_GRACE - age if timedelta(0) <= age < BEGIN_GRACE else None
-
-
-def _until_sidecars_are_late(seen: Observation, pod: ObservedPod | None) -> timedelta | None:
-    """Returns how long the pod's other containers may still take; None if none keeps it."""
-    if pod is None or pod not in seen.pods or not pod.kept_by or pod.finished_at is None:
-        return None
-    return timestamps.from_text(pod.finished_at) + SIDECAR_GRACE - seen.now
-
-
-def _until_overdue(pod: ObservedPod, now: datetime) -> timedelta | None:
-    if pod.deletes_at is None:
-        return None
-    return max(timestamps.from_text(pod.deletes_at) + NODE_GRACE - now, timedelta(seconds=1))
-
-
-def _attempt_failures(seen: Observation) -> list[Failure]:
-    """Returns why attempts made no artifact, the oldest first."""
-    return [failure for pod in seen.attempts if (failure := _attempt_failure(seen, pod))]
-
-
-def _attempt_failure(seen: Observation, pod: ObservedPod) -> Failure | None:
-    if pod in seen.pods or pod.has_ended or not pod.node:
-        return end_failure(pod)
-    # It vanished while it worked.
-    return Failure(Reason.INTERNAL, f"The export's pod {pod.name} was deleted before it was done.")
-
-
-def _stays(pod: ObservedPod) -> bool:
-    """Returns whether the pod has ended and stays, though its Job is gone."""
-    return pod.has_ended and pod.deletes_at is None
-
-
-def _orphan(seen: Observation) -> ObservedPod | None:
-    """Returns a pod that works on without its Job, so that nobody else will stop it."""
-    return next((pod for pod in seen.orphans if not pod.has_ended and not pod.deletes_at), None)
-
-
-def _last_failure(seen: Observation) -> Failure | None:
-    failures = _attempt_failures(seen)
-    return failures[-1] if failures else remembered(seen.export.status)
-
-
 def _fail(seen: Observation, failure: Failure) -> ExportPlan:
     return _end(seen, Phase.FAILED, failure, meanwhile=next_status.waiting(seen, failure))
 
@@ -529,7 +464,7 @@ def _end(
     """
     if is_still_written(seen):
         return ExportPlan(
-            meanwhile, is_failure=True, delete_pod=_orphan(seen), recheck_after=NODE_GRACE
+            meanwhile, is_failure=True, delete_pod=attempts.orphan(seen), recheck_after=NODE_GRACE
         )
     if not is_clean(seen):
         tidied = cleanup_result(seen.tidy_job, seen.now).state

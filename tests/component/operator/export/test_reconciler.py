@@ -15,7 +15,7 @@ from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.reasons import ExitCode, Phase, Reason
 from backupexport_contract.runner_protocol import Outcome, Progress
 from backupexport_operator.cleanup.jobs import CleanupJobs
-from backupexport_operator.export.decision import SIDECAR_GRACE
+from backupexport_operator.export.attempts import SIDECAR_GRACE
 from backupexport_operator.export.reconciler import ExportReconciler
 from backupexport_operator.export.start_queue import StartQueue
 from backupexport_operator.kube.cluster import Cluster

@@ -17,10 +17,10 @@ from backupexport_contract.reasons import ExitCode, Phase, Reason
 from backupexport_contract.rules import LEAST_FILE_BYTES
 from backupexport_contract.runner_protocol import Artifact, Outcome, Progress, outcome_text
 from backupexport_operator.export import decision
+from backupexport_operator.export.attempts import SIDECAR_GRACE
 from backupexport_operator.export.decision import (
     FOREIGN_JOB_GRACE,
     FOREIGN_JOB_PATIENCE,
-    SIDECAR_GRACE,
     START_GRACE,
     TARGET_GRACE,
     ExportPlan,
