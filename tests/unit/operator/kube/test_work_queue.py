@@ -357,7 +357,7 @@ async def test_a_fault_in_what_is_told_of_runs_leaves_the_key_free() -> None:
         nonlocal runs
         runs += 1
 
-    def measure(_seconds: float, _error: Exception | None) -> None:
+    def measure(_seconds: float, _error: BaseException | None) -> None:
         raise ValueError("no number")
 
     queue = WorkQueue(work, parallel=1, measure=measure)
