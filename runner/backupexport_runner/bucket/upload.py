@@ -213,9 +213,9 @@ class S3Upload:
 def fixed_parts(estimated_bytes: int) -> tuple[int, int]:
     """Returns the size of parts that don't grow, and how many are sent at once.
 
-    They have room for four times the estimate, or for 128 GiB where there is none.
+    They have room for four times the estimate, or for a terabyte where there is none.
     """
-    size = part_bytes(1, estimated_bytes * 4 or 128 << 30)
+    size = part_bytes(1, estimated_bytes * 4 or 10**12)
     return size, max(1, min(_MOST_AT_ONCE, MOST_MEMORY_BYTES // size - 1))
 
 
