@@ -12,7 +12,7 @@ from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY, Progre
 from backupexport_contract.storages import DEFAULT_NAME, Storage
 
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
-from backupexport_operator.observed.places import Place, place_of
+from backupexport_operator.observed.places import Place, accepted_place, place_of
 
 TARGET_PATIENCE = timedelta(minutes=10)
 
@@ -95,7 +95,11 @@ class Observation:
     @property
     def place(self) -> Place | None:
         """Where the export's attempts write; None if the chart has no such storage."""
-        return self._noted_place or place_of(self.storage_name, self.storages)
+        return (
+            self._noted_place
+            or accepted_place(self.export, self.storages)
+            or place_of(self.storage_name, self.storages)
+        )
 
     @property
     def accepted_export(self) -> BackupExport:

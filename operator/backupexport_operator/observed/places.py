@@ -52,6 +52,15 @@ def is_reachable(place: Place, storages: Mapping[str, Storage]) -> bool:
     return not place.is_bucket or storage_at(place, storages) is not None
 
 
+def accepted_place(export: BackupExport, storages: Mapping[str, Storage]) -> Place | None:
+    """Returns where an export was to write when it was accepted; None if that is not recorded."""
+    status = export.status
+    if status.storage is None or status.storage_root is None:
+        return None
+    place = Place(status.storage, status.storage_root, status.storage_endpoint)
+    return replace(place, storage=_name_at(place, storages) or place.storage)
+
+
 def recorded_place(export: BackupExport, storages: Mapping[str, Storage]) -> Place:
     """Returns where the file of a finished export is, as its status has it."""
     artifact = export.status.artifact
