@@ -35,7 +35,8 @@ class Observation:
     `place_in_queue` tells in words which exports come first; None if none does.
     `retention_seconds` (None to keep exports for good), `deliveries`, `max_stored_bytes` (None for
     no limit), `own_secrets`, which no target may name, and `target_patience`, which a target has to
-    come back, are the chart's, and so are `storages`, by their names.
+    come back, are the chart's, and so are `storages`, by their names, and `chart_claim`, its own
+    volume's.
     `stored_bytes` is what the project's files take; None if nobody looked.
     `warning` is `Reason: note` of the newest Event of type Warning about the newest pod, or about
     the Job if it has no pod; empty if there is none, None if nobody looked.
@@ -61,6 +62,7 @@ class Observation:
     stored_bytes: int | None = None
     own_secrets: Collection[str] = ()
     storages: Mapping[str, Storage] = field(default_factory=dict)
+    chart_claim: str = ""
     target_patience: timedelta = TARGET_PATIENCE
     warning: str | None = None
     progress: Progress | None = None

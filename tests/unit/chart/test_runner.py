@@ -73,7 +73,7 @@ def jobs(defaults: JobSettings) -> dict[str, Manifest]:
     assert settings
     now = timestamps.from_text(export.created_at)
     seen = Observation(export=export, target=target, job=None, pods=(), now=now, backoff_limit=4)
-    place = recorded_place(export, defaults.storages)
+    place = recorded_place(export, defaults.storages, defaults.chart_claim)
     return {
         "export": job_manifest(export, target, defaults, place),
         "cleanup": cleanup_manifest(export, "clean-attempt", defaults, place),
