@@ -274,6 +274,10 @@ class BackupExportStatus(KubernetesModel):
     """What the ExportTarget leaves out, beside what the spec does."""
     storage: str | None = None
     """The storage that the export was accepted for, by its name in the chart."""
+    storage_root: str | None = None
+    """Where that storage was then: a volume's PersistentVolumeClaim, or a bucket's URL."""
+    storage_endpoint: str | None = None
+    """The URL of that bucket's server; absent where it is the cloud's own."""
     target_recipients: Recipients = Field(default_factory=list)
     """Recipients of age that the ExportTarget named, besides those of spec.encryptTo."""
     start_time: Timestamp | None = None

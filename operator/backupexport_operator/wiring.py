@@ -90,6 +90,7 @@ class RunningOperator:
             settings.own_secrets,
             settings.storages,
             timedelta(seconds=settings.target_patience_seconds),
+            settings.chart_claim,
         )
         self._queue = StartQueue(settings.max_concurrent)
         self.exports = ExportReconciler(

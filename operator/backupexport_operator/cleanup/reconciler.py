@@ -68,6 +68,7 @@ class CleanupReconciler(FinishedExportReconciler):
         world = self.cache.world
         self._batches = Batches(world.jobs, world.pods)
         self._storages = self.cleanup_jobs.defaults.storages
+        self._chart_claim = self.cleanup_jobs.defaults.chart_claim
         # One at a time, so that no export gets into two batches.
         self.batch_queue = WorkQueue(self._work_on_batch, 1, self.metrics.reconciled)
 
@@ -136,7 +137,7 @@ class CleanupReconciler(FinishedExportReconciler):
         return result
 
     def _place(self, export: BackupExport) -> Place:
-        return recorded_place(export, self._storages)
+        return recorded_place(export, self._storages, self._chart_claim)
 
     async def _work_on_batch(self, name: str) -> None:
         if not self._knows_batches:

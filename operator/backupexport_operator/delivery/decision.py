@@ -110,7 +110,8 @@ class _Decision:
         # Only after an attempt has failed: after an outage of the operator the first one is late.
         if self._has_failed and self._is_over(self._seen.now):
             return self._given_up(Attempt(AttemptState.FAILED, self._before(), self._known.reason))
-        place = recorded_place(self._seen.export, self._seen.storages)
+        seen = self._seen
+        place = recorded_place(seen.export, seen.storages, seen.chart_claim)
         if self._settings.reads_file and not is_reachable(place, self._seen.storages):
             message = f"The file can't be read: {without_storage(place)}."
             reason = DeliveryReason.DEFERRED

@@ -89,7 +89,7 @@ def _is_target_missing(condition: Condition) -> bool:
 
 def accepted(seen: Observation) -> BackupExportStatus:
     """Returns the status of an export that has a Job."""
-    name = seen.job_name
+    name, place = seen.job_name, seen.place
     status = waiting(seen, None)
     condition = condition_now(
         seen, ACCEPTED, "True", "Accepted", f"Job {name} carries the export out."
@@ -100,6 +100,8 @@ def accepted(seen: Observation) -> BackupExportStatus:
             "target_excludes": _target_excludes(seen),
             "target_recipients": seen.accepted_export.status.target_recipients,
             "storage": seen.storage_name,
+            "storage_root": place.root if place else None,
+            "storage_endpoint": place.endpoint if place else None,
             "conditions": with_condition(status.conditions, condition),
         }
     )

@@ -212,7 +212,7 @@ def delivery_manifest(
     end = _export_end(seen.export, settings, defaults)
     manifest = settings.to_manifest()
     for_runner = {key: manifest[key] for key in manifest if key not in _NOT_FOR_THE_RUNNER}
-    place = recorded_place(seen.export, defaults.storages)
+    place = recorded_place(seen.export, defaults.storages, defaults.chart_claim)
     return runner_job(
         seen.export,
         runner_protocol.delivery_task(kind),
@@ -266,7 +266,7 @@ def _export_end(export: BackupExport, settings: Delivery, defaults: JobSettings)
     may_quote_server = settings.may_quote_servers(export.spec)
     may_quote = status.reason in _NEVER_QUOTING or may_quote_server
     artifact = status.recorded_artifact
-    storage = recorded_place(export, defaults.storages).storage
+    storage = recorded_place(export, defaults.storages, defaults.chart_claim).storage
     if artifact and not may_quote_server:
         # They name objects of the database.
         artifact = replace(

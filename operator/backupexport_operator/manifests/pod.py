@@ -112,6 +112,8 @@ class JobSettings(FrozenModel):
     """The image of the Jobs' container."""
     storages: Storages
     """Where files are kept, by name: that called default for ExportTargets that name none."""
+    chart_claim: str = ""
+    """The claim of the chart's own volume, which has the files of which no claim is recorded."""
     spool: Spool = Spool()
     """Where a tar export keeps each table for a while, if its file is in a bucket."""
     runner_pods: RunnerPods = RunnerPods()

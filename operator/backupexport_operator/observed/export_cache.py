@@ -67,6 +67,7 @@ class ExportCache:
     own_secrets: Collection[str] = ()
     storages: Mapping[str, Storage] = field(default_factory=dict)
     target_patience: timedelta = TARGET_PATIENCE
+    chart_claim: str = ""
     _memories: dict[str, _Memory] = field(default_factory=dict, init=False)
     # kopf's watch doesn't tell of an export that goes while it lists anew.
     _gone: set[str] = field(default_factory=set, init=False)
@@ -113,6 +114,7 @@ class ExportCache:
             max_stored_bytes=self.max_stored_bytes,
             own_secrets=self.own_secrets,
             storages=self.storages,
+            chart_claim=self.chart_claim,
             target_patience=self.target_patience,
             progress=self._progress_to_show(memory),
         )

@@ -12,7 +12,7 @@ from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY, Progre
 from backupexport_contract.storages import DEFAULT_NAME, Storage
 
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
-from backupexport_operator.observed.places import Place, place_of
+from backupexport_operator.observed.places import Place, accepted_place, place_of
 
 TARGET_PATIENCE = timedelta(minutes=10)
 
@@ -35,7 +35,8 @@ class Observation:
     `place_in_queue` tells in words which exports come first; None if none does.
     `retention_seconds` (None to keep exports for good), `deliveries`, `max_stored_bytes` (None for
     no limit), `own_secrets`, which no target may name, and `target_patience`, which a target has to
-    come back, are the chart's, and so are `storages`, by their names.
+    come back, are the chart's, and so are `storages`, by their names, and `chart_claim`, its own
+    volume's.
     `stored_bytes` is what the project's files take; None if nobody looked.
     `warning` is `Reason: note` of the newest Event of type Warning about the newest pod, or about
     the Job if it has no pod; empty if there is none, None if nobody looked.
@@ -61,6 +62,7 @@ class Observation:
     stored_bytes: int | None = None
     own_secrets: Collection[str] = ()
     storages: Mapping[str, Storage] = field(default_factory=dict)
+    chart_claim: str = ""
     target_patience: timedelta = TARGET_PATIENCE
     warning: str | None = None
     progress: Progress | None = None
@@ -95,7 +97,11 @@ class Observation:
     @property
     def place(self) -> Place | None:
         """Where the export's attempts write; None if the chart has no such storage."""
-        return self._noted_place or place_of(self.storage_name, self.storages)
+        return (
+            self._noted_place
+            or accepted_place(self.export, self.storages)
+            or place_of(self.storage_name, self.storages)
+        )
 
     @property
     def accepted_export(self) -> BackupExport:

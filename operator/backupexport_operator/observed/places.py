@@ -47,13 +47,28 @@ def is_reachable(place: Place, storages: Mapping[str, Storage]) -> bool:
     """Returns whether a Job can get at the files there.
 
     A claim can be mounted that no storage has any more (storage.formerClaims); of a bucket without
-    a storage nobody knows the settings.
+    a storage nobody knows the settings, and a volume that nobody recorded may have no name.
     """
-    return not place.is_bucket or storage_at(place, storages) is not None
+    is_there = storage_at(place, storages) is not None
+    return is_there if place.is_bucket else bool(place.root)
 
 
-def recorded_place(export: BackupExport, storages: Mapping[str, Storage]) -> Place:
-    """Returns where the file of a finished export is, as its status has it."""
+def accepted_place(export: BackupExport, storages: Mapping[str, Storage]) -> Place | None:
+    """Returns where an export was to write when it was accepted; None if that is not recorded."""
+    status = export.status
+    if status.storage is None or status.storage_root is None:
+        return None
+    place = Place(status.storage, status.storage_root, status.storage_endpoint)
+    return replace(place, storage=_name_at(place, storages) or place.storage)
+
+
+def recorded_place(
+    export: BackupExport, storages: Mapping[str, Storage], chart_claim: str
+) -> Place:
+    """Returns where the file of a finished export is, as its status has it.
+
+    `chart_claim` is that of the chart's own volume, empty if it has none.
+    """
     artifact = export.status.artifact
     name = (artifact.storage if artifact else None) or DEFAULT_NAME
     if artifact is not None and artifact.url:
@@ -63,8 +78,10 @@ def recorded_place(export: BackupExport, storages: Mapping[str, Storage]) -> Pla
     elif artifact is not None and artifact.claim:
         place = Place(name, artifact.claim)
     else:
-        # An operator wrote it that knew one claim alone.
-        place = place_of(name, storages) or Place(name, "")
+        # An operator wrote it that knew one claim alone, and no bucket.
+        default = place_of(DEFAULT_NAME, storages)
+        of_default = default.root if default and not default.is_bucket else ""
+        place = Place(name, chart_claim or of_default)
     return replace(place, storage=_name_at(place, storages) or name)
 
 
@@ -75,5 +92,7 @@ def _name_at(place: Place, storages: Mapping[str, Storage]) -> str | None:
 
 def without_storage(place: Place | None, name: str | None = None) -> str:
     """Returns what to do about a storage that is none of the chart's any more, by place or name."""
+    if place is not None and not place.root:
+        return "nobody recorded its volume: make that the chart's again, with `storage.enabled`"
     what = f"is {place}" if place else f"has the name {name or DEFAULT_NAME}"
     return f"no storage of the chart {what}: put it back into `storages`"

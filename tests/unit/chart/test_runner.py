@@ -21,7 +21,7 @@ from backupexport_operator.manifests.pod import (
     JobSettings,
 )
 from backupexport_operator.observed.observation import Observation
-from backupexport_operator.observed.places import Place, recorded_place
+from backupexport_operator.observed.places import Place, place_of
 from backupexport_operator.settings import Settings
 from kubernetes.client import V1Job
 from rendered_chart import EVERYTHING, Manifest, environment, of_kind, render, template
@@ -73,7 +73,8 @@ def jobs(defaults: JobSettings) -> dict[str, Manifest]:
     assert settings
     now = timestamps.from_text(export.created_at)
     seen = Observation(export=export, target=target, job=None, pods=(), now=now, backoff_limit=4)
-    place = recorded_place(export, defaults.storages)
+    place = place_of("default", defaults.storages)
+    assert place is not None
     return {
         "export": job_manifest(export, target, defaults, place),
         "cleanup": cleanup_manifest(export, "clean-attempt", defaults, place),
@@ -145,6 +146,18 @@ def test_the_check_of_a_storage_is_such_a_pod(defaults: JobSettings) -> None:
     assert pod["spec"]["affinity"] == AFFINITY
     assert pod["spec"]["priorityClassName"] == "low"
     assert pod["spec"]["nodeSelector"] == {"disk": "ssd"}
+
+
+def test_the_chart_s_own_volume_is_told_beside_another_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Old files are there."""
+    bucket: Manifest = {"storages": {"default": {"s3": {"bucket": "exports"}}}}
+    assert (
+        defaults_of({"storage": {"existingClaim": "old"}, **bucket}, monkeypatch).chart_claim
+        == "old"
+    )
+    assert defaults_of({"storage": {"enabled": False}, **bucket}, monkeypatch).chart_claim == ""
 
 
 def test_another_storage_check_is_another_job(monkeypatch: pytest.MonkeyPatch) -> None:

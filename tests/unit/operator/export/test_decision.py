@@ -16,6 +16,7 @@ from backupexport_contract.names import job_name
 from backupexport_contract.reasons import ExitCode, Phase, Reason
 from backupexport_contract.rules import LEAST_FILE_BYTES
 from backupexport_contract.runner_protocol import Artifact, Outcome, Progress, outcome_text
+from backupexport_contract.storages import S3Storage, Storage
 from backupexport_operator.export import decision
 from backupexport_operator.export.attempts import SIDECAR_GRACE
 from backupexport_operator.export.decision import (
@@ -30,6 +31,7 @@ from backupexport_operator.export.decision import (
 from backupexport_operator.observed.export_files import CLEANUP_PAUSE, NODE_GRACE
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import TARGET_PATIENCE, Observation, SideJob
+from backupexport_operator.observed.places import Place
 
 CREATED = builders.CREATED
 NOW = datetime(2026, 1, 29, 15, 31, 0, tzinfo=UTC)
@@ -170,6 +172,28 @@ def test_what_the_job_was_made_with_counts_and_not_what_the_target_says_now() ->
         assert lost.accepted_export.file_name.endswith(".age")
     changed = builders.target(encryption={"recipients": [AGE]})
     assert decide(seen(export(), job=JOB, target=changed)).status.target_recipients == []
+
+
+def test_the_place_that_an_export_was_accepted_for_stays_without_its_job() -> None:
+    """Whatever has the storage's name by then."""
+    bucket = Storage(s3=S3Storage(bucket="exports", endpoint="https://minio.example.com"))
+    target = builders.target(storage="x")
+    status = decide(seen(export(), job=None, target=target, storages={"x": bucket})).status
+    assert (status.storage, status.storage_root) == ("x", "s3://exports")
+    assert status.storage_endpoint == "https://minio.example.com"
+    place = Place("x", "s3://exports", "https://minio.example.com")
+    after = export(**status.to_manifest())
+    another = Storage(s3=S3Storage(bucket="exports", endpoint="https://another.example"))
+    for storages, name in (
+        ({"x": another}, "x"),
+        ({}, "x"),
+        ({"x": another, "renamed": bucket}, "renamed"),
+    ):
+        found = seen(after, job=None, target=target, storages=storages).place
+        assert found == replace(place, storage=name)
+    # What its Job has tells more.
+    there = Place("x", "claim")
+    assert seen(after, job=replace(JOB, place=there), target=target).place == there
 
 
 @pytest.mark.parametrize(

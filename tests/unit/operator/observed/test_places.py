@@ -68,7 +68,7 @@ def test_where_a_file_is_recorded(
 ) -> None:
     recorded = None if artifact is None else builders.ARTIFACT_STATUS | artifact
     export = builders.export(status={"phase": "Succeeded", "artifact": recorded})
-    assert recorded_place(export, storages) == expected
+    assert recorded_place(export, storages, "") == expected
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,29 @@ def test_the_name_decides_between_two_for_one_place() -> None:
         }
     )
     both = {"first": _bucket(endpoint=SERVER), "second": _bucket(endpoint=SERVER)}
-    assert recorded_place(export, both) == Place("second", ROOT, SERVER)
+    assert recorded_place(export, both, "") == Place("second", ROOT, SERVER)
+
+
+@pytest.mark.parametrize(
+    ("default", "chart_claim", "root"),
+    [
+        (builders.BUCKET, "c", "c"),
+        (builders.BUCKET, "", ""),
+        (Storage(volume=VolumeStorage(claim="new")), "c", "c"),
+        (Storage(volume=VolumeStorage(claim="new")), "", "new"),
+    ],
+)
+def test_a_file_of_which_no_claim_is_recorded_is_in_no_bucket(
+    default: Storage, chart_claim: str, root: str
+) -> None:
+    """It is older than buckets, though `default` may be one by now."""
+    status = {"phase": "Succeeded", "artifact": builders.ARTIFACT_STATUS}
+    storages = {"default": default}
+    place = recorded_place(builders.export(status=status), storages, chart_claim)
+    assert place == Place("default", root)
+    assert is_reachable(place, storages) is bool(root)
+    if not root:
+        assert without_storage(place).startswith("nobody recorded its volume")
 
 
 def test_words_for_a_storage_that_is_none_any_more_name_the_server() -> None:
