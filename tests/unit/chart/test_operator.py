@@ -63,13 +63,13 @@ def test_deliveries_reach_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.deliveries == Deliveries.model_validate(deliveries)
     assert (settings.public_url, settings.downloads) == (
         "https://exports.example.com",
-        {"default"},
+        frozenset({"default"}),
     )
 
 
 def test_nobody_is_told_of_downloads_that_are_off(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_of(render({"api": {"downloads": {"enabled": False}}}), monkeypatch)
-    assert (settings.public_url, settings.downloads) == (None, set())
+    assert (settings.public_url, settings.downloads) == (None, frozenset())
     assert settings.deliveries == Deliveries()
 
 
