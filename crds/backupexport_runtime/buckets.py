@@ -122,11 +122,12 @@ def read_credentials(storage: Storage, directory: Path, *, has_secret: bool = Fa
 
 
 def _version(directory: Path) -> Path:
-    """Returns where the files of one version of the Secret are: the kubelet swaps a link to it."""
-    try:
-        return directory / (directory / "..data").readlink()
-    except OSError:
-        return directory
+    """Returns where the files of one version of the Secret are: the kubelet swaps a link to it.
+
+    It is `..data` at the volume's root; what stands there for a directory below is a link into it.
+    """
+    data = directory / "..data"
+    return (data if data.exists() else directory).resolve()
 
 
 def _read_keys(storage: Storage, directory: Path) -> dict[str, str]:

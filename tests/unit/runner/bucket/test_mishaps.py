@@ -155,17 +155,21 @@ def test_keys_that_stay_refused_are_no_fault_of_the_export(
     assert caught.value.exit_code == ExitCode.STORAGE_FALTERING
 
 
-def test_keys_are_read_of_one_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("below", ["", "name"])
+def test_keys_are_read_of_one_version(
+    below: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = StorageSettings.model_validate({"s3": {"bucket": "abc"}})
     keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     data = tmp_path / "..data"
     for version in ("old", "new"):
-        (tmp_path / version).mkdir()
+        (tmp_path / version / below).mkdir(parents=True)
         for key in keys:
-            (tmp_path / version / key).write_text(version)
+            (tmp_path / version / below / key).write_text(version)
     data.symlink_to("old")
-    for key in keys:
-        (tmp_path / key).symlink_to(f"..data/{key}")
+    # As the kubelet does: a link for each name at the volume's root.
+    for name in [below] if below else keys:
+        (tmp_path / name).symlink_to(f"..data/{name}")
     open_path = Path.open
 
     def swapped_after_the_first(path: Path, *arguments: Any, **more: Any) -> Any:
@@ -177,7 +181,7 @@ def test_keys_are_read_of_one_version(tmp_path: Path, monkeypatch: pytest.Monkey
         return file
 
     monkeypatch.setattr(Path, "open", swapped_after_the_first)
-    assert buckets.read_credentials(settings, tmp_path) == dict.fromkeys(keys, "new")
+    assert buckets.read_credentials(settings, tmp_path / below) == dict.fromkeys(keys, "new")
 
 
 @ONE_KIND
