@@ -74,12 +74,13 @@ class BucketRelease:
             "curl",
             "--silent",
             "--show-error",
-            f"--resolve={_host(pod)}:{self._address(pod)}",
+            "--resolve",
+            f"{_host(pod)}:{self._address(pod)}",
         ]
         if pod.authority:
             bundle = STATE / f"{self.namespace}-{pod.name}.pem"
             bundle.write_text(pod.authority, encoding="ascii")
-            command.append(f"--cacert={bundle}")
+            command += ["--cacert", str(bundle)]
         return [*command, *arguments]
 
     def _address(self, pod: S3Pod) -> str:
