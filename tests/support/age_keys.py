@@ -1,18 +1,10 @@
 """Identities and recipients of age, and age itself as Debian has it."""
 
-import functools
-import os
-import shutil
 import subprocess
 from base64 import b64encode
 from pathlib import Path
 
-import pytest
-from local_cluster import packages
-from local_cluster.layout import cache_directory
-
-# By the Debian packages that have them.
-_PROGRAMS = {"age": "age", "openssh-client": "ssh-keygen"}
+from debian_programs import require_programs
 
 
 def ssh_line(*fields: bytes) -> str:
@@ -66,14 +58,9 @@ ZERO_RSA = (
 )
 
 
-@functools.cache
 def require_age() -> None:
-    """Have age and ssh-keygen, from Debian's packages where they are missing."""
-    missing = [package for package, program in _PROGRAMS.items() if not shutil.which(program)]
-    if missing and os.geteuid() != 0:
-        pytest.skip(f"{', '.join(missing)}: Debian's packages are installed by itself for root")
-    if missing:
-        packages.install(missing, cache_directory() / "logs")
+    """Have age and ssh-keygen."""
+    require_programs(age="age", openssh_client="ssh-keygen")
 
 
 def age_key(directory: Path) -> tuple[Path, str]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from debian_programs import require_programs
 from failing_exports import Attempted, begin
 from playground.forward import forwarded
 from playground.release import Release
@@ -70,6 +71,7 @@ class BucketRelease:
         return digest.hexdigest()
 
     def _command(self, pod: S3Pod, *arguments: str) -> list[str]:
+        require_programs(curl="curl")
         command = [
             "curl",
             "--silent",

@@ -16,6 +16,7 @@ import hostile_clients
 import httpx
 import jwt
 import pytest
+from debian_programs import require_programs
 from exported_files import another_id, export
 from fake_kubernetes.server import NAMESPACE, FakeKubernetes
 from playground.forward import free_port
@@ -193,6 +194,7 @@ async def test_curl_gets_a_file_from_a_bucket_and_goes_on_after_a_cut(
 
 async def curl(*arguments: str) -> int:
     """Its exit code, for a caller with a token."""
+    require_programs(curl="curl")
     claims = {"sub": "alice", "exp": int(time.time()) + 600, "projects": ["proj-123"]}
     token = jwt.encode(claims, SECRET, "HS256")
     command = [
