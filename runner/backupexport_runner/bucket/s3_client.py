@@ -206,6 +206,8 @@ class S3Client:
                 **self._encryption,
             },
             timeout=_LONG_TIMEOUT,
+            # Nothing depends on it, and some servers can't copy an object of parts.
+            is_tried_once=True,
         )
 
     def abort_upload(self, key: str, upload_id: str) -> bool:
@@ -316,12 +318,13 @@ class S3Client:
         headers: Mapping[str, str] | None = None,
         expected: Sequence[int] = (200,),
         timeout: httpx.Timeout = _TIMEOUT,
+        is_tried_once: bool = False,
         before: Callable[[], None] = lambda: None,
         check: Callable[[], None] = lambda: None,
     ) -> httpx.Response:
         url = s3_url(self.s3) + (f"/{quote(self._full(key))}" if key is not None else "/")
         url += f"?{query}" if query else ""
-        pauses = iter(self.pauses)
+        pauses = iter(() if is_tried_once else self.pauses)
         digest = digest or hashlib.sha256(body).hexdigest()
         while True:
             before()
