@@ -4,15 +4,14 @@ A process (cluster/mail) speaks only one of the two, so there is one for each in
 mail is read as one, through the API server, over their HTTP.
 """
 
-import base64
 import json
 import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from playground.certificates import server_certificate
-from playground.postgres import CONTAINER_SECURITY, POD_SECURITY
-from playground.tools import apply, get, get_raw, images, kubectl
+from playground.postgres import CONTAINER_SECURITY
+from playground.server_pod import ServerPod
+from playground.tools import get_raw, images, kubectl
 
 STARTTLS_PORT = 587
 TLS_PORT = 465
@@ -21,7 +20,6 @@ _KINDS: dict[str, tuple[int, int, int, tuple[str, ...]]] = {
     "starttls": (STARTTLS_PORT, 1587, 8587, ()),
     "tls": (TLS_PORT, 1465, 8465, ("--implicit-tls",)),
 }
-_USER = 65532
 _TLS = "/tls"
 _DATA = "/data"
 
@@ -48,27 +46,20 @@ class Message:
     raw: str
 
 
-class MailServer:
+class MailServer(ServerPod):
     """A server named `name` in `namespace`; its mail outlives `stop` and the pod."""
 
     starttls_port = STARTTLS_PORT
     tls_port = TLS_PORT
 
     def __init__(self, namespace: str, name: str = "mail") -> None:
-        self.namespace = namespace
-        self.name = name
+        super().__init__(namespace, name, f"{name}-tls")
         self.login_secret = f"{name}-login"
-        self._tls_secret = f"{name}-tls"
-
-    @property
-    def host(self) -> str:
-        """The server's name in the cluster's DNS, and in its certificate."""
-        return f"{self.name}.{self.namespace}.svc"
 
     @property
     def authority(self) -> str:
         """The PEM of the authority that a client has to trust."""
-        return self._secret_value(self._tls_secret, "ca.crt")
+        return self._secret_value(self.tls_secret, "ca.crt")
 
     @property
     def login(self) -> tuple[str, str]:
@@ -83,29 +74,22 @@ class MailServer:
 
         Other pods reach its Service a moment later, when the nodes have heard of it.
         """
-        for secret, make in (
-            (self._tls_secret, self._certificate),
-            (self.login_secret, self._login),
-        ):
-            if not kubectl("-n", self.namespace, "get", "secret", secret, "--ignore-not-found"):
-                apply(make())
-        apply(self._claim(), self._service(), self._deployment())
-        kubectl(
-            "-n", self.namespace, "rollout", "status", f"deployment/{self.name}",
-            "--timeout=120s",
-        )  # fmt: skip
-
-    def stop(self) -> None:
-        """Take the server away, so that connections are refused; `start` brings it back."""
-        kubectl("-n", self.namespace, "scale", f"deployment/{self.name}", "--replicas=0")
-        self._wait_until_gone()
+        deployment = self._deployment(
+            [self._container(kind) for kind in _KINDS],
+            [
+                {"name": "tls", "secret": {"secretName": self.tls_secret}},
+                {"name": "data", "persistentVolumeClaim": {"claimName": self.name}},
+            ],
+        )
+        service = self._service(_service_ports())
+        self._start({self.login_secret: self._login}, self._claim("100Mi"), service, deployment)
 
     def remove(self) -> None:
         """Remove the server and all its mail."""
         kubectl(
             "-n", self.namespace, "delete", "--ignore-not-found",
             f"deployment/{self.name}", f"service/{self.name}", f"pvc/{self.name}",
-            f"secret/{self.login_secret}", f"secret/{self._tls_secret}",
+            f"secret/{self.login_secret}", f"secret/{self.tls_secret}",
         )  # fmt: skip
         self._wait_until_gone()
 
@@ -140,31 +124,6 @@ class MailServer:
         service = f"/api/v1/namespaces/{self.namespace}/services/http:{self.name}:http-{kind}"
         return get_raw(f"{service}/proxy/api/v1/{path}")
 
-    def _wait_until_gone(self) -> None:
-        kubectl(
-            "-n", self.namespace, "wait", "--for=delete", "pod",
-            "-l", f"app.kubernetes.io/name={self.name}", "--timeout=60s",
-        )  # fmt: skip
-
-    def _secret_value(self, secret: str, key: str) -> str:
-        data = get("-n", self.namespace, "secret", secret)["data"]
-        return base64.b64decode(data[key]).decode()
-
-    def _certificate(self) -> dict[str, Any]:
-        short = f"{self.name}.{self.namespace}"
-        made = server_certificate([self.name, short, self.host, f"{self.host}.cluster.local"])
-        return {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": self._metadata(self._tls_secret),
-            "type": "kubernetes.io/tls",
-            "stringData": {
-                "ca.crt": made.authority,
-                "tls.crt": made.certificate,
-                "tls.key": made.key,
-            },
-        }
-
     def _login(self) -> dict[str, Any]:
         return {
             "apiVersion": "v1",
@@ -172,61 +131,6 @@ class MailServer:
             "metadata": self._metadata(self.login_secret),
             "stringData": {"username": "backupexport", "password": secrets.token_urlsafe(24)},
         }
-
-    def _claim(self) -> dict[str, Any]:
-        return {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": self._metadata(self.name),
-            "spec": {
-                "accessModes": ["ReadWriteOnce"],
-                "resources": {"requests": {"storage": "100Mi"}},
-            },
-        }
-
-    def _service(self) -> dict[str, Any]:
-        ports: list[dict[str, Any]] = []
-        for kind, (port, smtp, http, _) in _KINDS.items():
-            ports += [
-                {"name": f"smtp-{kind}", "port": port, "targetPort": smtp},
-                {"name": f"http-{kind}", "port": http},
-            ]
-        return {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": self._metadata(self.name),
-            "spec": {"selector": {"app.kubernetes.io/name": self.name}, "ports": ports},
-        }
-
-    def _deployment(self) -> dict[str, Any]:
-        labels = {"app.kubernetes.io/name": self.name}
-        return {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": self._metadata(self.name),
-            "spec": {
-                "replicas": 1,
-                "strategy": {"type": "Recreate"},
-                "selector": {"matchLabels": labels},
-                "template": {
-                    "metadata": {"labels": labels},
-                    "spec": {
-                        "automountServiceAccountToken": False,
-                        "enableServiceLinks": False,
-                        "terminationGracePeriodSeconds": 5,
-                        "securityContext": {
-                            **POD_SECURITY, "runAsUser": _USER, "runAsGroup": _USER,
-                            "fsGroup": _USER,
-                        },
-                        "containers": [self._container(kind) for kind in _KINDS],
-                        "volumes": [
-                            {"name": "tls", "secret": {"secretName": self._tls_secret}},
-                            {"name": "data", "persistentVolumeClaim": {"claimName": self.name}},
-                        ],
-                    },
-                },
-            },
-        }  # fmt: skip
 
     def _container(self, kind: str) -> dict[str, Any]:
         _, smtp, http, options = _KINDS[kind]
@@ -258,5 +162,12 @@ class MailServer:
             ],
         }  # fmt: skip
 
-    def _metadata(self, name: str) -> dict[str, Any]:
-        return {"name": name, "namespace": self.namespace}
+
+def _service_ports() -> list[dict[str, Any]]:
+    ports: list[dict[str, Any]] = []
+    for kind, (port, smtp, http, _) in _KINDS.items():
+        ports += [
+            {"name": f"smtp-{kind}", "port": port, "targetPort": smtp},
+            {"name": f"http-{kind}", "port": http},
+        ]
+    return ports

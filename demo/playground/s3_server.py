@@ -1,17 +1,15 @@
 """An S3 server (cluster/s3) in a pod, with one bucket, and with or without TLS."""
 
-import base64
 import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from playground.certificates import server_certificate
-from playground.postgres import CONTAINER_SECURITY, POD_SECURITY
-from playground.tools import apply, get, images, kubectl
+from playground.postgres import CONTAINER_SECURITY
+from playground.server_pod import ServerPod
+from playground.tools import images
 
 PORT = 7070
 REGION = "us-east-1"
-_USER = 65532
 _TLS = "/tls"
 _DATA = "/data"
 
@@ -37,7 +35,7 @@ def storage_secret(namespace: str, name: str, keys: KeyPair) -> dict[str, Any]:
     }
 
 
-class S3Pod:
+class S3Pod(ServerPod):
     """A server named `name` in `namespace`; what is in its bucket outlives `stop` and the pod.
 
     With `memory`, such as "64Mi", it outlives neither, and is full with that much.
@@ -53,18 +51,17 @@ class S3Pod:
         tls: bool = True,
         memory: str = "",
     ) -> None:
-        self.namespace, self.name, self.bucket = namespace, name, bucket
+        super().__init__(namespace, name, f"{name}-tls" if tls else "")
+        self.bucket = bucket
         self.region = REGION
         self.keys_secret = f"{name}-keys"
         self._image, self._memory = image, memory
-        # Holds the authority as ca.crt; empty without TLS.
-        self.tls_secret = f"{name}-tls" if tls else ""
 
     @property
     def url(self) -> str:
         """Where pods reach it."""
         scheme = "https" if self.tls_secret else "http"
-        return f"{scheme}://{self.name}.{self.namespace}.svc:{PORT}"
+        return f"{scheme}://{self.host}:{PORT}"
 
     @property
     def authority(self) -> str | None:
@@ -98,29 +95,10 @@ class S3Pod:
 
         Other pods reach its Service a moment later, when the nodes have heard of it.
         """
-        for secret, make in (
-            (self.tls_secret, self._certificate),
-            (self.keys_secret, self._make_keys),
-        ):
-            if secret and not kubectl(
-                "-n", self.namespace, "get", "secret", secret, "--ignore-not-found"
-            ):
-                apply(make())
-        if not self._memory:
-            apply(self._claim())
-        apply(self._service(), self._deployment())
-        kubectl(
-            "-n", self.namespace, "rollout", "status", f"deployment/{self.name}",
-            "--timeout=120s",
-        )  # fmt: skip
-
-    def stop(self) -> None:
-        """Take the server away, so that connections are refused; `start` brings it back."""
-        kubectl("-n", self.namespace, "scale", f"deployment/{self.name}", "--replicas=0")
-        kubectl(
-            "-n", self.namespace, "wait", "--for=delete", "pod",
-            "-l", f"app.kubernetes.io/name={self.name}", "--timeout=60s",
-        )  # fmt: skip
+        claim = [] if self._memory else [self._claim("1Gi")]
+        service = self._service([{"name": "s3", "port": PORT}])
+        deployment = self._deployment([self._container()], self._volumes())
+        self._start({self.keys_secret: self._make_keys}, *claim, service, deployment)
 
     def _keys(self, whose: str) -> KeyPair:
         return KeyPair(
@@ -129,26 +107,6 @@ class S3Pod:
                 for key in ("access_key_id", "secret_access_key")
             )
         )
-
-    def _secret_value(self, secret: str, key: str) -> str:
-        data = get("-n", self.namespace, "secret", secret)["data"]
-        return base64.b64decode(data[key]).decode()
-
-    def _certificate(self) -> dict[str, Any]:
-        short = f"{self.name}.{self.namespace}"
-        hosts = [self.name, short, f"{short}.svc", f"{short}.svc.cluster.local"]
-        made = server_certificate(hosts)
-        return {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": self._metadata(self.tls_secret),
-            "type": "kubernetes.io/tls",
-            "stringData": {
-                "ca.crt": made.authority,
-                "tls.crt": made.certificate,
-                "tls.key": made.key,
-            },
-        }
 
     def _make_keys(self) -> dict[str, Any]:
         return {
@@ -165,30 +123,7 @@ class S3Pod:
             },
         }
 
-    def _claim(self) -> dict[str, Any]:
-        return {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": self._metadata(self.name),
-            "spec": {
-                "accessModes": ["ReadWriteOnce"],
-                "resources": {"requests": {"storage": "1Gi"}},
-            },
-        }
-
-    def _service(self) -> dict[str, Any]:
-        return {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": self._metadata(self.name),
-            "spec": {
-                "selector": {"app.kubernetes.io/name": self.name},
-                "ports": [{"name": "s3", "port": PORT}],
-            },
-        }
-
-    def _deployment(self) -> dict[str, Any]:
-        labels = {"app.kubernetes.io/name": self.name}
+    def _volumes(self) -> list[dict[str, Any]]:
         if self._memory:
             data: dict[str, Any] = {"emptyDir": {"medium": "Memory", "sizeLimit": self._memory}}
         else:
@@ -196,30 +131,7 @@ class S3Pod:
         volumes = [{"name": "data", **data}]
         if self.tls_secret:
             volumes.append({"name": "tls", "secret": {"secretName": self.tls_secret}})
-        return {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": self._metadata(self.name),
-            "spec": {
-                "replicas": 1,
-                "strategy": {"type": "Recreate"},
-                "selector": {"matchLabels": labels},
-                "template": {
-                    "metadata": {"labels": labels},
-                    "spec": {
-                        "automountServiceAccountToken": False,
-                        "enableServiceLinks": False,
-                        "terminationGracePeriodSeconds": 5,
-                        "securityContext": {
-                            **POD_SECURITY, "runAsUser": _USER, "runAsGroup": _USER,
-                            "fsGroup": _USER,
-                        },
-                        "containers": [self._container()],
-                        "volumes": volumes,
-                    },
-                },
-            },
-        }  # fmt: skip
+        return volumes
 
     def _container(self) -> dict[str, Any]:
         arguments = [
@@ -255,6 +167,3 @@ class S3Pod:
             "securityContext": CONTAINER_SECURITY,
             "volumeMounts": mounts,
         }
-
-    def _metadata(self, name: str) -> dict[str, Any]:
-        return {"name": name, "namespace": self.namespace}
