@@ -177,6 +177,9 @@ async def test_a_client_that_follows_gets_the_file(
             transport = ours if request.url.host == "api" else real
             return await transport.handle_async_request(request)
 
+        async def aclose(self) -> None:
+            await real.aclose()
+
     async with Client(transport=Both(), base_url="http://api", headers=client.headers) as both:
         answer = await both.get(exported.url, headers={"Range": "bytes=1-5"}, follow_redirects=True)
     assert (answer.status_code, answer.content) == (206, CONTENT[1:6])
