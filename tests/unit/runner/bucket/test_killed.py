@@ -16,6 +16,14 @@ SMALL = 1000
 MOST_REQUESTS = 60
 
 
+def _assert_the_next_attempt_succeeds(bench: BucketBench, content: bytes) -> None:
+    bench.require_whole_or_nothing(content)
+    bench.proxy.heal()
+    bench.bench.run(bench.environment())
+    bench.require_whole(content)
+    bench.empty()
+
+
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("s3_server", ["versitygw"], indirect=True)
 @pytest.mark.parametrize("what", [DROP_BEFORE, DROP_WITHIN, DROP_AFTER])
@@ -27,11 +35,7 @@ def test_the_network_ends_at_any_request(bucket_bench: BucketBench, what: str, s
         with suppress(Failure):
             bucket_bench.bench.run(bucket_bench.environment())
             break
-        bucket_bench.require_whole_or_nothing(content)
-        bucket_bench.proxy.heal()
-        bucket_bench.bench.run(bucket_bench.environment())
-        bucket_bench.require_whole(content)
-        bucket_bench.empty()
+        _assert_the_next_attempt_succeeds(bucket_bench, content)
     assert 5 < count < MOST_REQUESTS - 1
     bucket_bench.require_whole(content)
 
@@ -49,10 +53,6 @@ def test_the_runner_is_killed_at_any_request(bucket_bench: BucketBench, size: in
         if process.returncode == 0:
             break
         assert process.returncode == -signal.SIGKILL
-        bucket_bench.require_whole_or_nothing(content)
-        bucket_bench.proxy.heal()
-        bucket_bench.bench.run(bucket_bench.environment())
-        bucket_bench.require_whole(content)
-        bucket_bench.empty()
+        _assert_the_next_attempt_succeeds(bucket_bench, content)
     assert 5 < count < MOST_REQUESTS - 1
     bucket_bench.require_whole(content)
