@@ -6,7 +6,7 @@ for downloads, by the api.  Nothing else knows the kinds.
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from backupexport_contract.deliveries import SecretReference
 from backupexport_contract.kubernetes_model import KubernetesModel
@@ -204,13 +204,6 @@ class Storage(KubernetesModel):
 KINDS = ("volume", "s3", "gcs", "azure")
 
 Storages = dict[StorageName, Storage]
-
-_ADAPTER: TypeAdapter[Storages] = TypeAdapter(Storages)
-
-
-def read_storages(text: str) -> Storages:
-    """The storages that a JSON text has.  Raises pydantic's ValidationError."""
-    return _ADAPTER.validate_json(text)
 
 
 def is_root_of_bucket(root: str) -> bool:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from backupexport_api.downloads.settings import DownloadSettings
-from backupexport_contract.storages import AzureStorage, S3Storage, read_storages
+from backupexport_contract.storages import AzureStorage, S3Storage, Storages
 from backupexport_operator.settings import Settings
+from pydantic import TypeAdapter
 from rendered_chart import (
     LONG_SECRET,
     Manifest,
@@ -93,6 +94,7 @@ def test_the_notes_say_so(values: dict[str, Any], tmp_path: Path) -> None:
 
 
 BUCKET = {"s3": {"bucket": "exports"}, "secretRef": {"name": "keys-of-s3"}}
+_STORAGES: TypeAdapter[Storages] = TypeAdapter(Storages)
 STORAGES = {
     "default": BUCKET,
     "blobs": {
@@ -165,10 +167,10 @@ def test_the_storages_that_the_api_has_files_of(
             monkeypatch.setenv(name, value)
     monkeypatch.setenv("BACKUPEXPORT_NAMESPACE", "n")
     told = environment(manifests, "api")
-    storages = read_storages(told.get("BACKUPEXPORT_STORAGES", "{}"))
+    storages = _STORAGES.validate_json(told.get("BACKUPEXPORT_STORAGES", "{}"))
     assert storages == {
         name: storage
-        for name, storage in read_storages(json.dumps(STORAGES)).items()
+        for name, storage in _STORAGES.validate_json(json.dumps(STORAGES)).items()
         if name in served
     }
     found = mounts(manifests)
@@ -188,7 +190,7 @@ def test_without_a_volume_there_is_none_to_mount() -> None:
     told = environment(render(values), "api")
     assert mounts(render(values)) == {}
     assert "BACKUPEXPORT_EXPORTS_DIRECTORY" not in told
-    assert set(read_storages(told["BACKUPEXPORT_STORAGES"])) == {"default"}
+    assert set(_STORAGES.validate_json(told["BACKUPEXPORT_STORAGES"])) == {"default"}
 
 
 def test_where_the_api_looks_for_them_is_where_they_are() -> None:
