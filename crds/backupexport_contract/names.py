@@ -56,6 +56,15 @@ _BATCH_NAME_PREFIX = "remove-files-"
 _CHECK_NAME_PREFIX = "check-storage-"
 
 ENCRYPTED = ".age"
+# Neither pg_dump's own archive (.dump) nor age's format has a type of its own.
+_OF_NO_TYPE = "application/octet-stream"
+_MEDIA_TYPES = {
+    "zst": "application/zstd",
+    "gz": "application/gzip",
+    "tar": "application/x-tar",
+    "sql": "application/sql",
+}
+MEDIA_TYPES = (*_MEDIA_TYPES.values(), _OF_NO_TYPE)
 _FILE_SUFFIX = {"none": "", "zstd": ".zst", "gzip": ".gz"}
 
 
@@ -144,6 +153,11 @@ def artifact_file_name(
 def artifact_path(project_id: str, storage_path: str | None, file_name: str) -> str:
     """Where an artifact lies, relative to the root of its storage."""
     return "/".join(part for part in (project_id, storage_path, file_name) if part)
+
+
+def media_type(file_name: str) -> str:
+    """The media type of a file as it is stored, by the last ending of its name."""
+    return _MEDIA_TYPES.get(file_name.rpartition(".")[2], _OF_NO_TYPE)
 
 
 _ARTIFACT_FILE_NAME = re.compile(

@@ -3,6 +3,7 @@
 import re
 from typing import Annotated, Any
 
+from backupexport_contract.names import MEDIA_TYPES
 from fastapi import APIRouter, Depends, Path, Request, Response
 
 from backupexport_api.audit import trail
@@ -17,7 +18,6 @@ from backupexport_api.http.request_context import add_response_headers
 from backupexport_api.http.routing import Envelope, called_by, data_response
 from backupexport_api.jobs.cached_job import CachedJob
 from backupexport_api.jobs.dependencies import JobId, Store, found_job
-from backupexport_api.jobs.finished_file import MEDIA_TYPES
 from backupexport_api.jobs.link_state import LINK_ID
 from backupexport_api.jobs.problems import job_not_found
 from backupexport_api.jobs.store import JobStore

@@ -8,22 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
-from backupexport_contract import timestamps
+from backupexport_contract import names, timestamps
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.reasons import Phase
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_MEDIA_TYPES = {
-    ".zst": "application/zstd",
-    ".gz": "application/gzip",
-    ".tar": "application/x-tar",
-    ".sql": "application/sql",
-    # pg_dump's own archive, which has no type of its own.
-    ".dump": "application/octet-stream",
-    # Nor has age's format.
-    ".age": "application/octet-stream",
-}
-MEDIA_TYPES = tuple(dict.fromkeys(_MEDIA_TYPES.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +68,7 @@ class FinishedFile:
     @property
     def media_type(self) -> str:
         """The media type of the file as it is stored."""
-        return _MEDIA_TYPES[self.name[self.name.rindex(".") :]]
+        return names.media_type(self.name)
 
     def is_expired(self, now: datetime) -> bool:
         """Return whether its retention is over, so that it is removed or about to be."""

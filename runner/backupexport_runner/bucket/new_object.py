@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from backupexport_contract import names
 from backupexport_contract.runner_protocol import json_object
 
 from backupexport_runner.bucket.objects import Objects
@@ -26,12 +27,6 @@ from backupexport_runner.task.request import Request
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
 _MOST_COPIED_BYTES = 5 * 1024**3
 ATTEMPT = "attempt"
-_MEDIA_TYPES = {
-    "zst": "application/zstd",
-    "gz": "application/gzip",
-    "tar": "application/x-tar",
-    "sql": "application/sql",
-}
 
 
 def object_attributes(
@@ -42,10 +37,9 @@ def object_attributes(
     Azure's names are identifiers:
     https://learn.microsoft.com/en-us/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata#metadata-names
     """
-    ending = file_name.rpartition(".")[2]
     joint = "_" if is_azure else "-"
     return {
-        "Content-Type": _MEDIA_TYPES.get(ending, "application/octet-stream"),
+        "Content-Type": names.media_type(file_name),
         "Content-Disposition": f'attachment; filename="{file_name}"',
         f"job{joint}id": job_id,
         f"project{joint}id": project_id,

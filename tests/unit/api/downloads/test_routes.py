@@ -19,11 +19,11 @@ import httpx
 import pytest
 from age_keys import AGE
 from backupexport_api.downloads import service
-from backupexport_api.jobs.finished_file import MEDIA_TYPES, FinishedFile
+from backupexport_api.jobs.finished_file import FinishedFile
 from backupexport_api.kube.errors import StoreUnavailableError
 from backupexport_contract import timestamps
 from backupexport_contract.fields import Compression, Format
-from backupexport_contract.names import artifact_file_name
+from backupexport_contract.names import MEDIA_TYPES, artifact_file_name
 from exported_files import CONTENT, LAST_MODIFIED, Exported, another_id, export, times_open
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
