@@ -140,6 +140,7 @@ async def test_openapi(client: httpx.AsyncClient) -> None:
         "exclude_table_data",
         "owner",
         "privileges",
+        "encrypt_to",
     }
     headers = post["responses"]["202"]["headers"]
     assert {"Location", "X-Request-ID", "RateLimit-Remaining"} == set(headers) & {
