@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := api crds operator runner
+SOURCES := api cli crds operator runner
 PLAIN_PYTHON := PYTHONPATH=cluster:demo:bench $(PYTHON)
 SHELL := /bin/bash
 
@@ -35,7 +35,7 @@ lint: $(VENV)/ready ## style, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(SOURCES:%=%/backupexport_*) cluster/local_cluster demo bench tests
-	PYTHONPATH=api:crds:operator:runner $(BIN)/lint-imports
+	PYTHONPATH=api:cli:crds:operator:runner $(BIN)/lint-imports
 
 test-unit: $(VENV)/ready promtool ## what needs no cluster, in a minute
 	$(BIN)/pytest -q -n 3 tests/unit tests/component

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 LONGEST_FILE = 500
 PYTHON_FILES = [
     file
-    for folder in ("api", "crds", "operator", "runner")
+    for folder in ("api", "cli", "crds", "operator", "runner")
     for file in sorted((ROOT / folder).rglob("*.py"))
 ]
 

@@ -1,0 +1,1 @@
+"""The command line: asks the api, or Kubernetes, for exports; fetches and checks their files."""

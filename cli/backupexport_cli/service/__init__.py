@@ -1,0 +1,1 @@
+"""Where exports are asked for: the api over REST."""
