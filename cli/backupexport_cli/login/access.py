@@ -14,25 +14,6 @@ _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _LOGIN = "Log in with `backupexport login`."
 
 
-class FixedToken:
-    """A token that was given for this command alone, as by BACKUPEXPORT_TOKEN."""
-
-    def __init__(self, token: str) -> None:
-        """Raise CliError where it can be no token."""
-        self._token = valid_token(token)
-
-    def __repr__(self) -> str:
-        return "FixedToken()"
-
-    def value(self) -> str:
-        """Return it."""
-        return self._token
-
-    def refresh(self) -> bool:
-        """Return False: who gave it has to give another one."""
-        return False
-
-
 class AccessToken:
     """The token of a context.
 
@@ -76,7 +57,7 @@ class AccessToken:
 
     def _kept(self) -> Tokens:
         tokens = self._store.get(self._context.name)
-        if tokens is None or tokens.url != self._context.url:
+        if tokens is None or tokens.server != self._context.place:
             raise CliError(
                 ExitCode.NOT_ALLOWED, f"There is no token for {self._context.place}.", _LOGIN
             )

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -69,6 +70,12 @@ class Contexts:
         self.find(name)
         return replace(self, current=name)
 
+    def without(self, name: str) -> "Contexts":
+        """Return them without this one; raises CliError at an unknown."""
+        self.find(name)
+        left = {each: context for each, context in self.by_name.items() if each != name}
+        return Contexts(left, None if self.current == name else self.current)
+
 
 def load() -> Contexts:
     """Return the contexts that are kept."""
@@ -95,10 +102,12 @@ def valid_name(name: str) -> str:
     return name
 
 
-def name_for(url: str) -> str:
-    """Return the name that the context of a server gets unless it is given one."""
-    host = urlsplit(url).hostname or "default"
-    return re.sub(r"[^A-Za-z0-9._-]", "-", host).strip("-.") or "default"
+def free_name(kept: Contexts, url: str) -> str:
+    """Return the name that the context of a new server gets unless it is given one."""
+    host = urlsplit(url).hostname or ""
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", host).strip("-._")[:90] or "default"
+    numbered = (f"{name}-{number}" for number in count(2))
+    return name if name not in kept.by_name else next(n for n in numbered if n not in kept.by_name)
 
 
 def _to_document(contexts: Contexts) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The OAuth 2.0 Device Authorization Grant (RFC 8628): a login in a browser, maybe another's."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ from backupexport_cli.output.clean import clean
 
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
+# Without offline_access most issuers give no refresh token.
+_SCOPES = ("openid", "offline_access")
 _AGAIN = "Start again with `backupexport login`."
 _USUAL_INTERVAL = 5
 _SLOW_DOWN = 5
@@ -27,7 +29,7 @@ class Client:
 
     issuer: str
     client_id: str
-    scopes: tuple[str, ...] = ("openid", "offline_access")
+    scopes: tuple[str, ...] = _SCOPES
     audience: str | None = None
 
 
@@ -52,6 +54,24 @@ class Clock:
 
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+
+
+def client_of(configuration: Mapping[str, Any]) -> Client | None:
+    """Return the client that a server's GET /api/client-configuration names; None where none."""
+    login = configuration.get("login")
+    if not isinstance(login, Mapping):
+        return None
+    issuer, client_id = login.get("issuer"), login.get("client_id")
+    if not isinstance(issuer, str) or not isinstance(client_id, str):
+        return None
+    scopes, audience = login.get("scopes"), login.get("audience")
+    wanted = scopes if isinstance(scopes, list) else _SCOPES
+    return Client(
+        issuer,
+        client_id,
+        tuple(scope for scope in wanted if isinstance(scope, str)),
+        audience if isinstance(audience, str) else None,
+    )
 
 
 def begin(http: IssuerClient, endpoint: str, client: Client) -> Authorization:

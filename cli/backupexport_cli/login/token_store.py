@@ -91,10 +91,8 @@ class TokenStore:
     def _changing(self) -> Iterator[dict[str, Any]]:
         with lock(self._folder / _LOCK):
             entries = self._entries()
-            try:
-                yield entries
-            finally:
-                write_json(self.file, entries)
+            yield entries
+            write_json(self.file, entries)
 
 
 def _parsed(text: str) -> Tokens | None:

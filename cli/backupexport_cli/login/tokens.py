@@ -32,13 +32,14 @@ class Tokens:
 
     value: str
     """What the server gets."""
-    url: str = ""
-    """The server that it is for: a context that leads elsewhere by now doesn't send it."""
+    server: str = ""
+    """The place that it is for (Context.place): a context that leads elsewhere by now doesn't
+    send it."""
     refresh_token: str | None = None
     origin: Origin | None = None
 
     def __repr__(self) -> str:
-        return f"Tokens(url={self.url!r}, refreshable={self.refresh_token is not None})"
+        return f"Tokens(server={self.server!r}, refreshable={self.refresh_token is not None})"
 
     def renewed_by(self, answer: Answer) -> "Tokens":
         """Return what is kept after a refresh; raises CliError where it brought no token."""
@@ -55,7 +56,7 @@ class Tokens:
 
     def to_document(self) -> dict[str, Any]:
         """Return it as JSON has it."""
-        document: dict[str, Any] = {"token": self.value, "url": self.url}
+        document: dict[str, Any] = {"token": self.value, "server": self.server}
         if self.refresh_token is not None:
             document["refresh_token"] = self.refresh_token
         if self.origin is not None:
@@ -73,21 +74,21 @@ class Tokens:
         if not isinstance(document, dict) or not isinstance(document.get("token"), str):
             return None
         origin = document.get("origin")
-        refresh_token, url = document.get("refresh_token"), document.get("url")
+        refresh_token, server = document.get("refresh_token"), document.get("server")
         return cls(
             document["token"],
-            url if isinstance(url, str) else "",
+            server if isinstance(server, str) else "",
             refresh_token if isinstance(refresh_token, str) else None,
             _origin_of(origin) if isinstance(origin, dict) else None,
         )
 
 
-def tokens_of(answer: Answer, url: str, origin: Origin) -> Tokens:
+def tokens_of(answer: Answer, server: str, origin: Origin) -> Tokens:
     """Return what a token endpoint has given; raises CliError where the server can't use it."""
     refresh_token = answer.body.get("refresh_token")
     return Tokens(
         bearer_of(answer, origin.audience),
-        url,
+        server,
         refresh_token if isinstance(refresh_token, str) and refresh_token else None,
         origin,
     )
