@@ -80,6 +80,8 @@ def login(
 
 def _wanted(session: Session, server: str | None, name: str | None) -> "Context":
     """Return the context to log in to."""
+    from dataclasses import replace
+
     from backupexport_cli.login import contexts, resolution
 
     options = session.options
@@ -101,8 +103,9 @@ def _wanted(session: Session, server: str | None, name: str | None) -> "Context"
                 f"Log in with `backupexport login --kube -n {known.kube_namespace}"
                 f" --name {known.name}`.",
             )
-        server_url(known.url, allow_http=known.insecure_http or options.insecure_http)
-        return known
+        insecure_http = known.insecure_http or options.insecure_http
+        server_url(known.url, allow_http=insecure_http)
+        return replace(known, insecure_http=insecure_http)
     url = server_url(given, allow_http=options.insecure_http)
     known = resolution.having_url(kept, url, named)
     chosen_name = contexts.valid_name(named) if named else None

@@ -32,7 +32,10 @@ def logout(
     output = session.output
     if output.is_json:
         output.document(
-            [{"context": each, "removed": removed} for each, removed in zip(names, results, strict=True)]
+            [
+                {"context": each, "removed": removed}
+                for each, removed in zip(names, results, strict=True)
+            ]
         )
     elif not names:
         output.say("There is no context, so there was nothing to forget.")

@@ -59,7 +59,9 @@ def token(
         projects_claim=projects_claim,
     )
     made = (
-        _in_pod(session, grant, ttl, release) if session.kube else _here(session, grant, secret_file)
+        _in_pod(session, grant, ttl, release)
+        if session.kube
+        else _here(session, grant, secret_file)
     )
     if session.output.is_json:
         session.output.document({"token": made})
