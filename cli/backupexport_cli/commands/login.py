@@ -206,7 +206,11 @@ def _show_code(session: Session, given: "Authorization", *, browser: bool) -> No
     if browser:
         import webbrowser
 
-        if not webbrowser.open(given.page_with_code or given.page):
+        try:
+            is_open = webbrowser.open(given.page_with_code or given.page)
+        except webbrowser.Error:
+            is_open = False
+        if not is_open:
             output.warn("No browser could be opened; open the page yourself.")
 
 

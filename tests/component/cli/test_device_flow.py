@@ -6,8 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from backupexport_cli.login.issuer import IssuerClient, discover
 from backupexport_cli.login.token_store import TokenStore
 from backupexport_cli.login.tokens import Origin, Tokens, tokens_of
 from device_issuer import AUDIENCE, CLIENT, DeviceIssuer, send
+from exports_server import ExportsServer, exports_server
 from jwks_server import eventually
 from playground.tools import ROOT
 
@@ -41,62 +41,19 @@ class Time:
         return Clock(lambda: self.now, self.sleep)
 
 
-class ExportsServer:
-    """What a login asks of a server: its configuration, and whether it takes a token."""
+def takes_tokens_of(issuer: DeviceIssuer) -> Callable[[str], bool]:
+    """As a server does that knows the issuer's key."""
+    key = issuer.key.key.public_key()
+    audience = [AUDIENCE, CLIENT]
 
-    def __init__(self, issuer: DeviceIssuer) -> None:
-        self.issuer = issuer
-        self.login: dict[str, Any] | None = {
-            "issuer": issuer.url, "client_id": CLIENT, "scopes": ["openid", "offline_access"],
-            "audience": None,
-        }  # fmt: skip
-        self.refused: set[str] = set()
-        self.seen: list[str] = []
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                if self.path == "/api/client-configuration":
-                    assert "Authorization" not in self.headers
-                    data = {"login": server.login, "downloads": True, "version": "0"}
-                    send(self, 200, {"data": data})
-                elif self.path.startswith("/api/jobs"):
-                    server.list_jobs(self)
-                else:
-                    send(self, 404, {})
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def list_jobs(self, request: Any) -> None:
-        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        self.seen.append(token)
-        key = self.issuer.key.key.public_key()
+    def takes(token: str) -> bool:
         try:
-            audience = [AUDIENCE, CLIENT]
-            jwt.decode(token, key, algorithms=["RS256"], audience=audience, issuer=self.issuer.url)
-            good = token not in self.refused
+            jwt.decode(token, key, algorithms=["RS256"], audience=audience, issuer=issuer.url)
         except jwt.PyJWTError:
-            good = False
-        if good:
-            send(request, 200, {"data": [], "next_cursor": None})
-        else:
-            problem = {"code": "token_invalid", "detail": "The token was refused: it has expired."}
-            send(request, 401, problem)
+            return False
+        return True
 
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    return takes
 
 
 @pytest.fixture
@@ -123,9 +80,10 @@ def real_issuer() -> Iterator[DeviceIssuer]:
 
 @pytest.fixture
 def server(real_issuer: DeviceIssuer) -> Iterator[ExportsServer]:
-    server = ExportsServer(real_issuer)
-    yield server
-    server.close()
+    login = {"issuer": real_issuer.url, "client_id": CLIENT, "audience": None}
+    scopes = {"scopes": ["openid", "offline_access"]}
+    with exports_server(login | scopes, takes_tokens_of(real_issuer)) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
