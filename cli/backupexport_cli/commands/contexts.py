@@ -13,10 +13,10 @@ _ACTIONS = ("use", "remove")
 def contexts(
     context: typer.Context,
     action: Annotated[
-        str | None, typer.Argument(metavar="[use|remove]", help="Without it, all are listed.")
+        str | None, typer.Argument(metavar="use|remove", help="Without it, all are listed.")
     ] = None,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="The context to use or to remove.")
+        str | None, typer.Argument(metavar="NAME", help="The context to use or to remove.")
     ] = None,
 ) -> None:
     """List the servers that were logged in to, choose the current one, or remove one."""

@@ -22,7 +22,7 @@ def login(
     context: typer.Context,
     server: Annotated[
         str | None,
-        typer.Argument(metavar="[URL]", help="The server's address; without it, the same again."),
+        typer.Argument(metavar="URL", help="The server's address; without it, the same again."),
     ] = None,
     name: Annotated[
         str | None,
@@ -81,6 +81,7 @@ def login(
 def _wanted(session: Session, server: str | None, name: str | None) -> "Context":
     """Return the context to log in to."""
     from dataclasses import replace
+    from urllib.parse import urlsplit
 
     from backupexport_cli.login import contexts, resolution
 
@@ -107,11 +108,11 @@ def _wanted(session: Session, server: str | None, name: str | None) -> "Context"
         server_url(known.url, allow_http=insecure_http)
         return replace(known, insecure_http=insecure_http)
     url = server_url(given, allow_http=options.insecure_http)
-    known = resolution.having_url(kept, url, named)
-    chosen_name = contexts.valid_name(named) if named else None
-    if chosen_name is None:
-        chosen_name = known.name if known else contexts.free_name(kept, url)
-    return contexts.Context(chosen_name, url, insecure_http=options.insecure_http)
+    context = contexts.Context(named or "", url, insecure_http=options.insecure_http)
+    if named:
+        contexts.valid_name(named)
+        return context
+    return contexts.named(kept, context, urlsplit(url).hostname or "")
 
 
 def _given(session: Session, wanted: "Context", token: str) -> "Tokens":
@@ -272,18 +273,27 @@ def _by_kubernetes(
     from backupexport_cli.login.tokens import Tokens
 
     options = session.options
+    if name:
+        contexts.valid_name(name)
     # Wrong options are told before anything is asked.
     grant_of(subject or "?", projects, ttl, every_project=not projects)
-    kubectl = Kubectl(options.kubeconfig_context, options.namespace)
+    kubectl = Kubectl(
+        options.kubeconfig_context,
+        options.namespace,
+        on_run=lambda command: session.trace(" ".join(command)),
+        environment=options.environment,
+    )
     api = installation.find(kubectl, release)
     who = subject or installation.kubernetes_user(kubectl) or getuser()
     grant = grant_of(who, projects, ttl, every_project=not projects)
     token = installation.mint_in_pod(kubectl, api, grant, ttl)
     context = contexts.Context(
-        contexts.valid_name(name or options.context or f"{api.namespace}-{api.release}"),
+        name or options.context or "",
         "",
         kube_context=options.kubeconfig_context or installation.current_context(kubectl),
         kube_namespace=api.namespace,
         kube_service=api.name,
     )
+    if not context.name:
+        context = contexts.named(contexts.load(), context, f"{api.namespace}-{api.release}")
     _keep(session, context, Tokens(token, context.place))

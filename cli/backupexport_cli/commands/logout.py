@@ -12,7 +12,7 @@ from backupexport_cli.session import Session
 def logout(
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="A context; else the current one.")
+        str | None, typer.Argument(metavar="NAME", help="A context; else the current one.")
     ] = None,
     everywhere: Annotated[
         bool, typer.Option("--all", help="Forget the tokens of all contexts.")

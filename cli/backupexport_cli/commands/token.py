@@ -94,7 +94,13 @@ def _in_pod(session: Session, grant: "Grant", ttl: str, release: str | None) -> 
     from backupexport_cli.kubectl.process import Kubectl
     from backupexport_cli.login import installation
 
-    kubectl = Kubectl(session.options.kubeconfig_context, session.options.namespace)
+    options = session.options
+    kubectl = Kubectl(
+        options.kubeconfig_context,
+        options.namespace,
+        on_run=lambda command: session.trace(" ".join(command)),
+        environment=options.environment,
+    )
     return installation.mint_in_pod(kubectl, installation.find(kubectl, release), grant, ttl)
 
 

@@ -14,6 +14,12 @@ def whoami(context: typer.Context) -> None:
     from backupexport_cli.service.interface import JobFilter
 
     session = session_of(context)
+    if session.kube:
+        raise CliError(
+            ExitCode.USAGE,
+            "With --kube no server is asked, so there is no token to tell of.",
+            "Leave out --kube; `backupexport contexts` lists the logins, --context names one.",
+        )
     chosen = session.chosen()
     if chosen.bearer is None:
         raise CliError(

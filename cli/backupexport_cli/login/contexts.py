@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
-from urllib.parse import urlsplit
 
 from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.login.places import config_directory
@@ -102,12 +101,14 @@ def valid_name(name: str) -> str:
     return name
 
 
-def free_name(kept: Contexts, url: str) -> str:
-    """Return the name that the context of a new server gets unless it is given one."""
-    host = urlsplit(url).hostname or ""
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", host).strip("-._")[:90] or "default"
-    numbered = (f"{name}-{number}" for number in count(2))
-    return name if name not in kept.by_name else next(n for n in numbered if n not in kept.by_name)
+def named(kept: Contexts, context: Context, base: str) -> Context:
+    """Return it with the name that its place has already, else with one made of `base`."""
+    for known in kept.by_name.values():
+        if known.place == context.place:
+            return replace(context, name=known.name)
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", base).strip("-._")[:90] or "default"
+    numbered = (name if number == 1 else f"{name}-{number}" for number in count(1))
+    return replace(context, name=next(each for each in numbered if each not in kept.by_name))
 
 
 def _to_document(contexts: Contexts) -> dict[str, Any]:

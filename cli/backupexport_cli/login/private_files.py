@@ -129,8 +129,15 @@ def _make_private(folder: Path) -> None:
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
         return
-    if _HAS_MODES and stat.S_IMODE(folder.stat().st_mode) & 0o077:
-        folder.chmod(0o700)
+    # One that is there may be another's business: its files are closed, and it stays as it is.
+    mode = folder.stat().st_mode
+    if _HAS_MODES and mode & 0o022 and not mode & stat.S_ISVTX:
+        raise CliError(
+            ExitCode.USAGE,
+            f"Other users can put files into {folder}, and so change what is kept there.",
+            f"Close it with `chmod 700 {folder}`, or name another folder with"
+            " BACKUPEXPORT_CONFIG_DIR.",
+        )
 
 
 def _refuse_readable_by_others(path: Path, found: os.stat_result) -> None:

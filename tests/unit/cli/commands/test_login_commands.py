@@ -115,3 +115,8 @@ def test_logout_with_nothing_to_forget(monkeypatch: pytest.MonkeyPatch, capsys: 
 def test_a_login_that_can_not_begin(arguments: list[str], words: str, capsys: Captured) -> None:
     assert main(arguments) == 2
     assert re.search(words, capsys.readouterr().err)
+
+
+def test_whoami_is_about_a_servers_token(capsys: Captured) -> None:
+    assert main(["whoami", "--kube"]) == 2
+    assert "Leave out --kube" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """The list of servers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,16 +69,18 @@ def write(home: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "name"),
-    [
-        ("https://exports.example:8443/x", "exports.example"),
-        ("http://[::1]:80", "1"),
-        ("https://web.example", "web.example-2"),
-    ],
+    ("base", "name"),
+    [("new.example", "new.example"), ("::1", "1"), ("web", "web-2"), ("--", "default")],
 )
-def test_the_name_of_a_new_server(url: str, name: str) -> None:
-    kept = Contexts({"web.example": WEB})
-    assert contexts.free_name(kept, url) == name
+def test_the_name_of_a_new_server(base: str, name: str) -> None:
+    kept = Contexts({"web": WEB, "kind": CLUSTER})
+    assert contexts.named(kept, Context("", "https://new.example"), base).name == name
+
+
+@pytest.mark.parametrize("known", [WEB, CLUSTER])
+def test_a_server_that_is_known_keeps_its_name(known: Context) -> None:
+    kept = Contexts({"web": WEB, "kind": CLUSTER})
+    assert contexts.named(kept, replace(known, name=""), "other") == known
 
 
 @pytest.mark.parametrize("name", ["", "a b", "-a", "a/b", "a" * 101, "a\n", "\x1b[1m"])

@@ -29,10 +29,20 @@ def test_the_umask_opens_nothing(home: Path) -> None:
     assert home.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_folder_that_is_open_is_closed(home: Path) -> None:
-    home.mkdir(mode=0o755)
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
+def test_a_folder_that_others_can_write_to_is_refused(home: Path, mode: int) -> None:
+    home.mkdir()
+    home.chmod(mode)
+    with pytest.raises(CliError, match="Other users can put files"):
+        write_json(home / "x.json", {})
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o1777])
+def test_a_folder_of_others_stays_as_it_is(home: Path, mode: int) -> None:
+    home.mkdir()
+    home.chmod(mode)
     write_json(home / "x.json", {})
-    assert home.stat().st_mode & 0o777 == 0o700
+    assert home.stat().st_mode & 0o7777 == mode
 
 
 def test_a_fifo_does_not_hold_anybody_up(home: Path) -> None:
