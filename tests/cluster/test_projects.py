@@ -65,8 +65,8 @@ def listed(caller: Api) -> dict[str, dict[str, Any]]:
 
 def until_newest(caller: Api, project_id: str, job_id: str | None) -> None:
     def is_newest() -> bool:
-        newest = listed(caller)[project_id]["newest_job"]
-        return (newest and newest["job_id"]) == job_id
+        newest = listed(caller)[project_id]["newest_job"] or {"job_id": None}
+        return bool(newest["job_id"] == job_id)
 
     wait_for(is_newest, f"{job_id} as the newest job of {project_id}", _SECONDS)
 
