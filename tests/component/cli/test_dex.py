@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,10 @@ from backupexport_cli.__main__ import main
 from backupexport_cli.login.token_store import TokenStore
 from dex import CLIENT, EMAIL, Dex, dex
 from exports_server import ExportsServer, exports_server
+from fake_kubernetes.server import NAMESPACE, FakeKubernetes
 from jwks_server import eventually
+from local_api import local_api
+from playground.forward import free_port
 
 
 class Api:
@@ -72,7 +76,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
         yield started
 
 
-def log_in(issuer: Dex, server: ExportsServer, monkeypatch: pytest.MonkeyPatch) -> int:
+def log_in(issuer: Dex, url: str, monkeypatch: pytest.MonkeyPatch) -> int:
     """Run the command, whose browser goes through the pages; return its exit code."""
     ended: list[str] = []
 
@@ -81,7 +85,7 @@ def log_in(issuer: Dex, server: ExportsServer, monkeypatch: pytest.MonkeyPatch) 
         return True
 
     monkeypatch.setattr("webbrowser.open", browse)
-    code = main(["login", server.url, "--name", "dex", "--browser", "--json"])
+    code = main(["login", url, "--name", "dex", "--browser", "--json"])
     assert "Login Successful" in ended[0]
     return code
 
@@ -90,7 +94,7 @@ def test_a_login_at_dex(
     start: Start, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     issuer, api, server = start()
-    assert log_in(issuer, server, monkeypatch) == 0
+    assert log_in(issuer, server.url, monkeypatch) == 0
     shown = json.loads(capsys.readouterr().out.splitlines()[1])
     assert shown["issuer"] == issuer.url
     assert shown["subject"] == api.callers[-1].subject
@@ -118,7 +122,7 @@ def test_a_token_that_ends_is_renewed_at_dex(
 ) -> None:
     # Dex makes the token when somebody logs in, and is asked for it up to five seconds later.
     issuer, api, server = start(tokens_valid_for="8s")
-    assert log_in(issuer, server, monkeypatch) == 0
+    assert log_in(issuer, server.url, monkeypatch) == 0
     kept = TokenStore().get("dex")
     assert kept is not None
     eventually(lambda: not api.takes(kept.value))
@@ -128,3 +132,39 @@ def test_a_token_that_ends_is_renewed_at_dex(
     renewed = TokenStore().get("dex")
     assert renewed is not None
     assert renewed.value != kept.value
+
+
+async def test_the_whole_api_leads_to_dex_and_takes_its_token(
+    kubernetes: FakeKubernetes,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cli_home.isolate(monkeypatch, tmp_path)
+    # There is no cluster: the kubeconfig is that of `kubernetes`.
+    monkeypatch.setattr("playground.processes.environment", lambda: dict(os.environ))
+
+    def whole() -> int:
+        with dex(tmp_path) as issuer:
+            settings = {
+                "BACKUPEXPORT_JWT_ALGORITHMS": "RS256",
+                "BACKUPEXPORT_JWT_SECRET": "",
+                "BACKUPEXPORT_JWT_JWKS_URL": f"{issuer.url}/keys",
+                "BACKUPEXPORT_JWT_ISSUER": issuer.url,
+                "BACKUPEXPORT_JWT_AUDIENCE": CLIENT,
+                "BACKUPEXPORT_TOKENS_WITHOUT_PROJECTS": "all",
+                "BACKUPEXPORT_LOGIN_CLIENT_ID": CLIENT,
+                "BACKUPEXPORT_LOGIN_SCOPES": "openid offline_access",
+                "BACKUPEXPORT_HEALTH_PORT": str(free_port()),
+            }
+            with local_api(NAMESPACE, tmp_path, settings) as api:
+                return log_in(issuer, api.url, monkeypatch)
+
+    # The Kubernetes API is served by this test's own thread.
+    assert await asyncio.to_thread(whole) == 0
+    code, who = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert code["verification_uri"].startswith(who["issuer"])
+    assert who["subject"]
+    kept = TokenStore().get("dex")
+    assert kept is not None
+    assert kept.refresh_token
