@@ -1,8 +1,8 @@
 """The body of an answer in large pieces, and whatever cuts it off as one error."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
-import socket
 
 import httpcore
 import httpx

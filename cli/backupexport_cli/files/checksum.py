@@ -54,9 +54,7 @@ class FollowingChecksum:
         position = 0
         try:
             while (target := self._next_target(position)) > position:
-                piece = os.pread(self._descriptor, min(_PIECE_BYTES, target - position), position)
-                if not piece:
-                    raise OSError("the file became shorter")
+                piece = _read(self._descriptor, min(_PIECE_BYTES, target - position), position)
                 self._digest.update(piece)
                 position += len(piece)
         except OSError as error:
@@ -69,15 +67,18 @@ class FollowingChecksum:
             return self._reached
 
 
+def _read(descriptor: int, count: int, position: int) -> bytes:
+    piece = os.pread(descriptor, count, position)
+    if not piece:
+        raise OSError("the file became shorter")
+    return piece
+
+
 def sha256_of(descriptor: int, size: int) -> str:
     """Return the SHA-256 (hex) of the first `size` bytes of an open file; raises OSError."""
     digest, position = hashlib.sha256(), 0
-    buffer = bytearray(_PIECE_BYTES)
-    view = memoryview(buffer)
     while position < size:
-        count = os.preadv(descriptor, [view[: min(_PIECE_BYTES, size - position)]], position)
-        if not count:
-            raise OSError("the file became shorter")
-        digest.update(view[:count])
-        position += count
+        piece = _read(descriptor, min(_PIECE_BYTES, size - position), position)
+        digest.update(piece)
+        position += len(piece)
     return digest.hexdigest()

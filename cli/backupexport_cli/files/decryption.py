@@ -24,7 +24,7 @@ def decrypt_file(encrypted: Path, target: Path, identities: Sequence[Any], *, fo
         raise local_failure(error, target) from None
     written = Path(name)
     try:
-        with open(descriptor, "wb", buffering=0) as stream:
+        with os.fdopen(descriptor, "wb", buffering=0) as stream:
             try:
                 with encrypted.open("rb") as source:
                     decrypt(source, stream, identities, encrypted.name)

@@ -27,7 +27,7 @@ def _content(path: Path) -> bytes:
     try:
         # Not to hang at a pipe that nobody writes into.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as stream:
+        with os.fdopen(descriptor, "rb") as stream:
             content = stream.read(_MOST_BYTES + 1)
     except FileNotFoundError:
         raise CliError(

@@ -79,7 +79,7 @@ class PartialFile:
         written = self._note.with_name(self._note.name + ".new")
         written.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        with open(os.open(written, flags, _MODE), "w", encoding="ascii") as stream:
+        with os.fdopen(os.open(written, flags, _MODE), "w", encoding="ascii") as stream:
             json.dump(note, stream)
         written.replace(self._note)
 
@@ -104,7 +104,7 @@ class PartialFile:
             descriptor = os.open(self._note, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             return []
-        with open(descriptor, "rb") as stream:
+        with os.fdopen(descriptor, "rb") as stream:
             text = stream.read(_MOST_NOTE_BYTES + 1)
         try:
             note = json.loads(text)
@@ -170,10 +170,7 @@ def _opened(path: Path) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(path, flags, _MODE)
         try:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise in_the_way(path)
-            _lock(descriptor, path)
+            found = _locked(descriptor, path)
             if found.st_nlink > 1:
                 # A run was killed just after it had given the file its final name, too.
                 path.unlink(missing_ok=True)
@@ -186,7 +183,10 @@ def _opened(path: Path) -> int:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, path: Path) -> None:
+def _locked(descriptor: int, path: Path) -> os.stat_result:
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        raise in_the_way(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -199,6 +199,7 @@ def _lock(descriptor: int, path: Path) -> None:
         # Some network file systems have no locks.
         if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
             raise
+    return found
 
 
 def _is_still(path: Path, found: os.stat_result) -> bool:

@@ -24,7 +24,8 @@ MOST_CONNECTIONS = 4
 # How far the checksum is told at once that the file has grown.
 _STEP_BYTES = 1024 * 1024
 _TICK_SECONDS = 0.1
-_RECORD_SECONDS = 1.0
+# What a killed run loses.
+_RECORD_SECONDS = 0.25
 _RAMP_SECONDS = 3.0
 _MOST_CHANGES = 3
 _LONGEST_JOIN_SECONDS = 2.0
@@ -100,11 +101,7 @@ class Transfer:
         try:
             while not self._plan.is_whole:
                 self._start_workers()
-                with self._changed:
-                    if self._failure is None and not self._plan.is_whole:
-                        self._changed.wait(_TICK_SECONDS)
-                    if self._failure is not None:
-                        raise self._failure
+                self._wait_a_tick()
                 done, now = self._plan.fetched_bytes, time.monotonic()
                 self._on_progress(done)
                 if now - recorded_at >= _RECORD_SECONDS:
@@ -120,6 +117,14 @@ class Transfer:
         self._end_workers()
         self._on_progress(self._wanted.size)
         self._tell_checksum()
+
+    def _wait_a_tick(self) -> None:
+        """Wait for the end of a connection, but not for long; raises what ended one."""
+        with self._changed:
+            if self._failure is None and not self._plan.is_whole:
+                self._changed.wait(_TICK_SECONDS)
+            if self._failure is not None:
+                raise self._failure
 
     def _note_at_the_end(self) -> None:
         try:
