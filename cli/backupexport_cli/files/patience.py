@@ -1,6 +1,7 @@
 """How often a download that is cut off is gone on with, and when another connection helps; pure."""
 
-_PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)
+PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before each new try without a byte since."""
 # By how much one more connection must speed it up to be kept.
 _WORTH = 1.15
 
@@ -8,9 +9,8 @@ _WORTH = 1.15
 class Patience:
     """Counts the cuts since bytes came last."""
 
-    def __init__(self, pauses: tuple[float, ...] = _PAUSES) -> None:
-        """`pauses` are the seconds before each new try."""
-        self._pauses = pauses
+    def __init__(self) -> None:
+        """No cut so far."""
         self._cuts = 0
 
     def progressed(self) -> None:
@@ -19,10 +19,10 @@ class Patience:
 
     def pause(self) -> float | None:
         """Return the seconds before the next try after a cut, None where it is to be given up."""
-        if self._cuts >= len(self._pauses):
+        if self._cuts >= len(PAUSES):
             return None
         self._cuts += 1
-        return self._pauses[self._cuts - 1]
+        return PAUSES[self._cuts - 1]
 
 
 class Ramp:

@@ -50,7 +50,6 @@ class Transfer:
         part: PartialFile,
         *,
         connections: int | None = None,
-        segment_bytes: int = SEGMENT_BYTES,
         on_progress: Callable[[int], object] = lambda _done: None,
     ) -> None:
         """`connections`: as many from the start; as many as help where it is None."""
@@ -60,7 +59,7 @@ class Transfer:
         self._ramp = Ramp(MOST_CONNECTIONS) if connections is None else None
         self._target = connections or 1
         self._on_progress = on_progress
-        self._plan = Plan(wanted.size, part.finished, segment_bytes)
+        self._plan = Plan(wanted.size, part.finished, SEGMENT_BYTES)
         self._patience = Patience()
         self._stop = threading.Event()
         self._changed = threading.Condition()
