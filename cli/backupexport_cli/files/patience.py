@@ -33,18 +33,24 @@ class Ramp:
         self.count = 1
         self._most = most
         self._best = 0.0
+        self._is_settled = most == 1
 
     def measured(self, rate: float) -> int:
         """Take in the bytes a second of the newest while; return how many connections to have."""
-        if self.count < self._most and rate > self._best * _WORTH:
-            self.count += 1
-        elif self.count > 1 and rate <= self._best * _WORTH:
+        if self._is_settled:
+            return self.count
+        if rate <= self._best * _WORTH:
             # What the last one brought was not worth it: the way there is full.
-            self._most = self.count = self.count - 1
-        self._best = max(self._best, rate)
+            return self.refused()
+        self._best = rate
+        if self.count == self._most:
+            self._is_settled = True
+        else:
+            self.count += 1
         return self.count
 
     def refused(self) -> int:
-        """Take in that the server allows no more; return how many connections to have."""
-        self._most = self.count = max(1, self.count - 1)
+        """Take in that one more is of no use, or not allowed; return how many to have."""
+        self._is_settled = True
+        self.count = max(1, self.count - 1)
         return self.count
