@@ -143,7 +143,8 @@ def _timed(fetch: Fetch, target: Path, served: Served, name: str) -> float:
 
 
 def _curl(served: Served, target: Path) -> None:
-    command = ["curl", "--silent", "--show-error", "--fail", "--output", target, served.file_url]
+    command = ["curl", "--silent", "--show-error", "--fail", "--output", str(target)]
+    command.append(served.file_url)
     subprocess.run(command, check=True)
 
 

@@ -70,6 +70,8 @@ class Manners:
     most_at_once: int | None = None
     # A cut without a farewell: the client's system forgets what was not read yet.
     resets: bool = True
+    # A bucket tells its refusals in XML.
+    is_bucket: bool = False
 
 
 class FileServer:
@@ -118,6 +120,8 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if is_too_many:
                 self._json(429, {"code": "too_many_downloads", "detail": "Wait for one to end."})
+            elif status is not None and manners.is_bucket:
+                self._answer(status, "application/xml", b"<Error><Code>AccessDenied</Code></Error>")
             elif status is not None:
                 self._json(status, {"code": "artifact_gone", "detail": "It is gone."})
             elif manners.redirect_to is not None:
@@ -133,9 +137,11 @@ class _Handler(BaseHTTPRequestHandler):
                 files.at_once -= 1
 
     def _json(self, status: int, value: Any) -> None:
-        body = json.dumps(value).encode()
+        self._answer(status, "application/json", json.dumps(value).encode())
+
+    def _answer(self, status: int, media_type: str, body: bytes) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
 from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.files import patience, transfer
@@ -56,6 +57,16 @@ class Words:
 def fetched(rest: RestExports, to: Path | None, **options: Any) -> Path:
     options = {"connections": None, "identities": [], "output": Words().output} | options
     return download(rest, rest.job(JOB_ID), to, **options)
+
+
+def encrypted_file(files: FileServer, folder: Path) -> tuple[Any, Path]:
+    """Have the server send an encrypted file; its identity, and the file with that."""
+    key = pyrage.x25519.Identity.generate()
+    files.content = pyrage.encrypt(CONTENT, [key.to_public()])
+    files.job = job_of(files.content, f"{FILE_NAME}.age")
+    identity = folder / "key"
+    identity.write_text(str(key))
+    return key, identity
 
 
 def names_in(folder: Path) -> list[str]:
@@ -257,15 +268,11 @@ def test_a_refusal_ends_it_at_once(
     assert len(files.asked_ranges) == 1
 
 
-def test_another_host_gets_no_token_and_an_address_that_ran_out_is_asked_for_again(
-    files: FileServer, rest: RestExports, tmp_path: Path
-) -> None:
+def test_another_host_gets_no_token(files: FileServer, rest: RestExports, tmp_path: Path) -> None:
     with serving_file(CONTENT) as bucket:
         files.manners.redirect_to = f"{bucket.url}/signed/download"
         bucket.manners.cuts = [1_000_000]
-        # Of the second address; it says nothing that is a problem of the api's.
-        bucket.manners.statuses = []
-        path = fetched(rest, tmp_path / "")
+        path = fetched(rest, tmp_path)
         assert path.read_bytes() == CONTENT
         assert bucket.asked_ranges[0] is None
         assert bucket.asked_ranges[1] is not None
@@ -274,6 +281,84 @@ def test_another_host_gets_no_token_and_an_address_that_ran_out_is_asked_for_aga
         # Each address is a new one.
         assert len(files.asked_ranges) == len(bucket.asked_ranges)
         rest._http.close()
+
+
+def test_a_signed_address_that_has_run_out_is_asked_for_again(
+    files: FileServer, rest: RestExports, tmp_path: Path
+) -> None:
+    with serving_file(CONTENT) as bucket:
+        files.manners.redirect_to = f"{bucket.url}/signed/download"
+        bucket.manners.is_bucket = True
+        bucket.manners.statuses = [403, 403]
+        assert fetched(rest, tmp_path).read_bytes() == CONTENT
+        assert len(files.asked_ranges) == 3
+
+        bucket.manners.statuses = [403] * 20
+        with pytest.raises(CliError) as raised:
+            fetched(rest, tmp_path / "another")
+        rest._http.close()
+
+    assert raised.value.exit_code is ExitCode.NOT_ALLOWED
+
+
+@pytest.mark.parametrize("keep_encrypted", [False, True])
+def test_a_file_is_decrypted_once_it_is_checked(
+    files: FileServer, rest: RestExports, tmp_path: Path, keep_encrypted: bool
+) -> None:
+    key, identity = encrypted_file(files, tmp_path)
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+
+    path = fetched(rest, folder, identities=[identity], keep_encrypted=keep_encrypted)
+
+    assert path == folder / FILE_NAME
+    assert path.read_bytes() == CONTENT
+    encrypted = [f"{FILE_NAME}.age"] if keep_encrypted else []
+    assert names_in(folder) == [FILE_NAME, *encrypted]
+    out = io.BytesIO()
+    job, words = rest.job(JOB_ID), Words()
+    download_to_stdout(rest, job, identities=[identity], output=words.output, stdout=out)
+    assert out.getvalue() == CONTENT
+    assert str(key) not in words.err.getvalue()
+
+
+def test_with_a_wrong_key_the_encrypted_file_is_kept_whole(
+    files: FileServer, rest: RestExports, tmp_path: Path
+) -> None:
+    _, right = encrypted_file(files, tmp_path)
+    wrong = tmp_path / "wrong"
+    wrong.write_text(str(pyrage.x25519.Identity.generate()))
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+
+    with pytest.raises(CliError) as raised:
+        fetched(rest, folder, identities=[wrong])
+
+    assert raised.value.exit_code is ExitCode.USAGE
+    assert names_in(folder) == [f"{FILE_NAME}.age"]
+    assert (folder / f"{FILE_NAME}.age").read_bytes() == files.content
+    # Nothing is fetched again.
+    asked = len(files.asked_ranges)
+    assert fetched(rest, folder, identities=[right]).read_bytes() == CONTENT
+    assert len(files.asked_ranges) == asked
+
+
+def test_standard_output_of_an_encrypted_file_that_is_wrong_says_so(
+    files: FileServer, rest: RestExports, tmp_path: Path
+) -> None:
+    _, identity = encrypted_file(files, tmp_path)
+    files.content = files.content[:-1] + bytes([files.content[-1] ^ 1])
+
+    with pytest.raises(CliError) as raised:
+        download_to_stdout(
+            rest,
+            rest.job(JOB_ID),
+            identities=[identity],
+            output=Words().output,
+            stdout=io.BytesIO(),
+        )
+
+    assert raised.value.exit_code is ExitCode.CORRUPT
 
 
 def test_a_file_that_is_there_and_whole_is_not_fetched_again(
@@ -471,9 +556,7 @@ def test_standard_output_gets_the_file_through_cuts(
     files.manners.resets = False
     out = io.BytesIO()
 
-    download_to_stdout(
-        rest, rest.job(JOB_ID), identities=[], output=Words().output, stdout=out
-    )
+    download_to_stdout(rest, rest.job(JOB_ID), identities=[], output=Words().output, stdout=out)
 
     assert out.getvalue() == CONTENT
 

@@ -102,7 +102,7 @@ def test_a_manifest_of_nonsense_is_told_as_one(tmp_path: Path, manifest: bytes) 
     path = put(tmp_path, "dump.sql", SQL)
     (tmp_path / "dump.sql.json").write_bytes(manifest)
 
-    with pytest.raises(CliError, match="manifest|makes sense"):
+    with pytest.raises(CliError, match=r"manifest|makes sense"):
         check(path, None, no_job)
 
 

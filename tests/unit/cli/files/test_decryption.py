@@ -1,6 +1,5 @@
 """Decrypting beside the encrypted file."""
 
-import os
 import random
 import tracemalloc
 from pathlib import Path
@@ -12,6 +11,10 @@ from backupexport_cli.files.decryption import decrypt_file
 
 KEY, OTHER = pyrage.x25519.Identity.generate(), pyrage.x25519.Identity.generate()
 CONTENT = random.Random(3).randbytes(1_000_000)
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def test_a_fitting_key_gives_the_content(encrypted: Path, tmp_path: Path) -> Non
 
     assert target.read_bytes() == CONTENT
     assert target.stat().st_mode & 0o777 == 0o600
-    assert sorted(os.listdir(tmp_path)) == ["dump.sql", "dump.sql.age"]
+    assert names_in(tmp_path) == ["dump.sql", "dump.sql.age"]
 
 
 def test_another_key_is_wrong_usage_and_leaves_nothing(encrypted: Path, tmp_path: Path) -> None:
@@ -36,7 +39,7 @@ def test_another_key_is_wrong_usage_and_leaves_nothing(encrypted: Path, tmp_path
         decrypt_file(encrypted, tmp_path / "dump.sql", [OTHER], force=False)
 
     assert raised.value.exit_code is ExitCode.USAGE
-    assert os.listdir(tmp_path) == ["dump.sql.age"]
+    assert names_in(tmp_path) == ["dump.sql.age"]
 
 
 @pytest.mark.parametrize("at", [0, 150, 400_000, 900_000, None])
@@ -52,7 +55,7 @@ def test_what_is_damaged_leaves_nothing(encrypted: Path, tmp_path: Path, at: int
         decrypt_file(encrypted, tmp_path / "dump.sql", [KEY], force=False)
 
     assert raised.value.exit_code is ExitCode.CORRUPT
-    assert os.listdir(tmp_path) == ["dump.sql.age"]
+    assert names_in(tmp_path) == ["dump.sql.age"]
 
 
 def test_a_file_in_the_way_is_spared_without_force(encrypted: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from backupexport_cli.files.segments import Plan, Span, gaps, merged, read_content_range
+from backupexport_cli.files.segments import Claim, Plan, Span, gaps, merged, read_content_range
 
 
 def spans(*pairs: tuple[int, int]) -> list[Span]:
@@ -48,9 +48,7 @@ def test_gaps_are_what_is_missing(
         ("", None),
     ],
 )
-def test_a_content_range_is_understood_or_none(
-    value: str, found: tuple[Span, int] | None
-) -> None:
+def test_a_content_range_is_understood_or_none(value: str, found: tuple[Span, int] | None) -> None:
     assert read_content_range(value) == found
 
 
@@ -135,15 +133,13 @@ def test_whatever_connections_do_each_byte_is_fetched_in_the_end() -> None:
         there = [Span(a, a + chosen.randrange(1, 20)) for a in range(0, size, 97)]
         plan = Plan(size, [Span(s.start, min(s.end, size)) for s in there], chosen.randrange(1, 50))
         fetched = {n for span in plan.finished for n in range(span.start, span.end)}
-        claims = []
+        claims: list[Claim] = []
         while not plan.is_whole:
             if len(claims) < 3 and (new := plan.claim(shared=chosen.random() < 0.7)):
                 claims.append(new)
             claim = chosen.choice(claims)
-            if claim.left == 0 and not plan.extend(claim, size):
-                plan.release(claim)
-                claims.remove(claim)
-            elif chosen.random() < 0.2:
+            is_through = claim.left == 0 and not plan.extend(claim, size)
+            if is_through or chosen.random() < 0.2:
                 plan.release(claim)
                 claims.remove(claim)
             else:
