@@ -1,10 +1,10 @@
 """The SHA-256 of a file that is still being written."""
 
 import hashlib
-import os
 import threading
 
-_PIECE_BYTES = 1024 * 1024
+# It stays in the processor's cache.
+_PIECE_BYTES = 256 * 1024
 
 
 class FollowingChecksum:
@@ -15,8 +15,7 @@ class FollowingChecksum:
 
     def __init__(self, descriptor: int) -> None:
         """`descriptor` is the file's; it stays open for as long as this runs."""
-        self._descriptor = descriptor
-        self._digest = hashlib.sha256()
+        self._reader = _Reader(descriptor)
         self._reached = 0
         self._is_ended = False
         self._error: OSError | None = None
@@ -36,7 +35,7 @@ class FollowingChecksum:
         self._end()
         if self._error is not None:
             raise self._error
-        return self._digest.hexdigest()
+        return self._reader.digest.hexdigest()
 
     def stop(self) -> None:
         """Give up."""
@@ -51,12 +50,9 @@ class FollowingChecksum:
         self._thread.join()
 
     def _follow(self) -> None:
-        position = 0
         try:
-            while (target := self._next_target(position)) > position:
-                piece = _read(self._descriptor, min(_PIECE_BYTES, target - position), position)
-                self._digest.update(piece)
-                position += len(piece)
+            while (target := self._next_target(self._reader.position)) > self._reader.position:
+                self._reader.read_to(target)
         except OSError as error:
             self._error = error
 
@@ -67,18 +63,29 @@ class FollowingChecksum:
             return self._reached
 
 
-def _read(descriptor: int, count: int, position: int) -> bytes:
-    piece = os.pread(descriptor, count, position)
-    if not piece:
-        raise OSError("the file became shorter")
-    return piece
+class _Reader:
+    """Feeds a digest from the beginning of a file, through one small buffer."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.position = 0
+        self.digest = hashlib.sha256()
+        self._file = open(descriptor, "rb", buffering=0, closefd=False)  # noqa: SIM115
+        # Nobody else uses the descriptor's own position.
+        self._file.seek(0)
+        self._buffer = memoryview(bytearray(_PIECE_BYTES))
+
+    def read_to(self, end: int) -> None:
+        """Raise OSError where the file ends before."""
+        while self.position < end:
+            count = self._file.readinto(self._buffer[: end - self.position])
+            if not count:
+                raise OSError("the file became shorter")
+            self.digest.update(self._buffer[:count])
+            self.position += count
 
 
 def sha256_of(descriptor: int, size: int) -> str:
     """Return the SHA-256 (hex) of the first `size` bytes of an open file; raises OSError."""
-    digest, position = hashlib.sha256(), 0
-    while position < size:
-        piece = _read(descriptor, min(_PIECE_BYTES, size - position), position)
-        digest.update(piece)
-        position += len(piece)
-    return digest.hexdigest()
+    reader = _Reader(descriptor)
+    reader.read_to(size)
+    return reader.digest.hexdigest()
