@@ -12,7 +12,7 @@ export CLUSTER REGISTRY
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-unit test-cluster test-cluster-together test-chaos-short test-chaos test-large browser promtool lint \
 	cluster-up cluster-down cluster-status images \
-	bench-dump bench-api bench-operator bench-download crds docs lock audit lint-workflows schemathesis
+	bench-dump bench-api bench-operator bench-download bench-cli crds docs lock audit lint-workflows schemathesis
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -98,6 +98,10 @@ bench-operator: $(VENV)/ready cluster-up ## the operator against a bare kopf han
 
 bench-download: $(VENV)/ready cluster-up ## an export's download from the API against nginx's
 	@$(BENCH_PATH) $(BIN)/python bench/bench_download.py $(FORM)
+
+# On loopback alone.
+bench-cli: $(VENV)/ready ## a download by the command line against curl's, and how soon it answers
+	@PYTHONPATH=cli:crds:demo:bench:cluster $(BIN)/python bench/bench_cli.py $(FORM)
 
 crds: $(VENV)/ready ## write the CRDs from the models
 	PYTHONPATH=crds $(BIN)/python -m backupexport_contract.crd_manifests
