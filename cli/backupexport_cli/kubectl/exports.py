@@ -27,6 +27,8 @@ _LIST = "List the exports with: backupexport --kube jobs"
 
 # A watch that tells nothing for so long may be one that nobody serves any more.
 _SILENCE_SECONDS = 20.0
+# Cuts that a new watch doesn't bridge.
+_NOT_HEALED = (ExitCode.NOT_ALLOWED, ExitCode.NOT_FOUND, ExitCode.USAGE)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _PATIENCE_SECONDS = 120.0
 
@@ -127,8 +129,7 @@ class KubeExports:
                     bridge.is_well()
                     yield resource
             except KubectlError as error:
-                # What a new attempt can't heal.
-                if error.exit_code != ExitCode.UNREACHABLE:
+                if error.exit_code in _NOT_HEALED:
                     raise
                 self._on_cut(error)
                 bridge.wait(error)
@@ -186,21 +187,24 @@ class KubeExports:
 
 
 class _Bridge:
-    """Waits after each cut, longer each time, and gives up where nothing is well for long."""
+    """Waits after each cut, longer where they come soon, and gives up where all is cut for long."""
 
     def __init__(self, patience_seconds: float) -> None:
         self._patience_seconds = patience_seconds
-        self.is_well()
+        self._pause = _FIRST_PAUSE
+        self._last_cut = self._last_well = time.monotonic()
 
     def is_well(self) -> None:
-        self._pause = _FIRST_PAUSE
-        self._since = time.monotonic()
+        self._last_well = time.monotonic()
 
     def wait(self, error: KubectlError) -> None:
-        if time.monotonic() - self._since > self._patience_seconds:
+        now = time.monotonic()
+        if now - self._last_well > self._patience_seconds:
             raise error
+        is_soon = now - self._last_cut < _LONGEST_PAUSE * 2
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE) if is_soon else _FIRST_PAUSE
+        self._last_cut = now
         time.sleep(self._pause)
-        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
 
 def name_of_key(key: str) -> str:

@@ -159,6 +159,7 @@ _PREFIX = re.compile(
     r"^(?:error: |Error from server(?: \(\w+\))?: |Unable to connect to the server: )+"
     r"(?:error when (?:creating|patching|retrieving) .{0,300}?: )?"
 )
+_QUESTION = " - did you specify the right host or port?"
 _INVALID = re.compile(r'^The \S+ "[^"]*" is invalid:\s*(.*)', re.DOTALL)
 # A field, and what is wrong with it; the value stands between the two, as Go quotes it.
 _CAUSE = re.compile(
@@ -211,5 +212,5 @@ def _cause(line: str) -> str:
 
 
 def _sentence(line: str) -> str:
-    said = clean(_PREFIX.sub("", line), _MOST_OF_A_LINE).strip()
+    said = clean(_PREFIX.sub("", line).partition(_QUESTION)[0], _MOST_OF_A_LINE).strip()
     return said if said.endswith((".", "?", "!")) else f"{said}."
