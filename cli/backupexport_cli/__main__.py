@@ -1,6 +1,49 @@
 """The start of the command line."""
 
+import os
+import sys
+from collections.abc import Sequence
 
-def main() -> int:
+import typer
+
+from backupexport_cli.application import app, with_global_options_first
+from backupexport_cli.errors import CliError, ExitCode
+from backupexport_cli.output.console import Output
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit code of the command that was asked for."""
-    return 0
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    is_verbose = bool({"--verbose", "-v"} & set(given))
+    output = Output(is_json="--json" in given)
+    try:
+        ended = app(
+            with_global_options_first(given), prog_name="backupexport", standalone_mode=False
+        )
+    except CliError as error:
+        output.error(error)
+        return int(error.exit_code)
+    except typer.TyperException as error:
+        return _wrong_usage(output, error)
+    except (KeyboardInterrupt, EOFError, typer.Abort):
+        return int(ExitCode.STOPPED)
+    except BrokenPipeError:
+        # Nobody reads any more, as of `| head`; what Python flushes at its end must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.FAILED)
+    except Exception as error:  # noqa: BLE001 - no traceback ever reaches a user
+        detail = f" ({type(error).__name__})" if is_verbose else ""
+        advice = "Run it again with --verbose, and report what it says."
+        output.error(CliError(ExitCode.FAILED, f"Something went wrong here{detail}.", advice))
+        return int(ExitCode.FAILED)
+    return ended if isinstance(ended, int) else int(ExitCode.GOOD)
+
+
+def _wrong_usage(output: Output, error: typer.TyperException) -> int:
+    message = error.format_message() or "A command is missing."
+    output.error(CliError(ExitCode.USAGE, message, "See what there is: backupexport --help"))
+    return int(ExitCode.USAGE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

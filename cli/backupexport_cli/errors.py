@@ -26,9 +26,15 @@ class ExitCode(IntEnum):
 class CliError(Exception):
     """Ends the command."""
 
-    def __init__(self, exit_code: ExitCode, message: str, advice: str = "") -> None:
-        """`message` is one sentence, `advice` another that says what to do."""
+    def __init__(
+        self, exit_code: ExitCode, message: str, advice: str = "", *, code: str = ""
+    ) -> None:
+        """`message` is one sentence, `advice` another that says what to do.
+
+        `code` is the server's word for the error, where it gave one.
+        """
         super().__init__(message)
         self.exit_code = exit_code
         self.message = message
         self.advice = advice
+        self.code = code

@@ -1,0 +1,16 @@
+"""The command `cancel`."""
+
+import typer
+
+from backupexport_cli.commands.options import JobId, full_job_id, session_of
+
+
+def cancel(context: typer.Context, job_id: JobId) -> None:
+    """Stop a job, and remove its partial file."""
+    session = session_of(context)
+    exports = session.exports()
+    job_id = full_job_id(exports, job_id)
+    exports.cancel(job_id)
+    if session.output.is_json:
+        session.output.document({"job_id": job_id, "cancelled": True})
+    session.output.say(f"Job {job_id} is being stopped. See how it ends: backupexport job {job_id}")

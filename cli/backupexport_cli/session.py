@@ -1,0 +1,132 @@
+"""What the global options and the environment say: which server, which token, which form."""
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from backupexport_cli.errors import CliError, ExitCode
+from backupexport_cli.output.console import Output
+from backupexport_cli.service.interface import Exports
+
+if TYPE_CHECKING:
+    from backupexport_cli.service.http import Bearer
+    from backupexport_cli.service.rest import RestExports
+
+URL_VARIABLE = "BACKUPEXPORT_URL"
+TOKEN_VARIABLE = "BACKUPEXPORT_TOKEN"
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalOptions:
+    """What stands before or after any command."""
+
+    context: str | None = None
+    url: str | None = None
+    kube: bool = False
+    namespace: str | None = None
+    kubeconfig_context: str | None = None
+    insecure_http: bool = False
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+
+class Session:
+    """One run of a command; what it opens is closed with it."""
+
+    def __init__(self, options: GlobalOptions, output: Output | None = None) -> None:
+        """Nothing is read or opened before it is asked for."""
+        self.options = options
+        self.output = output or Output(
+            is_json=options.json, quiet=options.quiet, environment=options.environment
+        )
+        self._rest: RestExports | None = None
+        self._opened = ExitStack()
+
+    @property
+    def kube(self) -> bool:
+        """Whether the custom resources are asked instead of the api."""
+        return self.options.kube
+
+    @property
+    def verbose(self) -> bool:
+        """Whether requests are told."""
+        return self.options.verbose
+
+    def exports(self) -> Exports:
+        """Return where exports are asked for: the api, or Kubernetes with --kube."""
+        return self.rest()
+
+    def rest(self) -> "RestExports":
+        """Return the api, which has links and files too; raises CliError where none is named."""
+        if self._rest is None:
+            self._rest = self._opened_rest()
+        return self._rest
+
+    def close(self) -> None:
+        """Close what was opened."""
+        self._opened.close()
+
+    def trace(self, text: str) -> None:
+        """Tell a request, with --verbose."""
+        if self.verbose:
+            self.output.warn(text)
+
+    def _opened_rest(self) -> "RestExports":
+        from backupexport_cli.service.http import ApiHttp
+        from backupexport_cli.service.rest import RestExports
+
+        url, bearer = self._server()
+        http = ApiHttp(url, bearer, say=self.output.say, trace=self.trace)
+        self._opened.callback(http.close)
+        return RestExports(http)
+
+    def _server(self) -> "tuple[str, Bearer | None]":
+        from backupexport_cli.service.http import GivenToken
+
+        environment = self.options.environment
+        url = self.options.url or environment.get(URL_VARIABLE)
+        if url is None:
+            raise CliError(
+                ExitCode.NOT_ALLOWED,
+                "No server is known.",
+                "Log in to one: backupexport login URL",
+            )
+        url = server_url(url, allow_http=self.options.insecure_http)
+        token = environment.get(TOKEN_VARIABLE)
+        return url, GivenToken(token) if token else None
+
+
+def server_url(text: str, *, allow_http: bool) -> str:
+    """Return a server's address as it is used; raises CliError where it is none."""
+    from urllib.parse import urlsplit
+
+    wrong = CliError(
+        ExitCode.USAGE,
+        "The server's address is not one of the web.",
+        "Write it as https://exports.example.com",
+    )
+    try:
+        parts = urlsplit(text.strip())
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise wrong from None
+    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+        raise wrong
+    if parts.username is not None or parts.password is not None:
+        raise CliError(
+            ExitCode.USAGE,
+            "The server's address has a user or a password in it.",
+            "Leave them out, and log in: backupexport login URL",
+        )
+    if parts.scheme == "http" and host not in _LOOPBACK and not allow_http:
+        raise CliError(
+            ExitCode.USAGE,
+            "The server's address is http://, where everybody on the way reads the token.",
+            "Use https://, or say --insecure-http.",
+        )
+    return text.strip().rstrip("/")
