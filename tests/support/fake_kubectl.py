@@ -1,6 +1,7 @@
 """A kubectl for tests, a program on a PATH of its own: it says what it was told to say."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -79,3 +80,12 @@ class FakeKubectl:
 
     def _write(self) -> None:
         (self.folder / "answers.json").write_text(json.dumps(self._rules), encoding="utf-8")
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is a process with this id."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -26,7 +26,7 @@ class KubectlError(CliError):
         self, exit_code: ExitCode, message: str, advice: str = "", *, reason: str = ""
     ) -> None:
         """`reason` is the API server's word, such as NotFound; empty where it gave none."""
-        super().__init__(exit_code, message, advice)
+        super().__init__(exit_code, message, advice, code=reason)
         self.reason = reason
 
 
@@ -91,9 +91,7 @@ _SORTS = (
         "Name another namespace with -n.",
         "Forbidden",
     ),
-    _Sort(
-        r"\(Forbidden\)", _DENIED, "Kubernetes does not allow it: {}", _RIGHTS, "Forbidden"
-    ),
+    _Sort(r"\(Forbidden\)", _DENIED, "Kubernetes does not allow it: {}", _RIGHTS, "Forbidden"),
     _Sort(
         r"\(NotFound\)|not found$",
         ExitCode.NOT_FOUND,

@@ -9,6 +9,7 @@ so it imports nothing of this package.
 """
 
 import contextlib
+import os
 import re
 import subprocess
 import sys
@@ -64,7 +65,7 @@ class _Forwarder:
 
     def _wait_for_the_end(self) -> None:
         with contextlib.suppress(OSError):
-            while sys.stdin.buffer.read1(1024):
+            while os.read(sys.stdin.fileno(), 1024):
                 pass
         with self._lock:
             self._is_over.set()

@@ -47,7 +47,7 @@ _ARTIFACT = {
     "storage": "storage",
     "encrypted_to": "encryptedTo",
 }
-_ABSENT_ARTIFACT = {"restoreWith": None, "storage": None, "encryptedTo": []}
+_ABSENT_ARTIFACT: Resource = {"restoreWith": None, "storage": None, "encryptedTo": []}
 
 
 def camel_case(name: str) -> str:
@@ -118,7 +118,7 @@ def _patterns(spec: Resource, target: Resource) -> dict[str, list[str]]:
 def _artifact(spec: Resource, artifact: Resource | None) -> Job | None:
     if artifact is None:
         return None
-    told = _ABSENT_ARTIFACT | artifact
+    told = {**_ABSENT_ARTIFACT, **artifact}
     shown = {ours: told[its] for ours, its in _ARTIFACT.items()}
     dump = DumpFile(
         shown["path"],

@@ -26,7 +26,9 @@ def find_api_service(kubectl: Kubectl) -> str:
     services = sorted(each["metadata"]["name"] for each in found.get("items") or ())
     if not services:
         raise CliError(
-            ExitCode.NOT_FOUND, f"There is no Service of backupexport {_where(kubectl)}.", _NAMESPACE
+            ExitCode.NOT_FOUND,
+            f"There is no Service of backupexport {_where(kubectl)}.",
+            _NAMESPACE,
         )
     if len(services) > 1:
         raise CliError(

@@ -19,7 +19,7 @@ RECORDED = {
         "no such context",
     ),
     "a broken kubeconfig": (
-        "error: error loading config file \"/x\": yaml: line 2: mapping values are not allowed\n",
+        'error: error loading config file "/x": yaml: line 2: mapping values are not allowed\n',
         3, "", "can't use its kubeconfig",
     ),
     "logged out": (
@@ -124,14 +124,14 @@ def test_it_is_told_by_its_sort(words: str, exit_code: int, reason: str, part: s
             "project_id: must be 1 to 100 characters from A-Z",
         ),
         (
-            "\n* spec.storagePath: Invalid value: \"a\\\": /b\": must be relative: drop the leading "
+            '\n* spec.storagePath: Invalid value: "a\\": /b": must be relative: drop the leading '
             '/\n* spec.format: Unsupported value: "plain": supported values: "sql", "tar"\n',
             "storage_path: must be relative: drop the leading /; "
             'format: supported values: "sql", "tar"',
         ),
         ("spec.projectId: Required value\n", "project_id is required"),
         (
-            'spec.projectId: Too long: may not be more than 100 bytes\n',
+            "spec.projectId: Too long: may not be more than 100 bytes\n",
             "project_id: may not be more than 100 bytes",
         ),
         (

@@ -113,7 +113,8 @@ CASES: dict[str, dict[str, Any]] = {
         f"a file {ending}": builders.export_manifest(
             spec=spec, status={"phase": "Succeeded", **artifact(ending)}
         )
-        for ending, spec in {
+        for ending, spec in dict[str, dict[str, Any]](
+            {
             "sql": {"compress": False},
             "sql.gz": {"compression": "gzip"},
             "sql.zst": {},
@@ -121,7 +122,8 @@ CASES: dict[str, dict[str, Any]] = {
             "tar.zst": {"format": "tar", "owner": False},
             "dump": {"format": "custom", "privileges": False},
             "sql.zst.age": {"encryptTo": [RECIPIENT]},
-        }.items()
+            }
+        ).items()
     },
     "a file with all that is told": builders.export_manifest(
         status=artifact(
@@ -157,9 +159,7 @@ def test_every_kind_of_delivery_is_known() -> None:
 
 def test_fields_are_spelled_as_the_resource_spells_them() -> None:
     for name in ExportOptions.model_fields:
-        assert job_of_resource.camel_case(name) == (
-            BackupExportSpec.model_fields[name].alias
-        )
+        assert job_of_resource.camel_case(name) == (BackupExportSpec.model_fields[name].alias)
     assert tuple(TargetExcludes.model_fields) == job_of_resource._TARGET_LISTS
 
 
