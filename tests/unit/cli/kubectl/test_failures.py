@@ -158,6 +158,13 @@ def test_what_a_rule_refuses_is_told_by_the_fields_of_rest(causes: str, told: st
     assert error.message == f"The export is not as it must be: {told}."
 
 
+def test_what_stands_between_its_words_is_left_out() -> None:
+    log = 'E1129 21:41:40.505342   26279 x.go:265] "Unhandled Error" err="read: i/o timeout"\n'
+    assert failure(f"{log}error: it rains\n").exit_code == ExitCode.FAILED
+    broken = 'The BackupExport "a" is invalid: spec.projectId: Required value\n'
+    assert failure(f"Warning: an old version\n{broken}").exit_code == ExitCode.USAGE
+
+
 def test_nothing_that_it_says_reaches_a_terminal_as_it_is() -> None:
     for words in (
         "error: \x1b[2J\x07gone\n",
