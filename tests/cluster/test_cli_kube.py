@@ -145,7 +145,7 @@ def test_a_watch_that_is_cut_goes_on(
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (("export", "a b"), "project_id"),
+        (("export", "a b"), "must be 1 to 100 characters"),
         (("export", SMALL, "--storage-path", "/a"), "drop the leading /"),
         (("export", SMALL, "--table", ""), "must be 1 to 255 characters long"),
         (("export", SMALL, "--email", "nobody"), "must be one e-mail address"),

@@ -234,7 +234,7 @@ def test_an_export_that_fails_ends_with_1_and_its_reason(
         (("export", "no-such-project"), 4, "project"),
         (("job", _NO_JOB), 4, ""),
         (("download", _NO_JOB), 4, ""),
-        (("export", "a b"), 2, "project_id"),
+        (("export", "a b"), 2, "must be 1 to 100 characters"),
         (("export", SMALL, "--storage-path", "/a"), 2, "drop the leading /"),
         (("export", SMALL, "--no-compress", "--compression", "gzip"), 2, "compress"),
         (("export", SMALL, "--format", "plain"), 2, "plain"),
