@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -48,6 +48,11 @@ class Output:
             return _WIDE
         return max(_NARROWEST, shutil.get_terminal_size().columns)
 
+    @property
+    def height(self) -> int:
+        """How many lines the terminal has."""
+        return shutil.get_terminal_size().lines
+
     def document(self, value: Any) -> None:
         """Write the one JSON document of a command."""
         # ASCII alone: nothing in it is more than text to a terminal.
@@ -64,6 +69,13 @@ class Output:
     def print_line(self, *pieces: tuple[str, str]) -> None:
         """Write one line of pieces, each a text and its style (empty: none)."""
         self._write("".join(self._painted(text, style) for text, style in pieces).rstrip())
+
+    def redraw(self, lines: Sequence[Sequence[tuple[str, str]]], *, instead_of: int) -> None:
+        """Write lines in the place of the `instead_of` lines that were written last."""
+        if instead_of:
+            self._out.write(f"\x1b[{instead_of}A\x1b[J")
+        for line in lines:
+            self.print_line(*line)
 
     def say(self, text: str) -> None:
         """Tell what was done, or what comes next."""

@@ -86,7 +86,7 @@ class ApiHttp:
         self.url = url.rstrip("/")
         self.origin = clean(urlsplit(self.url).netloc, 100)
         self._bearer = bearer
-        self._say = say
+        self.say = say
         self._trace = trace
         self._sleep = sleep
         self._clock = clock
@@ -148,11 +148,13 @@ class ApiHttp:
         follow: bool = False,
         expected: tuple[int, ...] = (),
         timeout: httpx.Timeout = _TIMEOUT,
+        is_patient: bool = True,
     ) -> Iterator[httpx.Response]:
         """Yield an answer whose body was not read yet: a success, or a status in `expected`.
 
         What is only away or busy is asked again, and a token that was refused is renewed once.
-        `follow`: go where a redirect leads, without the token on another host.
+        `follow`: go where a redirect leads, without the token on another host.  Without
+        `is_patient`, no second try.
         """
         response = self._sent(
             method,
@@ -161,6 +163,7 @@ class ApiHttp:
             with_token=with_token,
             follow=follow,
             expected=expected,
+            is_patient=is_patient,
         )
         try:
             yield response
@@ -176,9 +179,10 @@ class ApiHttp:
         with_token: bool,
         follow: bool,
         expected: tuple[int, ...],
+        is_patient: bool,
     ) -> httpx.Response:
-        deadline = self._clock() + self._patience_seconds
-        pauses = list(_PAUSES)
+        deadline = self._clock() + (self._patience_seconds if is_patient else 0)
+        pauses = list(_PAUSES if is_patient else ())
         was_renewed = False
         while True:
             try:
@@ -234,7 +238,7 @@ class ApiHttp:
             return False
         if pause >= 1:
             why = "too many requests" if status == 429 else "the server is busy"
-            self._say(f"Waiting {readable_duration(pause)}: {why}.")
+            self.say(f"Waiting {readable_duration(pause)}: {why}.")
         return True
 
     def _read(self, response: httpx.Response) -> bytes:
