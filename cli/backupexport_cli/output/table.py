@@ -1,7 +1,9 @@
 """Tables that are legible at any width; pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from backupexport_cli.output.clean import clean
 
 _GAP = 2
 _NARROWEST = 10
@@ -27,8 +29,11 @@ class Column:
 
 
 def table_lines(columns: Sequence[Column], width: int) -> list[Line]:
-    """Return the title and the rows; texts are clean already."""
-    shown = list(columns)
+    """Return the title and the rows."""
+    shown = [
+        replace(each, cells=[(clean(text), style) for text, style in each.cells])
+        for each in columns
+    ]
     while len(shown) > 1 and _least(shown) > width:
         shown.remove(min(shown, key=lambda column: column.importance))
     widths = [column.width for column in shown]

@@ -230,7 +230,10 @@ class ApiHttp:
             if not (follow and response.status_code in _REDIRECTS and target):
                 return response
             response.close()
-            url = _followed(url, target)
+            led = _followed(url, target)
+            if led is None:
+                raise problems.nonsense(self.origin, "it redirects to no place to go to")
+            url = led
         raise problems.nonsense(self.origin, "it redirects without an end")
 
     def _may_wait(self, status: int, pause: float, deadline: float) -> bool:
@@ -318,11 +321,13 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, port
 
 
-def _followed(url: str, target: str) -> str:
-    """Return where a redirect leads; raises httpx.UnsupportedProtocol for no web address."""
-    led = urljoin(url, target)
-    if urlsplit(led).scheme not in ("http", "https"):
-        raise httpx.UnsupportedProtocol("a redirect to no web address")
-    if urlsplit(url).scheme == "https" and urlsplit(led).scheme != "https":
-        raise httpx.UnsupportedProtocol("a redirect from https to http")
-    return led
+def _followed(url: str, target: str) -> str | None:
+    """Return where a redirect leads; None where that is no place to go to."""
+    try:
+        led = urljoin(url, target)
+        parts = urlsplit(led)
+        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    was_private = urlsplit(url).scheme == "https"
+    return None if not is_usable or (was_private and parts.scheme != "https") else led
