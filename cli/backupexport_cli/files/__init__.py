@@ -1,0 +1,1 @@
+"""Files on this machine: fetched from the api, checked, decrypted."""

@@ -1,0 +1,186 @@
+"""From a job to its whole, checked file under its final name."""
+
+import os
+import stat
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from backupexport_contract.readable import readable_size
+
+from backupexport_cli.errors import CliError, ExitCode
+from backupexport_cli.files.checksum import sha256_of
+from backupexport_cli.files.decryption import decrypt, decrypt_file
+from backupexport_cli.files.failures import local_failure
+from backupexport_cli.files.identities import read_identities
+from backupexport_cli.files.partial_file import PartialFile, in_the_way
+from backupexport_cli.files.stream import StreamReader, corrupt, streamed
+from backupexport_cli.files.transfer import FileSource, Transfer
+from backupexport_cli.files.wanted import WantedFile, placed, wanted_file
+from backupexport_cli.output.console import Output
+from backupexport_cli.service.interface import Job
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where the file goes as it comes, and where without its encryption."""
+
+    stored: Path
+    decrypted: Path | None
+
+
+def download(
+    rest: FileSource,
+    job: Job,
+    destination: Path | None,
+    *,
+    connections: int | None,
+    identities: Sequence[Path],
+    output: Output,
+    force: bool = False,
+    keep_encrypted: bool = False,
+) -> Path:
+    """Fetch a job's file, check it, decrypt it where there are identities; return where it is.
+
+    `destination` is a directory, a file, or the current directory (None).  `connections` are as
+    many as help where it is None.  Raises CliError.
+    """
+    wanted = wanted_file(job)
+    keys = read_identities(identities)
+    places = _places(wanted, destination, decrypts=bool(keys))
+    if keys and places.decrypted is None:
+        output.warn(f"{wanted.name} is not encrypted, so no identity is needed.")
+    if places.decrypted is not None and not force and os.path.lexists(places.decrypted):
+        raise in_the_way(places.decrypted)
+    try:
+        _fetch(rest, wanted, places.stored, connections=connections, output=output, force=force)
+    except KeyboardInterrupt:
+        output.warn(
+            f"Stopped. What has come stays in {places.stored}.part; go on with the same command: "
+            f"backupexport download {wanted.job_id}"
+        )
+        raise
+    if places.decrypted is None:
+        return places.stored
+    decrypt_file(places.stored, places.decrypted, keys, force=force)
+    if not keep_encrypted:
+        places.stored.unlink(missing_ok=True)
+    output.say(f"Decrypted it into {places.decrypted}.")
+    return places.decrypted
+
+
+def download_to_stdout(
+    rest: FileSource,
+    job: Job,
+    *,
+    identities: Sequence[Path],
+    output: Output,
+    stdout: BinaryIO | None = None,
+) -> None:
+    """Write a job's file to standard output; raises CliError, 6 where it was not the right one."""
+    wanted = wanted_file(job)
+    keys = read_identities(identities)
+    out = stdout or sys.stdout.buffer
+    if out.isatty():
+        raise CliError(
+            ExitCode.USAGE,
+            "The file is not for a terminal.",
+            "Send it to a program or a file: backupexport download ID - | …",
+        )
+    pieces = streamed(rest, wanted)
+    if keys and wanted.is_encrypted:
+        reader = StreamReader(pieces)
+        try:
+            decrypt(reader, out, keys, wanted.name)
+        except (CliError, OSError):
+            if reader.error is not None:
+                raise reader.error from None
+            raise
+        reader.drain()
+    else:
+        for piece in pieces:
+            out.write(piece)
+    out.flush()
+    output.say(f"{wanted.name}: {readable_size(wanted.size)}, and its SHA-256 is right.")
+
+
+def is_whole(path: Path, wanted: WantedFile) -> bool:
+    """Return whether a file is the exported one; raises CliError where it can't be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise local_failure(error, path, "read") from None
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size != wanted.size:
+            return False
+        return sha256_of(descriptor, wanted.size) == wanted.sha256
+    except OSError as error:
+        raise local_failure(error, path, "read") from None
+    finally:
+        os.close(descriptor)
+
+
+def _places(wanted: WantedFile, destination: Path | None, *, decrypts: bool) -> _Places:
+    if not (decrypts and wanted.is_encrypted):
+        return _Places(placed(destination, wanted.name), None)
+    decrypted = placed(destination, wanted.decrypted_name)
+    return _Places(decrypted.with_name(f"{decrypted.name}.age"), decrypted)
+
+
+def _fetch(
+    rest: FileSource,
+    wanted: WantedFile,
+    target: Path,
+    *,
+    connections: int | None,
+    output: Output,
+    force: bool,
+) -> None:
+    if os.path.lexists(target):
+        if is_whole(target, wanted):
+            output.say(f"{target} is there already, whole and with the right SHA-256.")
+            return
+        if not force or target.is_dir():
+            raise in_the_way(target)
+    with PartialFile(target, wanted) as part:
+        there = sum(map(len, part.finished))
+        _check_room(target, wanted.size - there)
+        if there:
+            output.say(f"{readable_size(there)} of {readable_size(wanted.size)} are there already.")
+        with output.bar(wanted.name) as bar:
+            transfer = Transfer(
+                rest,
+                wanted,
+                part,
+                connections=connections,
+                on_progress=lambda done: bar.update(done, wanted.size),
+            )
+            sha256 = transfer.run()
+        if sha256 != wanted.sha256:
+            part.discard()
+            raise corrupt(wanted, "Nothing was kept of it. Run the same command again.")
+        part.keep(force=force)
+    output.say(f"{target}: {readable_size(wanted.size)}, and its SHA-256 is right.")
+
+
+def _check_room(target: Path, needed: int) -> None:
+    """Raise CliError where the disk has less room than what is still to come."""
+    try:
+        found: Any = os.statvfs(target.parent)
+    except OSError:
+        # What is wrong shows when it is written.
+        return
+    free = found.f_bavail * found.f_frsize
+    # Some network file systems tell nothing of their size.
+    if found.f_blocks and needed > free:
+        raise CliError(
+            ExitCode.FAILED,
+            f"{readable_size(needed)} are to come, and {target.parent} has room for "
+            f"{readable_size(free)}.",
+            "Free some space, or choose a directory on another disk.",
+        )

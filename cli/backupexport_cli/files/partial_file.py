@@ -1,0 +1,223 @@
+"""A file that is not whole yet: under a name of its own, with a note of what is there of it."""
+
+import errno
+import fcntl
+import json
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+from backupexport_cli.errors import CliError, ExitCode
+from backupexport_cli.files.failures import local_failure
+from backupexport_cli.files.segments import Span, merged
+from backupexport_cli.files.wanted import WantedFile
+
+_MOST_NOTE_BYTES = 1024 * 1024
+# A dump is for its owner alone.
+_MODE = 0o600
+
+
+class PartialFile:
+    """`NAME.part` with `NAME.part.json`; one command at a time has it."""
+
+    def __init__(self, target: Path, wanted: WantedFile) -> None:
+        """Open what an earlier run has left of this very file, else begin anew.
+
+        Raises CliError where it can't be written, or another command has it.
+        """
+        self.target = target
+        self.path = target.with_name(target.name + ".part")
+        self._note = target.with_name(target.name + ".part.json")
+        self._wanted = wanted
+        self.etag: str | None = None
+        try:
+            self.descriptor = _opened(self.path)
+        except OSError as error:
+            raise local_failure(error, self.path) from None
+        try:
+            self.finished = self._read_note()
+            size = max((span.end for span in self.finished), default=0)
+            if os.fstat(self.descriptor).st_size < size:
+                self.finished = []
+            if not self.finished:
+                self.empty()
+        except OSError as error:
+            os.close(self.descriptor)
+            raise local_failure(error, self.path) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.descriptor)
+
+    def empty(self) -> None:
+        """Forget all that is there."""
+        self.finished, self.etag = [], None
+        # First the note: what it says is never more than there is.
+        self._note.unlink(missing_ok=True)
+        os.ftruncate(self.descriptor, 0)
+
+    def write(self, data: bytes | memoryview, position: int) -> None:
+        """Write all of `data`; raises OSError."""
+        view = memoryview(data)
+        while view:
+            count = os.pwrite(self.descriptor, view, position)
+            view, position = view[count:], position + count
+
+    def record(self, finished: list[Span]) -> None:
+        """Note what has been written, for a later run; raises OSError."""
+        note = {
+            "job_id": self._wanted.job_id,
+            "sha256": self._wanted.sha256,
+            "size": self._wanted.size,
+            "etag": self.etag,
+            "finished": [[span.start, span.end] for span in finished],
+        }
+        written = self._note.with_name(self._note.name + ".new")
+        written.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with os.fdopen(os.open(written, flags, _MODE), "w", encoding="ascii") as stream:
+            json.dump(note, stream)
+        written.replace(self._note)
+
+    def keep(self, *, force: bool) -> None:
+        """Give the file, which is whole, its final name; raises CliError."""
+        try:
+            os.fsync(self.descriptor)
+            give_name(self.path, self.target, force=force)
+            self._note.unlink(missing_ok=True)
+        except OSError as error:
+            raise local_failure(error, self.target) from None
+
+    def discard(self) -> None:
+        """Remove the file and its note."""
+        for path in (self._note, self.path):
+            with suppress(OSError):
+                path.unlink()
+
+    def _read_note(self) -> list[Span]:
+        """Return what is there of the wanted file, nothing where the note is of another one."""
+        try:
+            descriptor = os.open(self._note, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            return []
+        with os.fdopen(descriptor, "rb") as stream:
+            text = stream.read(_MOST_NOTE_BYTES + 1)
+        try:
+            note = json.loads(text)
+        except (ValueError, RecursionError):
+            return []
+        if not isinstance(note, dict) or len(text) > _MOST_NOTE_BYTES:
+            return []
+        expected = {
+            "job_id": self._wanted.job_id,
+            "sha256": self._wanted.sha256,
+            "size": self._wanted.size,
+        }
+        if any(note.get(name) != value for name, value in expected.items()):
+            return []
+        etag = note.get("etag")
+        self.etag = etag if isinstance(etag, str) else None
+        return _spans(note.get("finished"), self._wanted.size)
+
+
+def give_name(path: Path, target: Path, *, force: bool) -> None:
+    """Rename a file, over another one only with `force`; raises OSError, and CliError for that."""
+    if force:
+        path.replace(target)
+        # Two names of one file stay two.
+        path.unlink(missing_ok=True)
+    else:
+        try:
+            os.link(path, target)
+        except FileExistsError:
+            raise in_the_way(target) from None
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+                raise
+            # A file system without second names has no rename that spares what is there, either.
+            if os.path.lexists(target):
+                raise in_the_way(target) from None
+            path.rename(target)
+        else:
+            path.unlink()
+    directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    except OSError as error:
+        # Some network file systems have no such thing.
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(directory)
+
+
+def in_the_way(target: Path) -> CliError:
+    """Return the error for a name that something else has."""
+    return CliError(
+        ExitCode.USAGE,
+        f"{target} is there already, and it is not this file.",
+        "Choose another directory or name, or replace it with --force.",
+    )
+
+
+def _opened(path: Path) -> int:
+    """Return the descriptor of a file that is there for nobody else; raises OSError, CliError."""
+    while True:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(path, flags, _MODE)
+        try:
+            found = _locked(descriptor, path)
+            if found.st_nlink > 1:
+                # A run was killed just after it had given the file its final name, too.
+                path.unlink(missing_ok=True)
+            elif _is_still(path, found):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        # Whoever had it has just given it its final name.
+        os.close(descriptor)
+
+
+def _locked(descriptor: int, path: Path) -> os.stat_result:
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        raise in_the_way(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise CliError(
+            ExitCode.FAILED,
+            f"Another command is writing {path} right now.",
+            "Wait until it has ended, or choose another directory.",
+        ) from None
+    except OSError as error:
+        # Some network file systems have no locks.
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+    return found
+
+
+def _is_still(path: Path, found: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), found)
+    except FileNotFoundError:
+        return False
+
+
+def _spans(value: Any, size: int) -> list[Span]:
+    if not isinstance(value, list):
+        return []
+    spans = []
+    for pair in value:
+        if not (isinstance(pair, list) and len(pair) == 2 and all(type(n) is int for n in pair)):
+            return []
+        start, end = pair
+        if not 0 <= start < end <= size:
+            return []
+        spans.append(Span(start, end))
+    return merged(spans)
