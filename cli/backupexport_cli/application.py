@@ -8,6 +8,7 @@ import typer
 import backupexport_cli
 from backupexport_cli.commands.cancel import cancel
 from backupexport_cli.commands.check import check
+from backupexport_cli.commands.contexts import contexts
 from backupexport_cli.commands.download import download
 from backupexport_cli.commands.export import export
 from backupexport_cli.commands.job import job
@@ -36,6 +37,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "restore-command": restore_command,
     "link": link,
     "whoami": whoami,
+    "contexts": contexts,
     "logout": logout,
     "token": token,
 }

@@ -11,11 +11,11 @@ from backupexport_cli.output.console import Output
 from backupexport_cli.service.interface import Exports
 
 if TYPE_CHECKING:
+    from backupexport_cli.login.contexts import Context
+    from backupexport_cli.login.resolution import Chosen
     from backupexport_cli.service.http import Bearer
     from backupexport_cli.service.rest import RestExports
 
-URL_VARIABLE = "BACKUPEXPORT_URL"
-TOKEN_VARIABLE = "BACKUPEXPORT_TOKEN"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -76,29 +76,41 @@ class Session:
         if self.verbose:
             self.output.warn(text)
 
-    def _opened_rest(self) -> "RestExports":
+    def chosen(self) -> "Chosen":
+        """Return which server is meant, and what speaks for the user there; raises CliError."""
+        from backupexport_cli.login import resolution
+
+        options = self.options
+        url = options.url or options.environment.get(resolution.URL_VARIABLE)
+        if url is not None:
+            url = server_url(url, allow_http=options.insecure_http)
+        return resolution.chosen(url, options.context, options.environment)
+
+    def rest_at(self, url: str, bearer: "Bearer | None") -> "RestExports":
+        """Return the api at an address of `server_url`."""
         from backupexport_cli.service.http import ApiHttp
         from backupexport_cli.service.rest import RestExports
 
-        url, bearer = self._server()
         http = ApiHttp(url, bearer, say=self.output.say, trace=self.trace)
         self._opened.callback(http.close)
         return RestExports(http)
 
-    def _server(self) -> "tuple[str, Bearer | None]":
-        from backupexport_cli.service.http import GivenToken
+    def _opened_rest(self) -> "RestExports":
+        chosen = self.chosen()
+        context = chosen.context
+        if context.kube_service is not None:
+            url = self._forwarded(context)
+        else:
+            allow_http = context.insecure_http or self.options.insecure_http
+            url = server_url(context.url, allow_http=allow_http)
+        return self.rest_at(url, chosen.bearer)
 
-        environment = self.options.environment
-        url = self.options.url or environment.get(URL_VARIABLE)
-        if url is None:
-            raise CliError(
-                ExitCode.NOT_ALLOWED,
-                "No server is known.",
-                "Log in to one: backupexport login URL",
-            )
-        url = server_url(url, allow_http=self.options.insecure_http)
-        token = environment.get(TOKEN_VARIABLE)
-        return url, GivenToken(token) if token else None
+    def _forwarded(self, context: "Context") -> str:
+        from backupexport_cli.kubectl.port_forward import port_forward
+        from backupexport_cli.kubectl.process import Kubectl
+
+        kubectl = Kubectl(context.kube_context, context.kube_namespace)
+        return self._opened.enter_context(port_forward(kubectl, context.kube_service or "", "http"))
 
 
 def server_url(text: str, *, allow_http: bool) -> str:
