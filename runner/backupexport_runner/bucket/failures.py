@@ -128,6 +128,9 @@ class BucketErrors:
     def failure(self, problem: Problem, action: str) -> Failure:
         """Returns the failure; `action` is what was forbidden, such as "write (s3:PutObject)"."""
         kind = kind_of(problem)
+        if not self.bucket.startswith("s3:"):
+            # The permission's name is Amazon's.
+            action = action.partition(" (")[0]
         advice = _WORDS[kind].format(
             Bucket=f"The bucket {self.bucket}", bucket=f"the bucket {self.bucket}", action=action
         )

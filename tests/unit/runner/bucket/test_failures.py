@@ -80,6 +80,13 @@ def test_a_servers_words_are_cut_and_cleaned() -> None:
     assert re.search(r"[\x00-\x1f\u202e]", failure.message) is None
 
 
+def test_amazons_permissions_are_named_for_its_protocol_alone() -> None:
+    denied, action = Problem(403, "AccessDenied", ""), "read (s3:GetObject)"
+    assert "to read (s3:GetObject): allow" in BucketErrors("s3://b").failure(denied, action).message
+    for root in ("gs://b", "az://account/b"):
+        assert "forbids to read: allow" in BucketErrors(root).failure(denied, action).message
+
+
 def refused(bench: BucketBench, environment: dict[str, str]) -> Failure:
     """What an export comes to; it leaves nothing."""
     with pytest.raises(Failure) as caught:
