@@ -1,6 +1,7 @@
 """The command `export`."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -97,7 +98,7 @@ _Download = Annotated[
     ),
 ]
 _Identity = Annotated[
-    list[str] | None,
+    list[Path] | None,
     typer.Option(
         "--identity",
         "-i",
@@ -159,9 +160,15 @@ def export(
             "--identity decrypts what is downloaded, and nothing is.",
             "Add --download, or leave it out.",
         )
+    if download == "-" and session.output.is_json:
+        raise CliError(
+            ExitCode.USAGE,
+            "Standard output takes the file or JSON, not both.",
+            "Leave out --json, or name a directory after --download.",
+        )
     job_id = _created(session, session.exports(), request, idempotency_key)
     if download is not None:
-        _fetch(session, job_id, download, identity or [])
+        _fetch(context, job_id, download, identity or [])
     elif wait:
         _wait(session, job_id)
     else:
@@ -204,13 +211,14 @@ def _tell(session: "Session", job_id: str) -> None:
     output.say(f"Fetch its file when it is completed: backupexport download {job_id}")
 
 
-def _fetch(session: "Session", job_id: str, destination: str, identities: list[str]) -> None:
+def _fetch(context: typer.Context, job_id: str, destination: str, identities: list[Path]) -> None:
+    from backupexport_cli.commands.download import download
     from backupexport_cli.commands.following import follow
 
+    session = session_of(context)
     again = f"backupexport download {job_id}"
     follow(session, session.exports(), job_id, tell=session.output.say, on_stop=again)
-    del destination, identities
-    raise CliError(ExitCode.FAILED, "download is not built yet.")
+    download(context, job_id, destination, identities)
 
 
 def _wait(session: "Session", job_id: str) -> None:

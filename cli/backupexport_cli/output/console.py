@@ -33,6 +33,7 @@ class Output:
         self.quiet = quiet
         self._out = out or sys.stdout
         self._err = err or sys.stderr
+        self._has_events = False
         environment = os.environ if environment is None else environment
         is_dumb = environment.get("TERM") == "dumb"
         self.is_terminal = self._err.isatty() and not is_dumb
@@ -54,12 +55,16 @@ class Output:
         return shutil.get_terminal_size().lines
 
     def document(self, value: Any) -> None:
-        """Write the one JSON document of a command."""
+        """Write the JSON document of a command; in one line where it comes after events."""
+        if self._has_events:
+            self.event(value)
+            return
         # ASCII alone: nothing in it is more than text to a terminal.
         self._write(json.dumps(value, indent=2, ensure_ascii=True))
 
     def event(self, value: Any) -> None:
         """Write one JSON document in one line."""
+        self._has_events = True
         self._write(json.dumps(value, ensure_ascii=True, separators=(",", ":")))
 
     def print(self, text: str) -> None:
@@ -85,6 +90,10 @@ class Output:
     def warn(self, text: str) -> None:
         """Tell what nobody should miss."""
         self._tell(f"{self._err_painted('Caution:', 'yellow')} {clean_lines(text)}")
+
+    def trace(self, text: str) -> None:
+        """Tell a request, or what else only --verbose has."""
+        self._tell(self._err_painted(clean_lines(text), "dim"))
 
     def error(self, error: CliError) -> None:
         """Tell why the command ends."""
