@@ -25,6 +25,7 @@ _POLLS = 15
 _SILENCE = httpx.Timeout(60, connect=10)
 _MOST_EVENT_BYTES = 4 * 1024 * 1024
 _RETRY_SECONDS = (1.0, 10.0)
+_GONE = "gone"
 _EVENT_ID = re.compile("[!-~]{1,200}")
 
 
@@ -75,7 +76,7 @@ class _Watching:
             try:
                 yield from self._streamed()
             except CliError as error:
-                if error.exit_code is ExitCode.NOT_ALLOWED:
+                if error.exit_code is ExitCode.NOT_ALLOWED or error.code == _GONE:
                     raise
                 # Too many streams, a proxy that knows none, an answer that is none.
                 self._polls_left = _POLLS
@@ -97,7 +98,7 @@ class _Watching:
         ) as response:
             try:
                 for event in self._events(response):
-                    if event.event == "gone":
+                    if event.event == _GONE:
                         raise _gone(self._job_id)
                     if event.data:
                         yield self._job(event.data)
@@ -156,4 +157,5 @@ def _gone(job_id: str) -> CliError:
         ExitCode.NOT_FOUND,
         f"Job {job_id} was deleted.",
         "List the jobs that your token may see: backupexport jobs",
+        code=_GONE,
     )

@@ -21,7 +21,19 @@ _ANYTHING = st.recursive(
 @pytest.mark.parametrize("status", answers.STATUSES)
 def test_a_job_is_taken_as_it_is(status: str) -> None:
     given_job = job(status)
-    assert answers.job(given_job, "o") is given_job
+    assert answers.job(given_job, "o") == given_job
+
+
+def test_what_an_older_server_does_not_say_is_filled_in() -> None:
+    least = ("job_id", "status", "project_id", "created_at", "format")
+    old = {name: job()[name] for name in least}
+    assert answers.job(old, "o").keys() == JobView.model_fields.keys()
+    file = {name: artifact()[name] for name in ("path", "size_bytes", "sha256")}
+    taken = answers.job(old | {"status": "completed", "artifact": file}, "o")
+    assert taken["artifact"]["encrypted_to"] == []
+    for name in least:
+        with pytest.raises(CliError, match=name):
+            answers.job({each: old[each] for each in least if each != name}, "o")
 
 
 def test_what_the_api_shows_is_taken() -> None:
