@@ -32,6 +32,8 @@ class GlobalOptions:
     json: bool = False
     quiet: bool = False
     verbose: bool = False
+    is_hurried: bool = False
+    """Whether nobody waits for an answer that takes longer than a moment."""
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
 
@@ -95,7 +97,13 @@ class Session:
         from backupexport_cli.service.http import ApiHttp
         from backupexport_cli.service.rest import RestExports
 
-        http = ApiHttp(url, bearer, say=self.output.say, trace=self.trace)
+        http = ApiHttp(
+            url,
+            bearer,
+            say=self.output.say,
+            trace=self.trace,
+            is_hurried=self.options.is_hurried,
+        )
         self._opened.callback(http.close)
         return RestExports(http)
 
@@ -144,6 +152,8 @@ class Session:
     def _kubectl(self, context: str | None = None, namespace: str | None = None) -> "Kubectl":
         from backupexport_cli.kubectl.process import Kubectl
 
+        if self.options.is_hurried:
+            raise CliError(ExitCode.UNREACHABLE, "kubectl takes longer than a moment.")
         return Kubectl(
             self.options.kubeconfig_context or context,
             self.options.namespace or namespace,

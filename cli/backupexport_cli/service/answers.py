@@ -144,14 +144,14 @@ _ABSENT_OF_ARTIFACT = {
 }
 _ABSENT: dict[str, Any] = {
     "content": "all",
-    **dict.fromkeys(_PATTERN_LISTS, []),
+    **{name: [] for name in _PATTERN_LISTS},
     "owner": True,
     "privileges": True,
     "compress": True,
     "compression": None,
     **dict.fromkeys(("storage_path", "requested_by", "started_at", "completed_at")),
     **dict.fromkeys(("progress", "artifact", "error", "notification")),
-    **dict.fromkeys(("warnings", "restore_hints", "deliveries"), []),
+    **{name: [] for name in ("warnings", "restore_hints", "deliveries")},
 }
 _LINK: dict[str, Check] = {"url": _is_text, "link_id": _is_text, "expires_at": _is_time}
 _PROJECT: dict[str, Check] = {

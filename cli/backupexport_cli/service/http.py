@@ -20,6 +20,7 @@ MOST_BYTES = 64 * 1024 * 1024
 
 _TIMEOUT = httpx.Timeout(30, connect=10)
 _LONGEST_ANSWER_SECONDS = 60.0
+_MOMENT_SECONDS = 2.0
 # What a busy server may ask a command to wait for, in all.
 _PATIENCE_SECONDS = 120.0
 # Between tries where the server is away, or does not say when to come back.
@@ -80,9 +81,12 @@ class ApiHttp:
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
-        patience_seconds: float = _PATIENCE_SECONDS,
+        is_hurried: bool = False,
     ) -> None:
-        """`say` tells a person of waiting, `trace` of each request, never with the token."""
+        """`say` tells a person of waiting, `trace` of each request, never with the token.
+
+        With `is_hurried` there is an answer in a moment, or none.
+        """
         self.url = url.rstrip("/")
         self.origin = clean(urlsplit(self.url).netloc, 100)
         self._bearer = bearer
@@ -90,9 +94,9 @@ class ApiHttp:
         self._trace = trace
         self._sleep = sleep
         self._clock = clock
-        self._patience_seconds = patience_seconds
+        self._is_hurried = is_hurried
+        self._longest_seconds = _MOMENT_SECONDS if is_hurried else _LONGEST_ANSWER_SECONDS
         self._client = httpx.Client(
-            timeout=_TIMEOUT,
             follow_redirects=False,
             transport=transport,
             headers={
@@ -159,11 +163,16 @@ class ApiHttp:
         response = self._sent(
             method,
             self.url + path,
-            {"json": body, "params": params, "headers": dict(headers or {}), "timeout": timeout},
+            {
+                "json": body,
+                "params": params,
+                "headers": dict(headers or {}),
+                "timeout": httpx.Timeout(_MOMENT_SECONDS) if self._is_hurried else timeout,
+            },
             with_token=with_token,
             follow=follow,
             expected=expected,
-            is_patient=is_patient,
+            is_patient=is_patient and not self._is_hurried,
         )
         try:
             yield response
@@ -181,7 +190,7 @@ class ApiHttp:
         expected: tuple[int, ...],
         is_patient: bool,
     ) -> httpx.Response:
-        deadline = self._clock() + (self._patience_seconds if is_patient else 0)
+        deadline = self._clock() + (_PATIENCE_SECONDS if is_patient else 0)
         pauses = list(_PAUSES if is_patient else ())
         was_renewed = False
         while True:
@@ -246,7 +255,7 @@ class ApiHttp:
 
     def _read(self, response: httpx.Response) -> bytes:
         """Return the whole body; raises CliError where it is too long, or comes too slowly."""
-        ends_at = self._clock() + _LONGEST_ANSWER_SECONDS
+        ends_at = self._clock() + self._longest_seconds
         content = bytearray()
         try:
             for piece in response.iter_raw():
