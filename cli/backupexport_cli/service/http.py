@@ -96,14 +96,7 @@ class ApiHttp:
         self._clock = clock
         self._is_hurried = is_hurried
         self._longest_seconds = _MOMENT_SECONDS if is_hurried else _LONGEST_ANSWER_SECONDS
-        self._client = httpx.Client(
-            follow_redirects=False,
-            transport=transport,
-            headers={
-                "User-Agent": f"backupexport/{backupexport_cli.__version__}",
-                "Accept-Encoding": "identity",
-            },
-        )
+        self._client = _client(transport)
 
     def close(self) -> None:
         """Close all connections."""
@@ -291,6 +284,25 @@ class ApiHttp:
             f"{self.origin} can't be reached: {_reason(error)}.",
             "Check the address and your network, then repeat the command.",
         )
+
+
+def _client(transport: httpx.BaseTransport | None) -> httpx.Client:
+    try:
+        return httpx.Client(
+            follow_redirects=False,
+            transport=transport,
+            headers={
+                "User-Agent": f"backupexport/{backupexport_cli.__version__}",
+                "Accept-Encoding": "identity",
+            },
+        )
+    except (OSError, ValueError, ImportError, httpx.InvalidURL):
+        # Their words may have a proxy's password in them.
+        raise CliError(
+            ExitCode.USAGE,
+            "The environment's certificates or proxy can't be used.",
+            "Check SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY, HTTP_PROXY and ALL_PROXY.",
+        ) from None
 
 
 def _pause_of(response: httpx.Response, pauses: list[float]) -> float | None:

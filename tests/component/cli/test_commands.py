@@ -1,15 +1,17 @@
-"""Commands as processes, against a server on loopback that answers well, or means no good."""
+"""Commands against a server on loopback that answers well, or means no good."""
 
 import itertools
 import json
+import resource
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cli_run
 import cli_server
 import pytest
+from backupexport_cli.__main__ import main
 from cli_jobs import HOSTILE, JOB_ID, SHA256, artifact, is_harmless, job, progress
 from cli_run import Ran
 from cli_server import TOKEN, Asked, Reply, Server, data, plain, problem
@@ -27,13 +29,32 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _run(home: Path, server: Server, *arguments: str, **settings: str) -> Ran:
-    ran = cli_run.run(home, server.settings() | settings, *arguments)
-    # Of every command, whatever it is about.
-    assert TOKEN not in ran.out + ran.err
-    assert "Traceback" not in ran.err
-    assert is_harmless(ran.out)
-    assert is_harmless(ran.err)
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(
+    server: Server,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    """Run a command in this process, which is quicker than one of its own."""
+    for name, value in cli_run.cli_environment(home, server.settings()).items():
+        monkeypatch.setenv(name, value)
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name)
+
+    def ran(*arguments: str) -> Ran:
+        code = main(arguments)
+        captured = capsys.readouterr()
+        # Of every command, whatever it is about.
+        assert TOKEN not in captured.out + captured.err
+        assert "Traceback" not in captured.err
+        assert is_harmless(captured.out)
+        assert is_harmless(captured.err)
+        return Ran(code, captured.out, captured.err)
+
     return ran
 
 
@@ -52,10 +73,9 @@ def _event_stream(*states: dict[str, object]) -> Reply:
     return Reply(200, {"Content-Type": "text/event-stream"}, pieces)
 
 
-def test_an_export_is_asked_for_with_all_that_was_given(home: Path, server: Server) -> None:
+def test_an_export_is_asked_for_with_all_that_was_given(run: Run, server: Server) -> None:
     _answers(server, export=data({"job_id": JOB_ID, "status": "pending"}, 202))
-    ran = _run(
-        home, server, "export", "shop", "--format", "custom", "--table", "public.a", "--table",
+    ran = run("export", "shop", "--format", "custom", "--table", "public.a", "--table",
         "b*", "--no-owner", "--email", "ops@example.com",
     )  # fmt: skip
     assert (ran.code, ran.out) == (0, f"{JOB_ID}\n")
@@ -71,23 +91,23 @@ def test_an_export_is_asked_for_with_all_that_was_given(home: Path, server: Serv
     assert len(asked.headers["Idempotency-Key"]) == 36
 
 
-def test_an_export_that_is_asked_for_again_is_the_same_one(home: Path, server: Server) -> None:
+def test_an_export_that_is_asked_for_again_is_the_same_one(run: Run, server: Server) -> None:
     replies = [plain(b"", 502), plain(b"<html>", 503), data({"job_id": JOB_ID}, 202)]
     server.answer = lambda _: replies.pop(0)
-    assert _run(home, server, "export", "shop").code == 0
+    assert run("export", "shop").code == 0
     keys = {asked.headers["Idempotency-Key"] for asked in server.asked}
     assert (len(server.asked), len(keys)) == (3, 1)
-    assert _run(home, server, "export", "shop", "--help").code == 0
+    assert run("export", "shop", "--help").code == 0
 
 
-def test_an_export_that_can_not_be_asked_for_tells_its_key(home: Path, server: Server) -> None:
+def test_an_export_that_can_not_be_asked_for_tells_its_key(run: Run, server: Server) -> None:
     server.answer = lambda _: plain(b"", 500)
-    ran = _run(home, server, "export", "shop", "--idempotency-key", "mine")
+    ran = run("export", "shop", "--idempotency-key", "mine")
     assert ran.code == 5
     assert "--idempotency-key mine" in ran.err
 
 
-def test_waiting_tells_of_each_change_and_of_what_comes_next(home: Path, server: Server) -> None:
+def test_waiting_tells_of_each_change_and_of_what_comes_next(run: Run, server: Server) -> None:
     states = (job(), job("running", progress=progress(1)), job("completed"))
     _answers(
         server,
@@ -95,23 +115,23 @@ def test_waiting_tells_of_each_change_and_of_what_comes_next(home: Path, server:
         events=_event_stream(*states),
         **{JOB_ID: data(job())},
     )
-    ran = _run(home, server, "export", "shop", "--wait")
+    ran = run("export", "shop", "--wait")
     assert (ran.code, ran.out) == (0, f"{JOB_ID}\n")
     for word in ("pending", "1 %", SHA256, "backupexport download"):
         assert word in ran.err
     assert "\r" not in ran.err
-    as_json = _run(home, server, "export", "shop", "--wait", "--json", "--quiet")
+    as_json = run("export", "shop", "--wait", "--json", "--quiet")
     assert [each["status"] for each in as_json.events] == ["pending", "running", "completed"]
     assert as_json.err == ""
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
-def test_an_export_that_ends_badly_has_exit_code_1(home: Path, server: Server, status: str) -> None:
+def test_an_export_that_ends_badly_has_exit_code_1(run: Run, server: Server, status: str) -> None:
     _answers(server, export=data({"job_id": JOB_ID}, 202), **{JOB_ID: data(job(status))})
-    ran = _run(home, server, "export", "shop", "--wait")
+    ran = run("export", "shop", "--wait")
     assert ran.code == 1
     assert status in ran.err
-    assert _run(home, server, "watch", JOB_ID).code == 1
+    assert run("watch", JOB_ID).code == 1
 
 
 def test_who_stops_waiting_is_told_how_to_go_on(home: Path, server: Server) -> None:
@@ -136,20 +156,20 @@ def test_who_stops_waiting_is_told_how_to_go_on(home: Path, server: Server) -> N
     assert "Traceback" not in err
 
 
-def test_jobs_are_listed_as_a_table_and_as_json(home: Path, server: Server) -> None:
+def test_jobs_are_listed_as_a_table_and_as_json(run: Run, server: Server) -> None:
     _answers(server, jobs=data([job("completed"), job("failed")]))
-    ran = _run(home, server, "jobs", "--project", "shop", "--status", "failed", "--limit", "2")
+    ran = run("jobs", "--project", "shop", "--status", "failed", "--limit", "2")
     assert ran.code == 0
     assert ran.out.splitlines()[0].split() == [
         "JOB", "PROJECT", "STATUS", "DONE", "FORMAT", "AGE", "WHY",
     ]  # fmt: skip
     assert JOB_ID in ran.out
     assert server.asked[0].query == {"project_id": ["shop"], "status": ["failed"], "limit": ["2"]}
-    shown = _run(home, server, "--json", "jobs").document["jobs"]
+    shown = run("--json", "jobs").document["jobs"]
     assert [each["status"] for each in shown] == ["completed", "failed"]
 
 
-def test_a_longer_list_comes_page_by_page(home: Path, server: Server) -> None:
+def test_a_longer_list_comes_page_by_page(run: Run, server: Server) -> None:
     ids = [f"{number:08x}{JOB_ID[8:]}" for number in range(450)]
 
     def answer(asked: Asked) -> Reply:
@@ -162,24 +182,30 @@ def test_a_longer_list_comes_page_by_page(home: Path, server: Server) -> None:
         return plain(json.dumps(body).encode())
 
     server.answer = answer
-    shown = _run(home, server, "jobs", "--limit", "430", "--json").document["jobs"]
+    shown = run("jobs", "--limit", "430", "--json").document["jobs"]
     assert [each["job_id"] for each in shown] == ids[:430]
 
 
 def test_two_hundred_jobs_are_listed_in_a_second(home: Path, server: Server) -> None:
-    """In the best of some runs: others use the machine."""
+    """Of the processor, in the best of some runs: others use the machine."""
     _answers(server, jobs=data([job("completed", f"{n:08x}{JOB_ID[8:]}") for n in range(200)]))
-    took = []
-    for _ in range(3):
-        began = time.perf_counter()
-        assert len(_run(home, server, "jobs", "--limit", "200").out.splitlines()) == 201
-        took.append(time.perf_counter() - began)
-    assert min(took) < 1
+    for _ in range(5):
+        before = _processor_seconds()
+        ran = cli_run.run(home, server.settings(), "jobs", "--limit", "200")
+        assert len(ran.out.splitlines()) == 201
+        if _processor_seconds() - before < 1:
+            return
+    pytest.fail("it takes longer")
 
 
-def test_a_job_is_found_by_the_beginning_of_its_id(home: Path, server: Server) -> None:
+def _processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def test_a_job_is_found_by_the_beginning_of_its_id(run: Run, server: Server) -> None:
     _answers(server, jobs=data([job("completed")]), **{JOB_ID: data(job("completed"))})
-    ran = _run(home, server, "job", JOB_ID[:8])
+    ran = run("job", JOB_ID[:8])
     assert ran.code == 0
     assert SHA256 in ran.out
 
@@ -196,49 +222,49 @@ def test_watching_the_list_prints_a_line_for_each_change(home: Path, server: Ser
     assert process.returncode == 130
 
 
-def test_a_job_is_cancelled(home: Path, server: Server) -> None:
+def test_a_job_is_cancelled(run: Run, server: Server) -> None:
     _answers(server, cancel=data(job("cancelled"), 202))
-    ran = _run(home, server, "cancel", JOB_ID)
+    ran = run("cancel", JOB_ID)
     assert ran.code == 0
     assert server.asked[0].method == "POST"
     _answers(server, cancel=problem(409, "job_finished", "The job has ended already."))
-    ran = _run(home, server, "cancel", JOB_ID, "--json")
+    ran = run("cancel", JOB_ID, "--json")
     assert ran.code == 1
     assert json.loads(ran.err)["error"]["code"] == "job_finished"
 
 
 def test_a_link_is_whole_even_where_the_server_does_not_know_its_address(
-    home: Path, server: Server
+    run: Run, server: Server
 ) -> None:
     link = {"link_id": "l", "url": "/api/jobs/x/download?a=b", "expires_at": job()["created_at"]}
     _answers(server, link=data(link, 201))
-    ran = _run(home, server, "link", JOB_ID, "--lifetime", "12h")
+    ran = run("link", JOB_ID, "--lifetime", "12h")
     assert ran.out == f"{server.url}/api/jobs/x/download?a=b\n"
     assert json.loads(server.asked[0].body) == {"lifetime_seconds": 43200}
 
 
 def test_the_restore_command_is_made_here_whatever_the_server_says(
-    home: Path, server: Server
+    run: Run, server: Server
 ) -> None:
     hostile = artifact(path="shop/$(touch pwned);'x.sql.zst", encrypted_to=[])
     _answers(server, **{JOB_ID: data(job("completed", artifact=hostile))})
-    ran = _run(home, server, "restore-command", JOB_ID)
+    ran = run("restore-command", JOB_ID)
     assert ran.code == 0
     assert len(ran.out.splitlines()) == 1
     assert "rm -rf" not in ran.out
     assert """'$(touch pwned);'"'"'x.sql.zst'""" in ran.out
     assert "superuser" in ran.err
     _answers(server, **{JOB_ID: data(job("running"))})
-    assert _run(home, server, "restore-command", JOB_ID).code == 1
+    assert run("restore-command", JOB_ID).code == 1
 
 
-def test_targets_are_listed(home: Path, server: Server) -> None:
+def test_targets_are_listed(run: Run, server: Server) -> None:
     project = {"suspended": False, "encryption_required": True, "newest_job": job("completed")}
     _answers(server, projects=data([{"project_id": "shop", **project}]))
-    ran = _run(home, server, "targets")
+    ran = run("targets")
     assert "must be encrypted" in ran.out
     assert "backupexport export shop" in ran.err
-    assert _run(home, server, "targets", "--json").document["projects"][0]["project_id"] == "shop"
+    assert run("targets", "--json").document["projects"][0]["project_id"] == "shop"
 
 
 @pytest.mark.parametrize(
@@ -261,19 +287,19 @@ def test_targets_are_listed(home: Path, server: Server) -> None:
     ],
 )
 def test_each_bad_answer_has_its_exit_code_and_its_sentence(
-    home: Path, server: Server, reply: Reply, code: int
+    run: Run, server: Server, reply: Reply, code: int
 ) -> None:
     server.answer = lambda _: reply
-    ran = _run(home, server, "job", JOB_ID)
+    ran = run("job", JOB_ID)
     assert ran.code == code
     assert ran.out == ""
     assert ran.err.startswith("Error: ")
-    told = json.loads(_run(home, server, "job", JOB_ID, "--json").err)["error"]
+    told = json.loads(run("job", JOB_ID, "--json").err)["error"]
     assert told["exit_code"] == code
 
 
 @pytest.mark.parametrize("command", ["job", "restore-command"])
-def test_a_hostile_job_is_only_text(home: Path, server: Server, command: str) -> None:
+def test_a_hostile_job_is_only_text(run: Run, server: Server, command: str) -> None:
     hostile = job(
         "completed",
         artifact=artifact(path=f"p/{HOSTILE}", restore_with=HOSTILE, server_version=HOSTILE),
@@ -284,34 +310,53 @@ def test_a_hostile_job_is_only_text(home: Path, server: Server, command: str) ->
     )
     _answers(server, jobs=data([hostile]), **{JOB_ID: data(hostile)})
     # What is looked for is in every run.
-    assert _run(home, server, command, JOB_ID).code == 0
-    assert _run(home, server, "jobs").code == 0
-    assert json.loads(_run(home, server, "job", JOB_ID, "--json").out)["requested_by"] == HOSTILE
+    assert run(command, JOB_ID).code == 0
+    assert run("jobs").code == 0
+    assert json.loads(run("job", JOB_ID, "--json").out)["requested_by"] == HOSTILE
 
 
-def test_verbose_tells_of_requests_and_never_of_the_token(home: Path, server: Server) -> None:
+def test_verbose_tells_of_requests_and_never_of_the_token(run: Run, server: Server) -> None:
     _answers(server, jobs=data([]))
-    ran = _run(home, server, "jobs", "-v")
+    ran = run("jobs", "-v")
     assert "GET 127.0.0.1/api/jobs: 200" in ran.err
     assert server.asked[0].headers["Authorization"] == f"Bearer {TOKEN}"
 
 
-def test_a_server_that_is_not_there_is_told(home: Path) -> None:
-    with cli_server.serving() as it:
-        gone = it
-    ran = _run(home, gone, "jobs")
+def test_a_server_that_is_not_there_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with cli_server.serving() as gone:
+        monkeypatch.setenv("BACKUPEXPORT_URL", gone.url)
+    ran = run("jobs")
     assert ran.code == 5
     assert "can't be reached" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SSL_CERT_FILE", "/dev/null"),
+        ("SSL_CERT_FILE", "/missing"),
+        ("HTTPS_PROXY", "gopher://user:hidden@proxy"),
+    ],
+)
+def test_an_environment_that_is_of_no_use_is_told(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    ran = run("jobs")
+    assert ran.code == 2
+    assert name in ran.err
+    assert "hidden" not in ran.err
 
 
 @pytest.mark.parametrize(
     "url",
     ["ftp://x", "exports.example.com", "http://exports.example.com", "https://u:p@x", "http://["],
 )
-def test_an_address_that_is_none_or_not_private_is_refused(home: Path, url: str) -> None:
-    ran = cli_run.run(home, {"BACKUPEXPORT_URL": url, "BACKUPEXPORT_TOKEN": TOKEN}, "jobs")
-    assert ran.code == 2
-    assert TOKEN not in ran.err
+def test_an_address_that_is_none_or_not_private_is_refused(
+    run: Run, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("BACKUPEXPORT_URL", url)
+    assert run("jobs").code == 2
 
 
 def test_a_reader_that_goes_is_no_error_of_ours(home: Path, server: Server) -> None:
