@@ -26,6 +26,8 @@ _TRANSACTION_TIMEOUT_SINCE = 17
 TRANSACTION_TIMEOUT = "SET transaction_timeout = 0;"
 
 _PSQL = "psql -X --single-transaction -v ON_ERROR_STOP=1 -d DATABASE"
+# For what begins and commits its transaction itself.
+_PSQL_OF_SCRIPT = "psql -X -v ON_ERROR_STOP=1 -d DATABASE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +107,10 @@ def _pg_restore(dump: DumpFile, file: str) -> str:
     if not sets_unknown_timeout(dump.dump_version, dump.server_version):
         return f"{program} --single-transaction -d DATABASE {file}"
     without_timeout = f"sed '1,40{{/^{TRANSACTION_TIMEOUT}$/d}}'"
+    # The transaction is pg_restore's: without, its script commits before and after large objects.
     return (
         f"(set -o pipefail; {program} -f /dev/null {file} && "
-        f"{program} -f - {file} | {without_timeout} | {_PSQL})"
+        f"{program} --single-transaction -f - {file} | {without_timeout} | {_PSQL_OF_SCRIPT})"
     )
 
 

@@ -25,7 +25,8 @@ def _filtered(program: str, file: str) -> str:
     without = "sed '1,40{/^SET transaction_timeout = 0;$/d}'"
     return (
         f"(set -o pipefail; {program} -f /dev/null {file} && "
-        f"{program} -f - {file} | {without} | {_PSQL})"
+        f"{program} --single-transaction -f - {file} | {without} | "
+        "psql -X -v ON_ERROR_STOP=1 -d DATABASE)"
     )
 
 
