@@ -1,5 +1,6 @@
 """The command `export`."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -159,6 +160,12 @@ def export(
             ExitCode.USAGE,
             "--identity decrypts what is downloaded, and nothing is.",
             "Add --download, or leave it out.",
+        )
+    if idempotency_key is not None and not re.fullmatch("[!-~]{1,255}", idempotency_key):
+        raise CliError(
+            ExitCode.USAGE,
+            "--idempotency-key must be 1 to 255 visible ASCII characters.",
+            "Leave it out: each export then has its own.",
         )
     if download == "-" and session.output.is_json:
         raise CliError(

@@ -189,6 +189,13 @@ class ApiHttp:
         while True:
             try:
                 response = self._once(method, url, request, with_token=with_token, follow=follow)
+            except httpx.LocalProtocolError:
+                # Its words have the header in them, which may be the token.
+                raise CliError(
+                    ExitCode.USAGE,
+                    "The request has a character in it that can't be sent.",
+                    "Check the options and the token.",
+                ) from None
             except httpx.TransportError as error:
                 if not pauses:
                     raise self._unreachable(error) from None

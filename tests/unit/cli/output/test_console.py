@@ -51,7 +51,7 @@ def test_quiet_keeps_the_answer_the_cautions_and_the_error() -> None:
 def test_colors_are_for_terminals_that_want_them(
     terminal: bool, environment: dict[str, str], colored: bool
 ) -> None:
-    output, out, err = _output(terminal, **environment)
+    output, out, err = _output(terminal, False, False, **environment)
     output.print_line(("completed", "green"))
     output.error(CliError(ExitCode.FAILED, "bad"))
     assert ("\x1b[" in out.getvalue()) is colored
