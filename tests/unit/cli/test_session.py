@@ -7,7 +7,7 @@ from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.kubectl.exports import KubeExports
 from backupexport_cli.login import contexts
 from backupexport_cli.login.access import AccessToken
-from backupexport_cli.login.contexts import Context
+from backupexport_cli.login.contexts import Context, Contexts
 from backupexport_cli.service.http import GivenToken
 from backupexport_cli.service.rest import RestExports
 from backupexport_cli.session import GlobalOptions, Session, server_url
@@ -80,9 +80,12 @@ def test_who_has_only_a_moment_gets_nothing_of_kubectl() -> None:
 
 
 def _kept(*names: str) -> None:
-    for name in names:
-        made = Context(name, "", kube_namespace=name, kube_service="release-api")
-        contexts.change(lambda kept, made=made: kept.having(made))
+    def with_them(kept: Contexts) -> Contexts:
+        for name in names:
+            kept = kept.having(Context(name, "", kube_namespace=name, kube_service="release-api"))
+        return kept
+
+    contexts.change(with_them)
 
 
 def test_an_installations_token_is_that_of_the_context_that_leads_there() -> None:
