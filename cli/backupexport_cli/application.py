@@ -146,7 +146,10 @@ for _name, _function in _COMMANDS.items():
 
 
 def with_global_options_first(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments in the order in which they are parsed: global options come first."""
+    """Return the arguments in the order in which they are parsed: global options come first.
+
+    And `--download` gets the value that it may be given without.
+    """
     first: list[str] = []
     rest: list[str] = []
     left = list(arguments)
@@ -159,6 +162,12 @@ def with_global_options_first(arguments: Sequence[str]) -> list[str]:
             first.append(argument)
         elif argument in _WITH_VALUE and left:
             first += [argument, left.pop(0)]
+        elif argument == "--download" and not (left and _is_value(left[0])):
+            rest.append("--download=.")
         else:
             rest.append(argument)
     return [*first, *rest]
+
+
+def _is_value(argument: str) -> bool:
+    return argument == "-" or not argument.startswith("-")
