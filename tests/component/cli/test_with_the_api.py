@@ -107,6 +107,8 @@ async def test_an_export_from_its_request_to_its_cancel(
     assert [each["job_id"] for each in listed] == [job_id]
     shown = (await run("job", job_id[:8], "--json")).document
     assert shown == listed[0]
+    (project,) = (await run("targets", "--json")).document["projects"]
+    assert (project["project_id"], project["newest_job"]) == ("shop", shown)
     cancelled = await run("cancel", job_id[:8])
     assert cancelled.code == 0, cancelled.err
     assert kubernetes.objects("backupexports")[job_id]["spec"]["cancel"] is True
