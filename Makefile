@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CLI := .cluster/cli
 SOURCES := api cli crds operator runner
 PLAIN_PYTHON := PYTHONPATH=cluster:demo:bench $(PYTHON)
 SHELL := /bin/bash
@@ -16,7 +17,7 @@ export CLUSTER REGISTRY
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-demo: ## everything in one go: cluster, PostgreSQL, chart, exports, restores
+demo: $(CLI)/ready ## everything in one go: cluster, PostgreSQL, chart, exports, restores
 	@$(PLAIN_PYTHON) -m local_cluster images --demo
 	@$(PLAIN_PYTHON) demo/run_demo.py
 
@@ -111,7 +112,8 @@ docs: $(VENV)/ready ## write docs/reference.md from the code
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command 'make lock' pyproject.toml
 
-AUDITED := requirements/dev.txt requirements/api-operator.txt requirements/runner.txt requirements/build.txt
+AUDITED := requirements/dev.txt requirements/api-operator.txt requirements/runner.txt requirements/build.txt \
+	requirements/cli.txt
 audit: $(VENV)/ready ## known vulnerabilities of what the lock files pin, by pip-audit
 	$(BIN)/uvx --quiet pip-audit@2.10.1 --strict --disable-pip --require-hashes $(AUDITED:%=-r %)
 
@@ -124,6 +126,20 @@ lock: $(VENV)/ready ## bring the lock files up to date
 	$(LOCK) -c requirements/dev.txt --extra api --extra operator -o requirements/api-operator.txt
 	$(LOCK) -c requirements/dev.txt --extra build -o requirements/build.txt
 	$(LOCK) -c requirements/dev.txt --extra runner -o requirements/runner.txt
+	$(LOCK) -c requirements/dev.txt --extra cli -o requirements/cli.txt
+
+$(CLI)/installed: requirements/cli.txt requirements/build.txt
+	@$(PYTHON) -m venv --clear $(CLI) \
+		|| { echo "Python's venv is missing: on Debian, apt-get install python3-venv"; exit 1; }
+	@$(CLI)/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+		--requirement requirements/cli.txt --requirement requirements/build.txt
+	@touch $@
+
+# The command line from a wheel of its own, with what it needs and nothing else.
+$(CLI)/ready: $(CLI)/installed $(shell find cli crds/backupexport_contract -name '*.py' -o -name '*.toml')
+	@$(CLI)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--force-reinstall ./cli
+	@touch $@
 
 $(VENV)/ready: requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -12,17 +12,16 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from local_cluster.errors import ClusterError
 from playground import demo_database, forward, owner
+from playground.command_line import DIRECTORY, CommandLine
 from playground.mail_server import MailServer
 from playground.postgres import Postgres
 from playground.release import Release
-from playground.rest import FINISHED, Api
 from playground.restore import ExportsVolume
 from playground.s3_server import S3Pod, storage_secret
 from playground.targets import make_target, read_export
@@ -45,7 +44,6 @@ FORMATS = ("sql", "tar")
 FETCHED = FORMATS[0]
 OWNER = "owner@example.com"
 SENDER = "exports@example.com"
-LINK_SECONDS = 600
 # The same database again: its exports go to the bucket of this storage, which a Secret is named as.
 ARCHIVED, STORAGE = "demo-archive", "bucket"
 # Stays, for what is in the bucket can be decrypted by nothing else.
@@ -121,13 +119,14 @@ def demo() -> None:
     step("A token, and the API on 127.0.0.1")
     token = release.token("demo", "--project", PROJECT, "--project", ARCHIVED, "--ttl", "24h")
     url = forward.leave_forwarded(NAMESPACE, f"{release.name}-api", port)
-    _write_environment(url, token)
-    api = Api(url, token)
+    commands = CommandLine(url, token)
+    _write_environment(commands)
     print(url)
+    commands.show("whoami")
 
-    jobs = {dump_format: _export_to_volume(api, dump_format) for dump_format in FORMATS}
-    _show_mail(mail, api, jobs[FETCHED]["job_id"])
-    encrypted = _export_to_bucket(api)
+    jobs = {dump_format: _export_to_volume(commands, dump_format) for dump_format in FORMATS}
+    _show_mail(mail, commands, jobs[FETCHED]["job_id"])
+    encrypted = _export_to_bucket(commands)
 
     step("The same story in kubectl")
     print(kubectl("-n", NAMESPACE, "get", "backupexports", "-o", "wide").rstrip())
@@ -135,10 +134,10 @@ def demo() -> None:
     volume = ExportsVolume(NAMESPACE, CLAIM, server)
     volume.open()
     with tempfile.TemporaryDirectory(prefix="backupexport-demo-") as folder:
-        file = _fetch(api, jobs[FETCHED], Path(folder))
+        file = _fetch(commands, jobs[FETCHED], Path(folder))
         for dump_format, job in jobs.items():
             _prove(volume, server, job, file if dump_format == FETCHED else None)
-    _prove_encrypted(api, server, encrypted)
+    _prove_encrypted(commands, server, encrypted)
     _summary(url, [*jobs.values(), encrypted])
 
 
@@ -160,59 +159,27 @@ def _targets_ready() -> bool:
     return told.split() == ["True", "True"]
 
 
-def _export_to_volume(api: Api, dump_format: str) -> dict[str, Any]:
-    step(f"An export as {dump_format}, over REST")
-    body = {"project_id": PROJECT, "format": dump_format}
-    if dump_format == FETCHED:
-        body["notify_email"] = OWNER
-    return _export(api, body)
+def _export_to_volume(commands: CommandLine, dump_format: str) -> dict[str, Any]:
+    step(f"An export as {dump_format}, by the command line")
+    told = ("--email", OWNER) if dump_format == FETCHED else ()
+    return _export(commands, PROJECT, "--format", dump_format, *told)
 
 
-def _export_to_bucket(api: Api) -> dict[str, Any]:
+def _export_to_bucket(commands: CommandLine) -> dict[str, Any]:
     step("An export into the bucket, encrypted to a key that the cluster never sees")
     recipient = owner.recipient(IDENTITY)
     print(f"$ age-keygen -y {IDENTITY.relative_to(ROOT)}\n{recipient}")
-    return _export(api, {"project_id": ARCHIVED, "encrypt_to": [recipient]})
+    return _export(commands, ARCHIVED, "--encrypt-to", recipient)
 
 
-def _export(api: Api, body: dict[str, Any]) -> dict[str, Any]:
-    print(f"$ curl -X POST {api.url}/api/backup/export -H 'Authorization: Bearer '\"$TOKEN\" \\")
-    print(f"    -H 'Content-Type: application/json' -d '{json.dumps(body)}'")
-    answer = api.export(**body)
-    print(f"HTTP {answer.status}  Location: {answer.headers.get('location')}")
-    print(json.dumps(answer.body, indent=2))
-    if answer.status != 202:
-        raise DemoFailedError(f"POST /api/backup/export answered {answer.status}, not 202")
-    job_id = answer.body["data"]["job_id"]
-    print(f"$ curl {api.url}/api/jobs/{job_id}")
-    job = _watch(api, job_id)
-    if job["status"] != "completed":
-        raise DemoFailedError(f"the export ended as {job['status']}: {job['error']}")
-    print(json.dumps(job["artifact"], indent=2))
-    return job
+def _export(commands: CommandLine, *arguments: str) -> dict[str, Any]:
+    job_id = commands.answer("export", *arguments)
+    commands.show("watch", job_id)
+    commands.show("job", job_id)
+    return commands.job(job_id)
 
 
-def _watch(api: Api, job_id: str) -> dict[str, Any]:
-    shown = ""
-
-    def look() -> dict[str, Any] | None:
-        nonlocal shown
-        job = api.job(job_id)
-        progress = job["progress"] or {}
-        line = f"  {job['status']:<10}{progress.get('percent', 0):>4}%"
-        if progress.get("seconds_left"):
-            line += f"  about {progress['seconds_left']} s left"
-        if job["error"]:
-            line += f"  {job['error']['reason']}: {job['error']['message']}"
-        if line != shown:
-            print(line, flush=True)
-            shown = line
-        return job if job["status"] in FINISHED else None
-
-    return wait_for(look, f"the end of job {job_id}", 300, every=0.25)
-
-
-def _show_mail(server: MailServer, api: Api, job_id: str) -> None:
+def _show_mail(server: MailServer, commands: CommandLine, job_id: str) -> None:
     step(f"The mail that {OWNER} got")
     heading = wait_for(
         lambda: next(
@@ -225,7 +192,9 @@ def _show_mail(server: MailServer, api: Api, job_id: str) -> None:
     print(f"Subject: {heading.subject}\nMessage-ID: <{heading.message_id}>\n")
     print(server.message(heading.id).text.strip())
     told = wait_for(
-        lambda: _ended(api.job(job_id)["notification"]), "the outcome of the mail in the API", 30
+        lambda: _ended(commands.job(job_id)["notification"]),
+        "the outcome of the mail in the API",
+        30,
     )
     print(f"\nnotification of the job: {json.dumps(told)}")
     _must(told["status"] == "sent", "the API says that the mail is sent")
@@ -236,48 +205,31 @@ def _ended(notification: dict[str, Any] | None) -> dict[str, Any] | None:
     return None if notification is None or notification["status"] == "pending" else notification
 
 
-def _fetch(api: Api, job: dict[str, Any], folder: Path) -> Path:
-    """Download by a link, without a token, and compare."""
+def _fetch(commands: CommandLine, job: dict[str, Any], folder: Path) -> Path:
+    """Download with the token, and compare."""
+    step(f"The {job['format']} export, fetched and checked by the command line")
+    commands.show("download", job["job_id"], str(folder))
     artifact = job["artifact"]
-    step(f"The {job['format']} export, fetched by a link that needs no token")
-    link = _link(api, job)
-    print(f"$ curl --fail --remote-name --remote-header-name '{link}'", flush=True)
-    began = time.monotonic()
-    with urllib.request.urlopen(link, timeout=30) as response:
-        file = folder / (response.headers.get_filename() or "")
-        for name in ("Content-Type", "Content-Length", "Content-Disposition", "Repr-Digest"):
-            print(f"{name}: {response.headers[name]}", flush=True)
-        digest = hashlib.sha256()
-        with file.open("wb") as target:
-            while piece := response.read(1 << 20):
-                target.write(piece)
-                digest.update(piece)
-    print(f"{file.stat().st_size / 1e6:.1f} MB in {time.monotonic() - began:.0f} s")
+    (file,) = folder.iterdir()
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
     _must(file.name == Path(artifact["path"]).name, "its name is the recorded one")
     _must(file.stat().st_size == artifact["size_bytes"], "its size is the recorded one")
-    _must(digest.hexdigest() == artifact["sha256"], "its SHA-256 is the recorded one")
+    _must(digest == artifact["sha256"], "its SHA-256 is the recorded one")
     return file
 
 
-def _link(api: Api, job: dict[str, Any]) -> str:
-    asked = {"lifetime_seconds": LINK_SECONDS}
-    print(f"$ curl -X POST {api.url}/api/jobs/{job['job_id']}/link \\")
-    print("    -H 'Authorization: Bearer '\"$TOKEN\" -H 'Content-Type: application/json' \\")
-    print(f"    -d '{json.dumps(asked)}'")
-    return api.link(job["job_id"], LINK_SECONDS)
-
-
-def _prove_encrypted(api: Api, server: Postgres, job: dict[str, Any]) -> None:
+def _prove_encrypted(commands: CommandLine, server: Postgres, job: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory(prefix="backupexport-demo-") as folder:
-        _fetch_from_bucket(api, job, Path(folder))
+        _fetch_from_bucket(commands, job, Path(folder))
         _decrypt_and_restore(server, job, Path(folder))
 
 
-def _fetch_from_bucket(api: Api, job: dict[str, Any], folder: Path) -> None:
+def _fetch_from_bucket(commands: CommandLine, job: dict[str, Any], folder: Path) -> None:
     """Download by a link, which leads to the bucket, and compare."""
-    step("The encrypted export, fetched from the bucket by a link to the API")
+    step("The encrypted export, fetched from the bucket by a link that needs no token")
     command = ["curl", "--fail", "--location", "--remote-name", "--remote-header-name"]
-    link = _link(api, job)
+    link = commands.answer("link", job["job_id"], "--lifetime", "10m")
     print(f"$ {shlex.join([*command, link])}", flush=True)
     told = "%{num_redirects} %{url_effective}"
     began = time.monotonic()
@@ -357,17 +309,16 @@ def _timed(action: Callable[[], object]) -> float:
     return time.monotonic() - start
 
 
-def _write_environment(url: str, token: str) -> None:
+def _write_environment(commands: CommandLine) -> None:
     file = STATE / "demo.env"
     file.touch(mode=0o600)
     file.chmod(0o600)
-    lines = {
-        "API_URL": url,
-        "TOKEN": token,
+    lines = commands.environment() | {
         "NAMESPACE": NAMESPACE,
         "KUBECONFIG": str(STATE / "kubeconfig"),
+        "PATH": f"{DIRECTORY}:{STATE / 'bin'}:$PATH",
     }
-    file.write_text("".join(f"{key}={value}\n" for key, value in lines.items()), "utf-8")
+    file.write_text("".join(f'export {key}="{value}"\n' for key, value in lines.items()), "utf-8")
 
 
 def _summary(url: str, jobs: list[dict[str, Any]]) -> None:
@@ -378,13 +329,12 @@ def _summary(url: str, jobs: list[dict[str, Any]]) -> None:
         print(f"{job['format']}: {artifact['displaySize']}, restored and equal ({place})")
     print(
         f"""
-The cluster stays up, with a web page on {url} (sign in with the TOKEN in
+The cluster stays up, with a web page on {url} (sign in with BACKUPEXPORT_TOKEN of
 .cluster/demo.env). {IDENTITY.relative_to(ROOT)} decrypts what is in the bucket.
 Going on by hand:
 
-  . .cluster/demo.env && export PATH="$PWD/.cluster/bin:$PATH"
-  curl -X POST "$API_URL/api/backup/export" -H "Authorization: Bearer $TOKEN" \\
-    -H 'Content-Type: application/json' -d '{{"project_id": "{PROJECT}"}}'
+  . .cluster/demo.env
+  backupexport export {PROJECT} --download
   kubectl -n "$NAMESPACE" get backupexports
   kubectl -n "$NAMESPACE" describe backupexport {jobs[0]["job_id"]}
 

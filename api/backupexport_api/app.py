@@ -8,7 +8,9 @@ from fastapi import FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from backupexport_api.audit import trail
+from backupexport_api.auth import routes as client_routes
 from backupexport_api.auth.authentication import Authenticator
+from backupexport_api.auth.client_configuration import ClientConfiguration
 from backupexport_api.downloads import routes as download_routes
 from backupexport_api.downloads.service import Downloads
 from backupexport_api.events import routes as event_routes
@@ -19,10 +21,21 @@ from backupexport_api.http.request_context import RequestContextMiddleware
 from backupexport_api.jobs import routes as job_routes
 from backupexport_api.jobs.store import JobStore
 from backupexport_api.limits.rate_limit import RateLimits
+from backupexport_api.projects import routes as project_routes
 from backupexport_api.settings import ApiSettings
 from backupexport_api.telemetry import routes as telemetry_routes
 from backupexport_api.telemetry.metrics import Metrics
 from backupexport_api.web import routes as page_routes
+
+_ROUTES = (
+    job_routes,
+    event_routes,
+    download_routes,
+    project_routes,
+    client_routes,
+    telemetry_routes,
+    page_routes,
+)
 
 
 def create_app(settings: ApiSettings, store: JobStore, measured: Metrics) -> FastAPI:
@@ -46,6 +59,9 @@ def create_app(settings: ApiSettings, store: JobStore, measured: Metrics) -> Fas
     app.state.projects_claim = settings.jwt_projects_claim
     app.state.event_streams = EventStreams(settings, measured.event_streams)
     app.state.downloads = Downloads(settings, store, measured)
+    app.state.client_configuration = ClientConfiguration.of(
+        settings, downloads=app.state.downloads.are_on, version=app.version
+    )
     app.state.rate_limits = RateLimits(settings, measured.count_refusal)
     app.add_middleware(
         RequestContextMiddleware,
@@ -56,7 +72,7 @@ def create_app(settings: ApiSettings, store: JobStore, measured: Metrics) -> Fas
     if settings.trusted_proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     # Not include_router: it makes one router more for each module, and requests pass all of them.
-    for module in (job_routes, event_routes, download_routes, telemetry_routes, page_routes):
+    for module in _ROUTES:
         app.router.routes.extend(module.router.routes)
     if settings.metrics_on_public_port:
         app.router.routes.extend(telemetry_routes.metrics_router.routes)

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from backupexport_api.audit.settings import AuditSettings
+from backupexport_api.auth.login_settings import LoginSettings
 from backupexport_api.auth.settings import JwtSettings
 from backupexport_api.downloads.settings import DownloadSettings
 from backupexport_api.events.streams import EventSettings
@@ -16,9 +17,16 @@ from backupexport_api.limits.settings import LimitSettings
 SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
-# The keys of tokens come first, because the secret of links must be another one.
+# The settings of tokens come first, because the secret of links must be another one, and because
+# people log in at their issuer.
 class ApiSettings(
-    DownloadSettings, EventSettings, LimitSettings, ConnectionSettings, AuditSettings, JwtSettings
+    DownloadSettings,
+    EventSettings,
+    LimitSettings,
+    ConnectionSettings,
+    AuditSettings,
+    LoginSettings,
+    JwtSettings,
 ):
     """The API's settings; the packages have those of their own."""
 

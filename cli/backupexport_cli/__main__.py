@@ -1,8 +1,11 @@
 """The start of the command line."""
 
+import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 import typer
 
@@ -15,6 +18,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit code of the command that was asked for."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     is_verbose = bool({"--verbose", "-v"} & set(given))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that lacks a character gets another one, not an end of the command.
+            stream.reconfigure(errors="replace")
     output = Output(is_json="--json" in given)
     try:
         ended = app(
@@ -32,11 +39,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.FAILED)
     except Exception as error:  # noqa: BLE001 - no traceback ever reaches a user
-        detail = f" ({type(error).__name__})" if is_verbose else ""
-        advice = "Run it again with --verbose, and report what it says."
-        output.error(CliError(ExitCode.FAILED, f"Something went wrong here{detail}.", advice))
+        output.error(_unknown(error, is_verbose=is_verbose))
         return int(ExitCode.FAILED)
     return ended if isinstance(ended, int) else int(ExitCode.GOOD)
+
+
+def _unknown(error: Exception, *, is_verbose: bool) -> CliError:
+    """Return what is told of a bug: never its words, which may have the token in them."""
+    if not is_verbose:
+        advice = "Run it again with --verbose, and report what it says."
+        return CliError(ExitCode.FAILED, "Something went wrong here.", advice)
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    where = ", ".join(f"{Path(each.filename).name}:{each.lineno}" for each in frames)
+    what = f"Something went wrong here ({type(error).__name__}; {where})."
+    return CliError(ExitCode.FAILED, what, "Report this to whoever gave you the command.")
 
 
 def _wrong_usage(output: Output, error: typer.TyperException) -> int:

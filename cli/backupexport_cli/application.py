@@ -8,6 +8,7 @@ import typer
 import backupexport_cli
 from backupexport_cli.commands.cancel import cancel
 from backupexport_cli.commands.check import check
+from backupexport_cli.commands.contexts import contexts
 from backupexport_cli.commands.download import download
 from backupexport_cli.commands.export import export
 from backupexport_cli.commands.job import job
@@ -36,6 +37,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "restore-command": restore_command,
     "link": link,
     "whoami": whoami,
+    "contexts": contexts,
     "logout": logout,
     "token": token,
 }
@@ -144,7 +146,10 @@ for _name, _function in _COMMANDS.items():
 
 
 def with_global_options_first(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments in the order in which they are parsed: global options come first."""
+    """Return the arguments in the order in which they are parsed: global options come first.
+
+    And `--download` gets the value that it may be given without.
+    """
     first: list[str] = []
     rest: list[str] = []
     left = list(arguments)
@@ -157,6 +162,12 @@ def with_global_options_first(arguments: Sequence[str]) -> list[str]:
             first.append(argument)
         elif argument in _WITH_VALUE and left:
             first += [argument, left.pop(0)]
+        elif argument == "--download" and not (left and _is_value(left[0])):
+            rest.append("--download=.")
         else:
             rest.append(argument)
     return [*first, *rest]
+
+
+def _is_value(argument: str) -> bool:
+    return argument == "-" or not argument.startswith("-")

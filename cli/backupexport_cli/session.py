@@ -11,11 +11,11 @@ from backupexport_cli.output.console import Output
 from backupexport_cli.service.interface import Exports
 
 if TYPE_CHECKING:
+    from backupexport_cli.kubectl.process import Kubectl
+    from backupexport_cli.login.resolution import Chosen
     from backupexport_cli.service.http import Bearer
     from backupexport_cli.service.rest import RestExports
 
-URL_VARIABLE = "BACKUPEXPORT_URL"
-TOKEN_VARIABLE = "BACKUPEXPORT_TOKEN"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -32,6 +32,8 @@ class GlobalOptions:
     json: bool = False
     quiet: bool = False
     verbose: bool = False
+    is_hurried: bool = False
+    """Whether nobody waits for an answer that takes longer than a moment."""
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
 
@@ -59,7 +61,11 @@ class Session:
 
     def exports(self) -> Exports:
         """Return where exports are asked for: the api, or Kubernetes with --kube."""
-        return self.rest()
+        if not self.kube:
+            return self.rest()
+        from backupexport_cli.kubectl.exports import KubeExports
+
+        return KubeExports(self._kubectl(), on_cut=self._tell_of_cut)
 
     def rest(self) -> "RestExports":
         """Return the api, which has links and files too; raises CliError where none is named."""
@@ -74,31 +80,94 @@ class Session:
     def trace(self, text: str) -> None:
         """Tell a request, with --verbose."""
         if self.verbose:
-            self.output.warn(text)
+            self.output.trace(text)
 
-    def _opened_rest(self) -> "RestExports":
+    def chosen(self) -> "Chosen":
+        """Return which server is meant, and what speaks for the user there; raises CliError."""
+        from backupexport_cli.login import resolution
+
+        options = self.options
+        url = options.url or options.environment.get(resolution.URL_VARIABLE)
+        if url is not None:
+            url = server_url(url, allow_http=options.insecure_http)
+        return resolution.chosen(url, options.context, options.environment)
+
+    def rest_at(self, url: str, bearer: "Bearer | None") -> "RestExports":
+        """Return the api at an address of `server_url`."""
         from backupexport_cli.service.http import ApiHttp
         from backupexport_cli.service.rest import RestExports
 
-        url, bearer = self._server()
-        http = ApiHttp(url, bearer, say=self.output.say, trace=self.trace)
+        http = ApiHttp(
+            url,
+            bearer,
+            say=self.output.say,
+            trace=self.trace,
+            is_hurried=self.options.is_hurried,
+        )
         self._opened.callback(http.close)
         return RestExports(http)
 
-    def _server(self) -> "tuple[str, Bearer | None]":
+    def _opened_rest(self) -> "RestExports":
+        if self.kube:
+            return self._rest_in_cluster()
+        chosen = self.chosen()
+        context = chosen.context
+        if context.kube_service is not None:
+            kubectl = self._kubectl(context.kube_context, context.kube_namespace)
+            url = self._forwarded(kubectl, context.kube_service)
+        else:
+            allow_http = context.insecure_http or self.options.insecure_http
+            url = server_url(context.url, allow_http=allow_http)
+        return self.rest_at(url, chosen.bearer)
+
+    def _rest_in_cluster(self) -> "RestExports":
+        """Return the api of the installation that --kube means."""
+        from backupexport_cli.kubectl.port_forward import find_api_service
+
+        kubectl = self._kubectl()
+        service = find_api_service(kubectl)
+        bearer = self._bearer_in_cluster(service)
+        return self.rest_at(self._forwarded(kubectl, service), bearer)
+
+    def _bearer_in_cluster(self, service: str) -> "Bearer":
+        from backupexport_cli.login import contexts, resolution
+        from backupexport_cli.login.access import AccessToken, valid_token
         from backupexport_cli.service.http import GivenToken
 
-        environment = self.options.environment
-        url = self.options.url or environment.get(URL_VARIABLE)
-        if url is None:
-            raise CliError(
-                ExitCode.NOT_ALLOWED,
-                "No server is known.",
-                "Log in to one: backupexport login URL",
-            )
-        url = server_url(url, allow_http=self.options.insecure_http)
-        token = environment.get(TOKEN_VARIABLE)
-        return url, GivenToken(token) if token else None
+        given = self.options.environment.get(resolution.TOKEN_VARIABLE)
+        if given:
+            return GivenToken(valid_token(given))
+        kept, namespace = contexts.load(), self.options.namespace
+        # Of two that lead there, the current one.
+        for context in sorted(kept.by_name.values(), key=lambda each: each.name != kept.current):
+            if context.kube_service == service and namespace in (None, context.kube_namespace):
+                return AccessToken(context)
+        of = f" -n {namespace}" if namespace else ""
+        raise CliError(
+            ExitCode.NOT_ALLOWED,
+            "There is no token for this installation's api.",
+            f"Get one of it: backupexport --kube{of} login",
+        )
+
+    def _kubectl(self, context: str | None = None, namespace: str | None = None) -> "Kubectl":
+        from backupexport_cli.kubectl.process import Kubectl
+
+        if self.options.is_hurried:
+            raise CliError(ExitCode.UNREACHABLE, "kubectl takes longer than a moment.")
+        return Kubectl(
+            self.options.kubeconfig_context or context,
+            self.options.namespace or namespace,
+            on_run=lambda command: self.trace(" ".join(command)),
+            environment=self.options.environment,
+        )
+
+    def _forwarded(self, kubectl: "Kubectl", service: str) -> str:
+        from backupexport_cli.kubectl.port_forward import port_forward
+
+        return self._opened.enter_context(port_forward(kubectl, service, "http"))
+
+    def _tell_of_cut(self, error: CliError) -> None:
+        self.output.say(f"{error.message} The export goes on, and the command waits for it.")
 
 
 def server_url(text: str, *, allow_http: bool) -> str:

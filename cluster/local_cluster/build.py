@@ -22,6 +22,7 @@ SOURCES = CLONE / "cluster" / "node"
 POLICY_ENGINE = CLONE / "cluster" / "policy"
 S3_SERVER = CLONE / "cluster" / "s3"
 OTHER_S3_SERVER = CLONE / "cluster" / "s3-other"
+DEX = CLONE / "cluster" / "dex"
 # Debug information is a seventh of the compiler's work; the linker would leave it out anyway.
 # Inlining is a quarter of what is left. Go's own libraries keep it: every program's hot loops call
 # them.
@@ -94,6 +95,11 @@ def build_s3_server(cache: Path, logs: Path) -> Path:
 def build_other_s3_server(cache: Path, logs: Path) -> Path:
     """The program that OTHER_S3_IMAGE holds, likewise."""
     return _build_program("other S3 server", OTHER_S3_SERVER, "s3-other-server", cache, logs)
+
+
+def build_dex(cache: Path, logs: Path) -> Path:
+    """An issuer of tokens, for tests of logins."""
+    return _build_program("Dex", DEX, "dex-server", cache, logs)
 
 
 def _build_program(title: str, sources: Path, program: str, cache: Path, logs: Path) -> Path:

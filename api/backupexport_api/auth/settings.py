@@ -127,7 +127,7 @@ class JwtSettings(BaseSettings):
     @classmethod
     def _one_source_of_keys(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None:
-            _check_url(value)
+            check_url(value)
         if not {"jwt_algorithms", "jwt_public_key"} <= info.data.keys():
             return value
         _, algorithms = by_kind_of_key(info.data["jwt_algorithms"])
@@ -208,7 +208,8 @@ def _effective(value: str, file: Path | None) -> str:
         raise ValueError(f"can't read {file}: {type(error).__name__}") from None
 
 
-def _check_url(text: str) -> None:
+def check_url(text: str) -> None:
+    """Raise ValueError unless it is a URL of http or https without a password in it."""
     try:
         url = urllib3.util.parse_url(text)
     except urllib3.exceptions.LocationParseError:

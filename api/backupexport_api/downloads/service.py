@@ -48,9 +48,14 @@ class Downloads:
         self._store = store
         self._metrics = metrics
 
+    @property
+    def are_on(self) -> bool:
+        """Whether there is any storage to fetch files from."""
+        return not self._places.are_none
+
     def require(self, *, links: bool) -> None:
         """Raise ProblemError (501) where there is no storage, or no secret for `links`."""
-        if self._places.are_none:
+        if not self.are_on:
             raise problems.downloads_disabled()
         if links and not self._link_secrets():
             raise problems.links_disabled()

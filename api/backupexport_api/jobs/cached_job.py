@@ -66,11 +66,13 @@ class CachedJob(CachedResource):
 
 @dataclass(frozen=True, slots=True)
 class CachedTarget(CachedResource):
-    """An ExportTarget, of which the api needs the project, and whether it wants a recipient."""
+    """An ExportTarget: its project, and what somebody who exports should know of it."""
 
     project_id: str
     created_at: str
     """RFC 3339; of two targets with one project the older serves, of one second the first."""
+    is_suspended: bool
+    requires_encryption: bool
     wants_recipient: bool
     """Whether an export that names no recipient is refused."""
 
@@ -79,10 +81,13 @@ class CachedTarget(CachedResource):
         """Read an ExportTarget."""
         metadata, spec = data["metadata"], data["spec"]
         encryption = spec.get("encryption") or {}
+        is_required = bool(encryption.get("required"))
         return cls(
             metadata["name"],
             metadata["resourceVersion"],
             spec["projectId"],
             metadata["creationTimestamp"],
-            bool(encryption.get("required")) and not encryption.get("recipients"),
+            bool(spec.get("suspend")),
+            is_required,
+            is_required and not encryption.get("recipients"),
         )

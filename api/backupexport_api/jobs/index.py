@@ -81,6 +81,12 @@ class JobIndex:
             found = list(itertools.islice(jobs, query.limit + 1))
         return found[: query.limit], len(found) > query.limit
 
+    def newest_of(self, project_id: str) -> CachedJob | None:
+        """Return the project's newest job; whether the caller may see it is not checked."""
+        with self._lock:
+            order = self._order_of_project.get(project_id)
+            return self._jobs[order[-1][1]] if order else None
+
     def count_by_phase(self) -> dict[Phase, int]:
         """Return how many jobs there are in each phase."""
         return {phase: self._phases[phase] for phase in Phase}

@@ -18,6 +18,7 @@ from backupexport_api.jobs.cached_job import CachedJob, CachedTarget
 from backupexport_api.jobs.index import JobIndex
 from backupexport_api.jobs.listeners import JobListener, JobListeners
 from backupexport_api.jobs.query import JobQuery
+from backupexport_api.jobs.target_index import TargetIndex
 from backupexport_api.kube import errors
 from backupexport_api.kube.client import KubernetesObjects, ListObjects
 from backupexport_api.kube.errors import StoreRefusedError, StoreUnavailableError
@@ -50,6 +51,7 @@ _UNKNOWN_TAKE_BACK = (
     "back. Trying again does no harm."
 )
 _NOT_SYNCED = "The list of jobs has not been read yet. Try again in a moment."
+_TARGETS_NOT_SYNCED = "The list of projects has not been read yet. Try again in a moment."
 _VANISHED = "The job of this Idempotency-Key is just being deleted. Try again in a moment."
 
 
@@ -79,7 +81,14 @@ class JobStore:
         self._exports = InformerSource(
             list_objects, names.EXPORT_PLURAL, CachedJob.of, self._index.put, self._index.discard
         )
-        self._targets = InformerSource(list_objects, names.TARGET_PLURAL, CachedTarget.of)
+        self._target_index = TargetIndex()
+        self._targets = InformerSource(
+            list_objects,
+            names.TARGET_PLURAL,
+            CachedTarget.of,
+            self._target_index.put,
+            self._target_index.discard,
+        )
         self._kubernetes_answers = SharedAnswer(self._ask_kubernetes, _ANSWERS_SECONDS)
 
     def start(self) -> None:
@@ -131,9 +140,23 @@ class JobStore:
         self._require_sync()
         return self._index.page(query, access)
 
+    async def list_projects(
+        self, after: str, limit: int, access: ProjectAccess
+    ) -> tuple[list[tuple[CachedTarget, CachedJob | None]], bool]:
+        """Return the next allowed projects after one, by id, and whether there are more.
+
+        Each is the target that serves it, and its newest job.
+        """
+        self._require_sync()
+        if not self._targets.is_synced:
+            raise StoreUnavailableError(_TARGETS_NOT_SYNCED, "the cache is not synced")
+        targets, has_more = self._target_index.page(after, limit, access)
+        found = [(target, self._index.newest_of(target.project_id)) for target in targets]
+        return found, has_more
+
     async def project_exists(self, project_id: str) -> bool:
         """Return whether an ExportTarget serves the project."""
-        if any(target.project_id == project_id for target in self._targets.all()):
+        if self._target_index.serving(project_id) is not None:
             return True
         # It may just have been made.
         selector = f"spec.projectId={project_id}"
@@ -145,8 +168,7 @@ class JobStore:
 
         The operator has the last word: a target that the cache doesn't know yet wants none.
         """
-        targets = [target for target in self._targets.all() if target.project_id == project_id]
-        serving = min(targets, key=lambda it: (it.created_at, it.name), default=None)
+        serving = self._target_index.serving(project_id)
         return serving is not None and serving.wants_recipient
 
     async def create_job(self, manifest: dict[str, Any]) -> StoredExport:

@@ -99,10 +99,6 @@ class InformerSource(Generic[T]):
         """Return how fresh the cache is."""
         return CacheState(self._plural, self.is_synced, time.monotonic() - self._last_contact)
 
-    def all(self) -> list[T]:
-        """Return every object that can be read."""
-        return [item for item in self._informer.cache.list() if not isinstance(item, Unreadable)]
-
     def start(self) -> None:
         """Start the thread that fills the cache."""
         self._informer.start()

@@ -38,9 +38,14 @@ export async function requestExport(fields, idempotencyKey) {
 
 /** One page of jobs, newest first: `{jobs, nextCursor}`. */
 export async function listJobs(query, signal) {
-  const given = Object.entries(query).filter(([, value]) => value !== "" && value !== null);
-  const { body } = await call("GET", `api/jobs?${new URLSearchParams(given)}`, { signal });
+  const { body } = await get("api/jobs", query, signal);
   return { jobs: body.data, nextCursor: body.next_cursor };
+}
+
+/** One page of the projects that the token is good for, by id: `{projects, nextCursor}`. */
+export async function listProjects(query, signal) {
+  const { body } = await get("api/projects", query, signal);
+  return { projects: body.data, nextCursor: body.next_cursor };
 }
 
 export async function getJob(jobId, signal) {
@@ -74,6 +79,11 @@ export async function openEvents(jobId, lastEventId, signal) {
     throw problemOf(answer, await answer.text(), asked);
   }
   return answer.body.pipeThrough(new TextDecoderStream()).getReader();
+}
+
+function get(path, query, signal) {
+  const given = Object.entries(query).filter(([, value]) => value !== "" && value !== null);
+  return call("GET", `${path}?${new URLSearchParams(given)}`, { signal });
 }
 
 function pathOf(jobId) {

@@ -7,6 +7,7 @@ import { localTime } from "./format.js";
 import { forgetCancellations } from "./job_actions.js";
 import { JobList } from "./job_list.js";
 import { JobPage } from "./job_page.js";
+import * as projectChoices from "./project_choices.js";
 import * as session from "./session.js";
 
 const TITLE = document.title;
@@ -78,6 +79,10 @@ function signedIn(claims) {
   const projects = session.projectsOf(claims, PROJECTS_CLAIM);
   form.reset(projects);
   list.reset(projects);
+  // A token that names its projects has brought the choice along.
+  if (projects === null) {
+    projectChoices.look();
+  }
   announce(`Signed in as ${subject}.`);
   showRoute();
 }
@@ -86,6 +91,7 @@ function signedOut(sentence) {
   list.reset(null);
   page.stop();
   form.reset(null);
+  projectChoices.forget();
   forgetCancellations();
   setText(byId("subject"), "");
   for (const id of ["session", "exports", "job"]) {

@@ -40,14 +40,19 @@ export function announce(text) {
   setTimeout(() => line.remove(), 10_000);
 }
 
-/** Put a field for a project id into `place`: free text without `projects`; `any` chooses none. */
+/**
+ * Put a field for a project id into `place`: a choice of `projects`, or without them any text, with
+ * suggestions; `any` chooses none.
+ */
 export function projectControl(place, id, projects, any = null) {
   const field = projects
     ? element("select", { id })
     : element("input", {
         id,
         placeholder: any,
-        autocomplete: "off",
+        list: "projects",
+        // With "off", as the form has it, Firefox shows no suggestions.
+        autocomplete: "on",
         autocapitalize: "none",
         spellcheck: "false",
       });

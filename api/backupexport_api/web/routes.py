@@ -12,6 +12,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from backupexport_api.http import security_headers, transport
+from backupexport_api.http.entity_tags import has_already
 
 router = APIRouter(include_in_schema=False)
 
@@ -101,8 +102,7 @@ def _respond(request: Request, asset: _Asset, headers: dict[str, str]) -> Respon
         "ETag": etag,
         "Vary": "Accept-Encoding",
     }
-    known = request.headers.get("If-None-Match", "").split(",")
-    if not {"*", etag}.isdisjoint(item.strip().removeprefix("W/") for item in known):
+    if has_already(request, etag):
         return Response(status_code=304, headers=headers)
     if gzipped:
         headers["Content-Encoding"] = "gzip"

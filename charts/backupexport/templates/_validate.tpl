@@ -20,6 +20,14 @@
 {{- if and $public (not (or $jwt.audience $jwt.anyAudience)) }}
 {{- fail (printf "auth.jwt.audience: is required with %s, or tokens for the issuer's other services would be good here: set it, or auth.jwt.anyAudience to true if they are to be" $public) }}
 {{- end }}
+{{- with .Values.auth.login }}
+{{- if and (or .issuer .audience) (not .clientId) }}
+{{- fail "auth.login.clientId: is required with issuer or audience, which are of no use without a client: set it" }}
+{{- end }}
+{{- if and .clientId (not .issuer) (not (regexMatch "^https?://[^/?#@\\s][^?#@\\s]*$" $jwt.issuer)) }}
+{{- fail "auth.login.issuer: is required with clientId where auth.jwt.issuer is no URL: set it" }}
+{{- end }}
+{{- end }}
 {{- with .Values.api.links }}
 {{- if and .secret .existingSecret }}
 {{- fail "api.links: give secret or existingSecret, not both" }}

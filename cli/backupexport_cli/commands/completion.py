@@ -1,38 +1,48 @@
 """What a shell completes: ids of projects and jobs; silent where the server has no quick answer."""
 
+from collections.abc import Callable
+
 import typer
 
-from backupexport_cli.errors import CliError
 from backupexport_cli.service.interface import JobFilter
 from backupexport_cli.session import GlobalOptions, Session
 
 _MOST = 50
 
+Completions = list[tuple[str, str]]
+"""Each with a word about it."""
 
-def job_ids(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+
+def job_ids(context: typer.Context, incomplete: str) -> Completions:
     """Return the newest jobs' ids."""
-    session = _session_of(context)
-    try:
+
+    def asked(session: Session) -> Completions:
         jobs = session.exports().jobs(JobFilter(), _MOST)
-    except CliError:
-        return []
-    finally:
-        session.close()
-    found = [(job["job_id"], f"{job['project_id']}, {job['status']}") for job in jobs]
-    return [each for each in found if each[0].startswith(incomplete)]
+        return [(job["job_id"], f"{job['project_id']}, {job['status']}") for job in jobs]
+
+    return _beginning(incomplete, context, asked)
 
 
-def project_ids(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+def project_ids(context: typer.Context, incomplete: str) -> Completions:
     """Return the ids of the projects that the token may export."""
+
+    def asked(session: Session) -> Completions:
+        return [(str(each["project_id"]), "") for each in session.rest().projects(_MOST)]
+
+    return _beginning(incomplete, context, asked)
+
+
+def _beginning(
+    incomplete: str, context: typer.Context, asked: Callable[[Session], Completions]
+) -> Completions:
     session = _session_of(context)
     try:
-        projects = session.rest().projects(_MOST)
-    except CliError:
+        found = asked(session)
+    except Exception:  # noqa: BLE001 - a shell shows a word of it in the middle of what is typed
         return []
     finally:
         session.close()
-    ids = [str(project["project_id"]) for project in projects]
-    return [(each, "") for each in ids if each.startswith(incomplete)]
+    return [each for each in found if each[0].startswith(incomplete)]
 
 
 def _session_of(context: typer.Context) -> Session:
@@ -43,4 +53,4 @@ def _session_of(context: typer.Context) -> Session:
         for name in ("context", "url", "kube", "namespace", "kubeconfig_context", "insecure_http")
         if given.get(name) is not None
     }
-    return Session(GlobalOptions(**options, quiet=True))
+    return Session(GlobalOptions(**options, quiet=True, is_hurried=True))

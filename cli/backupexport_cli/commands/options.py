@@ -1,6 +1,7 @@
 """Options and arguments that several commands have."""
 
 import re
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -13,6 +14,17 @@ from backupexport_cli.session import Session
 
 _SHORTEST = 8
 _NEWEST = 200
+
+
+class Status(StrEnum):
+    """What a job can be."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
 
 JobId = Annotated[
     str,

@@ -22,8 +22,12 @@ class Bar(Protocol):
         *,
         percent: int | None = None,
         seconds_left: float | None = None,
+        note: str = "",
     ) -> None:
-        """Show that `done` bytes of `total` are done; `percent` follows from them unless given."""
+        """Show that `done` bytes of `total` are done, and a word of why.
+
+        `percent` follows from the bytes unless it is given.
+        """
 
 
 class NoBar:
@@ -36,6 +40,7 @@ class NoBar:
         *,
         percent: int | None = None,
         seconds_left: float | None = None,
+        note: str = "",
     ) -> None:
         """Do nothing."""
 
@@ -58,6 +63,7 @@ class TerminalBar:
         *,
         percent: int | None = None,
         seconds_left: float | None = None,
+        note: str = "",
     ) -> None:
         """Draw the bar, unless it was drawn just now."""
         self._newest = bar_line(
@@ -67,6 +73,7 @@ class TerminalBar:
             total=total,
             percent=percent,
             seconds_left=seconds_left,
+            note=clean(note, 60),
         )
         if time.monotonic() - self._drawn_at >= _LEAST_SECONDS_BETWEEN:
             self._draw()
@@ -92,6 +99,7 @@ def bar_line(
     total: int | None,
     percent: int | None,
     seconds_left: float | None,
+    note: str = "",
 ) -> str:
     """Return the line; what matters least is left out where it has not enough columns."""
     if percent is None and total:
@@ -103,8 +111,9 @@ def bar_line(
     both = f"{sizes} of {readable_size(total)}" if total else sizes
     left = "" if seconds_left is None else f"{readable_duration(seconds_left)} left"
     choices = (
-        (label, share, both, left),
-        (label, share, sizes, left),
+        (label, note, share, both, left),
+        (label, note, share, sizes, left),
+        (note, share, sizes, left),
         (share, sizes, left),
         (share, left) if left else (share, sizes),
         (share or sizes,),

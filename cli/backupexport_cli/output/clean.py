@@ -1,12 +1,6 @@
 """Text of servers and databases, made harmless for a terminal."""
 
-import unicodedata
-
 _MOST_LINES = 200
-
-# Controls, what is invisible or turns the reading direction, halves of characters, private use,
-# and what has no meaning yet.
-_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def clean(text: object, most: int = 2000) -> str:
@@ -24,6 +18,8 @@ def clean_lines(text: str, most: int = 2000) -> str:
 
 
 def _harmless(character: str) -> str:
-    if character in "\n\r\t":
-        return " "
-    return "�" if unicodedata.category(character) in _HIDDEN else character
+    # Not printable: controls, what is invisible or turns the reading direction, line separators,
+    # halves of characters, what has no meaning yet.
+    if character.isprintable():
+        return character
+    return " " if character.isspace() else "�"

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -33,6 +33,7 @@ class Output:
         self.quiet = quiet
         self._out = out or sys.stdout
         self._err = err or sys.stderr
+        self._has_events = False
         environment = os.environ if environment is None else environment
         is_dumb = environment.get("TERM") == "dumb"
         self.is_terminal = self._err.isatty() and not is_dumb
@@ -48,13 +49,22 @@ class Output:
             return _WIDE
         return max(_NARROWEST, shutil.get_terminal_size().columns)
 
+    @property
+    def height(self) -> int:
+        """How many lines the terminal has."""
+        return shutil.get_terminal_size().lines
+
     def document(self, value: Any) -> None:
-        """Write the one JSON document of a command."""
+        """Write the JSON document of a command; in one line where it comes after events."""
+        if self._has_events:
+            self.event(value)
+            return
         # ASCII alone: nothing in it is more than text to a terminal.
         self._write(json.dumps(value, indent=2, ensure_ascii=True))
 
     def event(self, value: Any) -> None:
         """Write one JSON document in one line."""
+        self._has_events = True
         self._write(json.dumps(value, ensure_ascii=True, separators=(",", ":")))
 
     def print(self, text: str) -> None:
@@ -65,6 +75,13 @@ class Output:
         """Write one line of pieces, each a text and its style (empty: none)."""
         self._write("".join(self._painted(text, style) for text, style in pieces).rstrip())
 
+    def redraw(self, lines: Sequence[Sequence[tuple[str, str]]], *, instead_of: int) -> None:
+        """Write lines in the place of the `instead_of` lines that were written last."""
+        if instead_of:
+            self._out.write(f"\x1b[{instead_of}A\x1b[J")
+        for line in lines:
+            self.print_line(*line)
+
     def say(self, text: str) -> None:
         """Tell what was done, or what comes next."""
         if not self.quiet:
@@ -73,6 +90,10 @@ class Output:
     def warn(self, text: str) -> None:
         """Tell what nobody should miss."""
         self._tell(f"{self._err_painted('Caution:', 'yellow')} {clean_lines(text)}")
+
+    def trace(self, text: str) -> None:
+        """Tell a request, or what else only --verbose has."""
+        self._tell(self._err_painted(clean_lines(text), "dim"))
 
     def error(self, error: CliError) -> None:
         """Tell why the command ends."""

@@ -133,6 +133,26 @@ _JOB: dict[str, Check] = {
     "notification": _or_none(_object(_OUTCOME)),
     "deliveries": _list(_object({"kind": _is_text, **_OUTCOME})),
 }
+# Of a server that is older than this program, or newer.
+_ABSENT_OF_ARTIFACT = {
+    "uncompressed_bytes": 0,
+    "server_version": "",
+    "dump_version": "",
+    "restore_with": None,
+    "storage": None,
+    "encrypted_to": [],
+}
+_ABSENT: dict[str, Any] = {
+    "content": "all",
+    **{name: [] for name in _PATTERN_LISTS},
+    "owner": True,
+    "privileges": True,
+    "compress": True,
+    "compression": None,
+    **dict.fromkeys(("storage_path", "requested_by", "started_at", "completed_at")),
+    **dict.fromkeys(("progress", "artifact", "error", "notification")),
+    **{name: [] for name in ("warnings", "restore_hints", "deliveries")},
+}
 _LINK: dict[str, Check] = {"url": _is_text, "link_id": _is_text, "expires_at": _is_time}
 _PROJECT: dict[str, Check] = {
     "project_id": _is_project_id,
@@ -142,7 +162,11 @@ _PROJECT: dict[str, Check] = {
 
 
 def job(value: Any, origin: str) -> Job:
-    """Return the job; raises CliError where it is none."""
+    """Return the job, with all that a job has; raises CliError where it is none."""
+    if isinstance(value, dict):
+        value = _ABSENT | value
+        if isinstance(value["artifact"], dict):
+            value["artifact"] = _ABSENT_OF_ARTIFACT | value["artifact"]
     return _checked(value, _JOB, origin, "job")
 
 
@@ -160,9 +184,8 @@ def link(value: Any, origin: str) -> dict[str, Any]:
 def project(value: Any, origin: str) -> dict[str, Any]:
     """Return the project; raises CliError where it is none."""
     found = _checked(value, _PROJECT, origin, "project")
-    if found.get("newest_job") is not None:
-        job(found["newest_job"], origin)
-    return found
+    newest = found.get("newest_job")
+    return found | {"newest_job": None if newest is None else job(newest, origin)}
 
 
 def _checked(value: Any, fields: Mapping[str, Check], origin: str, what: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ MOST_BYTES = 64 * 1024 * 1024
 
 _TIMEOUT = httpx.Timeout(30, connect=10)
 _LONGEST_ANSWER_SECONDS = 60.0
+_MOMENT_SECONDS = 2.0
 # What a busy server may ask a command to wait for, in all.
 _PATIENCE_SECONDS = 120.0
 # Between tries where the server is away, or does not say when to come back.
@@ -80,26 +81,22 @@ class ApiHttp:
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
-        patience_seconds: float = _PATIENCE_SECONDS,
+        is_hurried: bool = False,
     ) -> None:
-        """`say` tells a person of waiting, `trace` of each request, never with the token."""
+        """`say` tells a person of waiting, `trace` of each request, never with the token.
+
+        With `is_hurried` there is an answer in a moment, or none.
+        """
         self.url = url.rstrip("/")
         self.origin = clean(urlsplit(self.url).netloc, 100)
         self._bearer = bearer
-        self._say = say
+        self.say = say
         self._trace = trace
         self._sleep = sleep
         self._clock = clock
-        self._patience_seconds = patience_seconds
-        self._client = httpx.Client(
-            timeout=_TIMEOUT,
-            follow_redirects=False,
-            transport=transport,
-            headers={
-                "User-Agent": f"backupexport/{backupexport_cli.__version__}",
-                "Accept-Encoding": "identity",
-            },
-        )
+        self._is_hurried = is_hurried
+        self._longest_seconds = _MOMENT_SECONDS if is_hurried else _LONGEST_ANSWER_SECONDS
+        self._client = _client(transport)
 
     def close(self) -> None:
         """Close all connections."""
@@ -148,19 +145,27 @@ class ApiHttp:
         follow: bool = False,
         expected: tuple[int, ...] = (),
         timeout: httpx.Timeout = _TIMEOUT,
+        is_patient: bool = True,
     ) -> Iterator[httpx.Response]:
         """Yield an answer whose body was not read yet: a success, or a status in `expected`.
 
         What is only away or busy is asked again, and a token that was refused is renewed once.
-        `follow`: go where a redirect leads, without the token on another host.
+        `follow`: go where a redirect leads, without the token on another host.  Without
+        `is_patient`, no second try.
         """
         response = self._sent(
             method,
             self.url + path,
-            {"json": body, "params": params, "headers": dict(headers or {}), "timeout": timeout},
+            {
+                "json": body,
+                "params": params,
+                "headers": dict(headers or {}),
+                "timeout": httpx.Timeout(_MOMENT_SECONDS) if self._is_hurried else timeout,
+            },
             with_token=with_token,
             follow=follow,
             expected=expected,
+            is_patient=is_patient and not self._is_hurried,
         )
         try:
             yield response
@@ -176,13 +181,21 @@ class ApiHttp:
         with_token: bool,
         follow: bool,
         expected: tuple[int, ...],
+        is_patient: bool,
     ) -> httpx.Response:
-        deadline = self._clock() + self._patience_seconds
-        pauses = list(_PAUSES)
+        deadline = self._clock() + (_PATIENCE_SECONDS if is_patient else 0)
+        pauses = list(_PAUSES if is_patient else ())
         was_renewed = False
         while True:
             try:
                 response = self._once(method, url, request, with_token=with_token, follow=follow)
+            except httpx.LocalProtocolError:
+                # Its words have the header in them, which may be the token.
+                raise CliError(
+                    ExitCode.USAGE,
+                    "The request has a character in it that can't be sent.",
+                    "Check the options and the token.",
+                ) from None
             except httpx.TransportError as error:
                 if not pauses:
                     raise self._unreachable(error) from None
@@ -226,7 +239,10 @@ class ApiHttp:
             if not (follow and response.status_code in _REDIRECTS and target):
                 return response
             response.close()
-            url = _followed(url, target)
+            led = _followed(url, target)
+            if led is None:
+                raise problems.nonsense(self.origin, "it redirects to no place to go to")
+            url = led
         raise problems.nonsense(self.origin, "it redirects without an end")
 
     def _may_wait(self, status: int, pause: float, deadline: float) -> bool:
@@ -234,12 +250,12 @@ class ApiHttp:
             return False
         if pause >= 1:
             why = "too many requests" if status == 429 else "the server is busy"
-            self._say(f"Waiting {readable_duration(pause)}: {why}.")
+            self.say(f"Waiting {readable_duration(pause)}: {why}.")
         return True
 
     def _read(self, response: httpx.Response) -> bytes:
         """Return the whole body; raises CliError where it is too long, or comes too slowly."""
-        ends_at = self._clock() + _LONGEST_ANSWER_SECONDS
+        ends_at = self._clock() + self._longest_seconds
         content = bytearray()
         try:
             for piece in response.iter_raw():
@@ -275,6 +291,25 @@ class ApiHttp:
             f"{self.origin} can't be reached: {_reason(error)}.",
             "Check the address and your network, then repeat the command.",
         )
+
+
+def _client(transport: httpx.BaseTransport | None) -> httpx.Client:
+    try:
+        return httpx.Client(
+            follow_redirects=False,
+            transport=transport,
+            headers={
+                "User-Agent": f"backupexport/{backupexport_cli.__version__}",
+                "Accept-Encoding": "identity",
+            },
+        )
+    except (OSError, ValueError, ImportError, httpx.InvalidURL):
+        # Their words may have a proxy's password in them.
+        raise CliError(
+            ExitCode.USAGE,
+            "The environment's certificates or proxy can't be used.",
+            "Check SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY, HTTP_PROXY and ALL_PROXY.",
+        ) from None
 
 
 def _pause_of(response: httpx.Response, pauses: list[float]) -> float | None:
@@ -314,11 +349,13 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, port
 
 
-def _followed(url: str, target: str) -> str:
-    """Return where a redirect leads; raises httpx.UnsupportedProtocol for no web address."""
-    led = urljoin(url, target)
-    if urlsplit(led).scheme not in ("http", "https"):
-        raise httpx.UnsupportedProtocol("a redirect to no web address")
-    if urlsplit(url).scheme == "https" and urlsplit(led).scheme != "https":
-        raise httpx.UnsupportedProtocol("a redirect from https to http")
-    return led
+def _followed(url: str, target: str) -> str | None:
+    """Return where a redirect leads; None where that is no place to go to."""
+    try:
+        led = urljoin(url, target)
+        parts = urlsplit(led)
+        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    was_private = urlsplit(url).scheme == "https"
+    return None if not is_usable or (was_private and parts.scheme != "https") else led

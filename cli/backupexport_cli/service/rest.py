@@ -52,7 +52,7 @@ class RestExports:
 
     def states(self, job_id: str) -> Iterator[Job]:
         """Yield the job now and whenever it changes, until it has finished."""
-        return job_states(self._http, lambda: self.job(job_id))
+        return job_states(self._http, job_id, lambda: self.job(job_id))
 
     def cancel(self, job_id: str) -> None:
         """Stop a job that waits or runs."""

@@ -13,11 +13,12 @@ import jwt
 import pytest
 from backupexport_api.app import create_app
 from backupexport_api.auth.claims import ProjectAccess
-from backupexport_api.jobs.cached_job import CachedJob
+from backupexport_api.jobs.cached_job import CachedJob, CachedTarget
 from backupexport_api.jobs.index import JobIndex
 from backupexport_api.jobs.listeners import JobListener, JobListeners
 from backupexport_api.jobs.query import JobQuery
 from backupexport_api.jobs.store import JobStore, StoredExport
+from backupexport_api.jobs.target_index import TargetIndex
 from backupexport_api.kube.informer import CacheState
 from backupexport_api.settings import ApiSettings
 from backupexport_api.telemetry.metrics import Metrics
@@ -38,6 +39,7 @@ class FakeStore(JobStore):
         self.resources: dict[str, dict[str, Any]] = {}
         self.listeners = JobListeners()
         self.index = JobIndex(self.listeners.publish)
+        self.targets = TargetIndex()
         self._versions = itertools.count(7)
         self.failure: Exception | None = None
         self.not_ready: list[str] = []
@@ -79,6 +81,13 @@ class FakeStore(JobStore):
     ) -> tuple[list[CachedJob], bool]:
         self._answer()
         return self.index.page(query, access)
+
+    async def list_projects(
+        self, after: str, limit: int, access: ProjectAccess
+    ) -> tuple[list[tuple[CachedTarget, CachedJob | None]], bool]:
+        self._answer()
+        targets, has_more = self.targets.page(after, limit, access)
+        return [(each, self.index.newest_of(each.project_id)) for each in targets], has_more
 
     async def project_exists(self, project_id: str) -> bool:
         self._answer()

@@ -21,6 +21,8 @@ Make = Callable[..., Any]
 RSA, EC = Issuer.of("RS256"), Issuer.of("ES256")
 RS256 = {"JWT_ALGORITHMS": "RS256", "JWT_SECRET": "", "JWT_AUDIENCE": "exports"}
 JWKS = {**RS256, "JWT_JWKS_URL": "https://issuer.example/keys"}
+CLIENT = {"LOGIN_CLIENT_ID": "cli"}
+LOGIN = {**CLIENT, "LOGIN_ISSUER": "https://issuer.example"}
 NO_AUDIENCE = "BACKUPEXPORT_JWT_AUDIENCE: is required with"
 USELESS = "is of no use: BACKUPEXPORT_JWT_ALGORITHMS names n"
 
@@ -66,6 +68,16 @@ def test_keys_from_a_url(make_settings: Make) -> None:
 def test_any_audience_will_do_where_that_is_said(make_settings: Make) -> None:
     settings = make_settings(**JWKS | {"JWT_AUDIENCE": "", "JWT_ANY_AUDIENCE": "true"})
     assert settings.jwt_audience is None
+
+
+def test_people_log_in_at_the_tokens_issuer_unless_another_is_said(make_settings: Make) -> None:
+    issuer = {"JWT_ISSUER": "https://issuer.example/"}
+    assert make_settings(**issuer).login_issuer is None
+    settings = make_settings(**issuer, **CLIENT)
+    assert settings.login_issuer == "https://issuer.example/"
+    assert settings.login_scopes == ("openid",)
+    other = make_settings(**issuer, **CLIENT, LOGIN_ISSUER="http://127.0.0.1:5556/dex")
+    assert other.login_issuer == "http://127.0.0.1:5556/dex"
 
 
 def test_a_shared_secret_is_for_nobody_else(make_settings: Make) -> None:
@@ -142,6 +154,28 @@ def test_an_empty_variable_is_an_unset_one(make_settings: Make) -> None:
         ({"JWT_TYPE": "a/b/c"}, "BACKUPEXPORT_JWT_TYPE: must be a media type"),
         ({"JWT_LEEWAY_SECONDS": "-1"}, "BACKUPEXPORT_JWT_LEEWAY_SECONDS: "),
         ({"JWT_LEEWAY_SECONDS": "301"}, "BACKUPEXPORT_JWT_LEEWAY_SECONDS: "),
+        (CLIENT, "BACKUPEXPORT_LOGIN_ISSUER: is required with BACKUPEXPORT_LOGIN_CLIENT_ID"),
+        (
+            {**CLIENT, "JWT_ISSUER": "hunter2"},
+            "BACKUPEXPORT_LOGIN_ISSUER: must be a URL that starts",
+        ),
+        ({**LOGIN, "LOGIN_ISSUER": "ftp://hunter2"}, "BACKUPEXPORT_LOGIN_ISSUER: must be a URL"),
+        ({**LOGIN, "LOGIN_ISSUER": "https://a:hunter2@b"}, "BACKUPEXPORT_LOGIN_ISSUER: must not"),
+        ({**LOGIN, "LOGIN_ISSUER": "https://a?hunter2"}, "BACKUPEXPORT_LOGIN_ISSUER: must hold"),
+        ({**LOGIN, "LOGIN_ISSUER": "https://a#hunter2"}, "BACKUPEXPORT_LOGIN_ISSUER: must hold"),
+        ({**LOGIN, "LOGIN_ISSUER": "https://a/b c"}, "BACKUPEXPORT_LOGIN_ISSUER: must hold"),
+        (
+            {"LOGIN_ISSUER": "https://issuer.example"},
+            "BACKUPEXPORT_LOGIN_ISSUER: is of no use without BACKUPEXPORT_LOGIN_CLIENT_ID",
+        ),
+        (
+            {"LOGIN_AUDIENCE": "hunter2"},
+            "BACKUPEXPORT_LOGIN_AUDIENCE: is of no use without BACKUPEXPORT_LOGIN_CLIENT_ID",
+        ),
+        ({**LOGIN, "LOGIN_AUDIENCE": "ä"}, "BACKUPEXPORT_LOGIN_AUDIENCE: must be printable"),
+        ({**LOGIN, "LOGIN_CLIENT_ID": "a\nb"}, "BACKUPEXPORT_LOGIN_CLIENT_ID: must be printable"),
+        ({**LOGIN, "LOGIN_SCOPES": 'open"id'}, "BACKUPEXPORT_LOGIN_SCOPES: must be scopes"),
+        ({**LOGIN, "LOGIN_SCOPES": " "}, "BACKUPEXPORT_LOGIN_SCOPES: "),
         ({"NAMESPACE": ""}, "BACKUPEXPORT_NAMESPACE: is required"),
         ({"EXPORT_RATE_LIMIT": "often"}, "BACKUPEXPORT_EXPORT_RATE_LIMIT: must be a rate"),
         ({"READ_RATE_LIMIT": "0/minute"}, "BACKUPEXPORT_READ_RATE_LIMIT: must allow"),

@@ -54,6 +54,38 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "at '/api/trustedProxies/0'",
     ),
     "a type that is none": ({"auth": {"jwt": {"type": "at jwt"}}}, "at '/auth/jwt/type'"),
+    "a login without a client": (
+        {"auth": {"login": {"issuer": "https://issuer.example"}}},
+        "auth.login.clientId: is required with issuer or audience",
+    ),
+    "an audience without a client": (
+        {"auth": {"login": {"audience": "exports"}}},
+        "auth.login.clientId: is required with issuer or audience",
+    ),
+    "a login without an issuer": (
+        {"auth": {"login": {"clientId": "cli"}}},
+        "auth.login.issuer: is required with clientId",
+    ),
+    "a login at an issuer that is no URL": (
+        {"auth": {"jwt": {"issuer": "us"}, "login": {"clientId": "cli"}}},
+        "auth.login.issuer: is required with clientId where auth.jwt.issuer is no URL",
+    ),
+    **{
+        f"a login at {issuer}": (
+            {"auth": {"login": {"clientId": "cli", "issuer": issuer}}},
+            "at '/auth/login/issuer'",
+        )
+        for issuer in ("issuer.example", "https://", "https://a?b", "https://a#b", "https://a:b@c")
+    },
+    "a client with a line break": (
+        {"auth": {"login": {"clientId": "c\nli", "issuer": "https://i"}}},
+        "at '/auth/login/clientId'",
+    ),
+    "two scopes in one": (
+        {"auth": {"login": {"scopes": ["openid email"]}}},
+        "at '/auth/login/scopes/0'",
+    ),
+    "no scopes": ({"auth": {"login": {"scopes": []}}}, "at '/auth/login/scopes'"),
     "clocks too far apart": (
         {"auth": {"jwt": {"leewaySeconds": 301}}},
         "at '/auth/jwt/leewaySeconds'",
@@ -213,6 +245,12 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         "auth": {"jwt": {"algorithms": ["RS256"], "publicKey": PUBLIC_KEY, "anyAudience": True}}
     },
     "a type": {"auth": {"jwt": {"type": "application/at+jwt", "leewaySeconds": 0}}},
+    "a login at the tokens' issuer": {
+        "auth": {"jwt": {"issuer": "https://i/realms/a/"}, "login": {"clientId": "my cli"}}
+    },
+    "a login elsewhere": {
+        "auth": {"jwt": {"issuer": "us"}, "login": {"clientId": "c", "issuer": "http://i:5556/dex"}}
+    },
     "an Ingress with the controller's own certificate": {
         "ingress": {"enabled": True, "hosts": ["a.h"], "tls": [{"hosts": ["a.h"]}]}
     },

@@ -132,6 +132,25 @@ def test_the_proxies_that_are_trusted_reach_the_api() -> None:
     assert env["BACKUPEXPORT_TRUSTED_PROXIES"] == "10.0.0.0/8,2001:db8::/32"
 
 
+def test_where_the_command_line_logs_in_reaches_the_api() -> None:
+    assert not [name for name in environment(render(), "api") if "LOGIN" in name]
+    login = {
+        "issuer": "https://login.example",
+        "clientId": "backupexport-cli",
+        "scopes": ["openid", "offline_access"],
+        "audience": "exports",
+    }
+    env = environment(render({"auth": {"login": login}}), "api")
+    assert env["BACKUPEXPORT_LOGIN_ISSUER"] == "https://login.example"
+    assert env["BACKUPEXPORT_LOGIN_CLIENT_ID"] == "backupexport-cli"
+    assert env["BACKUPEXPORT_LOGIN_SCOPES"] == "openid offline_access"
+    assert env["BACKUPEXPORT_LOGIN_AUDIENCE"] == "exports"
+    values = {"jwt": {"issuer": "https://issuer.example"}, "login": {"clientId": "cli"}}
+    env = environment(render({"auth": values}), "api")
+    assert "BACKUPEXPORT_LOGIN_ISSUER" not in env
+    assert env["BACKUPEXPORT_LOGIN_SCOPES"] == "openid"
+
+
 def test_what_is_asked_of_tokens_reaches_the_api() -> None:
     env = environment(render(), "api")
     assert env["BACKUPEXPORT_TOKENS_WITHOUT_PROJECTS"] == "none"

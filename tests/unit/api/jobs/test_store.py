@@ -306,6 +306,48 @@ async def test_whether_a_project_wants_a_recipient(
     assert not store.wants_recipient("nobody")
 
 
+def listed(found: tuple[list[Any], bool]) -> list[tuple[str, str | None]]:
+    return [(each.project_id, newest and newest.job_id) for each, newest in found[0]]
+
+
+async def test_projects_are_listed_from_the_caches_alone(
+    store: JobStore, api: FakeApi, started: Callable[[], None]
+) -> None:
+    jobs = [export(str(uuid.uuid4())) for _ in range(2)]
+    for number, job in enumerate(jobs):
+        job["metadata"]["creationTimestamp"] = f"2026-01-29T15:30:0{number}Z"
+        api.put(EXPORTS, job)
+    api.put(TARGETS, target("one", "proj-123"))
+    api.put(TARGETS, target("two", "other"))
+    started()
+    calls = len(api.calls)
+    older, newest = (job["metadata"]["name"] for job in jobs)
+    whole = [("other", None), ("proj-123", newest)]
+    assert listed(await store.list_projects("", 50, EVERYTHING)) == whole
+    one = await store.list_projects("", 1, EVERYTHING)
+    assert (listed(one), one[1]) == (whole[:1], True)
+    assert listed(await store.list_projects("other", 1, EVERYTHING)) == whole[1:]
+    only = ProjectAccess(project_ids=frozenset({"proj-123", "nobody"}))
+    assert listed(await store.list_projects("", 50, only)) == whole[1:]
+    assert len(api.calls) == calls
+    del api.objects[EXPORTS][newest]
+    api.watches[EXPORTS].lines.put({"type": "DELETED", "object": jobs[1]})
+    until(lambda: store._index.get(newest) is None)
+    assert listed(await store.list_projects("", 50, only)) == [("proj-123", older)]
+    api.watches[TARGETS].lines.put({"type": "DELETED", "object": target("one", "proj-123")})
+    until(lambda: store._target_index.serving("proj-123") is None)
+    assert listed(await store.list_projects("", 50, EVERYTHING)) == whole[:1]
+
+
+@pytest.mark.parametrize("missing", [EXPORTS, TARGETS])
+async def test_no_list_of_projects_is_told_before_both_caches_are_filled(
+    store: JobStore, api: FakeApi, missing: str
+) -> None:
+    (store._targets if missing == EXPORTS else store._exports).is_synced = True
+    with pytest.raises(StoreUnavailableError, match="not synced"):
+        await store.list_projects("", 50, EVERYTHING)
+
+
 async def test_an_object_of_a_newer_version_stops_nobody(
     store: JobStore,
     api: FakeApi,

@@ -1,0 +1,1 @@
+"""The projects that a caller may export, and how each is doing."""

@@ -1,0 +1,228 @@
+"""An OpenID Connect issuer: where its endpoints are, and requests to them.
+
+An issuer is named by a server that may be anybody's: its answers are bounded in size and in time,
+its redirects are not followed (a code or a refresh token would go with them), and no endpoint is
+asked in clear over a network.
+"""
+
+import ipaddress
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx
+
+from backupexport_cli.errors import CliError, ExitCode
+from backupexport_cli.output.clean import clean
+
+_LARGEST_ANSWER = 1024 * 1024
+_ANSWER_SECONDS = 30.0
+_WAIT_SECONDS = 10.0
+_ASK_ADMINISTRATOR = (
+    "Ask whoever runs the server to check its issuer; until then log in with a token:"
+    " `backupexport login --token -`."
+)
+
+
+class IssuerUnreachableError(Exception):
+    """No answer came, or none that says anything; the text is a phrase that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an endpoint has answered; `body` is empty where it was no JSON object."""
+
+    status: int
+    body: dict[str, Any]
+
+    @property
+    def error(self) -> str:
+        """The error's code (RFC 6749, 5.2); empty where there is none."""
+        code = self.body.get("error")
+        return code if isinstance(code, str) else ""
+
+    def told(self) -> str:
+        """Return what the issuer says of the error, made harmless."""
+        description = self.body.get("error_description")
+        if isinstance(description, str) and description:
+            return f"{clean(self.error, 60)}: {clean(description, 300)}"
+        return clean(self.error, 60) or f"status {self.status}"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where an issuer is asked for what; None where it has no such endpoint."""
+
+    token: str
+    device_authorization: str | None = None
+    revocation: str | None = None
+
+
+class IssuerClient:
+    """Sends requests to issuers."""
+
+    def __init__(self) -> None:
+        self._client = httpx.Client(follow_redirects=False, timeout=_WAIT_SECONDS)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close its connections."""
+        self._client.close()
+
+    def get(self, url: str) -> Answer:
+        """Ask; raises IssuerUnreachableError."""
+        return self._ask("GET", url, None)
+
+    def post(self, url: str, form: Mapping[str, str]) -> Answer:
+        """Send a form; raises IssuerUnreachableError."""
+        return self._ask("POST", url, form)
+
+    def _ask(self, method: str, url: str, form: Mapping[str, str] | None) -> Answer:
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        # Not packed: a small answer could become a huge one.
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        with (
+            _failures(),
+            self._client.stream(method, url, data=form, headers=headers) as response,
+        ):
+            raw = b""
+            for piece in response.iter_raw():
+                raw += piece
+                if len(raw) > _LARGEST_ANSWER:
+                    raise IssuerUnreachableError("its answer is longer than 1 MiB")
+                if time.monotonic() > deadline:
+                    raise IssuerUnreachableError("its answer did not end within 30 seconds")
+            return Answer(response.status_code, _object(raw))
+
+
+def discover(client: IssuerClient, issuer: str) -> Endpoints:
+    """Return an issuer's endpoints (OpenID Connect Discovery 1.0, 4); raises CliError."""
+    _check_url(issuer, "The server's issuer", issuer)
+    url = f"{issuer.removesuffix('/')}/.well-known/openid-configuration"
+    try:
+        answer = client.get(url)
+    except IssuerUnreachableError as error:
+        raise CliError(
+            ExitCode.UNREACHABLE,
+            f"The issuer {clean(issuer, 300)} can't be asked: {error}.",
+            "Try again in a moment; behind a proxy, set HTTPS_PROXY.",
+        ) from None
+    if answer.status != 200:
+        raise _bad_issuer(
+            issuer,
+            f"has no OpenID Connect discovery document (it answered {answer.status})",
+        )
+    # 4.3: it must be exactly the same, or one issuer could speak for another.
+    if answer.body.get("issuer") != issuer:
+        raise _bad_issuer(issuer, "calls itself by another name in its discovery document")
+    return _endpoints(issuer, answer.body)
+
+
+def _endpoints(issuer: str, document: dict[str, Any]) -> Endpoints:
+    found: dict[str, str | None] = {}
+    for name in ("token", "device_authorization", "revocation"):
+        url = document.get(f"{name}_endpoint")
+        if url is not None:
+            _check_url(url, f"The {name.replace('_', ' ')} endpoint", issuer)
+        found[name] = url
+    token = found["token"]
+    if token is None:
+        raise _bad_issuer(issuer, "names no token endpoint")
+    return Endpoints(token, found["device_authorization"], found["revocation"])
+
+
+def is_loopback(host: str | None) -> bool:
+    """Return whether what is sent to the host stays on this machine."""
+    if host is None:
+        return False
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_url(url: Any, what: str, issuer: str) -> None:
+    """Refuse a URL that no secret may go to; raises CliError."""
+    parts = _split(url)
+    if parts is None:
+        raise CliError(ExitCode.FAILED, f"{what} is no URL.", _ASK_ADMINISTRATOR)
+    scheme, host, has_more = parts
+    # Of an https issuer nothing may be in clear, not even on this machine: nobody of it runs here.
+    is_local = is_loopback(host) and not issuer.lower().startswith("https:")
+    if scheme != "https" and not (scheme == "http" and is_local):
+        raise CliError(
+            ExitCode.FAILED,
+            f"{what} ({clean(url, 300)}) is not https.",
+            _ASK_ADMINISTRATOR,
+        )
+    if has_more:
+        raise CliError(
+            ExitCode.FAILED,
+            f"{what} has a password or a fragment in its URL.",
+            _ASK_ADMINISTRATOR,
+        )
+
+
+def _split(url: Any) -> tuple[str, str, bool] | None:
+    """Return scheme, host, and whether there is what has no place; None where it is no URL."""
+    # urlsplit drops tabs and line breaks in silence.
+    if not isinstance(url, str) or not url.isascii() or not url.isprintable() or " " in url:
+        return None
+    try:
+        parts = urlsplit(url)
+        # What can't be a port is found out by asking for it.
+        _ = parts.port
+    except ValueError:
+        return None
+    if not parts.hostname:
+        return None
+    return parts.scheme.lower(), parts.hostname, "@" in parts.netloc or bool(parts.fragment)
+
+
+def shown_url(url: Any, issuer: str) -> str | None:
+    """Return a URL that a person may be sent to; None where it is none, or not a page's."""
+    parts = _split(url)
+    if parts is None or len(url) > 2000:
+        return None
+    scheme, host, _ = parts
+    is_local = is_loopback(host) and not issuer.lower().startswith("https:")
+    is_page = scheme == "https" or (scheme == "http" and is_local)
+    return str(url) if is_page and "@" not in urlsplit(url).netloc else None
+
+
+def _bad_issuer(issuer: str, what: str) -> CliError:
+    return CliError(ExitCode.FAILED, f"The issuer {clean(issuer, 300)} {what}.", _ASK_ADMINISTRATOR)
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    try:
+        yield
+    # Neither text nor request of these is told: they may hold what was sent.
+    except httpx.TimeoutException:
+        raise IssuerUnreachableError("it did not answer in time") from None
+    except httpx.TransportError as error:
+        raise IssuerUnreachableError(f"the connection failed ({type(error).__name__})") from None
+    except (httpx.HTTPError, httpx.InvalidURL):
+        raise IssuerUnreachableError("its answer can't be read") from None

@@ -1,0 +1,118 @@
+"""Where tokens are kept: in the system's keyring, else in one file for the user alone.
+
+The file says for each context where its tokens are, so that a keyring, which takes long to load
+and may ask for a password, is asked only where it has something.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from backupexport_cli.errors import CliError, ExitCode
+from backupexport_cli.login.keyrings import Keyring, KeyringError
+from backupexport_cli.login.places import config_directory
+from backupexport_cli.login.private_files import lock, read_json, write_json
+from backupexport_cli.login.tokens import Tokens
+
+Place = Literal["keyring", "file"]
+
+_FILE, _LOCK = "tokens.json", "tokens.lock"
+_IN_KEYRING = "keyring"
+
+
+class TokenStore:
+    """The tokens of all contexts."""
+
+    def __init__(
+        self, folder: Path | None = None, keyring: Callable[[], Keyring | None] = Keyring.of_system
+    ) -> None:
+        """`keyring` is asked for one when it is needed."""
+        self._folder = folder or config_directory()
+        self._keyring = keyring
+
+    @property
+    def file(self) -> Path:
+        """Where tokens are that are in no keyring."""
+        return self._folder / _FILE
+
+    def get(self, name: str) -> Tokens | None:
+        """Return a context's tokens; None where there are none; raises CliError."""
+        entry = self._entries().get(name)
+        if entry != _IN_KEYRING:
+            return Tokens.of_document(entry)
+        keyring = self._keyring()
+        if keyring is None:
+            raise _keyring_fails("there is none that can be used here")
+        try:
+            text = keyring.get(name)
+        except KeyringError as error:
+            raise _keyring_fails(str(error)) from None
+        return None if text is None else _parsed(text)
+
+    def put(self, name: str, tokens: Tokens) -> Place:
+        """Keep a context's tokens instead of those that it had, and return where they are."""
+        with self._changing() as entries:
+            was_in_keyring = entries.get(name) == _IN_KEYRING
+            keyring = self._keyring()
+            if keyring is not None:
+                try:
+                    keyring.set(name, json.dumps(tokens.to_document()))
+                except KeyringError:
+                    # Locked, or too small: Windows keeps 1280 characters.
+                    if was_in_keyring:
+                        _try_delete(keyring, name)
+                else:
+                    entries[name] = _IN_KEYRING
+                    return "keyring"
+            entries[name] = tokens.to_document()
+            return "file"
+
+    def remove(self, name: str) -> bool:
+        """Forget a context's tokens; return whether there were any, and none are left."""
+        with self._changing() as entries:
+            entry = entries.pop(name, None)
+            if entry != _IN_KEYRING:
+                return entry is not None
+            keyring = self._keyring()
+            return keyring is not None and _try_delete(keyring, name)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold the turn to renew tokens: of two processes one asks, the other takes its result."""
+        with lock(self._folder / "refresh.lock"):
+            yield
+
+    def _entries(self) -> dict[str, Any]:
+        return read_json(self.file)
+
+    @contextmanager
+    def _changing(self) -> Iterator[dict[str, Any]]:
+        with lock(self._folder / _LOCK):
+            entries = self._entries()
+            yield entries
+            write_json(self.file, entries)
+
+
+def _parsed(text: str) -> Tokens | None:
+    try:
+        return Tokens.of_document(json.loads(text))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _try_delete(keyring: Keyring, name: str) -> bool:
+    try:
+        keyring.delete(name)
+    except KeyringError:
+        return False
+    return True
+
+
+def _keyring_fails(why: str) -> CliError:
+    return CliError(
+        ExitCode.NOT_ALLOWED,
+        f"The token is in the system's keyring, which can't be read ({why}).",
+        "Unlock the keyring, or log in again, or give a token in BACKUPEXPORT_TOKEN.",
+    )

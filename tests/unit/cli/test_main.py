@@ -1,0 +1,75 @@
+"""How a command ends, whatever happens in it."""
+
+import io
+import sys
+
+import pytest
+import typer
+from backupexport_cli import __main__ as start
+from backupexport_cli.__main__ import main
+from backupexport_cli.errors import CliError, ExitCode
+
+SECRET = "a-token-that-nobody-may-see"
+
+
+def _ending(monkeypatch: pytest.MonkeyPatch, error: BaseException | int | None) -> None:
+    def app(*_: object, **__: object) -> object:
+        if isinstance(error, BaseException):
+            raise error
+        return error
+
+    monkeypatch.setattr(start, "app", app)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (None, 0),
+        (0, 0),
+        (3, 3),
+        (CliError(ExitCode.CORRUPT, "It is another file."), 6),
+        (KeyboardInterrupt(), 130),
+        (EOFError(), 130),
+        (typer.Abort(), 130),
+        (typer.BadParameter("odd"), 2),
+        (RuntimeError(SECRET), 1),
+        (RecursionError(), 1),
+    ],
+)
+def test_every_end_has_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException | int | None,
+    code: int,
+) -> None:
+    _ending(monkeypatch, error)
+    assert main(["jobs"]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+
+
+def test_a_bug_is_told_by_its_place_and_never_by_its_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _ending(monkeypatch, RuntimeError(SECRET))
+    assert main(["jobs", "--verbose"]) == 1
+    told = capsys.readouterr().err
+    assert "RuntimeError; " in told
+    assert "test_main.py:" in told
+    assert SECRET not in told
+    assert main(["jobs"]) == 1
+    assert "--verbose" in capsys.readouterr().err
+
+
+def test_a_terminal_that_lacks_a_character_gets_another_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _ending(monkeypatch, CliError(ExitCode.FAILED, "Größe: █ …"))
+    raw = io.BytesIO()
+    with io.TextIOWrapper(raw, encoding="ascii") as narrow:
+        monkeypatch.setattr(sys, "stderr", narrow)
+        assert main(["jobs"]) == 1
+        narrow.flush()
+        assert b"Gr??e" in raw.getvalue()
+        monkeypatch.undo()
