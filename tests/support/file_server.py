@@ -98,7 +98,7 @@ class FileServer:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    timeout = 60
+    timeout = 10
     files: FileServer
 
     def log_message(self, *_: object) -> None:
