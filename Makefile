@@ -139,6 +139,7 @@ $(CLI)/installed: requirements/cli.txt requirements/build.txt
 $(CLI)/ready: $(CLI)/installed $(shell find cli crds/backupexport_contract -name '*.py' -o -name '*.toml')
 	@$(CLI)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		--force-reinstall ./cli
+	@rm -rf cli/build cli/*.egg-info
 	@touch $@
 
 $(VENV)/ready: requirements/dev.txt

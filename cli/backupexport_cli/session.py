@@ -123,13 +123,17 @@ class Session:
     def _rest_in_cluster(self) -> "RestExports":
         """Return the api of the installation that --kube means."""
         from backupexport_cli.kubectl.port_forward import find_api_service
+        from backupexport_cli.login import installation
 
-        kubectl = self._kubectl()
+        kubectl, options = self._kubectl(), self.options
+        cluster = options.kubeconfig_context or installation.current_context(kubectl)
+        namespace = options.namespace or installation.current_namespace(kubectl)
         service = find_api_service(kubectl)
-        bearer = self._bearer_in_cluster(service)
+        bearer = self._bearer_in_cluster(cluster, namespace, service)
         return self.rest_at(self._forwarded(kubectl, service), bearer)
 
-    def _bearer_in_cluster(self, service: str) -> "Bearer":
+    def _bearer_in_cluster(self, cluster: str, namespace: str, service: str) -> "Bearer":
+        """Return the token of who logged in there: no other installation gets it."""
         from backupexport_cli.login import contexts, resolution
         from backupexport_cli.login.access import AccessToken, valid_token
         from backupexport_cli.service.http import GivenToken
@@ -137,16 +141,15 @@ class Session:
         given = self.options.environment.get(resolution.TOKEN_VARIABLE)
         if given:
             return GivenToken(valid_token(given))
-        kept, namespace = contexts.load(), self.options.namespace
+        kept, there = contexts.load(), (cluster, namespace, service)
         # Of two that lead there, the current one.
         for context in sorted(kept.by_name.values(), key=lambda each: each.name != kept.current):
-            if context.kube_service == service and namespace in (None, context.kube_namespace):
+            if (context.kube_context, context.kube_namespace, context.kube_service) == there:
                 return AccessToken(context)
-        of = f" -n {namespace}" if namespace else ""
         raise CliError(
             ExitCode.NOT_ALLOWED,
             "There is no token for this installation's api.",
-            f"Get one of it: backupexport --kube{of} login",
+            f"Get one of it: backupexport --kube -n {namespace} login",
         )
 
     def _kubectl(self, context: str | None = None, namespace: str | None = None) -> "Kubectl":

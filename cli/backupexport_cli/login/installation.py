@@ -91,6 +91,14 @@ def current_context(kubectl: KubectlRuns) -> str:
     return kubectl.run("config", "current-context").strip()
 
 
+def current_namespace(kubectl: KubectlRuns) -> str:
+    """Return the namespace that the kubeconfig's context is about."""
+    told = kubectl.run(
+        "config", "view", "--minify", "--output=jsonpath={.contexts[0].context.namespace}"
+    )
+    return told.strip() or "default"
+
+
 def kubernetes_user(kubectl: KubectlRuns) -> str | None:
     """Return who Kubernetes takes the user for; None where it doesn't say (before 1.28)."""
     try:

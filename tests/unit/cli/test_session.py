@@ -6,7 +6,6 @@ import pytest
 from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.kubectl.exports import KubeExports
 from backupexport_cli.login import contexts
-from backupexport_cli.login.access import AccessToken
 from backupexport_cli.login.contexts import Context, Contexts
 from backupexport_cli.service.http import GivenToken
 from backupexport_cli.service.rest import RestExports
@@ -82,27 +81,35 @@ def test_who_has_only_a_moment_gets_nothing_of_kubectl() -> None:
 def _kept(*names: str) -> None:
     def with_them(kept: Contexts) -> Contexts:
         for name in names:
-            kept = kept.having(Context(name, "", kube_namespace=name, kube_service="release-api"))
+            cluster, _, namespace = name.partition("-")
+            kept = kept.having(
+                Context(
+                    name, "",
+                    kube_context=cluster, kube_namespace=namespace, kube_service="release-api",
+                )
+            )  # fmt: skip
         return kept
 
     contexts.change(with_them)
 
 
 def test_an_installations_token_is_that_of_the_context_that_leads_there() -> None:
-    _kept("one", "two")
-    token = _session(environment={})._bearer_in_cluster("release-api")
-    assert repr(token) == "AccessToken('two')"
-    named = _session(environment={}, namespace="one")._bearer_in_cluster("release-api")
-    assert isinstance(named, AccessToken)
-    assert repr(named) == "AccessToken('one')"
-    given = _session()._bearer_in_cluster("release-api")
+    _kept("a-one", "a-two", "b-one")
+    session = _session(environment={})
+    for cluster, namespace in (("a", "one"), ("a", "two"), ("b", "one")):
+        token = session._bearer_in_cluster(cluster, namespace, "release-api")
+        assert repr(token) == f"AccessToken('{cluster}-{namespace}')"
+    given = _session()._bearer_in_cluster("a", "one", "release-api")
     assert isinstance(given, GivenToken)
 
 
-def test_an_installation_without_a_token_leads_to_its_login() -> None:
-    _kept("one")
-    for service, namespace in (("other-api", None), ("release-api", "two")):
-        session = _session(environment={}, namespace=namespace)
-        with pytest.raises(CliError) as caught:
-            session._bearer_in_cluster(service)
-        assert "--kube" in caught.value.advice
+@pytest.mark.parametrize(
+    "there",
+    [("a", "one", "other-api"), ("a", "two", "release-api"), ("b", "one", "release-api")],
+    ids=["another service", "another namespace", "another cluster"],
+)
+def test_an_installation_without_a_token_leads_to_its_login(there: tuple[str, str, str]) -> None:
+    _kept("a-one")
+    with pytest.raises(CliError) as caught:
+        _session(environment={})._bearer_in_cluster(*there)
+    assert "--kube" in caught.value.advice
