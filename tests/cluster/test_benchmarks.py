@@ -10,7 +10,7 @@ import pytest
 from playground.tools import ROOT
 
 FIGURES = {
-    "bench-dump": ["zstd_vs_raw", "zstd_vs_gzip", "age_vs_plain", "start_s", "finish_s"],
+    "bench-dump": ["zstd_vs_raw", "zstd_vs_gzip", "age_vs_plain", "s3_vs_volume", "start_s", "finish_s"],
     "bench-api": [
         "get_vs_bare", "get_p99_vs_bare", "post_vs_direct_p50", "list_vs_bare", "rss_mib",
     ],
@@ -19,6 +19,7 @@ FIGURES = {
         "rss_mib", "rss_10k_vs_empty", "rss_100k_retained_mib",
     ],
     "bench-download": ["download_vs_nginx", "rss_20_slow_vs_idle"],
+    "bench-cli": ["download_vs_curl", "jobs_200_seconds", "help_seconds"],
 }  # fmt: skip
 
 
