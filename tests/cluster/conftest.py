@@ -30,7 +30,8 @@ _VALUES = {
 _IS_FIRST = pytest.StashKey[bool]()
 # The files that take longest, so that none of them is begun when the others are nearly done.
 _LONGEST = (
-    "main_job", "buckets", "cli_rest", "majors", "cli_faults", "egress_enforced", "silent_node", "deliveries", "retries",
+    "main_job", "buckets", "cli_rest", "majors", "cli_faults", "egress_enforced", "silent_node",
+    "deliveries", "retries",
     "dump_causes", "remarks", "benchmarks", "web_page", "failures", "storage_failures",
     "operator_takeover", "hostile_values", "start_failures", "life_cycle", "large_short",
     "restores", "chart", "schemathesis", "encryption", "session_settings", "connection_forms",

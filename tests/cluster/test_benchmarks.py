@@ -10,7 +10,9 @@ import pytest
 from playground.tools import ROOT
 
 FIGURES = {
-    "bench-dump": ["zstd_vs_raw", "zstd_vs_gzip", "age_vs_plain", "s3_vs_volume", "start_s", "finish_s"],
+    "bench-dump": [
+        "zstd_vs_raw", "zstd_vs_gzip", "age_vs_plain", "s3_vs_volume", "start_s", "finish_s",
+    ],
     "bench-api": [
         "get_vs_bare", "get_p99_vs_bare", "post_vs_direct_p50", "list_vs_bare", "rss_mib",
     ],

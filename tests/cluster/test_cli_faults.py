@@ -213,20 +213,24 @@ def test_a_token_that_ends_in_the_middle_is_told_with_the_way_on(
 ) -> None:
     home = tmp_path / "home"
     # Long enough to begin on a busy machine; the api gives five seconds more.
-    short = token(installation, exp=int(time.time()) + 12)
+    ends = int(time.time()) + 12
+    short = token(installation, exp=ends)
     cli = CommandLine(home, url=link.url, token=short)
+    # A file that nobody reads on holds up all that goes by its port-forward.
+    waiting = CommandLine(tmp_path / "waiting", url=installation.url, token=short)
     link.hold_after(finished.size // 2)
     with held_project.locked(), ExitStack() as stack:
-        wait = stack.enter_context(cli.started("export", held_project.name, "--wait"))
+        (pod,) = api_pods.names(installation.namespace)[:1]
+        link.target = stack.enter_context(api_pods.forwarded(installation.namespace, pod))
+        wait = stack.enter_context(waiting.started("export", held_project.name, "--wait"))
         job_id = first_line(wait)
         download = stack.enter_context(cli.started("download", finished.id))
         assert link.is_held.wait(60)
-        caller = Api(installation.url, short)
-        wait_for(lambda: caller.call("GET", "/api/jobs").status == 401, "the token's end", 30)
+        wait_for(lambda: time.time() > ends + 6, "the token's end", 30)
         link.cut()
         link.hold_after(None)
-        for process in (wait, download):
-            assert "backupexport login" in cli.ended(process, code=3).err
+        assert "backupexport login" in waiting.ended(wait, code=3).err
+        assert "backupexport login" in cli.ended(download, code=3).err
     assert not (home / finished.name).exists()
     again = CommandLine(home, url=link.url, token=installation.token())
     link.hold_after(None)

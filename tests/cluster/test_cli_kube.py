@@ -110,7 +110,7 @@ def test_ctrl_c_leaves_the_export_alone(
             held_project.wait_until_blocked(job_id)
             interrupt(process)
             cli.ended(process, code=130)
-        assert api.job(job_id)["status"] == "running"
+        wait_for(lambda: api.job(job_id)["status"] == "running", "the export to go on", 60)
         cli.run("cancel", job_id)
 
 

@@ -47,24 +47,24 @@ class CommandLine:
         *,
         url: str | None = None,
         token: str | None = None,
-        under: tuple[str, ...] = (),
+        modules: Path | None = None,
         **variables: str,
     ) -> None:
-        """`under` is a program that runs it, with its options; `variables` are the environment's.
+        """`modules` are imported before all others; `variables` are the environment's.
 
         Without `url` and `token` it has what it is logged in to.
         """
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._under = under
         self._secrets = [token] if token else []
         named = {"BACKUPEXPORT_URL": url, "BACKUPEXPORT_TOKEN": token}
         own = {name: text for name, text in environment().items() if name in _INHERITED}
+        imported = (modules, ROOT / "cli", ROOT / "crds")
         self._environment = {
             **own,
             "PATH": f"{STATE / 'bin'}{os.pathsep}{own['PATH']}",
             "HOME": str(folder),
-            "PYTHONPATH": f"{ROOT / 'cli'}{os.pathsep}{ROOT / 'crds'}",
+            "PYTHONPATH": os.pathsep.join(map(str, filter(None, imported))),
             "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
             "BACKUPEXPORT_CONFIG_DIR": str(folder / ".config"),
             # A warning of Python's is a mistake of ours.
@@ -100,7 +100,7 @@ class CommandLine:
     def started(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         """A command that runs; it is killed where it goes on at the end of the context."""
         process = subprocess.Popen(
-            [*self._under, sys.executable, "-m", "backupexport_cli", *arguments],
+            [sys.executable, "-m", "backupexport_cli", *arguments],
             cwd=self.folder,
             env=self._environment,
             stdin=subprocess.PIPE,
