@@ -54,8 +54,8 @@ class Form:
     """After so many no more rounds begin."""
 
 
-FULL = Form(mebibytes=2048, rounds=9, starts=9, seconds=140)
-SHORT = Form(mebibytes=1024, rounds=1, starts=2, seconds=20)
+FULL = Form(mebibytes=2048, rounds=9, starts=9, seconds=90)
+SHORT = Form(mebibytes=1024, rounds=1, starts=2, seconds=1)
 
 _CURL = "curl"
 _CURL_SUMMED = "curl, sha256sum"
@@ -86,8 +86,9 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.chmod(0o755)
         served = stack.enter_context(_serving(folder, form.mebibytes))
-        rounds = _measure_downloads(form, served, folder / "downloaded")
+        # These come first: what all commands load is in memory then.
         jobs_seconds = _seconds(form.starts, served, "jobs", "--limit", str(JOBS))
+        rounds = _measure_downloads(form, served, folder / "downloaded")
     help_seconds = _seconds(form.starts, None, "--help")
     print(f"\n{JOBS} jobs listed in {jobs_seconds:.2f} s, --help in {help_seconds:.2f} s: medians")
     print(f"\nit took {time.monotonic() - began:.0f} s")
@@ -110,20 +111,20 @@ def _measure_downloads(form: Form, served: Served, target: Path) -> dict[str, Ro
         _OURS: lambda path: _download(served, path),
     }
     rounds = {name: Rounds() for name in contenders}
-    # The checksum is looked at once; this warms up, too.
-    for name, fetch in contenders.items():
-        _timed(fetch, target, name, served, is_read=True)
     began = time.monotonic()
     turn = 0
     while turn < form.rounds and (turn == 0 or time.monotonic() - began < form.seconds):
         # The two that end without the disk are short, so there are more of them.
-        order = [_CURL, _OURS_UNSYNCED, _CURL_SYNCED, _OURS, _OURS_UNSYNCED, _CURL]
-        if turn % 2 == 0:
+        order = [_CURL, _OURS_UNSYNCED, _OURS_UNSYNCED, _CURL]
+        if turn % 3 == 0:
+            order += [_CURL_SYNCED, _OURS]
+        if turn == 0:
             # sha256sum alone takes longer than all else.
             order.append(_CURL_SUMMED)
-        # Every second round goes backwards, so that none is always first.
-        for name in reversed(order) if turn % 2 else order:
-            seconds = _timed(contenders[name], target, name, served)
+        for name in order:
+            # The checksum is looked at once.
+            is_read = not rounds[name].rates
+            seconds = _timed(contenders[name], target, name, served, is_read=is_read)
             rounds[name].add(served.size / seconds / 1e6, [seconds])
         turn += 1
     print(f"\n{turn} rounds of {form.mebibytes} MiB, whole processes: median (min-max)")
