@@ -54,8 +54,8 @@ class Form:
     """After so many no more rounds begin."""
 
 
-FULL = Form(mebibytes=2048, rounds=9, starts=9, seconds=90)
-SHORT = Form(mebibytes=1024, rounds=1, starts=2, seconds=1)
+FULL = Form(mebibytes=1024, rounds=9, starts=9, seconds=90)
+SHORT = Form(mebibytes=512, rounds=1, starts=2, seconds=1)
 
 _CURL = "curl"
 _CURL_SUMMED = "curl, sha256sum"
