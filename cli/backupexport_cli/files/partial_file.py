@@ -17,6 +17,8 @@ from backupexport_cli.files.wanted import WantedFile
 _MOST_NOTE_BYTES = 1024 * 1024
 # A dump is for its owner alone.
 _MODE = 0o600
+# Smaller ones are not worth a request to the disk.
+_WRITE_BACK_BYTES = 8 * 1024 * 1024
 
 
 class PartialFile:
@@ -32,6 +34,7 @@ class PartialFile:
         self._note = target.with_name(target.name + ".part.json")
         self._wanted = wanted
         self.etag: str | None = None
+        self._written_back = 0
         try:
             self.descriptor = _opened(self.path)
         except OSError as error:
@@ -55,7 +58,7 @@ class PartialFile:
 
     def empty(self) -> None:
         """Forget all that is there."""
-        self.finished, self.etag = [], None
+        self.finished, self.etag, self._written_back = [], None, 0
         # First the note: what it says is never more than there is.
         self._note.unlink(missing_ok=True)
         os.ftruncate(self.descriptor, 0)
@@ -66,6 +69,16 @@ class PartialFile:
         while view:
             count = os.pwrite(self.descriptor, view, position)
             view, position = view[count:], position + count
+
+    def write_back(self, end: int) -> None:
+        """Let the disk begin with what is written before `end`, so that `keep` waits for less."""
+        new_bytes = end - self._written_back
+        if new_bytes < _WRITE_BACK_BYTES or not hasattr(os, "posix_fadvise"):
+            return
+        # What is "not needed" is written at once; until that has happened it stays in memory.
+        with suppress(OSError):
+            os.posix_fadvise(self.descriptor, self._written_back, new_bytes, os.POSIX_FADV_DONTNEED)
+        self._written_back = end
 
     def record(self, finished: list[Span]) -> None:
         """Note what has been written, for a later run; raises OSError."""
