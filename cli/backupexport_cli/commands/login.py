@@ -101,8 +101,7 @@ def _wanted(session: Session, server: str | None, name: str | None) -> "Context"
             raise CliError(
                 ExitCode.USAGE,
                 f"{known.name} is reached by way of Kubernetes.",
-                f"Log in with `backupexport login --kube -n {known.kube_namespace}"
-                f" --name {known.name}`.",
+                f"Log in with `{known.login_command}`.",
             )
         insecure_http = known.insecure_http or options.insecure_http
         server_url(known.url, allow_http=insecure_http)
