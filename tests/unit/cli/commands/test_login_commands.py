@@ -117,6 +117,16 @@ def test_a_login_that_can_not_begin(arguments: list[str], words: str, capsys: Ca
     assert re.search(words, capsys.readouterr().err)
 
 
+def test_a_context_of_kubernetes_says_how_to_log_in_again(capsys: Captured) -> None:
+    context = Context(
+        "k", "", kube_context="kind", kube_namespace="exports", kube_service="demo-api"
+    )
+    contexts.change(operator.methodcaller("having", context))
+    assert main(["login"]) == 2
+    err = capsys.readouterr().err
+    assert "`backupexport --kube -n exports login --kubeconfig-context kind --name k`" in err
+
+
 def test_whoami_is_about_a_servers_token(capsys: Captured) -> None:
     assert main(["whoami", "--kube"]) == 2
     assert "Leave out --kube" in capsys.readouterr().err
