@@ -5,9 +5,12 @@ import re
 from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.login.contexts import Context
 from backupexport_cli.login.issuer import IssuerClient, IssuerUnreachableError
+from backupexport_cli.login.keyrings import Keyring
 from backupexport_cli.login.revocation import revoke
 from backupexport_cli.login.token_store import TokenStore
 from backupexport_cli.login.tokens import LONGEST_TOKEN, Tokens
+
+_MOMENT_SECONDS = 1.0
 
 # RFC 6750, 2.1: what may stand in the header.
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
@@ -23,9 +26,15 @@ class AccessToken:
     as it is, and renewed when it was refused.
     """
 
-    def __init__(self, context: Context, store: TokenStore | None = None) -> None:
+    def __init__(
+        self, context: Context, store: TokenStore | None = None, *, is_hurried: bool = False
+    ) -> None:
+        """With `is_hurried` it is told in a moment or not at all, and never renewed."""
         self._context = context
-        self._store = store or TokenStore()
+        if store is None:
+            store = TokenStore(keyring=_hurried_keyring) if is_hurried else TokenStore()
+        self._store = store
+        self._is_hurried = is_hurried
         self._tokens: Tokens | None = None
 
     def __repr__(self) -> str:
@@ -44,6 +53,9 @@ class AccessToken:
         refresh token once, and end the whole login when it comes again (RFC 9700, 4.14.2).
         """
         refused = self.value()
+        if self._is_hurried:
+            # Who stops it would lose the login between the issuer's answer and the file.
+            return False
         with self._store.turn():
             self._tokens = self._kept()
             if self._tokens.value != refused:
@@ -90,6 +102,10 @@ class AccessToken:
                 f"Log in with `{self._context.login_command}`.",
             )
         return tokens
+
+
+def _hurried_keyring() -> Keyring | None:
+    return Keyring.of_system(_MOMENT_SECONDS)
 
 
 def valid_token(token: str) -> str:

@@ -4,10 +4,14 @@ from dataclasses import replace
 
 import pytest
 from backupexport_cli.errors import CliError, ExitCode
+from backupexport_cli.login import contexts
 from backupexport_cli.login.access import AccessToken
 from backupexport_cli.login.contexts import Context
+from backupexport_cli.login.keyrings import Keyring
+from backupexport_cli.login.private_files import write_json
 from backupexport_cli.login.token_store import TokenStore
-from backupexport_cli.login.tokens import Tokens
+from backupexport_cli.login.tokens import Origin, Tokens
+from backupexport_cli.session import GlobalOptions, Session
 
 BY_ADDRESS = Context("here", "https://exports.example")
 IN_CLUSTER = Context(
@@ -44,3 +48,36 @@ def test_without_a_token_there_is_a_command_for_one(context: Context, command: s
 def test_a_name_of_any_form_is_one_word_of_the_command() -> None:
     context = replace(IN_CLUSTER, kube_context="of me; rm", name="a")
     assert "--kubeconfig-context 'of me; rm' --name a" in context.login_command
+
+
+def test_in_a_hurry_nothing_is_renewed() -> None:
+    # Its issuer could not be asked.
+    origin = Origin("cli", "http://127.0.0.1:1/token")
+    TokenStore().put("here", Tokens("ended", BY_ADDRESS.place, "R1", origin))
+    with pytest.raises(CliError):
+        AccessToken(BY_ADDRESS).refresh()
+    assert not AccessToken(BY_ADDRESS, is_hurried=True).refresh()
+
+
+def test_in_a_hurry_a_keyring_has_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+
+    def of_system(seconds: float = 30.0) -> None:
+        given.append(seconds)
+
+    monkeypatch.setattr(Keyring, "of_system", of_system)
+    store = TokenStore(keyring=lambda: None)
+    store.put("here", Tokens("kept", BY_ADDRESS.place))
+    write_json(store.file, {"here": "keyring"})
+    with pytest.raises(CliError, match="keyring"):
+        AccessToken(BY_ADDRESS, is_hurried=True).value()
+    assert given == [1.0]
+
+
+def test_a_shell_that_completes_is_in_a_hurry() -> None:
+    contexts.change(lambda kept: kept.having(BY_ADDRESS))
+    origin = Origin("cli", "http://127.0.0.1:1/token")
+    TokenStore().put("here", Tokens("ended", BY_ADDRESS.place, "R1", origin))
+    bearer = Session(GlobalOptions(is_hurried=True, environment={})).chosen().bearer
+    assert bearer is not None
+    assert not bearer.refresh()
