@@ -112,7 +112,8 @@ def authorization_of(answer: Answer, issuer: str) -> Authorization:
     device_code, user_code = body.get("device_code"), body.get("user_code")
     page = shown_url(body.get("verification_uri"), issuer)
     seconds = _whole(body.get("expires_in"))
-    interval = _whole(body.get("interval", _USUAL_INTERVAL))
+    asked = body.get("interval")
+    interval = _whole(_USUAL_INTERVAL if asked is None else asked)
     if not isinstance(device_code, str) or not device_code:
         raise _bad_answer("holds no device code")
     if not isinstance(user_code, str) or not _is_user_code(user_code):

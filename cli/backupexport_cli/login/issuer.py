@@ -124,9 +124,9 @@ class IssuerClient:
             return Answer(response.status_code, _object(raw))
 
     def _client_for(self, url: str) -> httpx.Client:
-        """Return the client for a URL that was checked."""
         # A proxy would read what is sent in clear, and answer for its own machine.
-        is_direct = is_loopback(urlsplit(url).hostname)
+        parts = _split(url)
+        is_direct = parts is not None and is_loopback(parts[1])
         if is_direct not in self._by_way:
             client = _client(is_direct=is_direct)
             self._by_way[is_direct] = self._clients.enter_context(client)

@@ -45,6 +45,10 @@ class TokenStore:
         self._folder = folder or config_directory()
         self._keyring = keyring
 
+    def _key(self, name: str) -> str:
+        """Return what a context's tokens are called in a keyring, which is one for all folders."""
+        return f"{name} ({self._folder.absolute()})"
+
     @property
     def file(self) -> Path:
         """Where tokens are that are in no keyring."""
@@ -61,7 +65,7 @@ class TokenStore:
         if keyring is None:
             raise _keyring_fails("there is none that can be used here")
         try:
-            text = keyring.get(name)
+            text = keyring.get(self._key(name))
         except KeyringError as error:
             raise _keyring_fails(str(error)) from None
         return None if text is None else _parsed(text)
@@ -103,7 +107,7 @@ class TokenStore:
             if entry != _IN_KEYRING:
                 return Removed(tokens, is_gone=entry is not None)
             keyring = self._keyring()
-            is_gone = keyring is not None and _try_delete(keyring, name)
+            is_gone = keyring is not None and _try_delete(keyring, self._key(name))
             return Removed(tokens, is_gone=is_gone, trouble=trouble)
 
     @contextmanager
@@ -120,11 +124,11 @@ class TokenStore:
         keyring = self._keyring()
         if keyring is not None:
             try:
-                keyring.set(name, json.dumps(tokens.to_document()))
+                keyring.set(self._key(name), json.dumps(tokens.to_document()))
             except KeyringError:
                 # Locked, or too small: Windows keeps 1280 characters.
                 if was_in_keyring:
-                    _try_delete(keyring, name)
+                    _try_delete(keyring, self._key(name))
             else:
                 entries[name] = _IN_KEYRING
                 return "keyring"
@@ -149,9 +153,9 @@ def _parsed(text: str) -> Tokens | None:
         return None
 
 
-def _try_delete(keyring: Keyring, name: str) -> bool:
+def _try_delete(keyring: Keyring, key: str) -> bool:
     try:
-        keyring.delete(name)
+        keyring.delete(key)
     except KeyringError:
         return False
     return True

@@ -18,7 +18,7 @@ from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.login import contexts, device_flow, private_files
 from backupexport_cli.login.access import AccessToken
 from backupexport_cli.login.device_flow import Client, Clock
-from backupexport_cli.login.issuer import IssuerClient, IssuerUnreachableError, discover
+from backupexport_cli.login.issuer import Answer, IssuerClient, IssuerUnreachableError, discover
 from backupexport_cli.login.token_store import TokenStore
 from backupexport_cli.login.tokens import Origin, Tokens, tokens_of
 from device_issuer import AUDIENCE, CLIENT, DeviceIssuer, send
@@ -135,6 +135,14 @@ def test_the_usual_interval_is_five_seconds(issuer: DeviceIssuer, time: Time) ->
     assert time.pauses == [5]
 
 
+def test_no_interval_may_be_said_in_words(issuer: DeviceIssuer) -> None:
+    body = {
+        "device_code": "d", "user_code": "u", "verification_uri": issuer.url,
+        "expires_in": 600, "interval": None,
+    }  # fmt: skip
+    assert device_flow.authorization_of(Answer(200, body), issuer.url).interval == 5
+
+
 def test_a_cut_is_bridged_and_asked_less_often(issuer: DeviceIssuer, time: Time) -> None:
     issuer.faults = ["cut", (503, b"<html>"), (429, {})]
     decide_after(issuer, time, ["pending", "pending", "pending", "approved"])
@@ -220,6 +228,11 @@ def test_no_address_of_this_machine_is_a_proxys(proxy: DeviceIssuer, host: str) 
     with IssuerClient() as http, pytest.raises(IssuerUnreachableError, match="ConnectError"):
         http.get(f"http://{host}:1/")
     assert proxy.requests == []
+
+
+def test_what_is_no_url_is_told_as_that() -> None:
+    with IssuerClient() as http, pytest.raises(IssuerUnreachableError):
+        http.get("http://[")
 
 
 def test_everybody_else_is_asked_by_way_of_the_proxy(proxy: DeviceIssuer) -> None:
@@ -609,8 +622,7 @@ def test_a_login_that_is_ended_during_a_refresh_does_not_come_back(
         assert main(command) == 0
         over.set()
     assert TokenStore().get("127.0.0.1") is None
-    if command == ["logout"]:
-        assert real_issuer.revoked == [real_issuer._logins[0].refresh_token]
+    assert real_issuer.revoked == [real_issuer._logins[0].refresh_token]
 
 
 def test_a_login_during_a_refresh_is_the_one_that_stays(

@@ -123,6 +123,16 @@ def test_a_renewal_replaces_what_was_renewed_and_nothing_else(
     assert (taken.tokens, taken.is_gone, taken.trouble) == (new, True, "")
 
 
+def test_of_two_folders_each_has_its_own_tokens_in_the_keyring(tmp_path: Path) -> None:
+    backend = Backend()
+    one, two = (TokenStore(tmp_path / name, lambda: Keyring(backend)) for name in "ab")
+    one.put("x", TOKENS)
+    two.put("x", replace(TOKENS, value="other"))
+    assert one.get("x") == TOKENS
+    assert two.remove("x")
+    assert one.get("x") == TOKENS
+
+
 def test_a_renewal_is_kept_although_the_keyring_was_locked_since() -> None:
     backend = Backend()
     store, new = TokenStore(keyring=lambda: Keyring(backend)), replace(TOKENS, value="new")
