@@ -90,7 +90,9 @@ class Session:
         url = options.url or options.environment.get(resolution.URL_VARIABLE)
         if url is not None:
             url = server_url(url, allow_http=options.insecure_http)
-        return resolution.chosen(url, options.context, options.environment)
+        return resolution.chosen(
+            url, options.context, options.environment, is_hurried=options.is_hurried
+        )
 
     def rest_at(self, url: str, bearer: "Bearer | None") -> "RestExports":
         """Return the api at an address of `server_url`."""
