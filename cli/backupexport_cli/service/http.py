@@ -14,6 +14,7 @@ import backupexport_cli
 from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.output.clean import clean
 from backupexport_cli.service import problems
+from backupexport_cli.service.loopback import without_proxies
 
 MOST_BYTES = 64 * 1024 * 1024
 """Of an answer that is read as a whole: 200 jobs with all that a job may have are less."""
@@ -298,6 +299,7 @@ def _client(transport: httpx.BaseTransport | None) -> httpx.Client:
         return httpx.Client(
             follow_redirects=False,
             transport=transport,
+            mounts=without_proxies(),
             headers={
                 "User-Agent": f"backupexport/{backupexport_cli.__version__}",
                 "Accept-Encoding": "identity",

@@ -100,6 +100,30 @@ def test_an_export_that_is_asked_for_again_is_the_same_one(run: Run, server: Ser
     assert run("export", "shop", "--help").code == 0
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_this_machine_is_asked_by_no_proxy(
+    run: Run, server: Server, monkeypatch: pytest.MonkeyPatch, host: str, variable: str
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    server.answer = lambda _: data([])
+    with cli_server.serving() as proxy:
+        monkeypatch.setenv(variable, proxy.url)
+        ran = run("jobs", "--url", server.url.replace("127.0.0.1", host))
+    assert (ran.code, proxy.asked) == (0, [])
+    assert server.asked[0].headers["Authorization"] == f"Bearer {TOKEN}"
+
+
+def test_another_machine_is_asked_by_the_proxy(
+    run: Run, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answer = lambda _: data([])
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    assert run("jobs", "--url", "http://exports.example.com", "--insecure-http").code == 0
+    assert server.asked[0].headers["Host"] == "exports.example.com"
+
+
 def test_an_export_that_can_not_be_asked_for_tells_its_key(run: Run, server: Server) -> None:
     server.answer = lambda _: plain(b"", 500)
     ran = run("export", "shop", "--idempotency-key", "mine")
