@@ -197,7 +197,7 @@ def _created(
         )
         raise
     except CliError as error:
-        if error.exit_code is not ExitCode.UNREACHABLE:
+        if not _may_be_made(error):
             raise
         raise CliError(
             error.exit_code,
@@ -205,6 +205,13 @@ def _created(
             f"{error.advice} With --idempotency-key {key} it is no second export.".strip(),
             code=error.code,
         ) from None
+
+
+def _may_be_made(error: CliError) -> bool:
+    """Return whether there may be an export all the same: nobody has refused it."""
+    # A server's refusal has a code, Kubernetes' a reason, which is one.
+    has_failed = error.exit_code is ExitCode.FAILED and not error.code
+    return has_failed or error.exit_code is ExitCode.UNREACHABLE
 
 
 def _tell(session: "Session", job_id: str) -> None:
