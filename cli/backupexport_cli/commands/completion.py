@@ -8,6 +8,9 @@ from backupexport_cli.service.interface import JobFilter
 from backupexport_cli.session import GlobalOptions, Session
 
 _MOST = 50
+_GLOBAL = (
+    "context", "url", "kube", "namespace", "kubeconfig_context", "release", "insecure_http",
+)  # fmt: skip
 
 Completions = list[tuple[str, str]]
 """Each with a word about it."""
@@ -48,9 +51,5 @@ def _beginning(
 def _session_of(context: typer.Context) -> Session:
     # While a shell completes, no callback runs.
     given = context.find_root().params
-    options = {
-        name: given[name]
-        for name in ("context", "url", "kube", "namespace", "kubeconfig_context", "insecure_http")
-        if given.get(name) is not None
-    }
+    options = {name: given[name] for name in _GLOBAL if given.get(name) is not None}
     return Session(GlobalOptions(**options, quiet=True, is_hurried=True))

@@ -17,7 +17,9 @@ FORWARDING = "Forwarding from 127.0.0.1:40123 -> 8080\nHandling connection for 4
 
 
 def services(*found: str) -> dict[str, Any]:
-    return {"kind": "List", "items": [{"metadata": {"name": name}} for name in found]}
+    labels = {name: {"app.kubernetes.io/instance": name.removesuffix("-api")} for name in found}
+    items = [{"metadata": {"name": name, "labels": labels[name]}} for name in found]
+    return {"kind": "List", "items": items}
 
 
 def wait_until(look: Callable[[], bool]) -> None:
@@ -119,17 +121,38 @@ def test_the_service_is_found_by_its_labels(program: FakeKubectl, kubectl: Kubec
 
 
 @pytest.mark.parametrize(
-    ("found", "exit_code", "part"),
+    ("found", "release", "exit_code", "part"),
     [
-        ((), ExitCode.NOT_FOUND, "no Service of backupexport in the namespace team"),
-        (("b-api", "a-api"), ExitCode.USAGE, "2 installations in the namespace team: a-api, b-api"),
+        ((), None, ExitCode.NOT_FOUND, "no Service of backupexport in the namespace team"),
+        ((), "r", ExitCode.NOT_FOUND, "backupexport of the release r in the namespace team"),
+        (("b-api", "a-api"), None, ExitCode.USAGE, "2 installations in the namespace team"),
     ],
 )
 def test_none_or_several_are_told(
-    program: FakeKubectl, kubectl: Kubectl, found: tuple[str, ...], exit_code: int, part: str
+    program: FakeKubectl,
+    kubectl: Kubectl,
+    found: tuple[str, ...],
+    release: str | None,
+    exit_code: int,
+    part: str,
 ) -> None:
     program.says("services", out=services(*found))
     with pytest.raises(CliError) as raised:
-        find_api_service(kubectl)
+        find_api_service(kubectl, release)
     assert raised.value.exit_code == exit_code
     assert part in raised.value.message
+    if found:
+        assert raised.value.advice == "Name one of these with --release: a, b."
+
+
+def test_of_several_the_release_that_is_named(program: FakeKubectl, kubectl: Kubectl) -> None:
+    program.says("services", out=services("two-api"))
+    assert find_api_service(kubectl, "two", preferred="one-api") == "two-api"
+    assert program.calls[0]["argv"][-2].endswith(",app.kubernetes.io/instance=two")
+
+
+def test_of_several_the_one_that_is_meant(program: FakeKubectl, kubectl: Kubectl) -> None:
+    program.says("services", out=services("one-api", "two-api"))
+    assert find_api_service(kubectl, preferred="two-api") == "two-api"
+    with pytest.raises(CliError):
+        find_api_service(kubectl, preferred="three-api")
