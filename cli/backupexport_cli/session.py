@@ -75,6 +75,12 @@ class Session:
             self._rest = self._opened_rest()
         return self._rest
 
+    def check_access(self) -> None:
+        """Raise CliError where --kube has no way to the api, or no token for it."""
+        if self.kube:
+            *_, bearer = self._way_in_cluster()
+            bearer.value()
+
     def close(self) -> None:
         """Close what was opened."""
         self._opened.close()
@@ -92,7 +98,22 @@ class Session:
         url = options.url or options.environment.get(resolution.URL_VARIABLE)
         if url is not None:
             url = server_url(url, allow_http=options.insecure_http)
-        return resolution.chosen(url, options.context, options.environment)
+        return resolution.chosen(url, options.context, self._environment_of(url))
+
+    def _environment_of(self, url: str | None) -> Mapping[str, str]:
+        """Return the environment, without its token where that is for another address.
+
+        None is the address of what is no server of the web's.
+        """
+        from backupexport_cli.login import resolution
+
+        environment = self.options.environment
+        named = environment.get(resolution.URL_VARIABLE, "").strip().rstrip("/")
+        if named in ("", url):
+            return environment
+        return {
+            name: value for name, value in environment.items() if name != resolution.TOKEN_VARIABLE
+        }
 
     def rest_at(
         self, url: str, bearer: "Bearer | None", *, is_forwarded: bool = False
@@ -142,6 +163,10 @@ class Session:
 
     def _rest_in_cluster(self) -> "RestExports":
         """Return the api of the installation that --kube means."""
+        return self._forwarded(*self._way_in_cluster())
+
+    def _way_in_cluster(self) -> "tuple[Kubectl, str, Bearer]":
+        """Return how the installation that --kube means is reached: its Service, and a token."""
         from backupexport_cli.kubectl.port_forward import find_api_service
         from backupexport_cli.login import installation
 
@@ -153,8 +178,7 @@ class Session:
         kubectl = self._kubectl(cluster, namespace)
         meant = self._meant_service(cluster, namespace)
         service = find_api_service(kubectl, options.release, preferred=meant)
-        bearer = self._bearer_in_cluster(cluster, namespace, service)
-        return self._forwarded(kubectl, service, bearer)
+        return kubectl, service, self._bearer_in_cluster(cluster, namespace, service)
 
     def _meant_service(self, cluster: str, namespace: str) -> str | None:
         """Return the Service of the named or current context, where it leads to that namespace."""
@@ -172,7 +196,7 @@ class Session:
         from backupexport_cli.login.access import AccessToken, valid_token
         from backupexport_cli.service.http import GivenToken
 
-        given = self.options.environment.get(resolution.TOKEN_VARIABLE)
+        given = self._environment_of(None).get(resolution.TOKEN_VARIABLE)
         if given:
             return GivenToken(valid_token(given))
         kept, there = contexts.load(), (cluster, namespace, service)

@@ -224,3 +224,17 @@ def test_a_link_by_a_port_that_ends_with_the_command_is_none() -> None:
     assert caught.value.exit_code is ExitCode.FAILED
     assert "publicUrl" in caught.value.advice
     assert "backupexport download j" in caught.value.advice
+
+
+def test_a_token_of_the_environment_is_for_its_address_alone() -> None:
+    _kept("a-one")
+    environment = {"BACKUPEXPORT_URL": f"{URL}/", "BACKUPEXPORT_TOKEN": "t"}
+    for options in ({}, {"url": URL}):
+        assert _session(environment=environment, **options).chosen().token_is_given
+    assert _session(url="https://other.example.com").chosen().token_is_given
+    other = _session(environment=environment, url="https://other.example.com").chosen()
+    assert other.bearer is None
+    kube = _session(environment=environment, kube=True)
+    assert repr(kube._bearer_in_cluster("a", "one", "release-api")) == "AccessToken('a-one')"
+    with pytest.raises(CliError):
+        kube._bearer_in_cluster("b", "one", "release-api")
