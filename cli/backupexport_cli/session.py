@@ -60,6 +60,24 @@ class Session:
         """Whether requests are told."""
         return self.options.verbose
 
+    def command(self, *words: str) -> str:
+        """Return what to type for another command that is asked in the same place."""
+        import shlex
+
+        options = self.options
+        with_value = {
+            "--context": options.context,
+            "--url": options.url,
+            "-n": options.namespace,
+            "--kubeconfig-context": options.kubeconfig_context,
+            "--release": options.release,
+        }
+        given = ["--kube"] if options.kube else []
+        for name, value in with_value.items():
+            given += [] if value is None else [name, value]
+        given += ["--insecure-http"] if options.insecure_http else []
+        return shlex.join(["backupexport", *given, *words])
+
     def exports(self) -> Exports:
         """Return where exports are asked for: the api, or Kubernetes with --kube."""
         if not self.kube:
@@ -95,7 +113,7 @@ class Session:
         from backupexport_cli.login import resolution
 
         options = self.options
-        url = options.url or options.environment.get(resolution.URL_VARIABLE)
+        url = options.url or options.environment.get(resolution.URL_VARIABLE) or None
         if url is not None:
             url = server_url(url, allow_http=options.insecure_http)
         return resolution.chosen(url, options.context, self._environment_of(url))

@@ -209,7 +209,8 @@ class ApiHttp:
             content = self._read_error(response)
             if status == 401 and with_token and self._bearer and not was_renewed:
                 was_renewed = True
-                if self._bearer.refresh():
+                # An issuer may take long, and a stop in the middle of it would cost the login.
+                if not self._is_hurried and self._bearer.refresh():
                     continue
             pause = _pause_of(response, pauses)
             if pause is not None and self._may_wait(status, pause, deadline):

@@ -238,3 +238,18 @@ def test_a_token_of_the_environment_is_for_its_address_alone() -> None:
     assert repr(kube._bearer_in_cluster("a", "one", "release-api")) == "AccessToken('a-one')"
     with pytest.raises(CliError):
         kube._bearer_in_cluster("b", "one", "release-api")
+
+
+def test_a_command_of_the_same_place_has_the_same_options() -> None:
+    assert _session().command("watch", "x") == "backupexport watch x"
+    kube = _session(kube=True, namespace="one", kubeconfig_context="a b", release="r")
+    told = "backupexport --kube -n one --kubeconfig-context 'a b' --release r watch x"
+    assert kube.command("watch", "x") == told
+    http = _session(context="c", url="http://x", insecure_http=True)
+    assert http.command("x") == "backupexport --context c --url http://x --insecure-http x"
+
+
+def test_an_empty_variable_is_none() -> None:
+    _kept("a-one")
+    chosen = _session(environment={"BACKUPEXPORT_URL": "", "BACKUPEXPORT_TOKEN": ""}).chosen()
+    assert chosen.context.name == "a-one"
