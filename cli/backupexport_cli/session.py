@@ -160,6 +160,7 @@ class Session:
         if context.kube_service is not None:
             self._refuse_another_way(context)
             kubectl = self._kubectl(context.kube_context, context.kube_namespace)
+            self._refuse_another_cluster(kubectl, context)
             return self._forwarded(kubectl, context.kube_service, chosen.bearer)
         allow_http = context.insecure_http or self.options.insecure_http
         return self.rest_at(server_url(context.url, allow_http=allow_http), chosen.bearer)
@@ -181,6 +182,18 @@ class Session:
                 "Leave that out, or add --kube.",
             )
 
+    def _refuse_another_cluster(self, kubectl: "Kubectl", context: "Context") -> None:
+        """Raise CliError where the name in the kubeconfig is another cluster's by now."""
+        from backupexport_cli.login import installation
+
+        if installation.cluster_identity(kubectl) != context.kube_cluster:
+            raise CliError(
+                ExitCode.NOT_ALLOWED,
+                f"The kubeconfig's context {context.kube_context} is of another cluster than the"
+                " one you have logged in to, and its token stays here.",
+                f"Log in to this one: {context.login_command}",
+            )
+
     def _rest_in_cluster(self) -> "RestExports":
         """Return the api of the installation that --kube means."""
         return self._forwarded(*self._way_in_cluster())
@@ -198,7 +211,8 @@ class Session:
         kubectl = self._kubectl(cluster, namespace)
         meant = self._meant_service(cluster, namespace)
         service = find_api_service(kubectl, options.release, preferred=meant)
-        return kubectl, service, self._bearer_in_cluster(cluster, namespace, service)
+        identity = installation.cluster_identity(kubectl)
+        return kubectl, service, self._bearer_in_cluster(identity, namespace, service)
 
     def _meant_service(self, cluster: str, namespace: str) -> str | None:
         """Return the Service of the named or current context, where it leads to that namespace."""
@@ -223,7 +237,7 @@ class Session:
         # Of two that lead there, the one that is meant.
         meant = self.options.context or kept.current
         for context in sorted(kept.by_name.values(), key=lambda each: each.name != meant):
-            if (context.kube_context, context.kube_namespace, context.kube_service) == there:
+            if (context.kube_cluster, context.kube_namespace, context.kube_service) == there:
                 return AccessToken(context)
         raise CliError(
             ExitCode.NOT_ALLOWED,

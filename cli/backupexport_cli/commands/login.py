@@ -305,6 +305,7 @@ def _by_kubernetes(
         kube_context=options.kubeconfig_context or installation.current_context(kubectl),
         kube_namespace=api.namespace,
         kube_service=api.name,
+        kube_cluster=installation.cluster_identity(kubectl),
     )
     kept = contexts.load()
     _refuse_another_place(kept, context, name)

@@ -27,6 +27,8 @@ class Context:
     kube_context: str | None = None
     kube_namespace: str | None = None
     kube_service: str | None = None
+    kube_cluster: str | None = None
+    """`installation.cluster_identity` at the login: two kubeconfigs may have one name for two."""
     insecure_http: bool = False
     """Whether its token may go over http: to a host that is not this machine."""
 
@@ -115,7 +117,7 @@ def valid_name(name: str) -> str:
 def named(kept: Contexts, context: Context, base: str) -> Context:
     """Return it with the name that its place has already, else with one made of `base`."""
     for known in kept.by_name.values():
-        if known.place == context.place:
+        if (known.place, known.kube_cluster) == (context.place, context.kube_cluster):
             return replace(context, name=known.name)
     name = re.sub(r"[^A-Za-z0-9._-]", "-", base).strip("-._")[:90] or "default"
     numbered = (name if number == 1 else f"{name}-{number}" for number in count(1))
@@ -139,6 +141,7 @@ def _to_entry(context: Context) -> dict[str, Any]:
             "context": context.kube_context,
             "namespace": context.kube_namespace,
             "service": context.kube_service,
+            "cluster": context.kube_cluster,
         }
     if context.insecure_http:
         entry["insecure_http"] = True
@@ -168,6 +171,7 @@ def _of_entry(name: str, entry: dict[str, Any]) -> Context:
         _text(kube, "context"),
         _text(kube, "namespace"),
         _text(kube, "service"),
+        _text(kube, "cluster"),
         entry.get("insecure_http") is True,
     )
 

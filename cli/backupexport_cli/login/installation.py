@@ -1,5 +1,6 @@
 """The api's Deployment in a cluster, and tokens that a program in its pods makes."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -89,6 +90,14 @@ def mint_in_pod(kubectl: KubectlRuns, api: Installation, grant: Grant, ttl: str)
 def current_context(kubectl: KubectlRuns) -> str:
     """Return the context that the kubeconfig names now, so that a later one changes nothing."""
     return kubectl.run("config", "current-context").strip()
+
+
+def cluster_identity(kubectl: KubectlRuns) -> str:
+    """Return what tells the context's cluster from others: a hash of its address and authority."""
+    told = kubectl.run(
+        "config", "view", "--minify", "--raw", "--output=jsonpath={.clusters[0].cluster}"
+    )
+    return hashlib.sha256(told.strip().encode()).hexdigest()[:32]
 
 
 def current_namespace(kubectl: KubectlRuns) -> str:

@@ -9,6 +9,7 @@ from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.kubectl.exports import KubeExports
 from backupexport_cli.login import contexts
 from backupexport_cli.login.contexts import Context, Contexts
+from backupexport_cli.login.installation import cluster_identity
 from backupexport_cli.service.http import ApiHttp, GivenToken
 from backupexport_cli.service.rest import RestExports
 from backupexport_cli.session import GlobalOptions, Session, server_url
@@ -81,6 +82,17 @@ def test_who_has_only_a_moment_gets_nothing_of_kubectl() -> None:
         _session(kube=True, is_hurried=True).exports()
 
 
+def _identity(cluster: str) -> str:
+    class Kubectl:
+        def run(self, *_: str) -> str:
+            return f"of {cluster}\n"
+
+        def json(self, *_: str) -> None:
+            """Nobody asks."""
+
+    return cluster_identity(Kubectl())
+
+
 def _kept(*names: str) -> None:
     def with_them(kept: Contexts) -> Contexts:
         for name in names:
@@ -88,7 +100,8 @@ def _kept(*names: str) -> None:
             kept = kept.having(
                 Context(
                     name, "",
-                    kube_context=cluster, kube_namespace=namespace, kube_service="release-api",
+                    kube_cluster=_identity(cluster), kube_context=cluster, kube_namespace=namespace,
+                    kube_service="release-api",
                 )
             )  # fmt: skip
         return kept
@@ -100,9 +113,9 @@ def test_an_installations_token_is_that_of_the_context_that_leads_there() -> Non
     _kept("a-one", "a-two", "b-one")
     session = _session(environment={})
     for cluster, namespace in (("a", "one"), ("a", "two"), ("b", "one")):
-        token = session._bearer_in_cluster(cluster, namespace, "release-api")
+        token = session._bearer_in_cluster(_identity(cluster), namespace, "release-api")
         assert repr(token) == f"AccessToken('{cluster}-{namespace}')"
-    given = _session()._bearer_in_cluster("a", "one", "release-api")
+    given = _session()._bearer_in_cluster(_identity("a"), "one", "release-api")
     assert isinstance(given, GivenToken)
 
 
@@ -113,14 +126,15 @@ def test_an_installations_token_is_that_of_the_context_that_leads_there() -> Non
 )
 def test_an_installation_without_a_token_leads_to_its_login(there: tuple[str, str, str]) -> None:
     _kept("a-one")
+    cluster, namespace, service = there
     with pytest.raises(CliError) as caught:
-        _session(environment={})._bearer_in_cluster(*there)
+        _session(environment={})._bearer_in_cluster(_identity(cluster), namespace, service)
     assert "--kube" in caught.value.advice
 
 
 @pytest.fixture
 def program(tmp_path: Path) -> FakeKubectl:
-    kubectl = FakeKubectl(tmp_path)
+    kubectl = FakeKubectl(tmp_path).says("view", "--raw", out="of a")
     return kubectl.says("port-forward", out="Forwarding from 127.0.0.1:40123 ->\n", stays=True)
 
 
@@ -134,6 +148,20 @@ def test_a_context_of_kubernetes_leads_where_its_token_is_for(program: FakeKubec
         finally:
             session.close()
         assert program.calls[-1]["argv"][:2] == ["--context=a", "--namespace=one"]
+
+
+@pytest.mark.parametrize("kube", [False, True])
+def test_another_cluster_of_the_same_name_gets_no_token(tmp_path: Path, kube: bool) -> None:
+    _kept("a-one")
+    other = FakeKubectl(tmp_path).says("view", "--raw", out="of another")
+    other.says("current-context", out="a").says("view", out="one")
+    other.says("services", out=_installations("release"))
+    session = _session(kube=kube, environment=other.environment)
+    with pytest.raises(CliError) as caught:
+        session.rest()
+    assert caught.value.exit_code is ExitCode.NOT_ALLOWED
+    assert "--kube" in caught.value.advice
+    assert not any("port-forward" in call["argv"] for call in other.calls)
 
 
 @pytest.mark.parametrize(
@@ -235,9 +263,12 @@ def test_a_token_of_the_environment_is_for_its_address_alone() -> None:
     other = _session(environment=environment, url="https://other.example.com").chosen()
     assert other.bearer is None
     kube = _session(environment=environment, kube=True)
-    assert repr(kube._bearer_in_cluster("a", "one", "release-api")) == "AccessToken('a-one')"
+    assert (
+        repr(kube._bearer_in_cluster(_identity("a"), "one", "release-api"))
+        == "AccessToken('a-one')"
+    )
     with pytest.raises(CliError):
-        kube._bearer_in_cluster("b", "one", "release-api")
+        kube._bearer_in_cluster(_identity("b"), "one", "release-api")
 
 
 def test_a_command_of_the_same_place_has_the_same_options() -> None:
