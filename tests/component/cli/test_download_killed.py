@@ -9,9 +9,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
+import pyrage
 import pytest
-from file_server import FILE_NAME, JOB_ID, FileServer, serving_file
+from file_server import FILE_NAME, JOB_ID, FileServer, job_of, serving_file
 
 CONTENT = random.Random(23).randbytes(6_000_000)
 KILLS = 20
@@ -32,7 +34,9 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def command(files: FileServer, *arguments: str) -> subprocess.Popen[bytes]:
+def command(
+    files: FileServer, *arguments: str, stdout: int | BinaryIO = subprocess.PIPE
+) -> subprocess.Popen[bytes]:
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     environment |= {
         "BACKUPEXPORT_URL": files.url,
@@ -42,7 +46,7 @@ def command(files: FileServer, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-c", _STARTS, *arguments],
         env=environment,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
     )
 
@@ -128,6 +132,28 @@ def test_the_file_goes_through_a_pipe(files: FileServer) -> None:
 
     assert process.returncode == 0, err
     assert out == CONTENT
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
+@pytest.mark.parametrize("is_encrypted", [False, True])
+def test_a_full_disk_behind_standard_output_is_told(
+    files: FileServer, tmp_path: Path, is_encrypted: bool
+) -> None:
+    options = []
+    if is_encrypted:
+        key = pyrage.x25519.Identity.generate()
+        files.content = pyrage.encrypt(CONTENT, [key.to_public()])
+        files.job = job_of(files.content, f"{FILE_NAME}.age")
+        (tmp_path / "key").write_text(str(key))
+        options = ["--identity", str(tmp_path / "key")]
+    with Path("/dev/full").open("wb") as full:
+        process = command(files, "download", JOB_ID, "-", *options, stdout=full)
+        _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 1, err
+    assert b"Standard output can't be written: the disk is full." in err
+    assert b"report" not in err
+    assert b"Exception" not in err
 
 
 def test_a_wrong_byte_in_a_pipe_is_the_exit_code(files: FileServer) -> None:
