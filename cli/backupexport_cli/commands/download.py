@@ -64,6 +64,12 @@ def download(
             "Standard output takes the file alone.",
             "Leave out --force, --keep-encrypted, --connections and --json.",
         )
+    if destination is not None and destination.endswith("/") and not Path(destination).is_dir():
+        raise CliError(
+            ExitCode.USAGE,
+            f"There is no directory {destination}.",
+            "Make it, or name one that is there.",
+        )
     job = rest.job(full_job_id(rest, job_id))
     identities = identity or []
     if to_stdout:

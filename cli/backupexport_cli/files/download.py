@@ -52,8 +52,8 @@ def download(
     places = _places(wanted, destination, decrypts=bool(keys))
     if keys and places.decrypted is None:
         output.warn(f"{wanted.name} is not encrypted, so no identity is needed.")
-    if places.decrypted is not None and not force and os.path.lexists(places.decrypted):
-        raise in_the_way(places.decrypted)
+    if places.decrypted is not None and os.path.lexists(places.decrypted):
+        _check_may_be_replaced(places.decrypted, force=force, is_named=True)
     try:
         # Only the file that the user has named is replaced.
         is_named = places.decrypted is None
@@ -121,9 +121,12 @@ def _send(pieces: Iterator[bytes], out: BinaryIO, keys: Sequence[Any], name: str
     reader = StreamReader(pieces)
     try:
         decrypt(reader, out, keys, name)
-    except (CliError, OSError):
+    except (CliError, OSError) as error:
         if reader.error is not None:
             raise reader.error from None
+        if isinstance(error, CliError) and error.exit_code is ExitCode.CORRUPT:
+            # The checksum tells whether it came damaged.
+            reader.drain()
         raise
     reader.drain()
 
@@ -169,8 +172,7 @@ def _fetch(
         if is_whole(target, wanted):
             output.say(f"{target} is there already, whole and with the right SHA-256.")
             return False
-        if not force or target.is_dir():
-            raise in_the_way(target, may_be_forced=is_named and not force)
+        _check_may_be_replaced(target, force=force, is_named=is_named)
     with PartialFile(target, wanted) as part:
         there = sum(map(len, part.finished))
         _check_room(target, wanted.size - there)
@@ -191,6 +193,12 @@ def _fetch(
         part.keep(force=force)
     output.say(f"{target}: {readable_size(wanted.size)}, and its SHA-256 is right.")
     return True
+
+
+def _check_may_be_replaced(target: Path, *, force: bool, is_named: bool) -> None:
+    """Raise CliError where it may not: no directory, pipe or device is."""
+    if not force or not (target.is_symlink() or target.is_file()):
+        raise in_the_way(target, may_be_forced=is_named and not force)
 
 
 def _check_room(target: Path, needed: int) -> None:

@@ -179,6 +179,16 @@ def test_the_answer_is_json_where_that_is_asked_for(files: FileServer, tmp_path:
     }
 
 
+def test_a_directory_that_is_not_there_is_no_name_of_a_file(
+    files: FileServer, tmp_path: Path
+) -> None:
+    code, _, err = ended(command(files, "download", JOB_ID, f"{tmp_path}/new/"))
+
+    assert code == 2
+    assert "There is no directory" in err
+    assert names_in(tmp_path) == []
+
+
 def test_a_fetched_file_is_checked_against_its_job(files: FileServer, tmp_path: Path) -> None:
     ended(command(files, "download", JOB_ID, str(tmp_path)))
     path = tmp_path / FILE_NAME

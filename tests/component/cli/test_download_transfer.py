@@ -383,9 +383,10 @@ def test_standard_output_of_an_encrypted_file_that_is_wrong_says_so(
     files: FileServer, rest: RestExports, tmp_path: Path
 ) -> None:
     _, identity = encrypted_file(files, tmp_path)
-    files.content = files.content[:-1] + bytes([files.content[-1] ^ 1])
+    # Long before its end.
+    files.content = files.content[:70_000] + bytes(1) + files.content[70_001:]
 
-    with pytest.raises(CliError) as raised:
+    with pytest.raises(CliError, match="another SHA-256") as raised:
         download_to_stdout(
             rest,
             rest.job(JOB_ID),
@@ -423,6 +424,20 @@ def test_another_file_is_replaced_only_by_force(
     fetched(rest, target, force=True)
     assert target.read_bytes() == CONTENT
     assert names_in(tmp_path) == ["mine.sql.zst"]
+
+
+@pytest.mark.parametrize("decrypts", [False, True])
+def test_force_replaces_no_pipe(
+    files: FileServer, rest: RestExports, tmp_path: Path, decrypts: bool
+) -> None:
+    identities = [encrypted_file(files, tmp_path)[1]] if decrypts else []
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(CliError, match="pipe is there already") as raised:
+        fetched(rest, tmp_path / "pipe", identities=identities, force=True)
+
+    assert raised.value.exit_code is ExitCode.USAGE
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_a_file_that_appears_meanwhile_is_spared(
