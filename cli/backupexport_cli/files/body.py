@@ -7,7 +7,8 @@ from contextlib import suppress
 import httpcore
 import httpx
 
-PIECE_BYTES = 256 * 1024
+# Larger ones leave the processor's cache before the checksum has seen them.
+PIECE_BYTES = 512 * 1024
 _STALL_SECONDS = 30.0
 
 

@@ -2,21 +2,27 @@
 
 import hashlib
 import threading
+from collections import deque
 
 # It stays in the processor's cache.
 _PIECE_BYTES = 256 * 1024
+# Of pieces in memory that wait for their turn.
+_MOST_WAITING_BYTES = 8 * 1024 * 1024
 
 
 class FollowingChecksum:
-    """Reads what was just written, in a thread of its own, while it is in memory anyway.
+    """Takes each piece as it is written, in a thread of its own; no second pass at the end.
 
-    So it is over what is on the disk, an earlier run's part too, without a second pass at the end.
+    What is not at hand it reads from the file: an earlier run's part, what another connection has
+    fetched ahead of its turn, and what came while too much was waiting.
     """
 
     def __init__(self, descriptor: int) -> None:
         """`descriptor` is the file's; it stays open for as long as this runs."""
         self._reader = _Reader(descriptor)
         self._reached = 0
+        self._waiting: deque[tuple[int, bytes | memoryview]] = deque()
+        self._waiting_bytes = 0
         self._is_ended = False
         self._error: OSError | None = None
         self._changed = threading.Condition()
@@ -30,6 +36,18 @@ class FollowingChecksum:
                 self._reached = position
                 self._changed.notify()
 
+    def wrote(self, piece: bytes | memoryview, position: int) -> None:
+        """`piece` is written at `position`; it is kept, so nobody may change it any more."""
+        with self._changed:
+            # What comes ahead of its turn is read when `reach` has told of all before it.
+            if position != self._reached:
+                return
+            self._reached += len(piece)
+            if self._waiting_bytes + len(piece) <= _MOST_WAITING_BYTES:
+                self._waiting.append((position, piece))
+                self._waiting_bytes += len(piece)
+            self._changed.notify()
+
     def result(self) -> str:
         """Return the SHA-256 (hex) of what was reached; raises OSError where it can't be read."""
         self._end()
@@ -41,6 +59,7 @@ class FollowingChecksum:
         """Give up."""
         with self._changed:
             self._reached = 0
+            self._waiting.clear()
         self._end()
 
     def _end(self) -> None:
@@ -51,16 +70,29 @@ class FollowingChecksum:
 
     def _follow(self) -> None:
         try:
-            while (target := self._next_target(self._reader.position)) > self._reader.position:
-                self._reader.read_to(target)
+            while (found := self._next(self._reader.position)) is not None:
+                if isinstance(found, int):
+                    self._reader.read_to(found)
+                else:
+                    self._reader.take(found)
         except OSError as error:
             self._error = error
 
-    def _next_target(self, position: int) -> int:
+    def _next(self, position: int) -> int | bytes | memoryview | None:
+        """Return the next piece, or up to where it is read from the file; None at the end."""
         with self._changed:
             while self._reached <= position and not self._is_ended:
                 self._changed.wait()
-            return self._reached
+            if self._reached <= position:
+                return None
+            if not self._waiting:
+                return self._reached
+            start, piece = self._waiting[0]
+            if start > position:
+                return start
+            self._waiting.popleft()
+            self._waiting_bytes -= len(piece)
+            return piece
 
 
 class _Reader:
@@ -70,18 +102,22 @@ class _Reader:
         self.position = 0
         self.digest = hashlib.sha256()
         self._file = open(descriptor, "rb", buffering=0, closefd=False)  # noqa: SIM115
-        # Nobody else uses the descriptor's own position.
-        self._file.seek(0)
         self._buffer = memoryview(bytearray(_PIECE_BYTES))
 
     def read_to(self, end: int) -> None:
         """Raise OSError where the file ends before."""
+        # Nobody else uses the descriptor's own position.
+        self._file.seek(self.position)
         while self.position < end:
             count = self._file.readinto(self._buffer[: end - self.position])
             if not count:
                 raise OSError("the file became shorter")
-            self.digest.update(self._buffer[:count])
-            self.position += count
+            self.take(self._buffer[:count])
+
+    def take(self, piece: bytes | memoryview) -> None:
+        """Take what comes next."""
+        self.digest.update(piece)
+        self.position += len(piece)
 
 
 def sha256_of(descriptor: int, size: int) -> str:

@@ -20,6 +20,8 @@ _MODE = 0o600
 _NOTED = {"job_id", "sha256", "size", "finished"}
 _FORCE = "replace it with --force"
 _REMOVE = "remove it"
+# Smaller ones are not worth a request to the disk.
+_WRITE_BACK_BYTES = 8 * 1024 * 1024
 
 
 class PartialFile:
@@ -36,6 +38,7 @@ class PartialFile:
         self._note = target.with_name(target.name + ".part.json")
         self._wanted = wanted
         self.etag: str | None = None
+        self._written_back = 0
         try:
             self.descriptor = self._opened()
         except OSError as error:
@@ -61,7 +64,7 @@ class PartialFile:
 
     def empty(self) -> None:
         """Forget all that is there; raises CliError."""
-        self.finished, self.etag = [], None
+        self.finished, self.etag, self._written_back = [], None, 0
         # First the note: what it says is never more than there is, and without it the file is not
         # known to be of this job.
         try:
@@ -76,6 +79,16 @@ class PartialFile:
         while view:
             count = os.pwrite(self.descriptor, view, position)
             view, position = view[count:], position + count
+
+    def write_back(self, end: int) -> None:
+        """Let the disk begin with what is written before `end`, so that `keep` waits for less."""
+        new_bytes = end - self._written_back
+        if new_bytes < _WRITE_BACK_BYTES or not hasattr(os, "posix_fadvise"):
+            return
+        # What is "not needed" is written at once; until that has happened it stays in memory.
+        with suppress(OSError):
+            os.posix_fadvise(self.descriptor, self._written_back, new_bytes, os.POSIX_FADV_DONTNEED)
+        self._written_back = end
 
     def record(self, finished: list[Span]) -> None:
         """Note what has been written, for a later run; raises OSError."""

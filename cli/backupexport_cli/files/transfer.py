@@ -109,6 +109,7 @@ class Transfer:
                 if self._ramp is not None and now - measured_at >= _RAMP_SECONDS:
                     self._target = self._ramp.measured((done - measured) / (now - measured_at))
                     measured, measured_at = done, now
+                self._part.write_back(self._plan.frontier)
         except BaseException:
             self._end_workers()
             self._note_at_the_end()
@@ -240,6 +241,8 @@ class Transfer:
                     return
                 data = view[: claim.left]
                 self._part.write(data, claim.position)
+                if self._checksum is not None:
+                    self._checksum.wrote(data, claim.position)
                 self._plan.advance(claim, len(data))
                 self._patience.progressed()
                 view = view[len(data) :]

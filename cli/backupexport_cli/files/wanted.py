@@ -1,6 +1,7 @@
 """The file that a job has left, as its answer describes it, and what it is called here."""
 
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from backupexport_contract import names
 
 from backupexport_cli.errors import CliError, ExitCode
+from backupexport_cli.files.failures import local_failure
 from backupexport_cli.service.interface import Job
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -76,18 +78,27 @@ def local_name(path: object, job_id: str) -> str:
 def placed(destination: Path | None, name: str) -> Path:
     """Return where a file of that name goes: into a directory, or to a path that the user names.
 
-    Raises CliError where there is no such directory.
+    Raises CliError where there is no such directory, or it may not be looked into.
     """
     target = Path() if destination is None else destination
-    if target.is_dir():
+    if _is_directory(target):
         return target / name
-    if not target.parent.is_dir():
+    if not _is_directory(target.parent):
         raise CliError(
             ExitCode.USAGE,
             f"There is no directory {target.parent}.",
             "Make it, or name one that is there.",
         )
     return target
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise local_failure(error, path) from None
 
 
 def _nonsense(what: str) -> CliError:
