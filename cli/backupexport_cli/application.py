@@ -48,7 +48,7 @@ _EPILOG = (
 _FLAGS = {
     "--kube", "--insecure-http", "--json", "--quiet", "-q", "--verbose", "-v",
 }  # fmt: skip
-_WITH_VALUE = {"--context", "--url", "--namespace", "-n", "--kubeconfig-context"}
+_WITH_VALUE = {"--context", "--url", "--namespace", "-n", "--kubeconfig-context", "--release"}
 
 _Context = Annotated[
     str | None,
@@ -72,6 +72,10 @@ _Namespace = Annotated[
 ]
 _KubeconfigContext = Annotated[
     str | None, typer.Option(metavar="NAME", help="With --kube: kubectl's --context.")
+]
+_Release = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="With --kube: the Helm release, where there are several."),
 ]
 _InsecureHttp = Annotated[
     bool, typer.Option("--insecure-http", help="Send the token over http://, too.")
@@ -113,6 +117,7 @@ def begin(
     kube: _Kube = False,
     namespace: _Namespace = None,
     kubeconfig_context: _KubeconfigContext = None,
+    release: _Release = None,
     insecure_http: _InsecureHttp = False,
     json: _Json = False,
     quiet: _Quiet = False,
@@ -131,6 +136,7 @@ def begin(
             kube=kube,
             namespace=namespace,
             kubeconfig_context=kubeconfig_context,
+            release=release,
             insecure_http=insecure_http,
             json=json,
             quiet=quiet,
@@ -138,6 +144,8 @@ def begin(
         )
     )
     invocation.obj = session
+    # These had the option before all commands had it.
+    invocation.default_map = {name: {"release": release} for name in ("login", "token")}
     invocation.call_on_close(session.close)
 
 

@@ -196,7 +196,7 @@ def test_a_job_is_cancelled_before_its_end(
         assert api.finished(job_id)["status"] == "cancelled"
     cli.run("cancel", job_id)
     cli.run("watch", job_id, code=1)
-    assert "completed" in cli.run("cancel", finished["job_id"], code=1).err
+    assert "has ended" in cli.run("cancel", finished["job_id"], code=1).err
 
 
 def test_ctrl_c_leaves_the_export_alone_and_says_how_to_go_on(

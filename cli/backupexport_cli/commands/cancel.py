@@ -13,4 +13,5 @@ def cancel(context: typer.Context, job_id: JobId) -> None:
     exports.cancel(job_id)
     if session.output.is_json:
         session.output.document({"job_id": job_id, "cancelled": True})
-    session.output.say(f"Job {job_id} is being stopped. See how it ends: backupexport job {job_id}")
+    again = session.command("job", job_id)
+    session.output.say(f"Job {job_id} is being stopped. See how it ends: {again}")

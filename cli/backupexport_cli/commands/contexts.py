@@ -21,6 +21,7 @@ def contexts(
 ) -> None:
     """List the servers that were logged in to, choose the current one, or remove one."""
     from backupexport_cli.login import contexts as kept_contexts
+    from backupexport_cli.login.revocation import revoke
     from backupexport_cli.login.token_store import TokenStore
 
     output = session_of(context).output
@@ -36,8 +37,9 @@ def contexts(
             output.say(f"{name} is the current context now.")
         else:
             kept_contexts.change(lambda kept: kept.without(name))
-            TokenStore().remove(name)
-            output.say(f"{name} and its token were removed here.")
+            tokens = TokenStore().take(name).tokens
+            told = "" if tokens is None else f" {revoke(tokens)}"
+            output.say(f"{name} and its token were removed here.{told}")
         if output.is_json:
             output.document({"context": name, "done": action})
         return

@@ -173,6 +173,8 @@ def export(
             "Standard output takes the file or JSON, not both.",
             "Leave out --json, or name a directory after --download.",
         )
+    if download is not None:
+        _check_destination(session, download, identity or [])
     job_id = _created(session, session.exports(), request, idempotency_key)
     if download is not None:
         _fetch(context, job_id, download, identity or [])
@@ -180,6 +182,25 @@ def export(
         _wait(session, job_id)
     else:
         _tell(session, job_id)
+
+
+def _check_destination(session: "Session", destination: str, identities: list[Path]) -> None:
+    """Raise CliError where it is known before there is an export that its file has no way here."""
+    import sys
+
+    from backupexport_cli.files.identities import read_identities
+    from backupexport_cli.files.wanted import placed
+
+    read_identities(identities)
+    if destination != "-":
+        placed(Path(destination), "file")
+    elif sys.stdout.isatty():
+        raise CliError(
+            ExitCode.USAGE,
+            "The file is not for a terminal.",
+            "Send it to a program or a file, or name a directory after --download.",
+        )
+    session.check_access()
 
 
 def _created(
@@ -192,12 +213,13 @@ def _created(
         return exports.create(request, key)
     except KeyboardInterrupt:
         session.output.say(
-            "Whether the export was asked for is not known. See: backupexport jobs, or repeat the "
-            f"command with --idempotency-key {key}"
+            f"Whether the export was asked for is not known. See: {session.command('jobs')}, or"
+            f" repeat the command with --idempotency-key {key}",
+            always=True,
         )
         raise
     except CliError as error:
-        if error.exit_code is not ExitCode.UNREACHABLE:
+        if not _may_be_made(error):
             raise
         raise CliError(
             error.exit_code,
@@ -207,6 +229,13 @@ def _created(
         ) from None
 
 
+def _may_be_made(error: CliError) -> bool:
+    """Return whether there may be an export all the same: nobody has refused it."""
+    # A server's refusal has a code, Kubernetes' a reason, which is one.
+    has_failed = error.exit_code is ExitCode.FAILED and not error.code
+    return has_failed or error.exit_code is ExitCode.UNREACHABLE
+
+
 def _tell(session: "Session", job_id: str) -> None:
     output = session.output
     if output.is_json:
@@ -214,8 +243,9 @@ def _tell(session: "Session", job_id: str) -> None:
     else:
         output.print(job_id)
     output.say("The export was asked for, and goes on by itself.")
-    output.say(f"Follow it: backupexport watch {job_id}")
-    output.say(f"Fetch its file when it is completed: backupexport download {job_id}")
+    output.say(f"Follow it: {session.command('watch', job_id)}")
+    again = session.command("download", job_id)
+    output.say(f"Fetch its file when it is completed: {again}")
 
 
 def _fetch(context: typer.Context, job_id: str, destination: str, identities: list[Path]) -> None:
@@ -223,9 +253,21 @@ def _fetch(context: typer.Context, job_id: str, destination: str, identities: li
     from backupexport_cli.commands.following import follow
 
     session = session_of(context)
-    again = f"backupexport download {job_id}"
-    follow(session, session.exports(), job_id, tell=session.output.say, on_stop=again)
-    download(context, job_id, destination, identities)
+    output = session.output
+    words = [word for each in identities for word in ("-i", str(each))]
+    words += [] if destination == "." else [destination]
+    again = session.command("download", job_id, *words)
+    output.say(f"The export {job_id} was asked for.")
+    follow(session, session.exports(), job_id, tell=output.say, on_stop=again)
+    try:
+        download(context, job_id, destination, identities)
+    except KeyboardInterrupt:
+        output.say(f"The export is completed. Fetch its file: {again}", always=True)
+        raise
+    except CliError as error:
+        # Not by this command again: that would be another export.
+        advice = f"{error.advice}\nThe export is completed. Fetch its file: {again}".strip()
+        raise CliError(error.exit_code, error.message, advice, code=error.code) from None
 
 
 def _wait(session: "Session", job_id: str) -> None:
@@ -236,5 +278,5 @@ def _wait(session: "Session", job_id: str) -> None:
     if not output.is_json:
         output.print(job_id)
     job = follow(session, session.exports(), job_id, tell=output.say)
-    for step in job_text.next_steps(job):
+    for step in job_text.next_steps(job, session.command()):
         output.say(step)

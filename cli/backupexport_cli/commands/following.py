@@ -5,7 +5,6 @@ from collections.abc import Callable
 from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.output import job_text
 from backupexport_cli.output.bar import Bar
-from backupexport_cli.output.console import Output
 from backupexport_cli.service.interface import Exports, Job
 from backupexport_cli.session import Session
 
@@ -24,10 +23,10 @@ def follow(
     this is told to type to go on.
     """
     try:
-        job = _followed(session.output, exports, job_id, tell)
+        job = _followed(session, exports, job_id, tell)
     except KeyboardInterrupt:
-        again = on_stop or f"backupexport watch {job_id}"
-        session.output.say(f"The export goes on. Follow it again: {again}")
+        again = on_stop or session.command("watch", job_id)
+        session.output.say(f"The export goes on. Follow it again: {again}", always=True)
         raise
     for text in job_text.remarks(job):
         session.output.warn(text)
@@ -38,7 +37,8 @@ def follow(
     return job
 
 
-def _followed(output: Output, exports: Exports, job_id: str, tell: Callable[[str], None]) -> Job:
+def _followed(session: Session, exports: Exports, job_id: str, tell: Callable[[str], None]) -> Job:
+    output = session.output
     job: Job | None = None
     told = ""
     with output.bar(job_id[:8]) as bar:
@@ -52,7 +52,7 @@ def _followed(output: Output, exports: Exports, job_id: str, tell: Callable[[str
         raise CliError(
             ExitCode.UNREACHABLE,
             f"Nothing is told of job {job_id}.",
-            f"Ask again: backupexport job {job_id}",
+            f"Ask again: {session.command('job', job_id)}",
         )
     return job
 

@@ -17,5 +17,5 @@ def job(context: typer.Context, job_id: JobId) -> None:
         return
     for line in job_text.job_details(found, output.width):
         output.print_line(*line)
-    for step in job_text.next_steps(found):
+    for step in job_text.next_steps(found, session.command()):
         output.say(step)

@@ -49,13 +49,13 @@ def jobs(
         output.document({"jobs": found})
         return
     if not found:
-        output.say("There is no such job. Ask for an export: backupexport export PROJECT")
+        output.say(f"There is no such job. Ask for an export: {session.command('export')} PROJECT")
         return
     for line in _lines(output, found):
         output.print_line(*line)
     if len(found) == limit:
         output.say(f"These are the newest {limit}; there may be more: --limit {limit * 4}")
-    output.say("See one: backupexport job ID")
+    output.say(f"See one: {session.command('job')} ID")
 
 
 def _lines(output: Output, found: "Sequence[Job]") -> "list[list[tuple[str, str]]]":

@@ -10,7 +10,7 @@ from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.session import Session, server_url
 
 if TYPE_CHECKING:
-    from backupexport_cli.login.contexts import Context
+    from backupexport_cli.login.contexts import Context, Contexts
     from backupexport_cli.login.device_flow import Authorization
     from backupexport_cli.login.tokens import Tokens
 
@@ -71,7 +71,7 @@ def login(
             "Add --kube, or leave them out: whoever issues the token decides what it is good for.",
         )
     wanted = _wanted(session, server, name)
-    tokens = _given(session, wanted, token) if token else None
+    tokens = _given(session, wanted, token) if token is not None else None
     if tokens is None:
         wanted, tokens = _asked_for(session, wanted, browser=browser)
     _check(session, wanted, tokens)
@@ -101,8 +101,7 @@ def _wanted(session: Session, server: str | None, name: str | None) -> "Context"
             raise CliError(
                 ExitCode.USAGE,
                 f"{known.name} is reached by way of Kubernetes.",
-                f"Log in with `backupexport login --kube -n {known.kube_namespace}"
-                f" --name {known.name}`.",
+                f"Log in with `{known.login_command}`.",
             )
         insecure_http = known.insecure_http or options.insecure_http
         server_url(known.url, allow_http=insecure_http)
@@ -111,8 +110,21 @@ def _wanted(session: Session, server: str | None, name: str | None) -> "Context"
     context = contexts.Context(named or "", url, insecure_http=options.insecure_http)
     if named:
         contexts.valid_name(named)
+        _refuse_another_place(kept, context, name)
         return context
     return contexts.named(kept, context, urlsplit(url).hostname or "")
+
+
+def _refuse_another_place(kept: "Contexts", context: "Context", name: str | None) -> None:
+    """Raise CliError where a context would lead elsewhere that was only meant to be used."""
+    known = kept.by_name.get(context.name)
+    if name is None and known is not None and known.place != context.place:
+        raise CliError(
+            ExitCode.USAGE,
+            f"The context {known.name} leads to {known.place}.",
+            f"Give this server another name with --name, or say --name {known.name} to replace"
+            " that one.",
+        )
 
 
 def _given(session: Session, wanted: "Context", token: str) -> "Tokens":
@@ -294,6 +306,8 @@ def _by_kubernetes(
         kube_namespace=api.namespace,
         kube_service=api.name,
     )
+    kept = contexts.load()
+    _refuse_another_place(kept, context, name)
     if not context.name:
-        context = contexts.named(contexts.load(), context, f"{api.namespace}-{api.release}")
+        context = contexts.named(kept, context, f"{api.namespace}-{api.release}")
     _keep(session, context, Tokens(token, context.place))

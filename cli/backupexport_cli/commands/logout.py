@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from backupexport_cli.commands.options import session_of
-from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.session import Session
 
 
@@ -47,19 +46,17 @@ def _forget(session: Session, name: str) -> bool:
     from backupexport_cli.login.revocation import revoke
     from backupexport_cli.login.token_store import TokenStore
 
-    store = TokenStore()
-    try:
-        tokens = store.get(name)
-    except CliError as error:
-        if error.exit_code is not ExitCode.NOT_ALLOWED:
-            raise
+    removed = TokenStore().take(name)
+    if removed.trouble:
         # A keyring that is locked: what is in it can't be given back, and is no longer used.
-        session.output.warn(error.message)
-        tokens = None
-    removed = store.remove(name)
-    if tokens is None:
+        session.output.warn(removed.trouble)
+    if removed.tokens is None:
         session.output.say(f"There was no token of {name} that could be read.")
-        return removed
-    said = "was removed" if removed else "could not be removed from the keyring, but is forgotten"
-    session.output.say(f"The token of {name} {said}. {revoke(tokens)}")
-    return removed
+        return removed.is_gone
+    said = (
+        "was removed"
+        if removed.is_gone
+        else "could not be removed from the keyring, but is forgotten"
+    )
+    session.output.say(f"The token of {name} {said}. {revoke(removed.tokens)}")
+    return removed.is_gone

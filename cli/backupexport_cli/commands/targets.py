@@ -24,4 +24,5 @@ def targets(context: typer.Context) -> None:
         return
     for line in targets_table(projects, output.width, datetime.now(UTC)):
         output.print_line(*line)
-    output.say(f"Export one: backupexport export {projects[0]['project_id']} --download")
+    example = session.command("export", projects[0]["project_id"], "--download")
+    output.say(f"Export one: {example}")

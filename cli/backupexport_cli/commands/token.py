@@ -112,6 +112,12 @@ def _read(name: str) -> str:
         else:
             with Path(name).open("rb") as file:
                 raw = file.read(_LARGEST_SECRET + 1)
+        if len(raw) > _LARGEST_SECRET:
+            raise CliError(
+                ExitCode.USAGE,
+                f"The secret's file is longer than {_LARGEST_SECRET} bytes.",
+                "Name the file that has the server's secret alone.",
+            )
         return raw.decode().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise CliError(

@@ -13,5 +13,5 @@ def watch(context: typer.Context, job_id: JobId) -> None:
     session = session_of(context)
     exports = session.exports()
     job = follow(session, exports, full_job_id(exports, job_id), tell=session.output.print)
-    for step in job_text.next_steps(job):
+    for step in job_text.next_steps(job, session.command()):
         session.output.say(step)

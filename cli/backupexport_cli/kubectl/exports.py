@@ -5,7 +5,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from backupexport_contract import names, rules
@@ -30,6 +30,10 @@ _SILENCE_SECONDS = 20.0
 # Cuts that a new watch doesn't bridge.
 _NOT_HEALED = (ExitCode.NOT_ALLOWED, ExitCode.NOT_FOUND, ExitCode.USAGE)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
+# Between the tries of a create.
+_PAUSES = (0.5, 1.0, 2.0, 4.0)
+# Of what can't be reached, or can't serve: a namespace that ends, or a right that lacks, stays so.
+_PASSES = ("", "ServiceUnavailable")
 _PATIENCE_SECONDS = 120.0
 
 
@@ -42,21 +46,38 @@ class KubeExports:
         *,
         silence_seconds: float = _SILENCE_SECONDS,
         patience_seconds: float = _PATIENCE_SECONDS,
+        pauses: Sequence[float] = _PAUSES,
         on_cut: Callable[[CliError], None] = lambda _: None,
     ) -> None:
-        """`on_cut` is told why a watch was cut, which goes on all the same for its patience."""
+        """`on_cut` is told why a watch was cut, which goes on all the same for its patience.
+
+        `pauses` are those between the tries of a create.
+        """
         self._kubectl = kubectl
         self._silence_seconds = silence_seconds
         self._patience_seconds = patience_seconds
+        self._pauses = pauses
         self._on_cut = on_cut
 
     def create(self, request: dict[str, Any], idempotency_key: str) -> str:
         """Create a BackupExport whose name follows from the key; return its job id.
 
-        Where there is one of this name already, it is the same export, if it is for the same.
+        Where there is one of this name already, it is the same export, if it is for the same.  So
+        it is tried again where the answer was lost: the cluster may have made it all the same.
         """
-        name = name_of_key(idempotency_key)
-        manifest = export_manifest(request, name)
+        manifest = export_manifest(request, name_of_key(idempotency_key))
+        pauses = list(self._pauses)
+        ends_at = time.monotonic() + self._patience_seconds
+        while True:
+            try:
+                return self._created(manifest)
+            except KubectlError as error:
+                may_pass = error.exit_code is ExitCode.UNREACHABLE and error.reason in _PASSES
+                if not (may_pass and pauses) or time.monotonic() > ends_at:
+                    raise
+            time.sleep(pauses.pop(0))
+
+    def _created(self, manifest: Resource) -> str:
         try:
             made = self._kubectl.json(
                 "create", "--validate=strict", "--filename=-", stdin=json.dumps(manifest)
@@ -64,12 +85,13 @@ class KubeExports:
         except KubectlError as error:
             if error.reason != "AlreadyExists":
                 raise
-            made = self._get(name)
+            made = self._get(manifest["metadata"]["name"])
             if not _asks_the_same(made, manifest):
                 raise CliError(
                     ExitCode.FAILED,
                     "This idempotency key was used for another export.",
                     "Use a key of its own for each export, or give none.",
+                    code="idempotency_key_reused",
                 ) from None
         return str(job_of(made)["job_id"])
 

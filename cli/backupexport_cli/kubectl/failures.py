@@ -135,8 +135,9 @@ _SORTS = (
     ),
     _Sort(
         r"was refused|Unable to connect|i/o timeout|deadline exceeded|no such host|timed out"
-        r"|TLS handshake|connection reset|unexpected EOF|http2: |Client\.Timeout|no route to host"
-        r"|network is unreachable|unable to forward port|lost connection",
+        r"|TLS handshake|connection reset|\bEOF\b|http2: |Client\.Timeout|no route to host"
+        r"|network is unreachable|unable to forward port|lost connection|request canceled"
+        r"|broken pipe|use of closed|forcibly closed|server closed idle connection",
         _UNREACHABLE,
         "The cluster can't be reached: {}",
         _CHECK,

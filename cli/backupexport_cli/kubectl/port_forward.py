@@ -17,26 +17,40 @@ _MOST_BYTES = 64 * 2**10
 # For a pod that is about to run.
 _POD_SECONDS = 20
 _API = "app.kubernetes.io/part-of=backupexport,app.kubernetes.io/component=api"
+_INSTANCE = "app.kubernetes.io/instance"
 _NAMESPACE = "Name the namespace of the installation with -n."
+_RELEASE = "Name the namespace with -n, and its Helm release with --release."
 
 
-def find_api_service(kubectl: Kubectl) -> str:
-    """Return the name of the one Service of an api in the namespace."""
-    found = kubectl.json("get", "services", f"--selector={_API}")
-    services = sorted(each["metadata"]["name"] for each in found.get("items") or ())
-    if not services:
+def find_api_service(
+    kubectl: Kubectl, release: str | None = None, *, preferred: str | None = None
+) -> str:
+    """Return the name of the one Service of an api in the namespace, of that release if given.
+
+    Of several without a release, `preferred` is taken where it is one of them.
+    """
+    selector = _API if release is None else f"{_API},{_INSTANCE}={release}"
+    found = kubectl.json("get", "services", f"--selector={selector}")
+    releases = {
+        str(each["metadata"]["name"]): str((each["metadata"].get("labels") or {}).get(_INSTANCE))
+        for each in found.get("items") or ()
+    }
+    if not releases:
+        of = "" if release is None else f" of the release {release}"
         raise CliError(
             ExitCode.NOT_FOUND,
-            f"There is no Service of backupexport {_where(kubectl)}.",
-            _NAMESPACE,
+            f"There is no Service of backupexport{of} {_where(kubectl)}.",
+            _NAMESPACE if release is None else _RELEASE,
         )
-    if len(services) > 1:
+    if len(releases) > 1 and preferred in releases:
+        return preferred
+    if len(releases) > 1:
         raise CliError(
             ExitCode.USAGE,
-            f"There are {len(services)} installations {_where(kubectl)}: {', '.join(services)}.",
-            "Choose one of these Services with --service.",
+            f"There are {len(releases)} installations {_where(kubectl)}.",
+            f"Name one of these with --release: {', '.join(sorted(releases.values()))}.",
         )
-    return str(services[0])
+    return next(iter(releases))
 
 
 @contextmanager

@@ -5,8 +5,12 @@ import re
 from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.login.contexts import Context
 from backupexport_cli.login.issuer import IssuerClient, IssuerUnreachableError
+from backupexport_cli.login.keyrings import Keyring
+from backupexport_cli.login.revocation import revoke
 from backupexport_cli.login.token_store import TokenStore
 from backupexport_cli.login.tokens import LONGEST_TOKEN, Tokens
+
+_MOMENT_SECONDS = 1.0
 
 # RFC 6750, 2.1: what may stand in the header.
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
@@ -22,9 +26,15 @@ class AccessToken:
     as it is, and renewed when it was refused.
     """
 
-    def __init__(self, context: Context, store: TokenStore | None = None) -> None:
+    def __init__(
+        self, context: Context, store: TokenStore | None = None, *, is_hurried: bool = False
+    ) -> None:
+        """With `is_hurried` it is told in a moment or not at all, and never renewed."""
         self._context = context
-        self._store = store or TokenStore()
+        if store is None:
+            store = TokenStore(keyring=_hurried_keyring) if is_hurried else TokenStore()
+        self._store = store
+        self._is_hurried = is_hurried
         self._tokens: Tokens | None = None
 
     def __repr__(self) -> str:
@@ -43,25 +53,59 @@ class AccessToken:
         refresh token once, and end the whole login when it comes again (RFC 9700, 4.14.2).
         """
         refused = self.value()
+        if self._is_hurried:
+            # Who stops it would lose the login between the issuer's answer and the file.
+            return False
         with self._store.turn():
             self._tokens = self._kept()
             if self._tokens.value != refused:
                 return True
             renewed = _renewed(self._tokens)
             if renewed is None:
-                return False
-            # At once: the issuer may have forgotten the refresh token from before already.
-            self._store.put(self._context.name, renewed)
+                return self._no_other()
+            # At once, whatever came with it: the issuer may have forgotten the refresh token from
+            # before already.
+            if not self._store.renew(self._context.name, self._tokens, renewed):
+                # Somebody has removed the login, or made another, without waiting for the turn.
+                revoke(renewed)
+                self._tokens = self._kept()
+                return self._tokens.value != refused
             self._tokens = renewed
-            return renewed.value != refused
+        if renewed.value == refused:
+            raise CliError(
+                ExitCode.NOT_ALLOWED,
+                "The token was refused, and its issuer gave no other that the server could take.",
+                f"Log in again with `{self._context.login_command}`.",
+            )
+        return True
+
+    def _no_other(self) -> bool:
+        """Return that there is no other token; raises CliError where it is known what makes one.
+
+        Nothing renews what was made by way of Kubernetes, and the server can't know the command.
+        """
+        if self._context.kube_service is None:
+            return False
+        raise CliError(
+            ExitCode.NOT_ALLOWED,
+            f"The server does not take the token of {self._context.name} any more.",
+            f"Make a new one: {self._context.login_command}",
+            code="token_invalid",
+        )
 
     def _kept(self) -> Tokens:
         tokens = self._store.get(self._context.name)
         if tokens is None or tokens.server != self._context.place:
             raise CliError(
-                ExitCode.NOT_ALLOWED, f"There is no token for {self._context.place}.", _LOGIN
+                ExitCode.NOT_ALLOWED,
+                f"There is no token for {self._context.place}.",
+                f"Log in with `{self._context.login_command}`.",
             )
         return tokens
+
+
+def _hurried_keyring() -> Keyring | None:
+    return Keyring.of_system(_MOMENT_SECONDS)
 
 
 def valid_token(token: str) -> str:
@@ -100,10 +144,10 @@ def _renewed(tokens: Tokens) -> Tokens | None:
             answer = client.post(tokens.origin.token_endpoint, form)
     except IssuerUnreachableError as error:
         raise _unreachable(str(error)) from None
+    if answer.is_busy:
+        raise _unreachable(f"it answered {answer.status}")
     if answer.status == 200:
         return tokens.renewed_by(answer)
-    if answer.status >= 500 or answer.status in (408, 429):
-        raise _unreachable(f"it answered {answer.status}")
     return None
 
 

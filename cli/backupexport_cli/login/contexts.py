@@ -1,6 +1,7 @@
 """The servers that were logged in to, by name, and which of them is meant unless one is named."""
 
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import count
@@ -36,6 +37,16 @@ class Context:
             return self.url
         of = f" of the context {self.kube_context}" if self.kube_context else ""
         return f"{self.kube_namespace}/{self.kube_service} in the cluster{of}"
+
+    @property
+    def login_command(self) -> str:
+        """What a person types for a new token of it."""
+        if self.kube_service is None:
+            return "backupexport login"
+        command = ["backupexport", "--kube", "-n", self.kube_namespace or "default", "login"]
+        if self.kube_context:
+            command += ["--kubeconfig-context", self.kube_context]
+        return shlex.join([*command, "--name", self.name])
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,10 +90,15 @@ def begin(http: IssuerClient, endpoint: str, client: Client) -> Authorization:
             f"The issuer can't be asked for a code: {error}.",
             "Try again in a moment.",
         ) from None
-    if answer.status != 200:
-        code = ExitCode.UNREACHABLE if answer.status >= 500 else ExitCode.FAILED
+    if answer.is_busy:
         raise CliError(
-            code,
+            ExitCode.UNREACHABLE,
+            f"The issuer gives no code for now ({answer.told()}).",
+            "Try again in a moment.",
+        )
+    if answer.status != 200:
+        raise CliError(
+            ExitCode.FAILED,
             f"The issuer gives no code ({answer.told()}).",
             "Ask whoever runs the server whether its client may use the device flow, or log in"
             " with a token: `backupexport login --token -`.",
@@ -107,7 +112,8 @@ def authorization_of(answer: Answer, issuer: str) -> Authorization:
     device_code, user_code = body.get("device_code"), body.get("user_code")
     page = shown_url(body.get("verification_uri"), issuer)
     seconds = _whole(body.get("expires_in"))
-    interval = _whole(body.get("interval", _USUAL_INTERVAL))
+    asked = body.get("interval")
+    interval = _whole(_USUAL_INTERVAL if asked is None else asked)
     if not isinstance(device_code, str) or not device_code:
         raise _bad_answer("holds no device code")
     if not isinstance(user_code, str) or not _is_user_code(user_code):
@@ -154,7 +160,7 @@ def wait_for_tokens(
         clock.sleep(wait)
         try:
             answer = http.post(endpoint, form)
-            trouble = _trouble_of(answer)
+            trouble = f"it answered {answer.status}" if answer.is_busy else ""
         except IssuerUnreachableError as error:
             trouble = str(error)
         if trouble:
@@ -163,22 +169,13 @@ def wait_for_tokens(
             tell(f"The issuer can't be reached for now ({trouble}); asking again.")
             continue
         pause = 0.0
-        if answer.status == 200:
+        # Some have 200 for an error, too.
+        if answer.status == 200 and not answer.error:
             return answer
         if answer.error == "slow_down":
             interval += _SLOW_DOWN
         elif answer.error != "authorization_pending":
             raise _refusal(answer)
-
-
-def _trouble_of(answer: Answer) -> str:
-    """Return why nothing follows from an answer; empty where something does."""
-    # The status of an error is the issuer's choice (Dex has 401 for a login that is waited for).
-    if answer.error or answer.status == 200:
-        return ""
-    if answer.status >= 500 or answer.status in (408, 425, 429):
-        return f"it answered {answer.status}"
-    return ""
 
 
 def _refusal(answer: Answer) -> CliError:

@@ -9,7 +9,7 @@ import ipaddress
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +23,12 @@ from backupexport_cli.output.clean import clean
 _LARGEST_ANSWER = 1024 * 1024
 _ANSWER_SECONDS = 30.0
 _WAIT_SECONDS = 10.0
+# Statuses and codes of an issuer that says nothing of what was asked, and may do so later.
+_BUSY_STATUSES = (408, 425, 429)
+_BUSY_ERRORS = ("temporarily_unavailable", "server_error")
+# What says of a login how it is doing, whatever the status is (Dex has 401 for one that is waited
+# for).
+_OF_A_LOGIN = ("authorization_pending", "slow_down", "access_denied", "expired_token")
 _ASK_ADMINISTRATOR = (
     "Ask whoever runs the server to check its issuer; until then log in with a token:"
     " `backupexport login --token -`."
@@ -46,6 +52,14 @@ class Answer:
         code = self.body.get("error")
         return code if isinstance(code, str) else ""
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether nothing follows from it but that the same may be asked later."""
+        if self.error in _OF_A_LOGIN:
+            return False
+        is_busy_status = self.status >= 500 or self.status in _BUSY_STATUSES
+        return is_busy_status or self.error in _BUSY_ERRORS
+
     def told(self) -> str:
         """Return what the issuer says of the error, made harmless."""
         description = self.body.get("error_description")
@@ -64,10 +78,11 @@ class Endpoints:
 
 
 class IssuerClient:
-    """Sends requests to issuers."""
+    """Sends requests to issuers; one on this machine is asked directly, whatever the proxies."""
 
     def __init__(self) -> None:
-        self._client = httpx.Client(follow_redirects=False, timeout=_WAIT_SECONDS)
+        self._clients = ExitStack()
+        self._by_way: dict[bool, httpx.Client] = {}
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -80,7 +95,7 @@ class IssuerClient:
         traceback: TracebackType | None,
     ) -> None:
         """Close its connections."""
-        self._client.close()
+        self._clients.close()
 
     def get(self, url: str) -> Answer:
         """Ask; raises IssuerUnreachableError."""
@@ -94,9 +109,10 @@ class IssuerClient:
         deadline = time.monotonic() + _ANSWER_SECONDS
         # Not packed: a small answer could become a huge one.
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        client = self._client_for(url)
         with (
             _failures(),
-            self._client.stream(method, url, data=form, headers=headers) as response,
+            client.stream(method, url, data=form, headers=headers) as response,
         ):
             raw = b""
             for piece in response.iter_raw():
@@ -106,6 +122,15 @@ class IssuerClient:
                 if time.monotonic() > deadline:
                     raise IssuerUnreachableError("its answer did not end within 30 seconds")
             return Answer(response.status_code, _object(raw))
+
+    def _client_for(self, url: str) -> httpx.Client:
+        # A proxy would read what is sent in clear, and answer for its own machine.
+        parts = _split(url)
+        is_direct = parts is not None and is_loopback(parts[1])
+        if is_direct not in self._by_way:
+            client = _client(is_direct=is_direct)
+            self._by_way[is_direct] = self._clients.enter_context(client)
+        return self._by_way[is_direct]
 
 
 def discover(client: IssuerClient, issuer: str) -> Endpoints:
@@ -120,6 +145,12 @@ def discover(client: IssuerClient, issuer: str) -> Endpoints:
             f"The issuer {clean(issuer, 300)} can't be asked: {error}.",
             "Try again in a moment; behind a proxy, set HTTPS_PROXY.",
         ) from None
+    if answer.is_busy:
+        raise CliError(
+            ExitCode.UNREACHABLE,
+            f"The issuer {clean(issuer, 300)} can't be asked for now ({answer.told()}).",
+            "Try again in a moment.",
+        )
     if answer.status != 200:
         raise _bad_issuer(
             issuer,
@@ -152,6 +183,21 @@ def is_loopback(host: str | None) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _client(*, is_direct: bool) -> httpx.Client:
+    """Return a client; raises CliError where the environment has none."""
+    try:
+        # With a transport of its own a client uses no proxy of the environment.
+        transport = httpx.HTTPTransport() if is_direct else None
+        return httpx.Client(follow_redirects=False, timeout=_WAIT_SECONDS, transport=transport)
+    except (OSError, ValueError, ImportError, httpx.InvalidURL):
+        # Their words may have a proxy's password in them.
+        raise CliError(
+            ExitCode.USAGE,
+            "The environment's certificates or proxy can't be used.",
+            "Check SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY, HTTP_PROXY and ALL_PROXY.",
+        ) from None
 
 
 def _check_url(url: Any, what: str, issuer: str) -> None:

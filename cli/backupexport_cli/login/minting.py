@@ -16,6 +16,9 @@ SHORTEST_SECRET_BYTES = 32
 # The api takes no longer one.
 LONGEST_SUBJECT = 1024
 
+# RFC 7519, 4.1.
+_OTHER_CLAIMS = ("iss", "sub", "aud", "exp", "nbf", "iat", "jti")
+
 _TTL = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -47,6 +50,12 @@ def grant_of(
             ExitCode.USAGE,
             "A token is for some projects, or for every project.",
             "Give --project for each of them, or --all-projects.",
+        )
+    if more.get("projects_claim") in _OTHER_CLAIMS:
+        raise CliError(
+            ExitCode.USAGE,
+            f"The claim {more['projects_claim']} has another meaning in every token.",
+            "Give the name that the server has in auth.jwt.projectsClaim as --projects-claim.",
         )
     for project in projects:
         if broken := rules.first_broken(rules.PROJECT_ID, project):

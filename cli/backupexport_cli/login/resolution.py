@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.login import contexts
@@ -25,20 +26,27 @@ class Chosen:
     """Whether the token comes from the environment."""
 
 
-def chosen(url: str | None, name: str | None, environment: Mapping[str, str]) -> Chosen:
+def chosen(
+    url: str | None,
+    name: str | None,
+    environment: Mapping[str, str],
+    *,
+    is_hurried: bool = False,
+) -> Chosen:
     """Return the server; raises CliError where none is known.
 
     `url` is the address that an option or the environment gives, as it is used; `name` is that of
     a context.  An address wins over a context, and a token from the environment over a kept one.
     No context's token ever goes to another address than its own.
     """
+    bearer_of = partial(AccessToken, is_hurried=is_hurried)
     given = environment.get(TOKEN_VARIABLE)
     if url is not None and given:
         return Chosen(Context("", url), GivenToken(valid_token(given)), token_is_given=True)
     kept = contexts.load()
     if url is not None:
         found = having_url(kept, url, name)
-        return Chosen(found or Context("", url), AccessToken(found) if found else None)
+        return Chosen(found or Context("", url), bearer_of(found) if found else None)
     context = kept.find(name)
     if context is None:
         raise CliError(
@@ -48,7 +56,7 @@ def chosen(url: str | None, name: str | None, environment: Mapping[str, str]) ->
         )
     if given:
         return Chosen(context, GivenToken(valid_token(given)), token_is_given=True)
-    return Chosen(context, AccessToken(context))
+    return Chosen(context, bearer_of(context))
 
 
 def having_url(kept: Contexts, url: str, name: str | None) -> Context | None:

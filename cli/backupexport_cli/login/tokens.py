@@ -42,16 +42,18 @@ class Tokens:
         return f"Tokens(server={self.server!r}, refreshable={self.refresh_token is not None})"
 
     def renewed_by(self, answer: Answer) -> "Tokens":
-        """Return what is kept after a refresh; raises CliError where it brought no token."""
+        """Return what is kept after a refresh, with the value from before where it brought none.
+
+        OpenID Connect Core 1.0, 12.2: it may bring no ID token.
+        """
         audience = self.origin.audience if self.origin else None
-        refresh_token = answer.body.get("refresh_token")
+        try:
+            value = bearer_of(answer, audience)
+        except CliError:
+            value = self.value
+        # RFC 6749, 6: where a new one comes, the old one must be thrown away.
         return replace(
-            self,
-            value=bearer_of(answer, audience),
-            # RFC 6749, 6: where a new one comes, the old one must be thrown away.
-            refresh_token=refresh_token
-            if isinstance(refresh_token, str) and refresh_token
-            else self.refresh_token,
+            self, value=value, refresh_token=_refresh_token_of(answer) or self.refresh_token
         )
 
     def to_document(self) -> dict[str, Any]:
@@ -85,13 +87,7 @@ class Tokens:
 
 def tokens_of(answer: Answer, server: str, origin: Origin) -> Tokens:
     """Return what a token endpoint has given; raises CliError where the server can't use it."""
-    refresh_token = answer.body.get("refresh_token")
-    return Tokens(
-        bearer_of(answer, origin.audience),
-        server,
-        refresh_token if isinstance(refresh_token, str) and refresh_token else None,
-        origin,
-    )
+    return Tokens(bearer_of(answer, origin.audience), server, _refresh_token_of(answer), origin)
 
 
 def bearer_of(answer: Answer, audience: str | None) -> str:
@@ -124,6 +120,11 @@ def bearer_of(answer: Answer, audience: str | None) -> str:
         raise _unusable(f"The issuer's token is longer than the {LONGEST_TOKEN} characters that"
                         " the server reads.")  # fmt: skip
     return chosen
+
+
+def _refresh_token_of(answer: Answer) -> str | None:
+    found = answer.body.get("refresh_token")
+    return found if isinstance(found, str) and found else None
 
 
 def _unusable(message: str) -> CliError:

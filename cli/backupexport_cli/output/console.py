@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from backupexport_cli.errors import CliError
+from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.output.bar import Bar, NoBar, TerminalBar
 from backupexport_cli.output.clean import clean, clean_lines
 
@@ -44,8 +44,8 @@ class Output:
 
     @property
     def width(self) -> int:
-        """How many columns the terminal has; many where there is none."""
-        if not (self.stdout_is_terminal or self.is_terminal):
+        """How many columns an answer may have; many where no terminal shows it."""
+        if not self.stdout_is_terminal:
             return _WIDE
         return max(_NARROWEST, shutil.get_terminal_size().columns)
 
@@ -82,9 +82,9 @@ class Output:
         for line in lines:
             self.print_line(*line)
 
-    def say(self, text: str) -> None:
-        """Tell what was done, or what comes next."""
-        if not self.quiet:
+    def say(self, text: str, *, always: bool = False) -> None:
+        """Tell what was done, or what comes next; with --quiet, only what must be told `always`."""
+        if always or not self.quiet:
             self._tell(clean_lines(text))
 
     def warn(self, text: str) -> None:
@@ -111,11 +111,18 @@ class Output:
         if self.quiet or not self.is_terminal:
             yield NoBar()
             return
-        bar = TerminalBar(self._err, label, self.width)
+        bar = TerminalBar(self._err, label, self._width_of_bars())
         try:
             yield bar
         finally:
             bar.close()
+
+    def _width_of_bars(self) -> int:
+        """Return how many columns the terminal of stderr has: stdout may lead elsewhere."""
+        try:
+            return max(_NARROWEST, os.get_terminal_size(self._err.fileno()).columns)
+        except (OSError, ValueError):
+            return max(_NARROWEST, shutil.get_terminal_size().columns)
 
     def _painted(self, text: str, style: str) -> str:
         return _painted(clean(text), style if self._has_colors else "")
@@ -124,8 +131,19 @@ class Output:
         return _painted(text, style if self._err_has_colors else "")
 
     def _write(self, text: str) -> None:
-        self._out.write(text + "\n")
-        self._out.flush()
+        try:
+            self._out.write(text + "\n")
+            self._out.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            # What Python flushes at its end must not fail again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
+            raise CliError(
+                ExitCode.FAILED,
+                f"Standard output can't be written: {(error.strerror or 'unknown').lower()}.",
+                "Send it to another place, or free some space there.",
+            ) from None
 
     def _tell(self, text: str) -> None:
         self._err.write(text + "\n")

@@ -142,20 +142,20 @@ def end_text(job: Job) -> list[str]:
     return [f"Job {job_id} {_ENDS.get(job['status'], 'has not ended')}."]
 
 
-def next_steps(job: Job) -> list[str]:
-    """Return what there is to do with a job."""
+def next_steps(job: Job, command: str = "backupexport") -> list[str]:
+    """Return what there is to do with a job; `command` is what each of it begins with."""
     job_id = job["job_id"]
     if job["status"] == "completed":
         return [
-            f"Fetch and check its file: backupexport download {job_id}",
-            f"See how it is restored: backupexport restore-command {job_id}",
+            f"Fetch and check its file: {command} download {job_id}",
+            f"See how it is restored: {command} restore-command {job_id}",
         ]
     if job["status"] in ("pending", "running"):
         return [
-            f"Follow it: backupexport watch {job_id}",
-            f"Stop it: backupexport cancel {job_id}",
+            f"Follow it: {command} watch {job_id}",
+            f"Stop it: {command} cancel {job_id}",
         ]
-    return [f"Ask for a new one: backupexport export {job['project_id']}"]
+    return [f"Ask for a new one: {command} export {job['project_id']}"]
 
 
 def remarks(job: Job) -> list[str]:

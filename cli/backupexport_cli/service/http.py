@@ -14,6 +14,7 @@ import backupexport_cli
 from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.output.clean import clean
 from backupexport_cli.service import problems
+from backupexport_cli.service.loopback import without_proxies
 
 MOST_BYTES = 64 * 1024 * 1024
 """Of an answer that is read as a whole: 200 jobs with all that a job may have are less."""
@@ -208,7 +209,8 @@ class ApiHttp:
             content = self._read_error(response)
             if status == 401 and with_token and self._bearer and not was_renewed:
                 was_renewed = True
-                if self._bearer.refresh():
+                # An issuer may take long, and a stop in the middle of it would cost the login.
+                if not self._is_hurried and self._bearer.refresh():
                     continue
             pause = _pause_of(response, pauses)
             if pause is not None and self._may_wait(status, pause, deadline):
@@ -298,6 +300,7 @@ def _client(transport: httpx.BaseTransport | None) -> httpx.Client:
         return httpx.Client(
             follow_redirects=False,
             transport=transport,
+            mounts=without_proxies(),
             headers={
                 "User-Agent": f"backupexport/{backupexport_cli.__version__}",
                 "Accept-Encoding": "identity",

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
-from urllib.parse import quote, urljoin
+from urllib.parse import quote, urljoin, urlsplit
 
 import httpx
 
+from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.service import answers, problems
 from backupexport_cli.service.events import job_states
 from backupexport_cli.service.http import ApiHttp
@@ -21,9 +22,10 @@ _MOST_PAGES = 1000
 class RestExports:
     """Asks the api."""
 
-    def __init__(self, http: ApiHttp) -> None:
-        """`http` leads to it."""
+    def __init__(self, http: ApiHttp, *, is_forwarded: bool = False) -> None:
+        """`http` leads to it; with `is_forwarded`, by an address that ends with the command."""
         self._http = http
+        self._is_forwarded = is_forwarded
 
     @property
     def url(self) -> str:
@@ -64,6 +66,14 @@ class RestExports:
         answer = self._http.json("POST", _path(job_id) + "/link", body=body)
         link = answers.link(self._data(answer.body), self._http.origin)
         # A path where the installation has not said where it is reached.
+        if self._is_forwarded and not urlsplit(link["url"]).netloc:
+            raise CliError(
+                ExitCode.FAILED,
+                "The installation has no public URL, so a link of it would lead nowhere.",
+                "Ask its administrators to set the chart's value publicUrl, or fetch the file"
+                f" yourself: backupexport download {job_id}",
+                code="no_public_url",
+            )
         return link | {"url": urljoin(self._http.url + "/", link["url"])}
 
     def projects(self, limit: int | None = None) -> list[dict[str, Any]]:

@@ -4,6 +4,8 @@ import itertools
 import json
 import resource
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,6 +102,31 @@ def test_an_export_that_is_asked_for_again_is_the_same_one(run: Run, server: Ser
     assert run("export", "shop", "--help").code == 0
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_this_machine_is_asked_by_no_proxy(
+    run: Run, server: Server, monkeypatch: pytest.MonkeyPatch, host: str, variable: str
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    server.answer = lambda _: data([])
+    with cli_server.serving() as proxy:
+        monkeypatch.setenv(variable, proxy.url)
+        monkeypatch.setenv("BACKUPEXPORT_URL", server.url.replace("127.0.0.1", host))
+        ran = run("jobs")
+    assert (ran.code, proxy.asked) == (0, [])
+    assert server.asked[0].headers["Authorization"] == f"Bearer {TOKEN}"
+
+
+def test_another_machine_is_asked_by_the_proxy(
+    run: Run, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answer = lambda _: data([])
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    assert run("jobs", "--url", "http://exports.example.com", "--insecure-http").code == 0
+    assert server.asked[0].headers["Host"] == "exports.example.com"
+
+
 def test_an_export_that_can_not_be_asked_for_tells_its_key(run: Run, server: Server) -> None:
     server.answer = lambda _: plain(b"", 500)
     ran = run("export", "shop", "--idempotency-key", "mine")
@@ -154,6 +181,77 @@ def test_who_stops_waiting_is_told_how_to_go_on(home: Path, server: Server) -> N
     assert "running" in out
     assert f"The export goes on. Follow it again: backupexport watch {JOB_ID}" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--download", "/nonexistent/directory/file"),
+        ("--download", ".", "--identity", "/nonexistent"),
+    ],
+)
+def test_an_export_whose_file_has_no_way_here_is_not_asked_for(
+    run: Run, server: Server, arguments: tuple[str, ...]
+) -> None:
+    assert run("export", "shop", *arguments).code == 2
+    assert server.asked == []
+
+
+def test_a_file_that_does_not_come_is_no_reason_for_another_export(
+    run: Run, server: Server, home: Path
+) -> None:
+    _answers(
+        server,
+        export=data({"job_id": JOB_ID}, 202),
+        events=_event_stream(job("completed")),
+        download=problem(403, "forbidden", "No."),
+        **{JOB_ID: data(job("completed"))},
+    )
+    ran = run("export", "shop", "--download", str(home), "--json", "--url", server.url)
+    assert ran.code == 3
+    again = f"Fetch its file: backupexport --url {server.url} download {JOB_ID} {home}"
+    assert again in ran.err
+
+
+def test_who_stops_a_quiet_command_is_told_how_to_go_on(home: Path, server: Server) -> None:
+    def answer(asked: Asked) -> Reply:
+        if asked.path.endswith("/events"):
+            return Reply(200, {"Content-Type": "text/event-stream"}, _for_ever())
+        if asked.path.endswith("/export"):
+            return data({"job_id": JOB_ID}, 202)
+        return data(job("running"))
+
+    def _for_ever() -> Iterator[bytes]:
+        while True:
+            yield b":\n\n"
+            time.sleep(0.05)
+
+    server.answer = answer
+    arguments = ("-q", "export", "shop", "--download", str(home))
+    with cli_run.start(home, server.settings(), *arguments) as process:
+        wait_for(lambda: len(server.asked) == 3, "the stream", 30)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"backupexport download {JOB_ID} {home}" in err
+
+
+def test_a_full_disk_behind_standard_output_is_told(home: Path, server: Server) -> None:
+    server.answer = lambda _: data([job("completed")])
+    program = [sys.executable, "-m", "backupexport_cli", "jobs"]
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            program,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=cli_run.cli_environment(home, server.settings()),
+            timeout=60,
+            check=False,
+        )
+    assert ran.returncode == 1
+    assert "Standard output can't be written: no space left on device." in ran.stderr
+    assert "Exception ignored" not in ran.stderr
 
 
 def test_jobs_are_listed_as_a_table_and_as_json(run: Run, server: Server) -> None:

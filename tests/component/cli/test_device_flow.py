@@ -15,9 +15,10 @@ import jwt
 import pytest
 from backupexport_cli.__main__ import main
 from backupexport_cli.errors import CliError, ExitCode
-from backupexport_cli.login import device_flow
+from backupexport_cli.login import contexts, device_flow, private_files
+from backupexport_cli.login.access import AccessToken
 from backupexport_cli.login.device_flow import Client, Clock
-from backupexport_cli.login.issuer import IssuerClient, discover
+from backupexport_cli.login.issuer import Answer, IssuerClient, IssuerUnreachableError, discover
 from backupexport_cli.login.token_store import TokenStore
 from backupexport_cli.login.tokens import Origin, Tokens, tokens_of
 from device_issuer import AUDIENCE, CLIENT, DeviceIssuer, send
@@ -134,6 +135,14 @@ def test_the_usual_interval_is_five_seconds(issuer: DeviceIssuer, time: Time) ->
     assert time.pauses == [5]
 
 
+def test_no_interval_may_be_said_in_words(issuer: DeviceIssuer) -> None:
+    body = {
+        "device_code": "d", "user_code": "u", "verification_uri": issuer.url,
+        "expires_in": 600, "interval": None,
+    }  # fmt: skip
+    assert device_flow.authorization_of(Answer(200, body), issuer.url).interval == 5
+
+
 def test_a_cut_is_bridged_and_asked_less_often(issuer: DeviceIssuer, time: Time) -> None:
     issuer.faults = ["cut", (503, b"<html>"), (429, {})]
     decide_after(issuer, time, ["pending", "pending", "pending", "approved"])
@@ -142,6 +151,102 @@ def test_a_cut_is_bridged_and_asked_less_often(issuer: DeviceIssuer, time: Time)
     assert time.pauses == [5, 10, 20, 40]
     assert len(told) == 3
     assert issuer.broken_rules == []
+
+
+@pytest.mark.parametrize(
+    "busy",
+    [
+        (429, {"error": "too_many_requests"}),
+        (503, {"error": "temporarily_unavailable"}),
+        (500, {"error": "server_error"}),
+        (400, {"error": "temporarily_unavailable"}),
+    ],
+)
+def test_a_busy_issuer_is_asked_again_whatever_it_calls_it(
+    issuer: DeviceIssuer, time: Time, busy: tuple[int, Any]
+) -> None:
+    issuer.faults = [busy]
+    decide_after(issuer, time, ["pending", "approved"])
+    tokens, told = log_in(issuer, time)
+    assert tokens.value
+    assert time.pauses == [5, 10]
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("status", [200, 401, 429, 503])
+def test_what_is_said_of_the_login_counts_whatever_the_status(
+    issuer: DeviceIssuer, time: Time, status: int
+) -> None:
+    words = ["authorization_pending", "slow_down", "access_denied"]
+    issuer.faults = [(status, {"error": word}) for word in words]
+    with pytest.raises(CliError, match="refused in the browser"):
+        log_in(issuer, time)
+    assert time.pauses == [5, 5, 10]
+
+
+@pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/device"])
+@pytest.mark.parametrize(
+    "busy",
+    [(429, {"error": "too_many_requests"}), (503, b"<html>"), (400, {"error": "server_error"})],
+)
+def test_a_busy_issuer_is_no_wrong_one(
+    issuer: DeviceIssuer, time: Time, path: str, busy: tuple[int, Any]
+) -> None:
+    issuer.answers[path] = lambda request: send(request, *busy)
+    with pytest.raises(CliError, match="for now") as caught:
+        log_in(issuer, time)
+    assert caught.value.exit_code is ExitCode.UNREACHABLE
+    assert caught.value.advice == "Try again in a moment."
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[DeviceIssuer]:
+    """What the environment names as the proxy of everything."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    proxy = DeviceIssuer()
+    for scheme in ("http", "https", "all"):
+        monkeypatch.setenv(f"{scheme}_proxy", proxy.url.removesuffix("/issuer"))
+    yield proxy
+    proxy.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_nothing_for_this_machine_goes_to_a_proxy(
+    issuer: DeviceIssuer, proxy: DeviceIssuer, host: str
+) -> None:
+    with IssuerClient() as http:
+        assert http.get(issuer.url.replace("127.0.0.1", host)).status == 404
+        http.post(f"{issuer.url}/token".replace("127.0.0.1", host), {"refresh_token": "R1"})
+    assert proxy.requests == []
+    assert issuer.forms("/token") == [{"refresh_token": "R1"}]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "[::1]"])
+def test_no_address_of_this_machine_is_a_proxys(proxy: DeviceIssuer, host: str) -> None:
+    # Nobody listens at port 1.
+    with IssuerClient() as http, pytest.raises(IssuerUnreachableError, match="ConnectError"):
+        http.get(f"http://{host}:1/")
+    assert proxy.requests == []
+
+
+def test_what_is_no_url_is_told_as_that() -> None:
+    with IssuerClient() as http, pytest.raises(IssuerUnreachableError):
+        http.get("http://[")
+
+
+def test_everybody_else_is_asked_by_way_of_the_proxy(proxy: DeviceIssuer) -> None:
+    # It refuses to lead there.
+    with IssuerClient() as http, pytest.raises(IssuerUnreachableError, match="ProxyError"):
+        http.get("https://issuer.example/")
+
+
+def test_a_proxy_that_is_none_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("all_proxy", "gopher://me:the-password@proxy.example")
+    with IssuerClient() as http, pytest.raises(CliError) as caught:
+        http.get("https://issuer.example/")
+    assert caught.value.exit_code is ExitCode.USAGE
+    assert "the-password" not in caught.value.message + caught.value.advice
 
 
 @pytest.mark.parametrize(
@@ -408,6 +513,147 @@ def test_a_login_that_was_ended_says_what_to_do(
     capsys.readouterr()
     assert main(["whoami"]) == 3
     assert "backupexport login" in capsys.readouterr().err
+
+
+def test_an_issuer_that_is_busy_ends_no_login(
+    real_issuer: DeviceIssuer, server: ExportsServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with person(real_issuer):
+        assert main(["login", server.url]) == 0
+    kept = TokenStore().get("127.0.0.1")
+    assert kept is not None
+    server.refused.add(kept.value)
+    for fault in (
+        (429, {"error": "too_many_requests"}),
+        (400, {"error": "temporarily_unavailable"}),
+    ):
+        real_issuer.faults = [fault]
+        capsys.readouterr()
+        assert main(["whoami"]) == 5
+        assert "Try again in a moment" in capsys.readouterr().err
+    assert main(["whoami"]) == 0
+
+
+def test_a_refresh_without_a_token_for_the_server_loses_nothing(
+    real_issuer: DeviceIssuer, server: ExportsServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real_issuer.access_tokens_are_jwts = False
+    with person(real_issuer):
+        assert main(["login", server.url]) == 0
+    before = TokenStore().get("127.0.0.1")
+    assert before is not None
+    server.refused.add(before.value)
+    real_issuer._logins[0].scope = "offline_access"
+    capsys.readouterr()
+    assert main(["whoami"]) == 3
+    assert "Log in again with `backupexport login`" in capsys.readouterr().err
+    after = TokenStore().get("127.0.0.1")
+    assert after is not None
+    assert after.value == before.value
+    assert after.refresh_token == real_issuer._logins[0].refresh_token != before.refresh_token
+    # So the next one is good where the issuer has an ID token again.
+    real_issuer._logins[0].scope = "openid offline_access"
+    assert main(["whoami"]) == 0
+    assert real_issuer.broken_rules == []
+
+
+@pytest.fixture
+def waiting(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set when somebody waits for another's lock."""
+    waiting = threading.Event()
+    try_lock = private_files._try_lock
+
+    def noted(descriptor: int) -> bool:
+        is_mine = try_lock(descriptor)
+        if not is_mine:
+            waiting.set()
+        return is_mine
+
+    monkeypatch.setattr(private_files, "_try_lock", noted)
+    return waiting
+
+
+@contextlib.contextmanager
+def refreshing(
+    issuer: DeviceIssuer, server: ExportsServer, until: Callable[[], Any]
+) -> Iterator[list[bool | CliError]]:
+    """A refresh that the issuer answers when `until` holds; yields what came of it, at the end."""
+    context = contexts.load().find()
+    assert context is not None
+    access = AccessToken(context)
+    server.refused.add(access.value())
+    asked = threading.Event()
+
+    def answer(request: Any) -> None:
+        answered = issuer._token(issuer.forms("/token")[-1])
+        asked.set()
+        eventually(until)
+        send(request, *answered)
+
+    def refresh() -> None:
+        try:
+            results.append(access.refresh())
+        except CliError as error:
+            results.append(error)
+
+    results: list[bool | CliError] = []
+    issuer.answers["/token"] = answer
+    thread = threading.Thread(target=refresh)
+    thread.start()
+    eventually(asked.is_set)
+    try:
+        yield results
+    finally:
+        thread.join()
+        del issuer.answers["/token"]
+
+
+@pytest.mark.parametrize("command", [["logout"], ["contexts", "remove", "127.0.0.1"]])
+def test_a_login_that_is_ended_during_a_refresh_does_not_come_back(
+    real_issuer: DeviceIssuer,
+    server: ExportsServer,
+    waiting: threading.Event,
+    command: list[str],
+) -> None:
+    with person(real_issuer):
+        assert main(["login", server.url]) == 0
+    over = threading.Event()
+    with refreshing(real_issuer, server, lambda: waiting.is_set() or over.is_set()):
+        assert main(command) == 0
+        over.set()
+    assert TokenStore().get("127.0.0.1") is None
+    assert real_issuer.revoked == [real_issuer._logins[0].refresh_token]
+
+
+def test_a_login_during_a_refresh_is_the_one_that_stays(
+    real_issuer: DeviceIssuer, server: ExportsServer, waiting: threading.Event
+) -> None:
+    with person(real_issuer):
+        assert main(["login", server.url]) == 0
+    claims = real_issuer.key.claims(iss=real_issuer.url, aud=AUDIENCE, sub="new")
+    token = real_issuer.key.token(claims=claims)
+    over = threading.Event()
+    with refreshing(real_issuer, server, lambda: waiting.is_set() or over.is_set()):
+        assert main(["login", server.url, "--token", token]) == 0
+        over.set()
+    kept = TokenStore().get("127.0.0.1")
+    assert kept is not None
+    assert kept.value == token
+
+
+def test_tokens_that_nobody_keeps_are_given_back(
+    real_issuer: DeviceIssuer, server: ExportsServer
+) -> None:
+    with person(real_issuer):
+        assert main(["login", server.url]) == 0
+    over = threading.Event()
+    with refreshing(real_issuer, server, over.is_set) as results:
+        TokenStore().file.unlink()
+        over.set()
+    assert isinstance(results[0], CliError)
+    assert results[0].exit_code is ExitCode.NOT_ALLOWED
+    assert TokenStore().get("127.0.0.1") is None
+    assert real_issuer.revoked == [real_issuer._logins[0].refresh_token]
 
 
 def test_a_server_without_an_issuer_takes_a_piped_token(

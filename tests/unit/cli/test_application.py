@@ -23,6 +23,7 @@ ENVIRONMENT = {"PYTHONPATH": f"{ROOT / 'cli'}:{ROOT / 'crds'}", "PATH": os.envir
             ["-q", "--url", "u", "jobs", "--limit", "5"],
         ),
         (["jobs", "--url=u"], ["--url=u", "jobs"]),
+        (["link", "i", "--kube", "--release", "r"], ["--kube", "--release", "r", "link", "i"]),
         (["export", "--", "--json"], ["export", "--", "--json"]),
         (["jobs", "--url"], ["jobs", "--url"]),
         (["export", "p", "--download"], ["export", "p", "--download=."]),

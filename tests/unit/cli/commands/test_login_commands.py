@@ -56,6 +56,7 @@ def test_a_token_from_the_environment(monkeypatch: pytest.MonkeyPatch, capsys: C
         (["--all-projects"], "no secret to sign with"),
         (["--all-projects", "--secret-file", "/nowhere"], "can't be read"),
         ([], "for every project"),
+        (["--all-projects", "--projects-claim", "exp"], "another meaning"),
     ],
 )
 def test_a_token_that_can_not_be_made(more: list[str], words: str, capsys: Captured) -> None:
@@ -63,6 +64,26 @@ def test_a_token_that_can_not_be_made(more: list[str], words: str, capsys: Captu
     out, err = capsys.readouterr()
     assert words in err
     assert out == ""
+
+
+def test_a_secret_is_not_cut(tmp_path: Path, capsys: Captured) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(b"x" * (64 * 1024 + 1))
+    arguments = ["token", "--subject", "ci", "--all-projects", "--secret-file", str(file)]
+    assert main(arguments) == 2
+    assert "longer than" in capsys.readouterr().err
+    file.write_bytes(b"x" * (64 * 1024))
+    assert main(arguments) == 0
+
+
+@pytest.mark.usefixtures("two_servers")
+def test_a_context_that_is_only_used_does_not_lead_elsewhere_by_a_login(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setenv("BACKUPEXPORT_CONTEXT", "a")
+    assert main(["login", "https://other.example", "--token", "x"]) == 2
+    assert "a leads to https://a.example" in capsys.readouterr().err
+    assert contexts.load().by_name["a"].url == "https://a.example"
 
 
 @pytest.mark.usefixtures("two_servers")
@@ -110,11 +131,22 @@ def test_logout_with_nothing_to_forget(monkeypatch: pytest.MonkeyPatch, capsys: 
         (["login", "https://a.example", "--kube"], "With --kube"),
         (["login", "https://a.example", "--name", "a b", "--token", "x"], "context's name"),
         (["login", "https://a.example", "--token", "a b"], "no token has"),
+        (["login", "https://a.example", "--token", ""], "The token is empty"),
     ],
 )
 def test_a_login_that_can_not_begin(arguments: list[str], words: str, capsys: Captured) -> None:
     assert main(arguments) == 2
     assert re.search(words, capsys.readouterr().err)
+
+
+def test_a_context_of_kubernetes_says_how_to_log_in_again(capsys: Captured) -> None:
+    context = Context(
+        "k", "", kube_context="kind", kube_namespace="exports", kube_service="demo-api"
+    )
+    contexts.change(operator.methodcaller("having", context))
+    assert main(["login"]) == 2
+    err = capsys.readouterr().err
+    assert "`backupexport --kube -n exports login --kubeconfig-context kind --name k`" in err
 
 
 def test_whoami_is_about_a_servers_token(capsys: Captured) -> None:

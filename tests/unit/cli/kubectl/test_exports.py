@@ -22,11 +22,15 @@ OTHER = "0b7cf3b6-6f2b-4c55-8f6c-0f6a3f0a7f10"
 NOT_FOUND = f'Error from server (NotFound): {BEX} "a" not found\n'
 TAKEN = f'Error from server (AlreadyExists): error when creating "STDIN": {BEX} "a" already exists'
 REFUSED = "The connection to the server 10.0.0.1:6443 was refused - did you specify the right?\n"
+CUT = 'error: error when creating "STDIN": Post "https://10.0.0.1:6443/apis": EOF\n'
+BUSY = "Error from server (ServiceUnavailable): the server is currently unable to handle it\n"
+RIGHT = f'Error from server (Forbidden): error when creating "STDIN": {BEX} is forbidden\n'
+ENDS = f"{RIGHT.strip()}: unable to create in team because it is being terminated\n"
 
 
 @pytest.fixture
 def exports(kubectl: Kubectl) -> KubeExports:
-    return KubeExports(kubectl, silence_seconds=0.3, patience_seconds=30)
+    return KubeExports(kubectl, silence_seconds=0.3, patience_seconds=30, pauses=(0, 0, 0))
 
 
 def resource(name: str = "nightly", phase: str | None = None, **metadata: Any) -> dict[str, Any]:
@@ -108,6 +112,39 @@ def test_one_that_was_cancelled_meanwhile_is_the_same(
     assert exports.create(REQUEST, "key") == name_of_key("key")
 
 
+@pytest.mark.parametrize("lost", [CUT, REFUSED, BUSY], ids=["cut", "refused", "busy"])
+def test_a_create_without_an_answer_is_tried_again(
+    program: FakeKubectl, exports: KubeExports, lost: str
+) -> None:
+    program.says("create", err=lost, code=1).says("create", err=TAKEN, code=1)
+    program.says("get", out=named(REQUEST))
+    assert exports.create(REQUEST, "key") == name_of_key("key")
+    first, second, _ = program.calls
+    assert first["stdin"] == second["stdin"]
+
+
+def test_the_answer_of_the_second_look_may_be_lost_too(
+    program: FakeKubectl, exports: KubeExports
+) -> None:
+    program.says("create", err=CUT, code=1).says("create", err=TAKEN, code=1)
+    program.says("get", err=CUT, code=1).says("get", out=named(REQUEST))
+    assert exports.create(REQUEST, "key") == name_of_key("key")
+
+
+@pytest.mark.parametrize(
+    ("said", "tries", "exit_code"),
+    [(CUT, 4, ExitCode.UNREACHABLE), (ENDS, 1, ExitCode.UNREACHABLE), (RIGHT, 1, 3), ("x", 1, 1)],
+    ids=["cut", "a namespace that ends", "no right", "unknown"],
+)
+def test_a_create_is_not_tried_for_ever(
+    program: FakeKubectl, exports: KubeExports, said: str, tries: int, exit_code: int
+) -> None:
+    program.says("create", err=said, code=1)
+    with pytest.raises(CliError) as raised:
+        exports.create(REQUEST, "key")
+    assert (raised.value.exit_code, len(program.calls)) == (exit_code, tries)
+
+
 @pytest.mark.parametrize(
     "other", [{"project_id": "q"}, {**REQUEST, "owner": True}, {**REQUEST, "compress": False}]
 )
@@ -115,8 +152,9 @@ def test_the_key_of_another_export_is_refused(
     program: FakeKubectl, exports: KubeExports, other: dict[str, Any]
 ) -> None:
     program.says("create", err=TAKEN, code=1).says("get", out=named(other))
-    with pytest.raises(CliError, match="used for another export"):
+    with pytest.raises(CliError, match="used for another export") as raised:
         exports.create(REQUEST, "key")
+    assert raised.value.code == "idempotency_key_reused"
 
 
 def test_a_job_by_its_name(program: FakeKubectl, exports: KubeExports) -> None:

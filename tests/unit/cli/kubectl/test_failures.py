@@ -75,6 +75,23 @@ RECORDED = {
         "Unable to connect to the server: net/http: request canceled while waiting for connection "
         "(Client.Timeout exceeded while awaiting headers)\n", 5, "", "can't be reached",
     ),
+    "a connection that is cut": (
+        'error: error when creating "STDIN": Post "https://10.0.0.1:6443/apis/backupexport.dev'
+        '/v1alpha1/namespaces/team/backupexports?fieldManager=kubectl-create": EOF\n',
+        5, "", 'backupexports?fieldManager=kubectl-create": EOF.',
+    ),
+    "a connection that ended before": (
+        'error: error when creating "STDIN": Post "https://10.0.0.1:6443/apis": write tcp '
+        "10.0.0.2:41000->10.0.0.1:6443: write: broken pipe\n", 5, "", "broken pipe.",
+    ),
+    "a request that was given up": (
+        'error: error when creating "STDIN": Post "https://10.0.0.1:6443/apis": net/http: request '
+        "canceled\n", 5, "", "request canceled.",
+    ),
+    "a connection that is over": (
+        'error: error when creating "STDIN": Post "https://10.0.0.1:6443/apis": read tcp '
+        "10.0.0.2:41000->10.0.0.1:6443: use of closed network connection\n", 5, "", "use of closed",
+    ),
     "another's certificate": (
         "Unable to connect to the server: tls: failed to verify certificate: x509: certificate "
         "signed by unknown authority\n", 5, "", "not good for the kubeconfig",

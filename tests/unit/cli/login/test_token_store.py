@@ -1,7 +1,8 @@
 """Where tokens are kept."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,9 @@ class HangingBackend(Backend):
         self.over.wait()
 
 
+BACKEND = Backend()
+
+
 @pytest.fixture
 def hanging() -> Iterator[HangingBackend]:
     backend = HangingBackend()
@@ -102,6 +106,40 @@ def test_a_keyring_that_is_locked_later_says_what_to_do() -> None:
     assert "BACKUPEXPORT_TOKEN" in caught.value.advice
     assert not store.remove("a")
     assert store.get("a") is None
+
+
+@pytest.mark.parametrize("keyring", [lambda: None, lambda: Keyring(BACKEND)])
+def test_a_renewal_replaces_what_was_renewed_and_nothing_else(
+    keyring: Callable[[], Keyring | None],
+) -> None:
+    store, new = TokenStore(keyring=keyring), replace(TOKENS, value="new")
+    assert not store.renew("a", TOKENS, new)
+    assert store.get("a") is None
+    store.put("a", TOKENS)
+    assert store.renew("a", TOKENS, new)
+    assert not store.renew("a", TOKENS, replace(TOKENS, value="newer"))
+    assert store.get("a") == new
+    taken = store.take("a")
+    assert (taken.tokens, taken.is_gone, taken.trouble) == (new, True, "")
+
+
+def test_of_two_folders_each_has_its_own_tokens_in_the_keyring(tmp_path: Path) -> None:
+    backend = Backend()
+    one, two = (TokenStore(tmp_path / name, lambda: Keyring(backend)) for name in "ab")
+    one.put("x", TOKENS)
+    two.put("x", replace(TOKENS, value="other"))
+    assert one.get("x") == TOKENS
+    assert two.remove("x")
+    assert one.get("x") == TOKENS
+
+
+def test_a_renewal_is_kept_although_the_keyring_was_locked_since() -> None:
+    backend = Backend()
+    store, new = TokenStore(keyring=lambda: Keyring(backend)), replace(TOKENS, value="new")
+    store.put("a", TOKENS)
+    backend.locked = True
+    assert store.renew("a", TOKENS, new)
+    assert store.get("a") == new
 
 
 def test_a_keyring_that_hangs_is_not_waited_for(hanging: HangingBackend) -> None:

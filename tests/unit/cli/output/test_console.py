@@ -1,5 +1,9 @@
 import io
 import json
+import os
+import pty
+import re
+import termios
 
 import pytest
 from backupexport_cli.errors import CliError, ExitCode
@@ -116,3 +120,31 @@ def test_redrawing_goes_back_over_what_it_wrote() -> None:
     output.redraw([[("a", "")], [("b", "")]], instead_of=0)
     output.redraw([[("c", "")]], instead_of=2)
     assert out.getvalue() == "a\nb\n\x1b[2A\x1b[Jc\n"
+
+
+def test_what_must_be_told_is_told_by_a_quiet_command_too() -> None:
+    output, _, err = _output(quiet=True)
+    output.say("The export goes on.", always=True)
+    assert err.getvalue() == "The export goes on.\n"
+
+
+def test_an_answer_in_a_file_is_as_wide_as_it_must_be() -> None:
+    # Whatever the terminal of what is said about it.
+    output = Output(out=io.StringIO(), err=Terminal(), environment={})
+    assert output.is_terminal
+    assert output.width == 200
+
+
+def test_a_bar_is_as_wide_as_the_terminal_that_shows_it() -> None:
+    terminal, side = pty.openpty()
+    try:
+        termios.tcsetwinsize(side, (20, 40))
+        with open(side, "w", closefd=False) as err:
+            output = Output(out=io.StringIO(), err=err, environment={})
+            with output.bar("x" * 8) as bar:
+                bar.update(10, 100, percent=10, note="a note that is much longer than a terminal")
+        shown = os.read(terminal, 4096).decode()
+    finally:
+        os.close(side)
+        os.close(terminal)
+    assert max(map(len, re.split(r"\r|\n|\x1b\[\w+", shown))) <= 40

@@ -283,3 +283,18 @@ def test_without_patience_nothing_is_waited_for() -> None:
     with pytest.raises(CliError), world.http().open("GET", "/x", is_patient=False):
         pass
     assert world.slept == []
+
+
+def test_who_has_only_a_moment_renews_no_token() -> None:
+    world = World(httpx.Response(401))
+    http = ApiHttp(
+        URL,
+        Renewable("old", "new"),
+        transport=httpx.MockTransport(world._answer),
+        is_hurried=True,
+    )
+    with pytest.raises(CliError) as caught:
+        http.json("GET", "/x")
+    http.close()
+    assert caught.value.exit_code is ExitCode.NOT_ALLOWED
+    assert len(world.requests) == 1
