@@ -54,6 +54,7 @@ def download(
     """
     from backupexport_cli.files.download import download as fetch
     from backupexport_cli.files.download import download_to_stdout
+    from backupexport_cli.files.wanted import is_directory
 
     session = session_of(context)
     output, rest = session.output, session.rest()
@@ -63,6 +64,16 @@ def download(
             ExitCode.USAGE,
             "Standard output takes the file alone.",
             "Leave out --force, --keep-encrypted, --connections and --json.",
+        )
+    if (
+        destination is not None
+        and destination.endswith("/")
+        and not is_directory(Path(destination))
+    ):
+        raise CliError(
+            ExitCode.USAGE,
+            f"There is no directory {destination}.",
+            "Make it, or name one that is there.",
         )
     job = rest.job(full_job_id(rest, job_id))
     identities = identity or []

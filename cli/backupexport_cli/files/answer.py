@@ -35,8 +35,7 @@ def read_answer(
     found = headers.get("ETag")
     # Only a strong one says that the bytes are the same (RFC 9110, 8.8.1).
     new_etag = found if found and found.startswith('"') and len(found) <= 300 else None
-    if etag is not None and new_etag is not None and new_etag != etag:
-        raise ChangedError
+    is_changed = etag is not None and new_etag is not None and new_etag != etag
     if status == 206:
         content_range = read_content_range(headers.get("Content-Range", ""))
         if content_range is None:
@@ -49,6 +48,11 @@ def read_answer(
         span = Span(0, size)
     else:
         raise _nonsense(f"it answers with status {status}")
+    if size != wanted.size and status == 200 and (new_etag is None or is_changed):
+        # As a network's login page: what has come of the file is as good as it was.
+        raise _nonsense(f"it sends {size} bytes in place of the {wanted.size} of the file")
+    if is_changed:
+        raise ChangedError
     if size != wanted.size:
         raise CliError(
             ExitCode.CORRUPT,

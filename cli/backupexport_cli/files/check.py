@@ -13,13 +13,38 @@ from backupexport_contract.runner_protocol import json_object
 
 from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.files.checksum import sha256_of
-from backupexport_cli.files.dump_end import EXPLAINED, TAIL_BYTES, DumpEnd, dump_end
+from backupexport_cli.files.decompression import DamagedError, decompressed_tail
+from backupexport_cli.files.dump_end import (
+    EXPLAINED,
+    HEAD_BYTES,
+    TAIL_BYTES,
+    DumpEnd,
+    Kind,
+    dump_end,
+    kind_of,
+    named,
+)
 from backupexport_cli.files.failures import local_failure
 from backupexport_cli.files.wanted import artifact_facts, wanted_file
 from backupexport_cli.service.interface import Job
 
 _MOST_MANIFEST_BYTES = 4 * 1024 * 1024
 _JOB_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# Why nothing says that a decrypted file is whole, and what does.
+_UNSEEN: dict[DumpEnd, tuple[str, str]] = {
+    "compressed": (
+        "there is no zstd here that reads it to its end",
+        "Install zstd and check it again",
+    ),
+    "archive": (
+        "the end of an archive does not tell",
+        "Read it all with pg_restore -f /dev/null FILE",
+    ),
+    "unknown": (
+        "neither its name nor how it begins says what it is",
+        "Give it the ending that the exported file has before .age",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +76,17 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
+    name: str
     size: int
     sha256: str
     source: str
-    is_of_encrypted: bool = False
+    may_be_decrypted: bool = False
 
 
 def check(path: Path, job_id: str | None, job_of: Callable[[str], Job]) -> Checked:
     """Compare a file with its manifest, else with its job, which `job_of` returns.
 
-    Raises CliError: 6 where it is not the exported file.
+    Raises CliError: 6 where it is not the exported file, 1 where nothing tells.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -82,29 +108,66 @@ def check(path: Path, job_id: str | None, job_of: Callable[[str], Job]) -> Check
 
 
 def _compared(path: Path, descriptor: int, size: int, expected: _Expected) -> Checked:
-    sha256 = None
-    if not expected.is_of_encrypted:
-        if size != expected.size:
-            raise _corrupt(
-                f"{path} has {size} bytes, and {expected.source} says {expected.size}.",
-            )
-        sha256 = sha256_of(descriptor, size)
-        if sha256 != expected.sha256:
-            raise _corrupt(f"{path} has another SHA-256 than {expected.source} says.")
+    """Return what was found: it is the exported file, or what was inside of it."""
+    sha256 = sha256_of(descriptor, size) if size == expected.size else None
+    is_exported = sha256 == expected.sha256
+    own, exported = named(path.name), named(expected.name)
+    head = os.pread(descriptor, HEAD_BYTES, 0)
+    kind = kind_of(head, own, exported, is_exported=is_exported)
+    if not is_exported:
+        # Whatever it is called: the exported file, or a part of it, is no decrypted one.
+        is_encrypted = kind == "age" or own.is_encrypted
+        if is_encrypted or not expected.may_be_decrypted:
+            raise _another(path, size, expected)
+        sha256 = None
     tail = os.pread(descriptor, TAIL_BYTES, max(0, size - TAIL_BYTES))
-    end = dump_end(path.name, tail)
+    end = dump_end(kind, tail)
+    if end == "compressed" and not is_exported:
+        end = _end_inside(path, descriptor, kind, exported.format or own.format)
     if end == "cut":
         raise _corrupt(f"{path} does not end as pg_dump ends a dump.")
+    if not is_exported and end in _UNSEEN:
+        raise _unknown(path, expected, end)
     return Checked(str(path), size, sha256, expected.source, end)
+
+
+def _end_inside(path: Path, descriptor: int, kind: Kind, inside: Kind) -> DumpEnd:
+    try:
+        tail = decompressed_tail(kind, descriptor, TAIL_BYTES)
+    except DamagedError:
+        raise _corrupt(
+            f"{path} can't be decompressed to its end: it was cut, or damaged."
+        ) from None
+    if tail is None:
+        return "compressed"
+    end = dump_end(inside, tail)
+    return end if end in ("whole", "cut") else "decompressed"
+
+
+def _another(path: Path, size: int, expected: _Expected) -> CliError:
+    if size != expected.size:
+        return _corrupt(f"{path} has {size} bytes, and {expected.source} says {expected.size}.")
+    return _corrupt(f"{path} has another SHA-256 than {expected.source} says.")
+
+
+def _unknown(path: Path, expected: _Expected, end: DumpEnd) -> CliError:
+    why, advice = _UNSEEN[end]
+    return CliError(
+        ExitCode.FAILED,
+        f"Whether {path} is whole is not known: {expected.source} has the SHA-256 of the encrypted "
+        f"file alone, and {why}.",
+        f"{advice}, or check the encrypted file.",
+    )
 
 
 def _expected(path: Path, job_id: str | None, job_of: Callable[[str], Job]) -> _Expected:
     if job_id is None:
-        for name, is_of_encrypted in ((path.name, False), (path.name + names.ENCRYPTED, True)):
+        for name in (path.name, path.name + names.ENCRYPTED):
             manifest = path.with_name(f"{name}.json")
             if os.path.lexists(manifest):
                 size, sha256 = artifact_facts(_read_manifest(manifest))
-                return _Expected(size, sha256, f"the manifest {manifest.name}", is_of_encrypted)
+                source = f"the manifest {manifest.name}"
+                return _Expected(name, size, sha256, source, name != path.name)
         found = _JOB_ID.search(path.name)
         if found is None:
             raise CliError(
@@ -115,8 +178,7 @@ def _expected(path: Path, job_id: str | None, job_of: Callable[[str], Job]) -> _
             )
         job_id = found[0]
     wanted = wanted_file(job_of(job_id))
-    is_decrypted = wanted.is_encrypted and not path.name.endswith(names.ENCRYPTED)
-    return _Expected(wanted.size, wanted.sha256, f"job {job_id}", is_decrypted)
+    return _Expected(wanted.name, wanted.size, wanted.sha256, f"job {job_id}", wanted.is_encrypted)
 
 
 def _read_manifest(path: Path) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 import os
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -52,10 +52,20 @@ def download(
     places = _places(wanted, destination, decrypts=bool(keys))
     if keys and places.decrypted is None:
         output.warn(f"{wanted.name} is not encrypted, so no identity is needed.")
-    if places.decrypted is not None and not force and os.path.lexists(places.decrypted):
-        raise in_the_way(places.decrypted)
+    if places.decrypted is not None and os.path.lexists(places.decrypted):
+        _check_may_be_replaced(places.decrypted, force=force, is_named=True)
     try:
-        _fetch(rest, wanted, places.stored, connections=connections, output=output, force=force)
+        # Only the file that the user has named is replaced.
+        is_named = places.decrypted is None
+        is_fetched = _fetch(
+            rest,
+            wanted,
+            places.stored,
+            connections=connections,
+            output=output,
+            force=force and is_named,
+            is_named=is_named,
+        )
     except KeyboardInterrupt:
         output.warn(
             f"Stopped. What has come stays in {places.stored}.part; go on with the same command: "
@@ -65,9 +75,10 @@ def download(
     if places.decrypted is None:
         return places.stored
     decrypt_file(places.stored, places.decrypted, keys, force=force)
-    if not keep_encrypted:
+    if is_fetched and not keep_encrypted:
         places.stored.unlink(missing_ok=True)
-    output.say(f"Decrypted it into {places.decrypted}.")
+    kept = "" if is_fetched else f" {places.stored} stays: it was there before."
+    output.say(f"Decrypted it into {places.decrypted}.{kept}")
     return places.decrypted
 
 
@@ -89,21 +100,35 @@ def download_to_stdout(
             "The file is not for a terminal.",
             "Send it to a program or a file: backupexport download ID - | …",
         )
-    pieces = streamed(rest, wanted)
-    if keys and wanted.is_encrypted:
-        reader = StreamReader(pieces)
-        try:
-            decrypt(reader, out, keys, wanted.name)
-        except (CliError, OSError):
-            if reader.error is not None:
-                raise reader.error from None
-            raise
-        reader.drain()
-    else:
-        for piece in pieces:
-            out.write(piece)
-    out.flush()
+    try:
+        _send(streamed(rest, wanted), out, keys if wanted.is_encrypted else [], wanted.name)
+        out.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CliError(
+            ExitCode.FAILED,
+            local_failure(error, Path("Standard output")).message,
+            "See where it goes, and run the same command again.",
+        ) from None
     output.say(f"{wanted.name}: {readable_size(wanted.size)}, and its SHA-256 is right.")
+
+
+def _send(pieces: Iterator[bytes], out: BinaryIO, keys: Sequence[Any], name: str) -> None:
+    if not keys:
+        out.writelines(pieces)
+        return
+    reader = StreamReader(pieces)
+    try:
+        decrypt(reader, out, keys, name)
+    except (CliError, OSError) as error:
+        if reader.error is not None:
+            raise reader.error from None
+        if isinstance(error, CliError) and error.exit_code is ExitCode.CORRUPT:
+            # The checksum tells whether it came damaged.
+            reader.drain()
+        raise
+    reader.drain()
 
 
 def is_whole(path: Path, wanted: WantedFile) -> bool:
@@ -140,13 +165,14 @@ def _fetch(
     connections: int | None,
     output: Output,
     force: bool,
-) -> None:
+    is_named: bool,
+) -> bool:
+    """Fetch the file; return whether it was not there before.  Raises CliError."""
     if os.path.lexists(target):
         if is_whole(target, wanted):
             output.say(f"{target} is there already, whole and with the right SHA-256.")
-            return
-        if not force or target.is_dir():
-            raise in_the_way(target)
+            return False
+        _check_may_be_replaced(target, force=force, is_named=is_named)
     with PartialFile(target, wanted) as part:
         there = sum(map(len, part.finished))
         _check_room(target, wanted.size - there)
@@ -166,6 +192,13 @@ def _fetch(
             raise corrupt(wanted, "Nothing was kept of it. Run the same command again.")
         part.keep(force=force)
     output.say(f"{target}: {readable_size(wanted.size)}, and its SHA-256 is right.")
+    return True
+
+
+def _check_may_be_replaced(target: Path, *, force: bool, is_named: bool) -> None:
+    """Raise CliError where it may not: no directory, pipe or device is."""
+    if not force or not (target.is_symlink() or target.is_file()):
+        raise in_the_way(target, may_be_forced=is_named and not force)
 
 
 def _check_room(target: Path, needed: int) -> None:

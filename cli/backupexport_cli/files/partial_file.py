@@ -17,6 +17,9 @@ from backupexport_cli.files.wanted import WantedFile
 _MOST_NOTE_BYTES = 1024 * 1024
 # A dump is for its owner alone.
 _MODE = 0o600
+_NOTED = {"job_id", "sha256", "size", "finished"}
+_FORCE = "replace it with --force"
+_REMOVE = "remove it"
 # Smaller ones are not worth a request to the disk.
 _WRITE_BACK_BYTES = 8 * 1024 * 1024
 
@@ -27,7 +30,8 @@ class PartialFile:
     def __init__(self, target: Path, wanted: WantedFile) -> None:
         """Open what an earlier run has left of this very file, else begin anew.
 
-        Raises CliError where it can't be written, or another command has it.
+        Raises CliError where it can't be written, another command has it, or it is of something
+        else: nobody has named it, so nobody has said that it may be replaced.
         """
         self.target = target
         self.path = target.with_name(target.name + ".part")
@@ -36,7 +40,7 @@ class PartialFile:
         self.etag: str | None = None
         self._written_back = 0
         try:
-            self.descriptor = _opened(self.path)
+            self.descriptor = self._opened()
         except OSError as error:
             raise local_failure(error, self.path) from None
         try:
@@ -46,9 +50,11 @@ class PartialFile:
                 self.finished = []
             if not self.finished:
                 self.empty()
-        except OSError as error:
+        except BaseException as error:
             os.close(self.descriptor)
-            raise local_failure(error, self.path) from None
+            if isinstance(error, OSError):
+                raise local_failure(error, self.path) from None
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -57,11 +63,15 @@ class PartialFile:
         os.close(self.descriptor)
 
     def empty(self) -> None:
-        """Forget all that is there."""
+        """Forget all that is there; raises CliError."""
         self.finished, self.etag, self._written_back = [], None, 0
-        # First the note: what it says is never more than there is.
-        self._note.unlink(missing_ok=True)
-        os.ftruncate(self.descriptor, 0)
+        # First the note: what it says is never more than there is, and without it the file is not
+        # known to be of this job.
+        try:
+            self.record([])
+            os.ftruncate(self.descriptor, 0)
+        except OSError as error:
+            raise local_failure(error, self.path) from None
 
     def write(self, data: bytes | memoryview, position: int) -> None:
         """Write all of `data`; raises OSError."""
@@ -111,20 +121,47 @@ class PartialFile:
             with suppress(OSError):
                 path.unlink()
 
-    def _read_note(self) -> list[Span]:
-        """Return what is there of the wanted file, nothing where the note is of another one."""
+    def _opened(self) -> int:
+        """Return the descriptor of a file that nobody else has; raises OSError, CliError."""
+        while True:
+            descriptor, is_new = _open(self.path)
+            try:
+                found = _locked(descriptor, self.path)
+                if _is_still(self.path, found):
+                    self._check_is_of_this_job(found, is_new=is_new)
+                    # A run may be killed just after it has given the file its final name, too.
+                    if found.st_nlink <= 1 and (is_new or _is_private(descriptor, found)):
+                        return descriptor
+                    self.path.unlink(missing_ok=True)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            # Whoever had it has just given it its final name.
+            os.close(descriptor)
+
+    def _check_is_of_this_job(self, found: os.stat_result, *, is_new: bool) -> None:
+        """Raise CliError where the file or its note is not from an earlier run of this job."""
+        note = self._note_there()
+        if os.path.lexists(self._note) and not _NOTED.issubset(note):
+            raise _foreign(self._note)
+        is_of_this_job = note.get("job_id") == self._wanted.job_id
+        if not is_new and (found.st_uid != os.geteuid() or (found.st_size and not is_of_this_job)):
+            raise _foreign(self.path)
+
+    def _note_there(self) -> dict[str, Any]:
+        """Return the note, empty where there is none that can be read."""
         try:
             descriptor = os.open(self._note, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:
-            return []
-        with os.fdopen(descriptor, "rb") as stream:
-            text = stream.read(_MOST_NOTE_BYTES + 1)
-        try:
-            note = json.loads(text)
-        except (ValueError, RecursionError):
-            return []
-        if not isinstance(note, dict) or len(text) > _MOST_NOTE_BYTES:
-            return []
+            with os.fdopen(descriptor, "rb") as stream:
+                text = stream.read(_MOST_NOTE_BYTES + 1) or b""
+            note = json.loads(text) if len(text) <= _MOST_NOTE_BYTES else None
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return note if isinstance(note, dict) else {}
+
+    def _read_note(self) -> list[Span]:
+        """Return what is there of the wanted file, nothing where the note is of another one."""
+        note = self._note_there()
         expected = {
             "job_id": self._wanted.job_id,
             "sha256": self._wanted.sha256,
@@ -168,38 +205,47 @@ def give_name(path: Path, target: Path, *, force: bool) -> None:
         os.close(directory)
 
 
-def in_the_way(target: Path) -> CliError:
+def in_the_way(target: Path, *, may_be_forced: bool = True) -> CliError:
     """Return the error for a name that something else has."""
     return CliError(
         ExitCode.USAGE,
         f"{target} is there already, and it is not this file.",
-        "Choose another directory or name, or replace it with --force.",
+        f"Choose another directory or name, or {_FORCE if may_be_forced else _REMOVE}.",
     )
 
 
-def _opened(path: Path) -> int:
-    """Return the descriptor of a file that is there for nobody else; raises OSError, CliError."""
+def _foreign(path: Path) -> CliError:
+    return CliError(
+        ExitCode.USAGE,
+        f"{path} is there already, and it is not from an earlier run of this download.",
+        f"Choose another directory or name, or {_REMOVE}.",
+    )
+
+
+def _open(path: Path) -> tuple[int, bool]:
+    """Return a descriptor, and whether there was no such file before; raises OSError."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     while True:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(path, flags, _MODE)
-        try:
-            found = _locked(descriptor, path)
-            if found.st_nlink > 1:
-                # A run was killed just after it had given the file its final name, too.
-                path.unlink(missing_ok=True)
-            elif _is_still(path, found):
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        # Whoever had it has just given it its final name.
-        os.close(descriptor)
+        with suppress(FileExistsError):
+            return os.open(path, flags | os.O_CREAT | os.O_EXCL, _MODE), True
+        with suppress(FileNotFoundError):
+            return os.open(path, flags), False
+
+
+def _is_private(descriptor: int, found: os.stat_result) -> bool:
+    """Return whether nobody else can have it open, as far as the file system knows of that."""
+    if not found.st_mode & 0o077:
+        return True
+    with suppress(PermissionError):
+        os.fchmod(descriptor, _MODE)
+    # Where it has not helped, the file system has one mode for all.
+    return bool(os.fstat(descriptor).st_mode & 0o077)
 
 
 def _locked(descriptor: int, path: Path) -> os.stat_result:
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
-        raise in_the_way(path)
+        raise _foreign(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -81,9 +81,9 @@ def placed(destination: Path | None, name: str) -> Path:
     Raises CliError where there is no such directory, or it may not be looked into.
     """
     target = Path() if destination is None else destination
-    if _is_directory(target):
+    if is_directory(target):
         return target / name
-    if not _is_directory(target.parent):
+    if not is_directory(target.parent):
         raise CliError(
             ExitCode.USAGE,
             f"There is no directory {target.parent}.",
@@ -92,7 +92,8 @@ def placed(destination: Path | None, name: str) -> Path:
     return target
 
 
-def _is_directory(path: Path) -> bool:
+def is_directory(path: Path) -> bool:
+    """Return whether it is one; raises CliError where that may not be seen."""
     try:
         return stat.S_ISDIR(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):

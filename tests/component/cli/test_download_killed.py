@@ -9,9 +9,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
+import pyrage
 import pytest
-from file_server import FILE_NAME, JOB_ID, FileServer, serving_file
+from file_server import FILE_NAME, JOB_ID, FileServer, job_of, serving_file
 
 CONTENT = random.Random(23).randbytes(6_000_000)
 KILLS = 20
@@ -32,7 +34,9 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def command(files: FileServer, *arguments: str) -> subprocess.Popen[bytes]:
+def command(
+    files: FileServer, *arguments: str, stdout: int | BinaryIO = subprocess.PIPE
+) -> subprocess.Popen[bytes]:
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     environment |= {
         "BACKUPEXPORT_URL": files.url,
@@ -42,7 +46,7 @@ def command(files: FileServer, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-c", _STARTS, *arguments],
         env=environment,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
     )
 
@@ -130,6 +134,28 @@ def test_the_file_goes_through_a_pipe(files: FileServer) -> None:
     assert out == CONTENT
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
+@pytest.mark.parametrize("is_encrypted", [False, True])
+def test_a_full_disk_behind_standard_output_is_told(
+    files: FileServer, tmp_path: Path, is_encrypted: bool
+) -> None:
+    options = []
+    if is_encrypted:
+        key = pyrage.x25519.Identity.generate()
+        files.content = pyrage.encrypt(CONTENT, [key.to_public()])
+        files.job = job_of(files.content, f"{FILE_NAME}.age")
+        (tmp_path / "key").write_text(str(key))
+        options = ["--identity", str(tmp_path / "key")]
+    with Path("/dev/full").open("wb") as full:
+        process = command(files, "download", JOB_ID, "-", *options, stdout=full)
+        _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 1, err
+    assert b"Standard output can't be written: the disk is full." in err
+    assert b"report" not in err
+    assert b"Exception" not in err
+
+
 def test_a_wrong_byte_in_a_pipe_is_the_exit_code(files: FileServer) -> None:
     files.content = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
     process = command(files, "download", JOB_ID, "-")
@@ -151,6 +177,16 @@ def test_the_answer_is_json_where_that_is_asked_for(files: FileServer, tmp_path:
         "sha256": files.job["artifact"]["sha256"],
         "decrypted": False,
     }
+
+
+def test_a_directory_that_is_not_there_is_no_name_of_a_file(
+    files: FileServer, tmp_path: Path
+) -> None:
+    code, _, err = ended(command(files, "download", JOB_ID, f"{tmp_path}/new/"))
+
+    assert code == 2
+    assert "There is no directory" in err
+    assert names_in(tmp_path) == []
 
 
 def test_a_fetched_file_is_checked_against_its_job(files: FileServer, tmp_path: Path) -> None:

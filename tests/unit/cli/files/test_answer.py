@@ -49,15 +49,26 @@ def test_another_tag_is_a_change() -> None:
 @pytest.mark.parametrize(
     ("status", "headers"),
     [
-        (200, {"content_length": "99"}),
+        (200, {"content_length": "99", "ETag": '"a"'}),
         (206, {"content_range": "bytes 40-99/101"}),
     ],
 )
-def test_another_size_is_not_the_exported_file(status: int, headers: dict[str, str]) -> None:
+@pytest.mark.parametrize("etag", [None, '"a"'])
+def test_another_size_is_not_the_exported_file(
+    status: int, headers: dict[str, str], etag: str | None
+) -> None:
     with pytest.raises(CliError) as raised:
-        read(status, 40, **headers)
+        read(status, 40, etag, **headers)
 
     assert raised.value.exit_code is ExitCode.CORRUPT
+
+
+@pytest.mark.parametrize("headers", [{}, {"ETag": 'W/"a"'}, {"ETag": '"page"'}])
+def test_a_page_in_place_of_the_file_says_nothing_of_it(headers: dict[str, str]) -> None:
+    with pytest.raises(CliError, match="sends 39 bytes in place") as raised:
+        read(200, 40, '"a"', content_length="39", content_type="text/html", **headers)
+
+    assert raised.value.exit_code is ExitCode.UNREACHABLE
 
 
 @pytest.mark.parametrize(
