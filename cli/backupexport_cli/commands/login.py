@@ -250,6 +250,7 @@ def _keep(session: Session, context: "Context", tokens: "Tokens") -> None:
     from backupexport_contract import timestamps
 
     from backupexport_cli.login import contexts, resolution, summary
+    from backupexport_cli.login.places import shown
     from backupexport_cli.login.token_store import TokenStore
 
     store = TokenStore()
@@ -261,7 +262,7 @@ def _keep(session: Session, context: "Context", tokens: "Tokens") -> None:
         output.event(found | {"token_kept_in": place})
         return
     output.print("\n".join(summary.lines(context, tokens.value, timestamps.now())))
-    where = "the system's keyring" if place == "keyring" else f"{store.file}, for you alone"
+    where = "the system's keyring" if place == "keyring" else f"{shown(store.file)}, for you alone"
     output.say(f"Logged in as context {context.name}; the token is in {where}.")
     for variable in (resolution.TOKEN_VARIABLE, resolution.URL_VARIABLE):
         if session.options.environment.get(variable):
