@@ -103,4 +103,6 @@ def download(
         )
     else:
         output.print(str(path))
-    output.say(f"See how it is restored: backupexport restore-command {job['job_id']}")
+    decrypted = ["--decrypted"] if identities else []
+    command = session_of(context).command("restore-command", *decrypted, job["job_id"])
+    output.say(f"See how it is restored: {command}")

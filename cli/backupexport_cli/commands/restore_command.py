@@ -1,11 +1,19 @@
 """The command `restore-command`."""
 
+from dataclasses import replace
+from typing import Annotated
+
 import typer
+from backupexport_contract import names
 
 from backupexport_cli.commands.options import JobId, full_job_id, session_of
 
+_Decrypted = Annotated[
+    bool, typer.Option("--decrypted", help="For the file that download --identity has left.")
+]
 
-def restore_command(context: typer.Context, job_id: JobId) -> None:
+
+def restore_command(context: typer.Context, job_id: JobId, decrypted: _Decrypted = False) -> None:
     """Print the command that restores a job's file; what to know of it goes to stderr."""
     from backupexport_contract import restore_commands
 
@@ -23,14 +31,17 @@ def restore_command(context: typer.Context, job_id: JobId) -> None:
         )
     # Made here of what the server tells, never taken from it: it is typed into a shell.
     file = job_text.dump_file(job)
+    if decrypted:
+        file = replace(file, path=file.path.removesuffix(names.ENCRYPTED))
     command = restore_commands.restore_command(file)
-    check = restore_commands.check_command(file.path, job["artifact"]["sha256"])
-    notes = job_text.restore_notes(job)
+    check = restore_commands.check_command(job["artifact"]["path"], job["artifact"]["sha256"])
+    notes = job_text.restore_notes(job, decrypted=decrypted)
     if output.is_json:
         output.document({"check_command": check, "restore_command": command, "notes": notes})
         return
     output.print(command)
-    output.say(f"Check the file first: backupexport download does, or: {check}")
+    if not decrypted:
+        output.say(f"Check the file first: backupexport download does, or: {check}")
     output.say("Put your database in the place of DATABASE, and run it with bash beside the file.")
     for note in notes:
         output.warn(note)

@@ -186,11 +186,11 @@ def dump_file(job: Job) -> DumpFile:
     )
 
 
-def restore_notes(job: Job) -> list[str]:
-    """Return what stands beside the command that restores a file."""
+def restore_notes(job: Job, *, decrypted: bool = False) -> list[str]:
+    """Return what stands beside the command that restores a file, or what it decrypts to."""
     artifact = job["artifact"]
     notes = [CAUTION]
-    if is_encrypted(artifact["path"]):
+    if is_encrypted(artifact["path"]) and not decrypted:
         notes.append(DECRYPTION)
     if artifact["restore_with"]:
         notes.append(f"It takes {clean(artifact['restore_with'], 300)}.")

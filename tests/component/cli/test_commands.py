@@ -356,6 +356,20 @@ def test_the_restore_command_is_made_here_whatever_the_server_says(
     assert run("restore-command", JOB_ID).code == 1
 
 
+def test_what_was_decrypted_is_restored_without_a_key(run: Run, server: Server) -> None:
+    encrypted = artifact(path="shop/x.sql.zst.age", encrypted_to=["SHA256:x"])
+    _answers(server, **{JOB_ID: data(job("completed", artifact=encrypted))})
+    with_key, without = (
+        run("restore-command", JOB_ID),
+        run("restore-command", JOB_ID, "--decrypted"),
+    )
+    assert with_key.out.startswith("age -d -i KEY -o x.sql.zst x.sql.zst.age && ")
+    assert with_key.out.endswith(without.out.strip() + "\n")
+    assert "zstd -dc x.sql.zst " in without.out
+    assert "KEY" in with_key.err
+    assert "KEY" not in without.err
+
+
 def test_targets_are_listed(run: Run, server: Server) -> None:
     project = {"suspended": False, "encryption_required": True, "newest_job": job("completed")}
     _answers(server, projects=data([{"project_id": "shop", **project}]))
