@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from backupexport_cli.output.console import Output
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit code of the command that was asked for."""
+    if arguments is None:
+        _end_by_signals_in_order()
     given = list(sys.argv[1:] if arguments is None else arguments)
     is_verbose = bool({"--verbose", "-v"} & set(given))
     for stream in (sys.stdout, sys.stderr):
@@ -53,6 +56,19 @@ def _unknown(error: Exception, *, is_verbose: bool) -> CliError:
     where = ", ".join(f"{Path(each.filename).name}:{each.lineno}" for each in frames)
     what = f"Something went wrong here ({type(error).__name__}; {where})."
     return CliError(ExitCode.FAILED, what, "Report this to whoever gave you the command.")
+
+
+def _end_by_signals_in_order() -> None:
+    """Have a signal that ends the command end what it has started, and remove what is half-way."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # nohup has it ignored.
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, stop)
 
 
 def _wrong_usage(output: Output, error: typer.TyperException) -> int:

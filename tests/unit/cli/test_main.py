@@ -1,13 +1,19 @@
 """How a command ends, whatever happens in it."""
 
 import io
+import os
+import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
 from backupexport_cli import __main__ as start
 from backupexport_cli.__main__ import main
 from backupexport_cli.errors import CliError, ExitCode
+from fake_kubectl import FakeKubectl, is_running
+from playground.tools import ROOT, wait_for
 
 SECRET = "a-token-that-nobody-may-see"
 
@@ -73,3 +79,23 @@ def test_a_terminal_that_lacks_a_character_gets_another_one(
         narrow.flush()
         assert b"Gr??e" in raw.getvalue()
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_what_the_command_has_started(tmp_path: Path, number: signal.Signals) -> None:
+    program = FakeKubectl(tmp_path).says("get", stays=True)
+    with subprocess.Popen(
+        [sys.executable, "-m", "backupexport_cli", "--kube", "jobs"],
+        env={
+            "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": os.pathsep.join(str(ROOT / each) for each in ("cli", "crds")),
+            "HOME": str(tmp_path),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        wait_for(lambda: program.calls or None, "kubectl", 30, every=0.05)
+        process.send_signal(number)
+        process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert not is_running(program.calls[0]["pid"])
