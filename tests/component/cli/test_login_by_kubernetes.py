@@ -39,6 +39,8 @@ elif "whoami" in arguments:
     print(json.dumps({{"status": {{"userInfo": {{"username": "alice@example.com"}}}}}}))
 elif "current-context" in arguments:
     print("kind-test")
+elif "view" in arguments:
+    print(json.dumps({{"server": "https://10.0.0.1:6443"}}))
 else:
     sys.exit(f"error: what is {{arguments}}")
 """
@@ -71,6 +73,7 @@ def test_the_api_makes_the_token(log: Path, capsys: pytest.CaptureFixture[str]) 
     assert context is not None
     assert (context.name, context.kube_context) == ("exports-demo", "kind-test")
     assert context.kube_service == "demo-backupexport-api"
+    assert context.kube_cluster
     tokens = TokenStore().get("exports-demo")
     assert tokens is not None
     claims = jwt.decode(tokens.value, SECRET, algorithms=["HS256"])
