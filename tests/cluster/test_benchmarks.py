@@ -21,7 +21,9 @@ FIGURES = {
         "rss_mib", "rss_10k_vs_empty", "rss_100k_retained_mib",
     ],
     "bench-download": ["download_vs_nginx", "rss_20_slow_vs_idle"],
-    "bench-cli": ["download_vs_curl", "jobs_200_seconds", "help_seconds"],
+    "bench-cli": [
+        "jobs_200_seconds", "help_seconds", "download_vs_curl_synced", "download_vs_curl",
+    ],
 }  # fmt: skip
 
 

@@ -234,6 +234,7 @@ def test_a_token_that_ends_in_the_middle_is_told_with_the_way_on(
     assert not (home / finished.name).exists()
     again = CommandLine(home, url=link.url, token=installation.token())
     link.hold_after(None)
+    link.target = installation.url
     again.run("watch", job_id)
     again.run("download", finished.id)
     assert finished.is_whole(home / finished.name)
