@@ -122,6 +122,11 @@ def namespace_is_gone(name: str) -> bool:
     return not kubectl("get", "namespace", name, "--ignore-not-found", "-o", "name")
 
 
+def storage_is_checked(namespace: str) -> bool:
+    checks = get("-n", namespace, "jobs")["items"]
+    return bool(checks) and all(check["status"].get("succeeded") for check in checks)
+
+
 def test_a_namespace_with_a_finalizer_in_it_can_be_deleted(small_release: Release) -> None:
     namespace = small_release.namespace
     kubectl("delete", "namespace", namespace, "--wait=false")
@@ -130,6 +135,9 @@ def test_a_namespace_with_a_finalizer_in_it_can_be_deleted(small_release: Releas
 
 def test_an_uninstall_leaves_no_export_that_can_not_be_deleted(small_release: Release) -> None:
     namespace = small_release.namespace
+    # A pod that has not started yet never does once its claim is going, which then waits for the
+    # end of that pod's Job: five minutes.
+    wait_for(lambda: storage_is_checked(namespace), "the check of the storage", 120)
     run("helm", "uninstall", small_release.name, "--namespace", namespace, "--wait")
     left = get("-n", namespace, "backupexports")["items"]
     assert {export["metadata"]["name"] for export in left} == {"kept", "other"}
