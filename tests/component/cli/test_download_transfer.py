@@ -14,14 +14,13 @@ import pyrage
 import pytest
 from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.files import patience, transfer
-from backupexport_cli.files.download import download, download_to_stdout
+from backupexport_cli.files.download import download_to_stdout
 from backupexport_cli.files.partial_file import PartialFile
-from backupexport_cli.output.console import Output
 from backupexport_cli.service.http import ApiHttp, GivenToken
 from backupexport_cli.service.rest import RestExports
+from fetching import CONTENT, Words, encrypted_file, fetched, names_in
 from file_server import FILE_NAME, JOB_ID, FileServer, job_of, serving_file
 
-CONTENT = random.Random(19).randbytes(3_000_000)
 TOKEN = "not-for-others"
 
 
@@ -43,33 +42,6 @@ def rest(files: FileServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[RestExp
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "PAUSES", (0.0,) * 6)
-
-
-class Words:
-    """What a person was told."""
-
-    def __init__(self) -> None:
-        self.err = io.StringIO()
-        self.output = Output(out=io.StringIO(), err=self.err, environment={})
-
-
-def fetched(rest: RestExports, to: Path | None, **options: Any) -> Path:
-    options = {"connections": None, "identities": [], "output": Words().output} | options
-    return download(rest, rest.job(JOB_ID), to, **options)
-
-
-def encrypted_file(files: FileServer, folder: Path) -> tuple[Any, Path]:
-    """Have the server send an encrypted file; its identity, and the file with that."""
-    key = pyrage.x25519.Identity.generate()
-    files.content = pyrage.encrypt(CONTENT, [key.to_public()])
-    files.job = job_of(files.content, f"{FILE_NAME}.age")
-    identity = folder / "key"
-    identity.write_text(str(key))
-    return key, identity
-
-
-def names_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 def test_a_file_is_fetched_whole_in_one_request(
