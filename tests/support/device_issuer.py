@@ -52,6 +52,9 @@ class DeviceIssuer:
         self.clock = clock
         self.interval = 5
         self.lifetime = 600
+        # Of the tokens that it gives from now on; what was given last ends at `token_ends`.
+        self.token_seconds = 600
+        self.token_ends = 0
         self.access_tokens_are_jwts = True
         self.claims: dict[str, Any] = {}
         # What stands in the answers instead of, or beside, what is right.
@@ -233,12 +236,20 @@ class DeviceIssuer:
     def _given(self, login: _Login) -> dict[str, Any]:
         scopes = login.scope.split()
         login.refresh_token = secrets.token_urlsafe(24) if "offline_access" in scopes else None
-        claims = {"iss": self.url, "aud": AUDIENCE, "jti": secrets.token_hex(8), **self.claims}
+        # Counted from here: however long somebody took to log in, the whole of it is left.
+        self.token_ends = int(time.time()) + self.token_seconds
+        claims = {
+            "iss": self.url,
+            "aud": AUDIENCE,
+            "jti": secrets.token_hex(8),
+            "exp": self.token_ends,
+            **self.claims,
+        }
         jwt = self.key.token(claims=self.key.claims(**claims))
         answer = {
             "access_token": jwt if self.access_tokens_are_jwts else secrets.token_urlsafe(24),
             "token_type": "bearer",
-            "expires_in": 600,
+            "expires_in": self.token_seconds,
         }
         if "openid" in scopes:
             answer["id_token"] = self.key.token(claims=self.key.claims(**claims | {"aud": CLIENT}))

@@ -4,11 +4,13 @@ import hashlib
 import json
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 JOB_ID = "0b7c2d7e-4d1c-4b7e-9a55-5f1f0a6f9b11"
@@ -202,14 +204,22 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving_file(content: bytes) -> Iterator[FileServer]:
-    """Serve a job and its file until the end of the context."""
+def serving_file(content: bytes, certificate: Path | None = None) -> Iterator[FileServer]:
+    """Serve a job and its file until the end of the context; with a certificate, by TLS."""
 
     class Handler(_Handler):
         pass
 
     with _Server(("127.0.0.1", 0), Handler) as server:
         files = FileServer(content, server.server_address[1])
+        if certificate is not None:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(certificate)
+            # The handshake is left to the connection's own thread.
+            server.socket = tls.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
+            files.url = files.url.replace("http:", "https:")
         Handler.files = files
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()

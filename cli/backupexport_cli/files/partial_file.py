@@ -69,7 +69,9 @@ class PartialFile:
         # known to be of this job.
         try:
             self.record([])
-            os.ftruncate(self.descriptor, 0)
+            # ext4 writes a file out when it is closed after this, so a new one is spared it.
+            if os.fstat(self.descriptor).st_size:
+                os.ftruncate(self.descriptor, 0)
         except OSError as error:
             raise local_failure(error, self.path) from None
 

@@ -31,7 +31,7 @@ def streamed(
                 at = part.span.start
                 for piece in Body(response).pieces():
                     # What comes before is of a server that sends the whole file only.
-                    new = piece[max(0, position - at) :][: wanted.size - position]
+                    new = bytes(piece[max(0, position - at) :][: wanted.size - position])
                     at += len(piece)
                     if new:
                         digest.update(new)
