@@ -15,7 +15,6 @@ from backupexport_cli.application import app, with_global_options_first
 from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.output.console import Output
 
-
 # httpx's own command line, which is not wanted here: its imports take a tenth of a second.
 sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
 
