@@ -11,7 +11,8 @@ from pathlib import Path
 
 import typer
 
-from backupexport_cli.application import app, with_global_options_first
+from backupexport_cli.advice import as_typed
+from backupexport_cli.application import app, global_options_and_rest
 from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.output.console import Output
 
@@ -38,11 +39,11 @@ def _run(given: Sequence[str]) -> int:
             # A terminal that lacks a character gets another one, not an end of the command.
             stream.reconfigure(errors="replace")
     output = Output(is_json="--json" in given)
+    global_options, rest = global_options_and_rest(given)
     try:
-        ended = app(
-            with_global_options_first(given), prog_name="backupexport", standalone_mode=False
-        )
+        ended = app([*global_options, *rest], prog_name="backupexport", standalone_mode=False)
     except CliError as error:
+        error.advice = as_typed(error.advice, global_options, rest)
         output.error(error)
         return int(error.exit_code)
     except typer.TyperException as error:

@@ -153,10 +153,10 @@ for _name, _function in _COMMANDS.items():
     app.command(_name, epilog=_EPILOG)(_function)
 
 
-def with_global_options_first(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments in the order in which they are parsed: global options come first.
+def global_options_and_rest(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the global options, which are parsed first, and then all other arguments.
 
-    And `--download` gets the value that it may be given without.
+    `--download` gets the value that it may be given without.
     """
     first: list[str] = []
     rest: list[str] = []
@@ -164,7 +164,7 @@ def with_global_options_first(arguments: Sequence[str]) -> list[str]:
     while left:
         argument = left.pop(0)
         if argument == "--":
-            return [*first, *rest, argument, *left]
+            return first, [*rest, argument, *left]
         name, equals, _ = argument.partition("=")
         if argument in _FLAGS or (equals and name in _WITH_VALUE):
             first.append(argument)
@@ -174,7 +174,7 @@ def with_global_options_first(arguments: Sequence[str]) -> list[str]:
             rest.append("--download=.")
         else:
             rest.append(argument)
-    return [*first, *rest]
+    return first, rest
 
 
 def _is_value(argument: str) -> bool:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.output.console import Output
-from backupexport_cli.service import loopback
 from backupexport_cli.service.interface import Exports
+from backupexport_cli.service.loopback import is_loopback
 
 if TYPE_CHECKING:
     from backupexport_cli.kubectl.process import Kubectl
@@ -117,7 +117,11 @@ class Session:
         if url is not None:
             url = server_url(url, allow_http=options.insecure_http)
         return resolution.chosen(
-            url, options.context, self._environment_of(url), is_hurried=options.is_hurried
+            url,
+            options.context,
+            self._environment_of(url),
+            is_hurried=options.is_hurried,
+            trace=self.trace,
         )
 
     def _environment_of(self, url: str | None) -> Mapping[str, str]:
@@ -238,7 +242,7 @@ class Session:
         meant = self.options.context or kept.current
         for context in sorted(kept.by_name.values(), key=lambda each: each.name != meant):
             if (context.kube_cluster, context.kube_namespace, context.kube_service) == there:
-                return AccessToken(context)
+                return AccessToken(context, trace=self.trace)
         raise CliError(
             ExitCode.NOT_ALLOWED,
             "There is no token for this installation's api.",
@@ -291,7 +295,7 @@ def server_url(text: str, *, allow_http: bool) -> str:
             "The server's address has a user or a password in it.",
             "Leave them out, and log in: backupexport login URL",
         )
-    if parts.scheme == "http" and host not in loopback.HOSTS and not allow_http:
+    if parts.scheme == "http" and not is_loopback(host) and not allow_http:
         raise CliError(
             ExitCode.USAGE,
             "The server's address is http://, where everybody on the way reads the token.",

@@ -19,12 +19,13 @@ def contexts(
         str | None, typer.Argument(metavar="NAME", help="The context to use or to remove.")
     ] = None,
 ) -> None:
-    """List the servers that were logged in to, choose the current one, or remove one."""
+    """List the servers you know, choose or remove one."""
     from backupexport_cli.login import contexts as kept_contexts
     from backupexport_cli.login.revocation import revoke
     from backupexport_cli.login.token_store import TokenStore
 
-    output = session_of(context).output
+    session = session_of(context)
+    output = session.output
     if action is not None:
         if action not in _ACTIONS or name is None:
             raise CliError(
@@ -38,7 +39,7 @@ def contexts(
         else:
             kept_contexts.change(lambda kept: kept.without(name))
             tokens = TokenStore().take(name).tokens
-            told = "" if tokens is None else f" {revoke(tokens)}"
+            told = "" if tokens is None else f" {revoke(tokens, session.trace)}"
             output.say(f"{name} and its token were removed here.{told}")
         if output.is_json:
             output.document({"context": name, "done": action})

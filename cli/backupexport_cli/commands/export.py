@@ -132,7 +132,7 @@ def export(
     download: _Download = None,
     identity: _Identity = None,
 ) -> None:
-    """Ask for an export of a project; with --download, bring a checked file home."""
+    """Export a project; --download brings the file home."""
     from backupexport_cli.commands.export_request import export_request, recipients
 
     request = export_request(

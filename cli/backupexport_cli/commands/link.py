@@ -14,7 +14,7 @@ _Lifetime = Annotated[
 
 
 def link(context: typer.Context, job_id: JobId, lifetime: _Lifetime = None) -> None:
-    """Make a link to a job's file: whoever has it needs no token."""
+    """Make a link to a job's file, which needs no token."""
     seconds = None if lifetime is None else seconds_of(lifetime)
     session = session_of(context)
     rest, output = session.rest(), session.output

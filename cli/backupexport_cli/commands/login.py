@@ -53,7 +53,7 @@ def login(
         str, typer.Option(metavar="TIME", help="With --kube: how long it is good: 30m, 8h, 7d.")
     ] = "8h",
 ) -> None:
-    """Log in to a server: in a browser, with a token, or with --kube by way of Kubernetes."""
+    """Log in: in a browser, with a token, or with --kube."""
     session = session_of(context)
     if session.kube:
         if server is not None or token is not None:
@@ -166,7 +166,7 @@ def _asked_for(session: Session, wanted: "Context", *, browser: bool) -> "tuple[
             )
         session.output.say("This server names no issuer to log in at: paste a token.")
         return wanted, _given(session, wanted, _FROM_STDIN)
-    with IssuerClient() as http:
+    with IssuerClient(session.trace) as http:
         endpoints = discover(http, client.issuer)
         if endpoints.device_authorization is None:
             raise CliError(

@@ -17,7 +17,10 @@ def logout(
         bool, typer.Option("--all", help="Forget the tokens of all contexts.")
     ] = False,
 ) -> None:
-    """Forget a server's token, and end the login at its issuer where that can be done."""
+    """Forget a server's token.
+
+    Where the issuer can do that, the login ends there, too.
+    """
     from backupexport_cli.login import contexts, resolution
 
     session = session_of(context)
@@ -58,5 +61,5 @@ def _forget(session: Session, name: str) -> bool:
         if removed.is_gone
         else "could not be removed from the keyring, but is forgotten"
     )
-    session.output.say(f"The token of {name} {said}. {revoke(removed.tokens)}")
+    session.output.say(f"The token of {name} {said}. {revoke(removed.tokens, session.trace)}")
     return removed.is_gone

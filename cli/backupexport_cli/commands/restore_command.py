@@ -14,7 +14,10 @@ _Decrypted = Annotated[
 
 
 def restore_command(context: typer.Context, job_id: JobId, decrypted: _Decrypted = False) -> None:
-    """Print the command that restores a job's file; what to know of it goes to stderr."""
+    """Print the command that restores a job's file.
+
+    What else there is to know goes to stderr.
+    """
     from backupexport_contract import restore_commands
 
     from backupexport_cli.errors import CliError, ExitCode

@@ -6,7 +6,7 @@ from backupexport_cli.commands.options import session_of
 
 
 def targets(context: typer.Context) -> None:
-    """List the projects that your token may export, each with its newest export."""
+    """List the projects that you may export."""
     from datetime import UTC, datetime
 
     from backupexport_cli.output.targets_text import targets_table

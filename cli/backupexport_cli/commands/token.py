@@ -45,7 +45,10 @@ def token(
         str | None, typer.Option(metavar="NAME", help="With --kube: the Helm release.")
     ] = None,
 ) -> None:
-    """Make a token where the server's secret is at hand, or with --kube in the api's pod."""
+    """Make a token, with the server's secret or --kube.
+
+    With --kube it is made in the api's pod.
+    """
     from backupexport_cli.login.minting import grant_of
 
     session = session_of(context)

@@ -6,7 +6,10 @@ from backupexport_cli.commands.options import JobId, full_job_id, session_of
 
 
 def watch(context: typer.Context, job_id: JobId) -> None:
-    """Follow a job until it has ended; exit code 1 where it ends without a file."""
+    """Follow a job until it has ended.
+
+    The exit code is 1 where it ends without a file.
+    """
     from backupexport_cli.commands.following import follow
     from backupexport_cli.output import job_text
 

@@ -7,7 +7,7 @@ from backupexport_cli.errors import CliError, ExitCode
 
 
 def whoami(context: typer.Context) -> None:
-    """Show which server and token the commands use, and whether the server takes it."""
+    """Show your token, and whether the server takes it."""
     from backupexport_contract import timestamps
 
     from backupexport_cli.login import summary

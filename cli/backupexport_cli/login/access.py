@@ -1,6 +1,7 @@
 """The token that goes with a command's requests, and a newer one where the server refuses it."""
 
 import re
+from collections.abc import Callable
 
 from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.login.contexts import Context
@@ -27,14 +28,23 @@ class AccessToken:
     """
 
     def __init__(
-        self, context: Context, store: TokenStore | None = None, *, is_hurried: bool = False
+        self,
+        context: Context,
+        store: TokenStore | None = None,
+        *,
+        is_hurried: bool = False,
+        trace: Callable[[str], None] = lambda _text: None,
     ) -> None:
-        """With `is_hurried` it is told in a moment or not at all, and never renewed."""
+        """With `is_hurried` it is told in a moment or not at all, and never renewed.
+
+        `trace` tells of requests to the issuer.
+        """
         self._context = context
         if store is None:
             store = TokenStore(keyring=_hurried_keyring) if is_hurried else TokenStore()
         self._store = store
         self._is_hurried = is_hurried
+        self._trace = trace
         self._tokens: Tokens | None = None
 
     def __repr__(self) -> str:
@@ -60,14 +70,14 @@ class AccessToken:
             self._tokens = self._kept()
             if self._tokens.value != refused:
                 return True
-            renewed = _renewed(self._tokens)
+            renewed = _renewed(self._tokens, self._trace)
             if renewed is None:
                 return self._no_other()
             # At once, whatever came with it: the issuer may have forgotten the refresh token from
             # before already.
             if not self._store.renew(self._context.name, self._tokens, renewed):
                 # Somebody has removed the login, or made another, without waiting for the turn.
-                revoke(renewed)
+                revoke(renewed, self._trace)
                 self._tokens = self._kept()
                 return self._tokens.value != refused
             self._tokens = renewed
@@ -130,7 +140,7 @@ def valid_token(token: str) -> str:
     return token
 
 
-def _renewed(tokens: Tokens) -> Tokens | None:
+def _renewed(tokens: Tokens, trace: Callable[[str], None]) -> Tokens | None:
     """Return new tokens; None where there are none to be had; raises CliError."""
     if tokens.refresh_token is None or tokens.origin is None:
         return None
@@ -140,7 +150,7 @@ def _renewed(tokens: Tokens) -> Tokens | None:
         "client_id": tokens.origin.client_id,
     }
     try:
-        with IssuerClient() as client:
+        with IssuerClient(trace) as client:
             answer = client.post(tokens.origin.token_endpoint, form)
     except IssuerUnreachableError as error:
         raise _unreachable(str(error)) from None

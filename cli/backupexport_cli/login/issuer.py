@@ -5,10 +5,9 @@ its redirects are not followed (a code or a refresh token would go with them), a
 asked in clear over a network.
 """
 
-import ipaddress
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -19,6 +18,7 @@ import httpx
 
 from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.output.clean import clean
+from backupexport_cli.service.loopback import is_loopback
 
 _LARGEST_ANSWER = 1024 * 1024
 _ANSWER_SECONDS = 30.0
@@ -80,7 +80,9 @@ class Endpoints:
 class IssuerClient:
     """Sends requests to issuers; one on this machine is asked directly, whatever the proxies."""
 
-    def __init__(self) -> None:
+    def __init__(self, trace: Callable[[str], None] = lambda _text: None) -> None:
+        """`trace` tells of each request, never with what it carries."""
+        self._trace = trace
         self._clients = ExitStack()
         self._by_way: dict[bool, httpx.Client] = {}
 
@@ -121,6 +123,9 @@ class IssuerClient:
                     raise IssuerUnreachableError("its answer is longer than 1 MiB")
                 if time.monotonic() > deadline:
                     raise IssuerUnreachableError("its answer did not end within 30 seconds")
+            # Without the query, as the api's: an issuer's own may have anything in it.
+            shown = clean(f"{response.url.host}{response.url.path}", 200)
+            self._trace(f"{method} {shown}: {response.status_code}")
             return Answer(response.status_code, _object(raw))
 
     def _client_for(self, url: str) -> httpx.Client:
@@ -173,16 +178,6 @@ def _endpoints(issuer: str, document: dict[str, Any]) -> Endpoints:
     if token is None:
         raise _bad_issuer(issuer, "names no token endpoint")
     return Endpoints(token, found["device_authorization"], found["revocation"])
-
-
-def is_loopback(host: str | None) -> bool:
-    """Return whether what is sent to the host stays on this machine."""
-    if host is None:
-        return False
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _client(*, is_direct: bool) -> httpx.Client:

@@ -1,6 +1,6 @@
 """Which server a command asks, and with which token: the environment, or a context."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -32,14 +32,16 @@ def chosen(
     environment: Mapping[str, str],
     *,
     is_hurried: bool = False,
+    trace: Callable[[str], None] = lambda _text: None,
 ) -> Chosen:
     """Return the server; raises CliError where none is known.
 
     `url` is the address that an option or the environment gives, as it is used; `name` is that of
     a context.  An address wins over a context, and a token from the environment over a kept one.
-    No context's token ever goes to another address than its own.
+    No context's token ever goes to another address than its own.  `trace` tells of requests for a
+    newer one.
     """
-    bearer_of = partial(AccessToken, is_hurried=is_hurried)
+    bearer_of = partial(AccessToken, is_hurried=is_hurried, trace=trace)
     given = environment.get(TOKEN_VARIABLE)
     if url is not None and given:
         return Chosen(Context("", url), GivenToken(valid_token(given)), token_is_given=True)

@@ -1,10 +1,12 @@
 """Giving tokens back to their issuer (RFC 7009)."""
 
+from collections.abc import Callable
+
 from backupexport_cli.login.issuer import IssuerClient, IssuerUnreachableError
 from backupexport_cli.login.tokens import Tokens
 
 
-def revoke(tokens: Tokens) -> str:
+def revoke(tokens: Tokens, trace: Callable[[str], None]) -> str:
     """Ask the issuer to end the login, and return a sentence that says what came of it.
 
     A token that the issuer has taken back is still good where only its signature is checked, as
@@ -22,7 +24,7 @@ def revoke(tokens: Tokens) -> str:
     hint = "refresh_token" if tokens.refresh_token else "access_token"
     form = {"token": revoked, "token_type_hint": hint, "client_id": tokens.origin.client_id}
     try:
-        with IssuerClient() as client:
+        with IssuerClient(trace) as client:
             answer = client.post(endpoint, form)
     except IssuerUnreachableError as error:
         return f"The issuer could not be told: {error}."

@@ -97,7 +97,7 @@ class ApiHttp:
         self._clock = clock
         self._is_hurried = is_hurried
         self._longest_seconds = _MOMENT_SECONDS if is_hurried else _LONGEST_ANSWER_SECONDS
-        self._client = _client(transport)
+        self._client = _client(self.url, transport)
 
     def close(self) -> None:
         """Close all connections."""
@@ -122,10 +122,20 @@ class ApiHttp:
         with_token: bool = True,
     ) -> Answer:
         """Return the answer to a request that may be sent twice; raises CliError."""
-        with self.open(
-            method, path, body=body, params=params, headers=headers, with_token=with_token
-        ) as response:
-            content = self._read(response)
+        pauses = [] if self._is_hurried else list(_PAUSES)
+        while True:
+            with self.open(
+                method, path, body=body, params=params, headers=headers, with_token=with_token
+            ) as response:
+                try:
+                    content = self._read(response)
+                    break
+                except httpx.TransportError as error:
+                    # A proxy, or a replica that has just gone, cut it off in the middle.
+                    if not pauses:
+                        raise self._unreachable(error) from None
+                    self._trace(f"{method} was cut off: {type(error).__name__}; trying again")
+            self._sleep(pauses.pop(0))
         if not content and response.status_code in (202, 204):
             return Answer(response.status_code, response.headers, None)
         try:
@@ -256,24 +266,24 @@ class ApiHttp:
         return True
 
     def _read(self, response: httpx.Response) -> bytes:
-        """Return the whole body; raises CliError where it is too long, or comes too slowly."""
+        """Return the whole body.
+
+        Raises CliError where it is too long, or comes too slowly, and httpx.TransportError.
+        """
         ends_at = self._clock() + self._longest_seconds
         content = bytearray()
-        try:
-            for piece in response.iter_raw():
-                content += piece
-                if len(content) > MOST_BYTES:
-                    raise problems.nonsense(self.origin, "its answer does not end")
-                if self._clock() > ends_at:
-                    raise problems.nonsense(self.origin, "its answer takes too long")
-        except httpx.TransportError as error:
-            raise self._unreachable(error) from None
+        for piece in response.iter_raw():
+            content += piece
+            if len(content) > MOST_BYTES:
+                raise problems.nonsense(self.origin, "its answer does not end")
+            if self._clock() > ends_at:
+                raise problems.nonsense(self.origin, "its answer takes too long")
         return bytes(content)
 
     def _read_error(self, response: httpx.Response) -> bytes:
         try:
             return self._read(response)
-        except CliError:
+        except (CliError, httpx.TransportError):
             # What is wrong is told by the status.
             return b""
         finally:
@@ -295,12 +305,12 @@ class ApiHttp:
         )
 
 
-def _client(transport: httpx.BaseTransport | None) -> httpx.Client:
+def _client(url: str, transport: httpx.BaseTransport | None) -> httpx.Client:
     try:
         return httpx.Client(
             follow_redirects=False,
             transport=transport,
-            mounts=without_proxies(),
+            mounts=without_proxies(url),
             headers={
                 "User-Agent": f"backupexport/{backupexport_cli.__version__}",
                 "Accept-Encoding": "identity",

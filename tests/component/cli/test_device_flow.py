@@ -641,6 +641,29 @@ def test_a_login_during_a_refresh_is_the_one_that_stays(
     assert kept.value == token
 
 
+def test_verbose_tells_of_the_issuer_too_and_of_no_code_or_token(
+    real_issuer: DeviceIssuer, server: ExportsServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with person(real_issuer):
+        assert main(["login", server.url, "--verbose"]) == 0
+    first = TokenStore().get("127.0.0.1")
+    assert first is not None
+    server.refused.add(first.value)
+    assert main(["whoami", "--verbose"]) == 0
+    second = TokenStore().get("127.0.0.1")
+    assert second is not None
+    assert main(["logout", "--verbose"]) == 0
+    err = capsys.readouterr().err
+    asked = ("GET 127.0.0.1/issuer/.well-known/openid-configuration: 200", "/issuer/device: 200",
+             "/issuer/token: 200", "/issuer/revoke: 200")  # fmt: skip
+    assert [words for words in asked if words not in err] == []
+    # One at the login's end, and one for the refused token.
+    assert err.count("/issuer/token: 200") == 2
+    for tokens in (first, second):
+        assert tokens.value not in err
+        assert str(tokens.refresh_token) not in err
+
+
 def test_tokens_that_nobody_keeps_are_given_back(
     real_issuer: DeviceIssuer, server: ExportsServer
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import backupexport_cli
 import pytest
 from backupexport_cli.__main__ import main
-from backupexport_cli.application import with_global_options_first
+from backupexport_cli.application import global_options_and_rest
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = {"PYTHONPATH": f"{ROOT / 'cli'}:{ROOT / 'crds'}", "PATH": os.environ["PATH"]}
@@ -33,7 +33,8 @@ ENVIRONMENT = {"PYTHONPATH": f"{ROOT / 'cli'}:{ROOT / 'crds'}", "PATH": os.envir
     ],
 )
 def test_global_options_stand_anywhere(given: list[str], parsed: list[str]) -> None:
-    assert with_global_options_first(given) == parsed
+    first, rest = global_options_and_rest(given)
+    assert [*first, *rest] == parsed
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])

@@ -143,6 +143,29 @@ def test_a_cut_connection_is_tried_again() -> None:
     assert world.http().json("GET", "/x").body == {"data": 1}
 
 
+def _cut_off() -> httpx.Response:
+    def body() -> Iterator[bytes]:
+        yield b'{"data": '
+        raise httpx.RemoteProtocolError("incomplete message body")
+
+    return httpx.Response(200, content=body())
+
+
+def test_an_answer_that_is_cut_off_is_asked_for_again() -> None:
+    world = World(_cut_off(), _cut_off(), _ok(1))
+    assert world.http().json("GET", "/x").body == {"data": 1}
+    assert len(world.requests) == 3
+    assert len(world.slept) == 2
+
+
+def test_answers_that_are_always_cut_off_are_given_up() -> None:
+    world = World(lambda _request: _cut_off())
+    error = _error_of(world)
+    assert error.exit_code is ExitCode.UNREACHABLE
+    assert "incomplete message body" in error.message
+    assert len(world.requests) == 5
+
+
 def test_a_server_that_is_away_is_named_and_its_words_too() -> None:
     error = _error_of(World(httpx.ConnectError("Connection refused")))
     assert error.exit_code is ExitCode.UNREACHABLE
