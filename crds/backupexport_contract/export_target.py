@@ -157,6 +157,7 @@ PRINTER_COLUMNS = (
     ("Secret", "string", ".spec.secretRef.name", 0),
     ("Suspended", "boolean", ".spec.suspend", 0),
     ("Ready", "string", ".status.conditions[?(@.type=='Ready')].status", 0),
+    ("Storage", "string", ".status.conditions[?(@.type=='StorageReady')].status", 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
 )
 

@@ -1,6 +1,7 @@
 """`backupexport-operator`: runs until SIGTERM or SIGINT.
 
-`backupexport-operator release-finalizers`: takes our finalizer off every BackupExport.
+`backupexport-operator before-uninstall`: lets go of what a release holds that is uninstalled: takes our
+finalizer off every BackupExport, and deletes the Jobs that have ended.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from backupexport_runtime.settings_errors import SETTINGS_ERRORS, complaints
 from backupexport_operator.cleanup import finalizers
 from backupexport_operator.handlers import build_registry, configure
 from backupexport_operator.kube.client import connect
+from backupexport_operator.kube.cluster import Cluster
 from backupexport_operator.kube.kopf_run import run_kopf
 from backupexport_operator.leader.election import Leadership, silence_leaders, steady_clock
 from backupexport_operator.leader.lease import LeaseStore
@@ -44,7 +46,7 @@ _RELEASE_SECONDS = 90.0
 def main() -> int:
     """Returns the exit status: 0 after a signal, 1 after a failure, 2 if the settings are wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("command", nargs="?", choices=["run", "release-finalizers"], default="run")
+    parser.add_argument("command", nargs="?", choices=["run", "before-uninstall"], default="run")
     command = parser.parse_args().command
     try:
         settings = Settings()
@@ -57,8 +59,8 @@ def main() -> int:
     logs.configure(
         settings.log_level, settings.log_format, quiet=[(name, logging.WARNING) for name in chatty]
     )
-    if command == "release-finalizers":
-        return asyncio.run(_release_finalizers(settings))
+    if command == "before-uninstall":
+        return asyncio.run(_let_go(settings))
     _logger.info("serving namespace %s", settings.namespace)
     return asyncio.run(_serve(settings))
 
@@ -111,7 +113,7 @@ async def _serve(settings: Settings) -> int:
     return 0
 
 
-async def _release_finalizers(settings: Settings) -> int:
+async def _let_go(settings: Settings) -> int:
     api_client = await connect(_POOL_SIZE)
     try:
         async with api_client, asyncio.timeout(_RELEASE_SECONDS):
@@ -119,10 +121,11 @@ async def _release_finalizers(settings: Settings) -> int:
             # A leader would put the finalizer on the next export meanwhile.
             await silence_leaders(store, settings.identity, settings.lease_timings, _QUIET_SECONDS)
             released = await finalizers.release_finalizers(api_client, settings.namespace)
+            deleted = await Cluster(api_client, settings.namespace).delete_needless_jobs()
     except Exception:
-        _logger.exception("finalizers may be left")
+        _logger.exception("finalizers and ended Jobs may be left")
         return 1
-    _logger.info("took the finalizer off %d exports", released)
+    _logger.info("took the finalizer off %d exports, deleted %d Jobs", released, deleted)
     return 0
 
 

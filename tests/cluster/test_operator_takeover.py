@@ -122,6 +122,11 @@ def namespace_is_gone(name: str) -> bool:
     return not kubectl("get", "namespace", name, "--ignore-not-found", "-o", "name")
 
 
+def ended_jobs(namespace: str) -> list[str]:
+    jobs = get("-n", namespace, "jobs")["items"]
+    return [job["metadata"]["name"] for job in jobs if job["status"].get("succeeded")]
+
+
 def claims(namespace: str) -> list[str]:
     return [each["metadata"]["name"] for each in get("-n", namespace, "pvc")["items"]]
 
@@ -134,14 +139,13 @@ def test_a_namespace_with_a_finalizer_in_it_can_be_deleted(small_release: Releas
 
 def test_an_uninstall_leaves_no_export_that_can_not_be_deleted(small_release: Release) -> None:
     namespace = small_release.namespace
-    run("helm", "uninstall", small_release.name, "--namespace", namespace)
+    # With an ended Job whose pod has the claim, and without storage.keep.
+    wait_for(lambda: ended_jobs(namespace), "the end of the storage's check", 120)
+    run("helm", "uninstall", small_release.name, "--namespace", namespace, "--wait")
+    assert claims(namespace) == []
     left = get("-n", namespace, "backupexports")["items"]
     assert {export["metadata"]["name"] for export in left} == {"kept", "other"}
     assert not [export for export in left if export["metadata"].get("finalizers")]
     kubectl("-n", namespace, "delete", "bex", "--all", "--timeout=30s")
     with pytest.raises(ToolError):
-        kubectl("-n", namespace, "get", "job", f"{small_release.name}-finalizers")
-    # As docs/operations.md says: pods of Jobs hold the claim, also when they have ended.
-    jobs = ("jobs", "-l", "app.kubernetes.io/managed-by=backupexport-operator")
-    kubectl("-n", namespace, "delete", *jobs)
-    wait_for(lambda: not claims(namespace), "the claim's end", 60)
+        kubectl("-n", namespace, "get", "job", f"{small_release.name}-uninstall")

@@ -12,6 +12,7 @@ from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.kubernetes_model import ObjectMeta
 from backupexport_contract.reasons import Phase
+from backupexport_contract.runner_protocol import TASK_CHECK
 from kubernetes.aio import client, watch
 from kubernetes.aio.client.exceptions import ApiException
 from pydantic import ValidationError
@@ -185,6 +186,17 @@ class Cluster:
     async def delete_job(self, job: ObservedJob) -> None:
         """Delete this Job, and no other of its name; the garbage collector deletes its pods."""
         await self._delete(self._jobs, job.name, job.uid, propagationPolicy="Background")
+
+    async def delete_needless_jobs(self) -> int:
+        """Delete our Jobs that have ended, and checks of storages.  Returns how many.
+
+        Kubernetes keeps a claim for as long as one of their pods is there, ended or not.
+        """
+        jobs = map(observed_job, await self._list(self._jobs, label_selector=OURS))
+        needless = [job for job in jobs if job.complete or job.failed_at or job.task == TASK_CHECK]
+        for job in needless:
+            await self.delete_job(job)
+        return len(needless)
 
     async def delete_pod(self, name: str) -> None:
         """Delete the pod; its Job counts it as it ended, and makes the next one."""

@@ -133,7 +133,7 @@ def test_an_existing_claim_is_used() -> None:
     manifests = render({"storage": {"existingClaim": "mine"}})
     assert not of_kind(manifests, "PersistentVolumeClaim")
     assert [job["metadata"]["name"] for job in of_kind(manifests, "Job")] == [
-        "r-backupexport-finalizers"
+        "r-backupexport-uninstall"
     ]
     storages = environment(manifests, "operator")["BACKUPEXPORT_STORAGES"]
     assert json.loads(storages) == {"default": {"volume": {"claim": "mine"}}}

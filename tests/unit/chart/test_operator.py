@@ -112,7 +112,7 @@ def test_pods_are_spread_over_nodes_unless_told_otherwise() -> None:
 @every_combination
 def test_an_uninstall_leaves_no_finalizer(values: dict[str, Any]) -> None:
     manifests = render(values)
-    (job,) = of_kind(manifests, "Job", "-finalizers")
+    (job,) = of_kind(manifests, "Job", "-uninstall")
     annotations = job["metadata"]["annotations"]
     assert annotations["helm.sh/hook"] == "pre-delete"
     assert "before-hook-creation" in annotations["helm.sh/hook-delete-policy"]
@@ -121,7 +121,7 @@ def test_an_uninstall_leaves_no_finalizer(values: dict[str, Any]) -> None:
     operator = spec_of(manifests, "Deployment", "-operator")
     (original,) = operator["template"]["spec"]["containers"]
     assert container["image"] == original["image"]
-    assert container["command"] == [*original["command"], "release-finalizers"]
+    assert container["command"] == [*original["command"], "before-uninstall"]
     assert pod["spec"]["serviceAccountName"] == operator["template"]["spec"]["serviceAccountName"]
     # Or it would count as one of the Deployment's pods.
     assert not operator["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()

@@ -8,6 +8,7 @@ import pytest
 from backupexport_contract import names
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.export_target import ExportTarget
+from backupexport_contract.runner_protocol import TASK_CHECK
 from backupexport_operator.kube.cluster import Cluster
 from backupexport_operator.observed.jobs_and_pods import observed_job
 from fake_kubernetes.faults import Fault
@@ -142,6 +143,24 @@ async def test_a_job_is_deleted_with_its_pods_and_no_other_of_its_name(
     assert (kubernetes.objects("jobs"), kubernetes.objects("pods")) == ({}, {})
     await writer.delete_job(observed_job(another))
     assert [call.status for call in kubernetes.calls] == [409, 200, 404]
+
+
+async def test_before_an_uninstall_only_jobs_go_that_nobody_waits_for(
+    kubernetes: FakeKubernetes, writer: Cluster
+) -> None:
+    seen_export(kubernetes)
+    export = builders.export_manifest()
+    ended = {"complete": builders.complete(), "failed": builders.failed()}
+    for name, status in ended.items():
+        kubernetes.seed("jobs", builders.job_manifest(export, status=status, name=name))
+    kubernetes.seed("jobs", builders.job_manifest(export, name="runs"))
+    kubernetes.seed("jobs", builders.job_manifest(export, TASK_CHECK, name="checks"))
+    foreign = builders.job_manifest(export, status=ended["complete"], name="foreign")
+    del foreign["metadata"]["labels"][names.LABEL_MANAGED_BY]
+    kubernetes.seed("jobs", foreign)
+
+    assert await writer.delete_needless_jobs() == 3
+    assert set(kubernetes.objects("jobs")) == {"runs", "foreign"}
 
 
 async def test_a_job_is_made_once(kubernetes: FakeKubernetes, writer: Cluster) -> None:
