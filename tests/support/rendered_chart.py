@@ -183,7 +183,8 @@ def _rendered(values: str, release: str) -> str:
 
 def render(values: dict[str, Any] | None = None, release: str = "r") -> list[Manifest]:
     text = _rendered(json.dumps(values or {}), release)
-    return [manifest for manifest in yaml.safe_load_all(text) if manifest]
+    # libyaml's parser, ten times as fast as the one in Python.
+    return [manifest for manifest in yaml.load_all(text, yaml.CSafeLoader) if manifest]
 
 
 def evaluated(expression: str, folder: Path) -> str:
