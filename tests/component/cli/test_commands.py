@@ -13,6 +13,7 @@ import cli_run
 import cli_server
 import pytest
 from backupexport_cli.__main__ import main
+from backupexport_cli.service import http
 from cli_jobs import HOSTILE, JOB_ID, SHA256, artifact, is_harmless, job, progress
 from cli_run import Ran
 from cli_server import TOKEN, Asked, Reply, Server, data, plain, problem
@@ -45,6 +46,7 @@ def run(
         monkeypatch.setenv(name, value)
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name)
+    monkeypatch.setattr(http, "_PAUSES", (0.01,) * 4)
 
     def ran(*arguments: str) -> Ran:
         code = main(arguments)
