@@ -178,7 +178,7 @@ def _fetch(
         _check_room(target, wanted.size - there)
         if there:
             output.say(f"{readable_size(there)} of {readable_size(wanted.size)} are there already.")
-        with output.bar(wanted.name) as bar:
+        with output.bar(wanted.job_id[:8]) as bar:
             transfer = Transfer(
                 rest,
                 wanted,

@@ -8,6 +8,7 @@ from backupexport_contract.readable import readable_duration, readable_size
 from backupexport_cli.output.clean import clean
 
 _LEAST_SECONDS_BETWEEN = 0.1
+_LEAST_SECONDS_OF_A_SPEED = 1.0
 _WIDEST_BAR = 30
 _NARROWEST_BAR = 8
 
@@ -55,6 +56,7 @@ class TerminalBar:
         self._width = width
         self._drawn_at = float("-inf")
         self._newest: str | None = None
+        self._began: tuple[float, int] | None = None
 
     def update(
         self,
@@ -66,6 +68,12 @@ class TerminalBar:
         note: str = "",
     ) -> None:
         """Draw the bar, unless it was drawn just now."""
+        now = time.monotonic()
+        if seconds_left is None and total is not None:
+            # What was there before says nothing of the speed, nor does a wait for its turn.
+            self._began = self._began or (now, done)
+            began_at, before = self._began
+            seconds_left = seconds_to_go(now - began_at, done - before, total - done)
         self._newest = bar_line(
             self._label,
             self._width - 1,
@@ -75,7 +83,7 @@ class TerminalBar:
             seconds_left=seconds_left,
             note=clean(note, 60),
         )
-        if time.monotonic() - self._drawn_at >= _LEAST_SECONDS_BETWEEN:
+        if now - self._drawn_at >= _LEAST_SECONDS_BETWEEN:
             self._draw()
 
     def close(self) -> None:
@@ -89,6 +97,16 @@ class TerminalBar:
         self._drawn_at = time.monotonic()
         self._stream.write(f"\r{self._newest}\x1b[K")
         self._stream.flush()
+
+
+def seconds_to_go(spent: float, done: int, left: int) -> float | None:
+    """Return how long `left` bytes take at the speed of so far; None where nobody can tell yet.
+
+    `spent` is in seconds.  It is None, too, where nothing is left.
+    """
+    if spent < _LEAST_SECONDS_OF_A_SPEED or done <= 0 or left <= 0:
+        return None
+    return left * spent / done
 
 
 def bar_line(

@@ -1,7 +1,7 @@
 import io
 
 import pytest
-from backupexport_cli.output.bar import TerminalBar, bar_line
+from backupexport_cli.output.bar import TerminalBar, bar_line, seconds_to_go
 from cli_jobs import HOSTILE
 
 
@@ -29,6 +29,35 @@ def test_forty_columns_have_the_share_and_the_time_left() -> None:
 
 def test_bytes_of_no_known_end_are_counted_all_the_same() -> None:
     assert _line(80, total=None, seconds_left=None) == "0b7c5a52  400 B"
+
+
+@pytest.mark.parametrize(
+    ("spent", "done", "left", "seconds"),
+    [
+        (10.0, 100, 50, 5.0),
+        (10.0, 100, 0, None),
+        (10.0, 100, -1, None),
+        # Too soon, or nothing to go by.
+        (0.5, 100, 50, None),
+        (10.0, 0, 50, None),
+        (10.0, -5, 50, None),
+    ],
+)
+def test_the_time_left_goes_by_the_speed_of_so_far(
+    spent: float, done: int, left: int, seconds: float | None
+) -> None:
+    assert seconds_to_go(spent, done, left) == seconds
+
+
+def test_what_was_there_before_does_not_count_as_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    stream = io.StringIO()
+    bar = TerminalBar(stream, "0b7c5a52", 100)
+    bar.update(900_000, 1_000_000)
+    now[0] = 10.0
+    bar.update(950_000, 1_000_000)
+    assert "10 s left" in stream.getvalue()
 
 
 @pytest.mark.parametrize("percent", [-5, 0, 100, 10**9])
