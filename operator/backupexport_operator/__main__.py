@@ -1,7 +1,7 @@
 """`backupexport-operator`: runs until SIGTERM or SIGINT.
 
-`backupexport-operator before-uninstall`: lets go of what a release holds that is uninstalled: takes our
-finalizer off every BackupExport, and deletes the Jobs that have ended.
+`backupexport-operator before-uninstall`: takes our finalizer off every BackupExport, and deletes the
+Jobs that have ended.
 """
 
 import argparse
