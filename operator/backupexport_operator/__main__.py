@@ -1,7 +1,7 @@
 """`backupexport-operator`: runs until SIGTERM or SIGINT.
 
-`backupexport-operator before-uninstall`: takes our finalizer off every BackupExport, and deletes the
-Jobs that have ended.
+`backupexport-operator before-uninstall`: takes our finalizer off every BackupExport, and deletes
+the Jobs that have ended.
 """
 
 import argparse
