@@ -85,8 +85,12 @@ def _end_by_signals_in_order() -> None:
 
 
 def _wrong_usage(output: Output, error: typer.TyperException) -> int:
-    message = error.format_message() or "A command is missing."
-    output.error(CliError(ExitCode.USAGE, message, "See what there is: backupexport --help"))
+    # pydantic's word for it, which typer passes on.
+    message = error.format_message().replace(": Value error, ", ": ")
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "backupexport"
+    advice = f"See what there is: {command} --help"
+    output.error(CliError(ExitCode.USAGE, message or "A command is missing.", advice))
     return int(ExitCode.USAGE)
 
 

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.output.bar import Bar, NoBar, TerminalBar
 from backupexport_cli.output.clean import clean, clean_lines
+from backupexport_cli.output.folding import folded
 
 _STYLES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "bold": "1", "dim": "2"}
 _NARROWEST, _WIDE = 20, 200
@@ -89,21 +90,21 @@ class Output:
 
     def warn(self, text: str) -> None:
         """Tell what nobody should miss."""
-        self._tell(f"{self._err_painted('Caution:', 'yellow')} {clean_lines(text)}")
+        self._tell(clean_lines(text), "Caution:", "yellow")
 
     def trace(self, text: str) -> None:
         """Tell a request, or what else only --verbose has."""
-        self._tell(self._err_painted(clean_lines(text), "dim"))
+        self._write_words(self._err_painted(clean_lines(text), "dim"))
 
     def error(self, error: CliError) -> None:
         """Tell why the command ends."""
         if self.is_json:
             told = {"message": clean(error.message), "advice": clean(error.advice)}
             told |= {"code": clean(error.code)} if error.code else {}
-            self._tell(json.dumps({"error": told | {"exit_code": int(error.exit_code)}}))
+            self._write_words(json.dumps({"error": told | {"exit_code": int(error.exit_code)}}))
             return
         advice = f"\n{clean_lines(error.advice)}" if error.advice else ""
-        self._tell(f"{self._err_painted('Error:', 'red')} {clean_lines(error.message)}{advice}")
+        self._tell(f"{clean_lines(error.message)}{advice}", "Error:", "red")
 
     @contextmanager
     def bar(self, label: str) -> Iterator[Bar]:
@@ -111,13 +112,13 @@ class Output:
         if self.quiet or not self.is_terminal:
             yield NoBar()
             return
-        bar = TerminalBar(self._err, label, self._width_of_bars())
+        bar = TerminalBar(self._err, label, self._width_of_words())
         try:
             yield bar
         finally:
             bar.close()
 
-    def _width_of_bars(self) -> int:
+    def _width_of_words(self) -> int:
         """Return how many columns the terminal of stderr has: stdout may lead elsewhere."""
         try:
             return max(_NARROWEST, os.get_terminal_size(self._err.fileno()).columns)
@@ -145,7 +146,14 @@ class Output:
                 "Send it to another place, or free some space there.",
             ) from None
 
-    def _tell(self, text: str) -> None:
+    def _tell(self, text: str, what: str = "", style: str = "") -> None:
+        """Write words for a person, after one that says what they are."""
+        words = f"{what} {text}" if what else text
+        if self.is_terminal:
+            words = folded(words, self._width_of_words())
+        self._write_words(self._err_painted(what, style) + words.removeprefix(what))
+
+    def _write_words(self, text: str) -> None:
         self._err.write(text + "\n")
         self._err.flush()
 

@@ -1,5 +1,6 @@
 """Requests to the api: time limits, bounded answers, and what is tried again."""
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,10 @@ _BUSY = (429, 503)
 _BROKEN_ON_THE_WAY = (502, 504)
 _MOST_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
+_ANOTHER_GIVEN_TOKEN = (
+    "It is the one in BACKUPEXPORT_TOKEN, which wins over any login: set another, or unset it and"
+    " log in: backupexport login"
+)
 
 
 class Bearer(Protocol):
@@ -228,7 +233,7 @@ class ApiHttp:
                 continue
             if status in _REDIRECTS:
                 raise self._redirected(response)
-            raise problems.error_of(status, content, origin=self.origin)
+            raise self._refused(status, content)
 
     def _once(
         self, method: str, url: str, request: dict[str, Any], *, with_token: bool, follow: bool
@@ -289,6 +294,12 @@ class ApiHttp:
         finally:
             response.close()
 
+    def _refused(self, status: int, content: bytes) -> CliError:
+        error = problems.error_of(status, content, origin=self.origin)
+        if status == 401 and isinstance(self._bearer, GivenToken):
+            error.advice = _ANOTHER_GIVEN_TOKEN
+        return error
+
     def _redirected(self, response: httpx.Response) -> CliError:
         target = clean(urljoin(self.url, response.headers.get("Location", "")), 200)
         return CliError(
@@ -343,7 +354,7 @@ def _readable_milliseconds(seconds: float) -> str:
 def _reason(error: httpx.TransportError) -> str:
     if isinstance(error, httpx.TimeoutException):
         return "it does not answer in time"
-    text = clean(error, 200).rstrip(".")
+    text = re.sub(r"^\[Errno -?\d+\] ", "", clean(error, 200)).rstrip(".")
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return f"its certificate is not trusted here ({text})"
     return text or "the connection was cut"

@@ -99,3 +99,13 @@ def test_a_signal_ends_what_the_command_has_started(tmp_path: Path, number: sign
         process.communicate(timeout=30)
     assert process.returncode == 128 + number
     assert not is_running(program.calls[0]["pid"])
+
+
+def test_a_wrong_option_leads_to_the_help_of_its_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["export", "proj-123", "--format", "zip"]) == 2
+    assert capsys.readouterr().err == (
+        "Error: Invalid value for '--format': 'zip' is not one of 'sql', 'tar', 'custom'.\n"
+        "See what there is: backupexport export --help\n"
+    )

@@ -166,8 +166,9 @@ def test_answers_that_are_always_cut_off_are_given_up() -> None:
     assert len(world.requests) == 5
 
 
-def test_a_server_that_is_away_is_named_and_its_words_too() -> None:
-    error = _error_of(World(httpx.ConnectError("Connection refused")))
+@pytest.mark.parametrize("words", ["Connection refused", "[Errno 111] Connection refused"])
+def test_a_server_that_is_away_is_named_and_its_words_too(words: str) -> None:
+    error = _error_of(World(httpx.ConnectError(words)))
     assert error.exit_code is ExitCode.UNREACHABLE
     assert error.message == "exports.example.com can't be reached: Connection refused."
 
@@ -189,8 +190,13 @@ def test_tokens_are_not_renewed_without_an_end() -> None:
 
 def test_a_token_that_nothing_renews_leads_to_the_login() -> None:
     world = World(httpx.Response(401))
-    assert "backupexport login" in _error_of(world).advice
+    assert "backupexport login" in _error_of(world, bearer=Renewable("old")).advice
     assert len(world.requests) == 1
+
+
+def test_a_given_token_that_is_refused_is_told_by_its_variable() -> None:
+    error = _error_of(World(httpx.Response(401)))
+    assert "BACKUPEXPORT_TOKEN" in error.advice
 
 
 def test_the_token_is_told_nowhere() -> None:
