@@ -28,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(sys.argv[1:])
     finally:
+        # All is done: a Ctrl-C from here on would only show where Python is.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         # Else Python looks through all objects at its end, which takes two tenths of a second.
         gc.freeze()
 

@@ -24,4 +24,5 @@ def as_typed(advice: str, global_options: Sequence[str], arguments: Sequence[str
         words = shlex.join(["backupexport", *place, found[1]])
         return words + (found[2] or "").replace("ID", job_id)
 
-    return _ADVISED.sub(typed, advice)
+    command = next((each for each in arguments if not each.startswith("-")), "COMMAND")
+    return _ADVISED.sub(typed, advice).replace("COMMAND --help", f"{command} --help")

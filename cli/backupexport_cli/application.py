@@ -54,7 +54,7 @@ _Context = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="The server's name, as login has it.",
+        help="A server's name, as `contexts` lists it.",
         envvar="BACKUPEXPORT_CONTEXT",
     ),
 ]
@@ -64,11 +64,15 @@ _Url = Annotated[
 ]
 _Kube = Annotated[
     bool,
-    typer.Option("--kube", help="Ask Kubernetes itself, with the kubeconfig of kubectl."),
+    typer.Option(
+        "--kube", help="Go by way of Kubernetes, with your kubeconfig; first: login --kube."
+    ),
 ]
 _Namespace = Annotated[
     str | None,
-    typer.Option("--namespace", "-n", metavar="NAME", help="With --kube: of the installation."),
+    typer.Option(
+        "--namespace", "-n", metavar="NAME", help="With --kube: the installation's namespace."
+    ),
 ]
 _KubeconfigContext = Annotated[
     str | None, typer.Option(metavar="NAME", help="With --kube: kubectl's --context.")
@@ -80,9 +84,11 @@ _Release = Annotated[
 _InsecureHttp = Annotated[
     bool, typer.Option("--insecure-http", help="Send the token over http://, too.")
 ]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer and nothing else.")]
-_Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell of each request.")]
+_Json = Annotated[
+    bool, typer.Option("--json", help="Print JSON: one document, or one a line where it waits.")
+]
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer, and cautions.")]
+_Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print each request.")]
 
 
 def _show_version(value: bool) -> None:

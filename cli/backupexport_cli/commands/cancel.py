@@ -10,8 +10,13 @@ def cancel(context: typer.Context, job_id: JobId) -> None:
     session = session_of(context)
     exports = session.exports()
     job_id = full_job_id(exports, job_id)
-    exports.cancel(job_id)
+    was_cancelled = exports.job(job_id)["status"] == "cancelled"
+    if not was_cancelled:
+        exports.cancel(job_id)
     if session.output.is_json:
         session.output.document({"job_id": job_id, "cancelled": True})
+    if was_cancelled:
+        session.output.say(f"Job {job_id} was cancelled already.")
+        return
     again = session.command("job", job_id)
     session.output.say(f"Job {job_id} is being stopped. See how it ends: {again}")

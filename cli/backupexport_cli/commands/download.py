@@ -43,8 +43,8 @@ def download(
             min=1,
             max=16,
             metavar="N",
-            help="So many connections at once.",
-            show_default="as many as help",
+            help="How many connections.",
+            show_default="chosen as it goes",
         ),
     ] = None,
 ) -> None:
@@ -54,7 +54,7 @@ def download(
     """
     from backupexport_cli.files.download import download as fetch
     from backupexport_cli.files.download import download_to_stdout
-    from backupexport_cli.files.wanted import is_directory
+    from backupexport_cli.files.wanted import named_place
 
     session = session_of(context)
     output, rest = session.output, session.rest()
@@ -65,16 +65,7 @@ def download(
             "Standard output takes the file alone.",
             "Leave out --force, --keep-encrypted, --connections and --json.",
         )
-    if (
-        destination is not None
-        and destination.endswith("/")
-        and not is_directory(Path(destination))
-    ):
-        raise CliError(
-            ExitCode.USAGE,
-            f"There is no directory {destination}.",
-            "Make it, or name one that is there.",
-        )
+    place = None if destination in (None, _STDOUT) else named_place(destination)
     job = rest.job(full_job_id(rest, job_id))
     identities = identity or []
     if to_stdout:
@@ -83,7 +74,7 @@ def download(
     path = fetch(
         rest,
         job,
-        None if destination is None else Path(destination),
+        place,
         connections=connections,
         identities=identities,
         output=output,

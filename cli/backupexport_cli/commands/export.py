@@ -186,14 +186,19 @@ def export(
 
 def _check_destination(session: "Session", destination: str, identities: list[Path]) -> None:
     """Raise CliError where it is known before there is an export that its file has no way here."""
+    import os
     import sys
 
     from backupexport_cli.files.identities import read_identities
-    from backupexport_cli.files.wanted import placed
+    from backupexport_cli.files.partial_file import in_the_way
+    from backupexport_cli.files.wanted import named_place, placed
 
     read_identities(identities)
     if destination != "-":
-        placed(Path(destination), "file")
+        place = named_place(destination)
+        if placed(place, "file") == place and os.path.lexists(place):
+            # The file of an export that isn't made yet is another one.
+            raise in_the_way(place, may_be_forced=False)
     elif sys.stdout.isatty():
         raise CliError(
             ExitCode.USAGE,

@@ -20,13 +20,15 @@ def follow(
     """Return the job once it is completed; raises CliError where it ends in another way.
 
     `tell` gets a line for each change where there is no bar.  `on_stop` is what the user who stops
-    this is told to type to go on.
+    this is told to type once it is completed.
     """
     try:
         job = _followed(session, exports, job_id, tell)
     except KeyboardInterrupt:
-        again = on_stop or session.command("watch", job_id)
+        again = session.command("watch", job_id)
         session.output.say(f"The export goes on. Follow it again: {again}", always=True)
+        if on_stop:
+            session.output.say(f"Fetch its file when it is completed: {on_stop}", always=True)
         raise
     for text in job_text.remarks(job):
         session.output.warn(text)

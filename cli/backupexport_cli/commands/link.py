@@ -9,7 +9,7 @@ from backupexport_cli.commands.options import JobId, full_job_id, session_of
 
 _Lifetime = Annotated[
     str | None,
-    typer.Option(metavar="TIME", help="How long it is good, such as 30min, 12h or 3d."),
+    typer.Option(metavar="TIME", help="How long it is good, such as 30min or 12h."),
 ]
 
 

@@ -22,7 +22,7 @@ def login(
     context: typer.Context,
     server: Annotated[
         str | None,
-        typer.Argument(metavar="URL", help="The server's address; without it, the same again."),
+        typer.Argument(metavar="URL", help="The server's address; without it, the current one."),
     ] = None,
     name: Annotated[
         str | None,
@@ -162,7 +162,7 @@ def _asked_for(session: Session, wanted: "Context", *, browser: bool) -> "tuple[
             raise CliError(
                 ExitCode.USAGE,
                 "This server names no issuer to log in at, so it needs a token.",
-                "Give one on standard input: backupexport login URL --token - < FILE",
+                f"Give one on standard input: backupexport login {wanted.url} --token - < FILE",
             )
         session.output.say("This server names no issuer to log in at: paste a token.")
         return wanted, _given(session, wanted, _FROM_STDIN)

@@ -81,6 +81,7 @@ class _Expected:
     sha256: str
     source: str
     may_be_decrypted: bool = False
+    job_id: str = "ID"
 
 
 def check(path: Path, job_id: str | None, job_of: Callable[[str], Job]) -> Checked:
@@ -119,24 +120,25 @@ def _compared(path: Path, descriptor: int, size: int, expected: _Expected) -> Ch
         is_encrypted = kind == "age" or own.is_encrypted
         if is_encrypted or not expected.may_be_decrypted:
             raise _another(path, size, expected)
+        _check_is_named_so(path, expected)
         sha256 = None
     tail = os.pread(descriptor, TAIL_BYTES, max(0, size - TAIL_BYTES))
     end = dump_end(kind, tail)
     if end == "compressed" and not is_exported:
-        end = _end_inside(path, descriptor, kind, exported.format or own.format)
+        end = _end_inside(path, descriptor, kind, exported.format or own.format, expected.job_id)
     if end == "cut":
-        raise _corrupt(f"{path} does not end as pg_dump ends a dump.")
+        raise _corrupt(f"{path} does not end as pg_dump ends a dump.", expected.job_id)
     if not is_exported and end in _UNSEEN:
         raise _unknown(path, expected, end)
     return Checked(str(path), size, sha256, expected.source, end)
 
 
-def _end_inside(path: Path, descriptor: int, kind: Kind, inside: Kind) -> DumpEnd:
+def _end_inside(path: Path, descriptor: int, kind: Kind, inside: Kind, job_id: str) -> DumpEnd:
     try:
         tail = decompressed_tail(kind, descriptor, TAIL_BYTES)
     except DamagedError:
         raise _corrupt(
-            f"{path} can't be decompressed to its end: it was cut, or damaged."
+            f"{path} can't be decompressed to its end: it was cut, or damaged.", job_id
         ) from None
     if tail is None:
         return "compressed"
@@ -145,9 +147,23 @@ def _end_inside(path: Path, descriptor: int, kind: Kind, inside: Kind) -> DumpEn
 
 
 def _another(path: Path, size: int, expected: _Expected) -> CliError:
-    if size != expected.size:
-        return _corrupt(f"{path} has {size} bytes, and {expected.source} says {expected.size}.")
-    return _corrupt(f"{path} has another SHA-256 than {expected.source} says.")
+    what = (
+        f"{path} has {size} bytes, and {expected.source} says {expected.size}."
+        if size != expected.size
+        else f"{path} has another SHA-256 than {expected.source} says."
+    )
+    return _corrupt(what, expected.job_id)
+
+
+def _check_is_named_so(path: Path, expected: _Expected) -> None:
+    """Raise CliError where the name of a file without a checksum tells another job."""
+    named_job = _JOB_ID.search(path.name)
+    if named_job is not None and expected.job_id not in ("ID", named_job[0]):
+        raise CliError(
+            ExitCode.USAGE,
+            f"{path.name} is of job {named_job[0]}, as its name says, not of {expected.job_id}.",
+            "Leave out --job, or name that one.",
+        )
 
 
 def _unknown(path: Path, expected: _Expected, end: DumpEnd) -> CliError:
@@ -167,7 +183,9 @@ def _expected(path: Path, job_id: str | None, job_of: Callable[[str], Job]) -> _
             if os.path.lexists(manifest):
                 size, sha256 = artifact_facts(_read_manifest(manifest))
                 source = f"the manifest {manifest.name}"
-                return _Expected(name, size, sha256, source, name != path.name)
+                told = _JOB_ID.search(name)
+                job_of_name = told[0] if told else "ID"
+                return _Expected(name, size, sha256, source, name != path.name, job_of_name)
         found = _JOB_ID.search(path.name)
         if found is None:
             raise CliError(
@@ -178,7 +196,8 @@ def _expected(path: Path, job_id: str | None, job_of: Callable[[str], Job]) -> _
             )
         job_id = found[0]
     wanted = wanted_file(job_of(job_id))
-    return _Expected(wanted.name, wanted.size, wanted.sha256, f"job {job_id}", wanted.is_encrypted)
+    source = f"job {job_id}"
+    return _Expected(wanted.name, wanted.size, wanted.sha256, source, wanted.is_encrypted, job_id)
 
 
 def _read_manifest(path: Path) -> Mapping[str, Any]:
@@ -198,5 +217,6 @@ def _read_manifest(path: Path) -> Mapping[str, Any]:
     return manifest
 
 
-def _corrupt(message: str) -> CliError:
-    return CliError(ExitCode.CORRUPT, message, "Fetch it again: backupexport download ID")
+def _corrupt(message: str, job_id: str) -> CliError:
+    advice = f"Remove it, and fetch it again: backupexport download {job_id}"
+    return CliError(ExitCode.CORRUPT, message, advice)

@@ -53,7 +53,7 @@ def download(
     if keys and places.decrypted is None:
         output.warn(f"{wanted.name} is not encrypted, so no identity is needed.")
     if places.decrypted is not None and os.path.lexists(places.decrypted):
-        _check_may_be_replaced(places.decrypted, force=force, is_named=True)
+        _check_may_be_replaced(places.decrypted, force=force, is_named=True, is_decrypted=True)
     try:
         # Only the file that the user has named is replaced.
         is_named = places.decrypted is None
@@ -195,10 +195,12 @@ def _fetch(
     return True
 
 
-def _check_may_be_replaced(target: Path, *, force: bool, is_named: bool) -> None:
+def _check_may_be_replaced(
+    target: Path, *, force: bool, is_named: bool, is_decrypted: bool = False
+) -> None:
     """Raise CliError where it may not: no directory, pipe or device is."""
     if not force or not (target.is_symlink() or target.is_file()):
-        raise in_the_way(target, may_be_forced=is_named and not force)
+        raise in_the_way(target, may_be_forced=is_named and not force, is_decrypted=is_decrypted)
 
 
 def _check_room(target: Path, needed: int) -> None:

@@ -207,11 +207,13 @@ def give_name(path: Path, target: Path, *, force: bool) -> None:
         os.close(directory)
 
 
-def in_the_way(target: Path, *, may_be_forced: bool = True) -> CliError:
-    """Return the error for a name that something else has."""
+def in_the_way(target: Path, *, may_be_forced: bool = True, is_decrypted: bool = False) -> CliError:
+    """Return the error for a name that something has: of a decrypted file, maybe the same one."""
     return CliError(
         ExitCode.USAGE,
-        f"{target} is there already, and it is not this file.",
+        f"{target} is there already, and whether it is this file is not known."
+        if is_decrypted
+        else f"{target} is there already, and it is not this file.",
         f"Choose another directory or name, or {_FORCE if may_be_forced else _REMOVE}.",
     )
 

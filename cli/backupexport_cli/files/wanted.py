@@ -11,15 +11,16 @@ from backupexport_contract import names
 
 from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.files.failures import local_failure
+from backupexport_cli.output.clean import clean
 from backupexport_cli.service.interface import Job
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_BYTES = 2**63 - 1
 _REASONS = {
-    "pending": ("has not begun yet", "Wait for it: backupexport watch {}"),
-    "running": ("has not ended yet", "Wait for it: backupexport watch {}"),
-    "failed": ("has failed, so it has no file", "See why: backupexport job {}"),
-    "cancelled": ("was cancelled, so it has no file", "Ask for a new one: backupexport export"),
+    "pending": ("has not begun yet", "Wait for it: backupexport watch {0}"),
+    "running": ("has not ended yet", "Wait for it: backupexport watch {0}"),
+    "failed": ("has failed, so it has no file", "See why: backupexport job {0}"),
+    "cancelled": ("was cancelled, so it has no file", "Ask for a new one: backupexport export {1}"),
 }
 
 
@@ -51,7 +52,8 @@ def wanted_file(job: Job) -> WantedFile:
     artifact = job.get("artifact")
     if job.get("status") != "completed" or not isinstance(artifact, Mapping):
         what, advice = _REASONS.get(str(job.get("status")), ("has no file", "Ask for a new one."))
-        raise CliError(ExitCode.FAILED, f"Job {job_id} {what}.", advice.format(job_id))
+        project = clean(job.get("project_id", "PROJECT"), 100)
+        raise CliError(ExitCode.FAILED, f"Job {job_id} {what}.", advice.format(job_id, project))
     size, sha256 = artifact_facts(artifact)
     return WantedFile(job_id, local_name(artifact.get("path"), job_id), size, sha256)
 
@@ -90,6 +92,21 @@ def placed(destination: Path | None, name: str) -> Path:
             "Make it, or name one that is there.",
         )
     return target
+
+
+def named_place(text: str) -> Path:
+    """Return the path that a user names; raises CliError where it should be a directory, and isn't.
+
+    A path forgets the / at its end.
+    """
+    path = Path(text)
+    if text.endswith("/") and not is_directory(path):
+        raise CliError(
+            ExitCode.USAGE,
+            f"There is no directory {text}.",
+            "Make it, or name one that is there.",
+        )
+    return path
 
 
 def is_directory(path: Path) -> bool:

@@ -103,8 +103,21 @@ class KubeExports:
         """Return at most `limit` jobs, the newest first."""
         found = self._kubectl.json("get", _RESOURCE, *_selectors(wanted))
         jobs = [job_of(resource) for resource in found.get("items") or ()]
+        if not jobs:
+            self._check_namespace()
         jobs.sort(key=lambda job: (job["created_at"], job["job_id"]), reverse=True)
         return jobs[:limit]
+
+    def _check_namespace(self) -> None:
+        """Raise CliError where there is no such namespace, which lists as an empty one does."""
+        if self._kubectl.namespace is None:
+            return
+        try:
+            self._kubectl.run("get", "namespace", self._kubectl.namespace, "--output=name")
+        except KubectlError as error:
+            # Many may list exports, and not look at namespaces.
+            if error.exit_code is ExitCode.NOT_FOUND:
+                raise
 
     def states(self, job_id: str) -> Iterator[Job]:
         """Yield the job now and whenever it changes, until it has finished; cuts are bridged."""

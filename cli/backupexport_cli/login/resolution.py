@@ -51,14 +51,25 @@ def chosen(
         return Chosen(found or Context("", url), bearer_of(found) if found else None)
     context = kept.find(name)
     if context is None:
-        raise CliError(
-            ExitCode.NOT_ALLOWED,
-            "No server is known.",
-            "Log in to one: backupexport login URL",
-        )
+        raise _none_chosen(kept)
     if given:
         return Chosen(context, GivenToken(valid_token(given)), token_is_given=True)
     return Chosen(context, bearer_of(context))
+
+
+def _none_chosen(kept: Contexts) -> CliError:
+    if not kept.by_name:
+        return CliError(
+            ExitCode.NOT_ALLOWED,
+            "No server is known.",
+            "Log in to one: backupexport login URL, or backupexport --kube -n NAMESPACE login",
+        )
+    first = min(kept.by_name)
+    return CliError(
+        ExitCode.NOT_ALLOWED,
+        "None of the servers you know is chosen.",
+        f"Choose one: backupexport contexts use {first}",
+    )
 
 
 def having_url(kept: Contexts, url: str, name: str | None) -> Context | None:

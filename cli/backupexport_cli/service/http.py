@@ -298,6 +298,8 @@ class ApiHttp:
         error = problems.error_of(status, content, origin=self.origin)
         if status == 401 and isinstance(self._bearer, GivenToken):
             error.advice = _ANOTHER_GIVEN_TOKEN
+        elif status == 401 and self._bearer is None:
+            error.advice = f"Log in there: backupexport login {self.url}"
         return error
 
     def _redirected(self, response: httpx.Response) -> CliError:
@@ -355,6 +357,8 @@ def _reason(error: httpx.TransportError) -> str:
     if isinstance(error, httpx.TimeoutException):
         return "it does not answer in time"
     text = re.sub(r"^\[Errno -?\d+\] ", "", clean(error, 200)).rstrip(".")
+    if "WRONG_VERSION_NUMBER" in text or "record layer failure" in text:
+        return "it does not speak TLS, as an address with https:// has to"
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return f"its certificate is not trusted here ({text})"
     return text or "the connection was cut"

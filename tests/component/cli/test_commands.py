@@ -188,6 +188,9 @@ def test_who_stops_waiting_is_told_how_to_go_on(home: Path, server: Server) -> N
     "arguments",
     [
         ("--download", "/nonexistent/directory/file"),
+        ("--download", "nonexistent/"),
+        # A file that is there, and can't be the export's.
+        ("--download", "/etc/hostname"),
         ("--download", ".", "--identity", "/nonexistent"),
     ],
 )
@@ -311,11 +314,16 @@ def test_watching_the_list_prints_a_line_for_each_change(home: Path, server: Ser
 
 
 def test_a_job_is_cancelled(run: Run, server: Server) -> None:
-    _answers(server, cancel=data(job("cancelled"), 202))
+    _answers(server, cancel=data(job("cancelled"), 202), **{JOB_ID: data(job("running"))})
     ran = run("cancel", JOB_ID)
     assert ran.code == 0
-    assert server.asked[0].method == "POST"
-    _answers(server, cancel=problem(409, "job_finished", "The job has ended already."))
+    assert "is being stopped" in ran.err
+    assert server.asked[-1].method == "POST"
+    _answers(server, **{JOB_ID: data(job("cancelled"))})
+    ran = run("cancel", JOB_ID)
+    assert (ran.code, ran.err) == (0, f"Job {JOB_ID} was cancelled already.\n")
+    ended = problem(409, "job_finished", "The job has ended already.")
+    _answers(server, cancel=ended, **{JOB_ID: data(job("completed"))})
     ran = run("cancel", JOB_ID, "--json")
     assert ran.code == 1
     assert json.loads(ran.err)["error"]["code"] == "job_finished"

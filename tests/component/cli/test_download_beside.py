@@ -52,6 +52,19 @@ def test_an_encrypted_file_that_was_there_before_stays(
     assert "stays: it was there before" in words.err.getvalue()
 
 
+def test_a_decrypted_file_that_is_there_is_not_called_another(
+    files: FileServer, rest: RestExports, tmp_path: Path
+) -> None:
+    _, identity = encrypted_file(files, tmp_path)
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+    fetched(rest, folder, identities=[identity])
+
+    with pytest.raises(CliError, match="whether it is this file is not known") as raised:
+        fetched(rest, folder, identities=[identity])
+    assert "--force" in raised.value.advice
+
+
 def test_force_replaces_only_the_file_that_is_named(
     files: FileServer, rest: RestExports, tmp_path: Path
 ) -> None:

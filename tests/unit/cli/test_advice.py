@@ -44,6 +44,12 @@ JOB_ID = "0b7c2d7e-4d1c-4b7e-9a55-5f1f0a6f9b11"
             "Log in: backupexport --kube -n ours login",
         ),
         ("Look for the job's ID.", [], ["job", JOB_ID], "Look for the job's ID."),
+        (
+            "See what there is to say: backupexport COMMAND --help",
+            [],
+            ["link", JOB_ID, "--lifetime", "3d"],
+            "See what there is to say: backupexport link --help",
+        ),
         ("", ["--kube"], [], ""),
     ],
 )

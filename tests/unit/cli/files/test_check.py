@@ -53,6 +53,23 @@ def test_another_file_is_found_out(tmp_path: Path, manifest: dict[str, Any], wor
     assert raised.value.exit_code is ExitCode.CORRUPT
 
 
+def test_the_advice_names_the_job_that_is_known(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    path.write_bytes(b"another")
+    with pytest.raises(CliError) as raised:
+        check(path, None, lambda _job_id: job_of(b"content"))
+    assert raised.value.advice.endswith(f"backupexport download {JOB_ID}")
+
+
+def test_a_file_of_another_job_is_not_taken_for_a_decrypted_one(tmp_path: Path) -> None:
+    other = "11111111-2222-4333-8444-555555555555"
+    path = tmp_path / f"20260129T153000Z-{other}.sql"
+    path.write_bytes(SQL)
+    with pytest.raises(CliError, match=f"is of job {other}, as its name says") as raised:
+        check(path, JOB_ID, lambda _job_id: job_of(b"encrypted", f"{FILE_NAME}.age"))
+    assert raised.value.exit_code is ExitCode.USAGE
+
+
 def test_the_job_is_asked_where_there_is_no_manifest(tmp_path: Path) -> None:
     path = tmp_path / FILE_NAME
     path.write_bytes(b"content")

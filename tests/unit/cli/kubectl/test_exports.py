@@ -205,6 +205,29 @@ def test_jobs_are_chosen_by_the_server(
     assert given == ([] if selector is None else [f"--field-selector={selector}"])
 
 
+NO_NAMESPACE = 'Error from server (NotFound): namespaces "backups" not found'
+NOT_ALLOWED = (
+    'Error from server (Forbidden): namespaces "backups" is forbidden: User "ann" cannot get'
+    ' resource "namespaces" in API group "" in the namespace "backups"'
+)
+
+
+def test_a_namespace_that_is_not_there_is_no_empty_one(
+    program: FakeKubectl, exports: KubeExports
+) -> None:
+    program.says("get", out=listed()).says("get", "namespace", err=NO_NAMESPACE, code=1)
+    with pytest.raises(CliError, match="no such namespace") as raised:
+        exports.jobs(JobFilter(), 10)
+    assert raised.value.exit_code == ExitCode.NOT_FOUND
+
+
+def test_who_may_not_look_at_namespaces_may_list_exports(
+    program: FakeKubectl, exports: KubeExports
+) -> None:
+    program.says("get", out=listed()).says("get", "namespace", err=NOT_ALLOWED, code=1)
+    assert exports.jobs(JobFilter(), 10) == []
+
+
 def test_jobs_are_the_newest_and_no_more(program: FakeKubectl, exports: KubeExports) -> None:
     times = [f"2026-01-29T15:30:{second:02}Z" for second in (3, 1, 2)]
     found = [resource(f"e{time[-3:-1]}", creationTimestamp=time, uid=time) for time in times]

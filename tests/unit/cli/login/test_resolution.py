@@ -57,6 +57,15 @@ def test_no_server_is_known() -> None:
     assert caught.value.exit_code is ExitCode.NOT_ALLOWED
 
 
+def test_servers_of_which_none_is_chosen_are_not_denied() -> None:
+    contexts.change(lambda kept: kept.without(kept.current or ""))
+    kept = contexts.load()
+    assert kept.current is None
+    with pytest.raises(CliError, match="is chosen") as caught:
+        chosen(None, None, {})
+    assert caught.value.advice == f"Choose one: backupexport contexts use {min(kept.by_name)}"
+
+
 def test_a_token_does_not_follow_a_context_that_leads_elsewhere() -> None:
     moved = Context("a", "https://evil.example")
     with pytest.raises(CliError, match=r"no token for https://evil\.example") as caught:
