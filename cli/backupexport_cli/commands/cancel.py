@@ -11,8 +11,8 @@ def cancel(context: typer.Context, job_id: JobId) -> None:
     exports = session.exports()
     job_id = full_job_id(exports, job_id)
     was_cancelled = exports.job(job_id)["status"] == "cancelled"
-    if not was_cancelled:
-        exports.cancel(job_id)
+    # The server's word counts: what it has seen may be newer.
+    exports.cancel(job_id)
     if session.output.is_json:
         session.output.document({"job_id": job_id, "cancelled": True})
     if was_cancelled:

@@ -319,7 +319,8 @@ def test_a_job_is_cancelled(run: Run, server: Server) -> None:
     assert ran.code == 0
     assert "is being stopped" in ran.err
     assert server.asked[-1].method == "POST"
-    _answers(server, **{JOB_ID: data(job("cancelled"))})
+    cancelled = data(job("cancelled"), 202)
+    _answers(server, cancel=cancelled, **{JOB_ID: data(job("cancelled"))})
     ran = run("cancel", JOB_ID)
     assert (ran.code, ran.err) == (0, f"Job {JOB_ID} was cancelled already.\n")
     ended = problem(409, "job_finished", "The job has ended already.")
