@@ -30,7 +30,8 @@ class Body:
     def pieces(self) -> Iterator[bytes | memoryview]:
         """Yield the bytes as they come.  Raises CutError."""
         try:
-            yield from self._raw() if self._is_plain() else self._response.iter_raw()
+            connection = self._plain_connection()
+            yield from self._response.iter_raw() if connection is None else self._raw(connection)
         except (httpx.TransportError, httpcore.NetworkError, httpcore.TimeoutException) as error:
             raise CutError(str(error) or type(error).__name__) from None
         except (OSError, httpcore.ProtocolError, httpx.StreamError) as error:
@@ -39,32 +40,34 @@ class Body:
 
     def abort(self) -> None:
         """Wake up whoever reads the body in another thread: the connection ends."""
+        connection = self._connection()
+        if connection is not None:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _connection(self) -> socket.socket | None:
         stream = self._response.extensions.get("network_stream")
         found = stream.get_extra_info("socket") if stream is not None else None
-        if isinstance(found, socket.socket):
-            with suppress(OSError):
-                found.shutdown(socket.SHUT_RDWR)
+        return found if isinstance(found, socket.socket) else None
 
-    def _is_plain(self) -> bool:
-        """Whether the body is the next `Content-Length` bytes of a connection that is at hand."""
-        headers = self._response.headers
-        stream = self._response.extensions.get("network_stream")
-        if stream is None:
-            return False
-        connection = stream.get_extra_info("socket")
+    def _plain_connection(self) -> socket.socket | None:
+        """Return a connection whose next `Content-Length` bytes are the body; None without one."""
+        connection, headers = self._connection(), self._response.headers
+        if connection is None:
+            return None
         # With TLS inside a proxy's TLS the socket has only what nobody here can read.
-        is_readable = stream.get_extra_info("ssl_object") is None or isinstance(
-            connection, ssl.SSLSocket
+        is_tls = (
+            self._response.extensions["network_stream"].get_extra_info("ssl_object") is not None
         )
-        return (
-            isinstance(connection, socket.socket)
-            and is_readable
+        is_plain = (
+            (isinstance(connection, ssl.SSLSocket) or not is_tls)
             and self._response.http_version == "HTTP/1.1"
             and "Transfer-Encoding" not in headers
             and headers.get("Content-Length", "").isdecimal()
         )
+        return connection if is_plain else None
 
-    def _raw(self) -> Iterator[bytes | memoryview]:
+    def _raw(self, connection: socket.socket) -> Iterator[bytes | memoryview]:
         """Read past httpx's parser, which makes half of curl's speed (`make bench-cli`).
 
         The connection is closed afterwards, because the parser does not know how far it is.
@@ -75,7 +78,6 @@ class Body:
         first = next(parsed, b"")
         left -= len(first)
         yield first
-        connection = self._response.extensions["network_stream"].get_extra_info("socket")
         connection.settimeout(_MOMENT_SECONDS)
         while left > 0:
             # Each has memory of its own: the checksum may be behind.

@@ -18,6 +18,7 @@ import httpx
 
 from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.output.clean import clean
+from backupexport_cli.service.http import traced_url
 from backupexport_cli.service.loopback import is_loopback
 
 _LARGEST_ANSWER = 1024 * 1024
@@ -123,9 +124,7 @@ class IssuerClient:
                     raise IssuerUnreachableError("its answer is longer than 1 MiB")
                 if time.monotonic() > deadline:
                     raise IssuerUnreachableError("its answer did not end within 30 seconds")
-            # Without the query, as the api's: an issuer's own may have anything in it.
-            shown = clean(f"{response.url.host}{response.url.path}", 200)
-            self._trace(f"{method} {shown}: {response.status_code}")
+            self._trace(f"{method} {traced_url(response.url)}: {response.status_code}")
             return Answer(response.status_code, _object(raw))
 
     def _client_for(self, url: str) -> httpx.Client:

@@ -249,9 +249,7 @@ class ApiHttp:
             except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError, ValueError):
                 raise problems.nonsense(self.origin, "its address is none") from None
             took = _readable_milliseconds(self._clock() - began)
-            # Without the query: that of a link, or of a bucket, lets anybody in.
-            shown = clean(f"{built.url.host}{built.url.path}", 200)
-            self._trace(f"{method} {shown}: {response.status_code} in {took}")
+            self._trace(f"{method} {traced_url(built.url)}: {response.status_code} in {took}")
             target = response.headers.get("Location")
             if not (follow and response.status_code in _REDIRECTS and target):
                 return response
@@ -316,6 +314,14 @@ class ApiHttp:
             f"{self.origin} can't be reached: {_reason(error)}.",
             "Check the address and your network, then repeat the command.",
         )
+
+
+def traced_url(url: httpx.URL) -> str:
+    """Return an address as --verbose tells it.
+
+    Without the query: that of a link, or of a bucket, lets anybody in.
+    """
+    return clean(f"{url.host}{url.path}", 200)
 
 
 def _client(url: str, transport: httpx.BaseTransport | None) -> httpx.Client:
