@@ -70,6 +70,8 @@ class S3Upload:
     _filled: int = field(default=0, init=False)
     _number: int = field(default=0, init=False)
     _memory: int = field(default=0, init=False)
+    # Of parts that were sent: new memory costs as much of the processor as a part's checksum.
+    _used: list[memoryview] = field(default_factory=list, init=False)
     _on_their_way: int = field(default=0, init=False)
     _sent: list[SentPart] = field(default_factory=list, init=False)
     _failure: BaseException | None = field(default=None, init=False)
@@ -172,21 +174,24 @@ class S3Upload:
                 self._state.wait(_SECONDS_TO_NOTICE)
                 self.check()
             self._memory += size
+            if self._used and len(self._used[0]) != size:
+                self._used.clear()
+            used = self._used.pop() if self._used else None
         self._raise_failure()
-        self._part, self._filled = memoryview(bytearray(size)), 0
+        self._part, self._filled = used or memoryview(bytearray(size)), 0
 
     def _send(self) -> None:
         assert self._part is not None  # noqa: S101 - filled
         part, self._part = self._part, None
         with self._state:
             self._on_their_way += 1
-        self._threads.submit(self._send_part, self._number, part[: self._filled], len(part))
+        self._threads.submit(self._send_part, self._number, part, self._filled)
 
-    def _send_part(self, number: int, content: memoryview, memory: int) -> None:
+    def _send_part(self, number: int, part: memoryview, filled: int) -> None:
         try:
             if not self._is_stopped and self._failure is None:
                 sent = self.client.send_part(
-                    self.key, self._upload_id, number, content, self._go_on
+                    self.key, self._upload_id, number, part[:filled], self._go_on
                 )
                 self._sent.append(sent)
         except NoSuchUploadError:
@@ -194,9 +199,9 @@ class S3Upload:
         except BaseException as error:  # noqa: BLE001 - the writing thread raises it
             self._failure = self._failure or error
         finally:
-            content.release()
             with self._state:
-                self._memory -= memory
+                self._memory -= len(part)
+                self._used.append(part)
                 self._on_their_way -= 1
                 self._state.notify_all()
 
