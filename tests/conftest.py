@@ -1,12 +1,17 @@
 """What all tests have in common."""
 
 import secrets
+import signal
 from collections.abc import Iterator
 
 import pytest
 import s3_server as s3
 from hypothesis import settings
 from s3_client import Bucket
+
+# What a shell runs in the background ignores Ctrl-C, and so would all that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Machines here are half as fast as others, and busy: how long an example took says nothing.
 settings.register_profile("no deadline", deadline=None)

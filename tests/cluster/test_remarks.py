@@ -288,9 +288,9 @@ def test_what_a_restore_needs(usual: dict[str, Any]) -> None:
         "remarks_granted, remarks_owner, remarks_policed, [hidden] (the export's own role).",
         "tablespaces": "Tablespaces must exist on the target's server, unless the file is an "
         "archive and pg_restore gets --no-tablespaces: remarks_space.",
-        "event_triggers": "Only a superuser can restore event triggers, which then fire while the "
-        "restore fills materialized views, and the printed command takes all back where one fails: "
-        "noticed.",
+        "event_triggers": "Only a superuser can restore event triggers: be one in a scratch "
+        "instance that holds nothing else. They then fire while the restore fills materialized "
+        "views, and the printed command takes all back where one fails: noticed.",
         "materialized_view_search_path": _VIEWS,
         "function_search_path": _ROW_FUNCTIONS,
         "locale": "The database was made as CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8' "

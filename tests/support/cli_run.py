@@ -45,9 +45,18 @@ def cli_environment(home: Path, settings: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def start(home: Path, settings: Mapping[str, str], *arguments: str) -> subprocess.Popen[str]:
+class Command(subprocess.Popen[str]):
+    """A command that ends with its context, also where that fails."""
+
+    def __exit__(self, *raised: Any) -> None:
+        if self.poll() is None:
+            self.kill()
+        super().__exit__(*raised)
+
+
+def start(home: Path, settings: Mapping[str, str], *arguments: str) -> Command:
     """Begin a command."""
-    return subprocess.Popen(
+    return Command(
         [sys.executable, "-m", "backupexport_cli", *arguments],
         env=cli_environment(home, settings),
         cwd=home,
@@ -61,9 +70,5 @@ def start(home: Path, settings: Mapping[str, str], *arguments: str) -> subproces
 def run(home: Path, settings: Mapping[str, str], *arguments: str, seconds: float = 60) -> Ran:
     """Run a command to its end."""
     with start(home, settings, *arguments) as process:
-        try:
-            out, err = process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
+        out, err = process.communicate(timeout=seconds)
     return Ran(process.returncode, out, err)

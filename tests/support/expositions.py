@@ -48,7 +48,7 @@ def state() -> OperatorState:
             "telegram": [],
         },
         pods_on_silent_nodes=2,
-        storages_ready={"default": True, "bucket": False},
+        storages_ready={"default": True, "bucket": False, "unseen": None},
     )
 
 

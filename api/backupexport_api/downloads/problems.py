@@ -1,5 +1,7 @@
 """What may be wrong with a download or a link; call one for a new error to raise."""
 
+from backupexport_contract.readable import readable_duration
+
 from backupexport_api.http.problems import ProblemError, invalid_field, problem
 
 job_not_ended = problem(
@@ -75,7 +77,8 @@ bucket_unavailable = problem(
 
 def link_too_long(most_seconds: int) -> ProblemError:
     """Return the 400 for a link that is to be good for longer than the installation allows."""
-    return invalid_field("lifetime_seconds", "too_large", f"must be at most {most_seconds}")
+    most = f"{most_seconds} ({readable_duration(most_seconds)})"
+    return invalid_field("lifetime_seconds", "too_large", f"must be at most {most}")
 
 
 def range_not_satisfiable(size: int) -> ProblemError:

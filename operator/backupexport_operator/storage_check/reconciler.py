@@ -59,10 +59,11 @@ class StorageChecks:
         found = storage_state(self._check(self._job_names[storage]))
         return found or self._known.get(storage, UNCHECKED)
 
-    def ready(self) -> dict[str, bool]:
-        """Returns by name whether a storage works, of those of which that is known."""
+    def ready(self) -> dict[str, bool | None]:
+        """Returns by name whether a storage works, None where that is not known."""
         states = {name: self.state(name).status for name in self._job_names}
-        return {name: status == "True" for name, status in states.items() if status != "Unknown"}
+        told = {"True": True, "False": False}
+        return {name: told.get(status) for name, status in states.items()}
 
     def ask(self, job_name: str) -> None:
         """Work on a check whose Job or pod has changed."""

@@ -93,7 +93,7 @@ class OperatorState:
     keys in the work queue.  `watch_lateness_seconds` are by resource, of what its watch has
     missed; `pending_deliveries` are by kind the seconds since the ends of the exports.
     `pods_on_silent_nodes` counts the pods that their nodes should have ended.  `storages_ready` are
-    by name, of those of which it is known.
+    by name, None where no check could tell.
     """
 
     exports: Iterable[UnfinishedExport]
@@ -102,7 +102,7 @@ class OperatorState:
     watch_lateness_seconds: Mapping[str, float]
     pending_deliveries: Mapping[str, Sequence[float]]
     pods_on_silent_nodes: int = 0
-    storages_ready: Mapping[str, bool] = field(default_factory=dict)
+    storages_ready: Mapping[str, bool | None] = field(default_factory=dict)
 
 
 class OperatorMetrics(Collector):
@@ -286,7 +286,13 @@ def _families(state: OperatorState) -> Iterator[Metric]:
         "backupexport_storage_ready",
         "Whether the newest check of a storage went well; none where it could not be made.",
         ("storage",),
-        {(name,): is_ready for name, is_ready in state.storages_ready.items()},
+        {(name,): told for name, told in state.storages_ready.items() if told is not None},
+    )
+    yield _gauge(
+        "backupexport_storage_unchecked",
+        "Whether no check of a storage could be made, so that nobody knows whether it works.",
+        ("storage",),
+        {(name,): told is None for name, told in state.storages_ready.items()},
     )
     yield _gauge(
         "backupexport_operator_queue_length",

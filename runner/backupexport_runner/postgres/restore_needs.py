@@ -142,8 +142,9 @@ def _made_by_superusers(catalogs: Catalogs, selection: Selection) -> Iterator[Re
     if not selection.is_chosen and (found := catalogs.found("event_triggers")).total:
         yield Remark(
             "event_triggers",
-            "Only a superuser can restore event triggers, which then fire while the restore fills "
-            "materialized views, and the printed command takes all back where one fails: "
+            "Only a superuser can restore event triggers: be one in a scratch instance that holds "
+            "nothing else. They then fire while the restore fills materialized views, and the "
+            "printed command takes all back where one fails: "
             f"{found.listed()}.",
         )
 

@@ -167,6 +167,20 @@ CASES = {
         {name("backupexport_storage_ready", storage="a"): "1x10 0x20 1x30"},
         18,
     ),
+    "a storage can't be checked": Case(
+        "BackupExportStorageUnchecked",
+        {
+            name("backupexport_storage_unchecked", storage="a"): "1x60",
+            name("backupexport_storage_unchecked", storage="b"): "0x60",
+        },
+        31,
+        ({"namespace": NAMESPACE, "storage": "a"} | WARNING,),
+    ),
+    "a storage is checked late": Case(
+        "BackupExportStorageUnchecked",
+        {name("backupexport_storage_unchecked", storage="a"): "1x20 0x40"},
+        31,
+    ),
     "an export waits for 35 minutes": Case(
         "BackupExportPendingTooLong",
         {name("backupexport_oldest_export_age_seconds", phase="Pending"): "0+30x100"},

@@ -85,7 +85,16 @@ def test_a_terminal_that_lacks_a_character_gets_another_one(
 def test_a_signal_ends_what_the_command_has_started(tmp_path: Path, number: signal.Signals) -> None:
     program = FakeKubectl(tmp_path).says("get", stays=True)
     with subprocess.Popen(
-        [sys.executable, "-m", "backupexport_cli", "--kube", "jobs"],
+        # nohup has SIGHUP ignored, for the tests and for what they start.
+        [
+            "env",
+            f"--default-signal={number.name[3:]}",
+            sys.executable,
+            "-m",
+            "backupexport_cli",
+            "--kube",
+            "jobs",
+        ],
         env={
             "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": os.pathsep.join(str(ROOT / each) for each in ("cli", "crds")),

@@ -352,6 +352,16 @@ async def test_bodies(
         assert error["code"] == code
 
 
+async def test_the_longest_lifetime_is_told_as_people_read_it(
+    make_linking: Callable[..., Client], exported: Exported, asker: dict[str, str]
+) -> None:
+    async with make_linking(LINK_MAX_SECONDS="9000") as client:
+        answer = await client.post(
+            exported.link_url, headers=asker, json={"lifetime_seconds": 86400}
+        )
+    assert answer.json()["errors"][0]["message"] == "must be at most 9000 (2 h 30 min)"
+
+
 async def test_a_body_that_is_not_json(
     client: Client, exported: Exported, asker: dict[str, str]
 ) -> None:

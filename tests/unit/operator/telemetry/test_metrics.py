@@ -50,6 +50,10 @@ def test_exports_now() -> None:
     assert value(registry, "backupexport_pods_on_silent_nodes") == 2
     assert value(registry, "backupexport_storage_ready", storage="default") == 1
     assert value(registry, "backupexport_storage_ready", storage="bucket") == 0
+    assert value(registry, "backupexport_storage_ready", storage="unseen") is None
+    unchecked = "backupexport_storage_unchecked"
+    assert value(registry, unchecked, storage="unseen") == 1
+    assert value(registry, unchecked, storage="bucket") == 0
     assert value(registry, "backupexport_operator_watch_lateness_seconds", resource="jobs") == 61
     assert value(registry, "backupexport_deliveries_pending", kind="email") == 2
 

@@ -44,9 +44,9 @@ def test_everything() -> None:
         "app, reader, tenant.",
         "tablespaces": "Tablespaces must exist on the target's server, unless the file is an "
         "archive and pg_restore gets --no-tablespaces: fast.",
-        "event_triggers": "Only a superuser can restore event triggers, which then fire while the "
-        "restore fills materialized views, and the printed command takes all back where one fails: "
-        "noticed.",
+        "event_triggers": "Only a superuser can restore event triggers: be one in a scratch "
+        "instance that holds nothing else. They then fire while the restore fills materialized "
+        "views, and the printed command takes all back where one fails: noticed.",
         "materialized_view_search_path": "A restore fills materialized views with an empty "
         "search_path, and stops where a function in one names anything without its schema; ALTER "
         "FUNCTION … SET search_path before the export helps: public.totals by public.careless.",
