@@ -81,7 +81,7 @@ class _Expected:
     sha256: str
     source: str
     may_be_decrypted: bool = False
-    job_id: str = "ID"
+    job_id: str | None = None
 
 
 def check(path: Path, job_id: str | None, job_of: Callable[[str], Job]) -> Checked:
@@ -133,7 +133,9 @@ def _compared(path: Path, descriptor: int, size: int, expected: _Expected) -> Ch
     return Checked(str(path), size, sha256, expected.source, end)
 
 
-def _end_inside(path: Path, descriptor: int, kind: Kind, inside: Kind, job_id: str) -> DumpEnd:
+def _end_inside(
+    path: Path, descriptor: int, kind: Kind, inside: Kind, job_id: str | None
+) -> DumpEnd:
     try:
         tail = decompressed_tail(kind, descriptor, TAIL_BYTES)
     except DamagedError:
@@ -158,7 +160,7 @@ def _another(path: Path, size: int, expected: _Expected) -> CliError:
 def _check_is_named_so(path: Path, expected: _Expected) -> None:
     """Raise CliError where the name of a file without a checksum tells another job."""
     named_job = _JOB_ID.search(path.name)
-    if named_job is not None and expected.job_id not in ("ID", named_job[0]):
+    if named_job is not None and expected.job_id not in (None, named_job[0]):
         raise CliError(
             ExitCode.USAGE,
             f"{path.name} is of job {named_job[0]}, as its name says, not of {expected.job_id}.",
@@ -184,7 +186,7 @@ def _expected(path: Path, job_id: str | None, job_of: Callable[[str], Job]) -> _
                 size, sha256 = artifact_facts(_read_manifest(manifest))
                 source = f"the manifest {manifest.name}"
                 told = _JOB_ID.search(name)
-                job_of_name = told[0] if told else "ID"
+                job_of_name = told[0] if told else None
                 return _Expected(name, size, sha256, source, name != path.name, job_of_name)
         found = _JOB_ID.search(path.name)
         if found is None:
@@ -217,6 +219,6 @@ def _read_manifest(path: Path) -> Mapping[str, Any]:
     return manifest
 
 
-def _corrupt(message: str, job_id: str) -> CliError:
-    advice = f"Remove it, and fetch it again: backupexport download {job_id}"
+def _corrupt(message: str, job_id: str | None) -> CliError:
+    advice = f"Remove it, and fetch it again: backupexport download {job_id or 'ID'}"
     return CliError(ExitCode.CORRUPT, message, advice)
