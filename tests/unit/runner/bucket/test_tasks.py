@@ -30,7 +30,7 @@ from bucket_bench import (
     uploads,
 )
 from playground.tools import wait_for
-from runner_process import start
+from runner_process import GRACE_SECONDS, start
 from s3_faults import DROP_BEFORE, Fault
 
 MIB = 1024 * 1024
@@ -253,8 +253,8 @@ def test_sigterm_aborts_the_upload_or_says_that_it_may_be_there(
     if is_network_gone:
         bench.proxy.let_through(0, Fault(DROP_BEFORE))
     process.send_signal(signal.SIGTERM)
-    # Without a network it gives up, and does not try for the 16 seconds of its pauses.
-    output, errors = process.communicate(timeout=15 if is_network_gone else 60)
+    # Without a network it gives up while its pod still has time.
+    output, errors = process.communicate(timeout=GRACE_SECONDS if is_network_gone else 90)
     assert (process.returncode, errors) == (ExitCode.INTERRUPTED, "")
     events = [json.loads(line)["event"] for line in output.splitlines()]
     is_left = bool(uploads(bench.bucket))

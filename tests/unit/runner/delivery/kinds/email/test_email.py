@@ -46,7 +46,9 @@ def impatient(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     parameters = getattr(request.node, "callspec", None)
     hangs = parameters and {HANG, "220-"} & set(map(str, parameters.params.values()))
     seconds = 2 if hangs else 60
-    monkeypatch.setattr(email, "_PATIENCE", Patience(*[seconds] * 4, until_sent=120))
+    monkeypatch.setattr(
+        email, "_PATIENCE", Patience(seconds, seconds, seconds, seconds, until_sent=120)
+    )
 
 
 @pytest.fixture
