@@ -108,7 +108,7 @@ async def test_the_clients_own_watch(kubernetes: FakeKubernetes, api_client: Any
     api = client.CustomObjectsApi(api_client)
     seen = []
     stream = watch.Watch().stream(
-        api.list_namespaced_custom_object, *OURS, resource_version="100", timeout_seconds=5
+        api.list_namespaced_custom_object, *OURS, resource_version="100", timeout_seconds=60
     )
 
     async def follow() -> None:

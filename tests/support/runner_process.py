@@ -11,8 +11,9 @@ from runner_bench import Bench
 from secret_files import mount
 
 # TEST_KILL_AT=n: SIGKILL instead of the n-th call that changes the volume.
-# TEST_SECONDS=n: a real server is asked, within that limit.
+# TEST_SECONDS=n: a real server is asked, within that limit, and waited for TEST_ANSWER_SECONDS.
 # TEST_REFUSED=call: it fails as on a read-only volume.  TEST_HANGS_AT=call: it never returns.
+# TEST_STOP_SECONDS=n: so long it may take to clean up after SIGTERM, on a busy machine too.
 PROGRAM = """
 import errno, os, signal, sys, time
 from pathlib import Path
@@ -48,7 +49,7 @@ def refuse(*arguments, **options):
 
 def hang(*arguments, **options):
     (root / "hanging").touch()
-    time.sleep(60)
+    time.sleep(600)
 
 for variable, replacement in (("TEST_REFUSED", refuse), ("TEST_HANGS_AT", hang)):
     if variable in os.environ:
@@ -61,10 +62,18 @@ configuration = Configuration(
 questions = runner.ServerQuestions(look, lambda parameters: None)
 if "TEST_SECONDS" in os.environ:
     confined._SECONDS = float(os.environ["TEST_SECONDS"])
-    preflight._ANSWER_SECONDS = 1
+    preflight._ANSWER_SECONDS = float(os.environ["TEST_ANSWER_SECONDS"])
     questions = runner.confined_questions()
+if "TEST_STOP_SECONDS" in os.environ:
+    from backupexport_runner.bucket import s3_client, upload
+    seconds = float(os.environ["TEST_STOP_SECONDS"])
+    runner._SECONDS_TO_STOP = upload._HASTY_SECONDS = seconds
+    s3_client._HASTY_TIMEOUT = s3_client.httpx.Timeout(seconds)
 runner._exit(runner.run(dict(os.environ), configuration, questions))
 """
+
+# How long a process that is told to stop may take: its pod is given as much.
+GRACE_SECONDS = 30
 
 
 def start(bench: Bench, values: dict[str, str], **options: Any) -> "subprocess.Popen[str]":
@@ -81,7 +90,7 @@ def start(bench: Bench, values: dict[str, str], **options: Any) -> "subprocess.P
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -70,12 +70,12 @@ class SmtpServer:
         # A thread in accept holds the socket until something comes.
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
             pass
-        self._threads[0].join(timeout=5)
+        self._threads[0].join(timeout=60)
         self._listener.close()
         for connection in list(self._connections):
             _close(connection)
         for thread in self._threads:
-            thread.join(timeout=5)
+            thread.join(timeout=60)
             assert not thread.is_alive()
 
     def _listen(self) -> None:

@@ -84,7 +84,7 @@ class Attempts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._parent.communicate(timeout=20)
+        self._parent.communicate(timeout=60)
 
     def run(self, values: dict[str, str], kill_at: int = 0) -> int:
         """The exit code of an attempt, negative where a signal ended it."""

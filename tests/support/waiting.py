@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 
-async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Return as soon as `condition` holds; TimeoutError where it doesn't in time."""
     async with asyncio.timeout(seconds):
         while not condition():

@@ -142,12 +142,12 @@ class _Server(threading.Thread):
 
     def __enter__(self) -> int:
         self.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         return self.port
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._over.set)
-        self.join(10)
+        self.join(60)
         assert not self.is_alive()
 
     def run(self) -> None:
@@ -199,10 +199,10 @@ def test_the_generator_sends_every_request_and_times_every_answer() -> None:
 def test_the_generator_stops_when_the_time_is_over() -> None:
     endless = itertools.repeat(load_client.request("GET", "/", {}))
     with _Server(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n") as port:
-        load = _generate(port, endless, seconds=0.1)
+        load = _generate(port, endless, seconds=1)
 
     assert load.latencies
-    assert load.ended - load.began < 5
+    assert load.ended - load.began < 60
 
 
 def test_an_answer_of_another_status_ends_the_measurement() -> None:

@@ -814,12 +814,12 @@ def test_a_fault_that_lasts_lets_the_others_go_on_and_tells_its_error() -> None:
 
     def fill(_: Strike) -> Outcome:
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         raise OSError("no such volume")
 
     striker = Striker("n", said.append, {cancel: lambda _: ["a"]}, {refill: fill})
     striker.strike(Strike(0.0, refill, 0, 1.0))
-    assert begun.wait(10)
+    assert begun.wait(60)
     striker.strike(Strike(1.0, cancel, 0, 1.0))
     go_on.set()
     striker.settle()

@@ -261,7 +261,7 @@ def test_a_build_gets_the_machines_index_and_authorities() -> None:
 
 
 def test_a_crash_ends_the_recorded_process_and_no_other(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
     with subprocess.Popen(command) as one, subprocess.Popen(command) as other:
         try:
             recorded = {
@@ -274,7 +274,7 @@ def test_a_crash_ends_the_recorded_process_and_no_other(tmp_path: Path) -> None:
             save(state, Record(boot="b", inputs="i", node_binary="n", processes=recorded))
             kill(state, "kubelet")
             kill(state, "kube-proxy")
-            assert one.wait(timeout=10) == -signal.SIGKILL
+            assert one.wait(timeout=60) == -signal.SIGKILL
             assert not alive(recorded["kubelet"])
             assert alive(recorded["containerd"])
         finally:

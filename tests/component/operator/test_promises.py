@@ -379,6 +379,8 @@ async def test_a_leader_that_was_frozen_sends_nothing_when_it_wakes_up(tmp_path:
         try:
             sleeper.start()
             await sleeper.leading()
+            # What it writes as it begins is over when it is frozen.
+            await until(lambda: "status" in kubernetes.objects("exporttargets")["t"])
             successor.start()
             await successor.standing_by()
             before = await sleeper.leading()
@@ -387,7 +389,7 @@ async def test_a_leader_that_was_frozen_sends_nothing_when_it_wakes_up(tmp_path:
             asked = [f"meanwhile-{number}" for number in range(20)]
             for name in asked:
                 cluster.ask(name)
-            await until(lambda: all(cluster.jobs(name) for name in asked), 30)
+            await until(lambda: all(cluster.jobs(name) for name in asked), 120)
             sleeper.signal(signal.SIGCONT)
             assert (await sleeper.standing_by()).writes == before.writes
             assert all(len(cluster.jobs(name)) == 1 for name in asked)

@@ -33,8 +33,9 @@ WATCHES = ("backupexports", "exporttargets", "jobs", "pods")
 class Process:
     """What `__main__` does, in a thread of its own: at its end kopf waits for its loop's tasks."""
 
-    def __init__(self) -> None:
+    def __init__(self, dead_watch_seconds: float) -> None:
         self.terms: list[Term] = []
+        self._dead_watch_seconds = dead_watch_seconds
         self._loop = asyncio.new_event_loop()
         self._supervisor: Supervisor | None = None
 
@@ -64,7 +65,7 @@ class Process:
             work,
             lambda: asyncio.sleep(0),
             lambda: WatchHealth(WATCHED, steady_clock),
-            dead_watch_seconds=2 * RESYNC_SECONDS,
+            dead_watch_seconds=self._dead_watch_seconds,
             silence_seconds=30,
         )
         try:
@@ -85,10 +86,16 @@ class Process:
 
 
 @pytest.fixture
-async def process(kubernetes: FakeKubernetes) -> AsyncIterator[Process]:
+def dead_watch_seconds() -> float:
+    """Longer than a watch is late on a busy machine."""
+    return 300.0
+
+
+@pytest.fixture
+async def process(kubernetes: FakeKubernetes, dead_watch_seconds: float) -> AsyncIterator[Process]:
     """Leads, and is ready."""
     kubernetes.seed("exporttargets", builders.target_manifest(maxConcurrent=100))
-    running = Process()
+    running = Process(dead_watch_seconds)
     thread = threading.Thread(target=running.run)
     thread.start()
     try:
@@ -133,7 +140,9 @@ async def test_what_goes_while_a_watch_lists_anew_kills_no_leader(
     held.release()
     await until(lambda: kubernetes.watching(plural) >= 1)
     before = resyncs(kubernetes, plural)
-    await until(lambda: resyncs(kubernetes, plural) > before + 5)
+    await until(lambda: resyncs(kubernetes, plural) > before + 3)
+    # What it never heard of would count as missed, for longer and longer.
+    await until(lambda: not any(process.terms[0].watches.lateness().values()))
     assert process.is_ready()
     assert len(process.terms) == 1
 
@@ -153,12 +162,13 @@ async def test_an_error_out_of_a_watch_ends_a_term_and_not_the_process(
     await until(lambda: job in kubernetes.objects("jobs"))
 
 
+@pytest.mark.parametrize("dead_watch_seconds", [2 * RESYNC_SECONDS])
 async def test_a_watch_that_tells_nothing_any_more_ends_a_term_and_not_the_process(
     kubernetes: FakeKubernetes, process: Process
 ) -> None:
     kubernetes.silence("exporttargets")
     kubernetes.seed("exporttargets", builders.target_manifest("q", "t-q"))
-    await until(lambda: len(process.terms) == 2 and process.is_ready(), seconds=40)
+    await until(lambda: len(process.terms) >= 2 and process.is_ready(), seconds=120)
     await until(lambda: "status" in kubernetes.objects("exporttargets")["t-q"])
 
 
@@ -166,9 +176,11 @@ async def test_a_resync_comes_no_sooner_than_the_api_server_asks_for(
     kubernetes: FakeKubernetes, process: Process
 ) -> None:
     busy = Fault("list exporttargets", status=429, retry_after=3)
+    # Before it is refused: on a busy machine time passes until we know of that.
+    began = time.monotonic()
     kubernetes.faults.append(busy)
     await until(lambda: busy.met == 1)
-    refused, before = time.monotonic(), resyncs(kubernetes, "backupexports")
+    before = resyncs(kubernetes, "backupexports")
     await until(lambda: resyncs(kubernetes, "backupexports") > before)
-    assert time.monotonic() - refused >= 3 - 0.1
+    assert time.monotonic() - began >= 3
     assert process.is_ready()

@@ -15,13 +15,14 @@ from backupexport_runner.postgres.preflight import look_at_server
 from hostile_server import Hostile, listening
 from process_tree import descendants, is_alive, resident_bytes
 from runner_bench import Bench
-from runner_process import start, wait_for
+from runner_process import GRACE_SECONDS, start, wait_for
 
 Environment = Callable[..., dict[str, str]]
 
-# The preflight's limit in these tests, and what the rest of a runner may take on a busy machine.
-SECONDS = 4
-PATIENCE = SECONDS * 2 + 8
+# Limits that a server is to reach, and one that a busy machine doesn't reach.
+SHORT_ANSWER, SHORT, LONG = 1, 4, 300
+# What all of a runner may take on a busy machine.
+PATIENCE = 90
 MOST_MEGABYTES = 160
 DUMPS = "echo 'one row'"
 FAILS = "echo 'pg_dump: error: FEHLER: keine Berechtigung' >&2; exit 1"
@@ -74,10 +75,16 @@ class Largest(threading.Thread):
             time.sleep(0.02)
 
 
-def run(bench: Bench, environment: Environment, trick: type[Hostile]) -> Ended:
+def run(
+    bench: Bench,
+    environment: Environment,
+    trick: type[Hostile],
+    seconds: int = LONG,
+    answer_seconds: int = LONG,
+) -> Ended:
     """Runs an export from `trick`; fails where it takes long or much memory."""
     with listening(trick) as port:
-        process = start(bench, values(environment, port))
+        process = start(bench, values(environment, port, seconds, answer_seconds))
         largest = Largest(process.pid)
         try:
             output, errors = process.communicate(timeout=PATIENCE)
@@ -91,9 +98,13 @@ def run(bench: Bench, environment: Environment, trick: type[Hostile]) -> Ended:
     return Ended(process.returncode, message or "", output)
 
 
-def values(environment: Environment, port: int) -> dict[str, str]:
+def values(
+    environment: Environment, port: int, seconds: int = LONG, answer_seconds: int = LONG
+) -> dict[str, str]:
+    """The whole preflight's limit, and that of an answer."""
     return environment(
-        TEST_SECONDS=str(SECONDS),
+        TEST_SECONDS=str(seconds),
+        TEST_ANSWER_SECONDS=str(answer_seconds),
         **{
             "secret:host": "127.0.0.1",
             "secret:port": str(port),
@@ -107,7 +118,7 @@ def test_nobody_is_held_before_the_login(
     bench: Bench, make_environment: Environment, trick: type[Hostile]
 ) -> None:
     bench.says(DUMPS)
-    ended = run(bench, make_environment, trick)
+    ended = run(bench, make_environment, trick, SHORT)
     assert ended.exit_code == ExitCode.CONNECTION_FAILED
     assert "check that it runs" in ended.message
 
@@ -118,7 +129,7 @@ def test_no_answer_holds_an_export(
 ) -> None:
     # So that both questions are asked, of which the dump needs neither.
     bench.says(FAILS)
-    ended = run(bench, make_environment, trick)
+    ended = run(bench, make_environment, trick, answer_seconds=SHORT_ANSWER)
     assert ended.exit_code in (ExitCode.DUMP_FAILED, ExitCode.PERMISSION_DENIED), ended
     assert '"event":"dump_started"' in ended.log
     assert ended.message.endswith(".")
@@ -178,10 +189,8 @@ def test_sigterm_ends_a_preflight_in_c_code_at_once(
         process = start(bench, values(make_environment, port))
         wait_for(asked.exists)
         children = descendants(process.pid)
-        begin = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
-        assert time.monotonic() - begin < 1
+        process.communicate(timeout=GRACE_SECONDS)
     assert process.returncode == ExitCode.INTERRUPTED
     wait_for(lambda: not any(map(is_alive, children)))
 
@@ -196,6 +205,6 @@ def test_a_killed_runner_leaves_no_child(bench: Bench, make_environment: Environ
         process.kill()
         # It has the runner's end of no pipe.
         os.kill(dump, signal.SIGKILL)
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     assert asking
     wait_for(lambda: not any(map(is_alive, asking)))

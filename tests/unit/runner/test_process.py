@@ -1,19 +1,18 @@
 """The process: exit code, termination message, SIGTERM, limits."""
 
 import json
-import os
 import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 
 import pytest
 from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import read_outcome
+from process_tree import is_alive
 from runner_bench import Bench
-from runner_process import start, wait_for
+from runner_process import GRACE_SECONDS, start, wait_for
 
 Environment = Callable[..., dict[str, str]]
 
@@ -21,7 +20,7 @@ Environment = Callable[..., dict[str, str]]
 def test_success(bench: Bench, make_environment: Environment) -> None:
     bench.says("echo x")
     process = start(bench, make_environment())
-    output, errors = process.communicate(timeout=20)
+    output, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
     artifact = read_outcome((bench.root / "termination").read_text()).artifact
     assert artifact is not None
@@ -33,30 +32,25 @@ def test_success(bench: Bench, make_environment: Environment) -> None:
 def test_sigterm_in_the_middle(
     bench: Bench, make_environment: Environment, signal_number: signal.Signals
 ) -> None:
-    bench.says(f"echo $$ > {bench.root}/pid; echo x; exec sleep 60")
+    bench.says(f"echo $$ > {bench.root}/pid; echo x; exec sleep 600")
     process = start(bench, make_environment())
-    wait_for(lambda: bench.files and (bench.root / "pid").exists())
-    begin = time.monotonic()
+    told = bench.root / "pid"
+    wait_for(lambda: bench.files and told.exists() and told.read_text())
     process.send_signal(signal_number)
     process.send_signal(signal_number)
-    process.communicate(timeout=20)
-    assert time.monotonic() - begin < 2
+    process.communicate(timeout=GRACE_SECONDS)
     assert process.returncode == ExitCode.INTERRUPTED
     assert bench.files == []
     assert "stopped" in str(read_outcome((bench.root / "termination").read_text()).message)
-    pid = int((bench.root / "pid").read_text())
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    wait_for(lambda: not is_alive(int(told.read_text())))
 
 
 def test_sigterm_while_nothing_answers(bench: Bench, make_environment: Environment) -> None:
-    look = f"open({str(bench.root / 'looking')!r}, 'w'); import time; time.sleep(60)"
+    look = f"open({str(bench.root / 'looking')!r}, 'w'); import time; time.sleep(600)"
     process = start(bench, make_environment(TEST_LOOK=look))
     wait_for((bench.root / "looking").exists)
-    begin = time.monotonic()
     process.terminate()
-    process.communicate(timeout=20)
-    assert time.monotonic() - begin < 2
+    process.communicate(timeout=GRACE_SECONDS)
     assert process.returncode == ExitCode.INTERRUPTED
 
 
@@ -67,7 +61,7 @@ def test_a_file_that_grows_too_large(bench: Bench, make_environment: Environment
         make_environment("sql", "none"),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000)),
     )
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert process.returncode == ExitCode.STORAGE_FULL
     assert bench.files == []
 
@@ -77,7 +71,7 @@ def test_a_bug_is_reported_without_secrets(
 ) -> None:
     look = "raise ZeroDivisionError(parameters['password'])"
     process = start(bench, make_environment(TEST_LOOK=look))
-    output, errors = process.communicate(timeout=20)
+    output, errors = process.communicate(timeout=60)
     assert process.returncode == ExitCode.INTERNAL
     message = read_outcome((bench.root / "termination").read_text()).message
     assert "start the export again" in str(message)
@@ -94,7 +88,7 @@ def test_main_itself(make_environment: Environment) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=20,
+        timeout=60,
     )
     assert process.returncode == ExitCode.BAD_REQUEST
     assert "EXPORT_FORMAT" in process.stdout

@@ -13,6 +13,7 @@ from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.deliveries import Deliveries
 from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import Outcome, delivery_task
+from backupexport_operator.delivery import decision
 from backupexport_operator.delivery.reconciler import DeliveryReconciler
 from backupexport_operator.kube.cluster import Cluster
 from backupexport_operator.kube.event_recorder import EventRecorder
@@ -200,6 +201,12 @@ async def start(kubernetes: FakeKubernetes, api_client: client.ApiClient) -> Asy
             await running.stop()
 
 
+@pytest.fixture
+def _long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pause between two attempts ends while a test looks."""
+    monkeypatch.setattr(decision, "SHORTEST_PAUSE", timedelta(hours=1))
+
+
 async def test_a_mail_from_its_job_to_its_end(exports_of: Fill, start: Start) -> None:
     exports = exports_of(finished())
     running = start()
@@ -310,6 +317,7 @@ async def test_a_restart_finds_what_is_under_way(exports_of: Fill, start: Start)
     assert exports.made == ["deliver-email-bex-e1", "deliver-email-bex-e2"]
 
 
+@pytest.mark.usefixtures("_long_pauses")
 async def test_a_refused_job_is_told_and_not_asked_for_again_at_once(
     exports_of: Fill, start: Start, kubernetes: FakeKubernetes
 ) -> None:
@@ -361,6 +369,7 @@ async def test_a_job_that_is_refused_for_itself_keeps_nobody_else_waiting(
     )
 
 
+@pytest.mark.usefixtures("_long_pauses")
 async def test_writes_come_to_an_end(exports_of: Fill, start: Start) -> None:
     """What the operator writes comes back to it, and must not make it write again."""
     exports = exports_of(finished())

@@ -509,7 +509,8 @@ def add_younger(operator: Watched) -> None:
 
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backupexport_operator.kube.client.REQUEST_TIMEOUT", 0.2)
+    # Long enough for what is answered, and for what isn't to reach the API server.
+    monkeypatch.setattr("backupexport_operator.kube.client.REQUEST_TIMEOUT", 2)
 
 
 @pytest.mark.usefixtures("_impatient")

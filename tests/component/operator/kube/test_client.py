@@ -1,7 +1,6 @@
 """No write after the Lease's time: what a late one could meet is another replica's."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -82,7 +81,7 @@ async def test_a_read_ends_in_time_by_itself(
     monkeypatch.setattr("backupexport_operator.kube.client.REQUEST_TIMEOUT", 0.05)
     kubernetes.faults.append(Fault("get backupexports", is_held=True))
     reader = Cluster(await connected(not_leading), NAMESPACE)
-    async with asyncio.timeout(5) as patience:
+    async with asyncio.timeout(60) as patience:
         with pytest.raises(TimeoutError):
             await reader.read_export(builders.NAME)
     assert not patience.expired()
@@ -90,17 +89,19 @@ async def test_a_read_ends_in_time_by_itself(
 
 @pytest.mark.parametrize("verb", WRITES)
 async def test_a_write_ends_with_the_time_to_write(
-    kubernetes: FakeKubernetes, connected: Connect, verb: str
+    kubernetes: FakeKubernetes, connected: Connect, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     """Its connection is gone by then, so what comes late reaches nobody."""
     before = kubernetes.objects("backupexports")
     held = Fault(f"{verb} backupexports", is_held=True)
     kubernetes.faults.append(held)
-    api_client = await connected(lambda: 0.05)
-    began = time.monotonic()
-    with pytest.raises(TimeoutError):
-        await WRITES[verb](client.CustomObjectsApi(api_client))
-    assert time.monotonic() - began < 10, "else it is patient for longer"
+    # Patient for longer, if it were not for that; and it reaches the server in that time.
+    monkeypatch.setattr("backupexport_operator.kube.client.REQUEST_TIMEOUT", 600)
+    api_client = await connected(lambda: 2)
+    async with asyncio.timeout(60) as patience:
+        with pytest.raises(TimeoutError):
+            await WRITES[verb](client.CustomObjectsApi(api_client))
+    assert not patience.expired()
     await until(lambda: held.given_up == 1)
     assert kubernetes.objects("backupexports") == before
 
@@ -110,7 +111,7 @@ async def test_more_time_to_write_is_not_more_patience(
 ) -> None:
     kubernetes.faults.append(Fault("create backupexports", is_held=True))
     api = client.CustomObjectsApi(await connected(lambda: 1000))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         with pytest.raises(TimeoutError):
             await api.create_namespaced_custom_object(
                 *EXPORTS, builders.export_manifest("new"), _request_timeout=0.05
@@ -120,7 +121,7 @@ async def test_more_time_to_write_is_not_more_patience(
 async def test_it_is_asked_before_each_write(
     kubernetes: FakeKubernetes, connected: Connect
 ) -> None:
-    answers = [5.0]
+    answers = [60.0]
 
     def seconds_to_write() -> float:
         return answers.pop() if answers else not_leading()

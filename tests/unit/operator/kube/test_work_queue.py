@@ -15,7 +15,7 @@ from backupexport_operator.kube.work_queue import (
 from kubernetes.aio.client.exceptions import ApiException
 
 
-async def until(condition: object, timeout: float = 5) -> None:
+async def until(condition: object, timeout: float = 60) -> None:
     async with asyncio.timeout(timeout):
         while not condition():  # type: ignore[operator]
             await asyncio.sleep(0.001)

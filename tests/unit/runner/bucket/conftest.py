@@ -29,7 +29,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3_client.S3Client.__init__, "__defaults__", ((0.01,),))
     retries = {
         "max_retries": 1,
-        "retry_timeout": timedelta(seconds=5),
+        "retry_timeout": timedelta(seconds=30),
         "backoff": {
             "init_backoff": timedelta(milliseconds=1),
             "max_backoff": timedelta(milliseconds=2),
@@ -37,4 +37,4 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         },
     }
     monkeypatch.setattr(buckets, "_retry_options", lambda _: retries)
-    monkeypatch.setattr(upload, "_SECONDS_TO_SETTLE", 2.0)
+    monkeypatch.setattr(upload, "_SECONDS_TO_SETTLE", 20.0)

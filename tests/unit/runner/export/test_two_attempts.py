@@ -71,7 +71,7 @@ class Attempt:
 
     def outcome(self) -> Outcome:
         assert self._outcome is not None
-        return self._outcome.result(timeout=20)
+        return self._outcome.result(timeout=60)
 
     def _run(self) -> Outcome:
         configuration = replace(self.bench.configuration, clients=self.bench.root / self.pod)
@@ -82,7 +82,7 @@ class Attempt:
 
     def _look(self, _: object) -> Server:
         self.asked.set()
-        assert self.goes_on.wait(20)
+        assert self.goes_on.wait(60)
         return self.bench.server
 
 
@@ -155,7 +155,7 @@ def while_older_stands_still(
 def test_it_comes_back_after_the_newer_has_begun(pair: Pair) -> None:
     pair.older.goes_on.clear()
     pair.older.start()
-    assert pair.older.asked.wait(20)
+    assert pair.older.asked.wait(60)
     pair.newer.begin()
     pair.older.goes_on.set()
     pair.older.wait_for_dump()
@@ -167,7 +167,7 @@ def test_it_comes_back_after_the_newer_has_begun(pair: Pair) -> None:
 def test_it_comes_back_and_is_first(pair: Pair) -> None:
     pair.older.goes_on.clear()
     pair.older.start()
-    assert pair.older.asked.wait(20)
+    assert pair.older.asked.wait(60)
     pair.newer.begin()
     pair.older.goes_on.set()
     outcome = pair.older.finish()
@@ -178,7 +178,7 @@ def test_it_comes_back_and_is_first(pair: Pair) -> None:
 def test_it_comes_back_after_the_newer_has_finished(pair: Pair) -> None:
     pair.older.goes_on.clear()
     pair.older.start()
-    assert pair.older.asked.wait(20)
+    assert pair.older.asked.wait(60)
     pair.newer.begin()
     outcome = pair.newer.finish()
     pair.older.goes_on.set()
@@ -239,7 +239,7 @@ def test_it_stood_still_before_it_looked_for_leftovers(
     pair.newer.begin()
     pair.file.write_text("the newer is about to publish its manifest")
     pair.older.start()
-    assert pair.older.asked.wait(20)
+    assert pair.older.asked.wait(60)
     assert pair.file.exists()
     pair.file.unlink()
     outcome = pair.newer.finish()

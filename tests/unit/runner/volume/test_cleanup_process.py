@@ -4,14 +4,13 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 
 import pytest
 from backupexport_contract.reasons import ExitCode
 from backupexport_contract.runner_protocol import ENV_TASK, Outcome, read_outcome
 from runner_bench import Bench
-from runner_process import start, wait_for
+from runner_process import GRACE_SECONDS, start, wait_for
 
 Environment = Callable[..., dict[str, str]]
 
@@ -28,7 +27,7 @@ def make_cleanup(make_environment: Environment) -> Environment:
 def run(bench: Bench, values: dict[str, str]) -> tuple[int, Outcome, list[str]]:
     bench.configuration.termination_message.unlink(missing_ok=True)
     process = start(bench, values)
-    output, errors = process.communicate(timeout=20)
+    output, errors = process.communicate(timeout=60)
     assert errors == ""
     events = [json.loads(line)["event"] for line in output.splitlines()]
     message = bench.configuration.termination_message.read_text()
@@ -97,10 +96,8 @@ def test_sigterm_while_the_volume_hangs(bench: Bench, make_cleanup: Environment,
     values = make_cleanup(task) | {"TEST_HANGS_AT": "fsync"}
     process = start(bench, values)
     wait_for((bench.root / "hanging").exists)
-    begin = time.monotonic()
     process.terminate()
-    process.communicate(timeout=20)
-    assert time.monotonic() - begin < 2
+    process.communicate(timeout=GRACE_SECONDS)
     assert process.returncode == ExitCode.INTERRUPTED
     message = bench.configuration.termination_message.read_text()
     assert "cleanup" in str(read_outcome(message).message)
@@ -113,7 +110,7 @@ def test_main_itself(make_cleanup: Environment) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=20,
+        timeout=60,
     )
     assert process.returncode == ExitCode.BAD_REQUEST
     assert "EXPORT_TASK" in process.stdout

@@ -67,7 +67,7 @@ def remove(bench: Bench, *paths: str) -> Outcome:
 
 def run(bench: Bench, *paths: str, **more: str) -> tuple[int, Outcome]:
     process = start(bench, values(*paths) | more)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert errors == ""
     message = bench.configuration.termination_message
     return process.returncode, read_outcome(message.read_text() if message.exists() else "")

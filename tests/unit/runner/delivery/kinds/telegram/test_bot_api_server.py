@@ -36,7 +36,7 @@ def bot() -> Iterator[BotApiServer]:
 
 
 def _send(bot: BotApiServer, text: str) -> tuple[int, dict[str, Any]]:
-    with socket.create_connection(("127.0.0.1", bot.http.server_port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", bot.http.server_port), timeout=60) as connection:
         connection.sendall(text.encode())
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     head, _, body = answer.partition(b"\r\n\r\n")

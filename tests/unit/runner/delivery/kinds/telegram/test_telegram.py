@@ -884,7 +884,7 @@ def test_a_stop_ends_a_pause_at_once(
     while not bench.output.getvalue().count("again" if "status" in step else "waiting"):
         threading.Event().wait(0.01)
     bench.interruption.request()
-    thread.join(timeout=2)
+    thread.join(timeout=30)
     assert not thread.is_alive()
     assert raised[0].exit_code == ExitCode.INTERRUPTED
 
