@@ -18,6 +18,7 @@ Make = Callable[..., Any]
 
 POST = "/api/backup/export"
 BODY = {"project_id": "proj-123"}
+TIMEOUT_SECONDS = storage_module._TIMEOUT_SECONDS
 
 
 @pytest.fixture
@@ -118,6 +119,7 @@ def test_a_storage_that_hangs_costs_little_and_only_once_a_pause(
     monkeypatch: pytest.MonkeyPatch,
     hangs_at: str,
 ) -> None:
+    assert TIMEOUT_SECONDS <= 0.25
     monkeypatch.setattr(storage_module, "_PAUSE_SECONDS", 60)
     with stand_in.listening(hangs_at=hangs_at) as server:
         assert count(hanging, 100)
