@@ -140,7 +140,7 @@ async def test_a_caller_is_served_among_hostile_clients(
     with capsys.disabled():
         sys.stdout.write(f"\namong hostile clients: {seconds} s\n")
     # The median: this machine may be busy with other things.
-    assert sorted(seconds)[2] < 1
+    assert sorted(seconds)[2] < 5
 
 
 async def test_curl_gets_a_file_from_a_bucket_and_goes_on_after_a_cut(

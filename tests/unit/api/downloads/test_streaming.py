@@ -46,7 +46,7 @@ class Served:
         self.headers = headers
         self.port: int = server.servers[0].sockets[0].getsockname()[1]
         self._asked = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout=10
+            base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout=60
         )
         self._writers: list[asyncio.StreamWriter] = []
 
@@ -73,7 +73,7 @@ class Served:
 
     async def count(self, name: str, expected: float) -> None:
         """Wait until a series has this value."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while self.metric(name) != expected:
                 await asyncio.sleep(0.01)
 
@@ -119,7 +119,7 @@ class Served:
 
     async def closed(self) -> None:
         """Wait until the export's file is not open any more; a file's own thread closes it."""
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(60):
             while self.open_files():
                 await asyncio.sleep(0.01)
 
@@ -135,7 +135,7 @@ def serve(
     store.put(exported.manifest, **exported.status)
 
     @asynccontextmanager
-    async def run(**environment: str) -> AsyncIterator[Served]:
+    async def run(graceful_seconds: int = 1, **environment: str) -> AsyncIterator[Served]:
         settings = make_settings(EXPORTS_DIRECTORY=str(tmp_path), **environment)
         measured = Metrics()
         config = uvicorn.Config(
@@ -145,7 +145,7 @@ def serve(
             http=HttpProtocol,
             log_config=None,
             access_log=False,
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=graceful_seconds,
         )
         server = DrainingServer(config, 0.3)
         task = asyncio.create_task(server.serve())
@@ -194,7 +194,7 @@ async def test_a_client_that_takes_nothing_is_cut_off(
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await reader.readexactly(SIZE)
         await api.get("/healthz")
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(60):
             while len(api.server.server_state.connections) > 1:
                 await asyncio.sleep(0.01)
     assert "ASGI" not in caplog.text
@@ -242,16 +242,16 @@ async def test_a_client_that_takes_next_to_nothing_is_cut_off(
 async def test_how_long_a_download_lasts_is_no_delay(serve: Callable[..., Any]) -> None:
     async with serve() as api:
         reader, _ = await api.begin()
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(2.5)
         await reader.readexactly(SIZE)
         await api.ended("complete")
         name = "http_request_duration_seconds_sum"
         labels = '{method="GET",route="/api/jobs/{job_id}/download",status="200"}'
         # It is told of when the request has ended, which is a little later.
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(60):
             while name + labels not in api.metrics():
                 await asyncio.sleep(0.01)
-        assert 0 < api.metric(name + labels) < 0.4
+        assert 0 < api.metric(name + labels) < 2.2
 
 
 async def test_twenty_slow_readers_take_little_memory(serve: Callable[..., Any]) -> None:
@@ -387,9 +387,9 @@ async def test_links_to_all_files_of_a_project_have_one_share(
 async def test_a_client_that_has_not_read_the_answer_before_is_cut_off(
     serve: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with serve(DOWNLOAD_STALL_SECONDS="1") as api:
+    async with serve(DOWNLOAD_STALL_SECONDS="3") as api:
         _, writer = await api.connect()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not api.server.server_state.connections:
                 await asyncio.sleep(0.01)
         (connection,) = api.server.server_state.connections
@@ -397,7 +397,7 @@ async def test_a_client_that_has_not_read_the_answer_before_is_cut_off(
             socket.SOL_SOCKET, socket.SO_SNDBUF, 4096
         )
         connection.transport.set_write_buffer_limits(1024 * 1024)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not connection.transport.get_write_buffer_size():
                 api.ask(writer, "/openapi.json")
                 await asyncio.sleep(0.01)
@@ -423,15 +423,15 @@ async def test_a_volume_that_hangs_holds_up_nobody(
         return true_open(*arguments)
 
     monkeypatch.setattr(files, "open_file", hanging)
-    monkeypatch.setattr(volume, "_OPEN_SECONDS", 0.3)
+    monkeypatch.setattr(volume, "_OPEN_SECONDS", 2.0)
     caplog.set_level("WARNING")
     async with serve() as api:
         # More than there are threads.
         answers = asyncio.gather(*(api.get() for _ in range(12)))
         await asyncio.to_thread(entered.acquire)
-        async with asyncio.timeout(0.25):
-            assert (await api.get("/healthz")).status_code == 200
-            assert (await api.get(f"/api/jobs/{api.exported.job_id}")).status_code == 200
+        assert (await api.get("/healthz")).status_code == 200
+        assert (await api.get(f"/api/jobs/{api.exported.job_id}")).status_code == 200
+        assert not answers.done()
         for answer in await answers:
             assert (answer.status_code, answer.json()["code"]) == (503, "volume_unavailable")
             assert int(answer.headers["retry-after"]) > 0
@@ -487,7 +487,7 @@ async def test_a_file_that_becomes_shorter_is_no_whole_answer(
 
 
 async def test_a_drain_lets_a_download_end(serve: Callable[..., Any]) -> None:
-    async with serve() as api:
+    async with serve(graceful_seconds=60) as api:
         reader, _ = await api.begin()
         api.server.handle_exit(signal.SIGTERM, None)
         assert len(await reader.readexactly(SIZE)) == SIZE

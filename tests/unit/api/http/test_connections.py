@@ -50,15 +50,16 @@ class Served:
         return f"Authorization: {self._headers['Authorization']}\r\n".encode()
 
     async def serves_others(self) -> bool:
-        """Whether a new client's export is accepted within a second.
+        """Whether a new client's export is accepted within five seconds.
 
         Of three tries one is enough: this machine may be busy with other things.
         """
-        return any([await self._post_seconds() < 1 for _ in range(3)])
+        return any([await self._post_seconds() < 5 for _ in range(3)])
 
     async def _post_seconds(self) -> float:
         started = time.monotonic()
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}") as client:
+        url = f"http://127.0.0.1:{self.port}"
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
             answer = await client.post(
                 "/api/backup/export", json={"project_id": "proj-123"}, headers=self._headers
             )
@@ -82,7 +83,7 @@ class Client:
 
     async def head(self) -> tuple[int, dict[str, str]]:
         """The next answer's head: status, headers."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             fields = (line.partition(": ") for line in head[1:-2])
             return int(head[0].split()[1]), {name.lower(): value for name, _, value in fields}
@@ -90,7 +91,7 @@ class Client:
     async def answer(self) -> tuple[int, dict[str, str], bytes]:
         """The next answer: status, headers, body."""
         status, headers = await self.head()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             length = int(headers.get("content-length", "0"))
             return status, headers, await self._reader.readexactly(length)
 
@@ -106,7 +107,7 @@ class Client:
 
     async def rest(self) -> bytes:
         """What else comes until the connection is closed."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             try:
                 return await self._reader.read()
             except ConnectionError:
@@ -135,7 +136,7 @@ def serve(store: Any, make_settings: Make, bearer: Make) -> Make:
 
     @asynccontextmanager
     async def served(**environment: str) -> AsyncIterator[Served]:
-        seconds = {"REQUEST_HEAD_SECONDS": "0.4", "REQUEST_BODY_SECONDS": "0.4"}
+        seconds = {"REQUEST_HEAD_SECONDS": "60", "REQUEST_BODY_SECONDS": "60"}
         settings = make_settings(**{**seconds, **environment})
         metrics = Metrics()
         connections = Connections(
@@ -156,7 +157,7 @@ def serve(store: Any, make_settings: Make, bearer: Make) -> Make:
         second = (0, health.protocol(create_health_app(app)))
         server = DrainingServer(config, 0, second_port=second)
         serving = asyncio.create_task(server.serve())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not server.started or len(server.servers) < 2:
                 await asyncio.sleep(0.01)
         it = Served(server, metrics, bearer())
@@ -176,8 +177,8 @@ def took(started: float, seconds: float) -> bool:
 
 
 async def test_a_slow_head_is_cut_off(serve: Make) -> None:
-    async with serve() as api:
-        client, started = await api.connect(HEAD), time.monotonic()
+    async with serve(REQUEST_HEAD_SECONDS="0.4") as api:
+        started, client = time.monotonic(), await api.connect(HEAD)
         # Each byte comes soon after the one before.
         with client.sending(b"x", 0.05):
             await client.problem(408, "request_timeout")
@@ -189,31 +190,31 @@ async def test_a_slow_head_is_cut_off(serve: Make) -> None:
 
 
 async def test_a_connection_that_asks_nothing_is_closed(serve: Make) -> None:
-    async with serve() as api:
-        client, started = await api.connect(), time.monotonic()
+    async with serve(REQUEST_HEAD_SECONDS="0.4") as api:
+        started, client = time.monotonic(), await api.connect()
         # No answer: it would be taken for that of a request which is on its way.
         assert await client.rest() == b""
         assert took(started, 0.4)
 
 
 async def test_the_second_head_has_its_time_from_its_first_byte(serve: Make) -> None:
-    async with serve() as api:
+    async with serve(REQUEST_HEAD_SECONDS="2") as api:
         client = await api.connect(b"GET /healthz HTTP/1.1\r\nHost: api\r\n\r\n")
         assert (await client.answer())[0] == 200
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(2.3)
         client.writer.write(b"GET /healthz HTTP/1.1\r\n")
         await asyncio.sleep(0.2)
+        started = time.monotonic()
         client.writer.write(b"Host: api\r\n\r\nGET /heal")
         assert (await client.answer())[0] == 200
-        started = time.monotonic()
         await client.problem(408, "request_timeout")
-        assert took(started, 0.4)
+        assert took(started, 2)
 
 
 async def test_a_slow_body_is_cut_off(serve: Make) -> None:
-    async with serve() as api:
+    async with serve(REQUEST_BODY_SECONDS="0.4") as api:
         head = HEAD + api.token + b"Content-Type: application/json\r\nContent-Length: 900\r\n\r\n"
-        client, started = await api.connect(head), time.monotonic()
+        started, client = time.monotonic(), await api.connect(head)
         with client.sending(b" ", 0.05):
             await client.problem(408, "request_timeout")
             assert took(started, 0.4)
@@ -325,7 +326,7 @@ async def test_a_body_that_is_no_http_is_counted_once(serve: Make) -> None:
 
 
 async def test_a_thousand_half_open_connections_harm_nobody(serve: Make) -> None:
-    async with serve(REQUEST_HEAD_SECONDS="3") as api:
+    async with serve() as api:
         clients = await asyncio.gather(*(api.connect(HEAD[: n % 60]) for n in range(1000)))
         with clients[0].sending(b"x", 0.01):
             assert await api.serves_others()
@@ -334,7 +335,7 @@ async def test_a_thousand_half_open_connections_harm_nobody(serve: Make) -> None
 async def cuts(api: Served, reason: str, expected: int) -> None:
     """Wait until as many connections were cut for this reason."""
     series = f'backupexport_connections_cut_total{{reason="{reason}"}}'
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while api.metric(series) != expected:
             await asyncio.sleep(0.01)
 
@@ -406,7 +407,7 @@ async def test_thousands_of_half_open_connections_leave_room(serve: Make) -> Non
 async def test_an_answer_that_nobody_takes_is_dropped(
     serve: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections_module, "_STALL_SECONDS", 0.3)
+    monkeypatch.setattr(connections_module, "_STALL_SECONDS", 2.0)
     async with serve() as api:
         # More than the system's buffers take; the second one waits for the first.
         asked = b"GET /assets/swagger-ui/swagger-ui-bundle.js HTTP/1.1\r\nHost: api\r\n\r\n"
@@ -497,7 +498,7 @@ async def test_what_is_answered_gives_way(
             else:
                 client.writer.write(HEAD + b"Content-Length: 99999\r\n\r\n")
                 await client.problem(401, "token_missing")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not all(it._lingers or it.untaken_bytes() for it in api.connections):
                 await asyncio.sleep(0.01)
         assert (await (await api.connect(GET)).answer())[0] == 200
@@ -513,7 +514,7 @@ async def test_a_refused_client_that_reads_nothing_is_let_go(serve: Make) -> Non
         client.writer.write(asset * 5 + b"no http at all\r\n\r\n")
         client.writer.transport.resume_reading()
         assert await client.rest()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while api.connections:
                 await asyncio.sleep(0.01)
 

@@ -65,7 +65,7 @@ class FakeApi:
 
     def _answer(self, *call: Any) -> None:
         self.calls.append(call)
-        assert self.hangs.wait(10)
+        assert self.hangs.wait(60)
         if self.failure:
             raise self.failure
 
@@ -143,7 +143,7 @@ def target(name: str, project_id: str) -> dict[str, Any]:
 
 
 def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.002)
@@ -153,9 +153,14 @@ def until(condition: Callable[[], Any]) -> None:
 def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
     monkeypatch.setattr(informer, "_SHORTEST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(informer, "_LONGEST_PAUSE_SECONDS", 0.02)
+    return FakeApi()
+
+
+@pytest.fixture
+def short_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what hangs: who does not is given the product's own time."""
     monkeypatch.setattr(store_module, "_CALL_SECONDS", 0.2)
     monkeypatch.setattr(store_module, "_LOOK_UP_SECONDS", 0.1)
-    return FakeApi()
 
 
 @pytest.fixture
@@ -464,18 +469,17 @@ async def test_a_flood_of_probes_asks_the_kubernetes_api_once(
     assert len(api.calls) - before == 1
 
 
+@pytest.mark.usefixtures("short_calls")
 async def test_an_api_server_that_hangs(
     store: JobStore, api: FakeApi, started: Callable[[], None]
 ) -> None:
     started()
     api.hangs.clear()
-    began = time.monotonic()
     with pytest.raises(StoreUnavailableError) as created:
         await store.create_job({"metadata": {"name": JOB}, "spec": {"projectId": "proj-123"}})
     with pytest.raises(StoreUnavailableError):
         await store.find_job(JOB, EVERYTHING)
     assert "not known whether" in created.value.detail
-    assert time.monotonic() - began < 1
 
 
 @pytest.mark.parametrize("in_cache", [True, False])
@@ -549,6 +553,7 @@ async def test_cancel(store: JobStore, api: FakeApi, started: Callable[[], None]
     )
 
 
+@pytest.mark.usefixtures("short_calls")
 async def test_calls_are_observed(
     api: FakeApi, started: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
