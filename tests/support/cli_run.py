@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from playground.tools import ROOT
@@ -48,10 +49,15 @@ def cli_environment(home: Path, settings: Mapping[str, str]) -> dict[str, str]:
 class Command(subprocess.Popen[str]):
     """A command that ends with its context, also where that fails."""
 
-    def __exit__(self, *raised: Any) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         if self.poll() is None:
             self.kill()
-        super().__exit__(*raised)
+        super().__exit__(kind, value, traceback)
 
 
 def start(home: Path, settings: Mapping[str, str], *arguments: str) -> Command:
