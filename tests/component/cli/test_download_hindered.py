@@ -156,7 +156,7 @@ def test_a_server_that_sends_byte_by_byte_is_one_request(
 def test_a_server_that_has_gone_silent_is_asked_for_the_rest(
     files: FileServer, rest: RestExports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(body, "_STALL_SECONDS", 0.2)
+    monkeypatch.setattr(body, "_STALL_SECONDS", 2)
     files.manners.holds = [40_000]
 
     assert fetched(rest, tmp_path).read_bytes() == CONTENT

@@ -58,7 +58,7 @@ def test_cuts_are_gone_on_from(files: FileServer, rest: RestExports, home: Path)
 def test_a_server_that_has_gone_silent_is_asked_for_the_rest(
     files: FileServer, rest: RestExports, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(body, "_STALL_SECONDS", 0.2)
+    monkeypatch.setattr(body, "_STALL_SECONDS", 2)
     files.manners.holds = [40_000]
 
     assert fetched(rest, home).read_bytes() == CONTENT
