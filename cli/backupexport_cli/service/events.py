@@ -2,18 +2,15 @@
 
 import re
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import httpx
+from httpx_sse import EventSource, ServerSentEvent, SSEError
 
 from backupexport_cli.errors import CliError, ExitCode
 from backupexport_cli.service import answers, problems
 from backupexport_cli.service.http import ApiHttp
 from backupexport_cli.service.interface import FINISHED, Job
-
-if TYPE_CHECKING:
-    from httpx_sse import ServerSentEvent
 
 # How long the server may be away before a command gives up.
 _PATIENCE_SECONDS = 600.0
@@ -107,9 +104,7 @@ class _Watching:
                 # Cut off: the next connection goes on from the last event.
                 return
 
-    def _events(self, response: httpx.Response) -> "Iterator[ServerSentEvent]":
-        from httpx_sse import EventSource, SSEError  # noqa: PLC0415 - only who waits needs it
-
+    def _events(self, response: httpx.Response) -> Iterator[ServerSentEvent]:
         if response.status_code == 204:
             return
         if response.headers.get("Content-Encoding", "identity") != "identity":
