@@ -319,12 +319,18 @@ def with_aside(message: str, aside: str) -> str:
 
 
 def _stopped(pod: ObservedPod, *details: str) -> Failure:
-    sentence = (
-        "The export's pod had to leave its node: it starts over elsewhere by itself"
-        if pod.disrupted
-        else "The runner was stopped before it could finish: start the export again unless it "
-        "starts over by itself"
-    )
+    if pod.disrupted:
+        sentence = "The export's pod had to leave its node: it starts over elsewhere by itself"
+    else:
+        sentence = (
+            "The runner was stopped before it could finish: start the export again unless it "
+            "starts over by itself"
+        )
+        if pod.exit_code == ExitCode.KILLED:
+            # A node may miss that the kernel killed it for its memory, and then tells any kill.
+            sentence += (
+                ", and if that happens again, raise resources.limits.memory on the ExportTarget"
+            )
     return Failure(Reason.INTERNAL, f"{sentence}{_detail(*details)}.")
 
 

@@ -92,8 +92,10 @@ def test_a_node_that_says_nothing_leaves_no_empty_brackets() -> None:
         (replace(ENDED, exit_code=128, ended_by="StartError",
                  termination_message='exec: "backupexport-runner": not found in $PATH'),
          Reason.INTERNAL, "not found in $PATH"),
-        # A kill that was not for memory.
-        (replace(ENDED, exit_code=137, ended_by="Error"), Reason.INTERNAL, "code 137: Error)"),
+        # A kill of which nothing says that it was for memory.
+        (replace(ENDED, exit_code=137, ended_by="Error"), Reason.INTERNAL,
+         "if that happens again, raise resources.limits.memory on the ExportTarget (exit code 137: "
+         "Error)."),
         (replace(ENDED, exit_code=143, ended_by="Error"), Reason.INTERNAL, "was stopped before"),
         (replace(ENDED, exit_code=143, ended_by="Error", disrupted=True), Reason.INTERNAL,
          "had to leave its node: it starts over elsewhere by itself"),
