@@ -111,7 +111,7 @@ def test_a_download_that_is_killed_at_twenty_bytes_goes_on(
             assert link.is_held.wait(60), f"seed {seed}: {process.poll()}"
             # It notes four times a second what has come; a few are killed before it could.
             if number % 4:
-                wait_for(lambda: noted(cli, finished) > left, f"a note, seed {seed}", 10)  # noqa: B023
+                wait_for(lambda: noted(cli, finished) > left, f"a note, seed {seed}", 60)  # noqa: B023
             process.kill()
             process.communicate()
         assert not file.exists(), f"seed {seed}"

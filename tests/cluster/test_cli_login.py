@@ -134,7 +134,7 @@ def test_two_commands_bring_a_checked_file_home(
     (file,) = files(by_kubernetes)
     by_kubernetes.run("check", file.name)
     assert SMALL in by_kubernetes.run("targets").out
-    wait_for(lambda: forwards(installation) == 0, "the end of all forwards", 10)
+    wait_for(lambda: forwards(installation) == 0, "the end of all forwards", 60)
 
 
 def test_a_killed_command_leaves_no_forward(
@@ -145,7 +145,7 @@ def test_a_killed_command_leaves_no_forward(
         assert forwards(installation) >= 1
         it.kill()
         it.communicate()
-        wait_for(lambda: forwards(installation) == 0, "the end of all forwards", 10)
+        wait_for(lambda: forwards(installation) == 0, "the end of all forwards", 60)
         by_kubernetes.run("cancel", job_id)
 
 

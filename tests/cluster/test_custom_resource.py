@@ -30,7 +30,7 @@ def test_an_export_by_hand_is_carried_out_and_served(installation: Installation,
         "content": "all", "owner": True, "privileges": True,
         "artifactPolicy": "Retain",
     }  # fmt: skip
-    job = wait_for(lambda: _completed(api, made["metadata"]["uid"]), "the cache to see it", 10)
+    job = wait_for(lambda: _completed(api, made["metadata"]["uid"]), "the cache to see it", 60)
     assert job["compression"] == "zstd"
     assert job["artifact"]["sha256"] == made["status"]["artifact"]["sha256"]
     assert job["requested_by"] is None

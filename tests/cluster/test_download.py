@@ -249,12 +249,12 @@ def test_links_that_are_taken_back_end_on_every_replica(
 
     assert here.call("DELETE", f"{path}/links/{made[0]['link_id']}").status == 204
     assert fetch(replicas[0], one).status == 403
-    wait_for(lambda: fetch(replicas[1], one).status == 403, "the other replica to know", 5)
+    wait_for(lambda: fetch(replicas[1], one).status == 403, "the other replica to know", 60)
     assert [fetch(url, another).status for url in replicas] == [200, 200]
 
     assert there.call("DELETE", f"{path}/links").status == 204
     assert [fetch(replicas[1], link).status for link in (another, last)] == [403, 403]
-    wait_for(lambda: fetch(replicas[0], last).status == 403, "the other replica to know", 5)
+    wait_for(lambda: fetch(replicas[0], last).status == 403, "the other replica to know", 60)
     anew = there.call("POST", f"{path}/link").body["data"]["url"]
     assert fetch(replicas[1], anew).status == 200
 
@@ -265,7 +265,7 @@ def test_links_that_are_taken_back_end_on_every_replica(
     def downloads(action: str) -> int:
         return len([line for line in trail() if line["action"] == f"download_{action}"])
 
-    wait_for(lambda: downloads("start") == downloads("end"), "all downloads to be over", 10)
+    wait_for(lambda: downloads("start") == downloads("end"), "all downloads to be over", 60)
     told = trail()
     made_by = {line["subject"] for line in told if line["action"] in ("create", "link")}
     assert len(made_by) == 1

@@ -50,7 +50,7 @@ def api(
 @pytest.mark.parametrize("how", ["stopped", "hanging"])
 def test_reading_goes_on_and_writing_says_try_again(api: Api, api_server: Gate, how: str) -> None:
     job_id = api.export(project_id="shop").body["data"]["job_id"]
-    wait_for(lambda: _listed(api, job_id), "the job in the cache", 10)
+    wait_for(lambda: _listed(api, job_id), "the job in the cache", 60)
     (api_server.shut if how == "stopped" else api_server.stall)()
     try:
         for _ in range(3):
@@ -62,7 +62,7 @@ def test_reading_goes_on_and_writing_says_try_again(api: Api, api_server: Gate, 
         assert api.call("GET", f"/api/jobs/{job_id}").status == 200
         assert _listed(api, job_id)
         # The last answer holds for a second, for all who ask.
-        wait_for(lambda: api.call("GET", "/readyz").status == 503, "the end of readiness", 10)
+        wait_for(lambda: api.call("GET", "/readyz").status == 503, "the end of readiness", 60)
         ready = api.call("GET", "/readyz")
         assert (ready.status, ready.body["code"]) == (503, "not_ready")
         assert "the Kubernetes API does not answer" in ready.body["detail"]
@@ -70,8 +70,8 @@ def test_reading_goes_on_and_writing_says_try_again(api: Api, api_server: Gate, 
         assert api.call("GET", "/healthz").status == 200
     finally:
         api_server.open()
-    wait_for(lambda: api.call("GET", "/readyz").status == 200, "readiness", 30)
-    after = wait_for(lambda: _accepted(api), "an accepted export", 30)
+    wait_for(lambda: api.call("GET", "/readyz").status == 200, "readiness", 120)
+    after = wait_for(lambda: _accepted(api), "an accepted export", 120)
     # Not from a direct read: the watch is back.
     wait_for(lambda: _listed(api, after), "the new job in the cache", 120)
 
@@ -79,7 +79,7 @@ def test_reading_goes_on_and_writing_says_try_again(api: Api, api_server: Gate, 
 def _answers_503(api: Api, method: str, path: str, body: object = None) -> None:
     began = time.monotonic()
     answer = api.call(method, path, body)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     assert (answer.status, answer.body["code"]) == (503, "kubernetes_unavailable")
     assert int(answer.headers["retry-after"]) > 0
 

@@ -51,14 +51,14 @@ def test_a_leader_outlives_every_outage_as_the_same_process(namespace: str, tmp_
         }
         with running("-m", "backupexport_operator", settings=settings, log=log) as process:
             wait_until_served(process, f"http://127.0.0.1:{port}/readyz", log)
-            wait_for(partial(led, 1), "the first time of leading", 10)
+            wait_for(partial(led, 1), "the first time of leading", 60)
             for outages, way in enumerate((api_server.shut, api_server.stall), start=1):
                 way()
-                wait_for(partial(lost, outages), "the insight", 12)
+                wait_for(partial(lost, outages), "the insight", 60)
                 api_server.open()
-                wait_for(partial(led, outages + 1), "the next time of leading", 40)
+                wait_for(partial(led, outages + 1), "the next time of leading", 120)
                 wait_until_served(process, f"http://127.0.0.1:{port}/readyz", log)
             process.terminate()
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
         assert holder(namespace) == ""
     assert "Traceback" not in log.read_text()

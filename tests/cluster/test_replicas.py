@@ -153,7 +153,7 @@ def test_without_its_storage_the_limit_goes_on_in_each_pod(
         started = time.monotonic()
         for api in alone:
             assert [post(api).status for _ in range(11)] == [400] * 10 + [429]
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 30
         assert before[0].call("GET", "/readyz").status == 200
     finally:
         api_pods.scale(installation.namespace, valkey, "valkey", 1)

@@ -53,15 +53,15 @@ def test_keys_come_and_go_and_their_server_dies(local: LocalApi, server: JwksSer
     assert status(local, NEW) == 401
     server.publish(OLD.jwk(), NEW.jwk())
     began = time.monotonic()
-    wait_for(lambda: status(local, NEW) == 200, "the new key's tokens", 10)
-    assert time.monotonic() - began < 10
+    wait_for(lambda: status(local, NEW) == 200, "the new key's tokens", 30)
+    assert time.monotonic() - began < 30
     server.publish(NEW.jwk())
-    wait_for(lambda: status(local, OLD) == 401, "the end of the old key's tokens", 10)
+    wait_for(lambda: status(local, OLD) == 401, "the end of the old key's tokens", 30)
     server.close()
     assert status(local, NEW) == 200
     assert Api(local.url, "").call("GET", "/readyz").status == 200
     log = local.log.read_text()
-    wait_for(lambda: "can't be read" in local.log.read_text(), "a line about the dead server", 20)
+    wait_for(lambda: "can't be read" in local.log.read_text(), "a line about the dead server", 60)
     assert server.url not in log
 
 

@@ -13,10 +13,12 @@ import own_network
 from local_cluster import packages
 from local_cluster.errors import ClusterError
 from local_cluster.layout import cache_directory
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _DEBIAN_PACKAGE = "chromium"
+# What a page is to show it may show late on a busy machine.
+expect.set_options(timeout=60_000)
 # Chromium's own word on a refusal or a lost connection, which some stories are about.
 _ANSWER_NOT_OK = "Failed to load resource:"
 
