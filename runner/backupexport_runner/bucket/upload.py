@@ -174,8 +174,8 @@ class S3Upload:
                 self._state.wait(_SECONDS_TO_NOTICE)
                 self.check()
             self._memory += size
-            if self._used and len(self._used[0]) != size:
-                self._used.clear()
+            # Parts grow, and a smaller one may be sent after a larger one.
+            self._used = [part for part in self._used if len(part) == size]
             used = self._used.pop() if self._used else None
         self._raise_failure()
         self._part, self._filled = used or memoryview(bytearray(size)), 0
