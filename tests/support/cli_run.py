@@ -55,8 +55,7 @@ class Command(subprocess.Popen[str]):
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self.poll() is None:
-            self.kill()
+        self.kill()
         super().__exit__(kind, value, traceback)
 
 

@@ -27,10 +27,10 @@ class Failure:
     is_fatal: bool = False
 
 
+_MORE_MEMORY = "raise resources.limits.memory on the ExportTarget"
 _OUT_OF_MEMORY = Failure(
     Reason.OUT_OF_MEMORY,
-    "The export's pod ran out of memory: raise resources.limits.memory on the "
-    "ExportTarget (or runner.resources in the chart).",
+    f"The export's pod ran out of memory: {_MORE_MEMORY} (or runner.resources in the chart).",
 )
 _REPORT_UNREADABLE = Failure(
     Reason.INTERNAL,
@@ -328,9 +328,7 @@ def _stopped(pod: ObservedPod, *details: str) -> Failure:
         )
         if pod.exit_code == ExitCode.KILLED:
             # A node may miss that the kernel killed it for its memory, and then tells any kill.
-            sentence += (
-                ", and if that happens again, raise resources.limits.memory on the ExportTarget"
-            )
+            sentence += f", and if that happens again, {_MORE_MEMORY}"
     return Failure(Reason.INTERNAL, f"{sentence}{_detail(*details)}.")
 
 
