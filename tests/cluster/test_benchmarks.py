@@ -35,7 +35,7 @@ def test_a_benchmark_ends_with_its_figures(target: str) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1800,
         check=False,
     )
 

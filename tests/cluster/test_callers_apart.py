@@ -1,7 +1,6 @@
 """Two callers with different projects on a real cluster."""
 
 import secrets
-import statistics
 import time
 import uuid
 from typing import Any
@@ -115,6 +114,7 @@ def test_a_hidden_job_takes_as_long_as_a_missing_one(owner: Api, stranger: Api) 
             started = time.perf_counter()
             assert stranger.call("GET", f"/api/jobs/{asked}").status == 404
             seconds[kind].append(time.perf_counter() - started)
-    hidden, missing = (statistics.median(seconds[kind]) for kind in ("hidden", "missing"))
+    # The quickest of each: whatever else the machine does only adds to them.
+    hidden, missing = (min(seconds[kind]) for kind in ("hidden", "missing"))
     print(f"404 for a hidden job: {hidden * 1e3:.1f} ms, for a missing one: {missing * 1e3:.1f} ms")  # noqa: T201 - for a person to judge
     assert 1 / 3 < hidden / missing < 3

@@ -30,7 +30,7 @@ def test_two_targets_of_one_project_are_told_apart(installation: Installation) -
                 "spec": spec,
             }
         )
-        wait_for(lambda: reason(name) == expected, f"{expected} of {name}", 30)  # noqa: B023
+        wait_for(lambda: reason(name) == expected, f"{expected} of {name}", 120)  # noqa: B023
     assert reason("served-a") == "Serving"
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import api_pods
 import jwt
@@ -23,6 +24,7 @@ import pytest
 from caller_tokens import signing_key
 from command_line import CommandLine, first_line
 from faulty_link import FaultyLink, faulty_link
+from gate import gate
 from held_project import HeldProject
 from installation import LARGE, SMALL, Installation
 from local_api import LocalApi, local_api
@@ -108,7 +110,7 @@ def test_a_download_that_is_killed_at_twenty_bytes_goes_on(
         left = noted(cli, finished)
         link.hold_after(offset - before)
         with cli.started("download", finished.id) as process:
-            assert link.is_held.wait(60), f"seed {seed}: {process.poll()}"
+            assert link.is_held.wait(120), f"seed {seed}: {process.poll()}"
             # It notes four times a second what has come; a few are killed before it could.
             if number % 4:
                 wait_for(lambda: noted(cli, finished) > left, f"a note, seed {seed}", 60)  # noqa: B023
@@ -119,10 +121,10 @@ def test_a_download_that_is_killed_at_twenty_bytes_goes_on(
     left = noted(cli, finished)
     assert left > finished.size // 4, f"seed {seed}"
     link.hold_after(None)
-    cli.run("download", finished.id)
+    # What another connection takes over comes twice in part, and how much depends on their speeds.
+    cli.run("download", finished.id, "--connections", "1")
     assert finished.is_whole(file), f"seed {seed}"
     assert not list(cli.folder.glob("*.part*"))
-    # But for what a connection was sent that another one had taken over.
     assert link.passed <= finished.size - left + finished.size // 10, f"seed {seed}"
 
 
@@ -131,7 +133,7 @@ def test_a_download_whose_connections_are_cut_goes_on_by_itself(
 ) -> None:
     link.hold_after(finished.size // 2)
     with cli.started("download", finished.id) as process:
-        assert link.is_held.wait(60)
+        assert link.is_held.wait(120)
         link.cut()
         link.hold_after(None)
         cli.ended(process)
@@ -156,7 +158,7 @@ def test_a_changed_byte_is_noticed_on_stdout_too(
 ) -> None:
     link.flip_at(finished.size // 2)
     with cli.started("download", finished.id, "-") as process:
-        process.communicate(timeout=90)
+        process.communicate(timeout=240)
     assert process.returncode == 6
 
 
@@ -193,7 +195,7 @@ def test_a_replica_that_dies_ends_neither_a_wait_nor_a_download(
             job_id = first_line(wait)
             held_project.wait_until_blocked(job_id)
             download = stack.enter_context(cli.started("download", finished.id))
-            assert link.is_held.wait(60)
+            assert link.is_held.wait(120)
             kill(installation, dying)
             link.target = second
             link.cut()
@@ -212,21 +214,25 @@ def test_a_token_that_ends_in_the_middle_is_told_with_the_way_on(
     tmp_path: Path,
 ) -> None:
     home = tmp_path / "home"
-    # Long enough to begin on a busy machine; the api gives five seconds more.
-    ends = int(time.time()) + 12
-    short = token(installation, exp=ends)
-    cli = CommandLine(home, url=link.url, token=short)
-    # A file that nobody reads on holds up all that goes by its port-forward.
-    waiting = CommandLine(tmp_path / "waiting", url=installation.url, token=short)
+    before = CommandLine(tmp_path / "before", url=installation.url, token=installation.token())
+    began = time.monotonic()
+    before.run("download", finished.id)
+    # As much as this machine, busy as it is, takes to begin; the api gives five seconds more.
+    lifetime = 8 + 4 * (time.monotonic() - began)
     link.hold_after(finished.size // 2)
     with held_project.locked(), ExitStack() as stack:
         (pod,) = api_pods.names(installation.namespace)[:1]
         link.target = stack.enter_context(api_pods.forwarded(installation.namespace, pod))
+        ends = int(time.time() + lifetime)
+        short = token(installation, exp=ends)
+        cli = CommandLine(home, url=link.url, token=short)
+        # A file that nobody reads on holds up all that goes by its port-forward.
+        waiting = CommandLine(tmp_path / "waiting", url=installation.url, token=short)
         wait = stack.enter_context(waiting.started("export", held_project.name, "--wait"))
         job_id = first_line(wait)
         download = stack.enter_context(cli.started("download", finished.id))
-        assert link.is_held.wait(60)
-        wait_for(lambda: time.time() > ends + 6, "the token's end", 30)
+        assert link.is_held.wait(120)
+        wait_for(lambda: time.time() > ends + 6, "the token's end", lifetime + 60)
         link.cut()
         link.hold_after(None)
         assert "backupexport login" in waiting.ended(wait, code=3).err
@@ -236,7 +242,7 @@ def test_a_token_that_ends_in_the_middle_is_told_with_the_way_on(
     link.hold_after(None)
     link.target = installation.url
     again.run("watch", job_id)
-    again.run("download", finished.id)
+    again.run("download", finished.id, "--connections", "1")
     assert finished.is_whole(home / finished.name)
     assert link.passed < finished.size * 2 // 3
 
@@ -254,12 +260,20 @@ def strict_api(installation: Installation, tmp_path: Path) -> Iterator[LocalApi]
 
 def test_too_many_requests_are_waited_out(strict_api: LocalApi, tmp_path: Path) -> None:
     mine = strict_api.token(SMALL)
-    cli = CommandLine(tmp_path / "home", url=strict_api.url, token=mine)
-    for _ in range(2):
-        assert Api(strict_api.url, mine).export(project_id=1).status == 400
-    begin = time.monotonic()
-    ended = cli.run("export", SMALL, "--wait")
-    assert time.monotonic() - begin > 1
-    assert "wait" in ended.err.lower()
-    for _ in range(8):
-        cli.run("jobs")
+    parts = urlsplit(strict_api.url)
+    with gate((str(parts.hostname), int(parts.port or 0))) as between:
+        url = f"http://127.0.0.1:{between.port}"
+        cli = CommandLine(tmp_path / "home", url=url, token=mine)
+        between.stall()
+        with cli.started("export", SMALL, "--wait") as process:
+            # However long it takes to start: what is counted comes right before its request.
+            wait_for(lambda: between.arrived > 0, "the command's first request", 120)
+            for _ in range(2):
+                assert Api(strict_api.url, mine).export(project_id=1).status == 400
+            begin = time.monotonic()
+            between.open()
+            ended = cli.ended(process)
+        assert time.monotonic() - begin > 1
+        assert "wait" in ended.err.lower()
+        for _ in range(8):
+            cli.run("jobs")

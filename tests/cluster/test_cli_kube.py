@@ -71,7 +71,7 @@ def test_jobs_are_those_of_rest(cli: KubeCommandLine, api: Api) -> None:
             its = api.call("GET", f"/api/jobs?limit=100{query}").body["data"]
             return bool(ours) and ours == its
 
-        wait_for(look, f"the same jobs {query}", 30)
+        wait_for(look, f"the same jobs {query}", 180)
 
 
 def test_a_repeated_key_is_one_export(cli: KubeCommandLine, installation: Installation) -> None:
@@ -110,7 +110,7 @@ def test_ctrl_c_leaves_the_export_alone(
             held_project.wait_until_blocked(job_id)
             interrupt(process)
             cli.ended(process, code=130)
-        wait_for(lambda: api.job(job_id)["status"] == "running", "the export to go on", 60)
+        wait_for(lambda: api.job(job_id)["status"] == "running", "the export to go on", 120)
         cli.run("cancel", job_id)
 
 

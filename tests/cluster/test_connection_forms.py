@@ -24,7 +24,7 @@ CREATE DATABASE forms_closed ALLOW_CONNECTIONS false;
 CREATE ROLE forms_crowded LOGIN PASSWORD 'forms-crowded' CONNECTION LIMIT 0;
 """
 # More of them, and logins run out of time on a small node, which costs attempts.
-_AT_ONCE = 7
+_AT_ONCE = 4
 _PLAIN_TLS: dict[str, Any] = {"connection": {"sslmode": "disable"}}
 
 

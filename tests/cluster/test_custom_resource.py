@@ -23,7 +23,7 @@ def refusal(manifest: dict[str, Any], *options: str) -> str:
 def test_an_export_by_hand_is_carried_out_and_served(installation: Installation, api: Api) -> None:
     namespace = installation.namespace
     apply(export_manifest(namespace, "by-hand", projectId=SMALL))
-    kubectl("-n", namespace, "wait", "--for=condition=Complete", "bex/by-hand", "--timeout=60s")
+    kubectl("-n", namespace, "wait", "--for=condition=Complete", "bex/by-hand", "--timeout=240s")
     made = read_export(namespace, "by-hand")
     assert made["spec"] == {
         "projectId": SMALL, "format": "sql", "compress": True, "cancel": False,
@@ -131,7 +131,7 @@ def test_a_spec_does_not_change(
 def test_a_finished_phase_does_not_change(installation: Installation) -> None:
     namespace = installation.namespace
     apply(export_manifest(namespace, "over", projectId=SMALL, cancel=True))
-    kubectl("-n", namespace, "wait", "--for=condition=Cancelled", "bex/over", "--timeout=30s")
+    kubectl("-n", namespace, "wait", "--for=condition=Cancelled", "bex/over", "--timeout=120s")
     with pytest.raises(ToolError, match="a finished phase never changes again"):
         kubectl(
             "-n", namespace, "patch", "bex", "over", "--subresource=status", "--type=merge",

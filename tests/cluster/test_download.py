@@ -186,7 +186,7 @@ def test_a_link_of_one_replica_opens_the_file_at_the_other(
 ) -> None:
     api = installation.caller(LARGE)
     job_id = finished.job["job_id"]
-    made = api.call("POST", f"/api/jobs/{job_id}/link", {"lifetime_seconds": 60})
+    made = api.call("POST", f"/api/jobs/{job_id}/link", {"lifetime_seconds": 600})
     assert made.status == 201
     link = made.body["data"]["url"]
     for replica in replicas:
@@ -317,7 +317,7 @@ def test_what_is_not_finished_conflicts(
 
 def test_when_its_retention_is_over_it_is_gone(installation: Installation) -> None:
     name = f"retained-{secrets.token_hex(3)}"
-    spec = {"projectId": SMALL, "retentionSeconds": 5}
+    spec = {"projectId": SMALL, "retentionSeconds": 20}
     apply(export_manifest(installation.namespace, name, **spec))
     uid = kubectl(
         "-n", installation.namespace, "get", "bex", name, "-o", "jsonpath={.metadata.uid}"
@@ -327,14 +327,14 @@ def test_when_its_retention_is_over_it_is_gone(installation: Installation) -> No
     def status() -> int:
         return fetch(installation.url, f"/api/jobs/{uid}/download", token).status
 
-    assert wait_for(lambda: (found := status()) != 409 and found, "a file to fetch", 60) == 200
+    assert wait_for(lambda: (found := status()) != 409 and found, "a file to fetch", 240) == 200
     seen = []
 
     def is_gone() -> bool:
         seen.append(status())
         return seen[-1] == 404
 
-    wait_for(is_gone, "the export's removal", 90)
+    wait_for(is_gone, "the export's removal", 300)
     # Never an error of ours, and never half of it.
     assert set(seen) <= {200, 410, 404}
 
@@ -399,7 +399,7 @@ def _writer(installation: Installation) -> Iterator[Callable[[str], str]]:
         }
     )
     try:
-        kubectl("-n", namespace, "wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=120s")
+        kubectl("-n", namespace, "wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=240s")
         yield lambda command: kubectl("-n", namespace, "exec", pod, "--", "bash", "-ec", command)
     finally:
         kubectl("-n", namespace, "delete", "pod", pod, "--wait=false")

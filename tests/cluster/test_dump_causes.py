@@ -58,7 +58,7 @@ _DROP = f"""
 DO $$
 BEGIN
     DROP TABLE gone;
-    FOR tenth IN 1..1200 LOOP
+    FOR tenth IN 1..3000 LOOP
         PERFORM pg_stat_clear_snapshot();
         EXIT WHEN EXISTS (SELECT {_DUMP_WAITS});
         PERFORM pg_sleep(0.1);
@@ -136,7 +136,7 @@ def test_a_table_dropped_before_it_was_locked_heals(
     database = _database("dropped")
     with ThreadPoolExecutor() as beside:
         dropped = beside.submit(server.psql, _DROP, database)
-        wait_for(lambda: server.psql(_DROPPING, database) == "1", "the lock of the drop", 30)
+        wait_for(lambda: server.psql(_DROPPING, database) == "1", "the lock of the drop", 120)
         export = begin(
             installation.namespace, "cause-dropped", {**connection, "database": database}
         )
@@ -153,5 +153,5 @@ def test_a_statement_that_somebody_canceled_is_tried_again(
         export = begin(
             installation.namespace, "cause-canceled", {**connection, "database": database}
         )
-        wait_for(lambda: server.psql(cancel, database) != "0", "a dump to cancel", 120)
+        wait_for(lambda: server.psql(cancel, database) != "0", "a dump to cancel", 300)
     _assert_healed(export, "Somebody canceled")

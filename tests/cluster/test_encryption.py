@@ -127,7 +127,7 @@ def _type_command(installation: Installation, artifact: dict[str, Any], identity
             "bash", "-c",
             f"set -e; cp '{path}' '/scratch/{file_name(path)}'; cd /scratch\n"
             f"{artifact['check_command']}\nPATH=/scratch:$PATH\n{command}",
-            timeout=120,
+            timeout=300,
         )  # fmt: skip
     finally:
         volume.run("bash", "-c", "rm -rf /scratch/*")
@@ -139,12 +139,12 @@ def test_an_export_without_a_recipient_is_refused_where_one_is_wanted(
     project, namespace = "encrypted-always", installation.namespace
     connection = small_connection(installation)
     make_target(namespace, project, connection, encryption={"required": True})
-    wait_for(lambda: _ready(installation, project) == "Serving", "the target", 30)
+    wait_for(lambda: _ready(installation, project) == "Serving", "the target", 120)
     api = installation.caller(project)
     answer = wait_for(
         lambda: it if (it := api.export(project_id=project)).status == 400 else None,
         "the refusal by REST",
-        10,
+        120,
         every=1,
     )
     assert [(it["field"], it["code"]) for it in answer.body["errors"]] == [
@@ -167,7 +167,7 @@ def test_recipients_that_are_none_are_refused(installation: Installation) -> Non
     assert [it["code"] for it in answer.body["errors"]] == ["recipient_invalid"]
 
     make_target(namespace, project, connection, encryption={"recipients": [MISTYPED]})
-    wait_for(lambda: _ready(installation, project) == "RecipientInvalid", "the condition", 30)
+    wait_for(lambda: _ready(installation, project) == "RecipientInvalid", "the condition", 120)
     status = begin_again(namespace, project, connection).ended()
     assert (status["phase"], status["reason"]) == ("Failed", "RecipientInvalid"), status
     assert files_of(installation, project) == []

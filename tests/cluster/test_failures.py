@@ -7,14 +7,14 @@ import pytest
 import shared_server
 from backupexport_contract import timestamps
 from failing_exports import (
-    MODEST,
     Attempted,
     assert_failed_at_once,
     assert_tried_again_and_failed,
     begin,
     files_of,
 )
-from installation import LARGE, Installation
+from held_project import HeldProject
+from installation import Installation
 from playground import demo_database
 from playground.postgres import CONTAINER_SECURITY, Postgres
 from playground.rest import Api
@@ -44,7 +44,7 @@ def attempted(installation: Installation, connection: dict[str, str]) -> dict[st
     apply(*odd_servers.manifests(namespace, images()["RUNNER_IMAGE"], CONTAINER_SECURITY))
     kubectl(
         "-n", namespace, "wait", "--for=condition=Ready", f"pod/{odd_servers.NAME}",
-        "--timeout=60s",
+        "--timeout=240s",
     )  # fmt: skip
     server.psql("CREATE ROLE nobody_at_all LOGIN PASSWORD 'nobody-at-all'")
     server.psql("CREATE DATABASE damaged")
@@ -104,8 +104,9 @@ def test_a_server_that_cannot_be_reached_is_tried_again(
         began, finished = (
             timestamps.from_text(ended[moment]) for moment in ("startedAt", "finishedAt")
         )
-        # Ten seconds, and those that a busy node takes to start a program.
-        assert (finished - began).total_seconds() < 25
+        # Ten seconds, and those that a busy node takes to start a program.  Who leaves it to the
+        # kernel waits for two minutes.
+        assert (finished - began).total_seconds() < 90
 
 
 def test_a_damaged_table_is_told_in_the_servers_words(attempted: dict[str, Attempted]) -> None:
@@ -123,11 +124,13 @@ def test_no_failed_attempt_leaves_a_file(
     assert files_of(installation, *(export.project_id for export in attempted.values())) == []
 
 
-def failed(api: Api, project_id: str, seconds: float = 120) -> dict[str, Any]:
+def failed_at_once(installation: Installation, api: Api, project_id: str) -> dict[str, Any]:
+    """The error of an export that was tried once."""
     answer = api.export(project_id=project_id)
     assert answer.status == 202, answer.body
-    job = api.finished(answer.body["data"]["job_id"], seconds)
+    job = api.finished(answer.body["data"]["job_id"], 400)
     assert job["status"] == "failed"
+    assert read_export(installation.namespace, job["job_id"])["status"]["attempts"] == 1
     error: dict[str, Any] = job["error"]
     return error
 
@@ -137,7 +140,7 @@ def test_a_wrong_password_fails_at_once(
 ) -> None:
     wrong = {**connection, "password": "not-the-password"}
     make_target(installation.namespace, "wrong-password", wrong)
-    error = failed(api, "wrong-password", 45)
+    error = failed_at_once(installation, api, "wrong-password")
     assert error["reason"] == "AuthenticationFailed"
     assert "not-the-password" not in error["message"]
 
@@ -148,7 +151,7 @@ def test_a_missing_database_fails_at_once(
     # The name of a database is told where it stands in the clear, and hidden out of a Secret.
     named = {"database": "not_there"}
     make_target(installation.namespace, "no-database", connection, connection=named)
-    error = failed(api, "no-database", 45)
+    error = failed_at_once(installation, api, "no-database")
     assert error["reason"] == "DatabaseNotFound"
     assert "not_there" in error["message"]
 
@@ -160,7 +163,7 @@ def test_a_table_that_may_not_be_read_is_named(
     server.psql("CREATE ROLE nobody_much LOGIN PASSWORD 'nobody-much'")
     weak = {**connection, "username": "nobody_much", "password": "nobody-much"}
     make_target(installation.namespace, "no-permission", weak)
-    error = failed(api, "no-permission", 45)
+    error = failed_at_once(installation, api, "no-permission")
     assert error["reason"] == "PermissionDenied"
     assert "items" in error["message"]
     assert "pg_read_all_data" in error["message"]
@@ -174,7 +177,7 @@ def test_an_unknown_project_is_404_over_rest(api: Api) -> None:
 def test_an_unknown_project_by_hand_fails(installation: Installation) -> None:
     namespace = installation.namespace
     apply(export_manifest(namespace, "lost", projectId="nobody-knows-it"))
-    kubectl("-n", namespace, "wait", "--for=condition=Failed", "bex/lost", "--timeout=60s")
+    kubectl("-n", namespace, "wait", "--for=condition=Failed", "bex/lost", "--timeout=120s")
     assert read_export(namespace, "lost")["status"]["reason"] == "TargetNotFound"
 
 
@@ -189,9 +192,9 @@ def test_a_stopped_database_is_tried_again_and_then_fails(
     server.stop()
     answer = api.export(project_id="stopped")
     job_id = answer.body["data"]["job_id"]
-    tried = wait_for(lambda: api.job(job_id)["error"], "the first failure", 60)
+    tried = wait_for(lambda: api.job(job_id)["error"], "the first failure", 240)
     assert tried["reason"] == "ConnectionFailed"
-    job = api.finished(job_id, 180)
+    job = api.finished(job_id, 600)
     assert (job["status"], job["error"]["reason"]) == ("failed", "ConnectionFailed")
     assert read_export(installation.namespace, job_id)["status"]["attempts"] == 2
 
@@ -208,10 +211,10 @@ def test_a_missing_secret_is_told_while_pending_and_heals(
         job = api.job(job_id)
         return job if job["error"] else None
 
-    job = wait_for(told, "a reason", 60)
+    job = wait_for(told, "a reason", 240)
     assert (job["status"], job["error"]["reason"]) == ("pending", "SecretInvalid")
     make_target(namespace, "no-secret", connection)
-    assert api.finished(job_id, 120)["status"] == "completed"
+    assert api.finished(job_id, 600)["status"] == "completed"
 
 
 def test_a_suspended_target_holds_exports_back(
@@ -223,23 +226,21 @@ def test_a_suspended_target_holds_exports_back(
     wait_for(
         lambda: (api.job(job_id)["error"] or {}).get("reason") == "TargetSuspended",
         "TargetSuspended",
-        30,
+        120,
     )
     make_target(namespace, "suspended", connection, suspend=False)
     assert api.finished(job_id)["status"] == "completed"
 
 
 def test_a_job_deleted_by_hand_is_a_failure(
-    installation: Installation, api: Api, connection: dict[str, str]
+    installation: Installation, api: Api, held_project: HeldProject
 ) -> None:
-    # Little processor time, so that it is still at work when its Job is deleted.
-    slow = {**MODEST, "limits": {"cpu": "150m", "memory": "256Mi"}}
-    large = {**connection, "database": LARGE}
-    make_target(installation.namespace, "deleted-by-hand", large, resources=slow)
-    job_id = api.export(project_id="deleted-by-hand").body["data"]["job_id"]
-    wait_for(lambda: api.job(job_id)["status"] == "running", "the start", 60, every=0.05)
-    kubectl("-n", installation.namespace, "delete", "job", f"bex-{job_id}")
-    job = api.finished(job_id)
+    with held_project.locked():
+        job_id = api.export(project_id=held_project.name).body["data"]["job_id"]
+        held_project.wait_until_blocked(job_id)
+        wait_for(lambda: api.job(job_id)["status"] == "running", "the start", 120)
+        kubectl("-n", installation.namespace, "delete", "job", f"bex-{job_id}")
+        job = api.finished(job_id, 400)
     assert (job["status"], job["error"]["reason"]) == ("failed", "JobDeleted")
 
 
@@ -249,7 +250,12 @@ def test_a_failure_is_an_event_on_the_resource(
     make_target(installation.namespace, "no-database-either", {**connection, "database": "gone"})
     answer = api.export(project_id="no-database-either")
     job_id = answer.body["data"]["job_id"]
-    api.finished(job_id, 60)
-    described = kubectl("-n", installation.namespace, "describe", "bex", job_id)
-    assert "Warning" in described[described.index("Events:") :]
-    assert "DatabaseNotFound" in described[described.index("Events:") :]
+    api.finished(job_id, 400)
+
+    def is_told() -> bool:
+        described = kubectl("-n", installation.namespace, "describe", "bex", job_id)
+        events = described.partition("Events:")[2]
+        return "Warning" in events and "DatabaseNotFound" in events
+
+    # It comes a moment after the status.
+    wait_for(is_told, "the Event", 120)

@@ -10,7 +10,7 @@ from failing_exports import begin
 from hostile_owner import QUERIES
 from installation import Installation
 from playground.postgres import Postgres
-from playground.tools import kubectl
+from playground.tools import kubectl, wait_for
 
 pytestmark = pytest.mark.cluster
 
@@ -41,7 +41,15 @@ class Hostile:
 
     def sprung(self) -> list[str]:
         """The log's lines about traps that somebody ran into."""
-        log = kubectl("-n", self._server.namespace, "logs", self._server.pod)
+        mark = f"looked at {secrets.token_hex(6)}"
+        self._server.psql(f"DO $$ BEGIN RAISE LOG '{mark}'; END $$")
+
+        def look() -> str | None:
+            log = kubectl("-n", self._server.namespace, "logs", self._server.pod)
+            return log if mark in log else None
+
+        # A node brings lines late: those before this one are there with it.
+        log = wait_for(look, "the log's newest line", 120)
         return [line for line in log.splitlines() if hostile.SPRUNG in line]
 
     def close(self) -> None:

@@ -176,7 +176,7 @@ def local(
 def _raw(api: LocalApi, head: str, *parts: bytes) -> tuple[int, bytes]:
     """Send bytes, and read the whole answer; the status and what came after it."""
     where = urllib.parse.urlsplit(api.url)
-    with closing(socket.create_connection((where.hostname, where.port), timeout=10)) as peer:
+    with closing(socket.create_connection((where.hostname, where.port), timeout=60)) as peer:
         received = b""
         try:
             peer.sendall(head.replace("\n", "\r\n").encode("latin-1") + b"\r\n")
@@ -273,7 +273,7 @@ def _is_quiet(installation: Installation) -> bool:
 @pytest.fixture(scope="module", autouse=True)
 def canaries(installation: Installation) -> dict[str, str]:
     """The volume as it is before, with a canary at its root and one in a neighbour's directory."""
-    wait_for(lambda: _is_quiet(installation), "the end of earlier Jobs", 120)
+    wait_for(lambda: _is_quiet(installation), "the end of earlier Jobs", 300)
     pod = f"canary-{secrets.token_hex(3)}"
     script = f"mkdir -p {_NEIGHBOUR}; echo untouched > {CANARY}; cp {CANARY} {_NEIGHBOUR}/"
     user = 65532
@@ -311,7 +311,7 @@ def canaries(installation: Installation) -> dict[str, str]:
     )  # fmt: skip
     kubectl(
         "-n", installation.namespace, "wait", "--for=jsonpath={.status.phase}=Succeeded",
-        f"pod/{pod}", "--timeout=60s",
+        f"pod/{pod}", "--timeout=240s",
     )  # fmt: skip
     kubectl("-n", installation.namespace, "delete", "pod", pod, "--wait=false")
     before = _walk(installation)
@@ -338,7 +338,7 @@ def test_odd_values_are_harmless(
         answer = caller.export(**odd.body)
         assert answer.status == 202, (odd.id, answer.body)
         accepted[odd.id] = answer.body["data"]["job_id"]
-    jobs = {odd: caller.finished(job_id, 240) for odd, job_id in accepted.items()}
+    jobs = {odd: caller.finished(job_id, 600) for odd, job_id in accepted.items()}
     assert {odd: job["error"] for odd, job in jobs.items() if job["status"] != "completed"} == {}
     expected = set()
     for odd in ODD:

@@ -73,12 +73,12 @@ def test_reading_goes_on_and_writing_says_try_again(api: Api, api_server: Gate, 
     wait_for(lambda: api.call("GET", "/readyz").status == 200, "readiness", 120)
     after = wait_for(lambda: _accepted(api), "an accepted export", 120)
     # Not from a direct read: the watch is back.
-    wait_for(lambda: _listed(api, after), "the new job in the cache", 120)
+    wait_for(lambda: _listed(api, after), "the new job in the cache", 240)
 
 
 def _answers_503(api: Api, method: str, path: str, body: object = None) -> None:
     began = time.monotonic()
-    answer = api.call(method, path, body)
+    answer = api.call(method, path, body, timeout=60)
     assert time.monotonic() - began < 15
     assert (answer.status, answer.body["code"]) == (503, "kubernetes_unavailable")
     assert int(answer.headers["retry-after"]) > 0

@@ -10,7 +10,7 @@ from failing_exports import MODEST
 from installation import LARGE, SMALL, Installation
 from playground.rest import Api
 from playground.targets import export_manifest, make_target, read_export
-from playground.tools import apply, get, get_raw, kubectl, wait_for
+from playground.tools import ToolError, apply, get, get_raw, kubectl, wait_for
 
 pytestmark = pytest.mark.cluster
 
@@ -24,7 +24,7 @@ def make_export(installation: Installation, name: str, **spec: Any) -> None:
 def succeeded(installation: Installation, name: str) -> dict[str, Any]:
     kubectl(
         "-n", installation.namespace, "wait", "--for=condition=Complete", f"bex/{name}",
-        "--timeout=120s",
+        "--timeout=300s",
     )  # fmt: skip
     return read_export(installation.namespace, name)
 
@@ -41,7 +41,7 @@ def is_gone(installation: Installation, name: str) -> bool:
 def delete(installation: Installation, name: str, cascade: str) -> None:
     """Delete an export, and wait until it is gone."""
     how = f"--cascade={cascade}"
-    kubectl("-n", installation.namespace, "delete", "bex", name, how, "--timeout=120s")
+    kubectl("-n", installation.namespace, "delete", "bex", name, how, "--timeout=300s")
 
 
 def files_of(installation: Installation, export: dict[str, Any]) -> list[str]:
@@ -59,7 +59,7 @@ def test_a_file_stays_when_its_export_is_deleted(installation: Installation) -> 
     make_export(installation, "retained", projectId=SMALL)
     export = succeeded(installation, "retained")
     assert "finalizers" not in export["metadata"]
-    kubectl("-n", installation.namespace, "delete", "bex", "retained", "--timeout=30s")
+    kubectl("-n", installation.namespace, "delete", "bex", "retained", "--timeout=120s")
     path = export["status"]["artifact"]["path"]
     assert files_of(installation, export) == [path, f"{path}.json"]
 
@@ -78,11 +78,12 @@ def test_a_file_goes_with_its_export_where_the_policy_says_so(
 
 
 def test_what_has_expired_goes_with_its_file(installation: Installation) -> None:
-    make_export(installation, "expiring", projectId=SMALL, retentionSeconds=8)
+    # Long enough for a busy machine to look at its files before they go.
+    make_export(installation, "expiring", projectId=SMALL, retentionSeconds=20)
     export = succeeded(installation, "expiring")
     assert export["status"]["expirationTime"]
     assert len(files_of(installation, export)) == 2
-    wait_for(lambda: is_gone(installation, "expiring"), "the removal", 90)
+    wait_for(lambda: is_gone(installation, "expiring"), "the removal", 300)
     assert files_of(installation, export) == [tombstone_of(export)]
 
 
@@ -91,7 +92,7 @@ def test_a_failed_export_holds_nothing_and_expires_too(installation: Installatio
         installation, "failed-and-expired", projectId="nobody-knows-this-one",
         artifactPolicy="Delete", retentionSeconds=1,
     )  # fmt: skip
-    wait_for(lambda: is_gone(installation, "failed-and-expired"), "the removal", 60)
+    wait_for(lambda: is_gone(installation, "failed-and-expired"), "the removal", 240)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_deleting_a_running_export_stops_its_job_and_leaves_no_file(
     export = read_export(installation.namespace, name)
     wait_for(
         lambda: read_export(installation.namespace, name).get("status", {}).get("progress"),
-        "progress", 120,
+        "progress", 300,
     )  # fmt: skip
     # In it is the name of the pod that writes it.
     assert re.search(rf"@bex-{name}-[a-z0-9]+\.partial$", files_of(installation, export)[0])
@@ -119,8 +120,8 @@ def test_deleting_a_running_export_stops_its_job_and_leaves_no_file(
         found = kubectl("-n", installation.namespace, "get", "jobs,pods", "-o", "name")
         return [line for line in found.split() if f"/bex-{name}" in line]
 
-    wait_for(lambda: not rest(), "the end of its Job", 60)
-    wait_for(lambda: not files_of(installation, export), "the end of its partial file", 60)
+    wait_for(lambda: not rest(), "the end of its Job", 240)
+    wait_for(lambda: not files_of(installation, export), "the end of its partial file", 240)
 
 
 def test_a_project_runs_one_at_a_time_and_the_others_say_their_place(
@@ -131,15 +132,15 @@ def test_a_project_runs_one_at_a_time_and_the_others_say_their_place(
     posted = [api.export(project_id="one-at-a-time") for _ in range(3)]
     ids = [answer.body["data"]["job_id"] for answer in posted]
 
-    def places() -> list[str]:
+    def places() -> list[str] | None:
         statuses = [read_export(namespace, job_id).get("status", {}) for job_id in ids]
-        return [s["message"] for s in statuses if s.get("phase") == "Pending" and "message" in s]
+        told = [s.get("message", "") for s in statuses if s.get("phase") == "Pending"]
+        return [message for message in told if "Waiting for its turn" in message] or None
 
-    told = wait_for(places, "a place in words", 30, every=0.05)
-    assert all("Waiting for its turn" in place for place in told)
+    told = wait_for(places, "a place in words", 120, every=0.05)
     assert all("maxConcurrent is 1" in place for place in told)
     for job_id in ids:
-        assert api.finished(job_id, 180)["status"] == "completed"
+        assert api.finished(job_id, 600)["status"] == "completed"
     spans = sorted(
         (status["startTime"], status["completionTime"])
         for status in (read_export(namespace, job_id)["status"] for job_id in ids)
@@ -171,19 +172,19 @@ def test_a_whole_file_is_a_success_though_nobody_saw_the_job_end(
     make_export(installation, name, projectId="unseen-project")
     wait_for(
         lambda: read_export(namespace, name).get("status", {}).get("reason") == "SecretInvalid",
-        "the pod", 60,
+        "the pod", 240,
     )  # fmt: skip
     replicas = get("-n", namespace, operator)["spec"]["replicas"]
     kubectl("-n", namespace, "scale", operator, "--replicas=0")
     try:
         kubectl(
-            "-n", namespace, "wait", "--for=delete", "pod", "--timeout=60s",
+            "-n", namespace, "wait", "--for=delete", "pod", "--timeout=240s",
             "-l", "app.kubernetes.io/component=operator",
         )  # fmt: skip
         make_target(namespace, "unseen-project", connection)
         kubectl(
             "-n", namespace, "wait", "--for=condition=Complete", f"job/bex-{name}",
-            "--timeout=120s",
+            "--timeout=280s",
         )  # fmt: skip
         kubectl("-n", namespace, "delete", "job", f"bex-{name}", "--cascade=foreground")
     finally:
@@ -203,16 +204,22 @@ def metrics_of(installation: Installation, pod: str) -> str:
 def test_one_operator_leads_and_counts(installation: Installation, api: Api) -> None:
     job = api.finished(api.export(project_id=SMALL).body["data"]["job_id"])
     assert job["status"] == "completed"
-    pods = kubectl(
-        "-n", installation.namespace, "get", "pods", "-o", "jsonpath={.items[*].metadata.name}",
-        "-l", "app.kubernetes.io/component=operator",
-    ).split()  # fmt: skip
-    told = [metrics_of(installation, pod) for pod in pods]
-    leading = [text for text in told if "backupexport_operator_leader 1.0" in text]
-    assert (len(told), len(leading)) == (2, 1)
+
+    def look() -> tuple[list[str], list[str]] | None:
+        pods = kubectl(
+            "-n", installation.namespace, "get", "pods", "-o", "jsonpath={.items[*].metadata.name}",
+            "-l", "app.kubernetes.io/component=operator",
+        ).split()  # fmt: skip
+        try:
+            told = [metrics_of(installation, pod) for pod in pods]
+        except ToolError:
+            return None
+        leading = [text for text in told if "backupexport_operator_leader 1.0" in text]
+        return (told, leading) if (len(told), len(leading)) == (2, 1) else None
+
+    # Another test's may still be on their way, and the Lease is empty for moments.
+    told, _ = wait_for(look, "two operators of which one leads", 120)
+    # By whoever led then.
     counted = f'backupexport_exports_finished_total{{phase="Succeeded",project="{SMALL}"'
-    assert counted in leading[0]
-    assert (
-        'backupexport_operator_kubernetes_requests_total{resource="jobs",status="201"'
-        in (leading[0])
-    )
+    made = 'backupexport_operator_kubernetes_requests_total{resource="jobs",status="201"'
+    assert any(counted in text and made in text for text in told)

@@ -32,7 +32,8 @@ from pod_program import in_pod, output_of
 pytestmark = pytest.mark.cluster
 
 LISTENERS = 200
-LONGEST_DELAY = 2.0
+# What waits for a heartbeat instead comes after 15 s.
+LONGEST_DELAY = 10.0
 
 
 def _step(phase: str, percent: int) -> dict[str, Any]:
@@ -118,11 +119,11 @@ async def test_each_sees_every_change_soon_and_the_kubernetes_api_sees_none_of_t
 
             before = len(proxy.requests)
             listeners = [_listener(api, names["heard"]) for _ in range(LISTENERS)]
-            listening = asyncio.create_task(listen(listeners, 60))
-            await until(lambda: all(listener.seen for listener in listeners), 20)
+            listening = asyncio.create_task(listen(listeners, 900))
+            await until(lambda: all(listener.seen for listener in listeners), 240)
 
             async def heard(number: int) -> None:
-                await until(lambda: all(len(one.seen) > number + 1 for one in listeners), 20)
+                await until(lambda: all(len(one.seen) > number + 1 for one in listeners), 120)
 
             times = await go_through(cluster, namespace, names["heard"], heard)
             await listening
@@ -162,7 +163,7 @@ def _wait_for_step(caller: Api, job_id: str, number: int) -> None:
             "percent": (job["progress"] or {}).get("percent"),
         }
 
-    wait_for(look, f"step {number}", 20)
+    wait_for(look, f"step {number}", 120)
 
 
 def _listener(api: LocalApi, job_id: str) -> Listener:
@@ -185,18 +186,18 @@ def test_a_rolling_restart_leaves_none_hanging(
         job_id = exported.body["data"]["job_id"]
         held_project.wait_until_blocked(job_id)
         old = set(api_pods.names(namespace))
-        arguments = (api, "80", f"/api/jobs/{job_id}/events", str(LISTENERS), "300")
+        arguments = (api, "80", f"/api/jobs/{job_id}/events", str(LISTENERS), "1800")
         with in_pod(namespace, event_listeners, *arguments, *tokens) as pod:
-            wait_for(lambda: _open_streams(namespace) == LISTENERS, "all listeners", 60)
+            wait_for(lambda: _open_streams(namespace) == LISTENERS, "all listeners", 240)
             began = time.monotonic()
             kubectl("-n", namespace, "rollout", "restart", f"deploy/{api}")
-            kubectl("-n", namespace, "rollout", "status", f"deploy/{api}", "--timeout=120s")
-            wait_for(lambda: old.isdisjoint(_all_pods(namespace)), "the end of the old pods", 60)
+            kubectl("-n", namespace, "rollout", "status", f"deploy/{api}", "--timeout=280s")
+            wait_for(lambda: old.isdisjoint(_all_pods(namespace)), "the end of the old pods", 240)
             took = time.monotonic() - began
-            wait_for(lambda: _open_streams(namespace) == LISTENERS, "all listeners again", 20)
+            wait_for(lambda: _open_streams(namespace) == LISTENERS, "all listeners again", 240)
             lock.close()
-            fared = json.loads(output_of(namespace, pod, 120))
-    wait_for(lambda: _answers(installation), "the forward", 60)
+            fared = json.loads(output_of(namespace, pod, 280))
+    wait_for(lambda: _answers(installation), "the forward", 240)
     last = [one["seen"][-1] for one in fared]
     spread = max(came for came, _, _ in last) - min(came for came, _, _ in last)
     with capsys.disabled():
@@ -243,6 +244,6 @@ def _streams_of(namespace: str, pod: str) -> int:
 
 def _answers(installation: Installation) -> bool:
     try:
-        return installation.everything.call("GET", "/readyz", timeout=2).status == 200
+        return installation.everything.call("GET", "/readyz", timeout=10).status == 200
     except OSError:
         return False

@@ -98,7 +98,7 @@ def test_it_can_be_taken_away_and_comes_back_with_its_mail(server: MailServer) -
         return gone == Outcome(None, "ConnectionRefusedError")
 
     # The node goes on leading there, to nobody, for a moment after the pod is gone.
-    wait_for(is_refused, "a refusal", 60)
+    wait_for(is_refused, "a refusal", 120)
     with pytest.raises(ToolError):
         server.messages()
     start_and_reach(server)

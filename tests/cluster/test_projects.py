@@ -18,7 +18,7 @@ from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.cluster
 
-_SECONDS = 15
+_SECONDS = 60
 _CONFIGURATION = "/api/client-configuration"
 
 
@@ -140,7 +140,7 @@ def test_of_two_targets_of_a_project_the_older_is_told(
 
 
 def test_what_a_client_reads_before_it_has_a_token(installation: Installation) -> None:
-    with urllib.request.urlopen(installation.url + _CONFIGURATION, timeout=15) as response:
+    with urllib.request.urlopen(installation.url + _CONFIGURATION, timeout=60) as response:
         told, headers = json.load(response)["data"], response.headers
     assert told["login"] is None
     assert told.keys() == {"login", "downloads", "version"}
@@ -149,7 +149,7 @@ def test_what_a_client_reads_before_it_has_a_token(installation: Installation) -
         installation.url + _CONFIGURATION, headers={"If-None-Match": headers["ETag"]}
     )
     with pytest.raises(urllib.error.HTTPError) as again:
-        urllib.request.urlopen(known, timeout=15)
+        urllib.request.urlopen(known, timeout=60)
     with again.value as answer:
         assert answer.code == 304
 

@@ -122,6 +122,7 @@ GRANT SELECT ON public.things TO {OUTSIDER};
 """
 _STANDBY_PORT = "5433"
 _STANDBY = f"""
+export PGCTLTIMEOUT=300
 pg_basebackup -R -c fast -D /tmp/standby -T /tmp/space=/tmp/standby_space
 pg_ctl -w -D /tmp/standby -l /tmp/standby.log -o '-p {_STANDBY_PORT} -c listen_addresses=*' start
 """

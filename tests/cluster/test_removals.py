@@ -49,7 +49,7 @@ class Removing:
             for number, name in enumerate(names)
         ]
         kubectl("create", "-f", "-", stdin=_listed(exports))
-        made = wait_for(self._all_pending, "the operator", 60)
+        made = wait_for(self._all_pending, "the operator", 240)
         return [made[name] for name in names]
 
     def store(self, path: str) -> None:
@@ -64,7 +64,8 @@ class Removing:
 
     def expire(self, exports: list[dict[str, Any]], claims: dict[str, str]) -> None:
         """They have succeeded long ago, and their time will be over in a moment."""
-        soon = timestamps.to_text(timestamps.now() + timedelta(seconds=5))
+        # Not before a busy machine has told of all of them.
+        soon = timestamps.to_text(timestamps.now() + timedelta(seconds=20))
         for export in exports:
             artifact = {
                 "path": path_of(export), "sizeBytes": 2, "uncompressedBytes": 2, "sha256": "ab",
@@ -92,7 +93,7 @@ class Removing:
             told = (it for it in items if it["regarding"]["name"] == name)
             return next((str(it["note"]) for it in told if it["reason"] == reason), None)
 
-        return wait_for(note, f"{reason} about {name}", 60)
+        return wait_for(note, f"{reason} about {name}", 180)
 
     def _all_pending(self) -> dict[str, dict[str, Any]] | None:
         exports = self.exports()
@@ -128,7 +129,7 @@ def removing() -> Iterator[Removing]:
                 make_target(namespace, project, {"host": "nowhere"}, suspend=True)
             yield Removing(namespace, volume, set())
             # No runner may be left to hold the volume.
-            kubectl("-n", namespace, "delete", "jobs", "-l", LABEL_BATCH, "--timeout=60s")
+            kubectl("-n", namespace, "delete", "jobs", "-l", LABEL_BATCH, "--timeout=240s")
     finally:
         kubectl("delete", "namespace", namespace, "--wait=false")
 
@@ -147,7 +148,7 @@ def test_files_that_expire_together_go_by_few_jobs_and_what_is_missing_is_said(
     for path in untouched:
         removing.store(path)
     removing.expire(exports, {"old-1": OLD_CLAIM})
-    wait_for(lambda: removing.left() == ["old-0", "old-1"], "the removals", 120)
+    wait_for(lambda: removing.left() == ["old-0", "old-1"], "the removals", 400)
     kept = [file for file in removing.volume.files() if not file.endswith(".removed")]
     assert kept == sorted(name for path in untouched for name in (path, f"{path}.json"))
     # One for the claim that is gone, one for all others, unless the operator saw some late.
@@ -162,5 +163,5 @@ def test_files_that_expire_together_go_by_few_jobs_and_what_is_missing_is_said(
     assert f"from {OLD_CLAIM}: its pod can't start: " in note
     assert f'persistentvolumeclaim "{OLD_CLAIM}" not found' in note
     # Whoever has removed the file by hand gets rid of the resource, too.
-    kubectl("-n", removing.namespace, "delete", "bex", "old-0", "old-1", "--timeout=30s")
+    kubectl("-n", removing.namespace, "delete", "bex", "old-0", "old-1", "--timeout=240s")
     assert path_of(elsewhere) not in removing.volume.files()

@@ -5,7 +5,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import api_pods
 import pytest
@@ -49,6 +49,7 @@ def post(api: Api) -> Answer:
 
 def test_ten_a_minute_means_ten_in_all(pods: Pods) -> None:
     first, second = pods.caller()
+    began = time.monotonic()
     answers = [post(api) for _ in range(5) for api in (first, second)]
     assert [answer.status for answer in answers] == [400] * 10
     left = [int(answer.headers["ratelimit-remaining"]) for answer in answers]
@@ -56,7 +57,8 @@ def test_ten_a_minute_means_ten_in_all(pods: Pods) -> None:
     for api in (first, second):
         refused = post(api)
         assert refused.status == 429
-        assert 50 <= int(refused.headers["retry-after"]) <= 61
+        # Until the first of them is a minute old.
+        assert 59 - (time.monotonic() - began) <= int(refused.headers["retry-after"]) <= 61
         assert api.call("GET", "/api/jobs").status == 200
 
 
@@ -65,7 +67,7 @@ def test_waiting_as_long_as_it_says_is_enough() -> None:
         release = Release(name)
         release.install(
             {
-                "api": {"rateLimit": {"exports": "3/10 seconds"}, "drainSeconds": 0},
+                "api": {"rateLimit": {"exports": "3/20 seconds"}, "drainSeconds": 0},
                 "operator": {"replicas": 1},
                 "storage": {"size": "1Gi", "keep": False},
             }
@@ -76,7 +78,7 @@ def test_waiting_as_long_as_it_says_is_enough() -> None:
         refused = post(second)
         assert refused.status == 429
         wait = int(refused.headers["retry-after"])
-        assert 1 <= wait <= 11
+        assert 1 <= wait <= 21
         # The wait is what is tested: there is nothing to look at meanwhile.
         time.sleep(wait)
         assert post(first).status == 400
@@ -139,24 +141,21 @@ def test_one_key_is_one_job_though_both_are_asked_at_once(
 def test_without_its_storage_the_limit_goes_on_in_each_pod(
     installation: Installation, pods: Pods
 ) -> None:
-    valkey = f"{installation.release.name}-valkey"
-    before = pods.caller()
-    for api in before:
-        assert post(api).status == 400
-    api_pods.scale(installation.namespace, valkey, "valkey", 0)
-    try:
-        # Losing it is no fresh start: each pod has counted what it was asked itself.
+    for _ in range(3):
+        before, began = pods.caller(), time.monotonic()
         for api in before:
-            answers = [post(api).status for _ in range(10)]
-            assert answers == [400] * 9 + [429]
-        alone = pods.caller()
-        started = time.monotonic()
-        for api in alone:
-            assert [post(api).status for _ in range(11)] == [400] * 10 + [429]
-        assert time.monotonic() - started < 30
-        assert before[0].call("GET", "/readyz").status == 200
-    finally:
-        api_pods.scale(installation.namespace, valkey, "valkey", 1)
+            assert post(api).status == 400
+        with _without_valkey(installation):
+            # Losing it is no fresh start: each pod has counted what it was asked itself.
+            answers = [[post(api).status for _ in range(10)] for api in before]
+            # Later the first ones count no more, and a busy node may take as long.
+            if time.monotonic() - began > 55:
+                continue
+            assert answers == [[400] * 9 + [429]] * 2
+            _count_alone(pods)
+            break
+    else:
+        raise AssertionError("it was never gone within a minute")
 
     def shared_again() -> bool:
         first, second = pods.caller()
@@ -164,7 +163,26 @@ def test_without_its_storage_the_limit_goes_on_in_each_pod(
         assert set(answers) <= {400, 429}
         return answers[-1] == 429
 
-    wait_for(shared_again, "a limit for both pods together", 30, every=1)
+    wait_for(shared_again, "a limit for both pods together", 240, every=1)
+
+
+@contextmanager
+def _without_valkey(installation: Installation) -> Iterator[None]:
+    valkey = f"{installation.release.name}-valkey"
+    api_pods.scale(installation.namespace, valkey, "valkey", 0)
+    try:
+        yield
+    finally:
+        api_pods.scale(installation.namespace, valkey, "valkey", 1)
+
+
+def _count_alone(pods: Pods) -> None:
+    alone = pods.caller()
+    started = time.monotonic()
+    for api in alone:
+        assert [post(api).status for _ in range(11)] == [400] * 10 + [429]
+    assert time.monotonic() - started < 30
+    assert alone[0].call("GET", "/readyz").status == 200
 
 
 def test_what_counts_is_shut_off(installation: Installation) -> None:
@@ -212,6 +230,10 @@ def test_the_api_may_use_nothing_but_its_counts(installation: Installation) -> N
 
 
 def test_a_drained_node_leaves_one_in_service(installation: Installation) -> None:
-    budget = get("-n", installation.namespace, "pdb", f"{installation.release.name}-api")
-    assert budget["status"]["expectedPods"] == 2
-    assert budget["status"]["disruptionsAllowed"] == 1
+    def look() -> tuple[int, int]:
+        budget = get("-n", installation.namespace, "pdb", f"{installation.release.name}-api")
+        status = budget["status"]
+        return status["expectedPods"], status["disruptionsAllowed"]
+
+    # A busy node's pods may be late with an answer to the kubelet.
+    wait_for(lambda: look() == (2, 1), "two pods of which one may go", 120)

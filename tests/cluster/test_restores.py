@@ -71,7 +71,7 @@ class Parts:
             f"export PGUSER={RESTORER} PGPASSWORD={self._password}\n"
             f"rm -rf /scratch/*; head -c {length} '{path}' > '/scratch/{file_name(path)}'\n"
             f"cd /scratch\n{command}",
-            timeout=120,
+            timeout=300,
         )  # fmt: skip
 
 

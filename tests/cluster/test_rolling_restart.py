@@ -29,27 +29,27 @@ def test_no_request_is_lost(
     arguments = (f"{installation.release.name}-api", "80", f"/api/jobs/{job_id}", str(PAUSE))
     with in_pod(namespace, steady_load, *arguments, *tokens) as load:
         kubectl("-n", namespace, "rollout", "restart", deployment)
-        kubectl("-n", namespace, "rollout", "status", deployment, "--timeout=120s")
+        kubectl("-n", namespace, "rollout", "status", deployment, "--timeout=280s")
 
         def old_are_gone() -> bool:
             pods = get("-n", namespace, "pods", "-l", "app.kubernetes.io/component=api")["items"]
             return old.isdisjoint(pod["metadata"]["name"] for pod in pods)
 
-        wait_for(old_are_gone, "the end of the old pods", 60)
+        wait_for(old_are_gone, "the end of the old pods", 240)
         kubectl("-n", namespace, "exec", load, "--", "touch", str(steady_load.STOP))
-        seen = json.loads(output_of(namespace, load, 60))
+        seen = json.loads(output_of(namespace, load, 240))
     # The tests' own forward has lost its pod, too.
-    wait_for(lambda: _answers(installation), "the forward", 60)
+    wait_for(lambda: _answers(installation), "the forward", 240)
     with capsys.disabled():
         sys.stdout.write(f"\na rolling restart under load: {seen}\n")
     assert set(seen["answers"]) == {"200"}, seen
-    assert seen["answers"]["200"] > 300
+    assert seen["answers"]["200"] > 100
     # Every worker has had to change its pod at least once.
     assert seen["connections"] >= 2 * WORKERS
 
 
 def _answers(installation: Installation) -> bool:
     try:
-        return installation.everything.call("GET", "/readyz", timeout=2).status == 200
+        return installation.everything.call("GET", "/readyz", timeout=10).status == 200
     except OSError:
         return False

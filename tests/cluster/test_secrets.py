@@ -53,7 +53,7 @@ def test_a_missing_secret_is_told_and_the_export_goes_on_when_it_comes(
     assert_explained(export, status, "target-later", "create it")
     assert status.get("attempts", 0) == 0
     make_target(namespace, "later", connection, resources=MODEST)
-    assert export.ended(300)["phase"] == "Succeeded"
+    assert export.ended(600)["phase"] == "Succeeded"
 
 
 def test_no_value_of_a_secret_is_told_whatever_its_key(
@@ -106,7 +106,7 @@ def test_a_target_that_names_the_installations_own_secret_is_refused(
     assert export.pods() == []
     ready = wait_for(
         lambda: get("-n", namespace, "ext", "robber").get("status", {}).get("conditions"),
-        "the Ready condition", 30,
+        "the Ready condition", 120,
     )[0]  # fmt: skip
     assert (ready["status"], ready["reason"]) == ("False", "SecretInvalid")
 

@@ -4,11 +4,13 @@ import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sidecar_injector
 from backupexport_contract import names
 from certificate_authority import Authority
+from chaos_watch import Watch
 from failing_exports import Attempted, assert_explained, begin
 from installation import Installation
 from playground.tools import ToolError, apply, kubectl, wait_for
@@ -52,7 +54,7 @@ def _injected(
                         "sideEffects": "None",
                         # A Job's controller tries again: no pod is to go without.
                         "failurePolicy": "Fail",
-                        "timeoutSeconds": 5,
+                        "timeoutSeconds": 30,
                         "clientConfig": {
                             "service": {"name": _SERVICE, "namespace": namespace},
                             "caBundle": base64.b64encode(authority.pem.encode()).decode(),
@@ -82,7 +84,7 @@ def _injected(
             },
         )
         try:
-            wait_for(lambda: _is_injected(namespace), "the webhook", 60)
+            wait_for(lambda: _is_injected(namespace), "the webhook", 180)
             yield
         finally:
             kubectl("delete", "mutatingwebhookconfiguration", webhook)
@@ -127,8 +129,22 @@ def failing(installation: Installation, connection: dict[str, str]) -> Attempted
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _begun(failing: Attempted) -> None:
-    """At once, so that its waits run beside the other test."""
+def said(failing: Attempted) -> Iterator[list[str]]:
+    """All messages of its status.
+
+    It begins at once, so that its waits run beside the other test, and says some of them only for
+    a while.
+    """
+    messages: list[str] = []
+
+    def told(_: str, export: dict[str, Any]) -> None:
+        if export["metadata"]["name"] == failing.name:
+            messages.append(export.get("status", {}).get("message", ""))
+
+    path = f"/apis/{names.API_VERSION}/namespaces/{failing.namespace}/{names.EXPORT_PLURAL}"
+    with Watch(path, told) as watch:
+        watch.wait()
+        yield messages
 
 
 def test_an_export_ends_beside_a_sidecar_and_takes_it_away(
@@ -138,19 +154,18 @@ def test_an_export_ends_beside_a_sidecar_and_takes_it_away(
     status = export.ended()
     assert (status["phase"], status["attempts"]) == ("Succeeded", 1), status
     assert export.has_event("Normal", "Completed")
-    wait_for(lambda: not export.pods(), f"the end of the pods of {export.name}", 60)
+    wait_for(lambda: not export.pods(), f"the end of the pods of {export.name}", 240)
     jobs = kubectl("-n", installation.namespace, "get", "jobs", "-o", "name")
     assert export.job_name not in jobs
 
 
-def test_a_failed_attempt_beside_a_sidecar_is_followed_by_the_next(failing: Attempted) -> None:
-    def kept() -> str | None:
-        message: str = failing.status().get("message", "")
-        return message if sidecar_injector.CONTAINER in message else None
-
-    said = wait_for(kept, "the message that names the container", 120)
-    assert f"container {sidecar_injector.CONTAINER} doesn't end" in said
-    status = failing.ended(300)
+def test_a_failed_attempt_beside_a_sidecar_is_followed_by_the_next(
+    failing: Attempted, said: list[str]
+) -> None:
+    kept = f"container {sidecar_injector.CONTAINER} doesn't end"
+    what = "the message that names the container"
+    wait_for(lambda: any(kept in message for message in said), what, 400)
+    status = failing.ended(600)
     assert (status["phase"], status["reason"]) == ("Failed", "ConnectionFailed"), status
     assert status["attempts"] == 2
     assert failing.job()["status"]["failed"] == 2

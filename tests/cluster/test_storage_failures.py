@@ -62,7 +62,7 @@ def cramped(installation: Installation) -> Iterator[Cramped]:
             )
             yield Cramped(namespace, volume, {**small, "database": "noise"}, small)
             # No runner may be left to hold the volume.
-            kubectl("-n", namespace, "delete", "bex", "--all", "--timeout=60s")
+            kubectl("-n", namespace, "delete", "bex", "--all", "--timeout=240s")
     finally:
         kubectl("delete", "namespace", namespace, "--wait=false")
 
@@ -113,14 +113,14 @@ def test_a_project_without_room_waits_until_old_exports_are_gone(cramped: Crampe
     assert status["phase"] == "Pending"
     assert_explained(second, status, "of maxStoredBytes", "remove old exports", "starts by itself")
     assert second.pods() == []
-    kubectl("-n", cramped.namespace, "delete", "bex", first.name, "--timeout=60s")
+    kubectl("-n", cramped.namespace, "delete", "bex", first.name, "--timeout=240s")
     assert second.ended()["phase"] == "Succeeded"
 
 
 def test_a_file_whose_export_is_gone_takes_its_room_all_the_same(cramped: Cramped) -> None:
     first = begin(cramped.namespace, "forgotten", cramped.small, compress=False)
     artifact = first.ended()["artifact"]
-    kubectl("-n", cramped.namespace, "delete", "bex", first.name, "--timeout=60s")
+    kubectl("-n", cramped.namespace, "delete", "bex", first.name, "--timeout=240s")
     limit = {"spec": {"maxStoredBytes": artifact["sizeBytes"]}}
     kubectl(
         "-n", cramped.namespace, "patch", "ext", "--type=merge", _target_of(cramped, "forgotten"),

@@ -69,7 +69,7 @@ def secured(installation: Installation, tmp_path_factory: pytest.TempPathFactory
     server.psql(_ROLES)
     server.psql(_SETTINGS)
     # Its Service leads to it a moment later.
-    wait_for(lambda: _is_reached(server), "the server behind its Service", 60)
+    wait_for(lambda: _is_reached(server), "the server behind its Service", 120)
     connection = {
         "host": server.host, "username": "scrambled", "password": "scrambled-password",
         "database": "postgres",
@@ -94,7 +94,7 @@ def _uri(secured: Secured, parameters: str) -> str:
 
 
 def _server_verified(export: Attempted) -> list[str]:
-    """What the export and its target say of the server, the target within 30 s."""
+    """What the export and its target say of the server, the target a moment later."""
 
     def look(kind: str, name: str) -> str | None:
         status = get("-n", export.namespace, kind, name).get("status", {})
@@ -103,8 +103,8 @@ def _server_verified(export: Attempted) -> list[str]:
 
     target = "target-" + "".join(c for c in export.project_id if c.isalnum())
     return [
-        wait_for(lambda: look("bex", export.name), "the export's condition", 30),
-        wait_for(lambda: look("ext", target), "the target's condition", 30),
+        wait_for(lambda: look("bex", export.name), "the export's condition", 120),
+        wait_for(lambda: look("ext", target), "the target's condition", 120),
     ]
 
 

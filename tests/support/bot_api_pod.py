@@ -37,7 +37,7 @@ class BotApiPod:
         """Create all of it and wait until it listens."""
         apply(self._secret(), self._service(), self._pod(largest))
         kubectl(
-            "-n", self.namespace, "wait", "--for=condition=Ready", f"pod/{_NAME}", "--timeout=90s"
+            "-n", self.namespace, "wait", "--for=condition=Ready", f"pod/{_NAME}", "--timeout=240s"
         )
 
     def settings(self, **more: Any) -> dict[str, Any]:

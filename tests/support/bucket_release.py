@@ -53,7 +53,7 @@ class BucketRelease:
     def curl(self, *arguments: str, to: S3Pod | None = None) -> subprocess.CompletedProcess[bytes]:
         """Curl, which finds the S3 servers by the names that pods know them by."""
         command = self._command(to or self.s3, *arguments)
-        return subprocess.run(command, capture_output=True, timeout=120, check=False)
+        return subprocess.run(command, capture_output=True, timeout=300, check=False)
 
     def fetched(self, link: str, size: int, cuts: int = 0) -> str:
         """The SHA-256 (hex) of what a client gets who is cut off and goes on, so often."""
@@ -91,7 +91,7 @@ class BucketRelease:
             self.addresses[pod.name] = str(service["spec"]["clusterIP"])
         return self.addresses[pod.name]
 
-    def ready_condition(self, project_id: str, status: str, seconds: float = 90) -> dict[str, Any]:
+    def ready_condition(self, project_id: str, status: str, seconds: float = 240) -> dict[str, Any]:
         """The condition StorageReady of a project's target, once it has this status."""
 
         def look() -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from chaos_schedule import Order
 from chaos_verdict import Accepted, Refusal
 from playground.rest import Answer, Api
 
-_PATIENCE_SECONDS = 240
+_PATIENCE_SECONDS = 400
 _AGAIN_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 5
 # Said of a request that may be repeated as it is.

@@ -133,7 +133,7 @@ def _run_pod(namespace: str, name: str, image: str, command: list[str]) -> None:
             },
         }
     )
-    kubectl("-n", namespace, "wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
+    kubectl("-n", namespace, "wait", "--for=condition=Ready", f"pod/{name}", "--timeout=240s")
 
 
 def read_outages(seen: str) -> list[Outage]:

@@ -19,7 +19,7 @@ from playground.restore import ExportsVolume
 from playground.tools import NeverHappenedError, ToolError, kubectl, wait_for
 
 # From the last fault to the last end: backoff doubles from 10 s.
-_PATIENCE_SECONDS = 300
+_PATIENCE_SECONDS = 900
 
 
 def wait_for_ends(namespace: str, wanted: set[str], ledger: Ledger) -> list[Export]:
@@ -110,7 +110,7 @@ def _repeated(api: Api, delivery: Delivery) -> str:
         return answer if answer is not None and answer.status == 202 else None
 
     try:
-        return str(wait_for(accepted, "a 202", 20, every=1).body["data"]["job_id"])
+        return str(wait_for(accepted, "a 202", 120, every=1).body["data"]["job_id"])
     except NeverHappenedError:
         return "never accepted"
 
@@ -122,7 +122,7 @@ def expires_soon(export: Export) -> bool:
 
 def mails_by_address(server: MailServer) -> Counter[str]:
     """How many mails each address has got."""
-    headings = wait_for(lambda: _messages(server), "the mails", 60, every=1)
+    headings = wait_for(lambda: _messages(server), "the mails", 120, every=1)
     return Counter(address for heading in headings for address in heading.recipients)
 
 

@@ -23,9 +23,9 @@ from playground.tools import ToolError, apply, get, kubectl, wait_for
 _REFUSED = (ToolError, subprocess.TimeoutExpired)
 _TRY_SECONDS = 15
 # A target that is taken away has to come back, whatever else is away.
-_MEND_SECONDS = 120
+_MEND_SECONDS = 300
 # A replica's cache may show for a moment longer that a target is gone.
-_LATE_SECONDS = 5.0
+_LATE_SECONDS = 15.0
 # What a suspended target says meanwhile; exports that were accepted before keep theirs.
 _OTHER_RETENTION_SECONDS = 60
 

@@ -16,7 +16,7 @@ _DAY = 86400.0
 # A node doesn't lie by more than this unless its clock is set back by a day.
 _SKEWED = 3600.0
 # From a cancel to the last pod that may begin: operators may be away so long.
-_CANCEL_SECONDS = 60.0
+_CANCEL_SECONDS = 120.0
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,7 @@ def unkept(
 
 
 def changed_retention(
-    accepted_with: Mapping[str, int | None], exports: Iterable[Export], slack: float = 120.0
+    accepted_with: Mapping[str, int | None], exports: Iterable[Export], slack: float = 300.0
 ) -> list[str]:
     """The retention that an export was accepted with is the one it is kept for, in seconds.
 

@@ -47,7 +47,7 @@ class Watch:
 
     def wait(self) -> None:
         """Returns when it knows what was there at first; what goes before that is never told."""
-        if not self._has_listed.wait(60):
+        if not self._has_listed.wait(120):
             raise NeverHappenedError(f"no list of {self._path}")
 
     def __exit__(self, *error: object) -> None:

@@ -77,7 +77,7 @@ class CommandLine:
         """From now on no command may write this."""
         self._secrets.append(secret)
 
-    def run(self, *arguments: str, code: int = 0, stdin: str = "", seconds: float = 90) -> Ended:
+    def run(self, *arguments: str, code: int = 0, stdin: str = "", seconds: float = 240) -> Ended:
         """Run a command to its end, which has to be with this exit code."""
         with self.started(*arguments) as process:
             try:
@@ -88,7 +88,7 @@ class CommandLine:
                 ) from None
         return self.looked_at(process, arguments, out, err, code)
 
-    def ended(self, process: subprocess.Popen[bytes], code: int = 0, seconds: float = 90) -> Ended:
+    def ended(self, process: subprocess.Popen[bytes], code: int = 0, seconds: float = 240) -> Ended:
         """What is left to read of a started command, once it has ended with this exit code."""
         try:
             out, err = process.communicate(timeout=seconds)

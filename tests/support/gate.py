@@ -22,6 +22,8 @@ class Gate:
         self._open = threading.Event()
         self._open.set()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self.arrived = 0
+        """How many connections have come, also while none is let through."""
         self._listener = self._listen(0)
         self.port: int = self._listener.getsockname()[1]
 
@@ -51,6 +53,7 @@ class Gate:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = listener.accept()
+                self.arrived += 1
                 threading.Thread(target=self._forward, args=(near,), daemon=True).start()
 
     def _forward(self, near: socket.socket) -> None:

@@ -14,7 +14,7 @@ import time
 
 STOP = pathlib.Path("/tmp/stop")
 AT_WORK = "at work"
-GIVE_UP_SECONDS = 180
+GIVE_UP_SECONDS = 900
 MOST_UNSENT = 64 * 1024
 HEAD = b"POST /api/backup/export HTTP/1.1\r\nHost: api\r\n"
 CHUNK = b"1000\r\n" + b"x" * 4096 + b"\r\n"

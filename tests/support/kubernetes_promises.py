@@ -61,7 +61,7 @@ class Asked:
             auth_settings=["BearerToken"],
         )
         answer = await self.api_client.call_api(
-            *request, _request_timeout=20, _preload_content=False
+            *request, _request_timeout=60, _preload_content=False
         )
         async with answer.response as response:
             yield response
@@ -88,7 +88,7 @@ class Asked:
         self, kind: Kind, **query: str
     ) -> AsyncIterator[Callable[[], Awaitable[tuple[str, Any]]]]:
         """The next event's type and object, each time it is called."""
-        query = {"watch": "true", "timeoutSeconds": "20", **query}
+        query = {"watch": "true", "timeoutSeconds": "60", **query}
         async with self.opened("GET", self.path(kind), **query) as response:
             assert response.status == 200
 
@@ -441,7 +441,7 @@ async def cleared(server: Asked) -> None:
 
 
 async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not await condition():
             await asyncio.sleep(0.02)
 

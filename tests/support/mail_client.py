@@ -18,9 +18,9 @@ wanted = json.load(sys.stdin)
 trusted = ssl.create_default_context(cadata=wanted["authority"])
 try:
     if wanted["tls"] == "tls":
-        client = smtplib.SMTP_SSL(wanted["host"], wanted["port"], timeout=10, context=trusted)
+        client = smtplib.SMTP_SSL(wanted["host"], wanted["port"], timeout=20, context=trusted)
     else:
-        client = smtplib.SMTP(wanted["host"], wanted["port"], timeout=10)
+        client = smtplib.SMTP(wanted["host"], wanted["port"], timeout=20)
     with client:
         if wanted["tls"] == "starttls":
             client.starttls(context=trusted)
@@ -66,7 +66,7 @@ def start_client(namespace: str) -> None:
             },
         }
     )
-    kubectl("-n", namespace, "wait", "--for=condition=Ready", f"pod/{_POD}", "--timeout=60s")
+    kubectl("-n", namespace, "wait", "--for=condition=Ready", f"pod/{_POD}", "--timeout=240s")
 
 
 def send(
@@ -88,7 +88,7 @@ def send(
     }
     told = kubectl(
         "-n", server.namespace, "exec", "-i", _POD, "--", "python3", "-c", _SEND,
-        stdin=json.dumps(wanted), timeout=60,
+        stdin=json.dumps(wanted), timeout=120,
     )  # fmt: skip
     return Outcome(**json.loads(told))
 
@@ -104,4 +104,4 @@ def start_and_reach(server: MailServer) -> None:
             for tls in ("starttls", "tls")
         )
 
-    wait_for(is_reached, "the pod to reach the mail server", 30)
+    wait_for(is_reached, "the pod to reach the mail server", 120)

@@ -41,7 +41,7 @@ class Majors:
         for pod in (self._name, f"{self._name}-clients"):
             kubectl(
                 "-n", self._namespace, "wait", "--for=condition=Ready", f"pod/{pod}",
-                "--timeout=120s",
+                "--timeout=300s",
             )  # fmt: skip
         waits = (
             f"until psql -p {port(major)} -qc '' 2>/dev/null; do sleep 0.2; done"
@@ -71,7 +71,7 @@ class Majors:
     def _exec(self, *command: str, stdin: str = "") -> str:
         return kubectl(
             "-n", self._namespace, "exec", "-i", f"{self._name}-clients", "--", *command,
-            stdin=stdin, timeout=120,
+            stdin=stdin, timeout=300,
         )  # fmt: skip
 
     def _metadata(self, name: str) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def start(namespace: str, connection: dict[str, str]) -> str:
             },
         },
     )  # fmt: skip
-    kubectl("-n", namespace, "wait", "--for=condition=Ready", f"pod/{NAME}", "--timeout=60s")
+    kubectl("-n", namespace, "wait", "--for=condition=Ready", f"pod/{NAME}", "--timeout=240s")
     return f"{NAME}.{namespace}.svc"
 
 

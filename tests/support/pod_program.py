@@ -42,7 +42,7 @@ def in_pod(namespace: str, module: ModuleType, *arguments: str) -> Iterator[str]
     }
     kubectl("-n", namespace, "apply", "-f", "-", stdin=json.dumps(pod))
     try:
-        kubectl("-n", namespace, "wait", f"pod/{name}", "--for=condition=Ready", "--timeout=60s")
+        kubectl("-n", namespace, "wait", f"pod/{name}", "--for=condition=Ready", "--timeout=240s")
         yield name
     finally:
         kubectl("-n", namespace, "delete", "pod", name, "--grace-period=0", "--force")

@@ -17,8 +17,8 @@ from playground.tools import STATE, wait_for
 
 _LOCK = Path("/run/lock/backupexport-policy-engine.lock")
 _IPSET = Path("/usr/sbin/ipset")
-_START_SECONDS = 60
-_END_SECONDS = 60
+_START_SECONDS = 120
+_END_SECONDS = 120
 
 
 def is_possible() -> bool:

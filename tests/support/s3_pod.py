@@ -1,7 +1,6 @@
 """From a test to an S3 server in a pod, and a proxy with faults between pods and it."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -10,14 +9,14 @@ from typing import Any
 
 import httpx
 import s3_faults
-from playground.forward import free_port
+from kept_forward import kept_forward
 from playground.postgres import CONTAINER_SECURITY, POD_SECURITY
 from playground.s3_server import PORT, S3Pod
-from playground.tools import STATE, apply, environment, get_raw, images, kubectl, wait_for
+from playground.tools import apply, get_raw, images, kubectl, wait_for
 from s3_client import Bucket, S3Client
 from s3_faults import Fault
 
-_START_SECONDS = 30
+_START_SECONDS = 120
 _FAULTS_PORT = 7071
 
 
@@ -35,30 +34,18 @@ def reached(pod: S3Pod) -> Iterator[Bucket]:
 @contextmanager
 def forwarded(namespace: str, service: str, port: int, *, is_tls: bool = False) -> Iterator[str]:
     """The URL of an S3 server's Service, or of its proxy's, for as long as the context lasts."""
-    local = free_port()
-    process = subprocess.Popen(
-        [
-            STATE / "bin" / "kubectl", "-n", namespace, "port-forward",
-            "--address=127.0.0.1", f"service/{service}", f"{local}:{port}",
-        ],
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    url = f"{'https' if is_tls else 'http'}://127.0.0.1:{local}"
+    with kept_forward(namespace, f"service/{service}", port) as local:
+        url = f"{'https' if is_tls else 'http'}://127.0.0.1:{local}"
 
-    def look() -> bool:
-        # Whoever vouches for it: that is what a client asks.
-        try:
-            return httpx.get(f"{url}/readyz", verify=False, trust_env=False).is_success
-        except httpx.TransportError:
-            return False
+        def look() -> bool:
+            # Whoever vouches for it: that is what a client asks.
+            try:
+                return httpx.get(f"{url}/readyz", verify=False, trust_env=False).is_success
+            except httpx.TransportError:
+                return False
 
-    try:
         wait_for(look, f"an answer of {service}", _START_SECONDS)
         yield url
-    finally:
-        process.terminate()
-        process.wait()
 
 
 class FaultProxyPod:
@@ -73,7 +60,7 @@ class FaultProxyPod:
         apply(self._service(), self._pod())
         kubectl(
             "-n", self._server.namespace, "wait", "--for=condition=Ready", f"pod/{self.name}",
-            "--timeout=90s",
+            "--timeout=240s",
         )  # fmt: skip
 
     def let_through(self, count: int, fault: Fault) -> None:

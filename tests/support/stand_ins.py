@@ -27,7 +27,7 @@ import json, socket, sys
 
 def connects(address):
     try:
-        socket.create_connection(address, timeout=3).close()
+        socket.create_connection(address, timeout=10).close()
     except OSError:
         return False
     return True
@@ -72,7 +72,7 @@ def start(namespace: str, pods: list[Any]) -> dict[str, str]:
     apply(*pods)
     names = [pod["metadata"]["name"] for pod in pods]
     kubectl(
-        "-n", namespace, "wait", "--for=condition=Ready", "--timeout=90s",
+        "-n", namespace, "wait", "--for=condition=Ready", "--timeout=240s",
         *(f"pod/{name}" for name in names),
     )  # fmt: skip
     found = get("-n", namespace, "pods")["items"]

@@ -13,7 +13,7 @@ import threading
 import time
 
 STOP = pathlib.Path("/tmp/stop")
-GIVE_UP_SECONDS = 180
+GIVE_UP_SECONDS = 900
 
 
 class Load:
@@ -30,7 +30,7 @@ class Load:
     def work(self, token: str) -> None:
         """Ask again and again; a connection is replaced only where the server has said so."""
         headers = {"Authorization": f"Bearer {token}"}
-        connection = http.client.HTTPConnection(*self.address, timeout=10)
+        connection = http.client.HTTPConnection(*self.address, timeout=60)
         while not self.stopped.wait(self.pause):
             self.connections += connection.sock is None
             try:

@@ -28,7 +28,7 @@ def locked(server: Postgres, database: str, table: str) -> Iterator[None]:
         process.stdin.write(f"BEGIN; LOCK TABLE {table};\n")
         process.stdin.flush()
         held = f"application_name = '{holder}' AND state = 'idle in transaction'"
-        wait_for(lambda: _sessions(server, held), f"the {holder}", 20)
+        wait_for(lambda: _sessions(server, held), f"the {holder}", 120)
         yield
     finally:
         # Not by closing its stdin, which a busy node may learn of much later.
@@ -37,7 +37,7 @@ def locked(server: Postgres, database: str, table: str) -> Iterator[None]:
         process.communicate()
 
 
-def wait_until_blocked(server: Postgres, job_id: str, seconds: float = 120) -> None:
+def wait_until_blocked(server: Postgres, job_id: str, seconds: float = 300) -> None:
     """Wait until the dump of a job waits for a lock."""
     waiting = f"application_name = 'backupexport {job_id}' AND wait_event_type = 'Lock'"
     wait_for(lambda: _sessions(server, waiting), f"job {job_id} at a lock", seconds)
