@@ -67,7 +67,7 @@ class Finished:
 @pytest.fixture(scope="module")
 def finished(installation: Installation) -> Finished:
     api = installation.caller()
-    job = api.finished(api.export(project_id=LARGE).body["data"]["job_id"])
+    job = api.finished(api.export(project_id=LARGE).body["data"]["job_id"], 600)
     assert job["status"] == "completed"
     return Finished(job)
 

@@ -101,7 +101,7 @@ class Finished:
 def finished(installation: Installation) -> Finished:
     api = installation.caller()
     job_id = api.export(project_id=LARGE).body["data"]["job_id"]
-    job = api.finished(job_id)
+    job = api.finished(job_id, 600)
     assert job["status"] == "completed"
     return Finished(installation.url, installation.token(LARGE), job)
 

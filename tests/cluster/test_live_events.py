@@ -8,7 +8,6 @@ import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,10 @@ from backupexport_contract.reasons import REST_STATUS
 from cluster_api import EXPORTS, ClusterApi, cluster_api
 from counting_proxy import CountingProxy, proxy_of
 from event_listeners import Listener, listen
-from held_project import HeldProject
 from installation import Installation
 from local_api import LocalApi, local_api
 from playground.rest import Api
-from playground.targets import export_manifest
+from playground.targets import export_manifest, make_target
 from playground.tools import ToolError, environment, get, get_raw, kubectl, make_namespace, wait_for
 from pod_program import in_pod, output_of
 
@@ -175,28 +173,28 @@ def _listener(api: LocalApi, job_id: str) -> Listener:
 
 def test_a_rolling_restart_leaves_none_hanging(
     installation: Installation,
-    held_project: HeldProject,
+    connection: dict[str, str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     namespace, api = installation.namespace, f"{installation.release.name}-api"
     tokens = [installation.token() for _ in range(10)]
-    with ExitStack() as lock:
-        lock.enter_context(held_project.locked())
-        exported = installation.everything.export(project_id=held_project.name)
-        job_id = exported.body["data"]["job_id"]
-        held_project.wait_until_blocked(job_id)
-        old = set(api_pods.names(namespace))
-        arguments = (api, "80", f"/api/jobs/{job_id}/events", str(LISTENERS), "1800")
-        with in_pod(namespace, event_listeners, *arguments, *tokens) as pod:
-            wait_for(lambda: _open_streams(namespace) == LISTENERS, "all listeners", 240)
-            began = time.monotonic()
-            kubectl("-n", namespace, "rollout", "restart", f"deploy/{api}")
-            kubectl("-n", namespace, "rollout", "status", f"deploy/{api}", "--timeout=280s")
-            wait_for(lambda: old.isdisjoint(_all_pods(namespace)), "the end of the old pods", 240)
-            took = time.monotonic() - began
-            wait_for(lambda: _open_streams(namespace) == LISTENERS, "all listeners again", 240)
-            lock.close()
-            fared = json.loads(output_of(namespace, pod, 280))
+    # A dump would wait for a lock for some minutes only, and a restart may take as long.
+    project = f"live-{secrets.token_hex(3)}"
+    make_target(namespace, project, connection, suspend=True)
+    exported = installation.everything.export(project_id=project)
+    job_id = exported.body["data"]["job_id"]
+    old = set(api_pods.names(namespace))
+    arguments = (api, "80", f"/api/jobs/{job_id}/events", str(LISTENERS), "1800")
+    with in_pod(namespace, event_listeners, *arguments, *tokens) as pod:
+        wait_for(lambda: _open_streams(namespace) == LISTENERS, "all listeners", 240)
+        began = time.monotonic()
+        kubectl("-n", namespace, "rollout", "restart", f"deploy/{api}")
+        kubectl("-n", namespace, "rollout", "status", f"deploy/{api}", "--timeout=280s")
+        wait_for(lambda: old.isdisjoint(_all_pods(namespace)), "the end of the old pods", 240)
+        took = time.monotonic() - began
+        wait_for(lambda: _open_streams(namespace) == LISTENERS, "all listeners again", 240)
+        make_target(namespace, project, connection, suspend=False)
+        fared = json.loads(output_of(namespace, pod, 280))
     wait_for(lambda: _answers(installation), "the forward", 240)
     last = [one["seen"][-1] for one in fared]
     spread = max(came for came, _, _ in last) - min(came for came, _, _ in last)

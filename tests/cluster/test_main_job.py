@@ -135,7 +135,7 @@ def test_the_answer_comes_before_the_job_and_nothing_accepted_is_lost(
     assert api.job(job_id)["status"] == "pending"
     assert f"bex-{job_id}" not in kubectl("-n", namespace, "get", "jobs", "-o", "name")
     kubectl("-n", namespace, "scale", deployment, "--replicas=2")
-    assert api.finished(job_id)["status"] == "completed"
+    assert api.finished(job_id, 400)["status"] == "completed"
 
 
 def test_an_operator_killed_in_the_middle_finds_its_export_again(
@@ -171,7 +171,7 @@ def test_cancelling_stops_the_job_and_leaves_no_file(
     else:
         patch = '{"spec":{"cancel":true}}'
         kubectl("-n", namespace, "patch", "bex", job_id, "--type=merge", "-p", patch)
-    job = api.finished(job_id)
+    job = api.finished(job_id, 400)
     assert (job["status"], job["error"]["reason"]) == ("cancelled", "Cancelled")
     assert f"bex-{job_id}" not in kubectl("-n", namespace, "get", "jobs,pods", "-o", "name")
     assert installation.volume.files(LARGE) == before

@@ -86,7 +86,7 @@ def was_frozen_and_woke_up(installation: Installation, api: Api) -> bool:
 
     log = ("-n", installation.namespace, "logs", name)
     wait_for(lambda: "leads no more" in kubectl(*log) or is_another(), "the sleeper's insight", 120)
-    assert api.finished(job_id)["status"] == "completed"
+    assert api.finished(job_id, 400)["status"] == "completed"
     assert len(jobs_of(installation.namespace, job_id)) == 1
     assert leader(installation.namespace, installation.release)[0] == successor
     return not is_another()
@@ -115,7 +115,7 @@ def test_a_leader_that_is_told_to_go_hands_over_at_once(
         number for number, holder in enumerate(holders) if _pod_of(holder) not in ("", name)
     )
     assert holders[first_of_another - 1] == ""
-    assert api.finished(job_id)["status"] == "completed"
+    assert api.finished(job_id, 400)["status"] == "completed"
     assert len(jobs_of(installation.namespace, job_id)) == 1
 
 
