@@ -3,13 +3,15 @@
 import itertools
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from failing_exports import MODEST
 from installation import LARGE, SMALL, Installation
 from playground.rest import Api
-from playground.targets import export_manifest, make_target, read_export
+from playground.targets import export_manifest, make_target, read_export, target_name
 from playground.tools import ToolError, apply, get, get_raw, kubectl, wait_for
 
 pytestmark = pytest.mark.cluster
@@ -160,16 +162,17 @@ def test_a_queue_name_reaches_the_job(
     assert labels["kueue.x-k8s.io/queue-name"] == "team-a"
 
 
-def test_a_whole_file_is_a_success_though_nobody_saw_the_job_end(
-    installation: Installation, connection: dict[str, str]
-) -> None:
-    """The operator was away while the runner finished and its Job was cleared away."""
-    namespace, name = installation.namespace, "unseen"
+@contextmanager
+def without_operator(
+    installation: Installation, name: str, connection: dict[str, str]
+) -> Iterator[None]:
+    """The export `name` of a project of its own, which begins as soon as no operator is left."""
+    namespace, project_id = installation.namespace, f"{name}-project"
     operator = f"deploy/{installation.release.name}-operator"
-    make_target(namespace, "unseen-project", connection)
+    make_target(namespace, project_id, connection)
     # A pod waits for its Secret, so the operator is gone before the runner starts.
-    kubectl("-n", namespace, "delete", "secret", "target-unseenproject")
-    make_export(installation, name, projectId="unseen-project")
+    kubectl("-n", namespace, "delete", "secret", target_name(project_id))
+    make_export(installation, name, projectId=project_id)
     wait_for(
         lambda: read_export(namespace, name).get("status", {}).get("reason") == "SecretInvalid",
         "the pod", 240,
@@ -181,19 +184,51 @@ def test_a_whole_file_is_a_success_though_nobody_saw_the_job_end(
             "-n", namespace, "wait", "--for=delete", "pod", "--timeout=240s",
             "-l", "app.kubernetes.io/component=operator",
         )  # fmt: skip
-        make_target(namespace, "unseen-project", connection)
-        kubectl(
-            "-n", namespace, "wait", "--for=condition=Complete", f"job/bex-{name}",
-            "--timeout=280s",
-        )  # fmt: skip
-        kubectl("-n", namespace, "delete", "job", f"bex-{name}", "--cascade=foreground")
+        make_target(namespace, project_id, connection)
+        yield
     finally:
         kubectl("-n", namespace, "scale", operator, f"--replicas={replicas}")
+
+
+def wait_for_job(installation: Installation, name: str, condition: str) -> None:
+    kubectl(
+        "-n", installation.namespace, "wait", f"--for=condition={condition}", f"job/bex-{name}",
+        "--timeout=280s",
+    )  # fmt: skip
+
+
+def test_a_whole_file_is_a_success_though_nobody_saw_the_job_end(
+    installation: Installation, connection: dict[str, str]
+) -> None:
+    """The operator was away while the runner finished and its Job was cleared away."""
+    name = "unseen"
+    with without_operator(installation, name, connection):
+        wait_for_job(installation, name, "Complete")
+        kubectl(
+            "-n", installation.namespace, "delete", "job", f"bex-{name}", "--cascade=foreground"
+        )
     export = succeeded(installation, name)
     artifact = export["status"]["artifact"]
     assert installation.volume.sha256(artifact["path"]) == artifact["sha256"]
     manifest = json.loads(installation.volume.text(f"{artifact['path']}.json"))
     assert manifest["sha256"] == artifact["sha256"]
+
+
+def test_a_failure_is_told_though_nobody_saw_the_pod_end(
+    installation: Installation, connection: dict[str, str]
+) -> None:
+    """The operator was away while the runner failed for good and its pod was deleted."""
+    namespace, name = installation.namespace, "unseen-failure"
+    with without_operator(installation, name, {**connection, "password": "not-the-password"}):
+        wait_for_job(installation, name, "Failed")
+        pods = ("pods", "-l", f"batch.kubernetes.io/job-name=bex-{name}")
+        (pod,) = get("-n", namespace, *pods)["items"]
+        kubectl("-n", namespace, "delete", *pods)
+    kubectl("-n", namespace, "wait", "--for=condition=Failed", f"bex/{name}", "--timeout=280s")
+    status = read_export(namespace, name)["status"]
+    assert status["reason"] == "AuthenticationFailed"
+    words = f"Pod {pod['metadata']['name']} failed for good with exit code 23"
+    assert status["message"].startswith(words)
 
 
 def metrics_of(installation: Installation, pod: str) -> str:

@@ -225,7 +225,7 @@ def _job_gone(seen: Observation) -> ExportPlan | None:
         return failed
     if seen.lost_job is not None and seen.lost_job.failure is not None:
         # Kubernetes deletes a Job some time after its end.
-        return _fail(seen, job_failure(seen, seen.lost_job, attempts.last_failure(seen)))
+        return _fail(seen, job_failure(seen, seen.lost_job, attempts.attempt_failures(seen)))
     return _fail(seen, job_deleted(seen))
 
 
@@ -331,7 +331,7 @@ def _failed_for_good(seen: Observation) -> ExportPlan | None:
 
 def _job_failed(seen: Observation, job: ObservedJob) -> ExportPlan | None:
     failed = job.failure is not None
-    return _fail(seen, job_failure(seen, job, attempts.last_failure(seen))) if failed else None
+    return _fail(seen, job_failure(seen, job, attempts.attempt_failures(seen))) if failed else None
 
 
 def _silent_node(seen: Observation) -> ExportPlan | None:

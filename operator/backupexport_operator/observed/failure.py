@@ -5,7 +5,7 @@ cause decides.  A new cause is a function and an entry.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from backupexport_contract import names
@@ -65,6 +65,9 @@ _IMAGE_REASONS = {
     "RegistryUnavailable",
     "SignatureValidationFailed",
 }
+# What a Job says that Kubernetes gave up for its pod's exit code:
+# https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failure-policy
+_GIVEN_UP_BY_CODE = re.compile(r"for pod [^/\s]+/(?P<pod>\S+) failed with exit code (?P<code>\d+) ")
 # The container was made, and the runtime could not start it.
 _NEVER_STARTED = ("StartError", "ContainerCannotRun")
 
@@ -269,8 +272,19 @@ def job_deleted(seen: Observation) -> Failure:
     return _with_history(seen, Failure(Reason.JOB_DELETED, message), last)
 
 
-def job_failure(seen: Observation, job: ObservedJob, last: Failure | None) -> Failure:
-    """Returns the failure of an export whose Job has failed; `last` is its last attempt's."""
+def job_failure(seen: Observation, job: ObservedJob, of_attempts: Sequence[Failure]) -> Failure:
+    """Returns the failure of an export whose Job has failed.
+
+    `of_attempts` are those of its attempts, the oldest first, of which none is for good.
+    """
+    known = remembered(seen.export.status)
+    if (decisive := _failure_told_by_job(job)) is not None:
+        is_of_earlier = any(failure.reason == decisive.reason for failure in of_attempts)
+        if known is None or known.reason != decisive.reason or is_of_earlier:
+            return decisive
+        # An operator saw the pod's end.
+        return known
+    last = of_attempts[-1] if of_attempts else known
     if job.failure == "DeadlineExceeded":
         message = (
             f"The export took longer than activeDeadlineSeconds, {_done_so_far(seen)}: raise it "
@@ -281,6 +295,23 @@ def job_failure(seen: Observation, job: ObservedJob, last: Failure | None) -> Fa
         return last
     return Failure(
         Reason.INTERNAL, f"The export's Job failed ({job.failure}): {job.failure_message}".strip()
+    )
+
+
+def _failure_told_by_job(job: ObservedJob) -> Failure | None:
+    """Returns the failure for which Kubernetes gave the Job up, as the Job alone tells it.
+
+    A pod that is deleted is gone as soon as its Job has counted it, maybe while no operator looks.
+    """
+    told = _GIVEN_UP_BY_CODE.search(job.failure_message)
+    reason = REASON_OF_EXIT_CODE.get(int(told["code"])) if told else None
+    if told is None or reason is None:
+        return None
+    return Failure(
+        reason,
+        f"Pod {told['pod']} failed for good with exit code {told['code']}, which means {reason}, "
+        "and its own words are lost with it: start the export again, and if that fails, too, the "
+        "message says what to do.",
     )
 
 

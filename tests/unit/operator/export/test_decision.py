@@ -603,6 +603,69 @@ def test_a_failed_job_that_was_cleared_away_has_failed() -> None:
     assert outcome(plan) == (Phase.FAILED, Reason.CONNECTION_FAILED)
 
 
+# As Kubernetes 1.36 writes it.
+GIVEN_UP_BY_CODE = replace(
+    JOB,
+    failure="PodFailurePolicy",
+    failure_message=(
+        "Container runner for pod ns/pod-c failed with exit code 28 matching FailJob rule at "
+        "index 2"
+    ),
+)
+REFUSED = ended(ExitCode.CONNECTION_FAILED, "Refused.")
+FALTERED = ended(ExitCode.STORAGE_RESERVED, "Below the reserve.")
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"job": GIVEN_UP_BY_CODE, "tidy_job": TIDIED},
+        {"job": None, "lost_job": GIVEN_UP_BY_CODE, "tidy_job": TIDIED},
+    ],
+    ids=["there", "gone"],
+)
+@pytest.mark.parametrize(
+    "earlier", [[], [REFUSED], [FALTERED]], ids=["no other", "another", "of the reason"]
+)
+def test_what_failed_for_good_unseen_is_told_by_the_job(
+    facts: dict[str, Any], earlier: list[ObservedPod]
+) -> None:
+    """A pod that is deleted as it ends is gone before another operator looks."""
+    plan = decide(seen(RUNNING, *earlier, **facts))
+    assert outcome(plan) == (Phase.FAILED, Reason.STORAGE_FULL)
+    assert plan.status.message == (
+        "Pod pod-c failed for good with exit code 28, which means StorageFull, and its own words "
+        "are lost with it: start the export again, and if that fails, too, the message says what "
+        "to do."
+    )
+
+
+def test_what_the_status_has_of_an_unseen_failure_stays() -> None:
+    known = export(jobName=JOB.name, phase="Running", reason="StorageFull", message="Make room.")
+    plan = decide(seen(known, REFUSED, job=GIVEN_UP_BY_CODE, tidy_job=TIDIED))
+    assert (outcome(plan), plan.status.message) == (
+        (Phase.FAILED, Reason.STORAGE_FULL), "Make room."
+    )  # fmt: skip
+    # That may be the other pod's.
+    plan = decide(seen(known, FALTERED, job=GIVEN_UP_BY_CODE, tidy_job=TIDIED))
+    assert "pod-c" in (plan.status.message or "")
+
+
+def test_a_seen_failure_is_told_in_its_own_words() -> None:
+    full = replace(ended(ExitCode.STORAGE_FULL, "Make room."), name="pod-c")
+    plan = decide(seen(RUNNING, REFUSED, full, job=GIVEN_UP_BY_CODE, tidy_job=TIDIED))
+    assert plan.status.message == "Make room."
+
+
+@pytest.mark.parametrize("words", ["exit code 99", "exit code x", ""])
+def test_a_job_that_tells_no_code_of_ours_is_quoted(words: str) -> None:
+    told = GIVEN_UP_BY_CODE.failure_message.replace("exit code 28", words)
+    job = replace(GIVEN_UP_BY_CODE, failure_message=told)
+    plan = decide(seen(ACCEPTED, job=job, tidy_job=TIDIED))
+    assert outcome(plan) == (Phase.FAILED, Reason.INTERNAL)
+    assert told in (plan.status.message or "")
+
+
 def test_a_job_of_something_else_is_left_alone() -> None:
     foreign = replace(JOB, owner_uid="uid-0")
     plan = decide(seen(export(), job=foreign, now=NOW - timedelta(seconds=1)))

@@ -7,7 +7,13 @@ from typing import Any
 import builders
 from backupexport_contract.backup_export import BackupExport
 from backupexport_contract.names import FINALIZER, job_name
-from backupexport_contract.reasons import FATAL_EXIT_CODES, ExitCode, Phase, Reason
+from backupexport_contract.reasons import (
+    FATAL_EXIT_CODES,
+    REASON_OF_EXIT_CODE,
+    ExitCode,
+    Phase,
+    Reason,
+)
 from backupexport_contract.runner_protocol import Artifact, Outcome, outcome_text
 from backupexport_operator.export.decision import ExportPlan, decide
 from backupexport_operator.observed.export_files import cleanup_result
@@ -175,6 +181,30 @@ def check_end(seen: Observation, reason: Reason | None, message: str | None) -> 
         assert reason in {*ends, remembered, Reason.INTERNAL}
         if ends and all(pod in seen.pods or pod.has_ended for pod in seen.attempts):
             assert reason == ends[-1], "the last attempt's"
+
+
+@given(
+    code=st.sampled_from(sorted(FATAL_EXIT_CODES)),
+    others=st.lists(
+        pods.filter(lambda pod: not ((end := end_failure(pod)) and end.is_fatal)),
+        max_size=3,
+        unique_by=lambda pod: pod.name,
+    ),
+)
+def test_what_failed_for_good_unseen_fails_for_its_reason(
+    code: int, others: list[ObservedPod]
+) -> None:
+    """Whatever the pods say that are still there: none of them is why."""
+    told = f"… for pod ns/d failed with exit code {code} matching FailJob rule"
+    job = replace(JOB, failure="PodFailurePolicy", failure_message=told)
+    failed = SideJob(replace(JOB, failure="DeadlineExceeded"))
+    seen = Observation(
+        new_export("Retain"), TARGET, job, [], START, 4, lost_pods=others, tidy_job=failed
+    )
+    plan = decide(seen)
+    whole = any(map(end_artifact, others))
+    assert plan.status.phase == (Phase.SUCCEEDED if whole else Phase.FAILED)
+    assert whole or plan.status.reason == REASON_OF_EXIT_CODE[code]
 
 
 @given(
