@@ -31,6 +31,7 @@ CREATE TABLESPACE remarks_space LOCATION '/tmp/space';
 CREATE DATABASE remarks OWNER remarks_owner;
 CREATE DATABASE hostile_names TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C.UTF-8';
 CREATE DATABASE closed;
+CREATE DATABASE empty;
 GRANT CONNECT ON DATABASE remarks TO remarks_granted;
 REVOKE TEMPORARY ON DATABASE remarks FROM PUBLIC;
 ALTER DATABASE remarks SET app.jwt_secret = 'hidden value';
@@ -120,6 +121,13 @@ CREATE EXTENSION hstore;
 CREATE TABLE public.things AS SELECT 1 AS id;
 GRANT SELECT ON public.things TO {OUTSIDER};
 """
+# None of them its own.
+_EMPTY = """
+CREATE EXTENSION hstore;
+CREATE TABLE public.of_hstore AS SELECT 1 AS id;
+ALTER EXTENSION hstore ADD TABLE public.of_hstore;
+CREATE FUNCTION public.one() RETURNS int LANGUAGE sql AS 'SELECT 1';
+"""
 _STANDBY_PORT = "5433"
 _STANDBY = f"""
 export PGCTLTIMEOUT=300
@@ -192,6 +200,7 @@ class Server:
             "remarks": _REMARKS,
             "hostile_names": _NAMES,
             "closed": _CLOSED,
+            "empty": _EMPTY,
         }.items():
             self._server.psql(sql, database)
 
@@ -254,6 +263,16 @@ def hints(status: dict[str, Any]) -> dict[str, str]:
     found = {each["code"]: each["message"] for each in status.get("restoreHints", [])}
     assert len(found) == len(status.get("restoreHints", []))
     return found
+
+
+def test_a_database_without_tables_is_told(server: Server, usual: dict[str, Any]) -> None:
+    first = server.export("empty", "empty")["warnings"][0]
+    assert first == {
+        "code": "no_tables",
+        "message": "The database has no tables, views or sequences, so the file has none: check "
+        "that the ExportTarget names the database that was meant.",
+    }
+    assert "no_tables" not in {each["code"] for each in usual["warnings"]}
 
 
 def test_what_is_left_out(server: Server, usual: dict[str, Any]) -> None:

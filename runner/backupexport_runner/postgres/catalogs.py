@@ -19,6 +19,7 @@ _LONGEST_LIST = 300
 
 # What is asked, by the names under which the answers are found.
 QUESTIONS = {
+    "relations": statements.RELATIONS,
     "subscriptions": statements.SUBSCRIPTIONS,
     "database_settings": statements.DATABASE_SETTINGS,
     "database_grants": statements.DATABASE_GRANTS,
@@ -72,6 +73,10 @@ class Catalogs:
 
     rows: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
     problem: str = ""
+
+    def has_none(self, question: str) -> bool:
+        """Returns whether a question was answered, and there is nothing of what it asks for."""
+        return question in self.rows and not self.rows[question]
 
     def found(self, question: str) -> Found:
         """Returns the objects that a question has found; none where it was not answered."""

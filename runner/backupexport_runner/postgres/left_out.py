@@ -14,8 +14,15 @@ from backupexport_runner.postgres.catalogs import Catalogs
 from backupexport_runner.postgres.restore_needs import literal
 
 LEFT_OUT = "objects_left_out"
+NO_TABLES = "no_tables"
 PARTITIONS = "partitions"
 NOT_LOOKED = "not_looked"
+
+# Somebody who needs the file later had better know now that the Secret names the wrong database.
+_NO_TABLES = (
+    "The database has no tables, views or sequences, so the file has none: check that the "
+    "ExportTarget names the database that was meant."
+)
 
 
 def warnings(
@@ -35,6 +42,8 @@ def warnings(
     if selection.content != "schema":
         sentences += _rows(catalogs)
     remarks = [Remark(LEFT_OUT, sentence) for sentence in sentences]
+    if catalogs.has_none("relations"):
+        remarks.insert(0, Remark(NO_TABLES, _NO_TABLES))
     if not reaches_partitions:
         remarks += [Remark(PARTITIONS, sentence) for sentence in _partitions(catalogs, selection)]
     if catalogs.problem:

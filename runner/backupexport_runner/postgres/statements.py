@@ -180,6 +180,18 @@ def _not_of_an_extension(catalog: str, row: str) -> str:
           AND e.deptype OPERATOR(pg_catalog.=) 'e')"""
 
 
+# One of those that a dump may hold.
+RELATIONS = f"""
+SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), '', 1
+  FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+ WHERE c.relkind OPERATOR(pg_catalog.=) ANY (CAST('{{r,p,v,m,f,S}}' AS pg_catalog."char"[]))
+   AND n.nspname OPERATOR(pg_catalog.!~) '^pg_'
+   AND n.nspname OPERATOR(pg_catalog.<>) 'information_schema'
+   AND {_not_of_an_extension("pg_class", "c")}
+ LIMIT 1
+"""  # noqa: S608 - constants alone
+
 # Of partitions, and of tables that inherit.
 PARENTS = """
 SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), '', pg_catalog.count(*) OVER ()

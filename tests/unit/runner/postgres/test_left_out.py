@@ -131,6 +131,28 @@ def test_a_choice_without_anything_beside() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("rows", "is_told"),
+    [
+        ({"relations": []}, True),
+        ({"relations": [["public.t", "", "1"]]}, False),
+        # Nobody could look.
+        ({}, False),
+    ],
+    ids=["empty", "not empty", "not answered"],
+)
+@pytest.mark.parametrize("content", ["all", "schema", "data"])
+def test_a_database_without_tables_may_be_the_wrong_one(
+    rows: dict[str, Any], is_told: bool, content: str
+) -> None:
+    remarks = warnings(Catalogs(rows), Selection(content=content), reaches_partitions=True)
+    sentence = (
+        "The database has no tables, views or sequences, so the file has none: check that the "
+        "ExportTarget names the database that was meant."
+    )
+    assert remarks == ((Remark("no_tables", sentence),) if is_told else ())
+
+
 @pytest.mark.parametrize("listed", ["include_tables", "exclude_tables", "exclude_table_data"])
 def test_a_pattern_for_a_parent_is_none_for_its_partitions(listed: str) -> None:
     rows = {"parents": [["public.orders", "", "12"]]}
