@@ -113,12 +113,12 @@ def _answering(port: int) -> str:
 
     def look() -> bool:
         try:
-            with urllib.request.urlopen(f"{url}/readyz", timeout=2):
+            with urllib.request.urlopen(f"{url}/readyz", timeout=10):
                 return True
         except (urllib.error.URLError, OSError):
             return False
 
-    wait_for(look, f"an answer from {url}/readyz", 60)
+    wait_for(look, f"an answer from {url}/readyz", 180)
     return url
 
 

@@ -65,13 +65,13 @@ class Postgres:
         apply(self._service(), self._stateful_set(secret))
         kubectl(
             "-n", self.namespace, "rollout", "status", f"statefulset/{self.name}",
-            "--timeout=120s",
+            "--timeout=280s",
         )  # fmt: skip
 
     def stop(self) -> None:
         """Scale to nothing and wait until the pod is gone."""
         self._scale(0)
-        kubectl("-n", self.namespace, "wait", "--for=delete", f"pod/{self.pod}", "--timeout=90s")
+        kubectl("-n", self.namespace, "wait", "--for=delete", f"pod/{self.pod}", "--timeout=240s")
 
     def psql(
         self, sql: str, database: str = "postgres", *options: str, timeout: float = 600
@@ -155,7 +155,7 @@ class Postgres:
             "startupProbe": {
                 "exec": {"command": ["pg_isready", "-q", "-h", "127.0.0.1"]},
                 "periodSeconds": 1,
-                "failureThreshold": 120,
+                "failureThreshold": 280,
             },
             # No process in the container for each look, once it has answered.
             "readinessProbe": {"tcpSocket": {"port": 5432}, "periodSeconds": 1},

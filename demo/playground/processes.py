@@ -71,4 +71,4 @@ def wait_until_served(process: subprocess.Popen[str], url: str, log: Path) -> No
         except (urllib.error.URLError, OSError):
             return False
 
-    wait_for(look, f"an answer from {url}", 60)
+    wait_for(look, f"an answer from {url}", 180)

@@ -38,13 +38,13 @@ class Release:
     def _install(self, crds: dict[str, Any], values: dict[str, Any]) -> None:
         run(
             "helm", "upgrade", "--install", self.name, str(CHART),
-            "--namespace", self.namespace, "--wait", "--timeout", "3m", "--values", "-",
-            stdin=json.dumps(_merged(_images_as_values() | _DOWNLOADS | crds, values)),
+            "--namespace", self.namespace, "--wait", "--timeout", "5m", "--values", "-",
+            stdin=json.dumps(_merged(_images_as_values() | _DOWNLOADS | crds, values)), timeout=360,
         )  # fmt: skip
 
     def test(self) -> str:
         """What the chart's own test prints."""
-        return run("helm", "test", self.name, "--namespace", self.namespace, "--timeout", "2m")
+        return run("helm", "test", self.name, "--namespace", self.namespace, "--timeout", "4m")
 
     def token(self, subject: str, *options: str) -> str:
         """A token minted by the API's own pod, as the chart's notes say."""
@@ -62,7 +62,7 @@ def ensure_crds() -> None:
             return
         for file in _crd_files():
             kubectl("create", "-f", str(file))
-            kubectl("wait", "--for=condition=Established", "-f", str(file), "--timeout=30s")
+            kubectl("wait", "--for=condition=Established", "-f", str(file), "--timeout=120s")
 
 
 @contextmanager

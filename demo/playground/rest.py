@@ -81,14 +81,14 @@ class Api:
     def job(self, job_id: str) -> dict[str, Any]:
         """The data of GET /api/jobs/{id}; RuntimeError where that isn't a 200."""
         answer = wait_for(
-            lambda: self._call_or_none("GET", f"/api/jobs/{job_id}"), "an answer from the API", 15
+            lambda: self._call_or_none("GET", f"/api/jobs/{job_id}"), "an answer from the API", 60
         )
         if answer.status != 200:
             raise RuntimeError(f"GET of job {job_id}: {answer.status} {answer.body}")
         data: dict[str, Any] = answer.body["data"]
         return data
 
-    def finished(self, job_id: str, seconds: float = 120) -> dict[str, Any]:
+    def finished(self, job_id: str, seconds: float = 400) -> dict[str, Any]:
         """The job once it has ended, well or not."""
 
         def look() -> dict[str, Any] | None:

@@ -48,7 +48,7 @@ class ExportsVolume:
         apply(self._manifest())
         kubectl(
             "-n", self._namespace, "wait", "--for=condition=Ready", f"pod/{self._pod}",
-            "--timeout=120s",
+            "--timeout=280s",
         )  # fmt: skip
 
     def close(self) -> None:

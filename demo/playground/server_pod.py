@@ -32,7 +32,7 @@ class ServerPod:
     def _wait_until_gone(self) -> None:
         kubectl(
             "-n", self.namespace, "wait", "--for=delete", "pod",
-            "-l", f"app.kubernetes.io/name={self.name}", "--timeout=60s",
+            "-l", f"app.kubernetes.io/name={self.name}", "--timeout=240s",
         )  # fmt: skip
 
     def _start(self, secrets: dict[str, Callable[[], Any]], *manifests: dict[str, Any]) -> None:
@@ -45,7 +45,7 @@ class ServerPod:
         apply(*manifests)
         kubectl(
             "-n", self.namespace, "rollout", "status", f"deployment/{self.name}",
-            "--timeout=120s",
+            "--timeout=280s",
         )  # fmt: skip
 
     def _secret_value(self, secret: str, key: str) -> str:
