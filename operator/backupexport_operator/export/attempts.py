@@ -6,7 +6,12 @@ from backupexport_contract import timestamps
 from backupexport_contract.reasons import Phase, Reason
 
 from backupexport_operator.observed.export_files import NODE_GRACE
-from backupexport_operator.observed.failure import Failure, end_failure
+from backupexport_operator.observed.failure import (
+    Failure,
+    attempt_remembered,
+    end_failure,
+    remembered,
+)
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import Observation
 
@@ -71,3 +76,15 @@ def stays(pod: ObservedPod) -> bool:
 def orphan(seen: Observation) -> ObservedPod | None:
     """Returns a pod that works on without its Job, so that nobody else will stop it."""
     return next((pod for pod in seen.orphans if not pod.has_ended and not pod.deletes_at), None)
+
+
+def last_failure(seen: Observation) -> Failure | None:
+    """Returns why the latest attempt made no artifact: by its pod, else as the status has it."""
+    failures, status = attempt_failures(seen), seen.export.status
+    if (known := attempt_remembered(status)) is not None:
+        number, failure = known
+        count = sum(1 for pod in seen.attempts if pod.counts and (pod.started_at or pod.has_ended))
+        # The later pods may have gone while another operator led.
+        if number > count:
+            return failure
+    return failures[-1] if failures else remembered(status)

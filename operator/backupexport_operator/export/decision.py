@@ -35,6 +35,7 @@ from backupexport_operator.observed.failure import (
     remembered,
     start_failure,
     stuck_failure,
+    trying_again,
     with_aside,
 )
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
@@ -225,7 +226,7 @@ def _job_gone(seen: Observation) -> ExportPlan | None:
         return failed
     if seen.lost_job is not None and seen.lost_job.failure is not None:
         # Kubernetes deletes a Job some time after its end.
-        return _fail(seen, job_failure(seen, seen.lost_job, attempts.attempt_failures(seen)))
+        return _fail(seen, job_failure(seen, seen.lost_job, attempts.last_failure(seen)))
     return _fail(seen, job_deleted(seen))
 
 
@@ -331,7 +332,7 @@ def _failed_for_good(seen: Observation) -> ExportPlan | None:
 
 def _job_failed(seen: Observation, job: ObservedJob) -> ExportPlan | None:
     failed = job.failure is not None
-    return _fail(seen, job_failure(seen, job, attempts.attempt_failures(seen))) if failed else None
+    return _fail(seen, job_failure(seen, job, attempts.last_failure(seen))) if failed else None
 
 
 def _silent_node(seen: Observation) -> ExportPlan | None:
@@ -373,8 +374,8 @@ def _cannot_start(seen: Observation) -> ExportPlan | None:
 
 
 def _tried_again(seen: Observation, job: ObservedJob) -> ExportPlan | None:
-    failures, newest = attempts.attempt_failures(seen), attempts.newest_pod(seen)
-    if not failures or job.suspended:
+    last, newest = attempts.last_failure(seen), attempts.newest_pod(seen)
+    if last is None or not attempts.attempt_failures(seen) or job.suspended:
         return None
     status_with: Callable[[Observation, Failure], BackupExportStatus] = next_status.waiting
     if newest is not None and newest.exit_code in NOT_YET_EXIT_CODES:
@@ -384,7 +385,7 @@ def _tried_again(seen: Observation, job: ObservedJob) -> ExportPlan | None:
         again = "a disruption, which doesn't count: another pod takes over"
     else:
         used, allowed = next_status.attempts(seen), seen.backoff_limit + 1
-        again = f"attempt {used} of {allowed} failed, trying again"
+        again = trying_again(used, allowed)
     left = attempts.until_sidecars_are_late(seen, newest)
     delete_pod = None
     if newest is not None and left is not None and left <= timedelta():
@@ -392,7 +393,6 @@ def _tried_again(seen: Observation, job: ObservedJob) -> ExportPlan | None:
         kept_by = ", ".join(newest.kept_by)
         again = f"{again}; pod {newest.name} is deleted, as container {kept_by} doesn't end"
         delete_pod, left = newest if newest.deletes_at is None else None, None
-    last = failures[-1]
     failure = Failure(last.reason, with_aside(last.message, again))
     return ExportPlan(status_with(seen, failure), delete_pod=delete_pod, recheck_after=left)
 
@@ -408,7 +408,9 @@ def _not_started(seen: Observation, job: ObservedJob) -> ExportPlan:
     pod = attempts.newest_pod(seen)
     age = seen.now - timestamps.from_text(pod.created_at if pod else job.created_at)
     wants_warning = age >= WARNING_PAUSE and seen.warning is None
-    if seen.warning or (age >= START_GRACE and not wants_warning):
+    # One that has had pods waits before it makes another, or its watch is ahead of the pods'.
+    is_late = age >= START_GRACE and (pod is not None or not job.pods_made)
+    if seen.warning or (is_late and not wants_warning):
         stuck = stuck_failure(job.name, pod, seen.warning)
         return ExportPlan(next_status.waiting(seen, stuck), recheck_after=WARNING_PAUSE)
     status = next_status.waiting(seen, None if pod else remembered(seen.export.status))

@@ -5,7 +5,7 @@ cause decides.  A new cause is a function and an entry.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from backupexport_contract import names
@@ -68,6 +68,10 @@ _IMAGE_REASONS = {
 # What a Job says that Kubernetes gave up for its pod's exit code:
 # https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failure-policy
 _GIVEN_UP_BY_CODE = re.compile(r"for pod [^/\s]+/(?P<pod>\S+) failed with exit code (?P<code>\d+) ")
+# See `trying_again`; more may follow in the brackets.
+_TRYING_AGAIN = re.compile(
+    r" \(attempt (?P<number>[0-9]{1,9}) of [0-9]+ failed, trying again[^()]*\)\.$"
+)
 # The container was made, and the runtime could not start it.
 _NEVER_STARTED = ("StartError", "ContainerCannotRun")
 
@@ -267,30 +271,22 @@ def job_deleted(seen: Observation) -> Failure:
     by = "" if seen.lost_job else ", or cleared away while no operator ran,"
     message = f"The export's Job was deleted{by} before it was done: start the export again."
     # The deletion itself stopped the runner, which then ends with INTERRUPTED.
-    before = (end_failure(p) for p in seen.attempts if p.exit_code != ExitCode.INTERRUPTED)
+    newest_first = reversed(seen.attempts)
+    before = (end_failure(p) for p in newest_first if p.exit_code != ExitCode.INTERRUPTED)
     last = next(filter(None, before), None)
     return _with_history(seen, Failure(Reason.JOB_DELETED, message), last)
 
 
-def job_failure(seen: Observation, job: ObservedJob, of_attempts: Sequence[Failure]) -> Failure:
-    """Returns the failure of an export whose Job has failed.
-
-    `of_attempts` are those of its attempts, the oldest first, of which none is for good.
-    """
-    known = remembered(seen.export.status)
-    if (decisive := _failure_told_by_job(job)) is not None:
-        is_of_earlier = any(failure.reason == decisive.reason for failure in of_attempts)
-        if known is None or known.reason != decisive.reason or is_of_earlier:
-            return decisive
-        # An operator saw the pod's end.
-        return known
-    last = of_attempts[-1] if of_attempts else known
+def job_failure(seen: Observation, job: ObservedJob, last: Failure | None) -> Failure:
+    """Returns the failure of an export whose Job has failed; `last` is its last attempt's."""
     if job.failure == "DeadlineExceeded":
         message = (
             f"The export took longer than activeDeadlineSeconds, {_done_so_far(seen)}: raise it "
             "on the BackupExport or the ExportTarget."
         )
         return _with_history(seen, Failure(Reason.DEADLINE_EXCEEDED, message), last)
+    if (decisive := _failure_told_by_job(seen, job, last)) is not None:
+        return decisive
     if last is not None:
         return last
     return Failure(
@@ -298,8 +294,10 @@ def job_failure(seen: Observation, job: ObservedJob, of_attempts: Sequence[Failu
     )
 
 
-def _failure_told_by_job(job: ObservedJob) -> Failure | None:
-    """Returns the failure for which Kubernetes gave the Job up, as the Job alone tells it.
+def _failure_told_by_job(
+    seen: Observation, job: ObservedJob, last: Failure | None
+) -> Failure | None:
+    """Returns the failure for which Kubernetes gave the Job up, where its condition tells it.
 
     A pod that is deleted is gone as soon as its Job has counted it, maybe while no operator looks.
     """
@@ -307,12 +305,22 @@ def _failure_told_by_job(job: ObservedJob) -> Failure | None:
     reason = REASON_OF_EXIT_CODE.get(int(told["code"])) if told else None
     if told is None or reason is None:
         return None
-    return Failure(
-        reason,
+    pod = next((pod for pod in seen.attempts if pod.name == told["pod"]), None)
+    if pod is not None and (own := end_failure(pod)) is not None:
+        return own
+    sentence = (
         f"Pod {told['pod']} failed for good with exit code {told['code']}, which means {reason}, "
         "and its own words are lost with it: start the export again, and if that fails, too, the "
-        "message says what to do.",
+        "message says what to do."
     )
+    known = remembered(seen.export.status)
+    if known is not None and known.message.startswith(sentence.rstrip(".")):
+        return known
+    # Another operator may have seen the pod's end.
+    before = known if known is not None and known.reason == reason else last
+    if before is None:
+        return Failure(reason, sentence)
+    return Failure(reason, with_aside(sentence, f"before that: {before.message.rstrip('.')}"))
 
 
 def _done_so_far(seen: Observation) -> str:
@@ -342,6 +350,20 @@ def remembered(status: BackupExportStatus) -> Failure | None:
     if status.reason is None:
         return None
     return Failure(status.reason, status.message or "")
+
+
+def attempt_remembered(status: BackupExportStatus) -> tuple[int, Failure] | None:
+    """Returns which attempt's failure the status tells of, the first is 1, and that failure."""
+    known = remembered(status)
+    told = _TRYING_AGAIN.search(known.message) if known else None
+    if known is None or told is None:
+        return None
+    return int(told["number"]), Failure(known.reason, f"{known.message[: told.start()]}.")
+
+
+def trying_again(number: int, allowed: int) -> str:
+    """Returns the aside that tells of an attempt which has failed."""
+    return f"attempt {number} of {allowed} failed, trying again"
 
 
 def with_aside(message: str, aside: str) -> str:

@@ -588,6 +588,9 @@ def test_a_job_deleted_by_hand_is_a_failure_and_not_made_again() -> None:
     plan = decide(seen(RUNNING, job=None, lost_job=JOB, lost_pods=lost[1:]))
     assert outcome(plan) == (Phase.FAILED, Reason.JOB_DELETED)
     assert "before that" not in (plan.status.message or "")
+    newer = replace(ended(ExitCode.DUMP_FAILED, "It broke."), name="pod-b")
+    newest = decide(seen(RUNNING, job=None, lost_job=JOB, lost_pods=[lost[0], newer]))
+    assert "(before that: It broke)." in (newest.status.message or "")
     retried = decide(seen(RUNNING, job=None, lost_job=JOB, lost_pods=lost[:1]))
     assert "(before that: Refused)." in (retried.status.message or "")
     assert not plan.create_job
@@ -612,49 +615,90 @@ GIVEN_UP_BY_CODE = replace(
         "index 2"
     ),
 )
+UNSEEN = (
+    "Pod pod-c failed for good with exit code 28, which means StorageFull, and its own words are "
+    "lost with it: start the export again, and if that fails, too, the message says what to do"
+)
 REFUSED = ended(ExitCode.CONNECTION_FAILED, "Refused.")
-FALTERED = ended(ExitCode.STORAGE_RESERVED, "Below the reserve.")
 
 
 @pytest.mark.parametrize(
     "facts",
-    [
-        {"job": GIVEN_UP_BY_CODE, "tidy_job": TIDIED},
-        {"job": None, "lost_job": GIVEN_UP_BY_CODE, "tidy_job": TIDIED},
-    ],
+    [{"job": GIVEN_UP_BY_CODE}, {"job": None, "lost_job": GIVEN_UP_BY_CODE}],
     ids=["there", "gone"],
 )
 @pytest.mark.parametrize(
-    "earlier", [[], [REFUSED], [FALTERED]], ids=["no other", "another", "of the reason"]
+    ("of", "earlier", "words"),
+    [
+        (RUNNING, [], f"{UNSEEN}."),
+        (RUNNING, [REFUSED], f"{UNSEEN} (before that: Refused)."),
+        (
+            RUNNING,
+            [ended(ExitCode.STORAGE_RESERVED, "Below the reserve.")],
+            f"{UNSEEN} (before that: Below the reserve).",
+        ),
+        # An operator saw the pod's end, and told of it.
+        (
+            export(jobName=JOB.name, phase="Running", reason="StorageFull", message="Make room."),
+            [REFUSED],
+            f"{UNSEEN} (before that: Make room).",
+        ),
+    ],
+    ids=["no other", "another", "of the reason", "remembered"],
 )
 def test_what_failed_for_good_unseen_is_told_by_the_job(
-    facts: dict[str, Any], earlier: list[ObservedPod]
+    facts: dict[str, Any], of: BackupExport, earlier: list[ObservedPod], words: str
 ) -> None:
     """A pod that is deleted as it ends is gone before another operator looks."""
-    plan = decide(seen(RUNNING, *earlier, **facts))
+    plan = decide(seen(of, *earlier, **facts, tidy_job=TIDIED))
     assert outcome(plan) == (Phase.FAILED, Reason.STORAGE_FULL)
-    assert plan.status.message == (
-        "Pod pod-c failed for good with exit code 28, which means StorageFull, and its own words "
-        "are lost with it: start the export again, and if that fails, too, the message says what "
-        "to do."
-    )
+    assert plan.status.message == words
+    told = of.model_copy(update={"status": plan.status.model_copy(update={"phase": Phase.RUNNING})})
+    again = decide(seen(told, *earlier, **facts, tidy_job=TIDIED))
+    assert again.status.message == words, "decided twice"
 
 
-def test_what_the_status_has_of_an_unseen_failure_stays() -> None:
-    known = export(jobName=JOB.name, phase="Running", reason="StorageFull", message="Make room.")
-    plan = decide(seen(known, REFUSED, job=GIVEN_UP_BY_CODE, tidy_job=TIDIED))
-    assert (outcome(plan), plan.status.message) == (
-        (Phase.FAILED, Reason.STORAGE_FULL), "Make room."
-    )  # fmt: skip
-    # That may be the other pod's.
-    plan = decide(seen(known, FALTERED, job=GIVEN_UP_BY_CODE, tidy_job=TIDIED))
-    assert "pod-c" in (plan.status.message or "")
-
-
-def test_a_seen_failure_is_told_in_its_own_words() -> None:
-    full = replace(ended(ExitCode.STORAGE_FULL, "Make room."), name="pod-c")
+@pytest.mark.parametrize("is_disrupted", [False, True])
+def test_a_seen_failure_is_told_in_its_own_words(is_disrupted: bool) -> None:
+    full = ended(ExitCode.STORAGE_FULL, "Make room.", disrupted=is_disrupted)
+    full = replace(full, name="pod-c")
     plan = decide(seen(RUNNING, REFUSED, full, job=GIVEN_UP_BY_CODE, tidy_job=TIDIED))
     assert plan.status.message == "Make room."
+
+
+OF_THIRD = "Out of memory (attempt 3 of 5 failed, trying again)."
+AFTER_THIRD = export(
+    jobName=JOB.name, phase="Running", attempts=3, reason="OutOfMemory", message=OF_THIRD
+)
+
+
+def test_an_attempt_that_another_operator_saw_is_not_forgotten_for_an_earlier_one() -> None:
+    between = replace(JOB, failed_pods=3, pods_made=3)
+    plan = decide(seen(AFTER_THIRD, REFUSED, job=between))
+    assert (outcome(plan), plan.status.message) == (
+        (Phase.RUNNING, Reason.OUT_OF_MEMORY), OF_THIRD
+    )  # fmt: skip
+    given_up = replace(between, failure="BackoffLimitExceeded")
+    plan = decide(seen(AFTER_THIRD, REFUSED, job=given_up, tidy_job=TIDIED))
+    assert (outcome(plan), plan.status.message) == (
+        (Phase.FAILED, Reason.OUT_OF_MEMORY), "Out of memory."
+    )  # fmt: skip
+    fourth = replace(ended(ExitCode.DUMP_FAILED, "It broke."), name="pod-d")
+    pods = (replace(REFUSED, name=name) for name in ("pod-a", "pod-b", "pod-c"))
+    plan = decide(seen(AFTER_THIRD, *pods, fourth, job=replace(between, failed_pods=4)))
+    assert plan.status.message == "It broke (attempt 4 of 5 failed, trying again)."
+
+
+def test_a_job_between_attempts_whose_pods_are_gone_is_not_called_stuck() -> None:
+    """A drained node takes its failed pods with it, and an operator."""
+    between = replace(JOB, failed_pods=3, pods_made=3)
+    late = {"job": between, "now": NOW + START_GRACE}
+    assert decide(seen(AFTER_THIRD, **late)).wants_warning
+    plan = decide(seen(AFTER_THIRD, **late, warning=""))
+    assert (plan.status.reason, plan.status.message) == (Reason.OUT_OF_MEMORY, OF_THIRD)
+    # What Kubernetes warns of is told.
+    plan = decide(seen(AFTER_THIRD, **late, warning="FailedCreate: exceeded quota"))
+    assert plan.status.reason == Reason.UNSCHEDULABLE
 
 
 @pytest.mark.parametrize("words", ["exit code 99", "exit code x", ""])
