@@ -67,7 +67,7 @@ def cleanup_step(cleanup: SideJob, now: datetime) -> tuple[CleanupStep, timedelt
         # Made anew it would only go to the end of the queue that holds it.
         return CleanupStep.WAIT, CLEANUP_PAUSE
     if result.state is CleanupState.FAILED and cleanup.job is not None:
-        left = timestamps.from_text(cleanup.job.created_at) + CLEANUP_PAUSE - now
+        left = timestamps.from_text(cleanup.job.may_run_since) + CLEANUP_PAUSE - now
         return (CleanupStep.WAIT, left) if left > timedelta() else (CleanupStep.DELETE, None)
     return CleanupStep.WAIT, CLEANUP_PAUSE
 

@@ -268,4 +268,4 @@ def _tells(export: BackupExport, status: ConditionStatus, reason: str) -> bool:
 
 def _seconds_left(job: ObservedJob, now: datetime) -> float:
     """Returns how long the Job may still take, in seconds."""
-    return (timestamps.from_text(job.created_at) + CLEANUP_PAUSE - now).total_seconds()
+    return (timestamps.from_text(job.may_run_since) + CLEANUP_PAUSE - now).total_seconds()

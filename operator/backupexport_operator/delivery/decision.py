@@ -155,7 +155,7 @@ class _Decision:
         return plan
 
     def _starting(self, job: ObservedJob, attempt: Attempt) -> DeliveryPlan:
-        left = START_PATIENCE - (self._seen.now - timestamps.from_text(job.created_at))
+        left = START_PATIENCE - (self._seen.now - timestamps.from_text(job.may_run_since))
         if job.suspended:
             # Kueue's: no deadline of the Job's own ends it, and made anew it would queue anew.
             if self._is_over(self._seen.now):
@@ -248,5 +248,5 @@ class _Decision:
         )
 
     def _since_end(self, moment: datetime) -> timedelta:
-        ended = self._seen.export.status.completion_time
-        return moment - timestamps.from_text(ended) if ended else timedelta()
+        """Returns the time since the condition became Unknown, which no node's clock tells."""
+        return moment - timestamps.from_text(self._known.last_transition_time)

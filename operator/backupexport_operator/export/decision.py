@@ -98,6 +98,10 @@ _WITHOUT_RECIPIENTS = Failure(
     "The export's Job was made without its recipients, by an operator that knew none: start the "
     "export again.",
 )
+_LOOKED_FOR = Failure(
+    Reason.INTERNAL,
+    "The Job is complete, but its pod is gone with its report: its file is looked for.",
+)
 _LOST_REPORT = Failure(
     Reason.INTERNAL,
     "The Job is complete, but its pod is gone with its report and no whole file is in its "
@@ -335,6 +339,25 @@ def _job_failed(seen: Observation, job: ObservedJob) -> ExportPlan | None:
     return _fail(seen, job_failure(seen, job, attempts.last_failure(seen))) if failed else None
 
 
+def _report_lost(seen: Observation, job: ObservedJob) -> ExportPlan | None:
+    """The Job is complete, and `_succeeded` has found neither a report nor a whole file."""
+    if not job.complete:
+        return None
+    tidied = cleanup_result(seen.tidy_job, seen.now)
+    meanwhile = next_status.waiting(seen, _LOOKED_FOR)
+    if tidied.state is not CleanupState.FAILED:
+        return _end(seen, Phase.FAILED, _LOST_REPORT, meanwhile=meanwhile)
+    # Nobody could look, so the file may be there: as long as the Job is, it is looked for again.
+    why = with_aside(_LOOKED_FOR.message, tidied.message.rstrip(".") or "nobody could look yet")
+    step, left = cleanup_step(seen.tidy_job, seen.now)
+    return ExportPlan(
+        next_status.waiting(seen, Failure(_LOOKED_FOR.reason, why)),
+        is_failure=True,
+        delete_cleanup=TASK_TIDY if step is CleanupStep.DELETE else None,
+        recheck_after=left,
+    )
+
+
 def _silent_node(seen: Observation) -> ExportPlan | None:
     pod = silent_attempt(seen)
     if pod is None:
@@ -410,8 +433,12 @@ def _not_started(seen: Observation, job: ObservedJob) -> ExportPlan:
     wants_warning = age >= WARNING_PAUSE and seen.warning is None
     # One that has had pods waits before it makes another, or its watch is ahead of the pods'.
     is_late = age >= START_GRACE and (pod is not None or not job.pods_made)
-    if seen.warning or (is_late and not wants_warning):
-        stuck = stuck_failure(job.name, pod, seen.warning)
+    warning = seen.warning
+    if pod is not None and pod.node and (warning or "").startswith("FailedScheduling"):
+        # A node was found since.
+        warning = ""
+    if warning or (is_late and not wants_warning):
+        stuck = stuck_failure(job.name, pod, warning)
         return ExportPlan(next_status.waiting(seen, stuck), recheck_after=WARNING_PAUSE)
     status = next_status.waiting(seen, None if pod else remembered(seen.export.status))
     return ExportPlan(status, wants_warning=wants_warning, recheck_after=WARNING_PAUSE)
@@ -439,8 +466,7 @@ def _with_job(seen: Observation, job: ObservedJob) -> ExportPlan:
         # The export has failed, though its Job may not have noticed yet.
         or _failed_for_good(seen)
         or _job_failed(seen, job)
-        # Complete, but `_succeeded` has found neither a report nor a whole file.
-        or (_fail(seen, _LOST_REPORT) if job.complete else None)
+        or _report_lost(seen, job)
         or _silent_node(seen)
         # The newest pod tells more than the failures of those before it.
         or _running(seen)

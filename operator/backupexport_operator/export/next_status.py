@@ -203,15 +203,22 @@ def _finished(
     # The node's clock may be behind.
     kept_from = max(completed, seen.now)
     expires = timestamps.to_text(kept_from + timedelta(seconds=seconds)) if seconds else None
+    start_time = status.start_time or _time(seen, started_at)
+    completion_time = _time(seen, completed_at) or timestamps.to_text(seen.now)
+    if start_time is not None:
+        # A node's clock may have been set back meanwhile.
+        later = max(map(timestamps.from_text, (start_time, completion_time)))
+        completion_time = timestamps.to_text(later)
     goes_with_it = phase is Phase.SUCCEEDED and spec.artifact_policy == "Delete"
     deliveries = first_conditions(seen, phase)
     return _next(
         seen,
         phase,
         failure,
-        start_time=status.start_time or _time(seen, started_at),
-        completion_time=_time(seen, completed_at) or timestamps.to_text(seen.now),
-        attempts=attempts(seen),
+        start_time=start_time,
+        completion_time=completion_time,
+        # A file that was found is some attempt's, seen or not.
+        attempts=max(attempts(seen), 1 if phase is Phase.SUCCEEDED else 0),
         expiration_time=expires,
         disposal_pending=(expires is not None or goes_with_it) or None,
         delivery_pending=any(map(is_pending, deliveries)) or None,
@@ -247,7 +254,13 @@ def attempts(seen: Observation) -> int:
 
 def _begun(seen: Observation) -> int:
     started = sum(1 for pod in seen.attempts if pod.started_at and pod.counts)
-    return max(started, seen.job.failed_pods if seen.job else 0)
+    if (job := seen.job) is None:
+        return started
+    newest = seen.attempts[-1] if seen.attempts else None
+    goes_on = newest is not None and newest.started_at and newest.exit_code in (None, 0)
+    # Pods that failed before this one may be gone.
+    is_more = goes_on and job.pods_made > job.failed_pods
+    return max(started, job.failed_pods + (1 if is_more else 0))
 
 
 def _time(seen: Observation, moment: str | None) -> str | None:

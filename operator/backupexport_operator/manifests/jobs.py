@@ -252,7 +252,10 @@ def _deadline_seconds(seen: Observation, kind: str, settings: Delivery) -> int:
         # The first attempt has all its time, however late an outage of the operator makes it.
         left = settings.give_up_seconds
     else:
-        ended = timestamps.from_text(seen.export.status.completion_time or seen.export.created_at)
+        status = seen.export.status
+        # Its own time is the control plane's; that of the export's end may be a node's.
+        since = known.last_transition_time if known else status.completion_time
+        ended = timestamps.from_text(since or seen.export.created_at)
         left = settings.give_up_seconds - int((seen.now - ended).total_seconds())
     left = max(left, _SHORTEST_DEADLINE_SECONDS)
     return min(left, settings.attempt_seconds or left)

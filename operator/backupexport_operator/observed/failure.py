@@ -270,6 +270,12 @@ def job_deleted(seen: Observation) -> Failure:
     """Returns the failure of an export whose Job is gone and made no artifact."""
     by = "" if seen.lost_job else ", or cleared away while no operator ran,"
     message = f"The export's Job was deleted{by} before it was done: start the export again."
+    if seen.lost_job is not None and seen.lost_job.complete:
+        message = (
+            "The export's Job was complete, but its report is lost, and it went before anybody "
+            "could look for the file: it may be whole, so look for its manifest in its storage, or "
+            "start the export again."
+        )
     # The deletion itself stopped the runner, which then ends with INTERRUPTED.
     newest_first = reversed(seen.attempts)
     before = (end_failure(p) for p in newest_first if p.exit_code != ExitCode.INTERRUPTED)
@@ -281,7 +287,7 @@ def job_failure(seen: Observation, job: ObservedJob, last: Failure | None) -> Fa
     """Returns the failure of an export whose Job has failed; `last` is its last attempt's."""
     if job.failure == "DeadlineExceeded":
         message = (
-            f"The export took longer than activeDeadlineSeconds, {_done_so_far(seen)}: raise it "
+            f"The export took longer than activeDeadlineSeconds{_done_so_far(seen, job)}: raise it "
             "on the BackupExport or the ExportTarget."
         )
         return _with_history(seen, Failure(Reason.DEADLINE_EXCEEDED, message), last)
@@ -294,6 +300,15 @@ def job_failure(seen: Observation, job: ObservedJob, last: Failure | None) -> Fa
     )
 
 
+def given_up_for(job: ObservedJob) -> tuple[str, Reason, str] | None:
+    """Returns the pod for whose exit code Kubernetes gave the Job up, its reason, and in words."""
+    told = _GIVEN_UP_BY_CODE.search(job.failure_message)
+    reason = REASON_OF_EXIT_CODE.get(int(told["code"])) if told else None
+    if told is None or reason is None:
+        return None
+    return told["pod"], reason, f"exit code {told['code']}, which means {reason}"
+
+
 def _failure_told_by_job(
     seen: Observation, job: ObservedJob, last: Failure | None
 ) -> Failure | None:
@@ -301,17 +316,16 @@ def _failure_told_by_job(
 
     A pod that is deleted is gone as soon as its Job has counted it, maybe while no operator looks.
     """
-    told = _GIVEN_UP_BY_CODE.search(job.failure_message)
-    reason = REASON_OF_EXIT_CODE.get(int(told["code"])) if told else None
-    if told is None or reason is None:
+    told = given_up_for(job)
+    if told is None:
         return None
-    pod = next((pod for pod in seen.attempts if pod.name == told["pod"]), None)
+    name, reason, words = told
+    pod = next((pod for pod in seen.attempts if pod.name == name), None)
     if pod is not None and (own := end_failure(pod)) is not None:
         return own
     sentence = (
-        f"Pod {told['pod']} failed for good with exit code {told['code']}, which means {reason}, "
-        "and its own words are lost with it: start the export again, and if that fails, too, the "
-        "message says what to do."
+        f"Pod {name} failed for good with {words}, and its own words are lost with it: start the "
+        "export again, and if that fails, too, the message says what to do."
     )
     known = remembered(seen.export.status)
     if known is not None and known.message.startswith(sentence.rstrip(".")):
@@ -323,14 +337,17 @@ def _failure_told_by_job(
     return Failure(reason, with_aside(sentence, f"before that: {before.message.rstrip('.')}"))
 
 
-def _done_so_far(seen: Observation) -> str:
-    progress = seen.export.status.progress
-    if not any(pod.started_at for pod in seen.attempts) and seen.export.status.start_time is None:
-        return "and its pod never started"
-    if progress is None or not progress.dumped_bytes:
-        return "and had dumped nothing yet (often it waits for a lock: pg_stat_activity tells)"
-    dumped, estimated = map(readable_size, (progress.dumped_bytes, progress.estimated_bytes))
-    return f"and had dumped {dumped} of about {estimated}"
+def _done_so_far(seen: Observation, job: ObservedJob) -> str:
+    progress, attempts = seen.export.status.progress, seen.attempts
+    if progress is not None and progress.dumped_bytes:
+        dumped, estimated = map(readable_size, (progress.dumped_bytes, progress.estimated_bytes))
+        return f", and had dumped {dumped} of about {estimated}"
+    if len(attempts) < job.pods_made:
+        # Kubernetes deletes the pod that works when the deadline comes, seen or not.
+        return ""
+    if not any(pod.started_at for pod in attempts) and seen.export.status.start_time is None:
+        return ", and its pod never started"
+    return ", and had dumped nothing yet (often it waits for a lock: pg_stat_activity tells)"
 
 
 def _with_history(seen: Observation, failure: Failure, last: Failure | None) -> Failure:

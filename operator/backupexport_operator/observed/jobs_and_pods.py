@@ -39,8 +39,9 @@ class ObservedJob:
     `owner_uid` is its controller's, `export_uid` that of the export it was made for, which may be
     gone; `batch` has the uids of the exports that one for several is for.  `task` is what its
     pods do (`runner_protocol.TASK_EXPORT`, …), `place` where they write, read or remove files,
-    `recipients` to whom they encrypt, `pods_made` how many pods its status counts.  Times are
-    RFC 3339, as in a pod.
+    `recipients` to whom they encrypt, `pods_made` how many pods its status counts.  `started_at`
+    is when its controller began, anew each time that it was resumed.  Times are RFC 3339, as in a
+    pod.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ObservedJob:
     place: Place | None = None
     recipients: tuple[str, ...] = ()
     created_at: str = ""
+    started_at: str = ""
     suspended: bool = False
     deleting: bool = False
     complete: bool = False
@@ -60,6 +62,11 @@ class ObservedJob:
     failed_at: str = ""
     failed_pods: int = 0
     pods_made: int = 0
+
+    @property
+    def may_run_since(self) -> str:
+        """Since when its pods may be made; a queue may have held it before."""
+        return self.started_at or self.created_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +153,7 @@ def observed_job(manifest: Manifest) -> ObservedJob:
         recipients=_recipients(manifest.get("spec") or {}),
         suspended=bool((manifest.get("spec") or {}).get("suspend")),
         created_at=metadata.get("creationTimestamp", ""),
+        started_at=status.get("startTime") or "",
         deleting=deleted_at is not None,
         complete="Complete" in holding,
         failure=failure.get("reason", "") if failure else None,

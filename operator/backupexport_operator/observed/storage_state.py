@@ -7,7 +7,7 @@ from backupexport_contract.reasons import ExitCode, Reason
 from backupexport_contract.runner_protocol import read_outcome
 
 from backupexport_operator.observed.export_files import start_problem
-from backupexport_operator.observed.failure import end_failure, start_failure
+from backupexport_operator.observed.failure import end_failure, given_up_for, start_failure
 from backupexport_operator.observed.observation import SideJob
 
 
@@ -34,7 +34,11 @@ def storage_state(check: SideJob) -> StorageState | None:
         said = [read_outcome(pod.termination_message).message for pod in pods]
         message = next(filter(None, said), None) or "The storage works."
         return StorageState("True", "Checked", message)
-    failures = [end_failure(pod) for pod in pods if pod.exit_code != ExitCode.SUCCESS]
+    no_causes = [ExitCode.SUCCESS]
+    if job.failure == "DeadlineExceeded":
+        # What ends its pod then is the deadline.
+        no_causes.append(ExitCode.INTERRUPTED)
+    failures = [end_failure(pod) for pod in pods if pod.exit_code not in no_causes]
     failure = next(filter(None, failures), None)
     if failure is not None and (job.failure is not None or failure.is_fatal):
         return StorageState("False", failure.reason, failure.message)
@@ -49,5 +53,11 @@ def storage_state(check: SideJob) -> StorageState | None:
     if any(pod.started_at for pod in pods):
         message = "The storage has not answered its check in time."
         return StorageState("False", Reason.STORAGE_UNWRITABLE, message)
+    if (told := given_up_for(job)) is not None:
+        pod, reason, words = told
+        message = (
+            f"The storage's check has failed with {words}; pod {pod} is gone with its own words."
+        )
+        return StorageState("False", reason, message)
     message = f"The storage can't be checked: its Job failed ({job.failure})."
     return StorageState("Unknown", Reason.INTERNAL, message)

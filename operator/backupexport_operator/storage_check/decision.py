@@ -44,7 +44,7 @@ def decide_check(check: SideJob, now: datetime) -> CheckPlan:
         return CheckPlan(CheckStep.WAIT, PAUSE_AFTER_FAILURE)
     # One that doesn't end has failed: no controller works on it.
     pause = PAUSE if job.complete else PAUSE_AFTER_FAILURE
-    left = timestamps.from_text(job.created_at) + pause - now
+    left = timestamps.from_text(job.may_run_since) + pause - now
     if left > timedelta():
         return CheckPlan(CheckStep.WAIT, left)
     return CheckPlan(CheckStep.DELETE, _SOON)

@@ -48,16 +48,25 @@ class StorageChecks:
             storage: str(manifest["metadata"]["name"])
             for storage, manifest in self._manifests.items()
         }
-        # What was known before the check that is under way.
-        self._known: dict[str, StorageState] = {}
+        # What was known last, and of which check's Job (its uid).
+        self._known: dict[str, tuple[str, StorageState]] = {}
         self.queue = WorkQueue(self._reconcile, _PARALLEL, metrics.reconciled)
 
     def state(self, storage: str) -> StorageState:
         """Returns what is known of the storage of this name."""
         if storage not in self._job_names:
             return NOT_THERE
-        found = storage_state(self._check(self._job_names[storage]))
-        return found or self._known.get(storage, UNCHECKED)
+        found = self._found(storage, self._check(self._job_names[storage]))
+        return found or self._known.get(storage, ("", UNCHECKED))[1]
+
+    def _found(self, storage: str, check: SideJob) -> StorageState | None:
+        found = storage_state(check)
+        uid, known = self._known.get(storage, ("", UNCHECKED))
+        is_of_known = check.job is not None and check.job.uid == uid
+        if found and found.status == "Unknown" and is_of_known and known.status == "False":
+            # Its pod told why, and is gone.
+            return known
+        return found
 
     def ready(self) -> dict[str, bool | None]:
         """Returns by name whether a storage works, None where that is not known."""
@@ -93,12 +102,12 @@ class StorageChecks:
             if check.job is not None:
                 await self._cluster.delete_job(check.job)
             return
-        found = storage_state(check)
-        if found is not None and found != self._known.get(storage):
-            self._known[storage] = found
-            level = logging.WARNING if found.status == "False" else logging.INFO
-            _logger.log(level, "storage %s: %s: %s", storage, found.reason, found.message)
-            self._changed()
+        found = self._found(storage, check)
+        if found is not None and check.job is not None:
+            is_new = found != self._known.get(storage, ("", None))[1]
+            self._known[storage] = check.job.uid, found
+            if is_new:
+                self._tell(storage, found)
         plan = decide_check(check, timestamps.now())
         if plan.step is CheckStep.CREATE:
             await self._cluster.create_job(self._manifests[storage])
@@ -106,3 +115,8 @@ class StorageChecks:
             await self._cluster.delete_job(check.job)
         if plan.recheck_after is not None:
             self.queue.ask(job_name, delay=plan.recheck_after.total_seconds())
+
+    def _tell(self, storage: str, found: StorageState) -> None:
+        level = logging.WARNING if found.status == "False" else logging.INFO
+        _logger.log(level, "storage %s: %s: %s", storage, found.reason, found.message)
+        self._changed()

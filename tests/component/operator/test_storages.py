@@ -258,6 +258,27 @@ async def test_each_storage_is_checked_and_its_targets_say_what_that_found(
         assert mount["subPath"] == ".check"
 
 
+async def test_a_storage_that_failed_its_check_has_failed_it_when_the_checks_pod_is_gone(
+    kubernetes: FakeKubernetes, kubelet: Kubelet
+) -> None:
+    """As after the deadline of a check that hangs: Kubernetes deletes its pod."""
+    kubernetes.seed("exporttargets", builders.target_manifest())
+    kubelet.outcomes[TASK_CHECK] = (ExitCode.STORAGE_UNWRITABLE, Outcome(message="No answer."))
+    metrics = OperatorMetrics()
+    async with whole_operator(
+        kubernetes, settings(builders.STORAGES, storage_checks=True), metrics
+    ):
+        bad = ("False", "StorageUnwritable")
+        await until(lambda: conditions(kubernetes).get("StorageReady") == bad)
+        for pod in list(kubernetes.objects("pods")):
+            kubernetes.remove("pods", pod)
+        kubernetes.calls.clear()
+        await until(lambda: resyncs(kubernetes) >= 3)
+        assert conditions(kubernetes)["StorageReady"] == bad
+        assert message(kubernetes) == "No answer."
+        assert ready(metrics) == {"default": 0}
+
+
 @pytest.mark.parametrize(
     ("code", "seconds", "again"),
     [(0, 86300, False), (0, 86401, True), (29, 500, False), (29, 601, True)],

@@ -396,7 +396,7 @@ def test_a_file_in_a_bucket_that_is_none_of_the_charts_any_more_is_waited_for() 
     # It doesn't come back.
     conditions = [plan.condition if it.type == "Delivered" else it for it in gone.status.conditions]
     status = gone.status.model_copy(update={"conditions": conditions})
-    late = seen(of=gone.model_copy(update={"status": status}), kind="telegram", now=86401)
+    late = seen(of=gone.model_copy(update={"status": status}), kind="telegram", now=86402)
     given_up = decide_delivery(late, "telegram").condition
     assert given_up.status == "False"
     assert "giveUpSeconds" in given_up.message
@@ -658,6 +658,28 @@ def test_a_suspended_job_is_waited_for_longer_than_one_that_does_not_start() -> 
     late = (START_PATIENCE + timedelta(minutes=1)).total_seconds()
     plan = decide_delivery(seen(job=replace(JOB, suspended=True), now=late), "email")
     assert (plan.step, said(plan)) == (DeliveryStep.WAIT, ("Unknown", "InProgress"))
+
+
+def test_a_resumed_job_has_the_time_of_a_new_one() -> None:
+    late = START_PATIENCE + timedelta(minutes=1)
+    resumed = replace(JOB, started_at=timestamps.to_text(at(late.total_seconds() - 1)))
+    plan = decide_delivery(seen(job=resumed, now=late.total_seconds()), "email")
+    assert (plan.step, said(plan)) == (DeliveryStep.WAIT, ("Unknown", "InProgress"))
+    plan = decide_delivery(seen(job=resumed, now=2 * late.total_seconds()), "email")
+    assert plan.step is DeliveryStep.DELETE
+
+
+def test_a_nodes_clock_gives_no_delivery_up() -> None:
+    """The export's end is as its node told it, which is a day behind."""
+    early = export([told("email")], notifyEmail="a@example.com")
+    status = early.status.model_copy(
+        update={"completion_time": timestamps.to_text(ENDED - timedelta(days=2))}
+    )
+    early = early.model_copy(update={"status": status})
+    pod = ended(ExitCode.CONNECTION_FAILED, "Away.")
+    assert said(decide_delivery(seen(pod, job=failed(2), of=early, now=3), "email")) == (
+        "Unknown", "ConnectionFailed"
+    )  # fmt: skip
 
 
 def limited(**more: Any) -> Deliveries:

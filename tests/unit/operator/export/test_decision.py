@@ -36,6 +36,7 @@ from backupexport_operator.observed.places import Place
 CREATED = builders.CREATED
 NOW = datetime(2026, 1, 29, 15, 31, 0, tzinfo=UTC)
 LATER = "2026-01-29T15:30:30Z"
+CREATED_AT = timestamps.from_text(CREATED)
 JOB = ObservedJob(name=job_name("nightly"), owner_uid="uid-1", created_at=CREATED)
 POD = ObservedPod(name="pod-a", created_at=CREATED, node="node-1")
 ARTIFACT = Artifact("p/f.sql.zst", 1024, 4096, "ab", "17.5", "17.6")
@@ -708,6 +709,78 @@ def test_a_job_that_tells_no_code_of_ours_is_quoted(words: str) -> None:
     plan = decide(seen(ACCEPTED, job=job, tidy_job=TIDIED))
     assert outcome(plan) == (Phase.FAILED, Reason.INTERNAL)
     assert told in (plan.status.message or "")
+
+
+NOT_LOOKED = SideJob(replace(TIDY, failure="BackoffLimitExceeded", failure_message="Away."))
+LOOKED_FOR = "The Job is complete, but its pod is gone with its report: its file is looked for"
+
+
+def test_a_file_that_nobody_could_look_for_is_not_said_to_be_missing() -> None:
+    complete = replace(JOB, complete=True, pods_made=1)
+    plan = decide(seen(RUNNING, job=complete))
+    assert (outcome(plan), plan.status.message) == (
+        (Phase.RUNNING, Reason.INTERNAL), f"{LOOKED_FOR}."
+    )  # fmt: skip
+    assert plan.create_cleanup
+    plan = decide(seen(RUNNING, job=complete, tidy_job=NOT_LOOKED))
+    assert (outcome(plan), plan.status.message) == (
+        (Phase.RUNNING, Reason.INTERNAL), f"{LOOKED_FOR} (Away)."
+    )  # fmt: skip
+    assert (plan.delete_cleanup, plan.recheck_after) == (None, CREATED_AT + CLEANUP_PAUSE - NOW)
+    late = decide(seen(RUNNING, job=complete, tidy_job=NOT_LOOKED, now=CREATED_AT + CLEANUP_PAUSE))
+    assert late.delete_cleanup == "tidy"
+    # It was looked for, and is not there.
+    plan = decide(seen(RUNNING, job=complete, tidy_job=TIDIED))
+    assert outcome(plan) == (Phase.FAILED, Reason.INTERNAL)
+    assert "no whole file" in (plan.status.message or "")
+    # Kubernetes has cleared the Job away.
+    plan = decide(seen(RUNNING, job=None, lost_job=complete, tidy_job=NOT_LOOKED))
+    assert outcome(plan) == (Phase.FAILED, Reason.JOB_DELETED)
+    assert "it may be whole" in (plan.status.message or "")
+
+
+def test_a_warning_of_before_the_pod_had_a_node_is_over() -> None:
+    warning = "FailedScheduling: 0/1 nodes are available"
+    late = {"now": NOW + timedelta(seconds=20), "warning": warning}
+    making = replace(POD, waiting="ContainerCreating")
+    assert outcome(decide(seen(ACCEPTED, making, **late))) == (Phase.PENDING, None)
+    without = replace(making, node="", waiting=None)
+    assert decide(seen(ACCEPTED, without, **late)).status.reason is not None
+
+
+def test_attempts_whose_pods_are_gone_count() -> None:
+    third = replace(POD, name="pod-c", started_at=LATER)
+    twice_failed = replace(JOB, failed_pods=2, pods_made=3)
+    assert decide(seen(RUNNING, third, job=twice_failed)).status.attempts == 3
+    # It has failed, which only its Job tells so far.
+    failed = replace(JOB, failed_pods=3, pods_made=3)
+    assert decide(seen(RUNNING, third, job=failed)).status.attempts == 3
+    found = SideJob(
+        TIDIED.job,
+        [replace(POD, exit_code=0, termination_message=outcome_text(Outcome(ARTIFACT)))],
+    )
+    plan = decide(seen(ACCEPTED, job=replace(JOB, complete=True), tidy_job=found))
+    assert (plan.status.phase, plan.status.attempts) == (Phase.SUCCEEDED, 1)
+
+
+def test_no_export_ends_before_it_began() -> None:
+    done = replace(
+        ended(0),
+        started_at="2026-01-29T15:30:20Z",
+        finished_at="2026-01-29T15:30:05Z",
+        termination_message=outcome_text(Outcome(ARTIFACT)),
+    )
+    status = decide(seen(ACCEPTED, done)).status
+    assert (status.start_time, status.completion_time) == ("2026-01-29T15:30:20.000Z",) * 2
+
+
+def test_the_deadline_tells_nothing_of_a_pod_that_nobody_saw() -> None:
+    late = replace(JOB, failure="DeadlineExceeded", pods_made=1)
+    plan = decide(seen(ACCEPTED, job=late, tidy_job=TIDIED))
+    assert plan.status.message == (
+        "The export took longer than activeDeadlineSeconds: raise it on the BackupExport or the "
+        "ExportTarget."
+    )
 
 
 def test_a_job_of_something_else_is_left_alone() -> None:

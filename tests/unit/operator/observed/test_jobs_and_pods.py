@@ -97,6 +97,20 @@ def test_a_jobs_conditions(conditions: Any, complete: bool, failure: str | None)
 
 
 @pytest.mark.parametrize(
+    ("status", "since"),
+    [
+        ({}, "2026-01-29T15:00:00Z"),
+        ({"startTime": None}, "2026-01-29T15:00:00Z"),
+        ({"startTime": "2026-01-29T16:00:00Z"}, "2026-01-29T16:00:00Z"),
+    ],
+    ids=["not seen yet", "suspended", "resumed"],
+)
+def test_a_job_may_run_since_it_was_let_go(status: dict[str, Any], since: str) -> None:
+    metadata = META | {"creationTimestamp": "2026-01-29T15:00:00Z"}
+    assert observed_job({"metadata": metadata, "status": status}).may_run_since == since
+
+
+@pytest.mark.parametrize(
     ("failed", "deleted", "failure"),
     [
         ("2026-01-29T15:30:00Z", "2026-01-29T16:30:00Z", "BackoffLimitExceeded"),

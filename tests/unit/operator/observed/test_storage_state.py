@@ -14,6 +14,11 @@ JOB = ObservedJob("check-storage-a", "", uid="j", created_at=CREATED)
 COMPLETE = replace(JOB, complete=True)
 FAILED = replace(JOB, failure="BackoffLimitExceeded")
 LATE = replace(JOB, failure="DeadlineExceeded")
+BY_CODE = replace(
+    JOB,
+    failure="PodFailurePolicy",
+    failure_message="Container runner for pod ns/a failed with exit code 28 matching FailJob rule",
+)
 POD = ObservedPod("a", CREATED, job_uid="j", node="n")
 RUNNING = replace(POD, started_at=CREATED)
 UNBOUND = replace(POD, node="", unschedulable='persistentvolumeclaim "c" not found')
@@ -44,6 +49,17 @@ def ended(code: int, message: str) -> ObservedPod:
         (FAILED, [ended(ExitCode.STORAGE_FULL, "Full.")], ("False", "StorageFull", "Full.")),
         (LATE, [RUNNING],
          ("False", "StorageUnwritable", "The storage has not answered its check in time.")),
+        # The deadline has ended its pod.
+        (LATE, [ended(ExitCode.INTERRUPTED, "Stopped.")],
+         ("False", "StorageUnwritable", "The storage has not answered its check in time.")),
+        (LATE, [ended(ExitCode.INTERRUPTED, "Stopped."),
+                replace(ended(ExitCode.STORAGE_FALTERING, "Cut."), name="0")],
+         ("False", "StorageUnwritable", "Cut.")),
+        (FAILED, [ended(ExitCode.DUMP_REFUSED, "Odd.")], ("False", "DumpFailed", "Odd.")),
+        (BY_CODE, [ended(ExitCode.STORAGE_FULL, "Full.")], ("False", "StorageFull", "Full.")),
+        (BY_CODE, [],
+         ("False", "StorageFull", "The storage's check has failed with exit code 28, which means "
+          "StorageFull; pod a is gone with its own words.")),
         # What keeps the check from its start tells nothing of a bucket, but may of a volume.
         (JOB, [UNBOUND],
          ("False", "StorageUnwritable", "The storage can't be checked: its pod can't start: "
