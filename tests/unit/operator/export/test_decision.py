@@ -867,6 +867,18 @@ def test_a_cleanup_that_fails_does_not_keep_the_failure() -> None:
     assert plan.status.phase == Phase.FAILED
 
 
+def test_a_cleanup_that_a_queue_holds_is_waited_for() -> None:
+    late = CREATED_AT + CLEANUP_PAUSE + timedelta(seconds=1)
+    held = SideJob(replace(TIDY, suspended=True))
+    plan = decide(seen(RUNNING, KILLED, job=GIVEN_UP, tidy_job=held, now=late))
+    assert (plan.status.phase, plan.create_cleanup) == (Phase.RUNNING, None)
+    resumed = SideJob(replace(TIDY, started_at=timestamps.to_text(late)))
+    plan = decide(seen(RUNNING, KILLED, job=GIVEN_UP, tidy_job=resumed, now=late))
+    assert plan.status.phase == Phase.RUNNING
+    plan = decide(seen(RUNNING, KILLED, job=GIVEN_UP, tidy_job=SideJob(TIDY), now=late))
+    assert plan.status.phase == Phase.FAILED
+
+
 def test_a_cleanup_whose_report_is_lost_is_made_anew() -> None:
     lost = SideJob(replace(TIDY, complete=True))
     plan = decide(seen(RUNNING, KILLED, job=GIVEN_UP, tidy_job=lost))

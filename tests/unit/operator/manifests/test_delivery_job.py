@@ -143,6 +143,17 @@ def test_the_first_attempt_is_a_whole_one_however_late() -> None:
     assert job("telegram", of=late, since_end=90000)["spec"]["activeDeadlineSeconds"] == 9999
 
 
+def test_the_time_to_give_up_is_no_nodes() -> None:
+    """The condition says when the export ended; its node's clock was a day ahead of that."""
+    told = {
+        "type": "Delivered", "status": "Unknown", "reason": "ConnectionFailed", "message": "Away.",
+        "lastTransitionTime": "2026-01-29T14:30:00Z",
+    }  # fmt: skip
+    status = EXPORT.status.model_copy(update={"conditions": [Condition.model_validate(told)]})
+    ahead = EXPORT.model_copy(update={"status": status})
+    assert job("telegram", of=ahead, since_end=0)["spec"]["activeDeadlineSeconds"] == 6399
+
+
 def test_the_projects_queue_is_the_deliverys_too() -> None:
     assert "kueue.x-k8s.io/queue-name" not in job("email")["metadata"]["labels"]
     labels = job("email", queueName="team")["metadata"]["labels"]
