@@ -226,7 +226,9 @@ def test_a_failure_is_told_though_nobody_saw_the_pod_end(
     kubectl("-n", namespace, "wait", "--for=condition=Failed", f"bex/{name}", "--timeout=280s")
     status = read_export(namespace, name)["status"]
     assert status["reason"] == "AuthenticationFailed"
-    words = rf"Pod bex-{name}-\w+ failed for good with exit code 23, which means"
+    words = (
+        rf"Pod bex-{name}-\w+ failed for good with exit code 23, which means AuthenticationFailed"
+    )
     assert re.match(words, status["message"])
 
 

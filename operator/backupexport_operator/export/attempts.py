@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 from backupexport_contract import timestamps
 from backupexport_contract.reasons import Phase, Reason
 
+from backupexport_operator.export import next_status
 from backupexport_operator.observed.export_files import NODE_GRACE
 from backupexport_operator.observed.failure import (
     Failure,
-    attempt_remembered,
     end_failure,
-    remembered,
+    remembered_attempt,
 )
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import Observation
@@ -81,10 +81,10 @@ def orphan(seen: Observation) -> ObservedPod | None:
 def last_failure(seen: Observation) -> Failure | None:
     """Returns why the latest attempt made no artifact: by its pod, else as the status has it."""
     failures, status = attempt_failures(seen), seen.export.status
-    if (known := attempt_remembered(status)) is not None:
-        number, failure = known
-        count = sum(1 for pod in seen.attempts if pod.counts and (pod.started_at or pod.has_ended))
-        # The later pods may have gone while another operator led.
-        if number > count:
-            return failure
-    return failures[-1] if failures else remembered(status)
+    known = remembered_attempt(status)
+    count = sum(1 for pod in seen.attempts if pod.counts and (pod.started_at or pod.has_ended))
+    told = status.attempts or 0
+    if known is not None and count < told == next_status.attempts(seen):
+        # No other has begun since, and later pods than those that are left are gone.
+        return known
+    return failures[-1] if failures else known

@@ -28,6 +28,9 @@ from backupexport_operator.observed.export_files import (
     silent_attempt,
 )
 from backupexport_operator.observed.failure import (
+    LOOKED_AT_AGAIN,
+    TAKEN_OVER,
+    TRIED_AGAIN,
     Failure,
     end_artifact,
     job_deleted,
@@ -35,7 +38,6 @@ from backupexport_operator.observed.failure import (
     remembered,
     start_failure,
     stuck_failure,
-    trying_again,
     with_aside,
 )
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
@@ -80,6 +82,8 @@ FOREIGN_JOB_GRACE = timedelta(seconds=60)
 FOREIGN_JOB_PATIENCE = timedelta(minutes=10)
 # To pull an image takes its time; a pod or a Job this old that tells nothing is stuck.
 START_GRACE = timedelta(seconds=120)
+# For so long after its Job a file whose report is lost is looked for, though nobody can look.
+LOOK_PATIENCE = timedelta(minutes=30)
 # If a pod tells nothing, its Events may: they are read this late, and this often.
 WARNING_PAUSE = timedelta(seconds=15)
 
@@ -101,6 +105,11 @@ _WITHOUT_RECIPIENTS = Failure(
 _LOOKED_FOR = Failure(
     Reason.INTERNAL,
     "The Job is complete, but its pod is gone with its report: its file is looked for.",
+)
+_NOT_LOOKED_FOR = Failure(
+    Reason.INTERNAL,
+    "The Job was complete, but its pod is gone with its report, and nobody could look for the "
+    "file: it may be whole, so look for its manifest in its storage, or start the export again.",
 )
 _LOST_REPORT = Failure(
     Reason.INTERNAL,
@@ -228,6 +237,9 @@ def _job_gone(seen: Observation) -> ExportPlan | None:
         return None
     if (failed := _failed_for_good(seen)) is not None:
         return failed
+    was_complete = seen.lost_job is not None and seen.lost_job.complete
+    if was_complete or _told_that_it_is_looked_for(seen):
+        return _report_lost(seen, None)
     if seen.lost_job is not None and seen.lost_job.failure is not None:
         # Kubernetes deletes a Job some time after its end.
         return _fail(seen, job_failure(seen, seen.lost_job, attempts.last_failure(seen)))
@@ -339,15 +351,24 @@ def _job_failed(seen: Observation, job: ObservedJob) -> ExportPlan | None:
     return _fail(seen, job_failure(seen, job, attempts.last_failure(seen))) if failed else None
 
 
-def _report_lost(seen: Observation, job: ObservedJob) -> ExportPlan | None:
-    """The Job is complete, and `_succeeded` has found neither a report nor a whole file."""
-    if not job.complete:
-        return None
+def _told_that_it_is_looked_for(seen: Observation) -> Failure | None:
+    known = remembered(seen.export.status)
+    is_that = known is not None and known.message.startswith(_LOOKED_FOR.message.rstrip("."))
+    return known if is_that else None
+
+
+def _report_lost(seen: Observation, job: ObservedJob | None) -> ExportPlan:
+    """The Job was complete, and `_succeeded` has found neither a report nor a whole file."""
     tidied = cleanup_result(seen.tidy_job, seen.now)
-    meanwhile = next_status.waiting(seen, _LOOKED_FOR)
     if tidied.state is not CleanupState.FAILED:
+        meanwhile = next_status.waiting(seen, _told_that_it_is_looked_for(seen) or _LOOKED_FOR)
         return _end(seen, Phase.FAILED, _LOST_REPORT, meanwhile=meanwhile)
-    # Nobody could look, so the file may be there: as long as the Job is, it is looked for again.
+    if (
+        job is None
+        or seen.now >= timestamps.from_text(job.completed_at or job.created_at) + LOOK_PATIENCE
+    ):
+        return _fail(seen, _NOT_LOOKED_FOR)
+    # Nobody could look, so the file may be there: it is looked for again.
     why = with_aside(_LOOKED_FOR.message, tidied.message.rstrip(".") or "nobody could look yet")
     step, left = cleanup_step(seen.tidy_job, seen.now)
     return ExportPlan(
@@ -397,18 +418,20 @@ def _cannot_start(seen: Observation) -> ExportPlan | None:
 
 
 def _tried_again(seen: Observation, job: ObservedJob) -> ExportPlan | None:
-    last, newest = attempts.last_failure(seen), attempts.newest_pod(seen)
-    if last is None or not attempts.attempt_failures(seen) or job.suspended:
+    failures, newest = attempts.attempt_failures(seen), attempts.newest_pod(seen)
+    if not failures or job.suspended:
         return None
+    last = failures[-1]
     status_with: Callable[[Observation, Failure], BackupExportStatus] = next_status.waiting
     if newest is not None and newest.exit_code in NOT_YET_EXIT_CODES:
-        again = "another pod looks again, and the export starts by itself"
+        again = LOOKED_AT_AGAIN
         status_with = next_status.not_begun
     elif newest is not None and newest.disrupted:
-        again = "a disruption, which doesn't count: another pod takes over"
+        again = TAKEN_OVER
     else:
         used, allowed = next_status.attempts(seen), seen.backoff_limit + 1
-        again = trying_again(used, allowed)
+        again = TRIED_AGAIN.format(used=used, allowed=allowed)
+        last = attempts.last_failure(seen) or last
     left = attempts.until_sidecars_are_late(seen, newest)
     delete_pod = None
     if newest is not None and left is not None and left <= timedelta():
@@ -466,7 +489,7 @@ def _with_job(seen: Observation, job: ObservedJob) -> ExportPlan:
         # The export has failed, though its Job may not have noticed yet.
         or _failed_for_good(seen)
         or _job_failed(seen, job)
-        or _report_lost(seen, job)
+        or (_report_lost(seen, job) if job.complete else None)
         or _silent_node(seen)
         # The newest pod tells more than the failures of those before it.
         or _running(seen)

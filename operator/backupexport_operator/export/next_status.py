@@ -16,7 +16,7 @@ from backupexport_contract.backup_export import (
 from backupexport_contract.deliveries import Deliveries, is_pending
 from backupexport_contract.export_target import ExportTarget
 from backupexport_contract.kubernetes_model import Condition
-from backupexport_contract.reasons import Phase, Reason
+from backupexport_contract.reasons import ExitCode, Phase, Reason
 from backupexport_contract.runner_protocol import Artifact, Progress, read_outcome
 
 from backupexport_operator.delivery.choice import first_conditions
@@ -257,7 +257,12 @@ def _begun(seen: Observation) -> int:
     if (job := seen.job) is None:
         return started
     newest = seen.attempts[-1] if seen.attempts else None
-    goes_on = newest is not None and newest.started_at and newest.exit_code in (None, 0)
+    goes_on = (
+        newest is not None
+        and newest in seen.pods
+        and newest.started_at
+        and newest.exit_code in (None, ExitCode.SUCCESS)
+    )
     # Pods that failed before this one may be gone.
     is_more = goes_on and job.pods_made > job.failed_pods
     return max(started, job.failed_pods + (1 if is_more else 0))

@@ -19,8 +19,8 @@ from backupexport_operator.observed.observation import Observation, SideJob
 
 # A node that has not ended a pod this long after the pod's grace period doesn't answer.
 NODE_GRACE = timedelta(seconds=60)
-# A failed cleanup is tried again this often.  One that takes longer counts as failed: no controller
-# works on it.
+# A failed cleanup is tried again this often.  One that takes longer counts as failed: a queue or
+# somebody holds it, or no controller works on it.
 CLEANUP_PAUSE = timedelta(minutes=5)
 
 
@@ -110,9 +110,7 @@ def cleanup_result(cleanup: SideJob, now: datetime) -> CleanupResult:
         return CleanupResult(CleanupState.FAILED, message=message)
     if cleanup.job.complete:
         return CleanupResult(CleanupState.LOST)
-    # A queue that holds it may let it go at any time.
-    is_late = now > timestamps.from_text(cleanup.job.may_run_since) + CLEANUP_PAUSE
-    if is_late and not cleanup.job.suspended:
+    if now > timestamps.from_text(cleanup.job.may_run_since) + CLEANUP_PAUSE:
         return CleanupResult(CleanupState.FAILED, message="its Job doesn't end")
     return CleanupResult(CleanupState.UNDER_WAY)
 

@@ -68,9 +68,13 @@ _IMAGE_REASONS = {
 # What a Job says that Kubernetes gave up for its pod's exit code:
 # https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failure-policy
 _GIVEN_UP_BY_CODE = re.compile(r"for pod [^/\s]+/(?P<pod>\S+) failed with exit code (?P<code>\d+) ")
-# See `trying_again`; more may follow in the brackets.
-_TRYING_AGAIN = re.compile(
-    r" \(attempt (?P<number>[0-9]{1,9}) of [0-9]+ failed, trying again[^()]*\)\.$"
+# What is told of the next attempt behind a failure, with more in its brackets maybe.
+TRIED_AGAIN = "attempt {used} of {allowed} failed, trying again"
+LOOKED_AT_AGAIN = "another pod looks again, and the export starts by itself"
+TAKEN_OVER = "a disruption, which doesn't count: another pod takes over"
+_OF_THE_NEXT_ATTEMPT = re.compile(
+    rf" \((?:{TRIED_AGAIN.format(used='[0-9]+', allowed='[0-9]+')}|{LOOKED_AT_AGAIN}|{TAKEN_OVER})"
+    r"[^()]*\)\.$"
 )
 # The container was made, and the runtime could not start it.
 _NEVER_STARTED = ("StartError", "ContainerCannotRun")
@@ -270,12 +274,6 @@ def job_deleted(seen: Observation) -> Failure:
     """Returns the failure of an export whose Job is gone and made no artifact."""
     by = "" if seen.lost_job else ", or cleared away while no operator ran,"
     message = f"The export's Job was deleted{by} before it was done: start the export again."
-    if seen.lost_job is not None and seen.lost_job.complete:
-        message = (
-            "The export's Job was complete, but its report is lost, and it went before anybody "
-            "could look for the file: it may be whole, so look for its manifest in its storage, or "
-            "start the export again."
-        )
     # The deletion itself stopped the runner, which then ends with INTERRUPTED.
     newest_first = reversed(seen.attempts)
     before = (end_failure(p) for p in newest_first if p.exit_code != ExitCode.INTERRUPTED)
@@ -324,17 +322,17 @@ def _failure_told_by_job(
     if pod is not None and (own := end_failure(pod)) is not None:
         return own
     sentence = (
-        f"Pod {name} failed for good with {words}, and its own words are lost with it: start the "
-        "export again, and if that fails, too, the message says what to do."
+        f"Pod {name} failed for good with {words}: start the export again, and if that fails, too, "
+        "the message says what to do."
     )
-    known = remembered(seen.export.status)
+    known = remembered_attempt(seen.export.status)
     if known is not None and known.message.startswith(sentence.rstrip(".")):
         return known
     # Another operator may have seen the pod's end.
     before = known if known is not None and known.reason == reason else last
     if before is None:
         return Failure(reason, sentence)
-    return Failure(reason, with_aside(sentence, f"before that: {before.message.rstrip('.')}"))
+    return Failure(reason, with_aside(sentence, f"told before: {before.message.rstrip('.')}"))
 
 
 def _done_so_far(seen: Observation, job: ObservedJob) -> str:
@@ -369,18 +367,12 @@ def remembered(status: BackupExportStatus) -> Failure | None:
     return Failure(status.reason, status.message or "")
 
 
-def attempt_remembered(status: BackupExportStatus) -> tuple[int, Failure] | None:
-    """Returns which attempt's failure the status tells of, the first is 1, and that failure."""
+def remembered_attempt(status: BackupExportStatus) -> Failure | None:
+    """Returns the failure that the status tells of, without what it tells of the next attempt."""
     known = remembered(status)
-    told = _TRYING_AGAIN.search(known.message) if known else None
-    if known is None or told is None:
+    if known is None:
         return None
-    return int(told["number"]), Failure(known.reason, f"{known.message[: told.start()]}.")
-
-
-def trying_again(number: int, allowed: int) -> str:
-    """Returns the aside that tells of an attempt which has failed."""
-    return f"attempt {number} of {allowed} failed, trying again"
+    return Failure(known.reason, _OF_THE_NEXT_ATTEMPT.sub(".", known.message))
 
 
 def with_aside(message: str, aside: str) -> str:

@@ -40,8 +40,8 @@ class ObservedJob:
     gone; `batch` has the uids of the exports that one for several is for.  `task` is what its
     pods do (`runner_protocol.TASK_EXPORT`, …), `place` where they write, read or remove files,
     `recipients` to whom they encrypt, `pods_made` how many pods its status counts.  `started_at`
-    is when its controller began, anew each time that it was resumed.  Times are RFC 3339, as in a
-    pod.
+    is when its controller began, anew each time that it was resumed, and `completed_at` when it
+    was complete.  Times are RFC 3339, as in a pod.
     """
 
     name: str
@@ -54,6 +54,7 @@ class ObservedJob:
     recipients: tuple[str, ...] = ()
     created_at: str = ""
     started_at: str = ""
+    completed_at: str = ""
     suspended: bool = False
     deleting: bool = False
     complete: bool = False
@@ -154,6 +155,7 @@ def observed_job(manifest: Manifest) -> ObservedJob:
         suspended=bool((manifest.get("spec") or {}).get("suspend")),
         created_at=metadata.get("creationTimestamp", ""),
         started_at=status.get("startTime") or "",
+        completed_at=status.get("completionTime") or "",
         deleting=deleted_at is not None,
         complete="Complete" in holding,
         failure=failure.get("reason", "") if failure else None,

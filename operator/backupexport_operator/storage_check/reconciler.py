@@ -62,8 +62,9 @@ class StorageChecks:
     def _found(self, storage: str, check: SideJob) -> StorageState | None:
         found = storage_state(check)
         uid, known = self._known.get(storage, ("", UNCHECKED))
-        is_of_known = check.job is not None and check.job.uid == uid
-        if found and found.status == "Unknown" and is_of_known and known.status == "False":
+        job = check.job
+        has_failed = job is not None and job.uid == uid and job.failure is not None
+        if has_failed and not check.pods and known.status == "False":
             # Its pod told why, and is gone.
             return known
         return found

@@ -22,6 +22,7 @@ from backupexport_operator.export.attempts import SIDECAR_GRACE
 from backupexport_operator.export.decision import (
     FOREIGN_JOB_GRACE,
     FOREIGN_JOB_PATIENCE,
+    LOOK_PATIENCE,
     START_GRACE,
     TARGET_GRACE,
     ExportPlan,
@@ -607,6 +608,24 @@ def test_a_failed_job_that_was_cleared_away_has_failed() -> None:
     assert outcome(plan) == (Phase.FAILED, Reason.CONNECTION_FAILED)
 
 
+def decided_on_its_own(observation: Observation) -> ExportPlan:
+    """The plan, which another look at what it has written leaves as it is."""
+    plan = decide(observation)
+    told = observation.export.model_copy(update={"status": plan.status})
+    again = decide(replace(observation, export=told))
+    assert again.status == plan.status
+    return plan
+
+
+def decided_to_the_end(observation: Observation) -> ExportPlan:
+    """The plan after the cleanup that it asks for; each is decided on what was told before."""
+    plan = decided_on_its_own(observation)
+    for tidy in (SideJob(TIDY), TIDIED):
+        told = observation.export.model_copy(update={"status": plan.status})
+        plan = decided_on_its_own(replace(observation, export=told, tidy_job=tidy))
+    return plan
+
+
 # As Kubernetes 1.36 writes it.
 GIVEN_UP_BY_CODE = replace(
     JOB,
@@ -617,10 +636,11 @@ GIVEN_UP_BY_CODE = replace(
     ),
 )
 UNSEEN = (
-    "Pod pod-c failed for good with exit code 28, which means StorageFull, and its own words are "
-    "lost with it: start the export again, and if that fails, too, the message says what to do"
+    "Pod pod-c failed for good with exit code 28, which means StorageFull: start the export "
+    "again, and if that fails, too, the message says what to do"
 )
 REFUSED = ended(ExitCode.CONNECTION_FAILED, "Refused.")
+KILLED = ended(137)
 
 
 @pytest.mark.parametrize(
@@ -632,31 +652,39 @@ REFUSED = ended(ExitCode.CONNECTION_FAILED, "Refused.")
     ("of", "earlier", "words"),
     [
         (RUNNING, [], f"{UNSEEN}."),
-        (RUNNING, [REFUSED], f"{UNSEEN} (before that: Refused)."),
+        (RUNNING, [REFUSED], f"{UNSEEN} (told before: Refused)."),
         (
             RUNNING,
             [ended(ExitCode.STORAGE_RESERVED, "Below the reserve.")],
-            f"{UNSEEN} (before that: Below the reserve).",
+            f"{UNSEEN} (told before: Below the reserve).",
         ),
         # An operator saw the pod's end, and told of it.
         (
             export(jobName=JOB.name, phase="Running", reason="StorageFull", message="Make room."),
             [REFUSED],
-            f"{UNSEEN} (before that: Make room).",
+            f"{UNSEEN} (told before: Make room).",
+        ),
+        (
+            export(
+                jobName=JOB.name,
+                phase="Running",
+                attempts=1,
+                reason="StorageFull",
+                message="Low (another pod looks again, and the export starts by itself).",
+            ),
+            [],
+            f"{UNSEEN} (told before: Low).",
         ),
     ],
-    ids=["no other", "another", "of the reason", "remembered"],
+    ids=["no other", "another", "of the reason", "remembered", "remembered and tried again"],
 )
 def test_what_failed_for_good_unseen_is_told_by_the_job(
     facts: dict[str, Any], of: BackupExport, earlier: list[ObservedPod], words: str
 ) -> None:
     """A pod that is deleted as it ends is gone before another operator looks."""
-    plan = decide(seen(of, *earlier, **facts, tidy_job=TIDIED))
+    plan = decided_to_the_end(seen(of, *earlier, **facts))
     assert outcome(plan) == (Phase.FAILED, Reason.STORAGE_FULL)
     assert plan.status.message == words
-    told = of.model_copy(update={"status": plan.status.model_copy(update={"phase": Phase.RUNNING})})
-    again = decide(seen(told, *earlier, **facts, tidy_job=TIDIED))
-    assert again.status.message == words, "decided twice"
 
 
 @pytest.mark.parametrize("is_disrupted", [False, True])
@@ -675,19 +703,55 @@ AFTER_THIRD = export(
 
 def test_an_attempt_that_another_operator_saw_is_not_forgotten_for_an_earlier_one() -> None:
     between = replace(JOB, failed_pods=3, pods_made=3)
-    plan = decide(seen(AFTER_THIRD, REFUSED, job=between))
+    plan = decided_on_its_own(seen(AFTER_THIRD, REFUSED, job=between))
     assert (outcome(plan), plan.status.message) == (
         (Phase.RUNNING, Reason.OUT_OF_MEMORY), OF_THIRD
     )  # fmt: skip
     given_up = replace(between, failure="BackoffLimitExceeded")
-    plan = decide(seen(AFTER_THIRD, REFUSED, job=given_up, tidy_job=TIDIED))
+    plan = decided_to_the_end(seen(AFTER_THIRD, REFUSED, job=given_up))
     assert (outcome(plan), plan.status.message) == (
         (Phase.FAILED, Reason.OUT_OF_MEMORY), "Out of memory."
     )  # fmt: skip
-    fourth = replace(ended(ExitCode.DUMP_FAILED, "It broke."), name="pod-d")
-    pods = (replace(REFUSED, name=name) for name in ("pod-a", "pod-b", "pod-c"))
-    plan = decide(seen(AFTER_THIRD, *pods, fourth, job=replace(between, failed_pods=4)))
-    assert plan.status.message == "It broke (attempt 4 of 5 failed, trying again)."
+
+
+BROKE = replace(ended(ExitCode.DUMP_FAILED, "It broke."), name="pod-d")
+
+
+@pytest.mark.parametrize(
+    ("pods", "failed", "words"),
+    [
+        ([REFUSED, BROKE], 4, "It broke (attempt 4 of 5 failed, trying again)."),
+        ([BROKE], 4, "It broke (attempt 4 of 5 failed, trying again)."),
+        (
+            [replace(ended(ExitCode.SECRET_MISSING, "Create it."), name="pod-d")],
+            3,
+            "Create it (another pod looks again, and the export starts by itself).",
+        ),
+        (
+            [replace(ended(ExitCode.INTERRUPTED, "Moved."), name="pod-d", disrupted=True)],
+            3,
+            "The export's pod had to leave its node: it starts over elsewhere by itself (exit code "
+            "143) (a disruption, which doesn't count: another pod takes over).",
+        ),
+    ],
+    ids=["a fourth", "a fourth alone", "not begun", "disrupted"],
+)
+def test_what_came_after_the_attempts_that_are_gone_is_told(
+    pods: list[ObservedPod], failed: int, words: str
+) -> None:
+    job = replace(JOB, failed_pods=failed, pods_made=failed)
+    plan = decided_on_its_own(seen(AFTER_THIRD, *pods, job=job))
+    assert plan.status.message == words
+
+
+def test_a_servers_words_that_look_like_ours_are_told_and_stay_so() -> None:
+    forged = "No (attempt 9 of 9 failed, trying again)."
+    given_up = replace(JOB, failure="BackoffLimitExceeded", failed_pods=2, pods_made=2)
+    pods = KILLED, replace(ended(ExitCode.CONNECTION_FAILED, forged), name="pod-b")
+    plan = decided_to_the_end(seen(RUNNING, *pods, job=given_up))
+    assert (outcome(plan), plan.status.message) == (
+        (Phase.FAILED, Reason.CONNECTION_FAILED), forged
+    )  # fmt: skip
 
 
 def test_a_job_between_attempts_whose_pods_are_gone_is_not_called_stuck() -> None:
@@ -716,26 +780,46 @@ LOOKED_FOR = "The Job is complete, but its pod is gone with its report: its file
 
 
 def test_a_file_that_nobody_could_look_for_is_not_said_to_be_missing() -> None:
-    complete = replace(JOB, complete=True, pods_made=1)
-    plan = decide(seen(RUNNING, job=complete))
+    complete = replace(JOB, complete=True, pods_made=1, completed_at=CREATED)
+    plan = decided_on_its_own(seen(RUNNING, job=complete))
     assert (outcome(plan), plan.status.message) == (
         (Phase.RUNNING, Reason.INTERNAL), f"{LOOKED_FOR}."
     )  # fmt: skip
     assert plan.create_cleanup
-    plan = decide(seen(RUNNING, job=complete, tidy_job=NOT_LOOKED))
+    plan = decided_on_its_own(seen(RUNNING, job=complete, tidy_job=NOT_LOOKED))
     assert (outcome(plan), plan.status.message) == (
         (Phase.RUNNING, Reason.INTERNAL), f"{LOOKED_FOR} (Away)."
     )  # fmt: skip
     assert (plan.delete_cleanup, plan.recheck_after) == (None, CREATED_AT + CLEANUP_PAUSE - NOW)
-    late = decide(seen(RUNNING, job=complete, tidy_job=NOT_LOOKED, now=CREATED_AT + CLEANUP_PAUSE))
+    later = CREATED_AT + CLEANUP_PAUSE
+    late = decide(seen(RUNNING, job=complete, tidy_job=NOT_LOOKED, now=later))
     assert late.delete_cleanup == "tidy"
+    # Why nobody could stays told while it is looked for again.
+    told = RUNNING.model_copy(update={"status": plan.status})
+    again = decided_on_its_own(seen(told, job=complete, now=later))
+    assert (again.create_cleanup, again.status.message) == ("tidy", f"{LOOKED_FOR} (Away).")
     # It was looked for, and is not there.
-    plan = decide(seen(RUNNING, job=complete, tidy_job=TIDIED))
+    assert_is_missing(decided_to_the_end(seen(told, job=complete)))
+
+
+def assert_is_missing(plan: ExportPlan) -> None:
     assert outcome(plan) == (Phase.FAILED, Reason.INTERNAL)
     assert "no whole file" in (plan.status.message or "")
-    # Kubernetes has cleared the Job away.
-    plan = decide(seen(RUNNING, job=None, lost_job=complete, tidy_job=NOT_LOOKED))
-    assert outcome(plan) == (Phase.FAILED, Reason.JOB_DELETED)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_file_is_looked_for_without_its_job_and_not_for_ever(is_known: bool) -> None:
+    complete = replace(JOB, complete=True, pods_made=1, completed_at=CREATED)
+    status = decide(seen(RUNNING, job=complete)).status
+    told = RUNNING.model_copy(update={"status": status})
+    gone: dict[str, Any] = {"job": None, "lost_job": complete if is_known else None}
+    assert_is_missing(decided_to_the_end(seen(told, **gone)))
+    plan = decided_on_its_own(seen(told, **gone, tidy_job=NOT_LOOKED))
+    assert outcome(plan) == (Phase.FAILED, Reason.INTERNAL)
+    assert "it may be whole" in (plan.status.message or "")
+    late = CREATED_AT + LOOK_PATIENCE
+    plan = decided_on_its_own(seen(told, job=complete, tidy_job=NOT_LOOKED, now=late))
+    assert outcome(plan) == (Phase.FAILED, Reason.INTERNAL)
     assert "it may be whole" in (plan.status.message or "")
 
 
@@ -752,6 +836,9 @@ def test_attempts_whose_pods_are_gone_count() -> None:
     third = replace(POD, name="pod-c", started_at=LATER)
     twice_failed = replace(JOB, failed_pods=2, pods_made=3)
     assert decide(seen(RUNNING, third, job=twice_failed)).status.attempts == 3
+    # It is gone, and its Job has made another.
+    second = replace(JOB, failed_pods=1, pods_made=2)
+    assert decide(seen(RUNNING, job=second, lost_pods=[third])).status.attempts == 1
     # It has failed, which only its Job tells so far.
     failed = replace(JOB, failed_pods=3, pods_made=3)
     assert decide(seen(RUNNING, third, job=failed)).status.attempts == 3
@@ -836,7 +923,6 @@ def test_cancelling_what_never_got_its_container_needs_no_cleanup() -> None:
     assert over.create_cleanup is None
 
 
-KILLED = ended(137)
 UNKNOWN_ENDS: dict[str, dict[str, Any]] = {
     "killed": {"pods": (KILLED,)},
     "vanished": {"lost_pods": (replace(POD, started_at=CREATED),)},
@@ -867,16 +953,15 @@ def test_a_cleanup_that_fails_does_not_keep_the_failure() -> None:
     assert plan.status.phase == Phase.FAILED
 
 
-def test_a_cleanup_that_a_queue_holds_is_waited_for() -> None:
+def test_a_cleanup_has_its_time_from_when_a_queue_let_it_go() -> None:
     late = CREATED_AT + CLEANUP_PAUSE + timedelta(seconds=1)
-    held = SideJob(replace(TIDY, suspended=True))
-    plan = decide(seen(RUNNING, KILLED, job=GIVEN_UP, tidy_job=held, now=late))
-    assert (plan.status.phase, plan.create_cleanup) == (Phase.RUNNING, None)
     resumed = SideJob(replace(TIDY, started_at=timestamps.to_text(late)))
     plan = decide(seen(RUNNING, KILLED, job=GIVEN_UP, tidy_job=resumed, now=late))
     assert plan.status.phase == Phase.RUNNING
-    plan = decide(seen(RUNNING, KILLED, job=GIVEN_UP, tidy_job=SideJob(TIDY), now=late))
-    assert plan.status.phase == Phase.FAILED
+    # An end doesn't wait for what is held for long: the next export's runner cleans up, too.
+    for held in (TIDY, replace(TIDY, suspended=True)):
+        plan = decide(seen(RUNNING, KILLED, job=GIVEN_UP, tidy_job=SideJob(held), now=late))
+        assert plan.status.phase == Phase.FAILED
 
 
 def test_a_cleanup_whose_report_is_lost_is_made_anew() -> None:
