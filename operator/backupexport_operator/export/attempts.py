@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from backupexport_contract import timestamps
 from backupexport_contract.reasons import Phase, Reason
 
-from backupexport_operator.export import next_status
 from backupexport_operator.observed.export_files import NODE_GRACE
 from backupexport_operator.observed.failure import (
     Failure,
@@ -79,12 +78,6 @@ def orphan(seen: Observation) -> ObservedPod | None:
 
 
 def last_failure(seen: Observation) -> Failure | None:
-    """Returns why the latest attempt made no artifact: by its pod, else as the status has it."""
-    failures, status = attempt_failures(seen), seen.export.status
-    known = remembered_attempt(status)
-    count = sum(1 for pod in seen.attempts if pod.counts and (pod.started_at or pod.has_ended))
-    told = status.attempts or 0
-    if known is not None and count < told == next_status.attempts(seen):
-        # No other has begun since, and later pods than those that are left are gone.
-        return known
-    return failures[-1] if failures else known
+    """Returns why the latest attempt made no artifact, else what the status remembers of it."""
+    failures = attempt_failures(seen)
+    return failures[-1] if failures else remembered_attempt(seen.export.status)

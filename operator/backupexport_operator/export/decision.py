@@ -360,14 +360,17 @@ def _told_that_it_is_looked_for(seen: Observation) -> Failure | None:
 def _report_lost(seen: Observation, job: ObservedJob | None) -> ExportPlan:
     """The Job was complete, and `_succeeded` has found neither a report nor a whole file."""
     tidied = cleanup_result(seen.tidy_job, seen.now)
+    meanwhile = next_status.waiting(seen, _told_that_it_is_looked_for(seen) or _LOOKED_FOR)
+    if tidied.state is CleanupState.MISSING and not is_still_written(seen):
+        # Though every pod that is known was clean: the one that wrote the file is not.
+        return ExportPlan(meanwhile, is_failure=True, create_cleanup=TASK_TIDY)
     if tidied.state is not CleanupState.FAILED:
-        meanwhile = next_status.waiting(seen, _told_that_it_is_looked_for(seen) or _LOOKED_FOR)
         return _end(seen, Phase.FAILED, _LOST_REPORT, meanwhile=meanwhile)
     if (
         job is None
         or seen.now >= timestamps.from_text(job.completed_at or job.created_at) + LOOK_PATIENCE
     ):
-        return _fail(seen, _NOT_LOOKED_FOR)
+        return _end(seen, Phase.FAILED, _NOT_LOOKED_FOR, meanwhile=meanwhile)
     # Nobody could look, so the file may be there: it is looked for again.
     why = with_aside(_LOOKED_FOR.message, tidied.message.rstrip(".") or "nobody could look yet")
     step, left = cleanup_step(seen.tidy_job, seen.now)
@@ -431,7 +434,6 @@ def _tried_again(seen: Observation, job: ObservedJob) -> ExportPlan | None:
     else:
         used, allowed = next_status.attempts(seen), seen.backoff_limit + 1
         again = TRIED_AGAIN.format(used=used, allowed=allowed)
-        last = attempts.last_failure(seen) or last
     left = attempts.until_sidecars_are_late(seen, newest)
     delete_pod = None
     if newest is not None and left is not None and left <= timedelta():

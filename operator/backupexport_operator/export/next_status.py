@@ -254,7 +254,8 @@ def attempts(seen: Observation) -> int:
 
 def _begun(seen: Observation) -> int:
     started = sum(1 for pod in seen.attempts if pod.started_at and pod.counts)
-    if (job := seen.job) is None:
+    job = seen.job
+    if job is None or job.owner_uid != seen.export.metadata.uid:
         return started
     newest = seen.attempts[-1] if seen.attempts else None
     goes_on = (

@@ -701,14 +701,9 @@ AFTER_THIRD = export(
 )
 
 
-def test_an_attempt_that_another_operator_saw_is_not_forgotten_for_an_earlier_one() -> None:
-    between = replace(JOB, failed_pods=3, pods_made=3)
-    plan = decided_on_its_own(seen(AFTER_THIRD, REFUSED, job=between))
-    assert (outcome(plan), plan.status.message) == (
-        (Phase.RUNNING, Reason.OUT_OF_MEMORY), OF_THIRD
-    )  # fmt: skip
-    given_up = replace(between, failure="BackoffLimitExceeded")
-    plan = decided_to_the_end(seen(AFTER_THIRD, REFUSED, job=given_up))
+def test_what_only_the_status_has_of_an_attempt_ends_without_its_promises() -> None:
+    given_up = replace(JOB, failure="BackoffLimitExceeded", failed_pods=5, pods_made=5)
+    plan = decided_to_the_end(seen(AFTER_THIRD, job=given_up))
     assert (outcome(plan), plan.status.message) == (
         (Phase.FAILED, Reason.OUT_OF_MEMORY), "Out of memory."
     )  # fmt: skip
@@ -802,6 +797,15 @@ def test_a_file_that_nobody_could_look_for_is_not_said_to_be_missing() -> None:
     assert_is_missing(decided_to_the_end(seen(told, job=complete)))
 
 
+def test_a_file_is_looked_for_though_all_pods_that_are_left_were_clean() -> None:
+    """The one that wrote it is gone, and those that could not begin are not counted."""
+    complete = replace(JOB, complete=True, pods_made=1, completed_at=CREATED)
+    plan = decided_on_its_own(
+        seen(RUNNING, ended(ExitCode.SECRET_MISSING, "Create it."), job=complete)
+    )
+    assert (plan.status.phase, plan.create_cleanup) == (Phase.RUNNING, "tidy")
+
+
 def assert_is_missing(plan: ExportPlan) -> None:
     assert outcome(plan) == (Phase.FAILED, Reason.INTERNAL)
     assert "no whole file" in (plan.status.message or "")
@@ -836,6 +840,9 @@ def test_attempts_whose_pods_are_gone_count() -> None:
     third = replace(POD, name="pod-c", started_at=LATER)
     twice_failed = replace(JOB, failed_pods=2, pods_made=3)
     assert decide(seen(RUNNING, third, job=twice_failed)).status.attempts == 3
+    # Another export's Job of the name tells nothing of this one.
+    foreign = replace(JOB, owner_uid="uid-0", failed_pods=3, pods_made=3)
+    assert not decide(seen(export(), job=foreign)).status.attempts
     # It is gone, and its Job has made another.
     second = replace(JOB, failed_pods=1, pods_made=2)
     assert decide(seen(RUNNING, job=second, lost_pods=[third])).status.attempts == 1
