@@ -4,20 +4,19 @@ The first step that returns a plan decides, and the last one always does.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from backupexport_contract import timestamps
 from backupexport_contract.backup_export import BackupExportStatus
-from backupexport_contract.names import FINALIZER
 from backupexport_contract.readable import readable_size
 from backupexport_contract.reasons import NOT_YET_EXIT_CODES, Phase, Reason
 from backupexport_contract.runner_protocol import TASK_REMOVE, TASK_TIDY, Artifact
 
 from backupexport_operator.cleanup.decision import CleanupStep, cleanup_step
 from backupexport_operator.export import attempts, next_status
+from backupexport_operator.export.plan import ExportPlan, end, fail, is_held
 from backupexport_operator.observed.export_files import (
-    CLEANUP_PAUSE,
     NODE_GRACE,
     CleanupState,
     cleanup_result,
@@ -40,7 +39,7 @@ from backupexport_operator.observed.failure import (
     stuck_failure,
     with_aside,
 )
-from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
+from backupexport_operator.observed.jobs_and_pods import ObservedJob
 from backupexport_operator.observed.observation import Observation
 from backupexport_operator.observed.own_secrets import own_secret_problem
 from backupexport_operator.observed.recipients import (
@@ -48,31 +47,6 @@ from backupexport_operator.observed.recipients import (
     lacks_recipient,
     target_problem,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ExportPlan:
-    """The status to write, and what to do beside writing it.
-
-    `is_failure` says that the export has failed or is cancelled, though its status may not say so
-    yet: what leads there must be read afresh.  `create_cleanup` and `delete_cleanup` are a
-    cleanup's task, `delete_pod` has failed or lost its Job and doesn't end by itself, `follow_pod`
-    is the name of the pod whose log to read.
-    """
-
-    status: BackupExportStatus
-    is_failure: bool = False
-    create_job: bool = False
-    delete_job: bool = False
-    create_cleanup: str | None = None
-    delete_cleanup: str | None = None
-    add_finalizer: bool = False
-    remove_finalizer: bool = False
-    wants_warning: bool = False
-    delete_pod: ObservedPod | None = None
-    follow_pod: str | None = None
-    recheck_after: timedelta | None = None
-
 
 # Applied with one command, a target may be seen a moment after its export.
 TARGET_GRACE = timedelta(seconds=10)
@@ -168,7 +142,7 @@ def _deleted(seen: Observation) -> ExportPlan | None:
         return ExportPlan(status, delete_job=not job.deleting)
     if is_still_written(seen):
         return ExportPlan(status, delete_pod=attempts.orphan(seen), recheck_after=NODE_GRACE)
-    if not _is_held(seen):
+    if not is_held(seen):
         return ExportPlan(status)
     if status.job_name is None and seen.lost_job is None and not seen.attempts:
         return ExportPlan(status, remove_finalizer=True)
@@ -191,11 +165,11 @@ def _succeeded(seen: Observation) -> ExportPlan | None:
     if artifact is None:
         return None
     if (failure := _not_encrypted(seen, artifact)) is not None:
-        return _fail(seen, failure)
+        return fail(seen, failure)
     return ExportPlan(
         next_status.succeeded(seen, artifact),
         # Its author may have put our finalizer there, and nothing else would take it off.
-        remove_finalizer=seen.export.spec.artifact_policy != "Delete" and _is_held(seen),
+        remove_finalizer=seen.export.spec.artifact_policy != "Delete" and is_held(seen),
     )
 
 
@@ -217,7 +191,7 @@ def _made_without_recipients(seen: Observation) -> ExportPlan | None:
     job = own or seen.lost_job
     if job is None or job.recipients or not seen.accepted_export.recipients:
         return None
-    plan = _fail(seen, _WITHOUT_RECIPIENTS)
+    plan = fail(seen, _WITHOUT_RECIPIENTS)
     return replace(plan, delete_job=own is not None and not own.deleting)
 
 
@@ -229,7 +203,7 @@ def _cancelled(seen: Observation) -> ExportPlan | None:
     if not all(is_overdue(pod, seen.now) or attempts.stays(pod) for pod in seen.pods):
         # The status says Cancelled only when no pod of the export is left that will go.
         return ExportPlan(seen.export.status, recheck_after=NODE_GRACE)
-    return _end(seen, Phase.CANCELLED, _CANCELLED, meanwhile=seen.export.status)
+    return end(seen, Phase.CANCELLED, _CANCELLED, meanwhile=seen.export.status)
 
 
 def _job_gone(seen: Observation) -> ExportPlan | None:
@@ -237,13 +211,13 @@ def _job_gone(seen: Observation) -> ExportPlan | None:
         return None
     if (failed := _failed_for_good(seen)) is not None:
         return failed
-    was_complete = seen.lost_job is not None and seen.lost_job.complete
-    if was_complete or _told_that_it_is_looked_for(seen):
+    lost = seen.lost_job
+    if lost.complete if lost is not None else _told_that_it_is_looked_for(seen):
         return _report_lost(seen, None)
     if seen.lost_job is not None and seen.lost_job.failure is not None:
         # Kubernetes deletes a Job some time after its end.
-        return _fail(seen, job_failure(seen, seen.lost_job, attempts.last_failure(seen)))
-    return _fail(seen, job_deleted(seen))
+        return fail(seen, job_failure(seen, seen.lost_job, attempts.last_failure(seen)))
+    return fail(seen, job_deleted(seen))
 
 
 def _without_target(seen: Observation) -> ExportPlan | None:
@@ -258,7 +232,7 @@ def _without_target(seen: Observation) -> ExportPlan | None:
     message = (
         f"There is no ExportTarget for project {project}: create one, then start the export again."
     )
-    return _fail(seen, Failure(Reason.TARGET_NOT_FOUND, message))
+    return fail(seen, Failure(Reason.TARGET_NOT_FOUND, message))
 
 
 def _target_gone(seen: Observation, name: str) -> ExportPlan:
@@ -270,7 +244,7 @@ def _target_gone(seen: Observation, name: str) -> ExportPlan:
         failure = Failure(Reason.TARGET_NOT_FOUND, message)
         return ExportPlan(next_status.without_target(seen, failure), recheck_after=left)
     message = f"{gone}: create it again, then start the export again."
-    return _fail(seen, Failure(Reason.TARGET_NOT_FOUND, message))
+    return fail(seen, Failure(Reason.TARGET_NOT_FOUND, message))
 
 
 def _target_suspended(seen: Observation) -> ExportPlan | None:
@@ -292,7 +266,7 @@ def _room_used_up(seen: Observation) -> ExportPlan | None:
 
 def _secret_refused(seen: Observation) -> ExportPlan | None:
     problem = own_secret_problem(seen.target, seen.own_secrets)
-    return _fail(seen, Failure(Reason.SECRET_INVALID, problem)) if problem else None
+    return fail(seen, Failure(Reason.SECRET_INVALID, problem)) if problem else None
 
 
 def _encryption_refused(seen: Observation) -> ExportPlan | None:
@@ -300,14 +274,14 @@ def _encryption_refused(seen: Observation) -> ExportPlan | None:
         return None
     if (problem := export_problem(seen.export) or target_problem(seen.target)) is not None:
         message = f"{problem} Then start the export again."
-        return _fail(seen, Failure(Reason.RECIPIENT_INVALID, message))
+        return fail(seen, Failure(Reason.RECIPIENT_INVALID, message))
     if not lacks_recipient(seen.export, seen.target):
         return None
     message = (
         f"ExportTarget {seen.target.metadata.name} wants exports to be encrypted: name a recipient "
         "in encryptTo, or in encryption.recipients of the target, then start the export again."
     )
-    return _fail(seen, Failure(Reason.ENCRYPTION_REQUIRED, message))
+    return fail(seen, Failure(Reason.ENCRYPTION_REQUIRED, message))
 
 
 def _storage_missing(seen: Observation) -> ExportPlan | None:
@@ -327,7 +301,7 @@ def _in_queue(seen: Observation) -> ExportPlan | None:
 
 
 def _startable(seen: Observation) -> ExportPlan:
-    needs_finalizer = seen.export.spec.artifact_policy == "Delete" and not _is_held(seen)
+    needs_finalizer = seen.export.spec.artifact_policy == "Delete" and not is_held(seen)
     return ExportPlan(next_status.accepted(seen), create_job=True, add_finalizer=needs_finalizer)
 
 
@@ -343,12 +317,12 @@ def _behind_another(seen: Observation, job: ObservedJob) -> ExportPlan | None:
 
 def _failed_for_good(seen: Observation) -> ExportPlan | None:
     fatal = next((failure for failure in attempts.attempt_failures(seen) if failure.is_fatal), None)
-    return _fail(seen, fatal) if fatal is not None else None
+    return fail(seen, fatal) if fatal is not None else None
 
 
 def _job_failed(seen: Observation, job: ObservedJob) -> ExportPlan | None:
     failed = job.failure is not None
-    return _fail(seen, job_failure(seen, job, attempts.last_failure(seen))) if failed else None
+    return fail(seen, job_failure(seen, job, attempts.last_failure(seen))) if failed else None
 
 
 def _told_that_it_is_looked_for(seen: Observation) -> Failure | None:
@@ -365,12 +339,12 @@ def _report_lost(seen: Observation, job: ObservedJob | None) -> ExportPlan:
         # Though every pod that is known was clean: the one that wrote the file is not.
         return ExportPlan(meanwhile, is_failure=True, create_cleanup=TASK_TIDY)
     if tidied.state is not CleanupState.FAILED:
-        return _end(seen, Phase.FAILED, _LOST_REPORT, meanwhile=meanwhile)
+        return end(seen, Phase.FAILED, _LOST_REPORT, meanwhile=meanwhile)
     if (
         job is None
         or seen.now >= timestamps.from_text(job.completed_at or job.created_at) + LOOK_PATIENCE
     ):
-        return _end(seen, Phase.FAILED, _NOT_LOOKED_FOR, meanwhile=meanwhile)
+        return end(seen, Phase.FAILED, _NOT_LOOKED_FOR, meanwhile=meanwhile)
     # Nobody could look, so the file may be there: it is looked for again.
     why = with_aside(_LOOKED_FOR.message, tidied.message.rstrip(".") or "nobody could look yet")
     step, left = cleanup_step(seen.tidy_job, seen.now)
@@ -502,36 +476,3 @@ def _with_job(seen: Observation, job: ObservedJob) -> ExportPlan:
         # What is left: a Job without a pod, or a pod that tells nothing.
         or _not_started(seen, job)
     )
-
-
-def _fail(seen: Observation, failure: Failure) -> ExportPlan:
-    return _end(seen, Phase.FAILED, failure, meanwhile=next_status.waiting(seen, failure))
-
-
-def _end(
-    seen: Observation, phase: Phase, failure: Failure, meanwhile: BackupExportStatus
-) -> ExportPlan:
-    """Returns a plan for the end without an artifact, once no partial file can be left.
-
-    `meanwhile` is the status until then.
-    """
-    if is_still_written(seen):
-        return ExportPlan(
-            meanwhile, is_failure=True, delete_pod=attempts.orphan(seen), recheck_after=NODE_GRACE
-        )
-    if not is_clean(seen):
-        tidied = cleanup_result(seen.tidy_job, seen.now).state
-        if tidied is CleanupState.MISSING:
-            return ExportPlan(meanwhile, is_failure=True, create_cleanup=TASK_TIDY)
-        if tidied is CleanupState.LOST:
-            return ExportPlan(meanwhile, is_failure=True, delete_cleanup=TASK_TIDY)
-        if tidied is CleanupState.UNDER_WAY:
-            return ExportPlan(meanwhile, is_failure=True, recheck_after=CLEANUP_PAUSE)
-        # Done, or failed for good: the project's next export removes what is left.
-    return ExportPlan(
-        next_status.ended(seen, phase, failure), is_failure=True, remove_finalizer=_is_held(seen)
-    )
-
-
-def _is_held(seen: Observation) -> bool:
-    return FINALIZER in seen.export.metadata.finalizers

@@ -11,7 +11,8 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from backupexport_operator.cleanup.jobs import CleanupJobs, CleanupRefusedError
 from backupexport_operator.export import next_status
-from backupexport_operator.export.decision import ExportPlan, decide, decide_departed
+from backupexport_operator.export.decision import decide, decide_departed
+from backupexport_operator.export.plan import ExportPlan
 from backupexport_operator.export.start_queue import QueueSync, StartQueue
 from backupexport_operator.export.stored_bytes import StoredBytes
 from backupexport_operator.kube.client import brief, is_unanswered

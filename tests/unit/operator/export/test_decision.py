@@ -25,10 +25,10 @@ from backupexport_operator.export.decision import (
     LOOK_PATIENCE,
     START_GRACE,
     TARGET_GRACE,
-    ExportPlan,
     decide,
     decide_departed,
 )
+from backupexport_operator.export.plan import ExportPlan
 from backupexport_operator.observed.export_files import CLEANUP_PAUSE, NODE_GRACE
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import TARGET_PATIENCE, Observation, SideJob

@@ -15,7 +15,8 @@ from backupexport_contract.reasons import (
     Reason,
 )
 from backupexport_contract.runner_protocol import Artifact, Outcome, outcome_text
-from backupexport_operator.export.decision import ExportPlan, decide
+from backupexport_operator.export.decision import decide
+from backupexport_operator.export.plan import ExportPlan
 from backupexport_operator.observed.export_files import cleanup_result
 from backupexport_operator.observed.failure import end_artifact, end_failure
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
