@@ -6,11 +6,7 @@ from backupexport_contract import timestamps
 from backupexport_contract.reasons import Phase, Reason
 
 from backupexport_operator.observed.export_files import NODE_GRACE
-from backupexport_operator.observed.failure import (
-    Failure,
-    end_failure,
-    remembered_attempt,
-)
+from backupexport_operator.observed.failure import Failure, end_failure, remembered_attempt
 from backupexport_operator.observed.jobs_and_pods import ObservedJob, ObservedPod
 from backupexport_operator.observed.observation import Observation
 

@@ -20,6 +20,7 @@ from backupexport_contract.reasons import ExitCode, Phase, Reason
 from backupexport_contract.runner_protocol import Artifact, Progress, read_outcome
 
 from backupexport_operator.delivery.choice import first_conditions
+from backupexport_operator.export.attempts import newest_pod, own_job
 from backupexport_operator.export.conditions import with_phase_conditions
 from backupexport_operator.manifests.status import (
     SERVER_VERIFIED,
@@ -254,10 +255,9 @@ def attempts(seen: Observation) -> int:
 
 def _begun(seen: Observation) -> int:
     started = sum(1 for pod in seen.attempts if pod.started_at and pod.counts)
-    job = seen.job
-    if job is None or job.owner_uid != seen.export.metadata.uid:
+    if (job := own_job(seen)) is None:
         return started
-    newest = seen.attempts[-1] if seen.attempts else None
+    newest = newest_pod(seen)
     goes_on = (
         newest is not None
         and newest in seen.pods

@@ -133,24 +133,24 @@ def test_an_attempt_ends_with_the_time_to_give_up(
     assert job(kind, since_end=since_end)["spec"]["activeDeadlineSeconds"] == seconds
 
 
-def test_the_first_attempt_is_a_whole_one_however_late() -> None:
+def delivering(reason: str, since: str) -> BackupExport:
+    """The export with a delivery that is still to be made."""
     told = {
-        "type": "Delivered", "status": "Unknown", "reason": "Pending", "message": "Soon.",
-        "lastTransitionTime": "2026-01-29T15:30:00Z",
+        "type": "Delivered", "status": "Unknown", "reason": reason, "message": "Soon.",
+        "lastTransitionTime": since,
     }  # fmt: skip
     status = EXPORT.status.model_copy(update={"conditions": [Condition.model_validate(told)]})
-    late = EXPORT.model_copy(update={"status": status})
+    return EXPORT.model_copy(update={"status": status})
+
+
+def test_the_first_attempt_is_a_whole_one_however_late() -> None:
+    late = delivering("Pending", "2026-01-29T15:30:00Z")
     assert job("telegram", of=late, since_end=90000)["spec"]["activeDeadlineSeconds"] == 9999
 
 
 def test_the_time_to_give_up_is_no_nodes() -> None:
-    """The condition says when the export ended; its node's clock was a day ahead of that."""
-    told = {
-        "type": "Delivered", "status": "Unknown", "reason": "ConnectionFailed", "message": "Away.",
-        "lastTransitionTime": "2026-01-29T14:30:00Z",
-    }  # fmt: skip
-    status = EXPORT.status.model_copy(update={"conditions": [Condition.model_validate(told)]})
-    ahead = EXPORT.model_copy(update={"status": status})
+    """The condition says when the export ended; its node's clock was ahead of that."""
+    ahead = delivering("ConnectionFailed", "2026-01-29T14:30:00Z")
     assert job("telegram", of=ahead, since_end=0)["spec"]["activeDeadlineSeconds"] == 6399
 
 
